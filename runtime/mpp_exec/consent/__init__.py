@@ -1,0 +1,1 @@
+"""What was agreed: grants, the organisation's policy, and confirmation."""

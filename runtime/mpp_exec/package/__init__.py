@@ -1,0 +1,1 @@
+"""What a tool is: the manifest, the archive that carries it, and how an author builds one."""

@@ -1,0 +1,1 @@
+"""What may leave: detection and redaction of sensitive data in everything a tool says."""

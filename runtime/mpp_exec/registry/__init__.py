@@ -1,0 +1,1 @@
+"""Where tools come from and where they are kept: the home's store."""

@@ -1,0 +1,1 @@
+"""Who made it: keys, the publishers a home trusts, and verification of a package."""
