@@ -1,0 +1,204 @@
+"""Run a piece of mpp-exec's own work in a thread that Landlock confines: the one door to ``landlock``.
+
+This is the second mechanism behind code that reads what strangers wrote. The archive reader checks
+every path itself; should one of its checks have a bug, the kernel still refuses to create, change or
+read a file outside the folders named here. A tool's own confinement is not made here (``sandbox``).
+
+Both no_new_privs (prctl(2)) and landlock_restrict_self(2) bind the calling *thread*, and what it
+starts, for good. So the work gets a thread of its own that ends with it, and the host process stays
+as it was. Descriptors that are already open stay usable: that is how the work gets its input.
+
+What ``landlock`` 1.0.0.dev5 does, and why it is not simply called:
+
+* its system call wrappers look at ctypes' copy of errno, not at the result: a stale errno fails the
+  next call that succeeded. Every call here starts from errno 0, and no failure is passed over
+* ``Ruleset`` never closes its descriptor
+* ``FSAccess.all()`` is trimmed to the kernel's ABI and ends at ABI 5: all file-system rights but
+  connecting to a UNIX socket by its path (ABI 9). Neither network nor scopes are handled
+* a rule for a file must name file rights only, else EINVAL
+
+See landlock(7) and the kernel's ``userspace-api/landlock.rst``.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import stat
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from mpp_exec.errors import InternalError
+
+_T = TypeVar("_T")
+
+_UNAVAILABLE = frozenset(
+    {errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM}
+)  # not built, disabled at boot, filtered
+_HINT = "see `mpp-exec doctor`; this is a fault of mpp-exec or of this kernel"
+
+
+@dataclass(frozen=True, slots=True)
+class Confined(Generic[_T]):
+    """What the work returned, and whether the kernel enforced the confinement.
+
+    Attributes:
+        value: the return value of the callable.
+        enforced: False only where the kernel offers no Landlock at all.
+        abi: the kernel's Landlock ABI version, 0 for none.
+    """
+
+    value: _T
+    enforced: bool
+    abi: int
+
+
+def landlock_abi() -> int:
+    """Return the kernel's Landlock ABI version, 0 where there is no Landlock for this process.
+
+    Raises:
+        InternalError: ``confined.probe`` when the kernel's answer is none that landlock(7) knows.
+    """
+    import landlock  # noqa: PLC0415 -- ctypes and its structures, needed by an install only
+
+    ctypes.set_errno(0)
+    try:
+        return int(landlock.landlock_abi_version())
+    except (landlock.LandlockError, ValueError) as error:  # ValueError: a kernel release it cannot parse
+        code = ctypes.get_errno()
+        if code in _UNAVAILABLE:
+            return 0
+        raise InternalError("confined.probe", f"landlock answers {os.strerror(code)}", _HINT) from error
+
+
+def run_confined(
+    work: Callable[[], _T],
+    *,
+    read: Sequence[str | os.PathLike[str]] = (),
+    write: Sequence[str | os.PathLike[str]] = (),
+    cancel: threading.Event | None = None,
+) -> Confined[_T]:
+    """Call *work* in a short-lived thread that can open nothing outside *read* and *write*.
+
+    Beneath *read*, files can be read and folders listed. Beneath *write*, regular files and folders
+    can also be created, changed and removed: no links, devices, sockets or programs. Every path must
+    exist. Modules that *work* imports late must lie in *read* too.
+
+    An exception of *work* is raised again here. When the caller is interrupted meanwhile (Ctrl-C),
+    *cancel* is set, the end of *work* is awaited, and the interruption raised: nothing goes on
+    writing behind the caller's back. Where the kernel has no Landlock, *work* runs all the same and
+    the result says so.
+
+    Raises:
+        InternalError: ``confined.path``, ``confined.setup``, ``confined.ineffective`` or
+            ``confined.thread``; *work* was not called.
+    """
+    abi = landlock_abi()
+    outcome: list[_T] = []
+    failure: list[BaseException] = []
+    done = threading.Event()
+
+    def body() -> None:
+        try:
+            if abi:
+                _restrict_this_thread(read, write)
+            outcome.append(work())
+        except BaseException as error:  # noqa: BLE001 -- handed to the caller, whatever it is
+            failure.append(error)
+        finally:
+            done.set()
+
+    thread = threading.Thread(target=body, name="mpp-exec-confined")
+    try:
+        thread.start()
+    except RuntimeError as error:
+        raise InternalError(
+            "confined.thread", f"cannot start a thread: {error}", "raise the limit on processes (ulimit -u)"
+        ) from error
+    interruption: BaseException | None = None
+    while not done.is_set():
+        try:
+            done.wait()
+        except BaseException as error:  # noqa: BLE001 -- raised again below, once the thread has ended
+            interruption = interruption or error
+            if cancel is not None:
+                cancel.set()
+    thread.join()
+    if interruption is not None:
+        raise interruption
+    if failure:
+        raise failure[0]
+    return Confined(outcome[0], enforced=bool(abi), abi=abi)
+
+
+def _restrict_this_thread(
+    read: Sequence[str | os.PathLike[str]], write: Sequence[str | os.PathLike[str]]
+) -> None:
+    import landlock  # noqa: PLC0415
+
+    access = landlock.FSAccess
+    handled = access.all()
+    reading = access.READ_FILE | access.READ_DIR
+    writing = (
+        reading
+        | access.WRITE_FILE
+        | access.TRUNCATE
+        | access.REMOVE_DIR
+        | access.REMOVE_FILE
+        | access.MAKE_DIR
+        | access.MAKE_REG
+    )
+    rules = [(os.fspath(path), reading) for path in read] + [(os.fspath(path), writing) for path in write]
+    try:
+        ctypes.set_errno(0)
+        ruleset = landlock.Ruleset(handled)
+        try:
+            for path, rights in rules:
+                try:
+                    folder = stat.S_ISDIR(os.stat(path).st_mode)  # noqa: PTH116
+                except OSError as error:
+                    raise InternalError(
+                        "confined.path", f"cannot confine to {path}: {error.strerror}", _HINT
+                    ) from error
+                kept = rights & handled if folder else rights & handled & access.all_file()
+                ctypes.set_errno(0)
+                ruleset.allow(path, rules=kept)
+            ctypes.set_errno(0)
+            ruleset.apply()
+        finally:
+            os.close(ruleset._fd)  # noqa: SLF001 -- the library has no close, and would leak one per call
+    except (landlock.LandlockError, OSError, ValueError) as error:
+        raise InternalError("confined.setup", f"landlock cannot be applied: {error}", _HINT) from error
+    _require_enforcement([path for path, _ in rules], [os.fspath(path) for path in write])
+
+
+def _require_enforcement(readable: list[str], writable: list[str]) -> None:
+    """Refuse to go on unless the kernel now refuses what was not named: found out by trying.
+
+    Two things that every host has and that opening does not change: listing ``/`` and writing to
+    ``/dev/null`` (absent in some chroots).
+    """
+    probes = [(readable, "/", os.O_RDONLY | os.O_DIRECTORY), (writable, "/dev/null", os.O_WRONLY)]
+    for granted, path, flags in probes:
+        if any(_beneath(path, folder) for folder in granted):
+            continue
+        try:
+            descriptor = os.open(path, flags | os.O_CLOEXEC)
+        except OSError as error:
+            if error.errno == errno.EACCES or (error.errno == errno.ENOENT and path != "/"):
+                continue
+            raise InternalError(
+                "confined.ineffective", f"cannot tell whether landlock is in force: {error}", _HINT
+            ) from error
+        os.close(descriptor)
+        raise InternalError(
+            "confined.ineffective", f"landlock was applied, yet {path} could still be opened", _HINT
+        )
+
+
+def _beneath(path: str, folder: str) -> bool:
+    real = os.path.realpath(folder)
+    return real in ("/", path) or path.startswith(real + "/")
