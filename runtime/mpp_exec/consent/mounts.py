@@ -1,0 +1,162 @@
+"""The mount table, and every place where one folder of the host can be seen.
+
+A path is a poor name for a folder: bind mounts show the same folder, or a part of it, elsewhere.
+What identifies it is the file system and the path inside that file system, and
+``/proc/thread-self/mountinfo`` (proc_pid_mountinfo(5)) gives both for every mount.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from mpp_exec.errors import HostError
+
+_MOUNTINFO = "/proc/thread-self/mountinfo"
+_ESCAPE = re.compile(r"\\([0-7]{3})")
+
+KERNEL_FILE_SYSTEMS = frozenset(
+    {
+        "binder",
+        "binfmt_misc",
+        "bpf",
+        "cgroup",
+        "cgroup2",
+        "configfs",
+        "cpuset",
+        "debugfs",
+        "devpts",
+        "devtmpfs",
+        "efivarfs",
+        "fusectl",
+        "hugetlbfs",
+        "mqueue",
+        "nfsd",
+        "nsfs",
+        "proc",
+        "pstore",
+        "resctrl",
+        "rpc_pipefs",
+        "securityfs",
+        "selinuxfs",
+        "smackfs",
+        "sysfs",
+        "tracefs",
+    }
+)
+"""File systems that are an interface to the kernel: what lies on one is never granted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """One line of mountinfo: the folder *root* of file system *device*, attached at *point*."""
+
+    id: int
+    device: str
+    root: str
+    point: str
+    fstype: str
+
+
+def beneath(path: str, folder: str) -> bool:
+    """Whether the canonical absolute *path* is *folder* or lies inside it, by text."""
+    return path == folder or path.startswith(folder if folder.endswith("/") else folder + "/")
+
+
+def _rebase(path: str, old: str, new: str) -> str:
+    """Return the place below *new* that *path* has below *old*; normpath would keep a leading ``//``."""
+    rest = path[len(old.rstrip("/")) :].strip("/")
+    return "/".join([new.rstrip("/"), rest]) if rest else new
+
+
+@dataclass(frozen=True, slots=True)
+class MountTable:
+    """The mounts that the calling thread sees, in the order in which they were made."""
+
+    mounts: tuple[Mount, ...]
+
+    @classmethod
+    def read(cls) -> MountTable:
+        """Read the table of the calling thread's mount namespace.
+
+        Raises:
+            HostError: ``host.mountinfo`` without ``/proc``: what cannot be looked up is not granted.
+        """
+        try:
+            text = Path(_MOUNTINFO).read_bytes().decode("utf-8", "surrogateescape")
+            return cls.parse(text)
+        except (OSError, ValueError, IndexError) as error:
+            raise _unreadable(error) from error
+
+    @classmethod
+    def parse(cls, text: str) -> MountTable:
+        """Parse the text of a mountinfo file. Malformed lines raise ValueError or IndexError."""
+        mounts = []
+        for line in text.splitlines():
+            left, right = line.split(" - ", 1)
+            number, _, device, root, point = left.split(" ")[:5]
+            mounts.append(Mount(int(number), device, _unescape(root), _unescape(point), right.split(" ")[0]))
+        return cls(tuple(mounts))
+
+    def holding(self, path: str) -> Mount:
+        """Return the mount on which the existing *path* lies (its own, if a mount sits on it).
+
+        Raises:
+            OSError: *path* cannot be looked up.
+            HostError: ``host.mountinfo`` when the kernel does not tell.
+        """
+        descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            # The kernel's own answer: comparing prefixes goes wrong where mounts hide one another.
+            fields = Path(f"/proc/thread-self/fdinfo/{descriptor}").read_text(encoding="ascii")
+            number = int(re.findall(r"^mnt_id:\s*([0-9]+)$", fields, re.MULTILINE)[0])
+        except (OSError, ValueError, IndexError) as error:
+            raise _unreadable(error) from error
+        finally:
+            os.close(descriptor)
+        for mount in self.mounts:
+            if mount.id == number:
+                return mount
+        raise _unreadable(LookupError(f"mount {number} of {path} is not in the table"))
+
+    def appearances(self, path: str) -> tuple[str, ...]:
+        """Return every place where the existing *path*, or a folder inside it, can be seen.
+
+        *path* itself is among them. A bind mount of a folder inside *path* counts with its mount
+        point. Places that another mount hides are listed too: too many is safe, too few is not.
+        """
+        mount = self.holding(path)
+        if not beneath(path, mount.point):
+            raise _unreadable(LookupError(f"{path} is not below its mount point {mount.point}"))
+        inside = _rebase(path, mount.point, mount.root)
+        places = {path}
+        for other in self.mounts:
+            if other.device != mount.device:
+                continue
+            if beneath(inside, other.root):
+                places.add(_rebase(inside, other.root, other.point))
+            elif beneath(other.root, inside):
+                places.add(other.point)
+        return tuple(sorted(places))
+
+    def inside(self, folder: str) -> tuple[Mount, ...]:
+        """Return the mounts whose mount point lies strictly inside *folder*."""
+        return tuple(m for m in self.mounts if m.point != folder and beneath(m.point, folder))
+
+
+def _unescape(field: str) -> str:
+    """Undo the octal escapes of space, tab, newline and backslash, in bytes, as the kernel wrote them."""
+    raw = _ESCAPE.sub(
+        lambda match: chr(int(match[1], 8)), field.encode("utf-8", "surrogateescape").decode("latin-1")
+    )
+    return raw.encode("latin-1").decode("utf-8", "surrogateescape")
+
+
+def _unreadable(error: Exception) -> HostError:
+    return HostError(
+        "host.mountinfo",
+        f"cannot look up where folders are mounted: {error}",
+        "mount /proc: without it, no path can be checked and none is granted",
+    )

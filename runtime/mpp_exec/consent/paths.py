@@ -1,0 +1,246 @@
+"""Which path a person means, and which paths no grant may reach.
+
+A granted path is the final absolute path: every link resolved once, at approval, and shown. What
+must never be handed to a tool, because it decides what tools may do or leads out of any sandbox, is
+protected: a grant that equals or lies inside it is refused, one that contains it has it covered by
+an empty mount.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import stat
+import sys
+import sysconfig
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import mpp_exec
+from mpp_exec.consent.mounts import KERNEL_FILE_SYSTEMS, MountTable, beneath
+from mpp_exec.errors import ConsentError, UsageError
+
+_SYSTEM = ("/proc", "/sys", "/dev", "/run")
+
+
+def canonical_path(text: str, *, kind: str = "", what: str = "path") -> str:
+    """Return the final absolute path that *text* leads to, with every link resolved.
+
+    *text* may begin with ``~/``; a relative one is taken from the working directory. *kind* is
+    ``file``, ``directory`` or empty for either; nothing else (device, socket, pipe) is accepted.
+    *what* names the thing in messages.
+
+    Raises:
+        UsageError: ``path.empty``, ``path.dotdot``, ``path.encoding``, ``path.missing``,
+            ``path.unreachable`` or ``path.kind``.
+    """
+    if not text:
+        raise UsageError("path.empty", f"{what} is empty", "give the path of an existing file or folder")
+    if ".." in text.split("/"):
+        raise UsageError(
+            "path.dotdot", f"{what} {text} contains ..", "write the path that is meant, without going up"
+        )
+    if not _is_text(text):
+        raise UsageError(
+            "path.encoding",
+            f"{what} {text!a} is no UTF-8 text",
+            "only paths that are valid UTF-8 can be granted: rename the file or folder",
+        )
+    if text == "~" or text.startswith("~/"):
+        text = home_folder() + text[1:]
+    try:
+        final = os.path.realpath(text, strict=True)
+        mode = os.stat(final).st_mode  # noqa: PTH116 -- Path would normalise the text
+    except FileNotFoundError as error:
+        raise UsageError(
+            "path.missing", f"{what} {text} does not exist", "create it first, or give another one"
+        ) from error
+    except OSError as error:
+        raise UsageError(
+            "path.unreachable",
+            f"{what} {text} cannot be reached: {error.strerror}",
+            "check its permissions and links",
+        ) from error
+    if not _is_text(final):
+        raise UsageError(
+            "path.encoding",
+            f"{what} {text} leads to {final!a}, which is no UTF-8 text",
+            "only paths that are valid UTF-8 can be granted: rename the file or folder",
+        )
+    accepted = {"file": (stat.S_ISREG,), "directory": (stat.S_ISDIR,)}.get(kind, (stat.S_ISREG, stat.S_ISDIR))
+    if not any(test(mode) for test in accepted):
+        expected = {"file": "regular file", "directory": "folder"}.get(kind, "regular file or folder")
+        raise UsageError("path.kind", f"{what} {final} is no {expected}", f"give the path of a {expected}")
+    return final
+
+
+def _is_text(path: str) -> bool:
+    """Whether *path* can be written down: no NUL, no byte that is no UTF-8 (a lone surrogate here)."""
+    return "\0" not in path and not any("\ud800" <= character <= "\udfff" for character in path)
+
+
+def home_folder() -> str:
+    """Return the effective user's home folder: ``$HOME``, else the one of the password database."""
+    return os.environ.get("HOME") or _database_home() or "/"
+
+
+def _database_home() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_dir
+    except KeyError:
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
+class ProtectedPath:
+    """One path that no grant may reach; *what* says in words why, *writes_only* leaves reading free."""
+
+    path: str
+    what: str
+    writes_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Protected:
+    """All that no grant may reach on this host.
+
+    Attributes:
+        paths: protected files and folders; one that does not exist yet counts by its text.
+        homes: home folders: none of them, and nothing above, is granted for writing.
+    """
+
+    paths: tuple[ProtectedPath, ...]
+    homes: tuple[str, ...]
+
+    @classmethod
+    def of_host(
+        cls,
+        home: Path,
+        *,
+        policies: Iterable[Path] = (),
+        sockets: Iterable[Path] = (),
+        environ: Mapping[str, str] = os.environ,
+    ) -> Protected:
+        """Collect what is protected here: *home* (MPP_HOME), policies, socket folders, the program.
+
+        Beyond the contract's list, what Python imports for mpp-exec is protected from writing: a
+        module beside the installed package would run in the next host process.
+        """
+        program = Path(mpp_exec.__file__).parent
+        paths = [
+            ProtectedPath(path, "an interface to the kernel and to running programs") for path in _SYSTEM
+        ]
+        paths.append(ProtectedPath(str(home), "the home of mpp-exec"))
+        paths += [ProtectedPath(str(path), "a policy of mpp-exec") for path in policies]
+        paths += [ProtectedPath(str(path), "the socket folder of mpp-exec") for path in sockets]
+        paths.append(ProtectedPath(str(program), "the installed mpp_exec"))
+        imported = {str(program.parent), *(sysconfig.get_path(name) for name in ("purelib", "platlib"))}
+        if sys.prefix != sys.base_prefix:
+            imported.add(sys.prefix)
+        paths += [ProtectedPath(path, "what mpp-exec imports", writes_only=True) for path in sorted(imported)]
+        homes = {path for path in (environ.get("HOME", ""), _database_home()) if path.startswith("/")}
+        return cls(
+            tuple(ProtectedPath(os.path.realpath(p.path), p.what, p.writes_only) for p in paths),
+            tuple(sorted(os.path.realpath(path) for path in homes)),
+        )
+
+    def check(self, path: str, *, write: bool, table: MountTable | None = None) -> tuple[str, ...]:
+        """Return the paths inside the final *path* that must be covered by empty mounts, sorted.
+
+        Raises:
+            ConsentError: ``grant.protected`` (equals or lies inside a protected path),
+                ``grant.kernel_file_system``, ``grant.whole_home`` or ``grant.uncoverable``.
+            OSError: *path* cannot be looked up.
+            HostError: ``host.mountinfo``.
+        """
+        table = table or MountTable.read()
+        fstype = table.holding(path).fstype
+        if fstype in KERNEL_FILE_SYSTEMS:
+            raise ConsentError(
+                "grant.kernel_file_system",
+                f"{path} is on a {fstype} file system, an interface to the kernel",
+                "no tool can be given this; grant a folder with ordinary files",
+            )
+        if write:
+            self._refuse_whole_home(path, table)
+        identities = _identities(path)
+        covers: set[str] = {
+            mount.point for mount in table.inside(path) if mount.fstype in KERNEL_FILE_SYSTEMS
+        }
+        for protected in self.paths:
+            if write or not protected.writes_only:
+                covers.update(_covers(path, protected, identities, write=write, table=table))
+        return tuple(sorted(c for c in covers if not any(c != o and beneath(c, o) for o in covers)))
+
+    def _refuse_whole_home(self, path: str, table: MountTable) -> None:
+        for home in self.homes:
+            places = table.appearances(home) if os.path.lexists(home) else (home,)
+            if any(beneath(place, path) for place in places):
+                raise ConsentError(
+                    "grant.whole_home",
+                    f"{path} is your home folder or contains it: a tool is never given all of it to write",
+                    "grant the one folder inside it that the tool needs",
+                )
+
+
+def _covers(
+    path: str,
+    protected: ProtectedPath,
+    identities: dict[tuple[int, int], str],
+    *,
+    write: bool,
+    table: MountTable,
+) -> set[str]:
+    """Return where *protected* appears strictly inside *path*; refuse when *path* is inside it."""
+    try:
+        identity = _identity(protected.path)
+        places = table.appearances(protected.path)
+    except FileNotFoundError:
+        # Nothing to hide from a reader. A writer could create it, and an empty mount needs a place.
+        if write and beneath(protected.path, path):
+            raise ConsentError(
+                "grant.uncoverable",
+                f"{path} is where {protected.path} would be ({protected.what}), which does not exist yet",
+                "grant a folder further in",
+            ) from None
+        return set()
+    except OSError:  # Not ours to look into: its text is all that is known.
+        identity, places = None, (protected.path,)
+    through = identities.get(identity) if identity else None
+    for place in places:
+        if through is not None or beneath(path, place):
+            raise ConsentError(
+                "grant.protected",
+                f"{path} is or lies inside {through or place}: {protected.what}",
+                "no tool can be given this; grant another folder",
+            )
+    return {place for place in places if beneath(place, path) and os.path.lexists(place)}
+
+
+def _identity(path: str) -> tuple[int, int]:
+    status = os.lstat(path)
+    return status.st_dev, status.st_ino
+
+
+def _identities(path: str) -> dict[tuple[int, int], str]:
+    """Return device and inode of the canonical *path* and of every folder above it, with their paths."""
+    folders = [path, *map(str, Path(path).parents)]
+    return {_identity(folder): folder for folder in folders}
+
+
+def pins(granted: str, covers: Iterable[str]) -> tuple[str, ...]:
+    """Return the folders between a write grant and the *covers* inside it, outermost first.
+
+    A mount point cannot be renamed, but a folder above one can: a tool that may write *granted*
+    would move such a folder away and build what was covered anew. The sandbox must mount each of
+    these folders on itself, so that it cannot be renamed either.
+    """
+    found = {
+        str(parent)
+        for cover in covers
+        if beneath(cover, granted)
+        for parent in Path(cover).parents
+        if str(parent) != granted and beneath(str(parent), granted)
+    }
+    return tuple(sorted(found))
