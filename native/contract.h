@@ -1,0 +1,193 @@
+/* The contract between Python, the parent side (spawn.c, supervise.c) and PID 1 of a sandbox (init.c).
+ *
+ * This file is C header and cffi cdef in one, so it has no directives but integer #defines.
+ * Every offset is in bytes from the start of struct mpp_plan; text is NUL-terminated. */
+
+/* Where a spawn can fail, in the order of the steps. */
+enum mpp_step {
+    MPP_STEP_NONE = 0,
+    MPP_STEP_SOURCE,        /* parent: open a mount source without following links */
+    MPP_STEP_PIPES,         /* parent: socket pair and pipes */
+    MPP_STEP_CLONE,         /* parent: clone into new namespaces */
+    MPP_STEP_EXEC_INIT,     /* child: become the init program */
+    MPP_STEP_ID_MAP,        /* parent: uid_map, gid_map, setgroups */
+    MPP_STEP_TREE,          /* parent, root: detached copy of a mount source */
+    MPP_STEP_IDMAP_MOUNT,   /* parent, root: map the host's ids on a grant */
+    MPP_STEP_SEND,          /* parent: hand over plan and descriptors */
+    MPP_STEP_RECEIVE,       /* init: plan received and well-formed */
+    MPP_STEP_OWNER,         /* init: die with the owner */
+    MPP_STEP_IDS,           /* init: setgroups, setresgid, setresuid */
+    MPP_STEP_SESSION,       /* init: new session, host name */
+    MPP_STEP_ROOT,          /* init: private propagation, root tmpfs */
+    MPP_STEP_LAYOUT,        /* init: one layout entry; detail is its index */
+    MPP_STEP_PIVOT,         /* init: pivot_root and detach of the host's tree */
+    MPP_STEP_CAPABILITIES,  /* init: drop every capability */
+    MPP_STEP_LANDLOCK,      /* init: ruleset; detail is the rule's index */
+    MPP_STEP_FORK,          /* init: fork the tool */
+    MPP_STEP_LIMITS,        /* tool: one rlimit; detail is its index */
+    MPP_STEP_STDIO,         /* tool: descriptors 0, 1, 2 */
+    MPP_STEP_SECCOMP,       /* tool: install the program */
+    MPP_STEP_EXEC,          /* tool: execve of the entry */
+    MPP_STEP_COUNT
+};
+
+enum mpp_entry_kind {
+    MPP_ENTRY_DIR = 1,  /* mkdir target, mode */
+    MPP_ENTRY_FILE,     /* create target with data */
+    MPP_ENTRY_LINK,     /* symlink at target to source */
+    MPP_ENTRY_BIND,     /* bind source onto target */
+    MPP_ENTRY_TMPFS     /* fresh tmpfs at target */
+};
+
+#define MPP_ENTRY_EXISTS 1   /* the mount point is there already, inside an earlier mount */
+#define MPP_ENTRY_IDMAP 2    /* bind: a host that is root maps exactly its own ids */
+#define MPP_ENTRY_WRITABLE 4 /* bind: the host's ids may be mapped for writing */
+
+struct mpp_entry {
+    uint32_t kind;
+    uint32_t flags;
+    uint32_t source; /* offset of text; bind: absolute path free of symbolic links */
+    uint32_t target; /* offset of text, relative to the new root, no leading slash */
+    uint32_t data;   /* file: offset of contents */
+    uint32_t data_size;
+    uint32_t mode;
+    uint32_t inodes;     /* tmpfs */
+    uint64_t size;       /* tmpfs: bytes */
+    uint64_t attributes; /* MOUNT_ATTR_* */
+    uint64_t device;     /* bind: filled in by the parent, compared by init */
+    uint64_t inode;
+    int32_t tree;      /* bind: filled in by a root parent, index of a descriptor, else -1 */
+    uint32_t is_dir;   /* bind: filled in by the parent */
+};
+
+struct mpp_rule {
+    uint64_t access;
+    uint32_t path; /* offset of text, absolute inside the sandbox */
+    uint32_t is_dir;
+};
+
+struct mpp_rlimit {
+    uint64_t soft;
+    uint64_t hard;
+    uint32_t resource;
+    uint32_t reserved;
+};
+
+struct mpp_span {
+    uint32_t offset;
+    uint32_t count;
+};
+
+struct mpp_plan {
+    uint64_t magic;
+    uint64_t landlock_fs;
+    uint64_t landlock_net;
+    uint64_t landlock_scoped;
+    uint64_t root_attributes; /* MOUNT_ATTR_* set on the root once it is complete */
+    uint32_t size;            /* of the whole message */
+    uint32_t uid;             /* inside */
+    uint32_t gid;
+    uint32_t empty_groups; /* filled in by the parent: 1 where setgroups is allowed */
+    uint32_t landlock;     /* 0: this plan was degraded to do without */
+    uint32_t exec_path;
+    uint32_t working_directory;
+    uint32_t host_name;
+    struct mpp_span entries; /* struct mpp_entry */
+    struct mpp_span rules;   /* struct mpp_rule */
+    struct mpp_span limits;  /* struct mpp_rlimit */
+    struct mpp_span filter;  /* struct sock_filter of the tool, 8 bytes each */
+    struct mpp_span guard;   /* struct sock_filter of init itself */
+    struct mpp_span argv;    /* uint32_t offsets of text */
+    struct mpp_span envp;
+};
+
+#define MPP_PLAN_MAGIC 0x316e616c702d706d
+#define MPP_PLAN_MAX 131072
+#define MPP_ARGS_MAX 512
+#define MPP_TREES_MAX 240
+
+/* What init and the tool's last steps report to the owner: one datagram each. */
+enum mpp_report_kind { MPP_REPORT_FAILED = 1, MPP_REPORT_READY, MPP_REPORT_EXITED };
+
+struct mpp_report {
+    uint32_t kind;
+    uint32_t step;
+    int32_t error;
+    uint32_t detail;
+    int32_t status; /* as wait(2) has it */
+    uint32_t reserved;
+    uint64_t user_us;
+    uint64_t system_us;
+    uint64_t resident_kib; /* peak */
+    uint64_t at_ns;        /* CLOCK_MONOTONIC */
+};
+
+/* Why the supervisor ended an invocation. */
+enum mpp_stop {
+    MPP_STOP_NONE = 0, /* the tool ended by itself */
+    MPP_STOP_WALL,
+    MPP_STOP_CPU,
+    MPP_STOP_MEMORY,
+    MPP_STOP_OUTPUT,
+    MPP_STOP_CANCELLED,
+    MPP_STOP_LOST /* init vanished without a report */
+};
+
+struct mpp_launch {
+    const uint8_t *plan; /* struct mpp_plan with everything behind it */
+    size_t plan_size;
+    const uint8_t *request; /* what the tool reads from descriptor 0 */
+    size_t request_size;
+    int init_fd;   /* the init program, opened for reading */
+    int cancel_fd; /* readable: stop; -1 for none */
+    uint32_t outer_uid_base; /* root: the outer id is this plus the host pid of init; 0: self-map */
+    uint32_t namespaces;     /* CLONE_NEW* */
+    uint64_t wall_ns;
+    uint64_t cpu_us;
+    uint64_t memory;    /* bytes resident over all processes, beside the rlimit */
+    uint64_t output;    /* bytes of stdout + stderr */
+    uint32_t processes;
+    uint32_t reserved;
+};
+
+struct mpp_outcome {
+    uint32_t step; /* MPP_STEP_NONE, or where the spawn failed */
+    int32_t error; /* errno of that step */
+    uint32_t detail;
+    uint32_t stop;
+    int32_t status; /* wait(2) status of the tool, -1 where it never ran or was lost */
+    uint32_t processes_peak; /* processes and threads seen at once; sampled */
+    uint64_t user_us;
+    uint64_t system_us;
+    uint64_t resident_peak; /* bytes */
+    uint64_t started_ns;    /* CLOCK_MONOTONIC stamps of the stages */
+    uint64_t cloned_ns;
+    uint64_t sent_ns;
+    uint64_t ready_ns;
+    uint64_t exited_ns;
+    uint64_t reaped_ns;
+    uint8_t *output; /* stdout, owned by the sandbox handle */
+    size_t output_size;
+    uint8_t *errors; /* stderr */
+    size_t errors_size;
+};
+
+/* Starts one invocation. Returns a handle, or NULL with step and error filled in (nothing is left behind). */
+struct mpp_sandbox *mpp_spawn(const struct mpp_launch *launch, struct mpp_outcome *outcome);
+
+/* Runs it to its end. Returns 0 when everything is dead, reaped and read, or EINTR when a signal
+ * arrived: the caller lets its handlers run and calls again, or kills. */
+int mpp_supervise(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome);
+
+/* Kills every process of the sandbox, reaps it and frees the handle with its buffers. */
+void mpp_release(struct mpp_sandbox *sandbox);
+
+/* Landlock: ABI version (0 where there is none) and errata bits; -errno on a failure other than absence. */
+int mpp_landlock_abi(void);
+int mpp_landlock_errata(void);
+
+/* Whether the kernel has seccomp filters with the given action: 1, 0, or -errno. */
+int mpp_seccomp_action(uint32_t action);
+
+/* The structure sizes as compiled, for the test that the cdef agrees. */
+size_t mpp_sizeof_plan(void);

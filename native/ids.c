@@ -1,0 +1,108 @@
+/* Identity maps: of a sandbox, and of the mounts that a host running as root gives to one. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdalign.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "sandbox.h"
+#include "sys.h"
+
+static int write_file(int directory, const char *name, const char *text)
+{
+    int fd = openat(directory, name, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+    size_t size = strlen(text);
+    ssize_t written;
+    int error = 0;
+
+    if (fd < 0) return errno;
+    written = write(fd, text, size); /* the kernel takes a map in one write or not at all */
+    if (written < 0)
+        error = errno;
+    else if ((size_t)written != size)
+        error = EIO;
+    close(fd);
+    return error;
+}
+
+/* Writes the maps of a process that was just cloned. user_namespaces(7): a host that is no root maps exactly
+ * itself, and must give up setgroups first. Returns 0 or an errno. */
+int mpp_map_ids(pid_t pid, int pidfd, uint32_t inside, uint32_t outer_uid, uint32_t outer_gid, int self_map)
+{
+    struct pollfd alive = { .fd = pidfd, .events = POLLIN, .revents = 0 };
+    char path[32];
+    char line[48];
+    int directory;
+    int error = 0;
+
+    snprintf(path, sizeof path, "/proc/%d", (int)pid);
+    directory = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (directory < 0) return errno;
+    /* Alive after the folder was opened: so the folder is this process's, not a later one's with its number. */
+    if (poll(&alive, 1, 0) != 0) error = ESRCH;
+    if (error == 0 && self_map) error = write_file(directory, "setgroups", "deny");
+    snprintf(line, sizeof line, "%u %u 1\n", inside, outer_gid);
+    if (error == 0) error = write_file(directory, "gid_map", line);
+    snprintf(line, sizeof line, "%u %u 1\n", inside, outer_uid);
+    if (error == 0) error = write_file(directory, "uid_map", line);
+    close(directory);
+    return error;
+}
+
+/* Shares the host's memory, so it must not outlive the host, not even by a SIGKILL at this moment. */
+static int wait_to_be_killed(void *owner)
+{
+    sys5(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+    while (sys0(SYS_getppid) == *(const pid_t *)owner) {
+        if (sys4(SYS_ppoll, 0, 0, 0, 0) != -EINTR) break;
+    }
+    return 0;
+}
+
+/* A user namespace that exists only to say how ids on disk appear through a mount (mount_setattr(2),
+ * MOUNT_ATTR_IDMAP): the host's own id appears as the sandbox's outer id, every other id as nobody's. */
+int mpp_idmap_namespace(uint32_t inside_uid, uint32_t inside_gid, uint32_t outer, int *namespace_fd)
+{
+    alignas(16) static _Thread_local char stack[4096];
+    siginfo_t ended;
+    sigset_t all;
+    sigset_t before;
+    char path[40];
+    char line[48];
+    int pidfd = -1;
+    int directory;
+    int error = 0;
+    pid_t owner = getpid();
+    pid_t pid;
+
+    *namespace_fd = -1;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before); /* no handler of the host may run in the helper */
+    pid = clone(wait_to_be_killed, stack + sizeof stack,
+                CLONE_VM | CLONE_NEWUSER | CLONE_PIDFD | SIGCHLD, &owner, &pidfd);
+    if (pid < 0) error = errno;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (error != 0) return error;
+    snprintf(path, sizeof path, "/proc/%d", (int)pid);
+    directory = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (directory < 0) error = errno;
+    snprintf(line, sizeof line, "%u %u 1\n", inside_gid, outer);
+    if (error == 0) error = write_file(directory, "gid_map", line);
+    snprintf(line, sizeof line, "%u %u 1\n", inside_uid, outer);
+    if (error == 0) error = write_file(directory, "uid_map", line);
+    if (error == 0) {
+        *namespace_fd = openat(directory, "ns/user", O_RDONLY | O_CLOEXEC);
+        if (*namespace_fd < 0) error = errno;
+    }
+    if (directory >= 0) close(directory);
+    sys4(SYS_pidfd_send_signal, pidfd, SIGKILL, 0, 0);
+    while (waitid(P_PIDFD, (id_t)pidfd, &ended, WEXITED | __WALL) < 0 && errno == EINTR) continue;
+    close(pidfd);
+    return error;
+}

@@ -1,0 +1,344 @@
+/* PID 1 of a sandbox: the project's own program, never tool code.
+ *
+ * It receives one message (the plan and its descriptors) on descriptor 3, builds the sandbox around itself,
+ * gives up every privilege, forks the tool, and then does two things only: reap, and watch for the death of
+ * its owner. When it ends, the kernel kills everything in its PID namespace.
+ *
+ * The order of the steps is enum mpp_step; each stands once in run(), and a failure is reported with the
+ * step, the errno and an index. seccomp comes last, in the tool's process, after the last call it forbids. */
+#include <asm/signal.h>
+#include <linux/errno.h>
+#include <linux/fcntl.h>
+#include <linux/poll.h>
+#include <linux/prctl.h>
+#include <linux/resource.h>
+#include <linux/time.h>
+#include <linux/wait.h>
+
+#include "init.h"
+#include "kernel.h"
+#include "sys.h"
+
+#define CONTROL 3 /* the socket to the owner */
+#define DESCRIPTORS_MAX 253 /* SCM_MAX_FD */
+#define FIRST_TREE 4        /* after stdin, stdout, stderr and the owner's pidfd */
+
+static uint8_t message[MPP_PLAN_MAX] __attribute__((aligned(16)));
+static int descriptors[DESCRIPTORS_MAX];
+static const char *arguments[MPP_ARGS_MAX + 1];
+static const char *variables[MPP_ARGS_MAX + 1];
+
+/* The compiler may call these even in freestanding code. */
+void *memcpy(void *to, const void *from, size_t size)
+{
+    uint8_t *t = to;
+    const uint8_t *f = from;
+
+    while (size-- > 0) *t++ = *f++;
+    return to;
+}
+
+void *memset(void *to, int value, size_t size)
+{
+    uint8_t *t = to;
+
+    while (size-- > 0) *t++ = (uint8_t)value;
+    return to;
+}
+
+static uint64_t now_ns(void)
+{
+    struct __kernel_timespec now = { 0, 0 };
+
+    sys2(SYS_clock_gettime, 1 /* CLOCK_MONOTONIC */, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static void report(struct mpp_report *what)
+{
+    what->at_ns = now_ns();
+    /* Nothing can be done about a failure: the owner sees the end of the socket instead. */
+    sys3(SYS_write, CONTROL, what, sizeof *what);
+}
+
+static _Noreturn void leave(long status)
+{
+    for (;;) sys1(SYS_exit_group, status);
+}
+
+static _Noreturn void fail(enum mpp_step step, long error, uint32_t detail)
+{
+    struct mpp_report what = { .kind = MPP_REPORT_FAILED, .step = step, .error = (int32_t)-error, .detail = detail };
+
+    report(&what);
+    leave(1);
+}
+
+static int span_fits(struct mpp_span span, size_t width, size_t align, uint32_t size)
+{
+    return span.offset % align == 0 && span.offset <= size && span.count <= (size - span.offset) / width;
+}
+
+static int text_fits(uint32_t offset, uint32_t size)
+{
+    return offset < size; /* the message ends in NUL, so every text ends inside it */
+}
+
+/* The owner is trusted; a message that was cut short or laid out by another version is not. */
+static int plan_is_sound(const struct mpp_plan *plan, long received)
+{
+    const struct mpp_entry *entries;
+    const struct mpp_rule *rules;
+    const uint32_t *texts;
+    uint32_t size;
+
+    if (received < (long)sizeof *plan || plan->magic != MPP_PLAN_MAGIC || plan->size != received) return 0;
+    size = plan->size;
+    if (message[size - 1] != 0) return 0;
+    if (!span_fits(plan->entries, sizeof *entries, 8, size) || !span_fits(plan->rules, sizeof *rules, 8, size) ||
+        !span_fits(plan->limits, sizeof(struct mpp_rlimit), 8, size) || !span_fits(plan->filter, 8, 8, size) ||
+        !span_fits(plan->guard, 8, 8, size) || !span_fits(plan->argv, 4, 4, size) ||
+        !span_fits(plan->envp, 4, 4, size))
+        return 0;
+    if (plan->argv.count == 0 || plan->argv.count > MPP_ARGS_MAX || plan->envp.count > MPP_ARGS_MAX) return 0;
+    if (!text_fits(plan->exec_path, size) || !text_fits(plan->working_directory, size) ||
+        !text_fits(plan->host_name, size))
+        return 0;
+    entries = (const void *)(message + plan->entries.offset);
+    for (uint32_t i = 0; i < plan->entries.count; i++)
+        if (!text_fits(entries[i].source, size) || !text_fits(entries[i].target, size) || entries[i].data > size ||
+            entries[i].data_size > size - entries[i].data)
+            return 0;
+    rules = (const void *)(message + plan->rules.offset);
+    for (uint32_t i = 0; i < plan->rules.count; i++)
+        if (!text_fits(rules[i].path, size)) return 0;
+    texts = (const void *)(message + plan->argv.offset);
+    for (uint32_t i = 0; i < plan->argv.count; i++) {
+        if (!text_fits(texts[i], size)) return 0;
+        arguments[i] = (const char *)(message + texts[i]);
+    }
+    texts = (const void *)(message + plan->envp.offset);
+    for (uint32_t i = 0; i < plan->envp.count; i++) {
+        if (!text_fits(texts[i], size)) return 0;
+        variables[i] = (const char *)(message + texts[i]);
+    }
+    return 1;
+}
+
+/* The C library's struct msghdr and cmsghdr, as the kernel reads them (linux/socket.h has no user version). */
+struct kernel_msghdr {
+    void *name;
+    int name_size;
+    struct {
+        void *base;
+        size_t size;
+    } *vectors;
+    size_t vector_count;
+    void *control;
+    size_t control_size;
+    unsigned int flags;
+};
+
+struct kernel_cmsghdr {
+    size_t size;
+    int level;
+    int type;
+};
+
+static long receive_plan(struct init_context *context)
+{
+    static uint8_t control[sizeof(struct kernel_cmsghdr) + sizeof descriptors] __attribute__((aligned(8)));
+    const struct kernel_cmsghdr *head = (const void *)control;
+    struct {
+        void *base;
+        size_t size;
+    } vector = { message, sizeof message };
+    struct kernel_msghdr header = { 0, 0, (void *)&vector, 1, control, sizeof control, 0 };
+    const struct mpp_plan *plan = (const void *)message;
+    size_t count;
+    long received;
+
+    do received = sys3(SYS_recvmsg, CONTROL, &header, 0);
+    while (received == -EINTR);
+    if (received < 0) return received;
+    if (received == 0) leave(1); /* the owner died before it said anything */
+    if ((header.flags & (0x08 | 0x20)) != 0 /* MSG_CTRUNC, MSG_TRUNC */) return -EPROTO;
+    if (header.control_size < sizeof *head || head->level != 1 /* SOL_SOCKET */ || head->type != 1 /* SCM_RIGHTS */)
+        return -EPROTO;
+    count = (head->size - sizeof *head) / sizeof(int);
+    if (count < FIRST_TREE || count > DESCRIPTORS_MAX) return -EPROTO;
+    memcpy(descriptors, control + sizeof *head, count * sizeof(int));
+    /* Descriptors 0, 1 and 2 were closed by execve, so the first three received became them. */
+    for (int i = 0; i < 3; i++)
+        if (descriptors[i] != i) return -EPROTO;
+    if (!plan_is_sound(plan, received)) return -EINVAL;
+    context->plan = plan;
+    context->base = message;
+    context->trees = descriptors + FIRST_TREE;
+    context->tree_count = (uint32_t)(count - FIRST_TREE);
+    context->root = -1;
+    return 0;
+}
+
+static long text_size(const char *text)
+{
+    long size = 0;
+
+    while (text[size] != '\0') size++;
+    return size;
+}
+
+static long become_nobody(const struct mpp_plan *plan)
+{
+    long error = plan->empty_groups ? sys2(SYS_setgroups, 0, 0) : 0;
+
+    if (error == 0) error = sys3(SYS_setresgid, plan->gid, plan->gid, plan->gid);
+    if (error == 0) error = sys3(SYS_setresuid, plan->uid, plan->uid, plan->uid);
+    return error;
+}
+
+static long new_session(const struct init_context *context)
+{
+    const char *name = text_at(context, context->plan->host_name);
+    long error = sys0(SYS_setsid); /* no controlling terminal */
+
+    if (error > 0) error = sys2(SYS_sethostname, name, text_size(name));
+    if (error == 0) error = sys2(SYS_setdomainname, name, text_size(name));
+    return error;
+}
+
+struct kernel_sigaction {
+    void (*handler)(int);
+    unsigned long flags;
+    void (*restorer)(void);
+    unsigned long mask;
+};
+
+/* Ignored signals stay ignored over execve, and the owner (Python) ignores SIGPIPE. */
+static void reset_signals(void)
+{
+    struct kernel_sigaction standard = { 0, 0, 0, 0 };
+
+    for (int signal = 1; signal <= 64; signal++)
+        sys4(SYS_rt_sigaction, signal, &standard, 0, 8); /* EINVAL for SIGKILL and SIGSTOP */
+}
+
+static _Noreturn void become_tool(struct init_context *context)
+{
+    const struct mpp_plan *plan = context->plan;
+    const struct mpp_rlimit *limits = (const void *)(context->base + plan->limits.offset);
+    unsigned long unblocked = 0;
+    long error;
+
+    for (uint32_t i = 0; i < plan->limits.count; i++) {
+        struct {
+            uint64_t soft;
+            uint64_t hard;
+        } limit = { limits[i].soft, limits[i].hard };
+        error = sys4(SYS_prlimit64, 0, limits[i].resource, &limit, 0);
+        if (error < 0) fail(MPP_STEP_LIMITS, error, i);
+    }
+    /* Closed by execve, not now: a failure below is still to be reported. */
+    error = sys3(SYS_close_range, 3, ~0U, MPP_CLOSE_RANGE_CLOEXEC);
+    if (error < 0) fail(MPP_STEP_STDIO, error, 0);
+    error = sys4(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, &unblocked, 0, sizeof unblocked);
+    if (error < 0) fail(MPP_STEP_STDIO, error, 1);
+    error = confine_seccomp(context, plan->filter);
+    if (error < 0) fail(MPP_STEP_SECCOMP, error, 0);
+    error = sys3(SYS_execve, text_at(context, plan->exec_path), arguments, variables);
+    fail(MPP_STEP_EXEC, error, 0);
+}
+
+/* Reaps whatever ended; returns 1 with its report filled in when that was the tool. */
+static int reap(long tool, struct mpp_report *what)
+{
+    struct rusage usage;
+    int status;
+    int ended = 0;
+    long pid;
+
+    while ((pid = sys4(SYS_wait4, -1, &status, WNOHANG, &usage)) > 0) {
+        if (pid != tool) continue;
+        what->kind = MPP_REPORT_EXITED;
+        what->status = status;
+        what->user_us = (uint64_t)usage.ru_utime.tv_sec * 1000000u + (uint64_t)usage.ru_utime.tv_usec;
+        what->system_us = (uint64_t)usage.ru_stime.tv_sec * 1000000u + (uint64_t)usage.ru_stime.tv_usec;
+        what->resident_kib = (uint64_t)usage.ru_maxrss;
+        ended = 1;
+    }
+    return ended;
+}
+
+static _Noreturn void stand_guard(int owner, long children, long tool)
+{
+    struct pollfd watched[3] = {
+        { CONTROL, POLLIN, 0 }, { owner, POLLIN, 0 }, { (int)children, POLLIN, 0 }
+    };
+    struct mpp_report what = { 0 };
+    uint8_t drained[128]; /* struct signalfd_siginfo */
+
+    for (;;) {
+        long ready = sys5(SYS_ppoll, watched, 3, 0, 0, 8);
+
+        if (ready < 0 && ready != -EINTR) leave(1);
+        if (ready <= 0) continue;
+        /* The owner closed its end, or is dead even though a child of it holds the end open. */
+        if (watched[0].revents != 0 || watched[1].revents != 0) leave(1);
+        if (watched[2].revents == 0) continue;
+        sys3(SYS_read, children, drained, sizeof drained);
+        if (reap(tool, &what)) {
+            report(&what);
+            leave(0);
+        }
+    }
+}
+
+static _Noreturn void run(void)
+{
+    struct init_context context = { 0 };
+    struct mpp_report ready = { .kind = MPP_REPORT_READY };
+    unsigned long child_signal = 1ul << (SIGCHLD - 1);
+    uint32_t detail = 0;
+    long children;
+    long error;
+    long tool;
+
+    sys1(SYS_umask, 0);
+    if ((error = receive_plan(&context)) < 0) fail(MPP_STEP_RECEIVE, error, 0);
+    if ((error = become_nobody(context.plan)) < 0) fail(MPP_STEP_IDS, error, 0);
+    /* Second line behind the socket and the owner's pidfd, set after the ids since changing them clears it. */
+    if ((error = sys5(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0)) < 0) fail(MPP_STEP_OWNER, error, 0);
+    if ((error = sys5(SYS_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0)) < 0) fail(MPP_STEP_OWNER, error, 1);
+    if ((error = new_session(&context)) < 0) fail(MPP_STEP_SESSION, error, 0);
+    if ((error = layout_root(&context)) < 0) fail(MPP_STEP_ROOT, error, 0);
+    if ((error = layout_build(&context, &detail)) < 0) fail(MPP_STEP_LAYOUT, error, detail);
+    if ((error = layout_pivot(&context)) < 0) fail(MPP_STEP_PIVOT, error, 0);
+    if ((error = confine_capabilities()) < 0) fail(MPP_STEP_CAPABILITIES, error, 0);
+    if (context.plan->landlock && (error = confine_landlock(&context, &detail)) < 0)
+        fail(MPP_STEP_LANDLOCK, error, detail);
+
+    reset_signals();
+    children = sys4(SYS_signalfd4, -1, &child_signal, 8, O_CLOEXEC);
+    if (children < 0) fail(MPP_STEP_FORK, children, 0);
+    tool = sys5(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+    if (tool < 0) fail(MPP_STEP_FORK, tool, 1);
+    if (tool == 0) become_tool(&context);
+
+    report(&ready);
+    /* The tool's ends are the tool's alone: their closing must be seen by the owner. */
+    sys3(SYS_close_range, 0, 2, 0);
+    if ((error = confine_seccomp(&context, context.plan->guard)) < 0) fail(MPP_STEP_SECCOMP, error, 1);
+    stand_guard(descriptors[3], children, tool);
+}
+
+/* The kernel enters here with an unaligned idea of a stack frame; the ABI wants 16 bytes. */
+__attribute__((used, visibility("hidden"))) void mpp_init_enter(void)
+{
+    run();
+}
+
+#if defined(__x86_64__)
+__asm__(".globl _start\n.type _start,@function\n_start:\n\txor %ebp,%ebp\n\tand $-16,%rsp\n\tcall mpp_init_enter\n\thlt\n");
+#elif defined(__aarch64__)
+__asm__(".globl _start\n.type _start,@function\n_start:\n\tmov x29,#0\n\tmov x30,#0\n\tbl mpp_init_enter\n\tbrk #0\n");
+#endif

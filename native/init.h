@@ -1,0 +1,32 @@
+/* Shared by the parts of the init program. One process, one thread, no heap, no C library. */
+#ifndef MPP_INIT_H
+#define MPP_INIT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "contract.h"
+
+struct init_context {
+    const struct mpp_plan *plan;
+    const uint8_t *base; /* of the message the plan stands in */
+    const int *trees;    /* received descriptors of detached mounts */
+    uint32_t tree_count;
+    int root; /* descriptor of the new root */
+};
+
+/* Each step returns 0 or -errno and, where a table is worked through, the index in *detail. */
+long layout_root(struct init_context *context);
+long layout_build(struct init_context *context, uint32_t *detail);
+long layout_pivot(struct init_context *context);
+long confine_capabilities(void);
+long confine_landlock(const struct init_context *context, uint32_t *detail);
+long confine_seccomp(const struct init_context *context, struct mpp_span filter);
+
+/* The text at an offset of the message; offsets were checked when the message arrived. */
+static inline const char *text_at(const struct init_context *context, uint32_t offset)
+{
+    return (const char *)(context->base + offset);
+}
+
+#endif

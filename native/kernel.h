@@ -1,0 +1,63 @@
+/* Kernel interfaces newer than the C library's headers may be. Values from the kernel's uapi headers;
+ * a static assertion beside each use would only compare a constant with itself, so the live tests do it. */
+#ifndef MPP_KERNEL_H
+#define MPP_KERNEL_H
+
+#include <linux/landlock.h>
+#include <stdint.h>
+#include <sys/syscall.h>
+
+#ifndef SYS_landlock_create_ruleset /* asm-generic/unistd.h, Linux 5.13 */
+#define SYS_landlock_create_ruleset 444
+#define SYS_landlock_add_rule 445
+#define SYS_landlock_restrict_self 446
+#endif
+#ifndef SYS_mount_setattr /* Linux 5.12 */
+#define SYS_mount_setattr 442
+#endif
+#ifndef SYS_openat2 /* Linux 5.6 */
+#define SYS_openat2 437
+#endif
+#ifndef SYS_close_range /* Linux 5.9 */
+#define SYS_close_range 436
+#endif
+
+/* linux/landlock.h as of ABI 6 (Linux 6.12): the struct grew, older headers have a prefix of it. */
+struct mpp_landlock_ruleset {
+    uint64_t handled_access_fs;
+    uint64_t handled_access_net;
+    uint64_t scoped;
+};
+
+struct mpp_mount_attr { /* struct mount_attr, linux/mount.h */
+    uint64_t attr_set;
+    uint64_t attr_clr;
+    uint64_t propagation;
+    uint64_t userns_fd;
+};
+
+struct mpp_open_how { /* struct open_how, linux/openat2.h */
+    uint64_t flags;
+    uint64_t mode;
+    uint64_t resolve;
+};
+
+#define MPP_RESOLVE_NO_MAGICLINKS 0x02
+#define MPP_RESOLVE_NO_SYMLINKS 0x04
+#define MPP_RESOLVE_BENEATH 0x08
+
+#define MPP_OPEN_TREE_CLONE 1
+#define MPP_AT_EMPTY_PATH 0x1000
+#define MPP_AT_RECURSIVE 0x8000
+#define MPP_MOVE_MOUNT_F_EMPTY_PATH 0x04
+#define MPP_MOVE_MOUNT_T_EMPTY_PATH 0x40
+#define MPP_MOUNT_ATTR_IDMAP 0x00100000
+#define MPP_FSCONFIG_SET_STRING 1
+#define MPP_FSCONFIG_CMD_CREATE 6
+#define MPP_MNT_DETACH 2
+#define MPP_CLOSE_RANGE_CLOEXEC 4
+#define MPP_LANDLOCK_CREATE_RULESET_VERSION 1
+#define MPP_LANDLOCK_CREATE_RULESET_ERRATA 2
+#define MPP_LANDLOCK_RULE_PATH_BENEATH 1
+
+#endif

@@ -1,0 +1,51 @@
+/* The parent's side of one sandbox, shared by spawn.c and supervise.c. */
+#ifndef MPP_SANDBOX_H
+#define MPP_SANDBOX_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "contract.h"
+
+struct mpp_buffer {
+    uint8_t *data;
+    size_t size;
+    size_t room;
+};
+
+struct mpp_sandbox {
+    struct mpp_launch launch; /* its pointers stay valid until the release: the caller keeps them */
+    uint8_t *plan;            /* a private copy, filled in for this invocation */
+    int *sources;             /* O_PATH descriptors of the bind sources, held until init has mounted them */
+    uint32_t source_count;
+    pid_t pid;
+    int pidfd;
+    int control;
+    int request; /* write end of descriptor 0 of the tool */
+    int output;  /* read ends of 1 and 2 */
+    int errors;
+    int peers[4]; /* the child's ends and this process's pidfd, until they are sent */
+    size_t request_sent;
+    uint64_t deadline_ns;
+    uint64_t tick_ns;
+    int reaped;
+    struct mpp_buffer out;
+    struct mpp_buffer err;
+};
+
+/* What all processes of a sandbox use at this moment, as far as /proc tells. */
+struct mpp_usage {
+    uint64_t resident; /* bytes */
+    uint64_t cpu_us;
+    uint32_t tasks;
+};
+
+uint64_t mpp_now_ns(void);
+void mpp_close(int *fd);
+void mpp_close_sources(struct mpp_sandbox *sandbox);
+void mpp_watch(pid_t init, struct mpp_usage *usage);
+int mpp_map_ids(pid_t pid, int pidfd, uint32_t inside, uint32_t outer_uid, uint32_t outer_gid, int self_map);
+int mpp_idmap_namespace(uint32_t inside_uid, uint32_t inside_gid, uint32_t outer, int *namespace_fd);
+
+#endif

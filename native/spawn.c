@@ -1,0 +1,382 @@
+/* Starts a sandbox without forking the host: one clone that shares memory only until the child has become the
+ * init program, a few writes into /proc, one message.
+ *
+ * Everything the child needs is converted and opened before the clone. Between clone and execve the child
+ * runs on the parent's memory: it makes raw system calls, allocates nothing, takes no lock, touches no errno,
+ * and the calling thread stands still until it is gone (CLONE_VFORK). */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <linux/landlock.h>
+#include <linux/seccomp.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdalign.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "kernel.h"
+#include "sandbox.h"
+#include "sys.h"
+
+enum { READ_END, WRITE_END };
+enum { PEER_REQUEST, PEER_OUTPUT, PEER_ERRORS, PEER_OWNER, PEER_COUNT };
+
+uint64_t mpp_now_ns(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+void mpp_close(int *fd)
+{
+    if (*fd >= 0) close(*fd);
+    *fd = -1;
+}
+
+void mpp_close_sources(struct mpp_sandbox *sandbox)
+{
+    for (uint32_t i = 0; i < sandbox->source_count; i++) mpp_close(&sandbox->sources[i]);
+    sandbox->source_count = 0;
+}
+
+static struct mpp_plan *plan_of(struct mpp_sandbox *sandbox)
+{
+    return (void *)sandbox->plan;
+}
+
+static struct mpp_entry *entries_of(struct mpp_sandbox *sandbox)
+{
+    return (void *)(sandbox->plan + plan_of(sandbox)->entries.offset);
+}
+
+/* Opens every bind source as the approved path names it, and notes which file that is. */
+static int hold_sources(struct mpp_sandbox *sandbox, uint32_t *detail)
+{
+    struct mpp_open_how how = { O_PATH | O_CLOEXEC, 0, MPP_RESOLVE_NO_SYMLINKS | MPP_RESOLVE_NO_MAGICLINKS };
+    struct mpp_entry *entries = entries_of(sandbox);
+    uint32_t count = plan_of(sandbox)->entries.count;
+
+    sandbox->sources = calloc(count > 0 ? count : 1, sizeof *sandbox->sources);
+    if (sandbox->sources == NULL) return ENOMEM;
+    for (uint32_t i = 0; i < count; i++) {
+        struct stat seen;
+        long fd = -1;
+
+        *detail = i;
+        entries[i].tree = -1;
+        sandbox->sources[i] = -1;
+        sandbox->source_count = i + 1;
+        if (entries[i].kind != MPP_ENTRY_BIND) continue;
+        fd = sys4(SYS_openat2, AT_FDCWD, sandbox->plan + entries[i].source, &how, sizeof how);
+        if (fd < 0) return (int)-fd;
+        sandbox->sources[i] = (int)fd;
+        if (fstat((int)fd, &seen) < 0) return errno;
+        entries[i].device = seen.st_dev;
+        entries[i].inode = seen.st_ino;
+        entries[i].is_dir = S_ISDIR(seen.st_mode) ? 1 : 0;
+    }
+    return 0;
+}
+
+static int open_channels(struct mpp_sandbox *sandbox, int *child_control)
+{
+    int pair[2];
+    int in[2];
+    int out[2];
+    int err[2];
+
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) return errno;
+    sandbox->control = pair[0];
+    *child_control = pair[1];
+    if (pipe2(in, O_CLOEXEC) < 0) return errno;
+    sandbox->request = in[WRITE_END];
+    sandbox->peers[PEER_REQUEST] = in[READ_END];
+    if (pipe2(out, O_CLOEXEC) < 0) return errno;
+    sandbox->output = out[READ_END];
+    sandbox->peers[PEER_OUTPUT] = out[WRITE_END];
+    if (pipe2(err, O_CLOEXEC) < 0) return errno;
+    sandbox->errors = err[READ_END];
+    sandbox->peers[PEER_ERRORS] = err[WRITE_END];
+    /* Readable when this process is dead, whoever else may have inherited its descriptors. */
+    sandbox->peers[PEER_OWNER] = (int)syscall(SYS_pidfd_open, getpid(), 0);
+    if (sandbox->peers[PEER_OWNER] < 0) return errno;
+    if (fcntl(sandbox->control, F_SETFL, O_NONBLOCK) < 0 || fcntl(sandbox->request, F_SETFL, O_NONBLOCK) < 0 ||
+        fcntl(sandbox->output, F_SETFL, O_NONBLOCK) < 0 || fcntl(sandbox->errors, F_SETFL, O_NONBLOCK) < 0)
+        return errno;
+    return 0;
+}
+
+struct child {
+    int control;
+    int init_fd;
+    volatile long error; /* written by the child in the shared memory, read once it is gone or execed */
+};
+
+/* execve drops capabilities of an id that is not 0 inside, and no id is mapped yet: ambient ones stay. */
+static long keep_capabilities(void)
+{
+    static const unsigned int kept[] = { CAP_SYS_ADMIN, CAP_SETUID, CAP_SETGID, CAP_SETPCAP };
+    struct __user_cap_header_struct header = { _LINUX_CAPABILITY_VERSION_3, 0 };
+    struct __user_cap_data_struct sets[2];
+    long error = sys2(SYS_capget, &header, sets);
+
+    for (size_t i = 0; i < sizeof kept / sizeof kept[0]; i++)
+        sets[kept[i] / 32].inheritable |= 1u << (kept[i] % 32);
+    if (error == 0) error = sys2(SYS_capset, &header, sets);
+    for (size_t i = 0; error == 0 && i < sizeof kept / sizeof kept[0]; i++)
+        error = sys5(SYS_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, kept[i], 0, 0);
+    return error;
+}
+
+/* The child. Shares the parent's memory: see the top of this file. */
+static int become_init(void *shared)
+{
+    struct child *child = shared;
+    const char *argv[2] = { "mpp-init", NULL };
+    const char *envp[1] = { NULL };
+    long init_fd = child->init_fd;
+    long error = keep_capabilities();
+
+    if (error == 0 && init_fd <= 3) {
+        init_fd = sys3(SYS_fcntl, init_fd, F_DUPFD_CLOEXEC, 4);
+        if (init_fd < 0) error = init_fd;
+    }
+    /* Descriptor 3 is the only one that survives execve. */
+    if (error == 0 && child->control != 3) {
+        error = sys3(SYS_dup3, child->control, 3, 0);
+        if (error > 0) error = 0;
+    } else if (error == 0) {
+        error = sys3(SYS_fcntl, 3, F_SETFD, 0);
+    }
+    if (error == 0) error = sys3(SYS_close_range, 0, 2, MPP_CLOSE_RANGE_CLOEXEC);
+    if (error == 0) error = sys3(SYS_close_range, 4, ~0U, MPP_CLOSE_RANGE_CLOEXEC);
+    if (error == 0) error = sys5(SYS_execveat, init_fd, "", argv, envp, MPP_AT_EMPTY_PATH);
+    child->error = error;
+    for (;;) sys1(SYS_exit_group, 127);
+    return 0;
+}
+
+/* Returns 0 with pid and pidfd set, or an errno with *step set. */
+static int clone_init(struct mpp_sandbox *sandbox, int child_control, uint32_t *step)
+{
+    alignas(16) char stack[16384];
+    struct child child = { child_control, sandbox->launch.init_fd, 0 };
+    sigset_t all;
+    sigset_t before;
+    siginfo_t ended;
+    int flags = (int)sandbox->launch.namespaces;
+    int error = 0;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before); /* a handler would run in the child, on this memory */
+    sandbox->pid = clone(become_init, stack + sizeof stack, CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD | flags,
+                         &child, &sandbox->pidfd);
+    if (sandbox->pid < 0) {
+        error = errno;
+        *step = MPP_STEP_CLONE;
+        sandbox->pidfd = -1;
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (error == 0 && child.error != 0) {
+        error = (int)-child.error;
+        *step = MPP_STEP_EXEC_INIT;
+        while (waitid(P_PIDFD, (id_t)sandbox->pidfd, &ended, WEXITED | __WALL) < 0 && errno == EINTR) continue;
+        sandbox->reaped = 1;
+    }
+    return error;
+}
+
+/* A host that is root copies each source itself: it can enter folders that the sandbox's id cannot, and only
+ * it can map ids on a mount. Returns 0 or an errno with *step and *detail set. */
+static int copy_trees(struct mpp_sandbox *sandbox, int *trees, uint32_t *tree_count, uint32_t outer, uint32_t *step,
+                      uint32_t *detail)
+{
+    struct mpp_entry *entries = entries_of(sandbox);
+    int namespace_fd = -1;
+    int error = 0;
+
+    for (uint32_t i = 0; error == 0 && i < sandbox->source_count; i++) {
+        struct mpp_mount_attr attr = { entries[i].attributes, 0, 0, 0 };
+        long tree;
+        long set;
+
+        if (entries[i].kind != MPP_ENTRY_BIND) continue;
+        *detail = i;
+        *step = MPP_STEP_TREE;
+        if (*tree_count == MPP_TREES_MAX) return E2BIG;
+        tree = sys3(SYS_open_tree, sandbox->sources[i], "",
+                    MPP_OPEN_TREE_CLONE | O_CLOEXEC | MPP_AT_EMPTY_PATH | MPP_AT_RECURSIVE);
+        if (tree < 0) {
+            error = (int)-tree;
+            break;
+        }
+        trees[*tree_count] = (int)tree;
+        entries[i].tree = (int32_t)(*tree_count)++;
+        set = sys5(SYS_mount_setattr, tree, "", MPP_AT_EMPTY_PATH | MPP_AT_RECURSIVE, &attr, sizeof attr);
+        if (set < 0) error = (int)-set;
+        if (error != 0 || (entries[i].flags & MPP_ENTRY_IDMAP) == 0) continue;
+
+        *step = MPP_STEP_IDMAP_MOUNT;
+        if (namespace_fd < 0) error = mpp_idmap_namespace(geteuid(), getegid(), outer, &namespace_fd);
+        if (error != 0) break;
+        attr = (struct mpp_mount_attr){ MPP_MOUNT_ATTR_IDMAP, 0, 0, (uint64_t)namespace_fd };
+        set = sys5(SYS_mount_setattr, tree, "", MPP_AT_EMPTY_PATH, &attr, sizeof attr);
+        /* A file system without idmapped mounts: reading then depends on what others may read, which is
+         * less than was granted, never more. Writing would fail or leave files of a strange owner. */
+        if (set < 0 && (set != -EINVAL || (entries[i].flags & MPP_ENTRY_WRITABLE) != 0)) error = (int)-set;
+    }
+    mpp_close(&namespace_fd);
+    return error;
+}
+
+static int send_plan(struct mpp_sandbox *sandbox, const int *trees, uint32_t tree_count)
+{
+    union {
+        struct cmsghdr head;
+        char room[CMSG_SPACE(sizeof(int) * (PEER_COUNT + MPP_TREES_MAX))];
+    } control;
+    struct iovec vector = { sandbox->plan, sandbox->launch.plan_size };
+    struct msghdr header = { .msg_iov = &vector, .msg_iovlen = 1 };
+    size_t size = sizeof(int) * (PEER_COUNT + tree_count);
+    ssize_t sent;
+
+    memset(&control, 0, sizeof control);
+    header.msg_control = &control;
+    header.msg_controllen = CMSG_SPACE(size);
+    control.head.cmsg_level = SOL_SOCKET;
+    control.head.cmsg_type = SCM_RIGHTS;
+    control.head.cmsg_len = CMSG_LEN(size);
+    memcpy(CMSG_DATA(&control.head), sandbox->peers, sizeof(int) * PEER_COUNT);
+    memcpy(CMSG_DATA(&control.head) + sizeof(int) * PEER_COUNT, trees, sizeof(int) * tree_count);
+    do sent = sendmsg(sandbox->control, &header, MSG_NOSIGNAL);
+    while (sent < 0 && errno == EINTR);
+    if (sent < 0) return errno;
+    return (size_t)sent == sandbox->launch.plan_size ? 0 : EMSGSIZE;
+}
+
+static int plan_is_acceptable(const struct mpp_launch *launch)
+{
+    const struct mpp_plan *plan = (const void *)launch->plan;
+
+    return launch->plan_size >= sizeof *plan && launch->plan_size <= MPP_PLAN_MAX && plan->magic == MPP_PLAN_MAGIC &&
+           plan->size == launch->plan_size && plan->entries.offset % 8 == 0 &&
+           plan->entries.offset <= launch->plan_size &&
+           plan->entries.count <= (launch->plan_size - plan->entries.offset) / sizeof(struct mpp_entry);
+}
+
+static int start(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
+{
+    int trees[MPP_TREES_MAX];
+    uint32_t tree_count = 0;
+    uint32_t outer_uid = geteuid();
+    uint32_t outer_gid = getegid();
+    int root = sandbox->launch.outer_uid_base != 0;
+    int child_control = -1;
+    int error;
+
+    outcome->step = MPP_STEP_SOURCE;
+    error = hold_sources(sandbox, &outcome->detail);
+    if (error != 0) return error;
+    outcome->step = MPP_STEP_PIPES;
+    error = open_channels(sandbox, &child_control);
+    if (error == 0) error = clone_init(sandbox, child_control, &outcome->step);
+    mpp_close(&child_control);
+    if (error != 0) return error;
+    outcome->cloned_ns = mpp_now_ns();
+
+    /* Host process ids are unique among the living, so the outer ids of living sandboxes are, too. */
+    if (root) outer_uid = outer_gid = sandbox->launch.outer_uid_base + (uint32_t)sandbox->pid;
+    outcome->step = MPP_STEP_ID_MAP;
+    error = mpp_map_ids(sandbox->pid, sandbox->pidfd, plan_of(sandbox)->uid, outer_uid, outer_gid, !root);
+    if (error != 0) return error;
+    plan_of(sandbox)->empty_groups = root ? 1 : 0;
+    if (root) error = copy_trees(sandbox, trees, &tree_count, outer_uid, &outcome->step, &outcome->detail);
+    if (error == 0) {
+        outcome->step = MPP_STEP_SEND;
+        error = send_plan(sandbox, trees, tree_count);
+    }
+    for (uint32_t i = 0; i < tree_count; i++) close(trees[i]);
+    for (int i = 0; i < PEER_COUNT; i++) mpp_close(&sandbox->peers[i]);
+    return error;
+}
+
+struct mpp_sandbox *mpp_spawn(const struct mpp_launch *launch, struct mpp_outcome *outcome)
+{
+    struct mpp_sandbox *sandbox;
+    int error = 0;
+
+    memset(outcome, 0, sizeof *outcome);
+    outcome->status = -1;
+    outcome->started_ns = mpp_now_ns();
+    sandbox = calloc(1, sizeof *sandbox);
+    if (sandbox == NULL) {
+        outcome->step = MPP_STEP_SOURCE;
+        outcome->error = ENOMEM;
+        return NULL;
+    }
+    sandbox->launch = *launch;
+    sandbox->pidfd = sandbox->control = sandbox->request = sandbox->output = sandbox->errors = -1;
+    for (int i = 0; i < PEER_COUNT; i++) sandbox->peers[i] = -1;
+    sandbox->reaped = 1; /* nothing to reap yet */
+    sandbox->deadline_ns = outcome->started_ns + launch->wall_ns;
+    outcome->step = MPP_STEP_SOURCE;
+    if (!plan_is_acceptable(launch)) {
+        error = EINVAL;
+    } else {
+        /* One spare byte of alignment is not enough for struct access: malloc aligns for any type. */
+        sandbox->plan = malloc(launch->plan_size);
+        if (sandbox->plan == NULL) error = ENOMEM;
+    }
+    if (error == 0) {
+        memcpy(sandbox->plan, launch->plan, launch->plan_size);
+        sandbox->pid = -1;
+        error = start(sandbox, outcome);
+        if (sandbox->pid > 0 && outcome->step != MPP_STEP_EXEC_INIT) sandbox->reaped = 0;
+    }
+    if (error != 0) {
+        outcome->error = error;
+        mpp_release(sandbox);
+        return NULL;
+    }
+    outcome->step = MPP_STEP_NONE;
+    outcome->detail = 0;
+    outcome->sent_ns = mpp_now_ns();
+    return sandbox;
+}
+
+int mpp_landlock_abi(void)
+{
+    long abi = sys3(SYS_landlock_create_ruleset, 0, 0, MPP_LANDLOCK_CREATE_RULESET_VERSION);
+
+    return abi == -ENOSYS || abi == -EOPNOTSUPP ? 0 : (int)abi;
+}
+
+int mpp_landlock_errata(void)
+{
+    long errata = sys3(SYS_landlock_create_ruleset, 0, 0, MPP_LANDLOCK_CREATE_RULESET_ERRATA);
+
+    return errata == -EINVAL || errata == -ENOSYS || errata == -EOPNOTSUPP ? 0 : (int)errata;
+}
+
+int mpp_seccomp_action(uint32_t action)
+{
+    long error = sys3(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action);
+
+    if (error == 0) return 1;
+    return error == -EOPNOTSUPP || error == -ENOSYS || error == -EINVAL ? 0 : (int)error;
+}
+
+size_t mpp_sizeof_plan(void)
+{
+    return sizeof(struct mpp_plan);
+}

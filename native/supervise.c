@@ -1,0 +1,255 @@
+/* Runs one invocation to its end: feeds the request, collects output within its bound, keeps the deadline,
+ * samples what the sandbox uses, and leaves only when every process of it is dead and reaped. */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "sandbox.h"
+#include "sys.h"
+
+#define NS_PER_MS 1000000ull
+#define TICK_NS (10 * NS_PER_MS)
+#define DEATH_NS (10000 * NS_PER_MS) /* a killed sandbox that is still there after this is given up on */
+
+enum { SLOT_CONTROL, SLOT_OUTPUT, SLOT_ERRORS, SLOT_REQUEST, SLOT_CANCEL, SLOT_COUNT };
+
+/* Appends what a pipe holds. Returns 1 while it is open, 0 at its end, -1 where memory or the bound ends. */
+static int drain(struct mpp_sandbox *sandbox, int *fd, struct mpp_buffer *buffer)
+{
+    for (;;) {
+        size_t total = sandbox->out.size + sandbox->err.size;
+        ssize_t got;
+
+        if (buffer->room - buffer->size < 4096) {
+            size_t room = buffer->room > 0 ? buffer->room * 2 : 16384;
+            uint8_t *data = realloc(buffer->data, room);
+            if (data == NULL) return -1;
+            buffer->data = data;
+            buffer->room = room;
+        }
+        got = read(*fd, buffer->data + buffer->size, buffer->room - buffer->size);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0 && errno == EAGAIN) return 1;
+        if (got <= 0) {
+            mpp_close(fd);
+            return 0;
+        }
+        buffer->size += (size_t)got;
+        if (total + (size_t)got > sandbox->launch.output) return -1;
+    }
+}
+
+static void feed(struct mpp_sandbox *sandbox)
+{
+    const struct mpp_launch *launch = &sandbox->launch;
+
+    while (sandbox->request_sent < launch->request_size) {
+        /* A tool that closed its descriptor 0 would raise SIGPIPE, which an embedding host may not ignore. */
+        ssize_t sent;
+        sigset_t pipe_signal;
+        sigset_t before;
+
+        sigemptyset(&pipe_signal);
+        sigaddset(&pipe_signal, SIGPIPE);
+        pthread_sigmask(SIG_BLOCK, &pipe_signal, &before);
+        sent = write(sandbox->request, launch->request + sandbox->request_sent,
+                     launch->request_size - sandbox->request_sent);
+        if (sent < 0 && errno == EPIPE && !sigismember(&before, SIGPIPE)) {
+            struct timespec none = { 0, 0 };
+            sigtimedwait(&pipe_signal, NULL, &none);
+            errno = EPIPE;
+        }
+        if (sent < 0) {
+            int error = errno;
+            pthread_sigmask(SIG_SETMASK, &before, NULL);
+            if (error == EINTR) continue;
+            if (error == EAGAIN) return;
+            break; /* the tool does not want the rest */
+        }
+        pthread_sigmask(SIG_SETMASK, &before, NULL);
+        sandbox->request_sent += (size_t)sent;
+    }
+    mpp_close(&sandbox->request);
+}
+
+static void kill_all(struct mpp_sandbox *sandbox)
+{
+    sys4(SYS_pidfd_send_signal, sandbox->pidfd, SIGKILL, 0, 0);
+}
+
+/* Waits for init to be gone, and with it, by the kernel's rule, its whole PID namespace. */
+static void reap(struct mpp_sandbox *sandbox)
+{
+    uint64_t limit = mpp_now_ns() + DEATH_NS;
+    struct pollfd gone = { .fd = sandbox->pidfd, .events = POLLIN, .revents = 0 };
+    siginfo_t ended;
+
+    while (!sandbox->reaped) {
+        uint64_t now = mpp_now_ns();
+        int ready = now < limit ? poll(&gone, 1, (int)((limit - now) / NS_PER_MS) + 1) : 0;
+
+        if (ready < 0 && errno == EINTR) continue;
+        if (ready <= 0) return;
+        /* ECHILD: the host ignores SIGCHLD or reaps whatever it finds; dead it is all the same. */
+        if (waitid(P_PIDFD, (id_t)sandbox->pidfd, &ended, WEXITED | __WALL) == 0 || errno == ECHILD)
+            sandbox->reaped = 1;
+        else if (errno != EINTR)
+            return;
+    }
+}
+
+static void stop(struct mpp_outcome *outcome, enum mpp_stop why)
+{
+    if (outcome->stop == MPP_STOP_NONE) outcome->stop = why;
+}
+
+static void sample(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
+{
+    const struct mpp_launch *launch = &sandbox->launch;
+    struct mpp_usage usage;
+
+    mpp_watch(sandbox->pid, &usage);
+    if (usage.resident > outcome->resident_peak) outcome->resident_peak = usage.resident;
+    if (usage.tasks > outcome->processes_peak) outcome->processes_peak = usage.tasks;
+    if (usage.cpu_us >= launch->cpu_us)
+        stop(outcome, MPP_STOP_CPU);
+    else if (usage.resident > launch->memory)
+        stop(outcome, MPP_STOP_MEMORY);
+}
+
+/* Returns 1 when init said how it ended, or is gone. */
+static int listen_control(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
+{
+    struct mpp_report said;
+
+    for (;;) {
+        ssize_t got = recv(sandbox->control, &said, sizeof said, 0);
+
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0 && errno == EAGAIN) return 0;
+        if (got != (ssize_t)sizeof said) {
+            stop(outcome, MPP_STOP_LOST);
+            return 1;
+        }
+        mpp_close_sources(sandbox);
+        switch (said.kind) {
+        case MPP_REPORT_READY:
+            outcome->ready_ns = said.at_ns;
+            sandbox->tick_ns = mpp_now_ns() + TICK_NS;
+            break;
+        case MPP_REPORT_FAILED:
+            outcome->step = said.step;
+            outcome->error = said.error;
+            outcome->detail = said.detail;
+            return 1;
+        case MPP_REPORT_EXITED:
+            outcome->exited_ns = said.at_ns;
+            outcome->status = said.status;
+            outcome->user_us = said.user_us;
+            outcome->system_us = said.system_us;
+            if (said.resident_kib * 1024 > outcome->resident_peak) outcome->resident_peak = said.resident_kib * 1024;
+            return 1;
+        default:
+            stop(outcome, MPP_STOP_LOST);
+            return 1;
+        }
+    }
+}
+
+static int wait_ms(uint64_t now, uint64_t until)
+{
+    uint64_t left = until > now ? until - now : 0;
+
+    if (left > 3600000 * NS_PER_MS) left = 3600000 * NS_PER_MS;
+    return (int)((left + NS_PER_MS - 1) / NS_PER_MS);
+}
+
+static void finish(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
+{
+    if (outcome->stop != MPP_STOP_NONE) kill_all(sandbox);
+    reap(sandbox);
+    if (!sandbox->reaped) { /* it said goodbye and did not go */
+        kill_all(sandbox);
+        reap(sandbox);
+        if (!sandbox->reaped) stop(outcome, MPP_STOP_LOST);
+    }
+    outcome->reaped_ns = mpp_now_ns();
+    /* Nobody can write any more; what is in the pipes is the rest. */
+    if (sandbox->output >= 0 && outcome->stop != MPP_STOP_OUTPUT && drain(sandbox, &sandbox->output, &sandbox->out) < 0)
+        stop(outcome, MPP_STOP_OUTPUT);
+    if (sandbox->errors >= 0 && outcome->stop != MPP_STOP_OUTPUT && drain(sandbox, &sandbox->errors, &sandbox->err) < 0)
+        stop(outcome, MPP_STOP_OUTPUT);
+    outcome->output = sandbox->out.data;
+    outcome->output_size = sandbox->out.size;
+    outcome->errors = sandbox->err.data;
+    outcome->errors_size = sandbox->err.size;
+}
+
+int mpp_supervise(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
+{
+    int over = 0;
+
+    while (!over && outcome->stop == MPP_STOP_NONE) {
+        /* poll(2) passes over negative descriptors, so a channel that is closed leaves its slot empty. */
+        struct pollfd slots[SLOT_COUNT] = {
+            [SLOT_CONTROL] = { .fd = sandbox->control, .events = POLLIN },
+            [SLOT_OUTPUT] = { .fd = sandbox->output, .events = POLLIN },
+            [SLOT_ERRORS] = { .fd = sandbox->errors, .events = POLLIN },
+            [SLOT_REQUEST] = { .fd = sandbox->request, .events = POLLOUT },
+            [SLOT_CANCEL] = { .fd = sandbox->launch.cancel_fd, .events = POLLIN },
+        };
+        uint64_t now = mpp_now_ns();
+        uint64_t until = sandbox->deadline_ns;
+        int ready;
+
+        if (sandbox->tick_ns != 0 && sandbox->tick_ns < until) until = sandbox->tick_ns;
+        ready = poll(slots, SLOT_COUNT, wait_ms(now, until));
+        if (ready < 0 && errno == EINTR) return EINTR;
+        if (ready < 0) {
+            stop(outcome, MPP_STOP_LOST);
+            break;
+        }
+        if (slots[SLOT_REQUEST].revents != 0) feed(sandbox);
+        if (slots[SLOT_OUTPUT].revents != 0 && drain(sandbox, &sandbox->output, &sandbox->out) < 0)
+            stop(outcome, MPP_STOP_OUTPUT);
+        if (slots[SLOT_ERRORS].revents != 0 && drain(sandbox, &sandbox->errors, &sandbox->err) < 0)
+            stop(outcome, MPP_STOP_OUTPUT);
+        if (slots[SLOT_CONTROL].revents != 0) over = listen_control(sandbox, outcome);
+        if (over) break;
+        if (slots[SLOT_CANCEL].revents != 0) stop(outcome, MPP_STOP_CANCELLED);
+        now = mpp_now_ns();
+        if (sandbox->tick_ns != 0 && now >= sandbox->tick_ns) {
+            sample(sandbox, outcome);
+            sandbox->tick_ns = mpp_now_ns() + TICK_NS;
+        }
+        if (now >= sandbox->deadline_ns) stop(outcome, MPP_STOP_WALL);
+    }
+    finish(sandbox, outcome);
+    return 0;
+}
+
+void mpp_release(struct mpp_sandbox *sandbox)
+{
+    if (sandbox == NULL) return;
+    if (!sandbox->reaped) {
+        kill_all(sandbox);
+        reap(sandbox);
+    }
+    mpp_close_sources(sandbox);
+    mpp_close(&sandbox->pidfd);
+    mpp_close(&sandbox->control);
+    mpp_close(&sandbox->request);
+    mpp_close(&sandbox->output);
+    mpp_close(&sandbox->errors);
+    for (size_t i = 0; i < sizeof sandbox->peers / sizeof sandbox->peers[0]; i++) mpp_close(&sandbox->peers[i]);
+    free(sandbox->sources);
+    free(sandbox->plan);
+    free(sandbox->out.data);
+    free(sandbox->err.data);
+    free(sandbox);
+}
