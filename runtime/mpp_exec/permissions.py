@@ -1,24 +1,55 @@
-"""The permission vocabulary: what a tool may ask for, and when one asking is no wider than another.
+"""What a tool may ask for, and when one asking is no wider than another.
 
 Values only; no I/O. A :class:`Permissions` occurs twice in a tool's life: in the signed manifest,
-where paths may hold ``${user_config.KEY}`` placeholders, and in a grant, where every path is the
-final absolute path that will be mounted.
+where paths may begin with a ``${user_config.KEY}`` placeholder, and in a grant, where every path is
+the final absolute path that will be mounted.
+
+``covers`` asks whether everything the narrower value allows is allowed by the wider one. It errs on
+one side only: True is a proof, False may mean that nobody could tell. On values in their
+:meth:`Permissions.reduced` form it is a partial order.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Final, TypeVar
+
+from mpp_exec.errors import UsageError
+from mpp_exec.vocabulary import (
+    HostPort,
+    VocabularyError,
+    format_duration,
+    format_size,
+    parse_host_port,
+    parse_path,
+)
+
+__all__ = ["HostPort", "Limits", "Permissions", "Privacy", "is_protected_name", "path_covers"]
+
+_Entry = TypeVar("_Entry", str, HostPort)
+
+_AGENT_FILES: Final = frozenset({"agents.md", "claude.md", "gemini.md"})
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class HostPort:
-    """One network destination: a lower-case A-label host name (or ``*.`` suffix pattern) and a port."""
+def is_protected_name(name: str) -> bool:
+    """Return whether a file or folder of this name decides what other programs of the user will do.
 
-    host: str
-    port: int
+    Dot names (``.git``, ``.ssh``, ``.bashrc``, ``.vscode``, ``.config/autostart``) and the files
+    that instruct agents. Inside a write grant they are read-only unless they are named, so the
+    folder above does not cover them for writing.
+    """
+    return name.startswith(".") or name.casefold() in _AGENT_FILES
 
-    def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
+
+def path_covers(wider: str, narrower: str, *, write: bool = False) -> bool:
+    """Return whether a grant of *wider* gives *narrower* too, to read or (*write*) to write."""
+    if wider == narrower:
+        return True
+    prefix = wider if wider == "/" else f"{wider}/"
+    if not narrower.startswith(prefix):
+        return False
+    return not write or not any(is_protected_name(name) for name in narrower[len(prefix) :].split("/"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +72,172 @@ class Permissions:
     read: tuple[str, ...] = ()
     write: tuple[str, ...] = ()
 
+    def covers(self, narrower: Permissions) -> bool:
+        """Return whether *narrower* allows nothing that this does not."""
+        return (
+            all(self._reaches(destination) for destination in narrower.network)
+            and set(narrower.environment) <= set(self.environment)
+            and set(narrower.subprocess) <= set(self.subprocess)
+            and narrower.storage <= self.storage
+            and all(self._reads(path) for path in narrower.read)
+            and all(self._writes(path) for path in narrower.write)
+        )
+
+    def _reaches(self, destination: HostPort) -> bool:
+        return any(granted.covers(destination) for granted in self.network)
+
+    def _reads(self, path: str) -> bool:
+        return any(path_covers(granted, path) for granted in (*self.read, *self.write))
+
+    def _writes(self, path: str) -> bool:
+        return any(path_covers(granted, path, write=True) for granted in self.write)
+
+    def reduced(self) -> Permissions:
+        """Return the smallest value that allows the same: without what another of its entries covers."""
+        network = [
+            destination
+            for destination in self.network
+            if not any(other != destination and other.covers(destination) for other in self.network)
+        ]
+        write = [
+            path
+            for path in self.write
+            if not any(other != path and path_covers(other, path, write=True) for other in self.write)
+        ]
+        read = [
+            path
+            for path in self.read
+            if not any(other != path and path_covers(other, path) for other in self.read)
+            and not any(path_covers(other, path) for other in write)
+        ]
+        return replace(
+            self,
+            network=_sorted(network),
+            environment=_sorted(self.environment),
+            subprocess=_sorted(self.subprocess),
+            read=_sorted(read),
+            write=_sorted(write),
+        )
+
+    def intersect(self, other: Permissions) -> Permissions:
+        """Return the widest value that both this and *other* cover, reduced."""
+        network = [d for d in self.network if other._reaches(d)] + [
+            d for d in other.network if self._reaches(d)
+        ]
+        write = [p for p in self.write if other._writes(p)] + [p for p in other.write if self._writes(p)]
+        read = [p for p in (*self.read, *self.write) if other._reads(p)]
+        read += [p for p in (*other.read, *other.write) if self._reads(p)]
+        return Permissions(
+            network=_sorted(network),
+            environment=_sorted(set(self.environment) & set(other.environment)),
+            subprocess=_sorted(set(self.subprocess) & set(other.subprocess)),
+            storage=min(self.storage, other.storage),
+            read=_sorted(read),
+            write=_sorted(write),
+        ).reduced()
+
+    def words(self) -> list[str]:
+        """Return every word that :meth:`without` takes here, the general ones before the particular."""
+        words: list[str] = []
+        for name, entries in (
+            ("network", self.network),
+            ("filesystem", (*self.read, *self.write)),
+            ("filesystem.read", self.read),
+            ("filesystem.write", self.write),
+            ("environment", self.environment),
+            ("subprocess", self.subprocess),
+        ):
+            if entries:
+                words.append(name)
+                words += [f"{name}={entry}" for entry in entries if name != "filesystem"]
+        if self.storage:
+            words.append("storage")
+        return words
+
+    def without(self, word: str) -> Permissions:
+        """Return this less one permission: ``network``, ``filesystem.read=/data``, ``environment=TZ``, ….
+
+        A word without ``=`` withholds all of its kind; one with it withholds that entry and what it
+        covers (``network=*.example.com:443``, a folder and what lies below). Reading and writing are
+        two lists, as in ``mpp.toml``: a path in both stays readable without ``filesystem.write``.
+
+        Raises:
+            UsageError: ``permission.unknown`` when nothing was asked for under that word.
+        """
+        name, equals, entry = word.partition("=")
+        lists = _WITHHELD.get(name, ())
+        kept = self
+        if not equals:
+            kept = self._replaced({each: type(getattr(self, each))() for each in lists})
+        elif lists and name != "storage":
+            kept = self._replaced({each: _without_entry(getattr(self, each), name, entry) for each in lists})
+        if kept == self:
+            raise UsageError(
+                "permission.unknown", f"{word!r} is not among the permissions asked for", self._hint(word)
+            )
+        return kept
+
+    def _replaced(self, changes: dict[str, Any]) -> Permissions:
+        return replace(self, **changes)
+
+    def _hint(self, word: str) -> str:
+        import difflib  # noqa: PLC0415 -- only for a mistake
+
+        words = self.words()
+        if close := difflib.get_close_matches(word, words, n=1):
+            return f"did you mean {close[0]}?"
+        return f"it asks for: {', '.join(words)}" if words else "it asks for no permission at all"
+
+    def describe(self) -> list[str]:
+        """Return one line for a person per thing allowed; each completes "it may …"."""
+        lines = [f"connect to {_describe_host(destination)}" for destination in self.network]
+        lines += [f"read {path} and everything below it" for path in self.read if path not in self.write]
+        lines += [
+            f"read and change {path} and everything below it; how much it writes there is not bounded"
+            for path in self.write
+        ]
+        lines += [f"see the environment variable {name} of this host" for name in self.environment]
+        lines += [f"start the program {name} of this host" for name in self.subprocess]
+        if self.storage:
+            lines.append(f"keep up to {format_size(self.storage)} in a private folder between calls")
+        return lines or ["reach nothing outside its sandbox"]
+
+
+def _describe_host(destination: HostPort) -> str:
+    if destination.host.startswith("*."):
+        return f"every host below {destination.host[2:]}, port {destination.port}"
+    return f"{destination.host}, port {destination.port}"
+
+
+# The words of --without, and the fields each of them empties or shortens.
+_WITHHELD: Final[dict[str, tuple[str, ...]]] = {
+    "network": ("network",),
+    "filesystem": ("read", "write"),
+    "filesystem.read": ("read",),
+    "filesystem.write": ("write",),
+    "environment": ("environment",),
+    "subprocess": ("subprocess",),
+    "storage": ("storage",),
+}
+
+
+def _without_entry(entries: tuple[Any, ...], name: str, entry: str) -> tuple[Any, ...]:
+    """Return *entries* less those that *entry* covers; all of them if it is no word of that kind."""
+    try:
+        if name == "network":
+            destination = parse_host_port(entry)
+            return tuple(kept for kept in entries if not destination.covers(kept))
+        if name.startswith("filesystem"):
+            path = parse_path(entry, placeholder=True)
+            return tuple(kept for kept in entries if not path_covers(path, kept))
+    except VocabularyError:
+        return entries
+    return tuple(kept for kept in entries if kept != entry)
+
+
+def _sorted(entries: Iterable[_Entry]) -> tuple[_Entry, ...]:
+    return tuple(sorted(set(entries)))
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -54,6 +251,29 @@ class Limits:
     output: int = 1024 * 1024
     scratch: int = 64 * 1024 * 1024
 
+    def covers(self, narrower: Limits) -> bool:
+        """Return whether *narrower* exceeds none of these bounds."""
+        return all(getattr(narrower, bound.name) <= getattr(self, bound.name) for bound in fields(self))
+
+    def intersect(self, other: Limits) -> Limits:
+        """Return the stricter of each bound."""
+        return Limits(
+            **{
+                bound.name: min(getattr(self, bound.name), getattr(other, bound.name))
+                for bound in fields(self)
+            }
+        )
+
+    def describe(self) -> list[str]:
+        """Return one line for a person per bound; each completes "it may …"."""
+        return [
+            f"run for {format_duration(self.wall_ms)}",
+            f"use {format_duration(self.cpu_ms)} of processor time",
+            f"use {format_size(self.memory)} of memory and {format_size(self.scratch)} of temporary files",
+            f"have {self.processes} processes and {self.open_files} open files",
+            f"return {format_size(self.output)}",
+        ]
+
 
 @dataclass(frozen=True, slots=True)
 class Privacy:
@@ -61,3 +281,20 @@ class Privacy:
 
     allow: tuple[str, ...] = field(default=())
     receive: tuple[str, ...] = field(default=())
+
+    def covers(self, narrower: Privacy) -> bool:
+        """Return whether *narrower* lets no further kind through."""
+        return set(narrower.allow) <= set(self.allow) and set(narrower.receive) <= set(self.receive)
+
+    def intersect(self, other: Privacy) -> Privacy:
+        """Return the kinds that both let through."""
+        return Privacy(
+            allow=_sorted(set(self.allow) & set(other.allow)),
+            receive=_sorted(set(self.receive) & set(other.receive)),
+        )
+
+    def describe(self) -> list[str]:
+        """Return one line for a person per kind; each completes "it may …"."""
+        return [f"return {kind} values unredacted" for kind in self.allow] + [
+            f"be given the real {kind} value behind a token" for kind in self.receive
+        ]

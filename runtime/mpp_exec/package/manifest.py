@@ -1,15 +1,40 @@
 """The manifest: everything an author declares, as immutable values.
 
 A manifest exists in three forms: ``mpp.toml`` (what an author writes), :class:`Manifest` (what the
-code works with) and a CBOR map (what is signed).
+code works with) and a CBOR map (what is signed; ``docs/manifest.cddl``). The map writes every
+default out, and holds every set sorted, so that its bytes are a function of what it means.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, get_args
 
+from mpp_exec.package.requirement import Requirement
 from mpp_exec.permissions import Limits, Permissions, Privacy
+
+__all__ = [
+    "CONFIG_TYPES",
+    "CONFIRMS",
+    "KINDS",
+    "MANIFEST_DEPTH",
+    "MANIFEST_VERSION",
+    "OPERATIONS",
+    "RESULT_FORMS",
+    "ConfigField",
+    "ConfigType",
+    "Confirm",
+    "Draft",
+    "FileEntry",
+    "Kind",
+    "Manifest",
+    "Operation",
+    "Requirement",
+    "ResultForm",
+    "RuntimeSpec",
+    "Tool",
+    "default_confirm",
+]
 
 Kind = Literal["python", "exec", "mcp"]
 Operation = Literal["read", "write", "destructive"]
@@ -17,23 +42,20 @@ Confirm = Literal["never", "once", "always"]
 ResultForm = Literal["json", "mcp"]
 ConfigType = Literal["string", "number", "boolean", "file", "directory"]
 
+KINDS: tuple[Kind, ...] = get_args(Kind)
+OPERATIONS: tuple[Operation, ...] = get_args(Operation)
+CONFIRMS: tuple[Confirm, ...] = get_args(Confirm)
+RESULT_FORMS: tuple[ResultForm, ...] = get_args(ResultForm)
+CONFIG_TYPES: tuple[ConfigType, ...] = get_args(ConfigType)
+
 MANIFEST_VERSION = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Requirement:
-    """An interpreter taken from the host: ``python>=3.11`` is ``("python", ">=3.11")``."""
-
-    name: str
-    specifier: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.name}{self.specifier}"
+MANIFEST_DEPTH = 40
+"""Nested CBOR containers: a schema may be 32 deep, and stands three levels down."""
 
 
 @dataclass(frozen=True, slots=True)
 class RuntimeSpec:
-    """How the tools are started (``[runtime]``)."""
+    """How the tools are started (``[runtime]``). ``env``, ``requires`` and ``platforms`` are sorted."""
 
     kind: Kind
     command: tuple[str, ...] = ()
@@ -57,10 +79,28 @@ class Tool:
     output_schema: dict[str, Any] | None = None
     result: ResultForm = "json"
 
+    def annotations(self, *, open_world: bool) -> dict[str, bool]:
+        """Return the MCP tool annotations, always all four: their defaults in MCP are the wrong ones.
+
+        *open_world* is whether the plan can reach the network. Repeating a call is only known to be
+        harmless when the tool cannot change anything.
+        """
+        return {
+            "readOnlyHint": self.operation == "read",
+            "destructiveHint": self.operation == "destructive",
+            "idempotentHint": self.operation == "read",
+            "openWorldHint": open_world,
+        }
+
+
+def default_confirm(operation: Operation) -> Confirm:
+    """Return how a tool is confirmed when its author does not say."""
+    return "always" if operation == "destructive" else "never"
+
 
 @dataclass(frozen=True, slots=True)
 class ConfigField:
-    """One value that the user sets when approving (``[user_config.KEY]``)."""
+    """One value that the user sets when approving (``[user_config.KEY]``); ``default`` None means none."""
 
     key: str
     type: ConfigType
@@ -69,7 +109,7 @@ class ConfigField:
     required: bool = False
     sensitive: bool = False
     env: str = ""
-    default: Any = None
+    default: str | float | bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,24 +122,26 @@ class FileEntry:
     executable: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Manifest:
-    """All that is signed. ``publisher_key`` is the raw Ed25519 public key, ``expires`` an ISO date."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """What ``mpp.toml`` says: a manifest that nobody has signed and that has no files yet.
+
+    ``expires`` is an ISO date, the last day on which the package is accepted. ``user_config`` is
+    sorted by key; ``tools`` stand as the author wrote them.
+    """
 
     name: str
     version: str
-    publisher_key: bytes
     runtime: RuntimeSpec
     tools: tuple[Tool, ...]
-    files: tuple[FileEntry, ...]
     description: str = ""
     license: str = ""
     homepage: str = ""
     expires: str | None = None
-    permissions: Permissions = Permissions()
+    permissions: Permissions = field(default_factory=Permissions)
     user_config: tuple[ConfigField, ...] = ()
-    limits: Limits = Limits()
-    privacy: Privacy = Privacy()
+    limits: Limits = field(default_factory=Limits)
+    privacy: Privacy = field(default_factory=Privacy)
 
     @property
     def publisher(self) -> str:
@@ -109,3 +151,36 @@ class Manifest:
     def tool(self, name: str) -> Tool | None:
         """Return the tool called *name*, or None."""
         return next((tool for tool in self.tools if tool.name == name), None)
+
+    def seal(self, publisher_key: bytes, files: tuple[FileEntry, ...]) -> Manifest:
+        """Return the manifest of this draft with the raw public key and the file table, unchecked."""
+        return Manifest(
+            publisher_key=publisher_key,
+            files=files,
+            **{each.name: getattr(self, each.name) for each in fields(Draft)},
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest(Draft):
+    """All that is signed. ``publisher_key`` is the raw Ed25519 public key."""
+
+    publisher_key: bytes
+    files: tuple[FileEntry, ...]
+
+    def to_value(self) -> dict[str, Any]:
+        """Return the CBOR map that is signed (``docs/manifest.cddl``)."""
+        from mpp_exec.package import canonical  # noqa: PLC0415 -- it imports this module
+
+        return canonical.to_value(self)
+
+    @classmethod
+    def from_value(cls, value: Any) -> Manifest:
+        """Read the CBOR map back, refusing all that :meth:`to_value` of a valid manifest cannot be.
+
+        Raises:
+            PackageError: ``manifest.*``, ``package.*`` for the file table or ``schema.*``, naming the key.
+        """
+        from mpp_exec.package import canonical  # noqa: PLC0415 -- it imports this module
+
+        return canonical.from_value(value)
