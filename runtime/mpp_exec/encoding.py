@@ -263,7 +263,7 @@ def json_dumps(value: Any) -> str:
     """
     try:
         text = json.dumps(value, sort_keys=True, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
-    except (ValueError, RecursionError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise JsonError("syntax", f"value has no JSON form: {error}") from None
     _refuse_surrogates(text)
     return text

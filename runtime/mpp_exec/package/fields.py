@@ -98,7 +98,10 @@ class Fields:
                 raise FieldError("missing_key", self.key(name), "is required")
             return default
         if type(value) is not kind:
-            raise FieldError("wrong_type", self.key(name), f"must be {_NAMES[kind]}, not {kind_of(value)}")
+            hint = "put it in quotes" if kind is str and type(value) in (int, float, bool) else ""
+            raise FieldError(
+                "wrong_type", self.key(name), f"must be {_NAMES[kind]}, not {kind_of(value)}", hint
+            )
         return value
 
     def text(self, name: str, default: Any = _MISSING) -> str:
