@@ -1,0 +1,288 @@
+"""What the organisation allows at most, as values: a stack of layers, each of which can only take away.
+
+A permission stands when every layer admits it, a bound is the smallest of all, a confirmation the
+strictest. So it does not matter in which order layers come, and none can widen another. Reading
+layers from files is ``policy_file``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Literal, TypeVar, get_args
+
+from mpp_exec.errors import ConsentError
+from mpp_exec.package.manifest import CONFIRMS, OPERATIONS, Confirm, Operation
+from mpp_exec.permissions import Limits, Permissions, Privacy, path_covers
+from mpp_exec.vocabulary import HostPort, format_duration, format_size
+
+_T = TypeVar("_T")
+
+Action = Literal["allow", "token", "partial", "hash", "mask", "drop"]
+ACTIONS: Final[tuple[Action, ...]] = get_args(Action)
+"""What may be done with a kind of sensitive data, from the most that is left of it to the least."""
+
+_LIMIT_WORDS: Final[dict[str, tuple[str, Callable[[int], str]]]] = {  # field of Limits → its key in TOML
+    "wall_ms": ("wall", format_duration),
+    "cpu_ms": ("cpu", format_duration),
+    "memory": ("memory", format_size),
+    "processes": ("processes", str),
+    "open_files": ("open_files", str),
+    "output": ("output", format_size),
+    "scratch": ("scratch", format_size),
+}
+
+
+def stricter(one: Confirm, other: Confirm) -> Confirm:
+    """Return whichever asks more often: ``never`` < ``once`` < ``always``."""
+    return max(one, other, key=CONFIRMS.index)
+
+
+@dataclass(frozen=True, slots=True)
+class Withheld:
+    """One permission that was asked for and not granted: its word, as ``--without`` takes it, and why."""
+
+    permission: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkPattern:
+    """Destinations that may be granted: a :class:`HostPort`, any host (``*:443``) or any port (``h:*``)."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        host = "*" if self.host == "*" else str(HostPort(self.host, 1)).removesuffix(":1")
+        return f"{host}:{self.port or '*'}"
+
+    def covers(self, destination: HostPort) -> bool:
+        """Return whether *destination*, itself perhaps a wildcard, lies within this pattern."""
+        if self.port and self.port != destination.port:
+            return False
+        return self.host == "*" or HostPort(self.host, destination.port).covers(destination)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyLayer:
+    """One policy file. None means that it does not bound this; an empty tuple that nothing is allowed.
+
+    Attributes:
+        source: where it came from, for messages.
+        carry_over: whether an update that is no wider may keep its grant.
+        publishers: names and key ids of publishers that may be used.
+        denied_publishers: names and key ids that may not, whatever ``publishers`` says.
+        network, environment, subprocess: what may be granted.
+        read, write: folders in which paths may be granted. They are compared by text with the final
+            path, so a folder given by a link admits nothing.
+        storage: bytes at most.
+        limits: the largest value for fields of :class:`Limits`.
+        degradations: names that a user may accept.
+        confirm: the least confirmation for tools of an operation.
+        redaction: action per kind of sensitive data.
+    """
+
+    source: str
+    carry_over: bool = True
+    publishers: tuple[str, ...] | None = None
+    denied_publishers: tuple[str, ...] = ()
+    network: tuple[NetworkPattern, ...] | None = None
+    environment: tuple[str, ...] | None = None
+    subprocess: tuple[str, ...] | None = None
+    read: tuple[str, ...] | None = None
+    write: tuple[str, ...] | None = None
+    storage: int | None = None
+    limits: Mapping[str, int] = field(default_factory=dict)
+    degradations: tuple[str, ...] | None = None
+    confirm: Mapping[Operation, Confirm] = field(default_factory=dict)
+    redaction: Mapping[str, Action] = field(default_factory=dict)
+
+    def publisher_refusal(self, publisher: str, key_id: str) -> str:
+        """Return why packages of this publisher may not be used, empty if they may."""
+        names = {publisher, key_id}
+        if names.intersection(self.denied_publishers):
+            return f"{self.source} denies publisher {publisher}"
+        if self.publishers is not None and not names.intersection(self.publishers):
+            return f"{self.source} does not list publisher {publisher}"
+        return ""
+
+    def ceiling(self, asked: Permissions) -> tuple[Permissions, list[Withheld]]:
+        """Return what of *asked* this layer admits, and a reason for each entry that it does not."""
+        withheld: list[Withheld] = []
+
+        def keep(name: str, entries: tuple[_T, ...], admits: Callable[[_T], bool]) -> tuple[_T, ...]:
+            kept = tuple(entry for entry in entries if admits(entry))
+            withheld.extend(
+                Withheld(f"{name}={entry}", f"{self.source} does not allow it")
+                for entry in entries
+                if entry not in kept
+            )
+            return kept
+
+        storage = asked.storage
+        if self.storage is not None and storage > self.storage:
+            storage = self.storage
+            withheld.append(Withheld("storage", f"{self.source} allows {format_size(self.storage)} at most"))
+        # What may be written may be read, so a bound on reading holds for writing too unless
+        # writing has one of its own.
+        readable = None if self.read is None else (*self.read, *(self.write or ()))
+        writable = self.read if self.write is None else self.write
+        allowed = Permissions(
+            network=keep("network", asked.network, lambda entry: _any_covers(self.network, entry)),
+            environment=keep("environment", asked.environment, _within(self.environment)),
+            subprocess=keep("subprocess", asked.subprocess, _within(self.subprocess)),
+            storage=storage,
+            read=keep("filesystem.read", asked.read, _below(readable)),
+            write=keep("filesystem.write", asked.write, _below(writable)),
+        )
+        return allowed, withheld
+
+    def bound(self, asked: Limits) -> tuple[Limits, list[Withheld]]:
+        """Return *asked* with every bound lowered to what this layer allows, and what was lowered."""
+        lowered = {name: most for name, most in self.limits.items() if getattr(asked, name) > most}
+        withheld = []
+        for name, most in lowered.items():
+            key, text = _LIMIT_WORDS[name]
+            withheld.append(Withheld(f"limits.{key}", f"{self.source} allows {text(most)} at most"))
+        return replace(asked, **lowered), withheld
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what this layer bounds, in the words of the file; what it leaves alone is left out."""
+        listed: dict[str, Any] = {
+            "source": self.source,
+            "carry_over": self.carry_over,
+            "publishers": {"allow": _list(self.publishers), "deny": _list(self.denied_publishers or None)},
+            "permissions": {
+                "network": _list(self.network),
+                "environment": _list(self.environment),
+                "subprocess": _list(self.subprocess),
+                "storage": None if self.storage is None else format_size(self.storage),
+                "filesystem": {"read": _list(self.read), "write": _list(self.write)},
+            },
+            "limits": _limits_json(self.limits),
+            "degradations": {"allow": _list(self.degradations)},
+            "confirm": dict(self.confirm),
+            "redaction": dict(self.redaction),
+        }
+        pruned = _pruned(listed)
+        return pruned if isinstance(pruned, dict) else {}
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """All layers together. Without any, everything is allowed that a person agrees to."""
+
+    layers: tuple[PolicyLayer, ...] = ()
+
+    def require_publisher(self, publisher: str, key_id: str) -> None:
+        """Refuse a publisher that a layer denies or does not list.
+
+        Raises:
+            ConsentError: ``policy.publisher``.
+        """
+        for layer in self.layers:
+            if reason := layer.publisher_refusal(publisher, key_id):
+                raise ConsentError(
+                    "policy.publisher", reason, "ask whoever administers this policy to add the publisher"
+                )
+
+    def ceiling(self, asked: Permissions) -> tuple[Permissions, tuple[Withheld, ...]]:
+        """Return what of *asked* every layer admits, and why the rest is withheld."""
+        withheld: list[Withheld] = []
+        for layer in self.layers:
+            asked, refused = layer.ceiling(asked)
+            withheld += refused
+        return asked, tuple(withheld)
+
+    def bound(self, asked: Limits) -> tuple[Limits, tuple[Withheld, ...]]:
+        """Return *asked* lowered to what every layer allows, and what was lowered."""
+        withheld: list[Withheld] = []
+        for layer in self.layers:
+            asked, lowered = layer.bound(asked)
+            withheld += lowered
+        return asked, tuple(withheld)
+
+    def disclose(self, asked: Privacy) -> tuple[Privacy, tuple[Withheld, ...]]:
+        """Return *asked* less the kinds that a layer wants redacted in every case."""
+        actions = self.redaction
+        refused = [kind for kind in asked.allow if actions.get(kind, "allow") != "allow"]
+        withheld = tuple(
+            Withheld(f"privacy.allow={kind}", f"policy wants it redacted ({actions[kind]})")
+            for kind in refused
+        )
+        return replace(asked, allow=tuple(kind for kind in asked.allow if kind not in refused)), withheld
+
+    def confirmation(self, operation: Operation, asked: Confirm) -> Confirm:
+        """Return *asked* raised to what the layers demand of tools of this operation."""
+        for layer in self.layers:
+            asked = stricter(asked, layer.confirm.get(operation, "never"))
+        return asked
+
+    def degradation_refusal(self, name: str) -> str:
+        """Return why the degradation *name* may not be accepted, empty if it may."""
+        for layer in self.layers:
+            if layer.degradations is not None and name not in layer.degradations:
+                return f"{layer.source} does not allow the degradation {name}"
+        return ""
+
+    @property
+    def carry_over(self) -> bool:
+        """Whether an update that is provably no wider keeps its grant."""
+        return all(layer.carry_over for layer in self.layers)
+
+    @property
+    def redaction(self) -> dict[str, Action]:
+        """The action per kind: what the layers say, the one that leaves least where they differ."""
+        merged: dict[str, Action] = {}
+        for layer in self.layers:
+            for kind, action in layer.redaction.items():
+                merged[kind] = max(merged.get(kind, action), action, key=ACTIONS.index)
+        return dict(sorted(merged.items()))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the effective policy: its layers, and what single values come to with all of them."""
+        storages = [layer.storage for layer in self.layers if layer.storage is not None]
+        limits: dict[str, int] = {}
+        for layer in self.layers:
+            for name, most in layer.limits.items():
+                limits[name] = min(most, limits.get(name, most))
+        confirm = {each: self.confirmation(each, "never") for each in OPERATIONS}
+        return {
+            "layers": [layer.to_json() for layer in self.layers],
+            "effective": {
+                "carry_over": self.carry_over,
+                "storage": format_size(min(storages)) if storages else None,
+                "limits": _limits_json(limits),
+                "confirm": {each: least for each, least in confirm.items() if least != "never"},
+                "redaction": self.redaction,
+            },
+        }
+
+
+def _any_covers(patterns: Iterable[NetworkPattern] | None, destination: HostPort) -> bool:
+    return patterns is None or any(pattern.covers(destination) for pattern in patterns)
+
+
+def _within(allowed: tuple[str, ...] | None) -> Callable[[str], bool]:
+    return lambda entry: allowed is None or entry in allowed
+
+
+def _below(roots: Iterable[str] | None) -> Callable[[str], bool]:
+    return lambda path: roots is None or any(path_covers(root, path) for root in roots)
+
+
+def _list(entries: Iterable[object] | None) -> list[str] | None:
+    return None if entries is None else [str(entry) for entry in entries]
+
+
+def _limits_json(limits: Mapping[str, int]) -> dict[str, str]:
+    return {key: text(limits[name]) for name, (key, text) in _LIMIT_WORDS.items() if name in limits}
+
+
+def _pruned(value: Any) -> Any:
+    """Return *value* without entries that are None or empty tables."""
+    if not isinstance(value, dict):
+        return value
+    kept = {key: _pruned(inner) for key, inner in value.items()}
+    return {key: inner for key, inner in kept.items() if inner is not None and inner != {}}

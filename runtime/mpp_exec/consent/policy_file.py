@@ -1,0 +1,321 @@
+"""Where policy comes from: files that the organisation and the user wrote, read with suspicion.
+
+The organisation's policy is ``/etc/mpp-exec/policy.toml``, owned by root and writable by nobody
+else. Only ENOENT means that there is none: one that cannot be read, parsed or trusted stops every
+call. ``$MPP_POLICY`` and the home's own ``policy.toml`` are further layers, and layers only narrow.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+import threading
+import time
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from mpp_exec.consent.policy import ACTIONS, Action, NetworkPattern, Policy, PolicyLayer
+from mpp_exec.errors import ConsentError
+from mpp_exec.package.fields import FieldError, Fields, nearest
+from mpp_exec.package.manifest import CONFIRMS, OPERATIONS
+from mpp_exec.vocabulary import (
+    VocabularyError,
+    parse_duration,
+    parse_env_name,
+    parse_host_port,
+    parse_kind,
+    parse_path,
+    parse_program,
+    parse_size,
+)
+
+_T = TypeVar("_T")
+
+SYSTEM_POLICY: Final = Path("/etc/mpp-exec/policy.toml")
+MAX_POLICY: Final = 1024 * 1024
+"""Bytes of a policy file."""
+
+_SETTLED_NS: Final = 2_000_000_000  # older than any clock tick with which a file system stamps changes
+_STOPPED: Final = "correct it; until then nothing runs"
+_PUBLISHER: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}|sha256:[0-9a-f]{64}", re.ASCII)
+_DEGRADATION: Final = re.compile(r"[a-z][a-z0-9_.-]{0,63}", re.ASCII)
+_LIMITS: Final[dict[str, tuple[str, Callable[[str], int] | None]]] = {  # TOML key → field of Limits
+    "wall": ("wall_ms", parse_duration),
+    "cpu": ("cpu_ms", parse_duration),
+    "memory": ("memory", parse_size),
+    "processes": ("processes", None),
+    "open_files": ("open_files", None),
+    "output": ("output", parse_size),
+    "scratch": ("scratch", parse_size),
+}
+
+
+class PolicyFiles:
+    """The files that make up the policy of one home, read again whenever one of them changed.
+
+    *system* and *system_owner* (a uid) are parameters of the program, for tests of it; nothing in
+    the environment can move them. Thread-safe.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        *,
+        system: Path = SYSTEM_POLICY,
+        system_owner: int = 0,
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:
+        self._system = system
+        self._system_owner = system_owner
+        self._named = Path(environ["MPP_POLICY"]).absolute() if environ.get("MPP_POLICY") else None
+        self._own = home / "policy.toml"
+        self._lock = threading.Lock()
+        self._seen: dict[Path, tuple[tuple[int, ...], PolicyLayer]] = {}
+
+    def protected(self) -> tuple[Path, ...]:
+        """Return what a grant must not reach: the folder of the organisation's policy, the user's file.
+
+        The home's own policy is inside the home, which is protected as a whole.
+        """
+        return (self._system.parent, *([self._named] if self._named else []))
+
+    def load(self) -> Policy:
+        """Read all layers.
+
+        Raises:
+            ConsentError: ``policy.*``. Nothing may run then.
+        """
+        with self._lock:
+            user = {0, os.geteuid()}
+            layers = [
+                self._layer(self._system, {self._system_owner}, narrowing=False),
+                self._layer(self._named, user, narrowing=True, required=True) if self._named else None,
+                self._layer(self._own, user, narrowing=True),
+            ]
+        return Policy(tuple(layer for layer in layers if layer is not None))
+
+    def _layer(
+        self, path: Path, owners: set[int], *, narrowing: bool, required: bool = False
+    ) -> PolicyLayer | None:
+        try:
+            descriptor = _open_trusted(path, owners, strict=not narrowing)
+        except FileNotFoundError:
+            if required:
+                hint = "$MPP_POLICY names it: create it, or unset the variable"
+                raise _refusal("missing", path, "does not exist", hint) from None
+            return None
+        try:
+            status = os.fstat(descriptor)
+            stamp = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+            seen = self._seen.get(path)
+            if seen is not None and seen[0] == stamp:
+                return seen[1]
+            layer = parse_layer(_read(descriptor, path), str(path), narrowing=narrowing)
+        finally:
+            os.close(descriptor)
+        # A second change within one tick of the clock would leave the same stamp.
+        if abs(time.time_ns() - status.st_ctime_ns) > _SETTLED_NS:
+            self._seen[path] = (stamp, layer)
+        return layer
+
+
+def _open_trusted(path: Path, owners: set[int], *, strict: bool) -> int:
+    """Open *path* if only *owners* can have written it, or replaced it in its folder.
+
+    FileNotFoundError passes through; whatever else goes wrong is a ConsentError. *strict*: the
+    folder may not be a link either, nor sticky and open to all like ``/tmp``.
+    """
+    folder = path.parent if strict else Path(os.path.realpath(path.parent))
+    flags = os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        holder = os.open(folder, os.O_PATH | os.O_DIRECTORY | flags)
+        try:
+            _require_owner(os.fstat(holder), folder, owners, sticky=not strict, kind=stat.S_IFDIR)
+            descriptor = os.open(path.name, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | flags, dir_fd=holder)
+        finally:
+            os.close(holder)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENOTDIR):
+            raise _refusal("link", path, "is reached through a link, or not a file in a folder") from error
+        raise _refusal("unreadable", path, f"cannot be read: {error.strerror}") from error
+    try:
+        _require_owner(os.fstat(descriptor), path, owners, sticky=False, kind=stat.S_IFREG)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _require_owner(status: os.stat_result, path: Path, owners: set[int], *, sticky: bool, kind: int) -> None:
+    if stat.S_IFMT(status.st_mode) != kind:
+        raise _refusal("link", path, "is no regular file")
+    if sticky and status.st_mode & stat.S_ISVTX:
+        return  # /tmp: others can add files there, and not touch ours
+    if status.st_uid not in owners:
+        names = " or ".join(map(str, sorted(owners)))
+        hint = f"if its text is right: chown {max(owners)} {path}"
+        raise _refusal("owner", path, f"belongs to user {status.st_uid}, not to {names}", hint)
+    if status.st_mode & 0o022:
+        mode = stat.S_IMODE(status.st_mode)
+        hint = f"if its text is right: chmod go-w {path}"
+        raise _refusal("writable", path, f"can be written by others (mode {mode:04o})", hint)
+
+
+def _read(descriptor: int, path: Path) -> str:
+    try:
+        chunks = []
+        size = 0
+        while chunk := os.read(descriptor, 1 << 16):
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > MAX_POLICY:
+                raise _refusal("too_large", path, f"is larger than {MAX_POLICY} bytes")
+        return b"".join(chunks).decode()
+    except OSError as error:
+        raise _refusal("unreadable", path, f"cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise _refusal("malformed", path, "is no UTF-8 text") from error
+
+
+def _refusal(reason: str, path: Path, what: str, hint: str = _STOPPED) -> ConsentError:
+    return ConsentError(f"policy.{reason}", f"policy {path} {what}", hint)
+
+
+def parse_layer(text: str, source: str, *, narrowing: bool) -> PolicyLayer:
+    """Parse the TOML of one policy file. Unknown keys are errors that name the nearest known one.
+
+    A *narrowing* layer is a user's, which may not say that something is left unredacted.
+
+    Raises:
+        ConsentError: ``policy.malformed``, ``policy.unknown_key``, ``policy.wrong_type``,
+            ``policy.unknown_word`` or ``policy.widens``.
+    """
+    try:
+        return _layer(tomllib.loads(text), source, narrowing=narrowing)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ConsentError(
+            "policy.malformed", f"policy {source} is no TOML: {error}", "correct it; until then nothing runs"
+        ) from error
+    except FieldError as error:
+        where = f"key {error.key} " if error.key else ""
+        raise ConsentError(
+            f"policy.{error.reason}",
+            f"policy {source}: {where}{error.message}",
+            error.hint or "correct it; until then nothing runs",
+        ) from error
+
+
+def _layer(document: dict[str, Any], source: str, *, narrowing: bool) -> PolicyLayer:
+    known = ("carry_over", "publishers", "permissions", "limits", "degradations", "confirm", "redaction")
+    top = Fields(document, "", known)
+    publishers = Fields(top.take("publishers", dict, {}), "publishers", ("allow", "deny"))
+    asked = ("network", "environment", "subprocess", "storage", "filesystem")
+    permissions = Fields(top.take("permissions", dict, {}), "permissions", asked)
+    paths = Fields(permissions.take("filesystem", dict, {}), "permissions.filesystem", ("read", "write"))
+    degradations = Fields(top.take("degradations", dict, {}), "degradations", ("allow",))
+    confirm = Fields(top.take("confirm", dict, {}), "confirm", OPERATIONS)
+    return PolicyLayer(
+        source=source,
+        carry_over=top.flag("carry_over", default=True),
+        publishers=_words(publishers, "allow", _parse_publisher),
+        denied_publishers=_words(publishers, "deny", _parse_publisher) or (),
+        network=_words(permissions, "network", parse_network_pattern),
+        environment=_words(permissions, "environment", parse_env_name),
+        subprocess=_words(permissions, "subprocess", parse_program),
+        read=_words(paths, "read", parse_path),
+        write=_words(paths, "write", parse_path),
+        storage=_quantity(permissions, "storage", parse_size) if permissions.has("storage") else None,
+        limits=_limits(top.take("limits", dict, {})),
+        degradations=_words(degradations, "allow", _parse_degradation),
+        confirm={each: confirm.choice(each, CONFIRMS) for each in OPERATIONS if confirm.has(each)},
+        redaction=_redaction(top.take("redaction", dict, {}), narrowing=narrowing),
+    )
+
+
+def _words(table: Fields, name: str, parse: Callable[[str], _T]) -> tuple[_T, ...] | None:
+    if not table.has(name):
+        return None
+    parsed = []
+    for index, text in enumerate(table.texts(name)):
+        try:
+            parsed.append(parse(text))
+        except VocabularyError as error:
+            key = f"{table.key(name)}[{index}]"
+            raise FieldError("unknown_word", key, f"cannot be read: {error.message}", error.hint) from error
+    return tuple(dict.fromkeys(parsed))
+
+
+def _quantity(table: Fields, name: str, parse: Callable[[str], int]) -> int:
+    try:
+        return parse(table.text(name))
+    except VocabularyError as error:
+        raise FieldError("unknown_word", table.key(name), error.message, error.hint) from error
+
+
+def _limits(value: Any) -> dict[str, int]:
+    table = Fields(value, "limits", tuple(_LIMITS))
+    found: dict[str, int] = {}
+    for key, (name, parse) in _LIMITS.items():
+        if table.has(key):
+            most = _quantity(table, key, parse) if parse else table.integer(key)
+            if most < 1:
+                raise FieldError("unknown_word", table.key(key), "must be at least 1")
+            found[name] = most
+    return found
+
+
+def _redaction(value: Any, *, narrowing: bool) -> dict[str, Action]:
+    if not isinstance(value, dict):
+        raise FieldError("wrong_type", "redaction", "must be a table")
+    found: dict[str, Action] = {}
+    for kind, action in value.items():
+        key = f"redaction.{kind}"
+        try:
+            parse_kind(kind)
+        except VocabularyError as error:
+            raise FieldError("unknown_word", key, error.message, error.hint) from error
+        if action not in ACTIONS:
+            raise FieldError("unknown_word", key, f"cannot be {action!r}", nearest(str(action), ACTIONS))
+        if narrowing and action == "allow":
+            raise FieldError(
+                "widens",
+                key,
+                "cannot be 'allow' here: only the organisation's policy may leave data unredacted",
+            )
+        found[kind] = action
+    return found
+
+
+def parse_network_pattern(text: str) -> NetworkPattern:
+    """Parse ``host:port`` as in a manifest, where the host may be ``*`` for any and the port too.
+
+    Raises:
+        VocabularyError: it is neither.
+    """
+    host, _, port = text.rpartition(":")
+    if port == "*":
+        return NetworkPattern("*" if host == "*" else parse_host_port(f"{host}:1").host, 0)
+    if host == "*":
+        return NetworkPattern("*", parse_host_port(f"any.example:{port}").port)
+    parsed = parse_host_port(text)
+    return NetworkPattern(parsed.host, parsed.port)
+
+
+def _parse_publisher(text: str) -> str:
+    if _PUBLISHER.fullmatch(text) is None:
+        raise VocabularyError(
+            f"{text!r} is neither publisher nor key id", "write acme, or sha256:<64 hex digits>"
+        )
+    return text
+
+
+def _parse_degradation(text: str) -> str:
+    if _DEGRADATION.fullmatch(text) is None:
+        raise VocabularyError(f"{text!r} names no degradation", "see `mpp-exec doctor` for their names")
+    return text
