@@ -64,6 +64,11 @@ def test_canonical_path_follows_every_link(tmp_path: Path) -> None:
     assert canonical_path(f"{tmp_path}/again/file") == f"{tmp_path}/real/file"
 
 
+@pytest.mark.parametrize("text", ["/usr", "//usr", "///usr//", "/./usr/."])
+def test_canonical_path_has_one_spelling(text: str) -> None:
+    assert canonical_path(text) == "/usr"
+
+
 def test_canonical_path_takes_relative_and_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "data").mkdir()
     monkeypatch.chdir(tmp_path)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 import stat
 import sys
 import sysconfig
@@ -49,6 +50,7 @@ def canonical_path(text: str, *, kind: str = "", what: str = "path") -> str:
         )
     if text == "~" or text.startswith("~/"):
         text = home_folder() + text[1:]
+    text = re.sub("^/+", "/", text)  # two slashes in front would survive, and //a is no other path than /a
     try:
         final = os.path.realpath(text, strict=True)
         mode = os.stat(final).st_mode  # noqa: PTH116 -- Path would normalise the text
