@@ -1,0 +1,119 @@
+"""The signature envelope: COSE_Sign1 (RFC 9052 §4.2) over a manifest, and only that.
+
+::
+
+    18([ protected,       -- bstr of {1: -19, 3: "application/mpp-manifest+cbor", 4: kid}
+         {},              -- no unprotected header
+         manifest,        -- bstr, deterministic CBOR
+         signature ])     -- bstr, 64 bytes, Ed25519 over the Sig_structure of §4.4
+
+There is exactly one envelope for a manifest and a key, so nothing in it is negotiated: the protected
+header is compared with the bytes that would be written here, never interpreted. The algorithm is
+that of the key (-19, Ed25519, RFC 9864 §2.2), whatever a message may say. ``kid`` is the SHA-256 of
+the raw public key: it finds the pinned key, and proves nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Final
+
+from mpp_exec.encoding import dumps, loads
+from mpp_exec.errors import PackageError
+from mpp_exec.package.limits import LIMITS
+from mpp_exec.trust.keys import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, SigningKey, verify_signature
+
+CONTENT_TYPE: Final = "application/mpp-manifest+cbor"
+KID_BYTES: Final = 32
+
+_TAG: Final = 18  # COSE_Sign1, RFC 9052 §2
+# A map of three with its integer keys in order (RFC 8949 §4.2.1); the key id follows.
+_PROTECTED: Final = (
+    b"\xa3"
+    b"\x01\x32"  # alg (1): -19, Ed25519
+    b"\x03" + dumps(CONTENT_TYPE) +  # content type (3)
+    b"\x04\x58\x20"  # kid (4): bstr of 32
+)  # fmt: skip
+
+_HINT: Final = "the file was not written by `mpp-exec build`, or was changed on the way"
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """A COSE_Sign1 whose form is right and whose signature nobody has checked.
+
+    Attributes:
+        kid: digest of the public key that is said to have signed, 32 bytes.
+        payload: the manifest.
+        signature: 64 bytes.
+    """
+
+    kid: bytes
+    payload: bytes
+    signature: bytes
+
+    @property
+    def key_id(self) -> str:
+        """``kid`` as key ids are written everywhere: ``sha256:`` and hex."""
+        return f"sha256:{self.kid.hex()}"
+
+    def is_signed_by(self, public_key: bytes) -> bool:
+        """Say whether the raw *public_key* made the signature. The caller MUST trust that key."""
+        if len(public_key) != PUBLIC_KEY_BYTES or hashlib.sha256(public_key).digest() != self.kid:
+            return False
+        return verify_signature(
+            public_key, _to_be_signed(_PROTECTED + self.kid, self.payload), self.signature
+        )
+
+
+class ManifestSigner:
+    """Signs manifests for one publisher. It is what :func:`mpp_exec.package.build.build` asks for."""
+
+    def __init__(self, publisher: str, key: SigningKey) -> None:
+        self.publisher = publisher
+        self.public_key = key.public_key
+        self._key = key
+
+    def signed_size(self, manifest_size: int) -> int:
+        """Return how long :meth:`sign` makes a manifest of *manifest_size* bytes."""
+        return len(_envelope(bytes(KID_BYTES), bytes(manifest_size), bytes(SIGNATURE_BYTES)))
+
+    def sign(self, manifest: bytes) -> bytes:
+        """Return ``manifest.cose`` for an encoded *manifest*."""
+        kid = hashlib.sha256(self.public_key).digest()
+        return _envelope(kid, manifest, self._key.sign(_to_be_signed(_PROTECTED + kid, manifest)))
+
+
+def decode(data: bytes) -> Envelope:
+    """Take an envelope apart. Nothing in the result is to be believed yet.
+
+    Raises:
+        PackageError: ``cbor.*`` where it is no deterministic CBOR, ``package.bad_envelope`` where it
+            is no COSE_Sign1 of the only form there is.
+    """
+    value = loads(data, max_size=LIMITS.manifest, max_depth=2, tag=_TAG)
+    if not isinstance(value, list) or [type(item) for item in value] != [bytes, dict, bytes, bytes]:
+        raise _bad("it is no COSE_Sign1")
+    protected, unprotected, payload, signature = value
+    kid = protected[len(_PROTECTED) :]
+    if not protected.startswith(_PROTECTED) or len(kid) != KID_BYTES:
+        raise _bad("its protected header is not exactly Ed25519, the content type and a key id")
+    if unprotected:
+        raise _bad("its unprotected header is not empty")
+    if len(signature) != SIGNATURE_BYTES:
+        raise _bad(f"its signature has {len(signature)} bytes")
+    return Envelope(kid, payload, signature)
+
+
+def _envelope(kid: bytes, payload: bytes, signature: bytes) -> bytes:
+    return dumps([_PROTECTED + kid, {}, payload, signature], tag=_TAG)
+
+
+def _to_be_signed(protected: bytes, payload: bytes) -> bytes:
+    """Return the Sig_structure of RFC 9052 §4.4, without external data."""
+    return dumps(["Signature1", protected, b"", payload])
+
+
+def _bad(what: str) -> PackageError:
+    return PackageError("package.bad_envelope", f"the signature envelope is not acceptable: {what}", _HINT)

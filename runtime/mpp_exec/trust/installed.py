@@ -1,0 +1,94 @@
+"""An installed package, verified again before something in it runs.
+
+What was right at installation can have changed since: the files on disk, the keys and digests that
+are revoked, the day. So checks 1 to 8 of :mod:`.verify` are made again on what lies in the home, the
+package must be the one that was approved, and its contents are compared with the signed table.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from mpp_exec.encoding import sha256_digest
+from mpp_exec.errors import InternalError, PackageError
+from mpp_exec.package.unpacked import check_unpacked, fingerprint, read_signed
+from mpp_exec.trust.publishers import TrustView
+from mpp_exec.trust.verify import SignedManifest, verify_signed
+
+
+@dataclass(frozen=True, slots=True)
+class InstalledPackage(SignedManifest):
+    """An installed package in order. Only :func:`verify_installed` makes one.
+
+    Attributes:
+        fingerprint: of the files as they were found; to be handed in at the next verification.
+    """
+
+    fingerprint: str
+
+
+def verify_installed(
+    folder: int,
+    digest: str,
+    view: TrustView,
+    *,
+    now: datetime,
+    platform: str,
+    known_fingerprint: str | None = None,
+) -> InstalledPackage:
+    """Verify the unpacked package in the open *folder*, which must be the one with *digest*.
+
+    Every file is hashed, unless the file system's account of them is still *known_fingerprint*, which
+    an earlier call returned for this folder. Then only signature, trust, day and platform are checked
+    again: a few hundred microseconds instead of the time to read everything. A fingerprint MUST be
+    kept where only the owner of the home can write, and never be taken from the package.
+
+    *view* is that of the home; trust on first use is no answer here, the publisher must be known.
+
+    Raises:
+        PackageError: ``package.digest_mismatch``, ``package.missing_member``,
+            ``package.extra_member``, ``package.changed_member``, and those of :func:`.verify_signed`.
+        UnknownPublisherError: ``trust.unknown_publisher``, the publisher was removed.
+        InternalError: ``package.io``.
+    """
+    signed = read_signed(folder)
+    if sha256_digest(signed) != digest:
+        raise PackageError(
+            "package.digest_mismatch",
+            f"the installed package is {sha256_digest(signed)} and should be {digest}",
+            "install the package again; if nobody touched the home on purpose, find out who did",
+        )
+    known_only = replace(view, trust_first_use=False)
+    claim = verify_signed(signed, digest, known_only, now=now, platform=platform)
+    files = claim.manifest.files
+    found = fingerprint(folder, files)
+    if found != known_fingerprint:
+        check_unpacked(folder, files)
+        if fingerprint(folder, files) != found:
+            raise PackageError(
+                "package.changed_member", "the installed package changed while it was checked", "run it again"
+            )
+    return InstalledPackage(claim.manifest, digest, claim.key_id, first_use=False, fingerprint=found)
+
+
+def open_installed(path: str | os.PathLike[str]) -> int:
+    """Open the folder of an unpacked package, following no link at its end; the caller closes it.
+
+    Raises:
+        PackageError: ``package.missing_member``, it is not there.
+        InternalError: ``package.io``.
+    """
+    try:
+        return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        raise PackageError(
+            "package.missing_member", f"{os.fspath(path)} is gone", "install the package again"
+        ) from None
+    except OSError as error:
+        raise InternalError(
+            "package.io",
+            f"{os.fspath(path)} cannot be opened: {error.strerror}",
+            "check the disk of the home",
+        ) from None
