@@ -172,8 +172,11 @@ struct mpp_outcome {
     size_t errors_size;
 };
 
-/* Starts one invocation. Returns a handle, or NULL with step and error filled in (nothing is left behind). */
-struct mpp_sandbox *mpp_spawn(const struct mpp_launch *launch, struct mpp_outcome *outcome);
+struct mpp_sandbox;
+
+/* Starts one invocation. Puts a handle into *slot and returns 0, or returns 1 with NULL there, step and error
+ * filled in and nothing left behind. The slot is the caller's before the call: no signal can lose the handle. */
+int mpp_spawn(const struct mpp_launch *launch, struct mpp_outcome *outcome, struct mpp_sandbox **slot);
 
 /* Runs it to its end. Returns 0 when everything is dead, reaped and read, or EINTR when a signal
  * arrived: the caller lets its handlers run and calls again, or kills. */
@@ -181,6 +184,9 @@ int mpp_supervise(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome);
 
 /* Kills every process of the sandbox, reaps it and frees the handle with its buffers. */
 void mpp_release(struct mpp_sandbox *sandbox);
+
+/* Clones a process that ends at once into the given namespaces: 0, or the errno of clone(2). */
+int mpp_try_namespaces(uint32_t namespaces);
 
 /* Landlock: ABI version (0 where there is none) and errata bits; -errno on a failure other than absence. */
 int mpp_landlock_abi(void);

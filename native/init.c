@@ -238,6 +238,7 @@ static _Noreturn void become_tool(struct init_context *context)
         error = sys4(SYS_prlimit64, 0, limits[i].resource, &limit, 0);
         if (error < 0) fail(MPP_STEP_LIMITS, error, i);
     }
+    sys1(SYS_umask, 022);
     /* Closed by execve, not now: a failure below is still to be reported. */
     error = sys3(SYS_close_range, 3, ~0U, MPP_CLOSE_RANGE_CLOEXEC);
     if (error < 0) fail(MPP_STEP_STDIO, error, 0);

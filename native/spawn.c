@@ -173,7 +173,6 @@ static int clone_init(struct mpp_sandbox *sandbox, int child_control, uint32_t *
     struct child child = { child_control, sandbox->launch.init_fd, 0 };
     sigset_t all;
     sigset_t before;
-    siginfo_t ended;
     int flags = (int)sandbox->launch.namespaces;
     int error = 0;
 
@@ -187,11 +186,10 @@ static int clone_init(struct mpp_sandbox *sandbox, int child_control, uint32_t *
         sandbox->pidfd = -1;
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (error == 0) sandbox->reaped = 0;
     if (error == 0 && child.error != 0) {
         error = (int)-child.error;
         *step = MPP_STEP_EXEC_INIT;
-        while (waitid(P_PIDFD, (id_t)sandbox->pidfd, &ended, WEXITED | __WALL) < 0 && errno == EINTR) continue;
-        sandbox->reaped = 1;
     }
     return error;
 }
@@ -310,48 +308,75 @@ static int start(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
     return error;
 }
 
-struct mpp_sandbox *mpp_spawn(const struct mpp_launch *launch, struct mpp_outcome *outcome)
+int mpp_spawn(const struct mpp_launch *launch, struct mpp_outcome *outcome, struct mpp_sandbox **slot)
 {
     struct mpp_sandbox *sandbox;
     int error = 0;
 
+    *slot = NULL;
     memset(outcome, 0, sizeof *outcome);
     outcome->status = -1;
     outcome->started_ns = mpp_now_ns();
+    outcome->step = MPP_STEP_SOURCE;
     sandbox = calloc(1, sizeof *sandbox);
     if (sandbox == NULL) {
-        outcome->step = MPP_STEP_SOURCE;
         outcome->error = ENOMEM;
-        return NULL;
+        return 1;
     }
     sandbox->launch = *launch;
+    sandbox->pid = -1;
     sandbox->pidfd = sandbox->control = sandbox->request = sandbox->output = sandbox->errors = -1;
     for (int i = 0; i < PEER_COUNT; i++) sandbox->peers[i] = -1;
     sandbox->reaped = 1; /* nothing to reap yet */
     sandbox->deadline_ns = outcome->started_ns + launch->wall_ns;
-    outcome->step = MPP_STEP_SOURCE;
-    if (!plan_is_acceptable(launch)) {
-        error = EINVAL;
-    } else {
-        /* One spare byte of alignment is not enough for struct access: malloc aligns for any type. */
+    if (!plan_is_acceptable(launch)) error = EINVAL;
+    if (error == 0) {
         sandbox->plan = malloc(launch->plan_size);
         if (sandbox->plan == NULL) error = ENOMEM;
     }
     if (error == 0) {
         memcpy(sandbox->plan, launch->plan, launch->plan_size);
-        sandbox->pid = -1;
         error = start(sandbox, outcome);
-        if (sandbox->pid > 0 && outcome->step != MPP_STEP_EXEC_INIT) sandbox->reaped = 0;
     }
     if (error != 0) {
         outcome->error = error;
         mpp_release(sandbox);
-        return NULL;
+        return 1;
     }
     outcome->step = MPP_STEP_NONE;
     outcome->detail = 0;
     outcome->sent_ns = mpp_now_ns();
-    return sandbox;
+    *slot = sandbox;
+    return 0;
+}
+
+static int end_at_once(void *unused)
+{
+    (void)unused;
+    sys1(SYS_exit_group, 0);
+    return 0;
+}
+
+int mpp_try_namespaces(uint32_t namespaces)
+{
+    alignas(16) char stack[4096];
+    siginfo_t ended;
+    sigset_t all;
+    sigset_t before;
+    int pidfd = -1;
+    int error = 0;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    if (clone(end_at_once, stack + sizeof stack, CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD | (int)namespaces, NULL,
+              &pidfd) < 0)
+        error = errno;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (error == 0) {
+        while (waitid(P_PIDFD, (id_t)pidfd, &ended, WEXITED | __WALL) < 0 && errno == EINTR) continue;
+        close(pidfd);
+    }
+    return error;
 }
 
 int mpp_landlock_abi(void)

@@ -1,0 +1,123 @@
+"""Compiled programs and facts about host programs, kept between processes in the home's cache folder.
+
+A cache is never a reason to fail: what cannot be read, is damaged or belongs to other inputs is made
+again. Every file carries the digest of its content; the folder is the user's own (0700).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+from mpp_exec import encoding
+from mpp_exec.errors import MppError
+from mpp_exec.package.requirement import Requirement
+from mpp_exec.sandbox import interpreter, seccomp
+from mpp_exec.sandbox.interpreter import HostFile, Program
+from mpp_exec.sandbox.profiles import Allow
+
+_DIGEST = 32
+_MAX = 1 << 20
+_PROGRAM_VERSION = 1
+
+
+class SandboxCache:
+    """The cache below *folder*; None keeps everything in this object only."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+        self._filters: dict[tuple[Allow, ...] | None, bytes] = {}
+        self._programs: dict[Requirement, Program] = {}
+
+    def filter(self, profile: tuple[Allow, ...] | None) -> bytes:
+        """Return the proven program of *profile*, or the sealing program for None.
+
+        Raises:
+            HostError, InternalError: as ``seccomp.compile_profile``.
+        """
+        if profile not in self._filters:
+            name = hashlib.sha256(f"{seccomp.COMPILER_VERSION} {profile!r}".encode()).hexdigest()
+            program = self._read(f"bpf-{name}")
+            if program is None:
+                program = seccomp.compile_seal() if profile is None else seccomp.compile_profile(profile)
+                self._write(f"bpf-{name}", program)
+            self._filters[profile] = program
+        return self._filters[profile]
+
+    def program(self, requirement: Requirement) -> Program:
+        """Return the host's program for *requirement*, asked again when its files changed.
+
+        Raises:
+            HostError: as ``interpreter.find``.
+        """
+        known = self._programs.get(requirement) or self._stored_program(requirement)
+        if known is None or not known.still_true():
+            known = interpreter.find(requirement)
+            self._write(self._program_name(requirement), encoding.dumps(_to_value(known)))
+        self._programs[requirement] = known
+        return known
+
+    def _program_name(self, requirement: Requirement) -> str:
+        # PATH decides what is found, and so does the interpreter that asks.
+        key = f"{_PROGRAM_VERSION} {requirement} {os.environ.get('PATH', '')} {interpreter.own_interpreter()}"
+        return f"program-{hashlib.sha256(os.fsencode(key)).hexdigest()}"
+
+    def _stored_program(self, requirement: Requirement) -> Program | None:
+        content = self._read(self._program_name(requirement))
+        if content is None:
+            return None
+        try:
+            return _from_value(encoding.loads(content, max_size=_MAX))
+        except (MppError, KeyError, TypeError, ValueError):
+            return None
+
+    def _read(self, name: str) -> bytes | None:
+        if self._folder is None:
+            return None
+        try:
+            content = (self._folder / name).read_bytes()
+        except OSError:
+            return None
+        digest, body = content[:_DIGEST], content[_DIGEST:]
+        return body if body and hashlib.sha256(body).digest() == digest else None
+
+    def _write(self, name: str, body: bytes) -> None:
+        if self._folder is None:
+            return
+        with contextlib.suppress(OSError):
+            self._folder.mkdir(mode=0o700, exist_ok=True)
+            fd, temporary = tempfile.mkstemp(dir=self._folder)
+            try:
+                with os.fdopen(fd, "wb") as file:
+                    file.write(hashlib.sha256(body).digest() + body)
+                Path(temporary).rename(self._folder / name)
+            except OSError:
+                Path(temporary).unlink(missing_ok=True)
+
+
+def _to_value(program: Program) -> dict[str, object]:
+    return {
+        "name": program.name,
+        "version": program.version,
+        "path": program.path,
+        "files": [[file.source, file.target, file.executable] for file in program.files],
+        "hidden": list(program.hidden),
+        "identity": [list(entry) for entry in program.identity],
+    }
+
+
+def _from_value(value: dict[str, list[list[str]]]) -> Program:
+    return Program(
+        name=str(value["name"]),
+        version=str(value["version"]),
+        path=str(value["path"]),
+        files=tuple(HostFile(str(s), str(t), executable=bool(x)) for s, t, x in value["files"]),
+        hidden=tuple(str(path) for path in value["hidden"]),
+        identity=tuple(
+            (str(path), int(device), int(inode), int(size), int(mtime))
+            for path, device, inode, size, mtime in value["identity"]
+        ),
+    )

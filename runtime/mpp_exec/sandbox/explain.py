@@ -1,0 +1,140 @@
+"""A plan in words: what the tool can reach, through which mechanism, and what this host cannot enforce."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mpp_exec.permissions import Limits
+from mpp_exec.sandbox import layout, native
+from mpp_exec.sandbox.kernel import KernelFacts
+from mpp_exec.sandbox.plan import APP, SCRATCH, STORAGE, SandboxPlan
+
+
+def explain(plan: SandboxPlan, facts: KernelFacts) -> dict[str, Any]:
+    """Return the plan as one JSON document: reach, mechanisms, limits, degradations, digest."""
+    system = {file.target for program in plan.programs for file in program.files}
+    reach = [
+        {"path": entry.target, "source": entry.source, "access": _access(entry)}
+        for entry in plan.entries
+        if entry.kind == "bind"
+        and entry.target not in system
+        and not entry.target.startswith(("/dev/", "/mpp/", "/etc/"))
+    ]
+    hidden = [
+        entry.target for entry in plan.entries if entry.kind == "tmpfs" and entry.flags & native.ENTRY_EXISTS
+    ]
+    return {
+        "package": plan.package,
+        "version": plan.version,
+        "digest": plan.digest,
+        "tool": plan.tool,
+        "plan": plan.fingerprint(),
+        "command": list(plan.argv),
+        "filesystem": reach,
+        "hidden": hidden,
+        "programs": [
+            {
+                "name": program.name,
+                "version": program.version,
+                "source": program.files[0].source,
+                "executable": [file.target for file in program.files if file.executable],
+                "libraries": [file.source for file in program.files if not file.executable],
+            }
+            for program in plan.programs
+        ],
+        "network": "none",
+        "variables": [name for name, _ in plan.environment],
+        "touches": list(plan.touches),
+        "limits": _limits(plan.limits),
+        "mechanisms": mechanisms(plan, facts),
+        "system_calls": len(plan.tool_profile),
+        "degraded": list(plan.degraded),
+    }
+
+
+def _access(entry: layout.Entry) -> str:
+    if entry.target == APP:
+        return "read (the package)"
+    if entry.target == STORAGE:
+        return "read (its storage)" if entry.attributes & native.MOUNT_RDONLY else "read, write (its storage)"
+    return "read" if entry.attributes & native.MOUNT_RDONLY else "read, write"
+
+
+def _limits(limits: Limits) -> dict[str, int]:
+    return {
+        "wall_ms": limits.wall_ms,
+        "cpu_ms": limits.cpu_ms,
+        "memory": limits.memory,
+        "processes": limits.processes,
+        "open_files": limits.open_files,
+        "output": limits.output,
+        "scratch": limits.scratch,
+    }
+
+
+def mechanisms(plan: SandboxPlan, facts: KernelFacts) -> dict[str, list[str]]:
+    """Return, for each property, what enforces it on this host."""
+    landlock = [f"Landlock ABI {facts.landlock_abi}"] if plan.landlock is not None else []
+    network = ["Landlock TCP rules"] if plan.landlock is not None and plan.landlock[1] else []
+    scopes = ["Landlock scopes"] if plan.landlock is not None and plan.landlock[2] else []
+    return {
+        "files": ["mount namespace", *landlock],
+        "network": ["network namespace without interfaces", "seccomp: no socket", *network],
+        "processes": ["PID namespace", "seccomp: no fork", "RLIMIT_NPROC"],
+        "programs": ["seccomp: execve sealed", *landlock]
+        if plan.kind == "python"
+        else ["noexec mounts", *landlock],
+        "signals": ["PID namespace", *scopes],
+        "system calls": [f"seccomp: {len(plan.tool_profile)} calls, all others ENOSYS", "no capabilities"],
+        "identity": [
+            "user namespace, an outer id of its own" if plan.root else "user namespace, the host's own id",
+            "no_new_privs",
+        ],
+        "time": ["supervisor's deadline", "RLIMIT_CPU"],
+        "memory": ["RLIMIT_AS, RLIMIT_DATA", "supervisor's sampling"],
+        "output": ["supervisor's bound"],
+        "scratch": ["sized tmpfs", "RLIMIT_FSIZE"],
+    }
+
+
+def explain_lines(document: dict[str, Any]) -> list[str]:
+    """Return the lines that a person reads, from the document of :func:`explain`."""
+    lines = [
+        f"{document['package']} {document['version']}, tool {document['tool']}",
+        f"plan {document['plan']}",
+        "",
+        "It can reach:",
+    ]
+    lines += [
+        f"  {entry['path']}: {entry['access']}"
+        + (f", from {entry['source']}" if entry["source"] != entry["path"] else "")
+        for entry in document["filesystem"]
+    ]
+    lines.append(
+        f"  {SCRATCH}: read, write, private, "
+        f"at most {document['limits']['scratch'] >> 20} MiB, gone after the call"
+    )
+    lines += [
+        f"  {program['name']} {program['version']}: {program['source']} "
+        f"with {len(program['libraries'])} files it loads"
+        for program in document["programs"]
+    ]
+    lines.append(
+        "  no network, no other program, no other process, no device but null, zero, full, random, urandom"
+    )
+    if document["hidden"]:
+        lines += ["", "Hidden under empty mounts:"] + [f"  {path}" for path in document["hidden"]]
+    lines += ["", "Enforced by:"]
+    lines += [f"  {name}: {', '.join(means)}" for name, means in document["mechanisms"].items()]
+    limits = document["limits"]
+    lines += [
+        "",
+        (
+            f"Limits: {limits['wall_ms'] / 1000:g} s, {limits['cpu_ms'] / 1000:g} s of processor, "
+            f"{limits['memory'] >> 20} MiB, {limits['processes']} processes and threads, "
+            f"{limits['open_files']} open files, {limits['output'] >> 10} KiB of output"
+        ),
+    ]
+    if document["degraded"]:
+        lines += ["", f"Degraded, as you agreed: {', '.join(document['degraded'])}"]
+    return lines

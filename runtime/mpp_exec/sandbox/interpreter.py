@@ -1,0 +1,245 @@
+"""Programs of the host that a package may run on: found, resolved to real files, described as mounts.
+
+A Python interpreter appears at ``/python`` with its standard library and never with the host's
+site-packages; another program appears at ``/bin/NAME``; the libraries that either loads appear where
+their loader looks. Everything here is a fact about the host, found by asking the program itself, and
+carries the identity of the files it was found from, so that a cached answer is used only while true.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from mpp_exec.errors import HostError
+from mpp_exec.package.requirement import Requirement
+from mpp_exec.sandbox import elf
+
+PYTHON_ROOT = "/python"
+PROGRAMS = "/bin"
+
+# Modules of the standard library that need a screen, a terminal or a network directory. What only
+# they load stays out; importing one inside fails with a missing library.
+_OMITTED_MODULES = ("_tkinter", "readline", "nis", "_curses", "_curses_panel")
+
+_PYTHON_FACTS = """
+import json, os, sys, sysconfig
+print(json.dumps({
+    "executable": os.path.realpath(sys.executable),
+    "version": list(sys.version_info[:3]),
+    "stdlib": os.path.realpath(sysconfig.get_path("stdlib")),
+    "implementation": sys.implementation.name,
+}))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class HostFile:
+    """A file or folder of the host, and where it appears inside. ``source`` is free of links."""
+
+    source: str
+    target: str
+    executable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A host program ready to be mounted.
+
+    Attributes:
+        name: as packages ask for it (``python``, ``sh``).
+        version: its version where it has been asked, else "".
+        path: where it is executed inside.
+        files: what must be mounted, the program and its loader marked executable.
+        hidden: folders inside ``files`` that an empty mount must cover.
+        identity: (path, device, inode, size, mtime_ns) of what this was found from.
+    """
+
+    name: str
+    version: str
+    path: str
+    files: tuple[HostFile, ...]
+    hidden: tuple[str, ...]
+    identity: tuple[tuple[str, int, int, int, int], ...]
+
+    def still_true(self) -> bool:
+        """Tell whether the files this was found from are still the same."""
+        try:
+            return all(_identity(entry[0]) == entry for entry in self.identity)
+        except OSError:
+            return False
+
+
+def find(requirement: Requirement) -> Program:
+    """Return the host's program for *requirement*.
+
+    Raises:
+        HostError: the host has none, or none of that version, or it is writable by others.
+    """
+    if requirement.name == "python":
+        return _find_python(requirement)
+    found = shutil.which(requirement.name)
+    if found is None:
+        raise HostError(
+            "host.interpreter_missing",
+            f"this host has no {requirement.name}, which the package requires",
+            f"install {requirement.name} and make it reachable over PATH",
+        )
+    real = os.path.realpath(found)
+    version = _ask_version(real) if requirement.specifier else ""
+    if requirement.specifier and not requirement.allows(_release(version)):
+        raise _wrong_version(requirement, f"{real} is version {version or 'unknown'}")
+    return _describe_program(requirement.name, real, version)
+
+
+def _release(version: str) -> tuple[int, ...]:
+    """Return the leading numbers of a version: ``20.11.1-pre`` is ``(20, 11, 1)``."""
+    numbers = []
+    for part in version.split("."):
+        digits = part[: len(part) - len(part.lstrip("0123456789"))]
+        if not digits:
+            break
+        numbers.append(int(digits))
+    return tuple(numbers)
+
+
+def _wrong_version(requirement: Requirement, seen: str) -> HostError:
+    return HostError(
+        "host.interpreter_version",
+        f"the package requires {requirement}; {seen}",
+        f"install a {requirement.name} that satisfies {requirement.specifier}",
+    )
+
+
+def _identity(path: str) -> tuple[str, int, int, int, int]:
+    facts = os.stat(path)  # noqa: PTH116 - one call, no object
+    return path, facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns
+
+
+def _refuse_if_writable_by_others(path: str) -> None:
+    facts = os.stat(path)  # noqa: PTH116
+    if facts.st_uid not in (0, os.geteuid()) or facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise HostError(
+            "host.interpreter_untrusted",
+            f"{path} can be changed by another user, so it is not run",
+            f"make it yours or root's, and writable by nobody else: chmod go-w {path}",
+        )
+
+
+def _find_python(requirement: Requirement) -> Program:
+    seen = []
+    for candidate in _python_candidates():
+        try:
+            facts = _ask_python(candidate)
+        except (OSError, ValueError, subprocess.SubprocessError):
+            continue
+        version = ".".join(map(str, facts["version"]))
+        if facts["implementation"] != "cpython":
+            continue
+        if requirement.allows(_release(version)):
+            return _describe_python(facts["executable"], facts["stdlib"], version)
+        seen.append(f"{facts['executable']} is {version}")
+    if seen:
+        raise _wrong_version(requirement, "; ".join(dict.fromkeys(seen)))
+    raise HostError("host.interpreter_missing", "this host has no CPython", "install Python 3.11 or later")
+
+
+def own_interpreter() -> str:
+    """Return the interpreter of this process, outside of any virtual environment."""
+    return str(getattr(sys, "_base_executable", None) or sys.executable)
+
+
+def _python_candidates() -> Iterable[str]:
+    """Yield the interpreter of this process first: it is there, and it is the one the user chose."""
+    yield own_interpreter()
+    for name in ("python3", *(f"python3.{minor}" for minor in range(19, 10, -1))):
+        found = shutil.which(name)
+        if found is not None:
+            yield found
+
+
+def _ask_python(path: str) -> dict[str, Any]:
+    # What is found may be a shim that runs another program: only the interpreter knows what it is.
+    done = subprocess.run(
+        [path, "-I", "-S", "-c", _PYTHON_FACTS],
+        capture_output=True,
+        check=True,
+        timeout=20,
+        stdin=subprocess.DEVNULL,
+    )
+    facts = json.loads(done.stdout)
+    if not isinstance(facts, dict) or not all(key in facts for key in ("executable", "version", "stdlib")):
+        raise ValueError("not an interpreter")
+    return facts
+
+
+def _ask_version(path: str) -> str:
+    try:
+        done = subprocess.run(
+            [path, "--version"], capture_output=True, check=True, timeout=20, stdin=subprocess.DEVNULL
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    words = os.fsdecode(done.stdout).split()
+    return next((word.lstrip("v") for word in words if word.lstrip("v")[:1].isdigit()), "")
+
+
+def _describe_python(executable: str, stdlib: str, version: str) -> Program:
+    _refuse_if_writable_by_others(executable)
+    _refuse_if_writable_by_others(stdlib)
+    prefix = str(Path(executable).parent.parent)
+    short = ".".join(version.split(".")[:2])
+    inside_library = f"{PYTHON_ROOT}/lib/python{short}"
+    inside = f"{PYTHON_ROOT}/bin/python{short}"
+    dynamic = Path(stdlib) / "lib-dynload"
+    modules = sorted(
+        str(path) for path in dynamic.glob("*.so") if path.name.partition(".")[0] not in _OMITTED_MODULES
+    )
+    files = [HostFile(executable, inside, executable=True), HostFile(stdlib, inside_library)]
+    files += _loaded(executable, modules, prefix)
+    # Where an installation keeps its packages inside the library folder, they are the host's, not the tool's.
+    hidden = tuple(
+        f"{inside_library}/{name}"
+        for name in ("site-packages", "dist-packages")
+        if (Path(stdlib) / name).is_dir()
+    )
+    identity = tuple(_identity(path) for path in (executable, stdlib, str(dynamic)) if Path(path).exists())
+    return Program("python", version, inside, tuple(files), hidden, identity)
+
+
+def _describe_program(name: str, real: str, version: str) -> Program:
+    _refuse_if_writable_by_others(real)
+    inside = f"{PROGRAMS}/{name}"
+    files = (HostFile(real, inside, executable=True), *_loaded(real, (), None))
+    return Program(name, version, inside, files, (), (_identity(real),))
+
+
+def _loaded(program: str, modules: Iterable[str], prefix: str | None) -> list[HostFile]:
+    """Return loader and libraries of *program*, each where the loader will look for it inside.
+
+    Inside there is no ``ld.so.cache``. A library below the interpreter's own *prefix* was found relative
+    to it and stays so; the folder of the C library is searched by default, so whatever the cache led to
+    elsewhere appears there.
+    """
+    loader = elf.loader_of(program)
+    if loader is None:
+        return []
+    found = elf.libraries(program, loader, list(modules))
+    files = [HostFile(os.path.realpath(loader), loader, executable=True)]
+    system = str(PurePosixPath(found.get("libc.so.6", "/lib/libc.so.6")).parent)
+    for name, path in sorted(found.items()):
+        if os.path.realpath(path) == files[0].source:
+            continue
+        inside = f"{system}/{name}"
+        if prefix is not None and prefix != "/usr" and path.startswith(f"{prefix}/"):
+            inside = PYTHON_ROOT + path[len(prefix) :]
+        files.append(HostFile(os.path.realpath(path), inside))
+    return files

@@ -1,0 +1,96 @@
+"""What this kernel offers, as far as a plan is compiled for it.
+
+Only questions that have a short true answer stand here. Whether namespaces can be had is not one of
+them: some systems let the call succeed and fail later (Ubuntu 24.04's AppArmor restriction), so that
+is found out by doing, in ``doctor`` and in every spawn.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import platform
+from dataclasses import dataclass
+
+from mpp_exec.errors import HostError
+from mpp_exec.sandbox import native
+
+
+@dataclass(frozen=True, slots=True)
+class KernelFacts:
+    """What plans depend on.
+
+    Attributes:
+        machine: ``x86_64``.
+        release: the kernel's release, for people.
+        landlock_abi: 0 where there is no Landlock.
+        landlock_errata: bit mask of fixed faults.
+        seccomp: filters with ENOSYS answers and process kill are there.
+        root: the host runs as root, so sandboxes get an id of their own; else they keep the host's.
+    """
+
+    machine: str
+    release: str
+    landlock_abi: int
+    landlock_errata: int
+    seccomp: bool
+    root: bool
+
+    @property
+    def platform(self) -> str:
+        """The platform word of manifests: ``linux-x86_64``."""
+        return f"linux-{self.machine}"
+
+
+@functools.lru_cache(maxsize=2)
+def _probe(uid: int) -> KernelFacts:
+    return KernelFacts(
+        machine=platform.machine(),
+        release=platform.release(),
+        landlock_abi=native.landlock_abi(),
+        landlock_errata=native.landlock_errata(),
+        seccomp=all(
+            native.seccomp_has(native.constant(f"SECCOMP_RET_{action}"))
+            for action in ("ERRNO", "KILL_PROCESS", "ALLOW")
+        ),
+        root=uid == 0,
+    )
+
+
+def probe() -> KernelFacts:
+    """Ask the kernel; the answers hold for the life of the process and its effective user.
+
+    Raises:
+        HostError: this machine's architecture has no system call table here.
+    """
+    facts = _probe(os.geteuid())
+    if facts.machine != "x86_64":
+        raise HostError(
+            "host.architecture",
+            f"no system call policy exists for {facts.machine}",
+            "mpp-exec runs tools on x86_64 only",
+        )
+    return facts
+
+
+def require(facts: KernelFacts, degradations: tuple[str, ...]) -> tuple[str, ...]:
+    """Check that *facts* suffice for a plan with *degradations*, and return those that take effect.
+
+    Raises:
+        HostError: something is missing that the grant does not name as a degradation.
+    """
+    if not facts.seccomp:
+        raise HostError(
+            "host.no_seccomp",
+            "this kernel has no seccomp filters, so system calls cannot be restricted",
+            "boot a kernel with CONFIG_SECCOMP_FILTER; nothing stands in for it",
+        )
+    if facts.landlock_abi >= 1:
+        return ()
+    if "landlock" not in degradations:
+        raise HostError(
+            "host.no_landlock",
+            "this kernel has no Landlock, so files would be protected by the mount namespace alone",
+            "boot with lsm=landlock,… on Linux 5.13 or later, or approve with --degrade landlock",
+        )
+    return ("landlock",)

@@ -1,0 +1,208 @@
+"""What a sandbox's file system consists of: entries in the order in which init makes them.
+
+The root is a small tmpfs. Everything in it is listed: a folder, a synthetic file, a link, a bind of
+one approved host path, a fresh tmpfs. What is not listed does not exist inside.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from mpp_exec.errors import ConsentError
+from mpp_exec.sandbox import native
+
+READ_ONLY = native.MOUNT_RDONLY | native.MOUNT_NOSUID | native.MOUNT_NODEV | native.MOUNT_NOEXEC
+WRITABLE = native.MOUNT_NOSUID | native.MOUNT_NODEV | native.MOUNT_NOEXEC
+# Code is mapped or executed from here; Landlock's execute right says which file may become a program.
+CODE = native.MOUNT_RDONLY | native.MOUNT_NOSUID | native.MOUNT_NODEV
+DEVICE = native.MOUNT_NOSUID | native.MOUNT_NOEXEC
+
+RESERVED = ("/app", "/dev", "/mpp", "/proc", "/python", "/storage", "/sys")
+"""Where the sandbox has something of its own, so that no grant can appear there."""
+
+_EMPTY = 4096  # bytes of a tmpfs that only has to be there
+_INODES_PER_MIB = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One row of the layout (``struct mpp_entry``). ``target`` is absolute inside the sandbox."""
+
+    kind: str
+    target: str
+    source: str = ""
+    data: bytes = b""
+    mode: int = 0o755
+    size: int = 0
+    inodes: int = 0
+    attributes: int = 0
+    flags: int = 0
+
+
+class Layout:
+    """Collects entries; parents are made where nothing has made them yet."""
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+        self._made: set[str] = {"/"}
+        self._binds: list[str] = []
+
+    def folder(self, target: str, mode: int = 0o755) -> None:
+        """Make *target* and its parents, unless a bind already shows it."""
+        if target in self._made or self._inside_bind(target):
+            return
+        self.folder(str(PurePosixPath(target).parent))
+        self._made.add(target)
+        self.entries.append(Entry("dir", target, mode=mode))
+
+    def file(self, target: str, data: bytes, mode: int = 0o444) -> None:
+        """Make a synthetic file, unless a granted folder lies there."""
+        if self._inside_bind(target):
+            return
+        self.folder(str(PurePosixPath(target).parent))
+        self.entries.append(Entry("file", target, data=data, mode=mode))
+
+    def link(self, target: str, destination: str) -> None:
+        """Make a symbolic link at *target*, unless something is there already."""
+        if target in self._made or self._inside_bind(target):
+            return
+        self.folder(str(PurePosixPath(target).parent))
+        self._made.add(target)
+        self.entries.append(Entry("link", target, source=destination))
+
+    def bind(self, source: str, target: str, attributes: int, flags: int = 0) -> None:
+        """Show the host's *source*, a path without links, at *target*."""
+        exists = target in self._made or self._inside_bind(target)
+        if not exists:
+            self.folder(str(PurePosixPath(target).parent))
+        flags |= native.ENTRY_EXISTS if exists else 0
+        self.entries.append(Entry("bind", target, source, attributes=attributes, flags=flags))
+        self._made.add(target)
+        self._binds.append(target)
+
+    def scratch(self, target: str, size: int) -> None:
+        """Mount a private, writable tmpfs of *size* bytes that is gone with the sandbox."""
+        inodes = max(1024, size // (1 << 20) * _INODES_PER_MIB)
+        self.folder(str(PurePosixPath(target).parent))
+        self.entries.append(Entry("tmpfs", target, mode=0o700, size=size, inodes=inodes, attributes=WRITABLE))
+        self._made.add(target)
+
+    def cover(self, target: str, *, is_dir: bool) -> None:
+        """Hide what a bind shows at *target* under an empty, read-only mount."""
+        if is_dir:
+            empty = Entry(
+                "tmpfs",
+                target,
+                mode=0o555,
+                size=_EMPTY,
+                inodes=1,
+                attributes=READ_ONLY,
+                flags=native.ENTRY_EXISTS,
+            )
+            self.entries.append(empty)
+        else:
+            self.entries.append(
+                Entry("bind", target, "/dev/null", attributes=READ_ONLY, flags=native.ENTRY_EXISTS)
+            )
+
+    def _inside_bind(self, target: str) -> bool:
+        return any(target == bind or target.startswith(f"{bind}/") for bind in self._binds)
+
+
+def refuse_reserved(paths: Iterable[str]) -> None:
+    """Refuse grants that cannot appear at their own path.
+
+    Raises:
+        ConsentError: a path is ``/`` or equals, contains or lies in a path of the sandbox's own.
+    """
+    for path in paths:
+        for own in RESERVED:
+            if path in ("/", own) or path.startswith(f"{own}/"):
+                raise ConsentError(
+                    "grant.reserved_path",
+                    f"{path} cannot be granted: the sandbox has something of its own there",
+                    "grant a folder below your home or another data folder",
+                )
+
+
+def special_names(root: str, present: Iterable[tuple[str, int]]) -> Iterable[tuple[str, bool]]:
+    """Yield (path, writable) for what must be a mount of its own inside the writable folder *root*.
+
+    ``.git`` is one with its hooks and configuration read-only, so that neither can be replaced by
+    renaming the folder away; files that a shell, an editor, an agent or a login runs are read-only.
+    *present* are (name relative to root, st_mode) of what exists.
+    """
+    found = dict(present)
+    if stat.S_ISDIR(found.get(".git", 0)):
+        yield f"{root}/.git", True
+        for name in (".git/hooks", ".git/config"):
+            if name in found:
+                yield f"{root}/{name}", False
+    elif ".git" in found:
+        yield f"{root}/.git", False
+    others = [name for name, mode in found.items() if name.split("/")[0] != ".git" and not stat.S_ISLNK(mode)]
+    # A folder on the way, too: renamed away, it would take the protected file with it.
+    for parent in dict.fromkeys(name.rpartition("/")[0] for name in others if "/" in name):
+        yield f"{root}/{parent}", True
+    for name in others:
+        yield f"{root}/{name}", False
+
+
+EXECUTED_BY_OTHERS = (
+    *(".bashrc", ".bash_profile", ".bash_login", ".bash_logout", ".bash_aliases", ".profile", ".login"),
+    *(".zshrc", ".zshenv", ".zprofile", ".zlogin", ".cshrc", ".tcshrc", ".kshrc", ".inputrc", ".envrc"),
+    *(
+        ".config/fish",
+        ".config/autostart",
+        ".config/systemd",
+        ".config/environment.d",
+        ".xprofile",
+        ".xinitrc",
+    ),
+    *(
+        ".xsession",
+        ".pam_environment",
+        ".ssh",
+        ".gnupg",
+        ".netrc",
+        ".gitconfig",
+        ".config/git",
+        ".gitmodules",
+    ),
+    *(
+        ".vscode",
+        ".vscode-server",
+        ".idea",
+        ".cursor",
+        ".zed",
+        ".vim",
+        ".vimrc",
+        ".exrc",
+        ".config/nvim",
+        ".emacs",
+    ),
+    *(
+        ".emacs.d",
+        ".claude",
+        ".claude.json",
+        ".codex",
+        ".gemini",
+        ".mcp.json",
+        ".aider.conf.yml",
+        ".continue",
+    ),
+    *(
+        ".local/bin",
+        ".npmrc",
+        ".yarnrc",
+        ".yarnrc.yml",
+        ".pypirc",
+        ".config/pip",
+        ".cargo/config.toml",
+        ".pythonrc.py",
+    ),
+)
+"""Names below a writable grant that other programs execute or obey."""

@@ -1,0 +1,313 @@
+"""The seam to C: the one module that touches ``ffi`` and ``lib``.
+
+It turns a :class:`~mpp_exec.sandbox.plan.SandboxPlan` into the message that init reads, and one
+invocation into two C calls, both without the GIL: ``mpp_spawn`` and ``mpp_supervise``.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+from mpp_exec.errors import HostError, InternalError
+
+try:
+    from mpp_exec.sandbox._native import ffi, lib
+except ImportError as error:  # the wheel is for another platform, or the tree was not built
+    raise HostError(
+        "host.native_missing",
+        f"the native part of mpp-exec cannot be loaded: {error}",
+        "install a wheel for this platform, or build it: pip install .",
+    ) from error
+
+SPAWN_STEPS: dict[int, str] = {
+    value: name.removeprefix("MPP_STEP_").lower()
+    for value, name in ffi.typeof("enum mpp_step").elements.items()
+    if name != "MPP_STEP_COUNT"
+}
+"""Where a spawn can fail; the names of ``enum mpp_step`` in contract.h."""
+
+STOPS: dict[int, str] = {
+    value: name.removeprefix("MPP_STOP_").lower()
+    for value, name in ffi.typeof("enum mpp_stop").elements.items()
+}
+
+ALL_NAMESPACES: int = (
+    lib.CLONE_NEWUSER
+    | lib.CLONE_NEWNS
+    | lib.CLONE_NEWPID
+    | lib.CLONE_NEWNET
+    | lib.CLONE_NEWIPC
+    | lib.CLONE_NEWUTS
+    | lib.CLONE_NEWCGROUP
+)
+
+PLAN_MAX: int = lib.MPP_PLAN_MAX
+ARGS_MAX: int = lib.MPP_ARGS_MAX
+
+ENTRY_KINDS: dict[str, int] = {
+    "dir": lib.MPP_ENTRY_DIR,
+    "file": lib.MPP_ENTRY_FILE,
+    "link": lib.MPP_ENTRY_LINK,
+    "bind": lib.MPP_ENTRY_BIND,
+    "tmpfs": lib.MPP_ENTRY_TMPFS,
+}
+ENTRY_EXISTS: int = lib.MPP_ENTRY_EXISTS
+ENTRY_IDMAP: int = lib.MPP_ENTRY_IDMAP
+ENTRY_WRITABLE: int = lib.MPP_ENTRY_WRITABLE
+
+MOUNT_RDONLY: int = lib.MOUNT_ATTR_RDONLY
+MOUNT_NOSUID: int = lib.MOUNT_ATTR_NOSUID
+MOUNT_NODEV: int = lib.MOUNT_ATTR_NODEV
+MOUNT_NOEXEC: int = lib.MOUNT_ATTR_NOEXEC
+
+OUTER_ID_BASE = 0x70000000
+"""A root host's sandboxes run as this id plus the host pid of their init: used by nothing else, and by no
+two living sandboxes."""
+
+
+class _Blob:
+    """Lays out one message: the header, then tables and texts, each aligned for its type."""
+
+    def __init__(self) -> None:
+        self._data = bytearray(ffi.sizeof("struct mpp_plan"))
+        self._texts: dict[bytes, int] = {}
+
+    def table(self, content: bytes, align: int = 8) -> int:
+        self._data.extend(b"\0" * (-len(self._data) % align))
+        offset = len(self._data)
+        self._data.extend(content)
+        return offset
+
+    def text(self, value: str | bytes) -> int:
+        raw = os.fsencode(value) if isinstance(value, str) else value
+        if b"\0" in raw:
+            raise InternalError("sandbox.plan", "a text of the plan holds a NUL")
+        if raw not in self._texts:
+            self._texts[raw] = self.table(raw + b"\0", 1)
+        return self._texts[raw]
+
+    def finish(self, header: Any) -> bytes:
+        self._data.extend(b"\0")  # so that every text ends inside the message
+        header.size = len(self._data)
+        self._data[: ffi.sizeof("struct mpp_plan")] = bytes(ffi.buffer(header))
+        if len(self._data) > PLAN_MAX:
+            raise InternalError(
+                "sandbox.plan_too_large",
+                f"the plan takes {len(self._data)} bytes of {PLAN_MAX}",
+                "grant fewer paths or variables",
+            )
+        return bytes(self._data)
+
+
+def encode_plan(
+    *,
+    entries: Sequence[Any],
+    rules: Sequence[tuple[str, int]],
+    limits: Sequence[tuple[int, int, int]],
+    filter_program: bytes,
+    guard_program: bytes,
+    argv: Sequence[str],
+    environment: Sequence[tuple[str, str]],
+    exec_path: str,
+    working_directory: str,
+    host_name: str,
+    uid: int,
+    landlock: tuple[int, int, int] | None,
+    root_attributes: int,
+) -> bytes:
+    """Return the message of ``struct mpp_plan`` for init.
+
+    ``entries`` are ``plan.Entry`` values, ``rules`` pairs of path and access bits, ``limits``
+    triples of RLIMIT number, soft and hard value, ``landlock`` the handled file system and network
+    rights and scopes.
+
+    Raises:
+        InternalError: it does not fit in PLAN_MAX bytes or ARGS_MAX arguments or variables.
+    """
+    if not 0 < len(argv) <= ARGS_MAX or len(environment) > ARGS_MAX:
+        raise InternalError("sandbox.plan_too_large", f"more than {ARGS_MAX} arguments or variables")
+    blob = _Blob()
+    header = ffi.new("struct mpp_plan *")
+    header.magic = lib.MPP_PLAN_MAGIC
+    header.uid = header.gid = uid
+    header.root_attributes = root_attributes
+    if landlock is not None:
+        header.landlock = 1
+        header.landlock_fs, header.landlock_net, header.landlock_scoped = landlock
+    header.exec_path = blob.text(exec_path)
+    header.working_directory = blob.text(working_directory)
+    header.host_name = blob.text(host_name)
+    table = ffi.new("struct mpp_entry[]", max(1, len(entries)))
+    for row, entry in zip(table, entries, strict=False):
+        row.kind = ENTRY_KINDS[entry.kind]
+        row.flags = entry.flags
+        row.source = blob.text(entry.source)
+        row.target = blob.text(entry.target.lstrip("/"))
+        row.mode = entry.mode
+        row.size = entry.size
+        row.inodes = entry.inodes
+        row.attributes = entry.attributes
+        row.data = blob.table(entry.data, 1)
+        row.data_size = len(entry.data)
+        row.tree = -1
+    _place(blob, header.entries, bytes(ffi.buffer(table)), len(entries))
+    ruleset = ffi.new("struct mpp_rule[]", max(1, len(rules)))
+    for row, (path, access) in zip(ruleset, rules, strict=False):
+        row.path = blob.text(path)
+        row.access = access
+    _place(blob, header.rules, bytes(ffi.buffer(ruleset)), len(rules))
+    bounds = ffi.new("struct mpp_rlimit[]", max(1, len(limits)))
+    for row, (resource, soft, hard) in zip(bounds, limits, strict=False):
+        row.resource, row.soft, row.hard = resource, soft, hard
+    _place(blob, header.limits, bytes(ffi.buffer(bounds)), len(limits))
+    _place(blob, header.filter, filter_program, len(filter_program) // 8)
+    _place(blob, header.guard, guard_program, len(guard_program) // 8)
+    _place(blob, header.argv, _offsets(blob, argv), len(argv))
+    variables = [f"{name}={value}" for name, value in environment]
+    _place(blob, header.envp, _offsets(blob, variables), len(variables))
+    return blob.finish(header)
+
+
+def _place(blob: _Blob, span: Any, content: bytes, count: int) -> None:
+    span.offset = blob.table(content)
+    span.count = count
+
+
+def _offsets(blob: _Blob, texts: Sequence[str]) -> bytes:
+    return bytes(ffi.buffer(ffi.new("uint32_t[]", [blob.text(text) for text in texts] or 1)))
+
+
+@dataclass(frozen=True, slots=True)
+class RawOutcome:
+    """``struct mpp_outcome`` as Python values: bytes, µs, and CLOCK_MONOTONIC ns stamps by stage."""
+
+    step: str
+    error: int
+    detail: int
+    stop: str
+    status: int
+    processes_peak: int
+    user_us: int
+    system_us: int
+    resident_peak: int
+    stamps: dict[str, int]
+    output: bytes
+    errors: bytes
+
+
+@functools.cache
+def _init_program() -> int:
+    """Return a descriptor of the init program, open for as long as this process lives."""
+    path = resources.files("mpp_exec.sandbox").joinpath("mpp-init")
+    try:
+        return os.open(str(path), os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise HostError(
+            "host.native_missing",
+            f"the init program cannot be opened: {error.strerror}",
+            "install mpp-exec again: pip install --force-reinstall mpp-exec",
+        ) from error
+
+
+def invoke(
+    message: bytes,
+    request: bytes,
+    *,
+    wall_ns: int,
+    cpu_us: int,
+    memory: int,
+    output: int,
+    processes: int,
+    namespaces: int = ALL_NAMESPACES,
+    as_root: bool,
+    cancel_fd: int = -1,
+) -> RawOutcome:
+    """Run one sandbox from *message* to its end; every process of it is dead and reaped on return.
+
+    The calling thread waits without the GIL. A signal lets Python's handlers run; what they raise
+    kills the sandbox first and then passes on. *cancel_fd* kills it when it becomes readable.
+    A spawn that failed is an outcome as well: ``step`` and ``error`` say where and why.
+    """
+    launch = ffi.new("struct mpp_launch *")
+    plan_buffer = ffi.from_buffer("uint8_t[]", message)
+    request_buffer = ffi.from_buffer("uint8_t[]", request)
+    launch.plan = plan_buffer
+    launch.plan_size = len(message)
+    launch.request = request_buffer
+    launch.request_size = len(request)
+    launch.init_fd = _init_program()
+    launch.cancel_fd = cancel_fd
+    launch.outer_uid_base = OUTER_ID_BASE if as_root else 0
+    launch.namespaces = namespaces
+    launch.wall_ns = wall_ns
+    launch.cpu_us = cpu_us
+    launch.memory = memory
+    launch.output = output
+    launch.processes = processes
+    outcome = ffi.new("struct mpp_outcome *")
+    slot = ffi.new("struct mpp_sandbox **")
+    # Whatever a signal handler raises, and wherever: no process stays, and the buffers are freed.
+    try:
+        if lib.mpp_spawn(launch, outcome, slot) == 0:
+            while lib.mpp_supervise(slot[0], outcome) == errno.EINTR:
+                pass
+        return _collect(outcome)
+    finally:
+        lib.mpp_release(slot[0])
+
+
+def _collect(outcome: Any) -> RawOutcome:
+    return RawOutcome(
+        step=SPAWN_STEPS[outcome.step],
+        error=outcome.error,
+        detail=outcome.detail,
+        stop=STOPS[outcome.stop],
+        status=outcome.status,
+        processes_peak=outcome.processes_peak,
+        user_us=outcome.user_us,
+        system_us=outcome.system_us,
+        resident_peak=outcome.resident_peak,
+        stamps={
+            stage: getattr(outcome, f"{stage}_ns")
+            for stage in ("started", "cloned", "sent", "ready", "exited", "reaped")
+        },
+        output=bytes(ffi.buffer(outcome.output, outcome.output_size)) if outcome.output_size else b"",
+        errors=bytes(ffi.buffer(outcome.errors, outcome.errors_size)) if outcome.errors_size else b"",
+    )
+
+
+def try_namespaces(flags: int) -> int:
+    """Return 0 where a process can be cloned into the namespaces of *flags*, else the errno of clone(2)."""
+    return int(lib.mpp_try_namespaces(flags))
+
+
+def landlock_abi() -> int:
+    """Return the kernel's Landlock ABI version, 0 where there is none (or it is not booted)."""
+    return _checked(lib.mpp_landlock_abi(), "landlock_create_ruleset")
+
+
+def landlock_errata() -> int:
+    """Return the bits of LANDLOCK_CREATE_RULESET_ERRATA: which known faults this kernel has fixed."""
+    return _checked(lib.mpp_landlock_errata(), "landlock_create_ruleset")
+
+
+def seccomp_has(action: int) -> bool:
+    """Tell whether the kernel offers seccomp filters with *action* (SECCOMP_RET_*)."""
+    return _checked(lib.mpp_seccomp_action(action), "seccomp") == 1
+
+
+def _checked(value: int, call: str) -> int:
+    if value < 0:
+        raise HostError("host.probe", f"{call}: {os.strerror(-value)}", "run mpp-exec doctor")
+    return value
+
+
+def constant(name: str) -> int:
+    """Return a constant of the kernel's headers, as compiled in (``LANDLOCK_ACCESS_FS_*``, …)."""
+    return int(getattr(lib, name))

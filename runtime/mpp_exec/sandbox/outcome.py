@@ -1,0 +1,83 @@
+"""What an ended invocation means: one of the contract's outcomes, and a sentence for people.
+
+Pure: from what the supervisor saw to a word. Where a tool runs into a limit, the kernel tells the tool
+(ENOMEM, EAGAIN), and the tool fails in its own way; what it used tells which limit that was.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Literal
+
+from mpp_exec.permissions import Limits
+from mpp_exec.sandbox.native import RawOutcome
+
+Outcome = Literal[
+    "ok", "tool_error", "timeout", "cpu", "memory", "output", "processes", "syscall", "killed", "protocol"
+]
+
+_STOPS: dict[str, tuple[Outcome, str]] = {
+    "wall": ("timeout", "stopped after {wall} s, its limit of time"),
+    "cpu": ("cpu", "stopped after {cpu} s of processor time, its limit"),
+    "memory": ("memory", "stopped at {memory} MiB of memory, its limit"),
+    "output": ("output", "stopped after {output} KiB of output, its limit"),
+    "cancelled": ("killed", "cancelled by its caller"),
+    "lost": ("killed", "its sandbox was killed from outside"),
+}
+# Sampling sees memory every 10 ms, and the last allocation is the one that fails.
+_NEAR = 0.8
+
+
+def judge(raw: RawOutcome, limits: Limits) -> tuple[Outcome, str]:  # noqa: PLR0911 - a table in prose
+    """Return the outcome of *raw* and why, "" for one that went well."""
+    if raw.stop != "none":
+        outcome, text = _STOPS[raw.stop]
+        return outcome, text.format(
+            wall=limits.wall_ms / 1000,
+            cpu=limits.cpu_ms / 1000,
+            memory=limits.memory >> 20,
+            output=limits.output >> 10,
+        )
+    if raw.status == 0:
+        return "ok", ""
+    near_memory = raw.resident_peak >= limits.memory * _NEAR
+    if os.WIFSIGNALED(raw.status):
+        number = os.WTERMSIG(raw.status)
+        name = signal_name(number)
+        if number == signal.SIGXCPU or (number == signal.SIGKILL and _cpu_ms(raw) >= limits.cpu_ms):
+            return "cpu", f"stopped after {limits.cpu_ms / 1000} s of processor time, its limit"
+        if number == signal.SIGSYS:
+            return "syscall", "killed for a system call of another architecture (i386 or x32)"
+        if near_memory and number in (
+            signal.SIGSEGV,
+            signal.SIGABRT,
+            signal.SIGBUS,
+            signal.SIGKILL,
+            signal.SIGTRAP,
+        ):
+            return "memory", f"died of {name} at its memory limit of {limits.memory >> 20} MiB"
+        if number == signal.SIGKILL:
+            return "killed", "killed by SIGKILL"
+        return "tool_error", f"died of {name}"
+    code = os.WEXITSTATUS(raw.status)
+    if near_memory:
+        return "memory", f"failed with status {code} at its memory limit of {limits.memory >> 20} MiB"
+    if raw.processes_peak >= limits.processes:
+        return (
+            "processes",
+            f"failed with status {code} at its limit of {limits.processes} processes and threads",
+        )
+    return "tool_error", f"ended with status {code}"
+
+
+def _cpu_ms(raw: RawOutcome) -> float:
+    return (raw.user_us + raw.system_us) / 1000
+
+
+def signal_name(number: int) -> str:
+    """Return ``SIGKILL`` for 9, or ``signal 40`` for one without a name."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

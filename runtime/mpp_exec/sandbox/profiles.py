@@ -1,0 +1,225 @@
+"""Which system calls a tool may make, and why: the policy table, stated without any BPF.
+
+A profile is a tuple of :class:`Allow`. What is not in it does not exist (ENOSYS): new system calls,
+``clone3`` (its flags lie in memory where no filter sees them), ``openat2``, io_uring, userfaultfd,
+bpf, keyctl, ptrace, process_vm_*, process_madvise, pidfd_getfd, perf_event_open, open_by_handle_at,
+the mount calls old and new, unshare, setns, memfd_create, mknod, inotify, message queues, System V
+IPC, personality, and every socket call beyond a stream pair.
+
+:func:`decide` is the meaning of a profile. ``seccomp.prove`` holds every compiled program against it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+FULL = (1 << 64) - 1
+LOW = (1 << 32) - 1  # what the kernel looks at where its parameter is an unsigned int
+
+SETID = 0o6000
+PROT_WRITE = 2
+PROT_EXEC = 4
+CLONE_THREAD = 0x00010000
+# Every CLONE_NEW* of include/uapi/linux/sched.h, CLONE_NEWTIME (0x80) included, and CLONE_INTO_CGROUP has no
+# place in the 32 bits of clone(2).
+CLONE_NAMESPACES = 0x7E020080
+CLONE_PTRACE_FLAGS = 0x00002000 | 0x00800000  # CLONE_PTRACE, CLONE_UNTRACED
+
+
+@dataclass(frozen=True, slots=True)
+class Arg:
+    """A condition: argument *index*, masked, must equal one of *values*."""
+
+    index: int
+    values: tuple[int, ...]
+    mask: int = FULL
+
+    def holds(self, arguments: tuple[int, ...]) -> bool:
+        """Tell whether the condition holds for the six 64-bit *arguments*."""
+        return arguments[self.index] & self.mask in self.values
+
+
+@dataclass(frozen=True, slots=True)
+class Allow:
+    """A system call that may be made, the reason, and the conditions (all of them must hold)."""
+
+    name: str
+    why: str
+    args: tuple[Arg, ...] = field(default=())
+
+
+def _calls(why: str, names: str) -> tuple[Allow, ...]:
+    return tuple(Allow(name, why) for name in names.split())
+
+
+def _no_setid(index: int) -> tuple[Arg, ...]:
+    return (Arg(index, (0,), SETID),)
+
+
+_FCNTL = (
+    *(0, 1030, 1, 2, 3, 4),  # F_DUPFD, F_DUPFD_CLOEXEC, F_GETFD, F_SETFD, F_GETFL, F_SETFL
+    *(5, 6, 7, 36, 37, 38),  # F_GETLK, F_SETLK, F_SETLKW and the open-file-description locks
+    1032,  # F_GETPIPE_SZ; F_SETPIPE_SZ draws on a budget of the host's user and is refused
+)
+_IOCTL = (
+    0x5401,  # TCGETS: isatty(3)
+    0x5413,  # TIOCGWINSZ: shutil.get_terminal_size
+    0x541B,  # FIONREAD
+    0x5421,  # FIONBIO
+    0x5450,  # FIONCLEX
+    0x5451,  # FIOCLEX
+)
+_PRCTL = (
+    15,  # PR_SET_NAME: thread names
+    16,  # PR_GET_NAME
+    3,  # PR_GET_DUMPABLE
+    23,  # PR_CAPBSET_READ
+    39,  # PR_GET_NO_NEW_PRIVS
+)
+_ARCH_PRCTL = (0x1002, 0x1003)  # ARCH_SET_FS, ARCH_GET_FS
+
+_BASE: tuple[Allow, ...] = (
+    *_calls(
+        "read and write open descriptors",
+        "read write readv writev pread64 pwrite64 preadv pwritev preadv2 pwritev2",
+    ),
+    *_calls(
+        "position, length and durability of open files", "lseek ftruncate fallocate fadvise64 fsync fdatasync"
+    ),
+    *_calls("copy between open files", "sendfile copy_file_range"),
+    *_calls("close and duplicate descriptors", "close close_range dup dup2 dup3"),
+    Allow(
+        "fcntl", "descriptor flags and locks; no pipe sizes, no leases, no signals", (Arg(1, _FCNTL, LOW),)
+    ),
+    Allow("ioctl", "is it a terminal, how much is there, non-blocking; nothing else", (Arg(1, _IOCTL, LOW),)),
+    *_calls("advisory locks (sqlite3)", "flock"),
+    *_calls("pipes within the sandbox", "pipe pipe2"),
+    *_calls("wait for descriptors", "poll ppoll select pselect6"),
+    *_calls(
+        "event loops",
+        "epoll_create epoll_create1 epoll_ctl epoll_wait epoll_pwait epoll_pwait2 eventfd eventfd2",
+    ),
+    *_calls("timers as descriptors", "timerfd_create timerfd_settime timerfd_gettime"),
+    Allow("open", "open files that mounts and Landlock let through; no set-id modes", _no_setid(2)),
+    Allow("openat", "as open", _no_setid(3)),
+    Allow("creat", "as open", _no_setid(1)),
+    *_calls(
+        "file metadata", "stat lstat fstat newfstatat statx access faccessat faccessat2 readlink readlinkat"
+    ),
+    *_calls("file system size", "statfs fstatfs"),
+    *_calls("list folders", "getdents getdents64"),
+    *_calls("working directory", "getcwd chdir fchdir"),
+    Allow("mkdir", "make folders; no set-id modes", _no_setid(1)),
+    Allow("mkdirat", "as mkdir", _no_setid(2)),
+    Allow("chmod", "permission bits of own files; no set-id bits", _no_setid(1)),
+    Allow("fchmod", "as chmod", _no_setid(1)),
+    Allow("fchmodat", "as chmod", _no_setid(2)),
+    *_calls(
+        "change the tree where it is writable", "rmdir unlink unlinkat rename renameat renameat2 truncate"
+    ),
+    *_calls("links where the tree is writable", "link linkat symlink symlinkat"),
+    *_calls("time stamps of own files", "utime utimes utimensat futimesat umask"),
+    *_calls(
+        "extended attributes are read by copying tools",
+        "getxattr lgetxattr fgetxattr listxattr llistxattr flistxattr",
+    ),
+    *_calls("memory of its own", "munmap mremap brk madvise msync mincore mlock munlock membarrier"),
+    *_calls("who am I", "getpid gettid getppid getuid geteuid getgid getegid getgroups getresuid getresgid"),
+    *_calls("process group and session numbers", "getpgrp getpgid getsid"),
+    *_calls("kernel name and machine size, as every runtime asks at start", "uname sysinfo"),
+    *_calls("own resource use", "getrusage times getrlimit getpriority getcpu capget"),
+    Allow("prlimit64", "own limits: a hard one cannot be raised without a capability", (Arg(0, (0,), LOW),)),
+    *_calls("scheduling facts", "sched_yield sched_getaffinity sched_getparam sched_getscheduler"),
+    *_calls("scheduling bounds", "sched_get_priority_max sched_get_priority_min"),
+    Allow("arch_prctl", "thread-local storage", (Arg(0, _ARCH_PRCTL, LOW),)),
+    Allow("prctl", "thread names and own state", (Arg(0, _PRCTL, LOW),)),
+    *_calls("thread start and end", "set_tid_address set_robust_list get_robust_list rseq exit exit_group"),
+    *_calls("locks between threads", "futex futex_waitv"),
+    *_calls("reap, where there is something to reap", "wait4 waitid"),
+    *_calls(
+        "signal handling",
+        "rt_sigaction rt_sigprocmask rt_sigreturn rt_sigpending rt_sigsuspend rt_sigtimedwait",
+    ),
+    *_calls("signal stacks, and continuing after a signal", "sigaltstack restart_syscall pause signalfd4"),
+    *_calls("signals within the PID namespace", "kill tkill tgkill"),
+    *_calls(
+        "alarms",
+        "alarm getitimer setitimer timer_create timer_settime timer_gettime timer_getoverrun timer_delete",
+    ),
+    *_calls("clocks", "clock_gettime clock_getres clock_nanosleep nanosleep gettimeofday time"),
+    *_calls("randomness", "getrandom"),
+    Allow(
+        "socketpair",
+        "asyncio wakes its loop over one: AF_UNIX, SOCK_STREAM",
+        (Arg(0, (1,), LOW), Arg(1, (1,), LOW & ~0o2004000)),
+    ),
+    *_calls("talk over such a pair", "sendto recvfrom sendmsg recvmsg shutdown"),
+    *_calls("options of such a pair", "getsockopt setsockopt getsockname getpeername"),
+)
+
+_THREADS = Allow(
+    "clone",
+    "threads of the same process; no process, no namespace",
+    (Arg(0, (CLONE_THREAD,), CLONE_THREAD | CLONE_NAMESPACES | CLONE_PTRACE_FLAGS),),
+)
+_PROCESSES: tuple[Allow, ...] = (
+    Allow(
+        "clone",
+        "threads and processes; no namespace",
+        (Arg(0, (0,), CLONE_NAMESPACES | CLONE_PTRACE_FLAGS),),
+    ),
+    *_calls("start granted programs; Landlock's execute right names them", "fork vfork"),
+    *_calls("job control among own processes", "setpgid setsid"),
+)
+_ANY_PROTECTION = _calls("map memory; a program of the package may bring a compiler", "mmap mprotect")
+_NO_WRITABLE_CODE: tuple[Allow, ...] = (
+    Allow(
+        "mmap",
+        "map memory, never writable and executable at once",
+        (Arg(2, (0, PROT_WRITE, PROT_EXEC), PROT_WRITE | PROT_EXEC),),
+    ),
+    Allow("mprotect", "as mmap", (Arg(2, (0, PROT_WRITE, PROT_EXEC), PROT_WRITE | PROT_EXEC),)),
+)
+_EXECVE = Allow("execve", "become the entry: Landlock's execute right names it and its loader only")
+_SEAL = Allow(
+    "seccomp",
+    "the launcher adds the program that takes execve away, before tool code is loaded",
+    (Arg(0, (1,), LOW), Arg(1, (0,), LOW)),
+)
+
+_INIT: tuple[Allow, ...] = (
+    *_calls("wait for the tool's end and the owner's", "ppoll wait4 read restart_syscall"),
+    *_calls("report once and leave", "write clock_gettime exit_group"),
+)
+
+
+def tool_profile(kind: str, *, subprocess: bool) -> tuple[Allow, ...]:
+    """Return what a tool of *kind* may call, with or without the right to start programs."""
+    processes = _PROCESSES if subprocess else (_THREADS,)
+    if kind == "python":
+        return (*_BASE, *processes, *_NO_WRITABLE_CODE, _EXECVE, _SEAL)
+    return (*_BASE, *processes, *_ANY_PROTECTION, _EXECVE)
+
+
+def init_profile() -> tuple[Allow, ...]:
+    """Return what PID 1 of a sandbox may call once the tool runs."""
+    return _INIT
+
+
+SEALED_AWAY = ("execve", "execveat", "seccomp")
+"""What the launcher of a Python tool takes away before it loads the tool (prctl(2) never offered it)."""
+
+
+@lru_cache(maxsize=16)
+def _by_name(profile: tuple[Allow, ...]) -> dict[str, Allow]:
+    table = {allow.name: allow for allow in profile}
+    if len(table) != len(profile):
+        raise ValueError("a system call stands twice in one profile")
+    return table
+
+
+def decide(profile: tuple[Allow, ...], name: str | None, arguments: tuple[int, ...]) -> bool:
+    """Tell whether *profile* allows the call *name* (None: a number without a name) with *arguments*."""
+    allow = _by_name(profile).get(name) if name is not None else None
+    return allow is not None and all(arg.holds(arguments) for arg in allow.args)

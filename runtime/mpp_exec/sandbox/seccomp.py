@@ -1,0 +1,171 @@
+"""Compiles a profile with libseccomp and proves the result; nothing that was not proven is returned.
+
+libseccomp before 2.6.1 can merge 64-bit comparisons so that a filter becomes weaker
+(GHSA-4q85-33p6-j5g6), and distributions ship older ones. So the compiler is not trusted: every
+program runs through the simulator of ``bpf`` for every system call number and for the boundary
+values of every compared argument, and must agree with the policy table of ``profiles``.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import os
+from collections.abc import Iterator
+
+from mpp_exec.errors import HostError, InternalError
+from mpp_exec.sandbox import bpf, syscalls
+from mpp_exec.sandbox.profiles import FULL, SEALED_AWAY, Allow, Arg, decide
+
+REFUSED = bpf.RET_ERRNO | errno.ENOSYS
+SEALED = bpf.RET_ERRNO | errno.EPERM
+COMPILER_VERSION = 1
+"""Raised with every change of this file or of ``profiles`` that changes programs; part of cache keys."""
+
+_LAST_NUMBER = 600  # beyond the table's last; the boundary numbers are added to these
+_BOUNDARY_NUMBERS = (0x3FFFFFFF, 0x40000000, 0x40000001, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFE, 0xFFFFFFFF)
+
+
+def compile_profile(profile: tuple[Allow, ...]) -> bytes:
+    """Return the proven BPF program of *profile*: allowed calls pass, others get ENOSYS, i386 and x32 kill.
+
+    Raises:
+        HostError: libseccomp is missing or too old to build it.
+        InternalError: the compiled program disagrees with the table. It must not be used.
+    """
+    program = _export(profile, sealing=False)
+    prove(program, profile)
+    return program
+
+
+def compile_seal() -> bytes:
+    """Return the proven program that takes :data:`~.profiles.SEALED_AWAY` away and allows all else."""
+    program = _export((), sealing=True)
+    prove_seal(program)
+    return program
+
+
+def _export(profile: tuple[Allow, ...], *, sealing: bool) -> bytes:
+    try:
+        import pyseccomp  # noqa: PLC0415 - 19 ms and libseccomp, needed when a plan is compiled only
+    except (ImportError, OSError, RuntimeError) as error:
+        raise HostError(
+            "host.libseccomp",
+            f"libseccomp cannot be loaded: {error}",
+            "install it: apt-get install libseccomp2",
+        ) from error
+    try:
+        default = pyseccomp.ALLOW if sealing else pyseccomp.ERRNO(errno.ENOSYS)
+        compiler = pyseccomp.SyscallFilter(default)
+        # By default libseccomp kills the thread only, which leaves a process that lost one.
+        compiler.set_attr(pyseccomp.Attr.ACT_BADARCH, pyseccomp.KILL_PROCESS)
+        compiler.set_attr(pyseccomp.Attr.CTL_OPTIMIZE, 2)  # binary tree
+        for name in SEALED_AWAY if sealing else ():
+            compiler.add_rule(pyseccomp.ERRNO(errno.EPERM), syscalls.X86_64[name])
+        for allow in profile:
+            number = syscalls.X86_64[allow.name]
+            for values in itertools.product(*(arg.values for arg in allow.args)):
+                compiler.add_rule(
+                    pyseccomp.ALLOW,
+                    number,
+                    *(
+                        pyseccomp.Arg(arg.index, pyseccomp.MASKED_EQ, arg.mask, value)
+                        for arg, value in zip(allow.args, values, strict=True)
+                    ),
+                )
+        fd = os.memfd_create("mpp-bpf", os.MFD_CLOEXEC)
+        with os.fdopen(fd, "r+b") as file:
+            compiler.export_bpf(file)
+            file.seek(0)
+            return file.read(bpf.MAX_INSTRUCTIONS * bpf.INSTRUCTION.size + 1)
+    except (OSError, AttributeError, NotImplementedError) as error:
+        raise HostError(
+            "host.libseccomp",
+            f"libseccomp cannot compile the program: {error}",
+            "libseccomp 2.5 or later is needed",
+        ) from error
+
+
+def prove(program: bytes, profile: tuple[Allow, ...]) -> None:
+    """Hold *program* against *profile*.
+
+    Raises:
+        InternalError: it allows what the table refuses, refuses what the table allows, or answers
+            another architecture with anything but the death of the process.
+    """
+    code = bpf.decode(program)
+    names = {number: name for name, number in syscalls.X86_64.items()}
+    by_name = {allow.name: allow for allow in profile}
+    _prove_architectures(code)
+    for number in itertools.chain(range(_LAST_NUMBER), _BOUNDARY_NUMBERS):
+        name = names.get(number)
+        for arguments in _boundaries(by_name.get(name) if name else None):
+            verdict = bpf.simulate(code, bpf.call_data(number, arguments, syscalls.AUDIT_ARCH_X86_64))
+            if number >= syscalls.X32_BIT:
+                # libseccomp lets -1 (a tracer's "skip this call") fall through to the default action.
+                accepted = verdict in (bpf.RET_KILL_PROCESS, REFUSED)
+            else:
+                expect = bpf.RET_ALLOW if decide(profile, name, arguments) else REFUSED
+                accepted = verdict == expect
+            if not accepted:
+                raise _disproven(number, name, arguments, verdict)
+
+
+def prove_seal(program: bytes) -> None:
+    """Hold the sealing *program* against :data:`~.profiles.SEALED_AWAY`, as :func:`prove` does."""
+    code = bpf.decode(program)
+    away = {syscalls.X86_64[name] for name in SEALED_AWAY}
+    names = {number: name for name, number in syscalls.X86_64.items()}
+    _prove_architectures(code)
+    for number in range(_LAST_NUMBER):
+        for arguments in _boundaries(None):
+            verdict = bpf.simulate(code, bpf.call_data(number, arguments, syscalls.AUDIT_ARCH_X86_64))
+            if verdict != (SEALED if number in away else bpf.RET_ALLOW):
+                raise _disproven(number, names.get(number), arguments, verdict)
+
+
+def _prove_architectures(code: tuple[bpf.Instruction, ...]) -> None:
+    for arch in (syscalls.AUDIT_ARCH_I386, 0, 0xC00000B7, syscalls.AUDIT_ARCH_X86_64 ^ 1, 0xFFFFFFFF):
+        for number in (0, 1, 11, 59, 322, syscalls.X32_BIT, 0xFFFFFFFF):
+            verdict = bpf.simulate(code, bpf.call_data(number, (), arch))
+            if verdict != bpf.RET_KILL_PROCESS:
+                raise _disproven(number, f"architecture {arch:#x}", (), verdict)
+
+
+def _boundaries(allow: Allow | None) -> Iterator[tuple[int, ...]]:
+    """Yield argument tuples: every compared argument at and beside its boundaries."""
+    yield (0,) * 6
+    yield (FULL,) * 6
+    if allow is None or not allow.args:
+        return
+    # Each argument sweeps its boundaries while the others take what they may and one value they may not.
+    for swept in allow.args:
+        others = [(*arg.values, FULL) for arg in allow.args if arg is not swept]
+        rest = [arg for arg in allow.args if arg is not swept]
+        for value, *chosen in itertools.product(sorted(_values(swept)), *others):
+            for filler in (0, FULL):
+                arguments = [filler] * 6
+                arguments[swept.index] = value
+                for arg, other in zip(rest, chosen, strict=True):
+                    arguments[arg.index] = other
+                yield tuple(arguments)
+
+
+def _values(arg: Arg) -> set[int]:
+    """Return the values of one argument at which a wrong comparison would show."""
+    found = {0, 1, FULL, 1 << 31, 1 << 32, (1 << 32) - 1, 1 << 63}
+    for value in arg.values:
+        found |= {value, (value - 1) & FULL, (value + 1) & FULL, value | 1 << 32, value | 1 << 63}
+        found |= {value | (FULL ^ arg.mask), value ^ (1 << 31)}
+        found |= {value ^ (1 << bit) for bit in range(64) if arg.mask >> bit & 1 and len(arg.values) <= 3}
+        found |= {value | (1 << bit) for bit in range(64) if not arg.mask >> bit & 1 and len(arg.values) <= 3}
+    return found
+
+
+def _disproven(number: int, name: str | None, arguments: tuple[int, ...], verdict: int) -> InternalError:
+    shown = ", ".join(f"{value:#x}" for value in arguments)
+    return InternalError(
+        "seccomp.disproven",
+        f"the compiled program answers {name or number}({shown}) with {verdict:#x}, against the policy table",
+        "this libseccomp miscompiles the program; update it and report the version",
+    )

@@ -1,0 +1,160 @@
+"""One invocation: from a plan and a request to what came out of the sandbox."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mpp_exec.errors import HostError, InternalError
+from mpp_exec.sandbox import layout, native, profiles
+from mpp_exec.sandbox.cache import SandboxCache
+from mpp_exec.sandbox.outcome import Outcome, judge
+from mpp_exec.sandbox.plan import HOST_NAME, SCRATCH, TOOL_ID, SandboxPlan, special_entries, with_seal
+
+# No more than a spawn on a loaded machine needs; the wall limit of the call runs from the same moment.
+_STAGES = (("clone", "started", "cloned"), ("prepare", "cloned", "sent"), ("confine", "sent", "ready"))
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """What is left of an invocation. All of its processes are dead and reaped.
+
+    Attributes:
+        outcome: one of the contract's words; ``reason`` says it in a sentence, "" for ``ok``.
+        output: what it wrote to descriptor 1, ``errors`` to descriptor 2, together within the bound.
+        timing: µs by stage: clone, prepare, confine, run, reap.
+        cpu_us, memory_peak, processes_peak: what it used (bytes; processes and threads, sampled).
+    """
+
+    outcome: Outcome
+    reason: str
+    output: bytes
+    errors: bytes
+    timing: Mapping[str, int]
+    cpu_us: int
+    memory_peak: int
+    processes_peak: int
+
+
+def run(
+    plan: SandboxPlan,
+    request: bytes,
+    *,
+    cache: SandboxCache,
+    invocation: str,
+    variables: tuple[tuple[str, str], ...] = (),
+    arguments: tuple[str, ...] | None = None,
+    wall_ms: int | None = None,
+    cancel_fd: int = -1,
+) -> Completed:
+    """Run *plan* once with *request* on descriptor 0, in a sandbox that nothing else has seen.
+
+    *variables* are what was granted of the environment; *arguments* replace the plan's command line
+    where values were put into it; *wall_ms* shortens the limit of time. The calling thread waits.
+
+    Raises:
+        HostError: a step of the spawn was refused by this kernel, or a granted path changed.
+        InternalError: the machine lacks memory, descriptors or processes.
+    """
+    entries = (*_with_programs(plan, cache), *special_entries(plan))
+    message = native.encode_plan(
+        entries=entries,
+        rules=plan.rules,
+        limits=plan.rlimits,
+        filter_program=cache.filter(plan.tool_profile),
+        guard_program=cache.filter(profiles.init_profile()),
+        argv=plan.argv if arguments is None else arguments,
+        environment=(*plan.environment, ("MPP_INVOCATION", invocation), *variables),
+        exec_path=plan.exec_path,
+        working_directory=SCRATCH,
+        host_name=HOST_NAME,
+        uid=TOOL_ID,
+        landlock=plan.landlock,
+        root_attributes=layout.READ_ONLY,
+    )
+    raw = native.invoke(
+        message,
+        request,
+        wall_ns=min(plan.limits.wall_ms, wall_ms or plan.limits.wall_ms) * 1_000_000,
+        cpu_us=plan.limits.cpu_ms * 1000,
+        memory=plan.limits.memory,
+        output=plan.limits.output,
+        processes=plan.limits.processes,
+        as_root=plan.root,
+        cancel_fd=cancel_fd,
+    )
+    if raw.step != "none":
+        raise _spawn_error(raw, [entry.target for entry in entries], [path for path, _ in plan.rules])
+    outcome, reason = judge(raw, plan.limits)
+    return Completed(
+        outcome=outcome,
+        reason=reason,
+        output=raw.output,
+        errors=raw.errors,
+        timing=_timing(raw.stamps),
+        cpu_us=raw.user_us + raw.system_us,
+        memory_peak=raw.resident_peak,
+        processes_peak=raw.processes_peak,
+    )
+
+
+def _with_programs(plan: SandboxPlan, cache: SandboxCache) -> tuple[layout.Entry, ...]:
+    return with_seal(plan, cache.filter(None)) if plan.kind == "python" else plan.entries
+
+
+def _timing(stamps: Mapping[str, int]) -> dict[str, int]:
+    timing = {
+        name: (stamps[end] - stamps[begin]) // 1000
+        for name, begin, end in _STAGES
+        if stamps[begin] and stamps[end] >= stamps[begin]
+    }
+    last = stamps["exited"] or stamps["reaped"]
+    if stamps["ready"]:
+        timing["run"] = (last - stamps["ready"]) // 1000
+    timing["reap"] = max(0, stamps["reaped"] - last) // 1000
+    return timing
+
+
+_EXHAUSTED = (errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOSPC, errno.EUSERS)
+
+_NAMESPACES = (
+    "user namespaces cannot be had here: check kernel.unprivileged_userns_clone, user.max_user_namespaces, "
+    "an AppArmor restriction (Ubuntu) or a container's seccomp profile; mpp-exec doctor tries each"
+)
+_HINTS = {
+    "clone": _NAMESPACES,
+    "id_map": _NAMESPACES,
+    "ids": _NAMESPACES,
+    "root": _NAMESPACES,
+    "idmap_mount": "the file system of a writable grant has no idmapped mounts: run as an unprivileged user, "
+    "or grant a folder on another file system",
+    "landlock": "the kernel refused the Landlock rules it announced; run mpp-exec doctor",
+    "exec_init": "the init program of mpp-exec cannot be executed: is it on a noexec mount?",
+}
+
+
+def _spawn_error(raw: native.RawOutcome, targets: list[str], rules: list[str]) -> HostError | InternalError:
+    """Turn a failed step into an error that names it, what it was about, and what to do."""
+    about = ""
+    if raw.step in ("source", "tree", "idmap_mount", "layout") and raw.detail < len(targets):
+        about = f" for {targets[raw.detail]}"
+    elif raw.step == "landlock" and raw.detail < len(rules):
+        about = f" for {rules[raw.detail]}"
+    message = f"the sandbox could not be built: {raw.step}{about}: {os.strerror(raw.error)}"
+    if raw.error in _EXHAUSTED:
+        return InternalError(
+            "host.exhausted",
+            message,
+            "the machine is out of memory, descriptors or processes; try again later",
+        )
+    if raw.error == errno.ESTALE or (raw.step == "source" and raw.error in (errno.ENOENT, errno.ELOOP)):
+        return HostError(
+            "host.grant_changed",
+            message,
+            "the path changed since it was approved; approve again with the new one",
+        )
+    return HostError(
+        f"host.spawn_{raw.step}", message, _HINTS.get(raw.step, "mpp-exec doctor says what is missing")
+    )
