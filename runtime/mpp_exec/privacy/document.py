@@ -1,0 +1,207 @@
+"""A JSON value taken apart into the strings that are scanned, and put together again."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any, Final
+
+from mpp_exec.errors import UsageError
+from mpp_exec.privacy import rules
+from mpp_exec.privacy.detect import detect
+from mpp_exec.privacy.finding import Candidate, Finding
+
+MAX_DEPTH: Final = 128
+# Numbers below this have fewer digits than any value that is looked for.
+_SMALL: Final = 10**11
+# A key block printed line by line into an array has other strings (paths, say) between its lines.
+_STRINGS_BETWEEN: Final = 4
+
+
+class Leaf:
+    """One string, key or number of a value: as read, and what became of it.
+
+    Attributes:
+        text: the string, or the digits of the number.
+        key: nearest JSON key above it, "" if there is none.
+        candidates: what the detectors found.
+        spans: what counts as found, in order, once that is settled.
+        written: the string with its spans replaced, None where it stays as it is.
+    """
+
+    __slots__ = ("candidates", "key", "spans", "text", "written")
+
+    def __init__(self, text: str, key: str) -> None:
+        self.text = text
+        self.key = key
+        self.candidates = detect(text, key)
+        self.spans: list[Candidate] = []
+        self.written: str | None = None
+
+
+class Document:
+    """A value, its strings and numbers in document order, and each distinct key once.
+
+    Args:
+        value: a string, or any JSON value.
+        every_number: take in numbers too that are too small for anything that a detector finds.
+
+    Raises:
+        UsageError: ``privacy.not_json`` or ``privacy.too_deep``.
+    """
+
+    def __init__(self, value: Any, *, every_number: bool) -> None:
+        self._value = value
+        self._every_number = every_number
+        self._key_open = 0  # how many more strings may pass before an open key block is given up
+        self._strings: list[Leaf] = []
+        self._keys: dict[str, Leaf] = {}
+        self._read(value, "", 0)
+
+    def leaves(self) -> list[Leaf]:
+        """Return every string, key and number."""
+        return [*self._keys.values(), *self._strings]
+
+    def written(self) -> tuple[Any, tuple[Finding, ...]]:
+        """Return the value with what became of its strings, and all findings in document order."""
+        writer = _Writer(self._strings, self._keys, every_number=self._every_number)
+        value = writer.write(self._value)
+        if isinstance(self._value, str):
+            return value, tuple(replace(finding, pointer=None) for finding in writer.findings)
+        return value, tuple(writer.findings)
+
+    def _read(self, value: Any, key: str, depth: int) -> None:
+        if isinstance(value, str):
+            self._read_string(value, key)
+        elif isinstance(value, list):
+            _check_depth(depth)
+            for item in value:
+                self._read(item, key, depth + 1)
+        elif isinstance(value, dict):
+            _check_depth(depth)
+            for name, item in value.items():
+                if not isinstance(name, str):
+                    raise _not_json(name, "the key of an object")
+                if name not in self._keys:
+                    self._keys[name] = Leaf(name, "")
+                self._read(item, name, depth + 1)
+        elif (digits := _digits(value, every_number=self._every_number)) is not None:
+            self._strings.append(Leaf(digits, key))
+
+    def _read_string(self, text: str, key: str) -> None:
+        leaf = Leaf(text, key)
+        self._strings.append(leaf)
+        if self._key_open:
+            end = rules.continued_key(text)
+            if end:
+                leaf.candidates.append(Candidate("secret", 0, end, 0.9, text[:end], "private_key"))
+            self._key_open = _STRINGS_BETWEEN if end else self._key_open - 1
+        opened = rules.opens_private_key(text)
+        if opened is not None:
+            self._key_open = _STRINGS_BETWEEN if opened else 0
+
+
+class _Writer:
+    def __init__(self, strings: list[Leaf], keys: dict[str, Leaf], *, every_number: bool) -> None:
+        self._strings = iter(strings)
+        self._keys = keys
+        self._keys_found = any(leaf.spans for leaf in keys.values())
+        self._every_number = every_number
+        self._path: list[str | int] = []
+        self.findings: list[Finding] = []
+
+    def write(self, value: Any) -> Any:
+        if isinstance(value, str):
+            leaf = self._next()
+            return value if leaf.written is None else leaf.written
+        if isinstance(value, (dict, list)):
+            return self._write_array(value) if isinstance(value, list) else self._write_object(value)
+        if _digits(value, every_number=self._every_number) is not None:
+            leaf = self._next()
+            return value if leaf.written is None else leaf.written or None  # dropped: null
+        return value
+
+    def _next(self) -> Leaf:
+        leaf = next(self._strings)
+        if leaf.spans:
+            self._report(leaf)
+        return leaf
+
+    def _report(self, leaf: Leaf, *, in_key: bool = False) -> None:
+        tokens = (str(token).replace("~", "~0").replace("/", "~1") for token in self._path)
+        pointer = "".join(f"/{token}" for token in tokens)
+        self.findings += [
+            Finding(span.kind, span.start, span.end, span.score, pointer, span.rule or None, in_key)
+            for span in leaf.spans
+        ]
+
+    def _write_array(self, value: list[Any]) -> list[Any]:
+        written = []
+        for index, item in enumerate(value):
+            self._path.append(index)
+            written.append(self.write(item))
+            self._path.pop()
+        return written
+
+    def _write_object(self, value: dict[str, Any]) -> dict[str, Any]:
+        names = self._names(value) if self._keys_found else value
+        written: dict[str, Any] = {}
+        for name, (key, item) in zip(names, value.items(), strict=True):
+            self._path.append(name)
+            if self._keys_found:
+                self._report(self._keys[key], in_key=True)
+            written[name] = self.write(item)
+            self._path.pop()
+        return written
+
+    def _names(self, value: dict[str, Any]) -> list[str]:
+        """Return the keys as written. Those that a mask has made equal are numbered: none is lost."""
+        leaves = [self._keys[key] for key in value]
+        taken = {leaf.text for leaf in leaves if leaf.written is None}
+        used: dict[str, int] = {}
+        names = []
+        for leaf in leaves:
+            name = leaf.text if leaf.written is None else leaf.written
+            while leaf.written is not None and name in taken:
+                used[leaf.written] = used.get(leaf.written, 1) + 1
+                name = f"{leaf.written}~{used[leaf.written]}"
+            taken.add(name)
+            names.append(name)
+        return names
+
+
+def _check_depth(depth: int) -> None:
+    if depth >= MAX_DEPTH:
+        raise UsageError(
+            "privacy.too_deep",
+            f"the value is nested more than {MAX_DEPTH} levels deep",
+            "flatten it, or redact its parts one by one",
+        )
+
+
+def _digits(value: Any, *, every_number: bool) -> str | None:
+    """Return the digits of a number that could be or hold a value, None for what cannot."""
+    if value is None or isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        if -_SMALL < value < _SMALL and not every_number:
+            return None
+        try:
+            return int.__repr__(value)
+        except ValueError:  # more digits than the interpreter converts, and so than JSON can carry
+            raise _not_json(value, "a number of that length") from None
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise _not_json(value, "a number that is not finite")
+        if value.is_integer() and abs(value) >= _SMALL:
+            return f"{value:.0f}"
+        return float.__repr__(value) if every_number else None
+    raise _not_json(value, "a value")
+
+
+def _not_json(value: Any, what: str) -> UsageError:
+    return UsageError(
+        "privacy.not_json",
+        f"{what} of type {type(value).__name__} cannot be in JSON",
+        "pass null, a boolean, a finite number, a string, a list, or a dict with strings as keys",
+    )

@@ -1,0 +1,105 @@
+"""The words of this room: what a detector proposes and what a redaction reports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+# Every kind that a policy, a grant or a manifest may name (contract, section 7). The engine finds
+# those that have a detector in ``detect``; naming one of the others is no mistake.
+KINDS: Final = (
+    "credit_card",
+    "date_of_birth",
+    "drivers_license",
+    "email",
+    "iban",
+    "ip_address",
+    "passport",
+    "phone",
+    "secret",
+    "ssn",
+)
+
+# A word starts where no letter or digit precedes it; but ``\n`` in JSON text that travels inside a
+# string and ``%3D`` in a URL end in a letter or digit and are separators all the same. To be placed
+# after the first character of a pattern, so that the search for that character stays a plain scan.
+WORD_START: Final = r"(?:(?<![0-9A-Za-z].)|(?<=\\[nrt].)|(?<=%[0-9A-Fa-f]{2}.))"
+
+
+class Candidate(NamedTuple):
+    """A span of a string that a detector takes for a value.
+
+    Attributes:
+        kind: one of :data:`KINDS`.
+        start: first code point of the value.
+        end: one past its last code point.
+        score: confidence, above 0 and at most 1.
+        value: the value in one spelling, so that two ways to write it are the same value.
+        rule: which rule of the kind, "" where the kind has only one.
+        weak: the value alone would do, but its surroundings speak against it. It counts only if the
+            same value stands elsewhere in the same result without being weak.
+    """
+
+    kind: str
+    start: int
+    end: int
+    score: float
+    value: str
+    rule: str = ""
+    weak: bool = False
+
+
+class Detector(NamedTuple):
+    """One way to find values of a kind.
+
+    Attributes:
+        shortest: no value is shorter than this many code points.
+        needle: no value is without this substring ("" for none). Both are only there to be cheap.
+        find: candidates in a text; the second argument is the nearest JSON key above it, or "".
+            Its time is linear in the length of the text.
+    """
+
+    shortest: int
+    needle: str
+    find: Callable[[str, str], list[Candidate]]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A value that was found, without the value.
+
+    Attributes:
+        kind: one of :data:`KINDS`.
+        start: first code point of the value in the input string.
+        end: one past its last code point.
+        score: confidence, above 0 and at most 1.
+        pointer: RFC 6901 pointer of the string inside a JSON value, None for plain text. Keys in it
+            are spelled as in the redacted value, since a key can be sensitive itself.
+        rule: which rule, for kinds that have several (``aws_access_key``).
+        in_key: the string is the key that the pointer ends in, not the value below it.
+    """
+
+    kind: str
+    start: int
+    end: int
+    score: float
+    pointer: str | None = None
+    rule: str | None = None
+    in_key: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the object that ``redact --json`` prints."""
+        shown: dict[str, Any] = {
+            "kind": self.kind,
+            "start": self.start,
+            "end": self.end,
+            "score": self.score,
+        }
+        if self.pointer is not None:
+            shown["pointer"] = self.pointer
+        if self.rule is not None:
+            shown["rule"] = self.rule
+        if self.in_key:
+            shown["in_key"] = True
+        return shown

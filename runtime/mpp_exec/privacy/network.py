@@ -1,0 +1,251 @@
+"""Detectors for what identifies somebody on a network: e-mail and IP addresses.
+
+IP addresses that identify nobody are no findings: the unspecified address (``0.0.0.0``, ``::``),
+loopback (``127.0.0.0/8``, ``::1``), the limited broadcast address and netmasks. Private and
+documentation ranges are findings: they describe the inside of somebody's network, and a reader
+cannot tell a documentation address from a real one by its sense.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from mpp_exec.privacy.finding import WORD_START, Candidate
+
+# --- e-mail: RFC 5321 and 6531, less quoted local parts and the punctuation that in real text
+# surrounds an address more often than it belongs to one (``email=jane@…``, ``<jane@…>``).
+
+# RFC 5321 allows 64 octets; bounce addresses (VERP, SRS) are longer.
+_LOCAL_MAX: Final = 128
+# Read backwards from the at sign. What precedes it decides the script, so that an address that
+# stands in text without spaces (``邮箱jane@example.cn``) does not take the text with it.
+_LOCAL_LATIN: Final = re.compile("[0-9A-Za-z\u00c0-\u024f._%+'~-]+")
+_LOCAL_ANY: Final = re.compile(r"[\w.%+'~-]+")
+_LOCAL_EDGE: Final = ".'%+~-"
+# Labels and a top-level domain that is no number; one in ASCII wins, so that a sentence in another
+# script that follows is left alone. A label cannot contain the full stop that ends it, so there is one
+# way to read the text and the pattern cannot backtrack far.
+_LABELS: Final = r"(?:\w[\w-]{0,62}\.){1,10}"
+_DOMAIN: Final = re.compile(
+    rf"{_LABELS}(?:xn--[0-9A-Za-z-]{{1,59}}|[A-Za-z]{{2,63}})|{_LABELS}[^\W\d_]{{2,63}}"
+    r"|\[(?:IPv6:)?[0-9A-Fa-f:.]{3,45}\]"
+)
+# File name endings that are no top-level domains: ``icon@2x.png`` is a picture.
+_NO_DOMAIN: Final = re.compile(
+    r"\.(?:bmp|css|csv|dll|exe|gif|html?|ico|jpe?g|jsx?|json|pdf|png|scss|svg|toml|tsx?|txt|webp|xml|ya?ml)\Z",
+    re.IGNORECASE,
+)
+_JSON_ESCAPE: Final = re.compile(r"[nrtbf]|u[0-9A-Fa-f]{4}")
+
+
+def emails(text: str, _key: str) -> list[Candidate]:
+    """Return the e-mail addresses in *text*."""
+    found: list[Candidate] = []
+    free = 0  # an address starts after the one before it
+    at = text.find("@")
+    while at >= 0:
+        domain = _DOMAIN.match(text, at + 1)
+        start = _local_start(text, max(free, at - _LOCAL_MAX), at) if domain else at
+        if domain and start < at and not _is_no_address(text, start, at, domain):
+            free = domain.end()
+            found.append(Candidate("email", start, free, 0.95, text[start:free].casefold()))
+        at = text.find("@", at + 1)
+    return found
+
+
+def _local_start(text: str, floor: int, at: int) -> int:
+    """Return where the local part that ends before *at* starts, or *at* if there is none."""
+    backwards = text[floor:at][::-1]
+    match = _LOCAL_LATIN.match(backwards) or _LOCAL_ANY.match(backwards)
+    if not match:
+        return at
+    start = at - match.end()
+    if start and text[start - 1] == "\\" and (escape := _JSON_ESCAPE.match(text, start, at)):
+        start = escape.end()  # JSON text inside the string must stay JSON text
+    while start < at and text[start] in _LOCAL_EDGE:
+        start += 1
+    return start
+
+
+def _is_no_address(text: str, start: int, at: int, domain: re.Match[str]) -> bool:
+    # ``git@github.com:owner/repository`` names a service, nobody's mailbox.
+    service = text[start:at] == "git" and text[domain.end() : domain.end() + 1] in (":", "/")
+    return service or bool(_NO_DOMAIN.search(domain[0]))
+
+
+# --- IPv4: dotted decimal, four parts. Searched for by its dots, which are rarer than digits.
+
+_DOTS: Final = re.compile(r"\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]")
+_IPV4: Final = re.compile(
+    rf"[0-9]{WORD_START}(?<![0-9]\..)[0-9]{{0,2}}(?:\.[0-9]{{1,3}}){{3}}(?![0-9A-Za-z]|\.[0-9])"
+)
+# Four numbers with dots are a version, a section or an object identifier after one of these words, and
+# a version after the product of a user agent (``Chrome/120.0.0.0``) or in a requirement (``>=1.2.3.4``).
+_NUMBERING: Final = re.compile(
+    r"v|vers?|versions?|rel|released?|rev|revision|build|firmware|fw|sec|section|chapter|clause|appendix|oid|schema"
+)
+_PRODUCTS: Final = re.compile(
+    r"(?:headless)?chrome|chromium|crios|edg|edga|edgios|opr|opera|vivaldi|yabrowser|electron|safari|firefox|fxios"
+    r"|samsungbrowser|trident"
+)
+_COMPARISONS: Final = (">=", "<=", "~=", "~>", "^", "§")
+_BETWEEN: Final = frozenset(("is", "no", "num", "number"))
+_FILLING: Final = " .:=#(\"'`"
+_CONTEXT: Final = 32
+_LETTERS: Final = re.compile(r"[A-Za-z]+")
+_NUMBERING_KEYS: Final = ("version", "release", "revision", "build", "firmware", "oid", "section")
+
+
+def ip_addresses(text: str, key: str) -> list[Candidate]:
+    """Return the IPv4 addresses in *text*. What reads like a version number is a weak candidate."""
+    found: list[Candidate] = []
+    dots = _DOTS.search(text)
+    while dots:
+        match = _IPV4.match(text, start) if (start := _number_start(text, dots.start())) >= 0 else None
+        if match and (value := _ipv4(match[0])):
+            weak = key.lower().endswith(_NUMBERING_KEYS) or _is_numbering(text, start)
+            found.append(Candidate("ip_address", start, match.end(), 0.9, value, weak=weak))
+        dots = _DOTS.search(text, match.end() if match else dots.start() + 1)
+    return found
+
+
+def _is_numbering(text: str, start: int) -> bool:
+    """Tell whether what precedes *start* announces a number of some order rather than an address."""
+    before = text[max(0, start - _CONTEXT) : start]
+    if before.endswith("/"):
+        return bool(_PRODUCTS.fullmatch(_last_word(before[:-1])))
+    before = before.rstrip(_FILLING)
+    word = _last_word(before)
+    if word in _BETWEEN:
+        before = before[: -len(word)].rstrip(_FILLING)
+        word = _last_word(before)
+    # ``ping -v 10.0.0.1`` has an option, ``/v`` a path.
+    named = _NUMBERING.fullmatch(word) and before[: -len(word)][-1:] not in ("-", "/")
+    return bool(named) or text[max(0, start - 3) : start].rstrip().endswith(_COMPARISONS)
+
+
+def _last_word(text: str) -> str:
+    letters = _LETTERS.match(text[::-1])
+    return letters[0][::-1].lower() if letters else ""
+
+
+def _number_start(text: str, end: int) -> int:
+    """Return where the number of one to three digits that ends at *end* starts, or -1."""
+    start = end
+    while start and end - start < 3 and "0" <= text[start - 1] <= "9":
+        start -= 1
+    return start if start < end else -1
+
+
+def _ipv4(text: str) -> str:
+    """Return the address in its usual spelling, "" if it is none or identifies nobody."""
+    parts = [int(part) for part in text.split(".")]
+    if max(parts) > 255 or parts[0] == 127 or not any(parts):
+        return ""
+    if parts[0] == 255:
+        bits = int.from_bytes(bytes(parts))
+        if not (~bits & 0xFFFFFFFF) & ((~bits & 0xFFFFFFFF) + 1):  # ones, then zeros: a netmask
+            return ""
+    return ".".join(map(str, parts))
+
+
+# --- IPv6: RFC 4291 section 2.2, with the zone of RFC 4007. Searched for by its colons.
+
+# Two together, or as many as an unshortened address has.
+_COLONS: Final = re.compile(r":(?::|[0-9A-Fa-f]{1,4}(?::[0-9A-Fa-f]{1,4}){5})")
+_IPV6_HEAD: Final = re.compile(r"[0-9A-Fa-f:]*")
+_IPV6_REST: Final = re.compile(r"[0-9A-Fa-f:]*(?:\.[0-9]{1,3}){0,3}")
+_ZONE: Final = re.compile(r"%[0-9A-Za-z]{1,15}")
+_LONGEST: Final = 45  # eight groups of four with an embedded IPv4 address
+
+
+def ipv6_addresses(text: str, _key: str) -> list[Candidate]:
+    """Return the IPv6 addresses in *text*."""
+    found: list[Candidate] = []
+    free = 0  # an address starts after the one before it
+    colons = _COLONS.search(text)
+    while colons:
+        backwards = text[max(free, colons.start() - _LONGEST) : colons.start()][::-1]
+        start = colons.start() - _IPV6_HEAD.match(backwards).end()  # type: ignore[union-attr]  # matches ""
+        end = _IPV6_REST.match(text, colons.start()).end()  # type: ignore[union-attr]  # matches ""
+        token = text[start:end] if end - start <= _LONGEST else ""
+        for reading in (token, token.partition(".")[0]) if token.count(".") == 1 else (token,):  # …::1.8080
+            # ``2001:db8::1: unreachable``
+            address = reading[:-1] if reading.endswith(":") and not reading.endswith("::") else reading
+            stop = start + len(address)
+            if (value := _ipv6(address)) and _stands_alone(text, start, stop):
+                zone = _ZONE.match(text, stop)
+                found.append(Candidate("ip_address", start, zone.end() if zone else stop, 0.9, value))
+                break
+        free = end
+        colons = _COLONS.search(text, free)
+    return found
+
+
+_ESCAPES: Final = ("\\n", "\\r", "\\t")
+
+
+def _stands_alone(text: str, start: int, end: int) -> bool:
+    before, after = text[max(0, start - 2) : start], text[end : end + 1]
+    if (before[-1:].isalnum() or before[-1:] in ("_", ":")) and before not in _ESCAPES:
+        return False
+    return not after.isalnum() and after != "_" and text[end : end + 2] != "::"
+
+
+def _ipv6(token: str) -> str:
+    """Return the eight groups of an address as hexadecimal, "" if it is none or identifies nobody."""
+    head, shortened, tail = token.partition("::")
+    if "::" in tail or tail[:1] == ":" or len(token) == _EUI_64:
+        return ""
+    before, after = _groups(head, last=not shortened), _groups(tail, last=True)
+    if before is None or after is None:
+        return ""
+    written = len(before) + len(after)
+    if (written > 7) if shortened else (written != 8):
+        return ""
+    groups = before + [0] * (8 - written) + after
+    return ":".join(f"{group:x}" for group in groups) if _is_somebody(groups, token, written) else ""
+
+
+_EUI_64: Final = 23  # eight pairs, as in 50:06:01:60:3b:20:0a:b5, are a hardware address
+
+
+def _is_somebody(groups: list[int], token: str, written: int) -> bool:
+    """Tell whether an address that can be read as one is meant as one, and identifies somebody.
+
+    Code is full of two colons (``a[1::2]``, ``std::size``), so a shortened address must either start
+    with a prefix that IANA has assigned or have four groups of its own.
+    """
+    if not any(groups[:5]) and groups[5] in (0, 0xFFFF):  # ::, ::1, mapped or compatible IPv4
+        return (groups[5] != 0 or "." in token) and groups[6] != 0 and groups[6] >> 8 != 127
+    return written >= 4 or _is_assigned(groups)
+
+
+def _groups(text: str, *, last: bool) -> list[int] | None:
+    """Return the 16-bit groups of one side of ``::``, None if one of them is none."""
+    groups: list[int] = []
+    parts = text.split(":") if text else []
+    for index, part in enumerate(parts):
+        if "." in part:
+            octets = [int(octet) for octet in part.split(".") if octet.isdecimal()]
+            if not (last and index == len(parts) - 1) or len(octets) != 4 or max(octets) > 255:
+                return None
+            groups += [octets[0] << 8 | octets[1], octets[2] << 8 | octets[3]]
+        elif 1 <= len(part) <= 4:
+            groups.append(int(part, 16))
+        else:
+            return None
+    return groups
+
+
+def _is_assigned(groups: list[int]) -> bool:
+    """Tell whether an address lies in a block of the IANA IPv6 address space registry."""
+    first = groups[0]
+    return (
+        0x2000 <= first <= 0x3FFF  # global unicast
+        or 0xFC00 <= first <= 0xFDFF  # unique local
+        or 0xFE80 <= first <= 0xFEBF  # link-local
+        or first >= 0xFF00  # multicast
+        or (first, groups[1]) == (0x64, 0xFF9B)  # NAT64, RFC 6052
+    )

@@ -1,0 +1,114 @@
+"""Which kind is masked, hashed, dropped or allowed, and who decides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final, Literal, TypeGuard, get_args
+
+from mpp_exec.errors import UsageError
+from mpp_exec.privacy.finding import KINDS
+
+Action = Literal["mask", "partial", "hash", "drop", "allow"]
+ACTIONS: Final[tuple[str, ...]] = get_args(Action)
+HASH_KEY_SIZE: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class RedactionPolicy:
+    """What happens to a value of each kind.
+
+    Attributes:
+        actions: action by kind; a kind that is not named is masked.
+        hash_key: 32 bytes that ``hash`` is keyed with, derived from the home's key. Needed only
+            where a kind is hashed; never shown.
+
+    Raises:
+        UsageError: ``privacy.unknown_kind``, ``privacy.unknown_action``, ``privacy.token_unavailable``,
+            ``privacy.hash_key`` (missing, or not 32 bytes).
+    """
+
+    actions: Mapping[str, Action] = field(default_factory=dict)
+    hash_key: bytes | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        checked = {kind: _checked(kind, action) for kind, action in sorted(self.actions.items())}
+        object.__setattr__(self, "actions", MappingProxyType(checked))
+        if self.hash_key is None and "hash" in checked.values():
+            raise UsageError(
+                "privacy.hash_key",
+                "the action hash needs a key",
+                "pass the key that the home derives for redaction hashes, or choose mask",
+            )
+        if self.hash_key is not None and len(self.hash_key) != HASH_KEY_SIZE:
+            raise UsageError(
+                "privacy.hash_key",
+                f"the redaction hash key has {len(self.hash_key)} bytes instead of {HASH_KEY_SIZE}",
+                "pass the key that the home derives for redaction hashes",
+            )
+
+    def action(self, kind: str) -> Action:
+        """Return what happens to values of *kind*."""
+        return self.actions.get(kind, "mask")
+
+
+MASK_ALL: Final = RedactionPolicy()
+
+
+def effective_actions(
+    *,
+    organisation: Mapping[str, str] | None = None,
+    granted: Mapping[str, str] | None = None,
+    requested: Iterable[str] = (),
+) -> dict[str, Action]:
+    """Return the actions that hold, in order of authority: organisation, user's grant, manifest.
+
+    Each of them can only narrow what stands below it. An action of the organisation other than
+    ``allow`` holds whatever was granted; its ``allow`` leaves the kind to the user. A grant's
+    ``allow`` holds only for a kind that the manifest asks to return (*requested*), and what the
+    manifest asks for means nothing until it is granted. Kinds left out are masked.
+
+    Raises:
+        UsageError: as :class:`RedactionPolicy`.
+    """
+    asked = {kind: _checked(kind, "allow") for kind in requested}
+    actions: dict[str, Action] = {}
+    for kind, word in sorted((granted or {}).items()):
+        action = _checked(kind, word)
+        if action != "allow" or kind in asked:
+            actions[kind] = action
+    for kind, word in sorted((organisation or {}).items()):
+        action = _checked(kind, word)
+        if action != "allow":
+            actions[kind] = action
+    return actions
+
+
+def _checked(kind: str, action: str) -> Action:
+    if kind not in KINDS:
+        raise UsageError(
+            "privacy.unknown_kind", f"no kind of sensitive data is called {kind!r}", _nearest(kind, KINDS)
+        )
+    if action == "token":
+        raise UsageError(
+            "privacy.token_unavailable",
+            f"the action token for {kind} is not offered by this version",
+            "choose mask, partial, hash, drop or allow",
+        )
+    if not _is_action(action):
+        raise UsageError(
+            "privacy.unknown_action", f"no redaction action is called {action!r}", _nearest(action, ACTIONS)
+        )
+    return action
+
+
+def _is_action(word: str) -> TypeGuard[Action]:
+    return word in ACTIONS
+
+
+def _nearest(word: str, words: tuple[str, ...]) -> str:
+    import difflib  # noqa: PLC0415  # only for mistakes
+
+    near = difflib.get_close_matches(word, words, n=1)
+    return f"did you mean {near[0]}?" if near else f"one of {', '.join(words)}"

@@ -1,0 +1,233 @@
+"""Redaction of one result: every channel, and every string, key and number in it.
+
+Two passes: first everything is read, so that a value found in one place is known everywhere; then
+everything is written. What was written is read again before it is believed: where a mask has joined
+or uncovered something, that is masked too, so that redacting a redacted value changes nothing.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from mpp_exec.privacy import rules
+from mpp_exec.privacy.detect import detect
+from mpp_exec.privacy.document import Document, Leaf
+from mpp_exec.privacy.finding import Candidate, Finding
+from mpp_exec.privacy.literals import USER_CONFIG, Literals
+from mpp_exec.privacy.mask import replacement
+from mpp_exec.privacy.policy import MASK_ALL, Action, RedactionPolicy
+
+# How often a string is written and read again before all of it is masked.
+_PASSES: Final = 4
+# Shorter secrets are not looked for elsewhere: they would be found in innocent text.
+_SECRET_MIN: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Redacted:
+    """A redacted value and what was found in it.
+
+    Attributes:
+        value: the input with every finding replaced; the input itself where there were none.
+        findings: in document order, without the values; those whose kind is allowed too.
+    """
+
+    value: Any
+    findings: tuple[Finding, ...] = ()
+
+    def counts(self) -> dict[str, int]:
+        """Return the number of findings by kind, sorted by kind."""
+        return dict(sorted(Counter(finding.kind for finding in self.findings).items()))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the document that ``redact --json`` prints."""
+        name = "text" if isinstance(self.value, str) else "value"
+        return {name: self.value, "findings": [finding.to_json() for finding in self.findings]}
+
+
+def redact(value: Any, policy: RedactionPolicy | None = None, *, secrets: Iterable[str] = ()) -> Redacted:
+    """Redact one value; see :class:`Redactor` for several that belong together.
+
+    Args:
+        value: a string, or any JSON value. A number that holds a value becomes a string.
+        policy: what happens to each kind; everything is masked by default.
+        secrets: values that are redacted wherever they stand, whatever the policy says.
+
+    Raises:
+        UsageError: ``privacy.not_json`` or ``privacy.too_deep``.
+    """
+    return Redactor(policy, secrets=secrets).redact(value)
+
+
+class Redactor:
+    """Redacts what belongs to one result. A value that it has found once it knows from then on.
+
+    Make one for each result, and give it channels that exist at the same time in one call of
+    :meth:`redact_many`: a value found in any of them is redacted in all. Not thread-safe.
+
+    Args:
+        policy: what happens to each kind; everything is masked by default.
+        secrets: values that are redacted wherever they stand, whatever the policy says
+            (sensitive ``user_config``).
+    """
+
+    def __init__(self, policy: RedactionPolicy | None = None, *, secrets: Iterable[str] = ()) -> None:
+        self._policy = policy or MASK_ALL
+        self._literals = Literals()
+        for secret in secrets:
+            self._literals.add_configured(secret)
+        self._every_number = bool(self._literals)
+        self._known: set[tuple[str, str]] = set()
+
+    def redact(self, value: Any) -> Redacted:
+        """Redact one value, a string or any JSON value.
+
+        Raises:
+            UsageError: ``privacy.not_json`` or ``privacy.too_deep``.
+        """
+        return self.redact_many({"": value})[""]
+
+    def redact_many(self, channels: Mapping[str, Any]) -> dict[str, Redacted]:
+        """Redact values that belong together, each a string or any JSON value. Same names out.
+
+        Raises:
+            UsageError: ``privacy.not_json`` or ``privacy.too_deep``.
+        """
+        documents = {
+            name: Document(value, every_number=self._every_number) for name, value in channels.items()
+        }
+        for document in documents.values():
+            for leaf in document.leaves():
+                if leaf.candidates:
+                    self._learn(leaf.candidates)
+        redacted = {}
+        for name, document in documents.items():
+            found = False
+            for leaf in document.leaves():
+                if leaf.candidates or self._literals:
+                    found |= self._settle(leaf)
+            redacted[name] = Redacted(*document.written()) if found else Redacted(channels[name])
+        return redacted
+
+    def _learn(self, candidates: Iterable[Candidate]) -> None:
+        for candidate in candidates:
+            if candidate.weak:
+                continue
+            self._known.add((candidate.kind, candidate.value))
+            if candidate.rule == "private_key":
+                for line in rules.key_lines(candidate.value):
+                    self._literals.add(line, candidate.rule)
+            elif candidate.kind == "secret" and len(candidate.value) >= _SECRET_MIN:
+                self._literals.add(candidate.value, candidate.rule)
+
+    def _settle(self, leaf: Leaf) -> bool:
+        """Decide what becomes of one string. Tell whether anything was found in it."""
+        believed = self._believed(leaf.text, leaf.candidates)
+        if not believed:
+            return False
+        hidden = _merged(candidate for candidate in believed if self._action(candidate) != "allow")
+        if hidden:
+            hidden, leaf.written = self._write(leaf, hidden)
+        # What is hidden wins over what is allowed: a secret does not leave inside an e-mail address.
+        allowed = _merged(candidate for candidate in believed if self._action(candidate) == "allow")
+        leaf.spans = sorted(hidden + _apart(allowed, hidden), key=_position)
+        return True
+
+    def _believed(self, text: str, candidates: list[Candidate]) -> list[Candidate]:
+        """Return the candidates that count, and every occurrence of what is known already."""
+        believed = [c for c in candidates if not c.weak or (c.kind, c.value) in self._known]
+        return believed + self._literals.find(text) if self._literals else believed
+
+    def _action(self, candidate: Candidate) -> Action:
+        action = self._policy.action(candidate.kind)
+        return "mask" if action == "allow" and candidate.rule == USER_CONFIG else action
+
+    def _write(self, leaf: Leaf, hidden: list[Candidate]) -> tuple[list[Candidate], str]:
+        """Return what had to be replaced in a string, and the string with that replaced."""
+        for _ in range(_PASSES):
+            rewriting = _Rewriting(leaf.text, hidden, list(map(self._replacement, hidden)))
+            left = [
+                rewriting.in_original(candidate)
+                for candidate in self._believed(rewriting.text, detect(rewriting.text, leaf.key))
+                if self._action(candidate) != "allow"
+            ]
+            if not left:
+                return hidden, rewriting.text
+            hidden = _merged(hidden + left)
+        whole = hidden[0]._replace(start=0, end=len(leaf.text))
+        return [whole], f"[{whole.kind.upper()}]"
+
+    def _replacement(self, span: Candidate) -> str:
+        return replacement(span, self._action(span), self._policy)
+
+
+class _Rewriting:
+    """A string with spans replaced, and the way back to the offsets it had."""
+
+    def __init__(self, text: str, spans: list[Candidate], replacements: list[str]) -> None:
+        pieces: list[str] = []
+        self._spans = spans
+        self._starts: list[int] = []
+        self._ends: list[int] = []
+        read = length = 0
+        for span, written in zip(spans, replacements, strict=True):
+            length += span.start - read
+            pieces += (text[read : span.start], written)
+            self._starts.append(length)
+            length += len(written)
+            self._ends.append(length)
+            read = span.end
+        pieces.append(text[read:])
+        self.text = "".join(pieces)
+
+    def in_original(self, candidate: Candidate) -> Candidate:
+        """Return *candidate* where it stood; one that touches a replacement takes all of its span."""
+        start, _ = self._place(candidate.start)
+        _, end = self._place(candidate.end - 1)
+        return candidate._replace(start=start, end=end)
+
+    def _place(self, offset: int) -> tuple[int, int]:
+        """Return start and end of what the code point at *offset* stands for."""
+        index = bisect_right(self._starts, offset) - 1
+        if index < 0:
+            return offset, offset + 1
+        if offset < self._ends[index]:
+            return self._spans[index].start, self._spans[index].end
+        original = self._spans[index].end + offset - self._ends[index]
+        return original, original + 1
+
+
+def _position(span: Candidate) -> tuple[int, int]:
+    return span.start, -span.end
+
+
+def _merged(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """Return the candidates in order, those that overlap as one of the longest one's kind."""
+    merged: list[Candidate] = []
+    longest = 0
+    for candidate in sorted(candidates, key=_position):
+        length = candidate.end - candidate.start
+        if merged and candidate.start < merged[-1].end:
+            last = merged[-1]
+            winner = candidate if length > longest else last
+            merged[-1] = winner._replace(start=last.start, end=max(last.end, candidate.end))
+            longest = max(longest, length)
+        else:
+            merged.append(candidate)
+            longest = length
+    return merged
+
+
+def _apart(spans: list[Candidate], others: list[Candidate]) -> list[Candidate]:
+    """Return the spans that touch none of *others*. Both are in order and without overlap."""
+    ends = [other.end for other in others]
+    kept = []
+    for span in spans:
+        index = bisect_right(ends, span.start)
+        if index == len(others) or others[index].start >= span.end:
+            kept.append(span)
+    return kept

@@ -1,0 +1,215 @@
+"""Detectors for secrets, each after the format that its provider has published."""
+
+from __future__ import annotations
+
+import binascii
+import re
+from typing import Final
+
+from mpp_exec.privacy.finding import WORD_START, Candidate
+
+# --- private_key: PEM (RFC 7468 section 10 and 11, and the RSA, EC, DSA and OPENSSH labels that
+# OpenSSL and OpenSSH write), OpenPGP armor (RFC 9580 section 6.2), SSH2 (RFC 4716 has the markers).
+# The dashes are four or five; fewer survive a word processor.
+
+_MARKER: Final = re.compile(r"-{2,6} ?(BEGIN|END) [0-9A-Z ]{0,40}?PRIVATE KEY(?: BLOCK)? ?-{2,6}")
+_BLOCK_MAX: Final = 1 << 18  # an OpenPGP key with a photograph is some hundred kilobytes
+# What lies between the markers is key material, rather than prose about keys, if it is long or dense.
+_DENSE: Final = re.compile(r"[0-9A-Za-z+/]{16}")
+_LONG: Final = 64
+# Lines end in a line break, or in the ``\n`` of text that was escaped, perhaps more than once.
+_LINE: Final = re.compile(r"([^\n\\]*)(?:\n|\\+[nr]?|\Z)")
+_AROUND: Final = " \t\r\"'`+,;|>#"
+_FULL_LINE: Final = re.compile(r"[0-9A-Za-z+/]{24,}={0,2}\Z")
+_FULL_LINE_END: Final = 96  # of a longer line only the end is looked at, so that looking stays linear
+_LAST_LINE: Final = re.compile(r"[0-9A-Za-z+/]+={0,2}\Z")
+_ARMOR_HEADER: Final = re.compile(r"(?:Proc-Type|DEK-Info|Version|Comment|Hash|Charset|MessageID|Subject): ")
+_LONE_LINE: Final = re.compile(r"\s*(?:[0-9A-Za-z+/]{16,}={0,2}|[0-9A-Za-z+/]+={1,2})\s*")
+
+
+def private_keys(text: str, _key: str) -> list[Candidate]:
+    """Return the private key blocks in *text*, also those whose end is cut off."""
+    found: list[Candidate] = []
+    markers = list(_MARKER.finditer(text))
+    for index, marker in enumerate(markers):
+        if marker[1] == "END":
+            continue
+        following = markers[index + 1] if index + 1 < len(markers) else None
+        limit = following.start() if following else len(text)
+        if following and following[1] == "END" and limit - marker.end() <= _BLOCK_MAX:
+            body = text[marker.end() : limit]
+            end = following.end() if len(body) >= _LONG or _DENSE.search(body) else marker.end()
+        else:
+            end = _end_of_lines(text, marker.end(), limit)
+        if end > marker.end():
+            block = text[marker.start() : end]
+            found.append(Candidate("secret", marker.start(), end, 1.0, block, "private_key"))
+    return found
+
+
+def _end_of_lines(text: str, start: int, limit: int) -> int:
+    """Return where the key material after *start* ends, *start* if there is none."""
+    end = start
+    for line in _LINE.finditer(text, start, min(limit, start + _BLOCK_MAX)):
+        content = line[1].strip(_AROUND)
+        if _FULL_LINE.search(content[-_FULL_LINE_END:]):
+            end = line.end(1)
+        elif content and not _ARMOR_HEADER.match(content):
+            if end > start and _LAST_LINE.match(content):
+                end = line.end(1)
+            break
+    return end
+
+
+def opens_private_key(text: str) -> bool | None:
+    """Tell whether *text* leaves a key block open (True), closes one (False) or has no marker."""
+    if "PRIVATE KEY" not in text:
+        return None
+    markers = _MARKER.findall(text)
+    return markers[-1] == "BEGIN" if markers else None
+
+
+def continued_key(text: str) -> int:
+    """Return where the key material ends that *text*, after an open block, starts with; 0 if none."""
+    marker = _MARKER.search(text)
+    if marker and marker[1] == "END":
+        return marker.end()
+    limit = marker.start() if marker else len(text)
+    return _end_of_lines(text, 0, limit) or (limit if _LONE_LINE.fullmatch(text, 0, limit) else 0)
+
+
+def key_lines(block: str) -> list[str]:
+    """Return the lines of a key block that give it away by themselves."""
+    return _KEY_LINE.findall(block)
+
+
+_KEY_LINE: Final = re.compile(r"[0-9A-Za-z+/]{40,}={0,2}")
+
+# --- aws_access_key. Access key IDs: the prefixes of "Unique identifiers" in the IAM User Guide that
+# belong to credentials (AKIA long-term, ASIA temporary, ABIA bearer token, ACCA context-specific), 20
+# characters in all; A3T is an older prefix still seen. Secret access keys have no prefix, only 40
+# characters of base64 (same guide, "Managing access keys"), so they need their name before them or an
+# access key ID nearby.
+
+_AWS_ID: Final = re.compile(
+    rf"A{WORD_START}(?:KIA|SIA|BIA|CCA|3T[0-9A-Z])[0-9A-Z]{{16}}(?![0-9A-Za-z])",
+)
+_AWS_SECRET: Final = re.compile(
+    r"[0-9A-Za-z+/](?:(?<![0-9A-Za-z+/].)|(?<=\\[nrt].)|(?<=%[0-9A-Fa-f]{2}.))"
+    r"[0-9A-Za-z+/]{39}(?![0-9A-Za-z+/=])"
+)
+_AWS_NAME: Final = re.compile(
+    r"(?:aws|amazon).{0,24}(?:secret|key)|secret[ _.-]{0,2}(?:access|key)|access[ _.-]{0,2}secret",
+    re.IGNORECASE | re.DOTALL,
+)
+_AWS_SECRET_SIZE: Final = 40
+_AWS_NEARBY: Final = 256
+_NAME_BEFORE: Final = 64
+
+
+def aws_access_keys(text: str, key: str) -> list[Candidate]:
+    """Return AWS access key IDs, and secret access keys that are named or stand near an ID."""
+    found = [
+        Candidate("secret", match.start(), match.end(), 0.95, match[0], "aws_access_key")
+        for match in _AWS_ID.finditer(text)
+        if not _is_placeholder(match[0][4:])
+    ]
+    if len(text) < _AWS_SECRET_SIZE:
+        return found
+    ids = [candidate.start for candidate in found]
+    named = bool(_AWS_NAME.search(key))
+    if ids or named or "ecret" in text or "ECRET" in text:
+        nearest = 0
+        for match in _AWS_SECRET.finditer(text):
+            start = match.start()
+            while nearest + 1 < len(ids) and abs(ids[nearest + 1] - start) <= abs(ids[nearest] - start):
+                nearest += 1
+            near = bool(ids) and abs(ids[nearest] - start) <= _AWS_NEARBY and _is_mixed(match[0])
+            if named or near or _AWS_NAME.search(text[max(0, start - _NAME_BEFORE) : start]):
+                found.append(Candidate("secret", start, match.end(), 0.9, match[0], "aws_access_key"))
+    return found
+
+
+def _is_mixed(token: str) -> bool:
+    """Tell a random token from a word, a path or a digest in hexadecimal."""
+    return not (token.islower() or token.isupper() or token.isalpha()) and len(set(token)) > 16
+
+
+def _is_placeholder(token: str) -> bool:
+    return token.strip("xX") == ""
+
+
+# --- github_token: "GitHub's token formats" in "About authentication to GitHub" (ghp, gho, ghu, ghs,
+# ghr, github_pat). The alphabet is [A-Za-z0-9_] and lengths may grow to 255 (changelog 2021-03-31);
+# installation tokens may also be ghs_APPID_JWT, some 520 characters (changelogs 2026-04-24 and
+# 2026-05-15, which give the pattern ghs_[A-Za-z0-9\._]{36,}; the JWT can hold a hyphen too).
+
+_GITHUB: Final = re.compile(
+    rf"g{WORD_START}(?:h[pour]_[0-9A-Za-z_]{{36,}}|hs_[0-9A-Za-z._-]{{36,}}|ithub_pat_[0-9A-Za-z_]{{36,}})"
+)
+
+
+def github_tokens(text: str, _key: str) -> list[Candidate]:
+    """Return the GitHub tokens in *text*."""
+    found: list[Candidate] = []
+    for match in _GITHUB.finditer(text):
+        token = match[0].rstrip(".-")  # the end of a sentence
+        if not _is_placeholder(token.rpartition("_")[2]):
+            end = match.start() + len(token)
+            found.append(Candidate("secret", match.start(), end, 0.95, token, "github_token"))
+    return found
+
+
+# --- jwt: RFC 7519 over the compact serialisations of RFC 7515 (three parts) and 7516 (five). The
+# header is a JSON object in base64url, so it starts with ``eyJ`` ({") or, with white space, ewo, ewk,
+# eyA or e30; it names an algorithm. Two parts, where the second is a JSON object too, are a token
+# whose signature was left off.
+
+_JWT: Final = "eyJ"
+_PART: Final = re.compile(r"[0-9A-Za-z_-]+")
+_PARTS: Final = re.compile(r"(?:\.[0-9A-Za-z_-]*){1,4}")
+_ALGORITHM: Final = re.compile(rb'\s*\{.*"alg"\s*:', re.DOTALL)
+_HEADER_MAX: Final = 1 << 14  # a header with a certificate chain is some kilobytes
+_STARTS_MAX: Final = 4
+
+
+def jwts(text: str, _key: str) -> list[Candidate]:
+    """Return the JSON Web Tokens in *text*."""
+    found: list[Candidate] = []
+    start = text.find(_JWT)
+    while start >= 0:
+        # Whatever else starts inside this part ends in the same full stop, or in none.
+        resume = _PART.match(text, start).end()  # type: ignore[union-attr]  # eyJ is a part
+        rest = _PARTS.match(text, resume)
+        if rest and (begin := _header(text, start, resume)) >= 0 and (end := _end_of_parts(rest)):
+            found.append(Candidate("secret", begin, end, 1.0, text[begin:end], "jwt"))
+            resume = end
+        start = text.find(_JWT, resume)
+    return found
+
+
+def _header(text: str, start: int, end: int) -> int:
+    """Return where in a run of base64url characters a JOSE header starts, or -1."""
+    for _ in range(_STARTS_MAX):  # a name may be glued to it: ``ghs_123_eyJ…``
+        encoded = text[start : min(end, start + _HEADER_MAX)]
+        encoded = encoded[: len(encoded) - (len(encoded) % 4 == 1)]
+        decoded = binascii.a2b_base64(encoded.translate(_URL_SAFE) + "=" * (-len(encoded) % 4))
+        if _ALGORITHM.match(decoded):
+            return start
+        start = text.find(_JWT, start + 1, end)
+        if start < 0:
+            break
+    return -1
+
+
+_URL_SAFE: Final = {ord("-"): "+", ord("_"): "/"}
+
+
+def _end_of_parts(rest: re.Match[str]) -> int:
+    """Return the end of a token whose parts after the header are *rest*, 0 if it is none."""
+    parts = rest[0].split(".")[1:]
+    if len(parts) == 4 and all(parts[1:]):
+        return rest.end()  # the encrypted key may be empty
+    if len(parts) >= 2 and parts[0]:
+        return rest.start() + len(parts[0]) + len(parts[1]) + 2
+    return rest.start() + len(parts[0]) + 1 if parts[0].startswith(_JWT) else 0
