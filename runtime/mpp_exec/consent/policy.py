@@ -22,7 +22,7 @@ Action = Literal["allow", "token", "partial", "hash", "mask", "drop"]
 ACTIONS: Final[tuple[Action, ...]] = get_args(Action)
 """What may be done with a kind of sensitive data, from the most that is left of it to the least."""
 
-_LIMIT_WORDS: Final[dict[str, tuple[str, Callable[[int], str]]]] = {  # field of Limits → its key in TOML
+LIMIT_WORDS: Final[dict[str, tuple[str, Callable[[int], str]]]] = {
     "wall_ms": ("wall", format_duration),
     "cpu_ms": ("cpu", format_duration),
     "memory": ("memory", format_size),
@@ -31,6 +31,7 @@ _LIMIT_WORDS: Final[dict[str, tuple[str, Callable[[int], str]]]] = {  # field of
     "output": ("output", format_size),
     "scratch": ("scratch", format_size),
 }
+"""For each field of :class:`Limits` its key in TOML, and how its value is written there."""
 
 
 def stricter(one: Confirm, other: Confirm) -> Confirm:
@@ -143,7 +144,7 @@ class PolicyLayer:
         lowered = {name: most for name, most in self.limits.items() if getattr(asked, name) > most}
         withheld = []
         for name, most in lowered.items():
-            key, text = _LIMIT_WORDS[name]
+            key, text = LIMIT_WORDS[name]
             withheld.append(Withheld(f"limits.{key}", f"{self.source} allows {text(most)} at most"))
         return replace(asked, **lowered), withheld
 
@@ -277,7 +278,7 @@ def _list(entries: Iterable[object] | None) -> list[str] | None:
 
 
 def _limits_json(limits: Mapping[str, int]) -> dict[str, str]:
-    return {key: text(limits[name]) for name, (key, text) in _LIMIT_WORDS.items() if name in limits}
+    return {key: text(limits[name]) for name, (key, text) in LIMIT_WORDS.items() if name in limits}
 
 
 def _pruned(value: Any) -> Any:

@@ -1,0 +1,266 @@
+"""From a verified manifest and a person's decisions to a grant.
+
+Every step takes something away from what the manifest asks for: what the person withholds, what has
+no value, what policy does not admit, what is protected. No step adds anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from mpp_exec.consent.config import Settings, Value, check_uses, expand_path
+from mpp_exec.consent.difference import carries_over, shown
+from mpp_exec.consent.grant import Grant, covers_of
+from mpp_exec.consent.paths import Protected
+from mpp_exec.consent.policy import Policy, Withheld, stricter
+from mpp_exec.errors import ConsentError, UsageError
+from mpp_exec.package.fields import nearest
+from mpp_exec.package.manifest import CONFIRMS, Confirm, Manifest
+from mpp_exec.permissions import Permissions, Privacy
+from mpp_exec.trust.verify import SignedManifest
+from mpp_exec.vocabulary import path_placeholder
+
+_BY_USER = "withheld by you"
+
+
+def make_grant(
+    package: SignedManifest,
+    settings: Settings,
+    *,
+    policy: Policy,
+    protected: Protected,
+    now: datetime,
+    without: Iterable[str] = (),
+    degrade: Iterable[str] = (),
+    degradable: Collection[str] = (),
+    confirm: Mapping[str, Confirm] | None = None,
+    kept_secrets: Iterable[str] = (),
+) -> Grant:
+    """Return what a person who agrees to *package* grants it.
+
+    *without* holds words of ``--without`` (``network=…``, ``filesystem.write``, ``privacy.allow=email``),
+    *degrade* names of protections to do without, of those in *degradable*; *confirm* raises the
+    confirmation of single tools; *kept_secrets* names sensitive settings whose stored value stays.
+
+    Raises:
+        ConsentError: ``policy.publisher``, ``policy.degradation``, ``grant.*`` for a protected path,
+            ``config.*``.
+        UsageError: ``permission.unknown``, ``path.*``, ``grant.unknown_degradation``,
+            ``grant.unknown_tool``, ``grant.confirm_lowered``.
+        PackageError: ``config.*``, a mistake in the package.
+        HostError: ``host.mountinfo``.
+    """
+    manifest = package.manifest
+    policy.require_publisher(manifest.publisher, package.key_id)
+    asked, asked_privacy, withheld = _without(manifest, settings.values, list(without))
+    permissions, by_policy = policy.ceiling(asked)
+    limits, lowered = policy.bound(manifest.limits)
+    privacy, redacted = policy.disclose(asked_privacy)
+    secrets = sorted(
+        {*settings.secrets, *kept_secrets} & {f.key for f in manifest.user_config if f.sensitive}
+    )
+    check_uses(manifest, settings, kept=secrets, storage=permissions.storage)
+    return Grant(
+        package=manifest.name,
+        version=manifest.version,
+        digest=package.digest,
+        key_id=package.key_id,
+        permissions=permissions,
+        limits=limits,
+        privacy=privacy,
+        confirm=_confirmations(manifest, policy, confirm or {}),
+        covers=covers_of(permissions, protected),
+        config=dict(sorted(settings.values.items())),
+        secrets=tuple(secrets),
+        withheld=(*withheld, *by_policy, *lowered, *redacted),
+        degradations=_degradations(degrade, degradable, policy),
+        approved_at=_milliseconds(now),
+        shown=shown(package),
+    )
+
+
+def carry_over(old: Grant, package: SignedManifest, *, policy: Policy, protected: Protected) -> Grant | None:
+    """Return the grant of *package* that follows from *old* without asking, None if a person must agree.
+
+    It holds what both *old* and the new manifest allow: a permission that was withheld stays so.
+
+    Raises:
+        ConsentError: ``policy.publisher``.
+        HostError: ``host.mountinfo``.
+    """
+    if not carries_over(old, package, policy):
+        return None
+    manifest = package.manifest
+    policy.require_publisher(manifest.publisher, package.key_id)
+    keys = {each.key: each for each in manifest.user_config}
+    config = {key: value for key, value in old.config.items() if key in keys}
+    secrets = tuple(key for key in old.secrets if key in keys)
+    try:
+        asked, unset = _expanded(manifest.permissions, config)
+        privacy = manifest.privacy.intersect(old.privacy)
+        common = _common(asked, old.permissions)
+        permissions, by_policy = policy.ceiling(common)
+        check_uses(manifest, Settings(config), kept=secrets, storage=permissions.storage)
+        covers = covers_of(permissions, protected)
+    except (UsageError, ConsentError):
+        return None  # a folder has gone or is protected now, or the command needs what was withheld
+    limits, lowered = policy.bound(manifest.limits.intersect(old.limits))
+    privacy, redacted = policy.disclose(privacy)
+    confirm = _confirmations(manifest, policy, old.confirm, raise_only=True)
+    dropped = [
+        Withheld(f"{word}={path}", "it was not part of the earlier grant")
+        for word, wanted, kept in (
+            ("filesystem.read", asked.read, common.read),
+            ("filesystem.write", asked.write, common.write),
+        )
+        for path in wanted
+        if path not in kept
+    ]
+    words = {each.permission for each in old.withheld}
+    new = (*unset, *dropped, *by_policy, *lowered, *redacted)
+    return replace(
+        old,
+        version=manifest.version,
+        digest=package.digest,
+        permissions=permissions,
+        limits=limits,
+        privacy=privacy,
+        confirm=confirm,
+        covers=covers,
+        config=config,
+        secrets=secrets,
+        withheld=(*old.withheld, *(each for each in new if each.permission not in words)),
+        degradations=tuple(name for name in old.degradations if not policy.degradation_refusal(name)),
+        shown=shown(package),
+    )
+
+
+def _common(asked: Permissions, granted: Permissions) -> Permissions:
+    """Return those entries of *asked* that *granted* covers: what was agreed to and is still wanted."""
+    return Permissions(
+        network=tuple(e for e in asked.network if granted.covers(Permissions(network=(e,)))),
+        environment=tuple(e for e in asked.environment if e in granted.environment),
+        subprocess=tuple(e for e in asked.subprocess if e in granted.subprocess),
+        storage=min(asked.storage, granted.storage),
+        read=tuple(e for e in asked.read if granted.covers(Permissions(read=(e,)))),
+        write=tuple(e for e in asked.write if granted.covers(Permissions(write=(e,)))),
+    )
+
+
+def _without(
+    manifest: Manifest, values: Mapping[str, Value], words: list[str]
+) -> tuple[Permissions, Privacy, list[Withheld]]:
+    """Take the *words* off what *manifest* asks for, and resolve the paths of the rest.
+
+    A word may name a path as the manifest writes it, also one that does not exist here, or as the
+    final path that was shown: so words are tried before the paths are resolved and again after.
+    """
+    privacy_words = [word for word in words if word.partition("=")[0].partition(".")[0] == "privacy"]
+    others = [word for word in words if word not in privacy_words]
+    asked = manifest.permissions
+    for word in others:
+        asked = _less(asked, word) or asked
+    resolved, unset = _expanded(asked, values)
+    final = resolved
+    for word in others:
+        final = _less(final, word) or final
+        if _less(manifest.permissions, word) is None:
+            resolved.without(word)  # raises when it means nothing here either
+    return (
+        final,
+        _without_privacy(manifest.privacy, privacy_words),
+        [Withheld(word, _BY_USER) for word in dict.fromkeys(words)] + unset,
+    )
+
+
+def _less(permissions: Permissions, word: str) -> Permissions | None:
+    try:
+        return permissions.without(word)
+    except UsageError:
+        return None
+
+
+def _without_privacy(privacy: Privacy, words: Iterable[str]) -> Privacy:
+    entries = [(name, kind) for name in ("allow", "receive") for kind in getattr(privacy, name)]
+    kept = list(entries)
+    for word in words:
+        meant = {
+            each for each in entries if word in ("privacy", f"privacy.{each[0]}", f"privacy.{'='.join(each)}")
+        }
+        if not meant:
+            known = [f"privacy.{'='.join(each)}" for each in entries]
+            hint = nearest(word, known) if known else "it asks for no kind of sensitive data"
+            raise UsageError("permission.unknown", f"{word!r} is not among the permissions asked for", hint)
+        kept = [each for each in kept if each not in meant]
+    return Privacy(
+        allow=tuple(kind for name, kind in kept if name == "allow"),
+        receive=tuple(kind for name, kind in kept if name == "receive"),
+    )
+
+
+def _expanded(asked: Permissions, values: Mapping[str, Value]) -> tuple[Permissions, list[Withheld]]:
+    """Resolve the paths of *asked* to final ones; withhold those whose setting has no value."""
+    unset: list[Withheld] = []
+
+    def resolve(word: str, paths: tuple[str, ...]) -> tuple[str, ...]:
+        final = set()
+        for path in paths:
+            try:
+                resolved = expand_path(path, values)
+            except UsageError as error:
+                if error.code != "path.missing":
+                    raise
+                hint = f"create it, or approve without it: --without {word}='{path}'"
+                raise UsageError(error.code, error.message, hint) from error
+            if resolved is None:
+                reason = f"the setting {path_placeholder(path)} has no value"
+                unset.append(Withheld(f"{word}={path}", reason))
+            else:
+                final.add(resolved)
+        return tuple(sorted(final))
+
+    read = resolve("filesystem.read", asked.read)
+    write = resolve("filesystem.write", asked.write)
+    return replace(asked, read=read, write=write), unset
+
+
+def _confirmations(
+    manifest: Manifest, policy: Policy, wanted: Mapping[str, Confirm], *, raise_only: bool = False
+) -> dict[str, Confirm]:
+    """Return each tool's confirmation: the manifest's, raised by policy and by the person."""
+    least = {tool.name: policy.confirmation(tool.operation, tool.confirm) for tool in manifest.tools}
+    if not raise_only:
+        for name, asks in wanted.items():
+            if name not in least:
+                hint = nearest(name, least)
+                raise UsageError("grant.unknown_tool", f"{manifest.name} has no tool {name!r}", hint)
+            if CONFIRMS.index(asks) < CONFIRMS.index(least[name]):
+                raise UsageError(
+                    "grant.confirm_lowered",
+                    f"tool {name} is confirmed {least[name]!r}, which cannot be lowered to {asks!r}",
+                    "its publisher or your policy demands it; it can only be raised",
+                )
+    return {name: stricter(asks, wanted.get(name, "never")) for name, asks in least.items()}
+
+
+def _degradations(names: Iterable[str], degradable: Collection[str], policy: Policy) -> tuple[str, ...]:
+    chosen = sorted(set(names))
+    for name in chosen:
+        if name not in degradable:
+            hint = nearest(name, sorted(degradable)) if degradable else "there is none that can be accepted"
+            raise UsageError("grant.unknown_degradation", f"there is no degradation {name!r}", hint)
+        if reason := policy.degradation_refusal(name):
+            raise ConsentError(
+                "policy.degradation", reason, "without it, what this host cannot enforce stays refused"
+            )
+    return tuple(chosen)
+
+
+def _milliseconds(now: datetime) -> datetime:
+    """Return *now* as it comes back from storage: UTC, whole milliseconds."""
+    if now.tzinfo is None:
+        raise ValueError("a time without its zone cannot be stored")
+    utc = now.astimezone(UTC)
+    return utc - timedelta(microseconds=utc.microsecond % 1000)

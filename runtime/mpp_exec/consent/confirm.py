@@ -1,0 +1,114 @@
+"""Confirmation: a person agrees to one call, having seen all of it.
+
+The answer comes from a function that the embedding program or the command line supplies. Neither
+the model, which wrote the arguments, nor the tool can call it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from mpp_exec.consent.grant import Grant
+from mpp_exec.encoding import json_dumps
+from mpp_exec.errors import ConsentError, UsageError
+from mpp_exec.package.manifest import Confirm as Confirmation
+from mpp_exec.package.manifest import Operation
+
+
+@dataclass(frozen=True, slots=True)
+class ConfirmationRequest:
+    """Everything about one call that a person must see.
+
+    Attributes:
+        package, version, digest, key_id: which package.
+        tool, title, description, operation: which tool, and what its publisher says it does.
+        confirmation: ``once`` (the answer is remembered with the grant) or ``always``.
+        arguments_json: all arguments, as the JSON text that the tool will be given.
+        reach: one line for each thing that the tool can reach.
+    """
+
+    package: str
+    version: str
+    digest: str
+    key_id: str
+    tool: str
+    title: str
+    description: str
+    operation: Operation
+    confirmation: Confirmation
+    arguments_json: str
+    reach: tuple[str, ...]
+
+    @property
+    def arguments(self) -> Any:
+        """The arguments as a value: a fresh copy, so that nobody changes them after they were shown."""
+        return json.loads(self.arguments_json)
+
+    @classmethod
+    def of_call(cls, grant: Grant, tool: str, arguments: Mapping[str, Any]) -> ConfirmationRequest:
+        """Return the request for one call under *grant*, which must be the effective one."""
+        shown = next(each for each in grant.shown["tools"] if each["name"] == tool)
+        return cls(
+            package=grant.package,
+            version=grant.version,
+            digest=grant.digest,
+            key_id=grant.key_id,
+            tool=tool,
+            title=shown["title"],
+            description=shown["description"],
+            operation=shown["operation"],
+            confirmation=grant.confirm[tool],
+            arguments_json=json_dumps(arguments),
+            reach=tuple(grant.permissions.describe()),
+        )
+
+
+Confirm: TypeAlias = Callable[[ConfirmationRequest], bool]
+"""Asks a person and returns True for yes, False for no; what it raises goes to the caller."""
+
+
+def require_confirmation(
+    request: ConfirmationRequest, confirm: Confirm | None, *, remembered: bool = False
+) -> bool:
+    """Ask, if *request* needs it: True if a person agreed just now, False if nobody had to.
+
+    *remembered* says that this tool was confirmed before under the same grant, which counts for
+    ``once`` and never for ``always``. After True, the caller MUST remember a ``once``.
+
+    Raises:
+        ConsentError: ``confirm.required`` (there is nobody to ask) or ``confirm.refused``.
+        UsageError: ``confirm.no_answer``: the function did not return a bool.
+    """
+    if request.confirmation == "never" or (request.confirmation == "once" and remembered):
+        return False
+    if confirm is None:
+        raise ConsentError(
+            "confirm.required",
+            f"tool {request.tool} of {request.package} runs only after a person has confirmed the call",
+            "run it with --confirm at a terminal, or give Runtime a confirm function",
+        )
+    answer = confirm(request)
+    if answer is True:
+        return True
+    if answer is False:
+        raise ConsentError(
+            "confirm.refused",
+            f"the call of tool {request.tool} of {request.package} was refused",
+            "nothing ran",
+        )
+    _close(answer)
+    raise UsageError(
+        "confirm.no_answer",
+        f"the confirm function returned {type(answer).__name__}, not True or False",
+        "make it a plain function that returns a bool; a coroutine is no answer",
+    )
+
+
+def _close(answer: object) -> None:
+    """End a coroutine that nobody will await, so that it does not complain when it is collected."""
+    close = getattr(answer, "close", None)
+    if callable(close) and hasattr(answer, "cr_frame"):
+        close()

@@ -1,0 +1,200 @@
+"""What a new version asks that the person who approved the old one was not shown.
+
+An update keeps its grant only if nothing that was shown is different, or each difference is
+provably narrower. Whatever this module does not know how to compare counts as wider.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from mpp_exec.consent.grant import Grant, limits_from, permissions_from, privacy_from
+from mpp_exec.consent.policy import LIMIT_WORDS, Policy
+from mpp_exec.encoding import dumps, json_dumps
+from mpp_exec.package.manifest import CONFIRMS
+from mpp_exec.package.semver import Version
+from mpp_exec.permissions import Permissions
+from mpp_exec.trust.verify import SignedManifest
+from mpp_exec.vocabulary import format_size
+
+# Not shown at approval, or not a promise to whoever approved: all else is. So a key that a later
+# version of the manifest adds is shown, and compared, until somebody decides otherwise.
+_NOT_SHOWN: Final = frozenset(
+    {"manifest_version", "name", "version", "license", "homepage", "expires", "publisher_key", "files"}
+)
+_NOT_SHOWN_RUNTIME: Final = frozenset({"path", "platforms"})
+_NOT_SHOWN_TOOL: Final = frozenset({"entry"})
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One difference, in words for a person; *widens* unless it is provably no wider."""
+
+    text: str
+    widens: bool
+
+    def __str__(self) -> str:
+        return f"{'+' if self.widens else '-'} {self.text}"
+
+
+def shown(package: SignedManifest) -> dict[str, Any]:
+    """Return everything of *package* that a person is shown when approving it, as a CBOR map."""
+    value = package.manifest.to_value()
+    kept = {key: each for key, each in value.items() if key not in _NOT_SHOWN}
+    kept["runtime"] = {key: each for key, each in value["runtime"].items() if key not in _NOT_SHOWN_RUNTIME}
+    kept["tools"] = [
+        {key: each for key, each in tool.items() if key not in _NOT_SHOWN_TOOL} for tool in value["tools"]
+    ]
+    kept["key_id"] = package.key_id
+    return kept
+
+
+def difference(old: Grant, new: SignedManifest) -> list[Change]:
+    """Compare what was shown for *old* with what *new* shows. The widening changes come first."""
+    before, after = dict(old.shown), shown(new)
+    changes: list[Change] = []
+    for key in sorted({*before, *after}):
+        compare = _COMPARE.get(key)
+        if _same(before.get(key), after.get(key)):
+            continue
+        if compare is None or key not in before or key not in after:
+            changes.append(_replaced(key.replace("_", " "), before.get(key), after.get(key)))
+        else:
+            changes += compare(before[key], after[key])
+    return sorted(changes, key=lambda change: not change.widens)
+
+
+def carries_over(old: Grant, new: SignedManifest, policy: Policy) -> bool:
+    """Return whether *new* may run under what was agreed to for *old*, without asking anybody.
+
+    True only if everything shown is the same or provably narrower, the key is the same, the version
+    is a later one, and policy allows carrying over. Going back to an older version is never covered.
+    """
+    return (
+        policy.carry_over
+        and old.package == new.manifest.name
+        and old.key_id == new.key_id
+        and Version(new.manifest.version) > Version(old.version)
+        and not any(change.widens for change in difference(old, new))
+    )
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two values are the same to a reader of CBOR or JSON: to Python, 1 == 1.0 == True."""
+    return dumps(one) == dumps(other)
+
+
+def _replaced(what: str, before: Any, after: Any) -> Change:
+    if isinstance(before, str) and isinstance(after, str):
+        return Change(f"{what}: was {before!r}, now {after!r}", widens=True)
+    return Change(f"{what}: was {json_dumps(before)}, now {json_dumps(after)}", widens=True)
+
+
+def _runtime(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterable[Change]:
+    for key in sorted({*before, *after}):
+        old, new = before.get(key), after.get(key)
+        if _same(old, new):
+            continue
+        if key == "requires" and old is not None and new is not None and set(new) <= set(old):
+            gone = ", ".join(sorted(set(old) - set(new)))
+            yield Change(f"no longer takes {gone} from the host", widens=False)
+        else:
+            yield _replaced({"kind": "kind of program", "env": "environment"}.get(key, key), old, new)
+
+
+def _tools(before: Iterable[Mapping[str, Any]], after: Iterable[Mapping[str, Any]]) -> Iterable[Change]:
+    old_tools = {tool["name"]: tool for tool in before}
+    new_tools = {tool["name"]: tool for tool in after}
+    for name in sorted({*old_tools, *new_tools}):
+        if name not in new_tools:
+            yield Change(f"tool {name} is gone", widens=False)
+        elif name not in old_tools:
+            tool = new_tools[name]
+            yield Change(f"new tool {name} ({tool['operation']}): {tool['description']}", widens=True)
+        else:
+            yield from _tool(name, old_tools[name], new_tools[name])
+
+
+def _tool(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterable[Change]:
+    for key in sorted({*before, *after}):
+        old, new = before.get(key), after.get(key)
+        if _same(old, new):
+            continue
+        change = _replaced(f"tool {name}, {_TOOL_WORDS.get(key, key)}", old, new)
+        if key == "operation":
+            # `read` is enforced (nothing is mounted writable). Between the others it is a claim.
+            change = Change(change.text, widens=new != "read")
+        elif key == "confirm" and old in CONFIRMS and new in CONFIRMS:
+            change = Change(change.text, widens=CONFIRMS.index(new) < CONFIRMS.index(old))
+        yield change
+
+
+_TOOL_WORDS: Final = {"inputSchema": "input schema", "outputSchema": "output schema"}
+
+
+def _permissions(before: Any, after: Any) -> Iterable[Change]:
+    old, new = permissions_from(before), permissions_from(after)
+    if old.storage != new.storage:
+        text = f"storage: was {format_size(old.storage)}, now {format_size(new.storage)}"
+        yield Change(text, widens=new.storage > old.storage)
+    for word, entry in _entries(new):
+        if not old.covers(entry):
+            yield Change(f"asks for {word}", widens=True)
+    for word, entry in _entries(old):
+        if not new.covers(entry):
+            yield Change(f"no longer asks for {word}", widens=False)
+
+
+def _entries(permissions: Permissions) -> Iterable[tuple[str, Permissions]]:
+    """Yield each single permission but storage, with its word and alone."""
+    words: tuple[tuple[str, str], ...] = (
+        ("network", "network"),
+        ("environment", "environment"),
+        ("subprocess", "subprocess"),
+        ("read", "filesystem.read"),
+        ("write", "filesystem.write"),
+    )
+    for field, word in words:
+        for entry in getattr(permissions, field):
+            alone: dict[str, Any] = {field: (entry,)}
+            yield f"{word}={entry}", Permissions(**alone)
+
+
+def _limits(before: Any, after: Any) -> Iterable[Change]:
+    old, new = limits_from(before), limits_from(after)
+    for name, (key, text) in LIMIT_WORDS.items():
+        had, has = getattr(old, name), getattr(new, name)
+        if had != has:
+            yield Change(f"limits.{key}: was {text(had)}, now {text(has)}", widens=has > had)
+
+
+def _config(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterable[Change]:
+    for key in sorted({*before, *after}):
+        if key not in after:
+            yield Change(f"setting {key} is gone", widens=False)
+        elif key not in before:
+            yield Change(f"new setting {key} ({after[key]['type']})", widens=True)
+        elif not _same(before[key], after[key]):
+            yield _replaced(f"setting {key}", before[key], after[key])
+
+
+def _privacy(before: Any, after: Any) -> Iterable[Change]:
+    old, new = privacy_from(before), privacy_from(after)
+    for word in ("allow", "receive"):
+        had, has = set(getattr(old, word)), set(getattr(new, word))
+        for kind in sorted(has - had):
+            yield Change(f"asks for privacy.{word}={kind}", widens=True)
+        for kind in sorted(had - has):
+            yield Change(f"no longer asks for privacy.{word}={kind}", widens=False)
+
+
+_COMPARE: Final[dict[str, Callable[[Any, Any], Iterable[Change]]]] = {
+    "runtime": _runtime,
+    "tools": _tools,
+    "permissions": _permissions,
+    "limits": _limits,
+    "user_config": _config,
+    "privacy": _privacy,
+}

@@ -1,0 +1,317 @@
+"""A grant: what a person agreed to, pinned to one package digest, and what is left of it at a call.
+
+A grant is never wider than the manifest asked for, and at a call it is cut down once more by the
+policy of that moment. It remembers everything that was shown when it was given (``shown``), so that
+a later version can be compared with what the person saw, not with what the publisher says it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any, Final
+
+from mpp_exec.consent.config import Value
+from mpp_exec.consent.mounts import MountTable
+from mpp_exec.consent.paths import Protected, pins
+from mpp_exec.consent.policy import Policy, Withheld
+from mpp_exec.encoding import dumps, loads, sha256_digest
+from mpp_exec.errors import ConsentError, PackageError
+from mpp_exec.package.fields import FieldError, Fields
+from mpp_exec.package.limits import LIMITS
+from mpp_exec.package.manifest import (
+    CONFIRMS,
+    MANIFEST_DEPTH,
+    OPERATIONS,
+    Confirm,
+    Operation,
+)
+from mpp_exec.permissions import Limits, Permissions, Privacy
+from mpp_exec.vocabulary import parse_host_port
+
+GRANT_VERSION: Final = 1
+MAX_GRANT_SIZE: Final = 2 * LIMITS.manifest
+"""Bytes of an encoded grant: what was shown of a manifest, and as much again for everything else."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grant:
+    """What a tool may do from now on. Every path is final, absolute and without links.
+
+    Attributes:
+        package, version, digest, key_id: the one package this is for.
+        permissions, limits, privacy: what is granted.
+        confirm: per tool, when a person is asked.
+        covers: paths inside granted ones that the sandbox covers with empty mounts, at approval;
+            :func:`effective` finds them anew.
+        config: the plain values of user_config; ``secrets`` names the sensitive ones that have a value.
+        withheld: what was asked for and is not granted, with reasons.
+        degradations: protections that the user agreed to do without, by name.
+        approved_at: when a person agreed, UTC, whole milliseconds.
+        shown: everything shown then, as a CBOR map (``difference.shown``).
+    """
+
+    package: str
+    version: str
+    digest: str
+    key_id: str
+    permissions: Permissions
+    limits: Limits
+    privacy: Privacy
+    confirm: Mapping[str, Confirm]
+    covers: tuple[str, ...] = ()
+    config: Mapping[str, Value] = field(default_factory=dict)
+    secrets: tuple[str, ...] = ()
+    withheld: tuple[Withheld, ...] = ()
+    degradations: tuple[str, ...] = ()
+    approved_at: datetime
+    shown: Mapping[str, Any] = field(repr=False)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The digest of everything that was shown when this was approved."""
+        return sha256_digest(dumps(self.shown))
+
+    @property
+    def publisher(self) -> str:
+        """The part of ``package`` before the slash."""
+        return self.package.partition("/")[0]
+
+    @property
+    def operations(self) -> dict[str, Operation]:
+        """Each tool's operation, as shown."""
+        return {tool["name"]: tool["operation"] for tool in self.shown["tools"]}
+
+    def pins(self) -> tuple[str, ...]:
+        """Return the folders that must be mounted on themselves so that no cover can be moved away."""
+        found = {pin for path in self.permissions.write for pin in pins(path, self.covers)}
+        return tuple(sorted(found))
+
+    def to_value(self) -> dict[str, Any]:
+        """Return the CBOR map that is stored."""
+        return {
+            "grant_version": GRANT_VERSION,
+            "package": self.package,
+            "version": self.version,
+            "digest": self.digest,
+            "key_id": self.key_id,
+            "permissions": permissions_value(self.permissions),
+            "limits": limits_value(self.limits),
+            "privacy": privacy_value(self.privacy),
+            "confirm": dict(self.confirm),
+            "covers": list(self.covers),
+            "config": dict(self.config),
+            "secrets": list(self.secrets),
+            "withheld": [[each.permission, each.reason] for each in self.withheld],
+            "degradations": list(self.degradations),
+            "approved_at": round(self.approved_at.timestamp() * 1000),
+            "shown": dict(self.shown),
+        }
+
+    def encode(self) -> bytes:
+        """Return the grant as deterministic CBOR."""
+        return dumps(self.to_value())
+
+    @classmethod
+    def from_value(cls, value: Any) -> Grant:
+        """Read the map back.
+
+        Raises:
+            ConsentError: ``grant.unreadable``.
+        """
+        try:
+            return _grant(value)
+        except (ValueError, KeyError, TypeError, OverflowError) as error:  # FieldError is a ValueError
+            raise _unreadable(error) from error
+
+    @classmethod
+    def decode(cls, data: bytes) -> Grant:
+        """Read what :meth:`encode` wrote.
+
+        Raises:
+            ConsentError: ``grant.unreadable``.
+        """
+        try:
+            value = loads(data, max_size=MAX_GRANT_SIZE, max_depth=MANIFEST_DEPTH + 4)
+        except PackageError as error:
+            raise _unreadable(error) from error
+        return cls.from_value(value)
+
+
+def effective(grant: Grant, policy: Policy, protected: Protected) -> Grant:
+    """Return what is left of *grant* at this moment: under *policy*, with today's mounts.
+
+    Everything can only become less. Paths that have vanished stay in: resolving them is the
+    sandbox's, which refuses a missing one.
+
+    Raises:
+        ConsentError: ``policy.publisher``, or ``grant.*`` for a path that is protected by now.
+        HostError: ``host.mountinfo``.
+    """
+    policy.require_publisher(grant.publisher, grant.key_id)
+    permissions, less_permissions = policy.ceiling(grant.permissions)
+    limits, less_limits = policy.bound(grant.limits)
+    privacy, less_privacy = policy.disclose(grant.privacy)
+    operations = grant.operations
+    refused = {name: policy.degradation_refusal(name) for name in grant.degradations}
+    return replace(
+        grant,
+        permissions=permissions,
+        limits=limits,
+        privacy=privacy,
+        confirm={tool: policy.confirmation(operations[tool], asks) for tool, asks in grant.confirm.items()},
+        covers=covers_of(permissions, protected),
+        degradations=tuple(name for name, reason in refused.items() if not reason),
+        withheld=(
+            *grant.withheld,
+            *less_permissions,
+            *less_limits,
+            *less_privacy,
+            *(Withheld(f"degradation={name}", reason) for name, reason in refused.items() if reason),
+        ),
+    )
+
+
+def covers_of(permissions: Permissions, protected: Protected) -> tuple[str, ...]:
+    """Check every path of *permissions* against *protected* and return what must be covered, sorted.
+
+    Raises:
+        ConsentError: ``grant.*``, see :meth:`.paths.Protected.check`.
+        HostError: ``host.mountinfo``.
+    """
+    if not (permissions.read or permissions.write):
+        return ()
+    table = MountTable.read()
+    covers: set[str] = set()
+    for write, paths in ((False, permissions.read), (True, permissions.write)):
+        for path in paths:
+            try:
+                covers.update(protected.check(path, write=write, table=table))
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise ConsentError(
+                    "grant.unreachable",
+                    f"the granted path {path} cannot be looked up: {error.strerror}",
+                    "check its permissions, or approve the package again without it",
+                ) from error
+    return tuple(sorted(covers))
+
+
+def permissions_value(permissions: Permissions) -> dict[str, Any]:
+    """Return *permissions* as a CBOR map, the same as in a manifest."""
+    return {
+        "network": [str(destination) for destination in permissions.network],
+        "environment": list(permissions.environment),
+        "subprocess": list(permissions.subprocess),
+        "storage": permissions.storage,
+        "filesystem": {"read": list(permissions.read), "write": list(permissions.write)},
+    }
+
+
+def permissions_from(value: Any, where: str = "permissions") -> Permissions:
+    """Read :func:`permissions_value` back. Raises FieldError or VocabularyError."""
+    table = Fields(value, where, ("network", "environment", "subprocess", "storage", "filesystem"))
+    paths = Fields(table.take("filesystem", dict), f"{where}.filesystem", ("read", "write"))
+    return Permissions(
+        network=tuple(parse_host_port(text) for text in table.texts("network")),
+        environment=table.texts("environment"),
+        subprocess=table.texts("subprocess"),
+        storage=table.integer("storage"),
+        read=paths.texts("read"),
+        write=paths.texts("write"),
+    )
+
+
+def limits_value(limits: Limits) -> dict[str, int]:
+    """Return *limits* as a CBOR map, the same as in a manifest."""
+    return {each.name: getattr(limits, each.name) for each in fields(Limits)}
+
+
+def limits_from(value: Any, where: str = "limits") -> Limits:
+    """Read :func:`limits_value` back. Raises FieldError."""
+    names = tuple(each.name for each in fields(Limits))
+    table = Fields(value, where, names)
+    return Limits(**{name: table.integer(name) for name in names})
+
+
+def privacy_value(privacy: Privacy) -> dict[str, Any]:
+    """Return *privacy* as a CBOR map, the same as in a manifest."""
+    return {"allow": list(privacy.allow), "receive": list(privacy.receive)}
+
+
+def privacy_from(value: Any, where: str = "privacy") -> Privacy:
+    """Read :func:`privacy_value` back. Raises FieldError."""
+    table = Fields(value, where, ("allow", "receive"))
+    return Privacy(allow=table.texts("allow"), receive=table.texts("receive"))
+
+
+_KEYS: Final = (
+    "grant_version",
+    "package",
+    "version",
+    "digest",
+    "key_id",
+    "permissions",
+    "limits",
+    "privacy",
+    "confirm",
+    "covers",
+    "config",
+    "secrets",
+    "withheld",
+    "degradations",
+    "approved_at",
+    "shown",
+)
+
+
+def _grant(value: Any) -> Grant:
+    table = Fields(value, "", _KEYS)
+    if table.integer("grant_version") != GRANT_VERSION:
+        raise FieldError("unknown_version", "grant_version", f"is not {GRANT_VERSION}")
+    shown = table.take("shown", dict)
+    tools = {tool["name"]: tool["operation"] for tool in shown["tools"]}
+    confirm = table.take("confirm", dict)
+    Fields(confirm, "confirm", tuple(tools))
+    if set(confirm) != set(tools) or not set(tools.values()) <= set(OPERATIONS):
+        raise FieldError("wrong_type", "confirm", "does not name every tool once")
+    for tool, asks in confirm.items():
+        if asks not in CONFIRMS:
+            raise FieldError("unknown_word", f"confirm.{tool}", "is no confirmation")
+    config = table.take("config", dict)
+    if any(type(each) not in (str, int, float, bool) for each in config.values()):
+        raise FieldError("wrong_type", "config", "holds a value of an unknown type")
+    return Grant(
+        package=table.text("package"),
+        version=table.text("version"),
+        digest=table.text("digest"),
+        key_id=table.text("key_id"),
+        permissions=permissions_from(table.take("permissions", dict)),
+        limits=limits_from(table.take("limits", dict)),
+        privacy=privacy_from(table.take("privacy", dict)),
+        confirm=confirm,
+        covers=table.texts("covers"),
+        config=config,
+        secrets=table.texts("secrets"),
+        withheld=tuple(Withheld(*_pair(row)) for row in table.take("withheld", list)),
+        degradations=table.texts("degradations"),
+        approved_at=datetime.fromtimestamp(table.integer("approved_at") / 1000, UTC),
+        shown=shown,
+    )
+
+
+def _pair(row: Any) -> tuple[str, str]:
+    if type(row) is not list or [type(cell) for cell in row] != [str, str]:
+        raise FieldError("wrong_type", "withheld", "must be pairs of texts")
+    return row[0], row[1]
+
+
+def _unreadable(error: Exception) -> ConsentError:
+    return ConsentError(
+        "grant.unreadable",
+        f"the stored grant cannot be understood: {error}",
+        "approve the package again: mpp-exec approve NAME",
+    )

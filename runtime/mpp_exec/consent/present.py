@@ -1,0 +1,139 @@
+"""What a person must see before agreeing, as lines of text.
+
+Text of the publisher's is set apart: every line of it begins with ``| ``, so that a description
+cannot pass for a line of ours. Control characters are for whoever prints to escape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from mpp_exec.consent.config import Value, value_text
+from mpp_exec.consent.difference import Change
+from mpp_exec.consent.grant import Grant
+from mpp_exec.package.manifest import ConfigField, Manifest, Tool
+from mpp_exec.trust.verify import SignedManifest
+
+NETWORK_PENDING = "connecting to hosts cannot be enforced yet: calls of this package will be refused"
+
+
+def approval_text(package: SignedManifest, grant: Grant) -> list[str]:
+    """Return everything that *grant* would allow *package*, in words, with final absolute paths."""
+    manifest = package.manifest
+    lines = [f"package {manifest.name} {manifest.version}"]
+    lines += _quoted(manifest.description)
+    lines.append(f"  digest {package.digest}")
+    lines.append(f"publisher {manifest.publisher}, key {package.key_id}")
+    if package.first_use:
+        lines.append("  seen here for the first time: nothing but the key id says who this is")
+    lines += _program(manifest)
+    for tool in manifest.tools:
+        lines += _tool(tool, grant)
+    lines.append("it may:")
+    lines += _bulleted([*grant.permissions.describe(), *grant.limits.describe(), *grant.privacy.describe()])
+    lines += _notes(grant)
+    lines += _settings(manifest.user_config, grant.config, grant.secrets)
+    if grant.withheld:
+        lines.append("asked for and not granted:")
+        lines += _bulleted(f"{each.permission} ({each.reason})" for each in grant.withheld)
+    return lines
+
+
+def update_text(package: SignedManifest, old: Grant, changes: Iterable[Change]) -> list[str]:
+    """Return what is different from what was agreed to for *old*; ``+`` asks for more, ``-`` for less."""
+    lines = [f"package {old.package}: {old.version} → {package.manifest.version}, digest {package.digest}"]
+    if package.key_id != old.key_id:
+        lines.append(f"signed with another key: was {old.key_id}, now {package.key_id}")
+    found = [line for change in changes for line in _hanging(str(change))]
+    return lines + (found or ["  nothing that was shown is different"])
+
+
+def _program(manifest: Manifest) -> list[str]:
+    runtime = manifest.runtime
+    lines = [f"runs as: {runtime.kind}"]
+    if runtime.command:
+        lines.append("  command:")
+        lines += _quoted(" ".join(_shell_word(part) for part in runtime.command))
+    for name, text in runtime.env:
+        lines.append(f"  sets {name} to:")
+        lines += _quoted(text)
+    if runtime.requires:
+        lines.append(f"  takes from this host: {', '.join(map(str, runtime.requires))}")
+    return lines
+
+
+def _tool(tool: Tool, grant: Grant) -> list[str]:
+    effects = {
+        "read": "reads only",
+        "write": "may change things",
+        "destructive": "may destroy things",
+    }[tool.operation]
+    asks = {"never": "runs without asking", "once": "asks once", "always": "asks at every call"}
+    lines = [f"tool {tool.name}: {effects}, {asks[grant.confirm[tool.name]]}"]
+    lines += _quoted(tool.title)
+    lines += _quoted(tool.description)
+    if arguments := _arguments(tool.input_schema):
+        lines.append("  takes:")
+        lines += _quoted(arguments)
+    return lines
+
+
+def _arguments(schema: Mapping[str, Any]) -> str:
+    """Name the properties of an input schema; those that must be given are marked."""
+    properties = schema.get("properties")
+    required = schema.get("required")
+    if not isinstance(properties, dict):
+        return ""
+    needed = required if isinstance(required, list) else []
+    return ", ".join(f"{name} (required)" if name in needed else name for name in properties)
+
+
+def _notes(grant: Grant) -> list[str]:
+    lines = []
+    if grant.permissions.network:
+        lines.append(f"note: {NETWORK_PENDING}")
+    if grant.permissions.write:
+        lines.append("note: in a folder of yours only the size of each file is bounded, not that of all")
+    if grant.covers:
+        lines.append("inside these, it sees an empty folder or file instead of:")
+        lines += _bulleted(grant.covers)
+    if grant.degradations:
+        lines.append("you agree to do without these protections:")
+        lines += _bulleted(grant.degradations)
+    return lines
+
+
+def _settings(
+    fields: Iterable[ConfigField], config: Mapping[str, Value], secrets: Iterable[str]
+) -> list[str]:
+    given = set(secrets)
+    lines = []
+    for each in fields:
+        if each.sensitive:
+            state = "a secret, stored encrypted" if each.key in given else "a secret, not given"
+        else:
+            state = value_text(config[each.key]) if each.key in config else "not given"
+        variable = f", handed over as {each.env}" if each.env else ""
+        lines += _hanging(f"{each.key} = {state}{variable}")
+    return ["settings:", *lines] if lines else []
+
+
+def _bulleted(items: Iterable[str]) -> list[str]:
+    return [line for item in items for line in _hanging(f"- {item}")]
+
+
+def _hanging(text: str) -> list[str]:
+    """Indent *text*; further lines of it are marked as its continuation."""
+    first, *rest = text.splitlines() or [""]
+    return [f"  {first}", *(f"    | {line}" for line in rest)]
+
+
+def _quoted(text: str) -> list[str]:
+    return [f"  | {line}" for line in text.splitlines()]
+
+
+def _shell_word(text: str) -> str:
+    import shlex  # noqa: PLC0415 -- only when something is shown
+
+    return text if "${" in text and " " not in text else shlex.quote(text)
