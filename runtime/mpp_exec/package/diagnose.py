@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import stat
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -46,7 +46,6 @@ class _Found:
     flags: int
     size: int
     mode: int
-    offset: int
 
 
 def diagnose(read: Read, size: int, files: Sequence[FileEntry], limits: ArchiveLimits) -> PackageError:
@@ -58,34 +57,38 @@ def diagnose(read: Read, size: int, files: Sequence[FileEntry], limits: ArchiveL
     ``encrypted_member``, ``duplicate_member``, ``case_collision``, ``extra_member``,
     ``missing_member``, ``digest_mismatch`` and, if it is none of these, ``bad_record``.
     """
+    return next(_reasons(read, size, files, limits))
+
+
+def _reasons(
+    read: Read, size: int, files: Sequence[FileEntry], limits: ArchiveLimits
+) -> Iterator[PackageError]:
+    """Yield reasons, the most telling first; there is always one."""
     tail_start = max(0, size - END.size - _MAX_COMMENT)
     tail = read(tail_start, size - tail_start)
     at = tail.rfind(END_MAGIC)
     if at < 0 or len(tail) - at < END.size:
-        return PackageError("package.truncated", "the archive ends in the middle", _HINT_TRUNCATED)
-    central = _central_records(read, tail_start + at, tail[at : at + END.size], limits)
+        yield PackageError("package.truncated", "the archive ends in the middle", _HINT_TRUNCATED)
+        return
+    end = tail_start + at
+    record = tail[at : at + END.size]
+    central = _central_records(read, end, record, limits)
     local = _local_records(read, size, limits)
-    for records in (central, local):
-        problem = _first_problem(records)
-        if problem is not None:
-            return problem
+    yield from _bad_members(central)
+    yield from _bad_members(local)
     expected = {MANIFEST_MEMBER: 0} | {entry.path: entry.size for entry in files}
-    for records in (central, local):
-        problem = _against_table(records, expected, limits)
-        if problem is not None:
-            return problem
-    if tail_start + at + END.size < size and tail[at + END.size - 2 : at + END.size] == b"\0\0":
-        return PackageError(
-            "package.trailing_bytes",
-            f"{size - tail_start - at - END.size} bytes follow the end of the archive",
-            _HINT,
-        )
-    return PackageError("package.bad_record", "a record of the archive differs from what was signed", _HINT)
+    if central:
+        yield from _differences(central, expected, limits, complete=True)
+    yield from _differences(local, expected, limits, complete=False)
+    if end + END.size < size and record.endswith(b"\0\0"):  # no comment is announced
+        surplus = size - end - END.size
+        yield PackageError("package.trailing_bytes", f"{surplus} bytes follow the end of the archive", _HINT)
+    yield PackageError("package.bad_record", "a record of the archive differs from what was signed", _HINT)
 
 
 def _central_records(read: Read, end: int, record: bytes, limits: ArchiveLimits) -> list[_Found]:
-    """Return what the central directory lists, as far as it can be read."""
-    _, _, _, _, _, length, offset, _ = END.unpack(record)
+    """Return what the central directory lists; nothing if the end record does not lead to it."""
+    _, _, _, _, count, length, offset, _ = END.unpack(record)
     if offset + length > end:
         return []
     most = (limits.members + 1) * (CENTRAL.size + limits.path)
@@ -98,9 +101,9 @@ def _central_records(read: Read, end: int, record: bytes, limits: ArchiveLimits)
         name_length, extra, comment = fields[10:13]
         start = at + CENTRAL.size
         name = data[start : start + name_length]
-        found.append(_Found(name, method, flags, size, fields[15] >> 16, fields[16]))
+        found.append(_Found(name, method, flags, size, fields[15] >> 16))
         at = start + name_length + extra + comment
-    return found
+    return found if len(found) == count else []
 
 
 def _local_records(read: Read, size: int, limits: ArchiveLimits) -> list[_Found]:
@@ -113,21 +116,23 @@ def _local_records(read: Read, size: int, limits: ArchiveLimits) -> list[_Found]
             break
         _, _, flags, method, _, _, _, packed, unpacked, name_length, extra = LOCAL.unpack(fixed)
         name = read(at + LOCAL.size, name_length)
-        found.append(_Found(name, method, flags, unpacked, 0, at))
+        found.append(_Found(name, method, flags, unpacked, 0))
         at += LOCAL.size + name_length + extra + packed
     return found
 
 
-def _first_problem(records: Iterable[_Found]) -> PackageError | None:
-    """Return what is wrong with any record taken by itself."""
+def _bad_members(records: Iterable[_Found]) -> Iterator[PackageError]:
+    """Yield what is wrong with any record taken by itself."""
     for record in records:
         try:
             name = record.name.decode()
             check_path(name)
         except UnicodeDecodeError:
-            return PackageError("package.bad_path", f"member {record.name[:200]!r} is not UTF-8", _HINT)
+            yield PackageError("package.bad_path", f"member {record.name[:200]!r} is not UTF-8", _HINT)
+            return
         except PackageError as error:
-            return error
+            yield error
+            return
         kind = stat.S_IFMT(record.mode)
         for reason, wrong, what in (
             ("symlink_member", kind == stat.S_IFLNK, "is a symbolic link"),
@@ -136,33 +141,31 @@ def _first_problem(records: Iterable[_Found]) -> PackageError | None:
             ("compressed_member", record.method != STORED, "is compressed"),
         ):
             if wrong:
-                return PackageError(f"package.{reason}", f"member {name!r} {what}", _HINT)
-    return None
+                yield PackageError(f"package.{reason}", f"member {name!r} {what}", _HINT)
 
 
-def _against_table(
-    records: Sequence[_Found], expected: dict[str, int], limits: ArchiveLimits
-) -> PackageError | None:
-    """Return how the *records* differ from the signed table (path to size)."""
+def _differences(
+    records: Sequence[_Found], expected: dict[str, int], limits: ArchiveLimits, *, complete: bool
+) -> Iterator[PackageError]:
+    """Yield how *records*, each right by itself, differ from the signed table (path to size).
+
+    Only *complete* records, those of the central directory, tell that something is missing.
+    """
     names = [record.name.decode() for record in records]
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    if twice:
-        return PackageError("package.duplicate_member", f"member {twice[0]!r} occurs twice", _HINT)
+    for name, count in Counter(names).items():
+        if count > 1:
+            yield PackageError("package.duplicate_member", f"member {name!r} occurs twice", _HINT)
     try:
         check_table((name for name in names if name != MANIFEST_MEMBER), limits)
     except PackageError as error:
-        return error
-    extra = [name for name in names if name not in expected]
-    if extra:
-        return PackageError("package.extra_member", f"member {extra[0]!r} was not signed", _HINT)
-    missing = sorted(expected.keys() - names)
-    if missing:
-        return PackageError("package.missing_member", f"member {missing[0]!r} is missing", _HINT)
+        yield error
+    for name in names:
+        if name not in expected:
+            yield PackageError("package.extra_member", f"member {name!r} was not signed", _HINT)
+    for name in sorted(expected.keys() - names) if complete else ():
+        yield PackageError("package.missing_member", f"member {name!r} is missing", _HINT)
     for record, name in zip(records, names, strict=True):
-        if name != MANIFEST_MEMBER and record.size != expected[name]:
-            return PackageError(
-                "package.digest_mismatch",
-                f"member {name!r} has {record.size} bytes where {expected[name]} were signed",
-                _HINT,
-            )
-    return None
+        signed = expected.get(name, record.size)
+        if name != MANIFEST_MEMBER and record.size != signed:
+            what = f"member {name!r} has {record.size} bytes where {signed} were signed"
+            yield PackageError("package.digest_mismatch", what, _HINT)
