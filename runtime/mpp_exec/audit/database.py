@@ -1,0 +1,373 @@
+"""The door to SQLite: ``HOME/ledger.db``, append-only, in WAL mode.
+
+A commit is durable when it returns (``synchronous=FULL``: one fsync of the WAL). Reading the last
+entry and appending to it is one ``BEGIN IMMEDIATE`` transaction, so the processes that share a home
+form one chain. The order of entries is the order of these transactions, whatever their clocks say.
+
+No descriptor of the database file is ever opened here but by SQLite: closing one would drop the
+locks of every connection of the process (fcntl(2), ``F_SETLK``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from mpp_exec.audit.entry import ENDINGS, NO_ENTRY, Kind, link
+from mpp_exec.audit.faults import busy, tampered, translated
+from mpp_exec.audit.record import Record
+from mpp_exec.audit.tables import (
+    APPLICATION_ID,
+    INDEX_FAULTS,
+    SCHEMA,
+    SCHEMA_VERSION,
+    SELECT_ROW,
+    OpenCall,
+    Row,
+    Tip,
+)
+from mpp_exec.errors import InternalError
+
+if TYPE_CHECKING:
+    import sqlite3
+
+_WAL_LIMIT: Final = 16 * 1024 * 1024  # bytes that a log keeps after it was written back
+_FIRST_PAUSE: Final = 0.0001  # seconds; a commit of another process takes some 0.3 ms
+_LONGEST_PAUSE: Final = 0.005
+
+
+class Database:
+    """One connection. Not thread-safe: each belongs to one thread at a time. All errors are MppErrors."""
+
+    def __init__(self, path: Path, *, deadline: float) -> None:
+        """Name the file; nothing is opened yet. *deadline*: seconds to wait for other processes."""
+        self._path = path
+        self._deadline = deadline
+        self._connection: sqlite3.Connection | None = None
+        self._identity: tuple[int, int, int] | None = None
+        self._last: Tip | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a connection."""
+        return self._connection is not None
+
+    def exists(self) -> bool:
+        """Say whether there is a database with anything in it."""
+        with translated(self._path):
+            try:
+                return self._path.lstat().st_size > 0
+            except FileNotFoundError:
+                return False
+
+    def open_writable(self) -> None:
+        """Open for appending, making the file (mode 0600) if there is none.
+
+        Raises:
+            InternalError: see :mod:`mpp_exec.audit.faults`; ``ledger.tampered`` if its tables are not
+                the ones made here; ``ledger.version`` if a later mpp-exec made it.
+        """
+        with translated(self._path), contextlib.ExitStack() as undo:
+            with contextlib.suppress(FileExistsError):
+                flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+                os.close(os.open(self._path, flags, 0o600))
+            found = self._path.lstat()
+            if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
+                raise tampered(f"{self._path} is no file of its owner's alone")
+            self._connect("rw")
+            undo.callback(self.close)
+            mode = self._patiently("PRAGMA journal_mode = WAL").fetchone()[0]
+            if mode != "wal":
+                raise InternalError(
+                    "ledger.filesystem",
+                    f"{self._path} is on a file system that cannot share memory between processes",
+                    "put the home on a local disk",
+                )
+            self._execute("PRAGMA synchronous = FULL")
+            self._execute("PRAGMA secure_delete = ON")
+            self._execute(f"PRAGMA journal_size_limit = {_WAL_LIMIT}")
+            with self._transaction():
+                if self._execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
+                    for statement in SCHEMA:
+                        self._execute(statement)
+                    self._execute(f"PRAGMA application_id = {APPLICATION_ID}")
+                    self._execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+                self._check_version()
+            if self.foreign_objects():
+                raise tampered("its tables are not the ones mpp-exec makes")
+            self._identity = self._look()
+            undo.pop_all()
+
+    def open_readable(self) -> None:
+        """Open for reading only; the file must exist. On a read-only file system this works, too."""
+        with translated(self._path):
+            self._connect("ro")
+            try:
+                self._check_version()
+            except Exception:
+                self.close()
+                if self._path.with_name(f"{self._path.name}-wal").exists() or os.access(
+                    self._path.parent, os.W_OK
+                ):
+                    raise
+                # WAL mode wants to make a shared-memory file. Where nothing can be written, nobody
+                # writes either, so it can do without.
+                self._connect("ro&immutable=1")
+                self._check_version()
+
+    def close(self) -> None:
+        """Close the connection, if there is one."""
+        connection, self._connection, self._identity = self._connection, None, None
+        if connection is not None:
+            with contextlib.suppress(Exception):  # closing cannot make durable what commit did not
+                connection.close()
+
+    def append(self, records: Sequence[Record]) -> None:
+        """Append *records* to the chain: all of them, durably, or none.
+
+        The ending of a call that has one already is left out: it was written before, by a commit
+        that seemed to fail or by who found the writer dead. An outcome replaces ``unknown``.
+
+        Raises:
+            InternalError: see :mod:`mpp_exec.audit.faults`; ``ledger.tampered`` if the chain's end is
+                not what this object last saw there.
+        """
+        with translated(self._path):
+            with self._transaction():
+                tip = self.tip()
+                self._check_continuity(tip)
+                for record in records:
+                    tip = self._append(tip, record)
+                self._check_identity()
+            self._last = tip
+            if any(record.erases for record in records):
+                self._truncate_log()
+
+    def _append(self, tip: Tip, record: Record) -> Tip:
+        sequence = tip.sequence + 1
+        if record.kind == Kind.GENESIS and tip.sequence != 0:
+            return tip  # another process was faster
+        if record.kind == Kind.START:
+            self._execute("INSERT INTO calls VALUES (?, NULL, ?, ?)", (sequence, record.call, record.writer))
+        elif record.kind in ENDINGS and not self._end(record, sequence):
+            return tip
+        digest = link(sequence, tip.hash, record.body)
+        self._execute(
+            "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                sequence,
+                tip.hash,
+                record.body,
+                digest,
+                str(record.kind),
+                record.at,
+                record.call,
+                record.package,
+                record.tool,
+            ),
+        )
+        if record.key is not None:
+            self._execute("INSERT INTO keys VALUES (?, ?)", (sequence, record.key))
+        for erased in record.erases:
+            self._execute("DELETE FROM keys WHERE sequence = ?", (erased,))
+        return Tip(sequence, digest)
+
+    def _end(self, record: Record, sequence: int) -> bool:
+        """Make entry *sequence* the ending of its call; False if the call needs none."""
+        ended = "UPDATE calls SET ended = ? WHERE call = ? AND "
+        if self._execute(ended + "ended IS NULL", (sequence, record.call)).rowcount:
+            return True
+        # Seldom: there is no index for it.
+        is_unknown = "(SELECT kind FROM entries WHERE sequence = ended) = 'unknown'"
+        return (
+            record.kind == Kind.OUTCOME
+            and self._execute(ended + is_unknown, (sequence, record.call)).rowcount > 0
+        )
+
+    def _truncate_log(self) -> None:
+        """Write the WAL back and cut it to nothing: erased keys are still in pages of it."""
+        end = time.monotonic() + self._deadline
+        while self._execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] != 0:
+            if time.monotonic() >= end:
+                raise busy("a key is erased, but a reader still holds the log that it is in")
+            time.sleep(_LONGEST_PAUSE)
+
+    def tip(self) -> Tip:
+        """Return the last entry's number and hash."""
+        with translated(self._path):
+            row = self._execute(
+                "SELECT sequence, hash FROM entries ORDER BY sequence DESC LIMIT 1"
+            ).fetchone()
+            return Tip(*row) if row else Tip(0, NO_ENTRY)
+
+    def rows(self, *, after: int, limit: int) -> list[Row]:
+        """Return up to *limit* entries that follow number *after*, in the order of the chain."""
+        return self._rows("WHERE e.sequence > ? ORDER BY e.sequence LIMIT ?", (after, limit))
+
+    def row(self, sequence: int) -> Row | None:
+        """Return the entry of this number."""
+        return next(iter(self._rows("WHERE e.sequence = ?", (sequence,))), None)
+
+    def newest(
+        self,
+        *,
+        before: int | None,
+        limit: int,
+        kinds: Sequence[str] = (),
+        package: str | None = None,
+        tool: str | None = None,
+        since: int | None = None,
+    ) -> list[Row]:
+        """Return up to *limit* entries, newest first, of number below *before*, that pass all filters.
+
+        Without *kinds*, the endings of calls are left out.
+        """
+        marks = ", ".join("?" * len(kinds))
+        conditions = {
+            f"e.kind IN ({marks})" if kinds else "e.kind NOT IN ('outcome', 'unknown')": tuple(kinds),
+            "e.sequence < ?": None if before is None else (before,),
+            "e.package = ?": None if package is None else (package,),
+            "e.tool = ?": None if tool is None else (tool,),
+            "e.at >= ?": None if since is None else (since,),
+        }
+        chosen = {text: values for text, values in conditions.items() if values is not None}
+        values = [value for group in chosen.values() for value in group]
+        return self._rows(f"WHERE {' AND '.join(chosen)} ORDER BY e.sequence DESC LIMIT ?", (*values, limit))
+
+    def calls_like(self, prefix: str, limit: int) -> list[tuple[str, int]]:
+        """Return up to *limit* pairs of call and number of its start, of calls beginning with *prefix*."""
+        with translated(self._path):
+            return self._execute(
+                "SELECT call, started FROM calls WHERE substr(call, 1, ?) = ? LIMIT ?",
+                (len(prefix), prefix, limit),
+            ).fetchall()
+
+    def open_calls(self) -> list[OpenCall]:
+        """Return every call that has no ending, oldest first."""
+        with translated(self._path):
+            found = self._execute(
+                "SELECT call, writer, started FROM calls WHERE ended IS NULL ORDER BY started"
+            )
+            return [OpenCall(*row) for row in found]
+
+    def total(self) -> int:
+        """Return how many entries there are."""
+        with translated(self._path):
+            return int(self._execute("SELECT count(*) FROM entries").fetchone()[0])
+
+    def index_faults(self) -> list[str]:
+        """Return how the rows of calls and keys disagree with the columns of the entries."""
+        with translated(self._path):
+            counted = {
+                what: self._execute(f"SELECT count(*) {query}") for what, query in INDEX_FAULTS.items()
+            }
+            numbers = {what: cursor.fetchone()[0] for what, cursor in counted.items()}
+            return [f"{what}: {number}" for what, number in numbers.items() if number]
+
+    def foreign_objects(self) -> list[str]:
+        """Return the names of tables, indexes and triggers that are missing, changed or not made here."""
+        with translated(self._path):
+            found = dict(
+                self._execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
+            )
+            wanted = {statement.split(maxsplit=3)[2]: statement for statement in SCHEMA}
+            names = sorted(found.keys() | wanted.keys())
+            return [name for name in names if found.get(name) != wanted.get(name)]
+
+    def damage(self) -> list[str]:
+        """Return what SQLite itself finds wrong with the file, at most ten lines."""
+        with translated(self._path):
+            found = [str(row[0]) for row in self._execute("PRAGMA integrity_check(10)")]
+            return [] if found == ["ok"] else found
+
+    def _rows(self, clauses: str, values: tuple[Any, ...]) -> list[Row]:
+        with translated(self._path):
+            return [Row(*row) for row in self._execute(SELECT_ROW + clauses, values)]
+
+    def _connect(self, mode: str) -> None:
+        import sqlite3  # noqa: PLC0415 -- only a process that touches the ledger loads it
+
+        self._connection = sqlite3.connect(
+            f"{self._path.absolute().as_uri()}?mode={mode}",
+            uri=True,
+            timeout=self._deadline if mode != "rw" else 0,
+            isolation_level=None,
+            check_same_thread=False,  # the fork hooks close it from the thread that forks
+        )
+        for pragma in ("trusted_schema = OFF", "cell_size_check = ON"):
+            self._execute(f"PRAGMA {pragma}")
+
+    def _execute(self, statement: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
+        assert self._connection is not None
+        return self._connection.execute(statement, values)
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._patiently("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._execute("COMMIT")
+        except BaseException:
+            try:
+                self._execute("ROLLBACK")
+            except Exception:  # noqa: BLE001 -- SQLite rolls back by itself after some errors
+                self.close()
+            raise
+
+    def _patiently(self, statement: str) -> sqlite3.Cursor:
+        """Run *statement*, asking again while other processes hold the lock.
+
+        SQLite's own waiting sleeps for up to 100 ms between two looks, which is 300 times what most
+        commits take.
+        """
+        import sqlite3  # noqa: PLC0415 -- loaded already
+
+        end = time.monotonic() + self._deadline
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                return self._execute(statement)
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= end:
+                    raise
+            time.sleep(pause * (0.5 + os.urandom(1)[0] / 512))  # not all in step
+            pause = min(pause * 1.5, _LONGEST_PAUSE)
+
+    def _check_version(self) -> None:
+        if self._execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+            raise tampered(f"{self._path} is no ledger")
+        version = self._execute("PRAGMA user_version").fetchone()[0]
+        if version != SCHEMA_VERSION:
+            raise InternalError(
+                "ledger.version",
+                f"{self._path} has version {version} and this mpp-exec writes {SCHEMA_VERSION}",
+                "use the mpp-exec that wrote it, or a later one",
+            )
+
+    def _check_continuity(self, tip: Tip) -> None:
+        """Refuse to append where entries that this object has seen are gone or changed."""
+        last = self._last
+        if last is None or tip == last:
+            return
+        row = self._execute("SELECT hash FROM entries WHERE sequence = ?", (last.sequence,)).fetchone()
+        if row is None or row[0] != last.hash:
+            raise tampered(f"entry {last.sequence} is not what it was a moment ago")
+
+    def _check_identity(self) -> None:
+        """Refuse to commit into a file that no longer has its name: nobody would ever read it again."""
+        if self._look() != self._identity:
+            self.close()
+            raise tampered(f"{self._path} or its log was removed or replaced")
+
+    def _look(self) -> tuple[int, int, int] | None:
+        """Return what tells this database and its log from others of the same name."""
+        try:
+            found, log = os.lstat(self._path), os.lstat(f"{self._path}-wal")
+        except FileNotFoundError:
+            return None
+        return found.st_dev, found.st_ino, log.st_ino

@@ -1,0 +1,385 @@
+"""What happened, on the record: the ledger of a home.
+
+Promise 6. :meth:`Ledger.begin` puts a call's start on record; where its terms let it reach outside
+(network, write, subprocess, storage), it returns only when that is durable. Any other start is
+written while the call runs, and :meth:`Ledger.finish` returns, so that the result may be handed
+over, only when it is durable. The outcome follows within 100 ms. A process that dies in between
+leaves a start without outcome, which reads as ``unknown`` at once and is recorded as that by the
+next process that writes.
+
+What cannot be recorded is refused: every method that writes raises InternalError (``ledger.*``),
+and the caller must then neither run the tool nor hand over its result.
+
+Safe to use from many threads, tasks and processes, and across ``os.fork``. The clock is a parameter;
+nothing depends on it but the times that are shown.
+
+Not defended: someone who can write the home's files *and* read its key can write another history;
+a home put back as a whole to an older state looks like that older home; and entries that a killed
+process had not sealed yet (up to a second's) can be cut off unnoticed. Whoever needs more keeps
+copies of ``ledger.head`` elsewhere: a later ledger must contain the entry that each of them names.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from mpp_exec.audit import commitment, export, forks, head, record
+from mpp_exec.audit.commitment import Match
+from mpp_exec.audit.committer import Commit, Committer
+from mpp_exec.audit.entry import Caller, Entry, Kind, Outcome, PackageRef, Terms, milliseconds
+from mpp_exec.audit.faults import tampered
+from mpp_exec.audit.journal import Files, Journal
+from mpp_exec.audit.reader import Progress, Reader
+from mpp_exec.audit.record import SEAL_PURPOSE, Ending, Record
+from mpp_exec.errors import InternalError, MppError, UsageError
+
+if TYPE_CHECKING:
+    from mpp_exec.audit.check import VerifyReport
+    from mpp_exec.trust.keys import HomeKey
+
+DEADLINE: Final = 10.0
+"""Seconds that any one step waits for the disk and for other processes."""
+
+
+@dataclass(slots=True)
+class Token:
+    """A call that has begun, for ``finish``. ``invocation`` is its id: 128 random bits, like a UUID."""
+
+    invocation: str
+    start: Commit = field(repr=False)
+    process: int = field(repr=False, default_factory=os.getpid)
+    finished: bool = field(repr=False, default=False)
+
+
+class Ledger:
+    """The ledger of one home. A context manager; ``close`` seals it and leaves no thread.
+
+    Nothing is opened or made before it is needed, and reading makes nothing.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        key: HomeKey,
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        deadline: float = DEADLINE,
+    ) -> None:
+        """Use the ledger in the folder *home*, which exists, with the home's *key*.
+
+        *clock* returns the time (aware) that entries are stamped with; *deadline* is in seconds.
+        """
+        self._files = Files(home)
+        self._key = key
+        self._clock = clock
+        self._deadline = deadline
+        self._seal_key = key.derive(SEAL_PURPOSE)
+        self._reader = Reader(self._files, key, deadline=deadline)
+        self._journal = Journal(self._files, key, clock=clock, deadline=deadline)
+        self._committer = Committer(self._journal, deadline=deadline)
+        self._closing = threading.Lock()
+        self._closed = False
+        self._process = os.getpid()
+        self._held = False
+        self._at_exit = False
+        forks.watch(self)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Write and seal what is left; calls that have not finished become ``unknown``.
+
+        Raises:
+            InternalError: something could not be recorded or sealed. Closed it is all the same.
+        """
+        with self._closing:
+            self._closed = True
+            if self._at_exit:
+                self._at_exit = False
+                atexit.unregister(self._close_at_exit)
+        if self._process == os.getpid():
+            self._committer.close()
+            self._journal.let_go()
+
+    # -- calls -----------------------------------------------------------------------------------
+
+    def begin(self, terms: Terms, caller: Caller, arguments: Any, *, confirmed_by: str = "") -> Token:
+        """Put the start of a call on record, before anything of it runs.
+
+        *arguments* is the JSON value that the tool gets; only a keyed commitment to it is kept.
+        *confirmed_by* says who confirmed the call, where that was needed.
+
+        Raises:
+            InternalError: it cannot be recorded (``ledger.*``): the call must not run.
+        """
+        token = self._submit_start(terms, caller, arguments, confirmed_by)
+        if terms.reaches_outside:
+            self._wait_for_start(token)
+        return token
+
+    async def abegin(self, terms: Terms, caller: Caller, arguments: Any, *, confirmed_by: str = "") -> Token:
+        """Do what :meth:`begin` does, without blocking the event loop."""
+        token = self._submit_start(terms, caller, arguments, confirmed_by)
+        if terms.reaches_outside:
+            await self._await_start(token)
+        return token
+
+    def finish(self, token: Token, ending: Ending) -> None:
+        """Put the end of a call on record. Only after this has returned may its result be handed over.
+
+        Raises:
+            InternalError: that the call happened could not be recorded: its result must be dropped.
+        """
+        outcome = self._outcome(token, ending)
+        self._wait_for_start(token)
+        self._committer.defer(outcome)
+
+    async def afinish(self, token: Token, ending: Ending) -> None:
+        """Do what :meth:`finish` does, without blocking the event loop."""
+        outcome = self._outcome(token, ending)
+        await self._await_start(token)
+        self._committer.defer(outcome)
+
+    # -- everything else ---------------------------------------------------------------------------
+
+    def event(
+        self,
+        kind: Kind,
+        caller: Caller,
+        *,
+        package: PackageRef | None = None,
+        tool: str = "",
+        code: str = "",
+        detail: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Put on record, durably, something that is no call; *detail* holds CBOR values only.
+
+        For a refused call, *code* is the code of the error it was refused with.
+
+        Raises:
+            InternalError: it cannot be recorded: what it reports must not be done.
+        """
+        entry = record.event(
+            milliseconds(self._clock()),
+            kind,
+            writer=self._writer(),
+            caller=caller,
+            package=package,
+            tool=tool,
+            code=code,
+            detail=detail or {},
+        )
+        self._committer.submit(entry).wait(self._deadline)
+
+    def erase(self, invocation: str, caller: Caller) -> int:
+        """Erase the keys of a call's commitments, for good; return how many there were.
+
+        Its entries and every hash stay as they are. What was committed to can then not be confirmed
+        by anybody any more.
+
+        Raises:
+            UsageError: ``ledger.unknown_entry``, ``ledger.ambiguous``, or ``ledger.running``: the call
+                has not ended.
+            InternalError: it could not be done.
+        """
+        entry = self.show(invocation)
+        if entry.kind == Kind.START and entry.ending is None:
+            raise UsageError("ledger.running", f"{entry.invocation} has not ended", "erase it when it has")
+        parts = [part.sequence for part in (entry, entry.ending) if part is not None]
+        erased = tuple(self._reader.with_keys(parts))
+        if erased:
+            at, writer = milliseconds(self._clock()), self._writer()
+            erasure = record.erase(at, entry.invocation, writer=writer, caller=caller, erased=erased)
+            self._committer.submit(erasure).wait(self._deadline)
+        return len(erased)
+
+    # -- reading -----------------------------------------------------------------------------------
+
+    def list(
+        self,
+        *,
+        limit: int | None = None,
+        kinds: Sequence[str] = (),
+        package: str | None = None,
+        tool: str | None = None,
+        outcome: str | None = None,
+        since: datetime | None = None,
+    ) -> Iterator[Entry]:
+        """Yield entries, newest first, that pass every filter; a call is one entry with its ``ending``.
+
+        *kinds* are values of :class:`Kind`; naming ``outcome`` or ``unknown`` lists these by
+        themselves. *outcome* is a value of :class:`Outcome`.
+        """
+        self._flush()
+        return self._reader.newest(
+            limit=limit, kinds=kinds, package=package, tool=tool, outcome=outcome, since=since
+        )
+
+    def show(self, name: str) -> Entry:
+        """Return one entry, by invocation, the beginning of one (4 characters or more), or number.
+
+        Raises:
+            UsageError: ``ledger.unknown_entry`` or ``ledger.ambiguous``.
+        """
+        self._flush()
+        return self._reader.find(name)
+
+    def prove(self, name: str, what: commitment.What, value: Any) -> Match:
+        """Say whether *value* is what the call *name* was given (``arguments``) or gave (``result``).
+
+        Raises:
+            UsageError: as :meth:`show`.
+            InternalError: ``ledger.tampered``, the commitment or its key was changed.
+        """
+        self._flush()
+        return self._reader.prove(name, what, value)
+
+    def verify(self, progress: Progress | None = None) -> VerifyReport:
+        """Recheck the whole ledger (:mod:`mpp_exec.audit.check`). *progress* gets done and total, in entries.
+
+        Raises:
+            InternalError: it cannot be read at all, for a reason that is no tampering.
+        """
+        self._flush()
+        return self._reader.verify(progress)
+
+    def export(self) -> Iterator[str]:
+        """Yield the ledger as JSON Lines (:mod:`mpp_exec.audit.export`), without line ends.
+
+        Raises:
+            InternalError: ``ledger.tampered``, there is a head that is none.
+        """
+        self._flush()
+        sealed = self._reader.sealed_head()  # before the entries, so that its entry is among them
+        public_key = head.signing_key(self._key).public_key
+        try:
+            parts = None if sealed is None else head.parts(sealed)
+        except head.HeadForgedError:
+            raise tampered(f"{self._files.head.name} is no head") from None
+        return export.lines(self._reader.entries(), public_key=public_key, sealed=parts)
+
+    # -- forks -------------------------------------------------------------------------------------
+
+    def before_fork(self) -> None:
+        """Close everything that a forked child must not inherit."""
+        self._held = self._reader.hold()
+        self._committer.pause()
+
+    def after_fork_in_parent(self) -> None:
+        """Go on."""
+        self._committer.resume()
+        if self._held:
+            self._reader.let_go()
+
+    def after_fork_in_child(self) -> None:
+        """Begin anew, as another writer; what the parent has queued is the parent's to write."""
+        if not (self._held and self._journal.abandon()):
+            return  # the process id stays the parent's, so every method refuses
+        self._reader = Reader(self._files, self._key, deadline=self._deadline)
+        self._journal = Journal(self._files, self._key, clock=self._clock, deadline=self._deadline)
+        self._committer = Committer(self._journal, deadline=self._deadline)
+        self._closing = threading.Lock()
+        self._process = os.getpid()
+
+    # -- inside ------------------------------------------------------------------------------------
+
+    def _submit_start(self, terms: Terms, caller: Caller, arguments: Any, confirmed_by: str) -> Token:
+        call = record.new_invocation()
+        start = record.start(
+            milliseconds(self._clock()),
+            call,
+            writer=self._writer(),
+            terms=terms,
+            caller=caller,
+            arguments=arguments,
+            confirmed_by=confirmed_by,
+            seal_key=self._seal_key,
+        )
+        return Token(call, self._committer.submit(start))
+
+    def _outcome(self, token: Token, ending: Ending) -> Record:
+        self._refuse_if_forked(token.process)
+        if token.finished:
+            raise InternalError(
+                "ledger.finished", f"call {token.invocation} has its outcome already", "please report this"
+            )
+        token.finished = True
+        return record.outcome(milliseconds(self._clock()), token.invocation, ending, seal_key=self._seal_key)
+
+    def _wait_for_start(self, token: Token) -> None:
+        try:
+            token.start.wait(self._deadline)
+        except BaseException as error:
+            self._give_up(token, error)
+            raise
+
+    async def _await_start(self, token: Token) -> None:
+        import asyncio  # noqa: PLC0415 -- whoever runs a loop has loaded it
+
+        loop = asyncio.get_running_loop()
+        settled = asyncio.Event()
+
+        def wake() -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(settled.set)
+
+        try:
+            token.start.notify(wake)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._deadline):
+                    await settled.wait()
+            token.start.wait(0)
+        except BaseException as error:
+            self._give_up(token, error)
+            raise
+
+    def _give_up(self, token: Token, error: BaseException) -> None:
+        """Nobody waits for this start any more. If it is written yet, say how its call ended."""
+        if token.start.settled:
+            return
+        code = error.code if isinstance(error, MppError) else "ledger.interrupted"
+        token.finished = False
+        with contextlib.suppress(MppError):
+            self._committer.defer(self._outcome(token, Ending(Outcome.FAILED, code=code)))
+
+    def _writer(self) -> str:
+        self._refuse_if_forked(self._process)
+        with self._closing:
+            if self._closed:
+                raise InternalError("ledger.closed", "the ledger is closed", "open the runtime again")
+            if not self._at_exit:
+                self._at_exit = True
+                atexit.register(self._close_at_exit)
+            return self._journal.writer
+
+    def _close_at_exit(self) -> None:
+        with contextlib.suppress(MppError):  # what could not be written shows as unknown
+            self.close()
+
+    def _refuse_if_forked(self, process: int) -> None:
+        if process != os.getpid():
+            raise InternalError(
+                "ledger.forked",
+                "the ledger or this call was opened before this process was forked",
+                "fork first, or fork with os.fork so that the ledger can be prepared for it",
+            )
+
+    def _flush(self) -> None:
+        self._refuse_if_forked(self._process)
+        with contextlib.suppress(MppError):  # what cannot be written now does not keep one from reading
+            self._committer.flush()
