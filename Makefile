@@ -1,0 +1,64 @@
+# make        prints this list
+# make demo   builds, signs, installs, approves and runs a real tool, and shows what is refused
+# make test   runs the tests
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint fix bench dist check clean native
+
+# The distribution's own interpreter: one that an unprivileged user can reach, too.
+PYTHON ?= $(firstword $(wildcard /usr/bin/python3.13 /usr/bin/python3.12 /usr/bin/python3.11 /usr/bin/python3) python3)
+VENV := .venv
+BIN := $(VENV)/bin
+NATIVE := $(wildcard native/*.c native/*.h native/*.py) setup.py
+C_FILES := $(wildcard native/*.c native/*.h)
+PYTEST_ARGS ?=
+
+help:  ## print the targets
+	@awk -F ':.*##' '/^[a-z-]+:.*##/ {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/.ready: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: Python 3.11 or later is missing: apt-get install python3"; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "error: the venv module is missing: apt-get install python3-venv"; exit 1; }
+	@test -f $$($(PYTHON) -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h || { echo "error: the Python headers are missing: apt-get install python3-dev"; exit 1; }
+	@command -v $${CC:-cc} >/dev/null || { echo "error: a C compiler is missing: apt-get install gcc libc6-dev"; exit 1; }
+	@$(PYTHON) -c 'import ctypes, sys; ctypes.CDLL("libseccomp.so.2")' 2>/dev/null || { echo "error: libseccomp is missing: apt-get install libseccomp2"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --upgrade pip 'setuptools>=77' wheel
+	@$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@
+
+$(VENV)/.native: $(NATIVE) $(VENV)/.ready
+	@$(BIN)/python setup.py --quiet build_ext --inplace
+	@touch $@
+
+native: $(VENV)/.native  ## build the C parts in place
+
+demo: $(VENV)/.native  ## build, sign, install, approve and run a real tool
+	@$(BIN)/python examples/demo.py
+
+test: $(VENV)/.native  ## run the tests
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/.native  ## ruff, mypy --strict, import-linter, clang-format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	@if command -v clang-format >/dev/null; then clang-format --dry-run -Werror $(C_FILES); else echo "clang-format is not installed: C files not checked"; fi
+
+fix: $(VENV)/.native  ## let the formatters and safe fixes do their work
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	@if command -v clang-format >/dev/null; then clang-format -i $(C_FILES); fi
+
+bench: $(VENV)/.native  ## measure, and print the tables
+	@$(BIN)/python -m bench
+
+dist: $(VENV)/.ready  ## build sdist and wheel
+	@$(BIN)/python -m build --outdir dist .
+
+check: lint test  ## lint and test
+
+clean:  ## remove everything that was built
+	rm -rf $(VENV) .venv-interop build dist runtime/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find runtime native tests bench examples -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -f runtime/mpp_exec/sandbox/*.so runtime/mpp_exec/sandbox/inside/*.so runtime/mpp_exec/sandbox/mpp-init

@@ -1,0 +1,383 @@
+"""The whole: one call, from the name of a tool to its redacted result.
+
+Verified, approved, checked, confirmed, on record, run, read, redacted, on record again: in this
+order, and what fails ends the call there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from mpp_exec import encoding
+from mpp_exec.audit.entry import Caller, Kind, Outcome, PackageRef
+from mpp_exec.audit.ledger import Ledger, Token
+from mpp_exec.audit.record import Ending
+from mpp_exec.consent.confirm import Confirm, ConfirmationRequest, require_confirmation
+from mpp_exec.consent.paths import Protected
+from mpp_exec.consent.policy_file import PolicyFiles
+from mpp_exec.errors import ConsentError, InternalError, MppError, UsageError
+from mpp_exec.package.schema import Validator
+from mpp_exec.prepare import Prepared, Preparer
+from mpp_exec.privacy.redact import Redactor
+from mpp_exec.registry.home import Home
+from mpp_exec.registry.store import Store
+from mpp_exec.result import ToolResult, read_result
+from mpp_exec.sandbox import spawn
+from mpp_exec.sandbox.cache import SandboxCache
+from mpp_exec.sandbox.denial import explain_denial
+from mpp_exec.withdraw import RunningCall, Watchdog, folder_size
+
+MAX_ARGUMENTS: Final = 4 << 20
+"""Bytes of a call's arguments as JSON."""
+
+
+class _Clockwork:
+    """Times the stages of one call, in µs."""
+
+    def __init__(self) -> None:
+        self.stages: dict[str, int] = {}
+        self._last = time.perf_counter_ns()
+
+    def stage(self, name: str) -> None:
+        now = time.perf_counter_ns()
+        self.stages[name] = (now - self._last) // 1000
+        self._last = now
+
+
+class Runtime:
+    """Calls installed tools. One serves any number of threads and tasks.
+
+    A context manager; :meth:`close` ends running calls and leaves no process, thread, descriptor or
+    file. Safe across ``os.fork``: the child's first call opens everything anew.
+
+    Args:
+        home: the folder of a home; default ``$MPP_HOME`` or the user's own.
+        confirm: asked for calls that a person must confirm; it gets everything to be seen and
+            answers True or False. Without it, such calls are refused.
+        principal: on whose behalf calls are made, for the ledger; ``client`` the program that asks.
+        policies: where policy comes from; default the system's, ``$MPP_POLICY`` and the home's.
+    """
+
+    def __init__(
+        self,
+        home: str | os.PathLike[str] | None = None,
+        *,
+        confirm: Confirm | None = None,
+        principal: str = "",
+        client: str = "",
+        policies: PolicyFiles | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.home = Home.resolve(home)
+        self._confirm = confirm
+        self._principal = principal
+        self._client = client
+        self._clock = clock
+        self._policies = policies or PolicyFiles(self.home.root)
+        self._lock = threading.Lock()
+        self._parts: _Parts | None = None
+        self._closed = False
+
+    # -- life --------------------------------------------------------------------------------------
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await asyncio.to_thread(self.close)
+
+    def close(self) -> None:
+        """End running calls, write what is left on the ledger, and let everything go. May be repeated."""
+        with self._lock:
+            self._closed = True
+            parts, self._parts = self._parts, None
+        if parts is not None and parts.process == os.getpid():
+            parts.close()
+
+    def _open(self) -> _Parts:
+        with self._lock:
+            if self._closed:
+                raise UsageError("runtime.closed", "the runtime is closed", "open another one")
+            if self._parts is None or self._parts.process != os.getpid():
+                self._parts = _Parts(self.home, self._policies, self._clock)
+            return self._parts
+
+    @property
+    def store(self) -> Store:
+        """The home's store."""
+        return self._open().store
+
+    @property
+    def ledger(self) -> Ledger:
+        """The home's ledger."""
+        return self._open().ledger
+
+    @property
+    def preparer(self) -> Preparer:
+        """What makes calls ready; ``explain`` asks it for plans."""
+        return self._open().preparer
+
+    @property
+    def cache(self) -> SandboxCache:
+        """Compiled programs, and facts about the host's."""
+        return self._open().cache
+
+    # -- calls -------------------------------------------------------------------------------------
+
+    def call(
+        self, package: str, tool: str = "", arguments: Mapping[str, Any] | None = None, *, timeout: float | None = None
+    ) -> ToolResult:
+        """Call *tool* of *package* with *arguments* and wait for its result.
+
+        The name of the tool may be left out where there is one. *timeout*, in seconds, shortens the
+        package's limit of time. That the tool failed or was stopped is a result, not an exception.
+
+        Raises:
+            UsageError: no such package or tool; arguments that are no JSON or against the schema.
+            PackageError: what is installed is not what was signed.
+            ConsentError: not trusted, not approved, not confirmed, or against policy.
+            HostError: this host cannot enforce the plan. Nothing ran.
+            InternalError: the home or the machine failed; what ran, if anything, is on the ledger.
+        """
+        cancel = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        try:
+            return self._call(package, tool, dict(arguments or {}), timeout, cancel)
+        finally:
+            os.close(cancel)
+
+    async def acall(
+        self, package: str, tool: str = "", arguments: Mapping[str, Any] | None = None, *, timeout: float | None = None
+    ) -> ToolResult:
+        """Do what :meth:`call` does without blocking the event loop. Cancelling the task kills the sandbox.
+
+        ``confirm`` is called in another thread.
+        """
+        pool = self._open().pool
+        cancel = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        work = functools.partial(self._call, package, tool, dict(arguments or {}), timeout, cancel)
+        future = asyncio.get_running_loop().run_in_executor(pool, work)
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            os.eventfd_write(cancel, 1)
+            with contextlib.suppress(MppError):
+                await future
+            raise
+        finally:
+            os.close(cancel)
+
+    def _call(
+        self, package: str, tool: str, arguments: dict[str, Any], timeout: float | None, cancel: int
+    ) -> ToolResult:
+        parts = self._open()
+        caller = Caller.current(principal=self._principal, client=self._client)
+        clock = _Clockwork()
+        generation = parts.store.generation()
+        try:
+            if timeout is not None and not timeout > 0:
+                raise UsageError("call.timeout", f"a timeout of {timeout} s leaves no time", "give seconds above zero")
+            prepared = parts.preparer.prepare(package, tool)
+            clock.stage("verify")
+            request = _request(prepared, arguments)
+            clock.stage("validate")
+            confirmed = self._confirmed(parts.store, prepared, arguments)
+            if prepared.storage is not None and folder_size(prepared.storage) > prepared.grant.permissions.storage:
+                raise ConsentError(
+                    "storage.full",
+                    f"the storage of {package} is over its {prepared.grant.permissions.storage} bytes",
+                    f"clear {prepared.storage}, or install a version that asks for more",
+                )
+            clock.stage("confirm")
+        except MppError as error:
+            parts.refused(package, tool, caller, error)
+            raise
+        token = parts.ledger.begin(prepared.terms, caller, arguments, confirmed_by=confirmed)
+        clock.stage("record")
+        return self._run(parts, prepared, request, timeout, cancel, generation, token, clock)
+
+    def _run(
+        self,
+        parts: _Parts,
+        prepared: Prepared,
+        request: bytes,
+        timeout: float | None,
+        cancel: int,
+        generation: int,
+        token: Token,
+        clock: _Clockwork,
+    ) -> ToolResult:
+        running = RunningCall(
+            prepared.manifest.name,
+            prepared.grant.digest,
+            prepared.storage,
+            prepared.grant.permissions.storage,
+            cancel,
+        )
+        try:
+            with parts.watchdog.watch(running, generation):
+                completed = spawn.run(
+                    prepared.plan,
+                    request,
+                    cache=parts.cache,
+                    invocation=token.invocation,
+                    variables=prepared.variables(os.environ),
+                    arguments=prepared.command(),
+                    wall_ms=None if timeout is None else max(1, int(timeout * 1000)),
+                    cancel_fd=cancel,
+                )
+            clock.stage("sandbox")
+            result = read_result(
+                prepared.plan.kind,
+                prepared.tool,
+                completed,
+                Redactor(prepared.redaction, secrets=prepared.secrets.values()),
+                violations=_violations(prepared.result),
+                explain=functools.partial(explain_denial, prepared.plan),
+                max_size=prepared.plan.limits.output,
+                invocation=token.invocation,
+                reason=running.reason,
+            )
+            clock.stage("redact")
+        except BaseException as error:
+            # Ctrl-C included: what began has an end on the ledger, with the code of what ended it.
+            code = error.code if isinstance(error, MppError) else f"python.{type(error).__name__}"
+            parts.ledger.finish(token, Ending(Outcome.FAILED, code=code, timing=clock.stages))
+            raise
+        body = {"content": result.content, "structuredContent": result.structured, "isError": result.is_error}
+        timing = {**clock.stages, **{f"sandbox.{name}": value for name, value in completed.timing.items()}}
+        parts.ledger.finish(
+            token, Ending(Outcome(result.outcome), result=body, redactions=result.redactions, timing=timing)
+        )
+        clock.stage("commit")
+        return result.with_meta(
+            {
+                "mpp-exec/invocation": token.invocation,
+                "mpp-exec/package": {
+                    "name": prepared.manifest.name,
+                    "version": prepared.manifest.version,
+                    "digest": prepared.grant.digest,
+                },
+                "mpp-exec/outcome": result.outcome,
+                "mpp-exec/redactions": dict(result.redactions),
+                "mpp-exec/timing": {**timing, "commit": clock.stages["commit"]},
+                **({"mpp-exec/degraded": list(prepared.plan.degraded)} if prepared.plan.degraded else {}),
+                **({"mpp-exec/reason": result.reason} if result.reason else {}),
+                **({"mpp-exec/denied": result.denied} if result.denied else {}),
+            }
+        )
+
+    def _confirmed(self, store: Store, prepared: Prepared, arguments: dict[str, Any]) -> str:
+        """Ask where a person must agree; return who did, "" where nobody had to."""
+        name, tool = prepared.manifest.name, prepared.tool.name
+        if prepared.grant.confirm[tool] == "never":
+            return ""
+        request = ConfirmationRequest.of_call(prepared.grant, tool, arguments)
+        remembered = store.is_confirmed(name, tool, prepared.grant)
+        if not require_confirmation(request, self._confirm, remembered=remembered):
+            return ""
+        if request.confirmation == "once":
+            store.remember_confirmed(name, tool, prepared.grant)
+        return self._principal or f"uid {os.getuid()}"
+
+
+class _Parts:
+    """What a runtime holds open in one process."""
+
+    def __init__(self, home: Home, policies: PolicyFiles, clock: Callable[[], datetime]) -> None:
+        self.process = os.getpid()
+        self.store = Store(home)
+        self.ledger = Ledger(home.root, self.store.home_key, clock=clock)
+        self.cache = SandboxCache(home.cache)
+        self.preparer = Preparer(
+            self.store,
+            policies,
+            lambda: Protected.of_host(home.root, policies=policies.protected()),
+            self.cache,
+            clock,
+        )
+        self.watchdog = Watchdog(self.store.generation, self._allowed)
+        self._pool: ThreadPoolExecutor | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def pool(self) -> ThreadPoolExecutor:
+        """The threads that ``acall`` waits in; made when first needed."""
+        with self._lock:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(max_workers=64, thread_name_prefix="mpp-exec-call")
+            return self._pool
+
+    def _allowed(self, package: str, digest: str) -> bool:
+        grant = self.store.grant(package)
+        return grant is not None and grant.digest == digest
+
+    def refused(self, package: str, tool: str, caller: Caller, error: MppError) -> None:
+        """Put on record that a call of an installed package was refused before anything ran."""
+        installed = self.store.installed(package)
+        if installed is None or isinstance(error, InternalError):
+            return
+        publisher = installed.name.partition("/")[0]
+        reference = PackageRef(installed.name, installed.version, publisher, installed.key_id, installed.digest)
+        self.ledger.event(Kind.REFUSED, caller, package=reference, tool=tool, code=error.code)
+
+    def close(self) -> None:
+        self.watchdog.close()
+        if self._pool is not None:
+            self._pool.shutdown(wait=True)
+        try:
+            self.ledger.close()
+        finally:
+            self.store.close()
+
+
+def _request(prepared: Prepared, arguments: dict[str, Any]) -> bytes:
+    """Check *arguments* and return what the tool reads.
+
+    Raises:
+        UsageError: they are no JSON, too large or deep, or against the inputSchema.
+    """
+    try:
+        text = encoding.json_dumps(arguments)
+        # Read back: what is checked is what the tool will read, and nobody can change it meanwhile.
+        checked = encoding.json_loads(text, max_size=MAX_ARGUMENTS)
+    except encoding.JsonError as error:
+        raise UsageError(
+            "arguments.not_json", f"the arguments cannot be sent: {error.message}", "give one JSON object"
+        ) from error
+    found = prepared.arguments.validate(checked, limit=1)
+    if found:
+        raise UsageError(
+            "arguments.schema",
+            f"the arguments break the inputSchema at {found[0].pointer or '/'}: {found[0].keyword}",
+            f"mpp-exec inspect {prepared.manifest.name} shows what {prepared.tool.name} takes",
+        )
+    if prepared.plan.kind == "python":
+        return f'{{"arguments":{text}}}'.encode()
+    return f'{{"arguments":{text},"name":{encoding.json_dumps(prepared.tool.name)}}}'.encode()
+
+
+def _violations(validator: Validator | None) -> Callable[[Any], list[tuple[str, str]]] | None:
+    if validator is None:
+        return None
+    return lambda value: [(found.pointer, found.keyword) for found in validator.validate(value, limit=1)]

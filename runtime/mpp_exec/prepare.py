@@ -1,0 +1,239 @@
+"""Everything that must be true before a call may run, and what the call needs once it is.
+
+The order is the promises': verified (1), approved (2), enforceable (7). Whatever fails here runs
+nothing. What follows from unchanged inputs is kept; whether they are unchanged is asked at each call.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from mpp_exec.audit.entry import PackageRef, Terms
+from mpp_exec.consent.config import Filled, fill
+from mpp_exec.consent.grant import Grant, effective
+from mpp_exec.consent.paths import Protected
+from mpp_exec.consent.policy import Policy
+from mpp_exec.consent.policy_file import PolicyFiles
+from mpp_exec.errors import ConsentError, UsageError
+from mpp_exec.package.fields import nearest
+from mpp_exec.package.manifest import Manifest, Tool
+from mpp_exec.package.schema import Validator, compile_schema
+from mpp_exec.privacy.policy import RedactionPolicy, effective_actions
+from mpp_exec.registry.store import Installed, Store
+from mpp_exec.sandbox import explain, kernel
+from mpp_exec.sandbox.cache import SandboxCache
+from mpp_exec.sandbox.plan import STORAGE, SandboxPlan, compile_plan
+from mpp_exec.trust.installed import open_installed, verify_installed
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One tool of one package, verified, granted and planned.
+
+    Attributes:
+        manifest, tool: what is called.
+        grant: what is left of the grant under the policy of this moment.
+        plan: what it is confined by.
+        arguments: validator of the inputSchema; ``result`` of the outputSchema, None without one.
+        filled: command and variables with the user's values put in.
+        secrets: sensitive values, by setting; redacted wherever they appear.
+        redaction: what happens to each kind of sensitive data.
+        terms: what the ledger records of it.
+        storage: the private folder on the host, None where none is granted.
+    """
+
+    manifest: Manifest
+    tool: Tool
+    grant: Grant
+    plan: SandboxPlan
+    arguments: Validator
+    result: Validator | None
+    filled: Filled = field(repr=False)
+    secrets: Mapping[str, str] = field(repr=False)
+    redaction: RedactionPolicy = field(repr=False)
+    terms: Terms
+    storage: Path | None
+
+    def variables(self, environ: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+        """Return the granted variables of the host and those of the package, for one call."""
+        granted = {name: environ[name] for name in self.grant.permissions.environment if name in environ}
+        return tuple((granted | dict(self.filled.env)).items())
+
+    def command(self) -> tuple[str, ...]:
+        """Return the plan's command line with the user's values put in."""
+        if self.plan.kind == "python":
+            return self.plan.argv
+        return (self.plan.argv[0], *self.filled.command[1:])
+
+
+class Preparer:
+    """Prepares calls against one home. Thread-safe."""
+
+    def __init__(
+        self,
+        store: Store,
+        policies: PolicyFiles,
+        protected: Callable[[], Protected],
+        cache: SandboxCache,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._store = store
+        self._policies = policies
+        self._protected = protected
+        self._cache = cache
+        self._clock = clock
+        self._launcher = os.path.realpath(Path(__file__).parent / "sandbox" / "inside")
+        self._lock = threading.Lock()
+        self._kept: dict[tuple[str, str], tuple[tuple[Any, ...], Prepared]] = {}
+        self._fingerprints: dict[str, str] = {}
+
+    def prepare(self, package: str, tool_name: str) -> Prepared:
+        """Return the call of *tool_name* ("" for the only one) of *package*, ready to run.
+
+        Raises:
+            UsageError: no such package or tool.
+            PackageError: what is installed is not what was signed.
+            ConsentError: not trusted, not approved, or against policy.
+            HostError: this host cannot enforce the plan.
+        """
+        policy = self._policies.load()
+        installed = self.installed(package)
+        manifest = self._verified(installed)
+        tool = _choose(manifest, tool_name)
+        grant = self._store.grant(installed.name)
+        if grant is None or grant.digest != installed.digest:
+            raise ConsentError(
+                "consent.not_approved",
+                f"{installed.name} {installed.version} is not approved",
+                f"look at what it asks for and approve it: mpp-exec approve {installed.name}",
+            )
+        granted = effective(grant, policy, self._protected())
+        inputs = (installed, granted, policy)
+        key = (installed.name, tool.name)
+        with self._lock:
+            kept = self._kept.get(key)
+        if kept is not None and kept[0] == inputs and all(each.still_true() for each in kept[1].plan.programs):
+            return kept[1]
+        prepared = self._assemble(installed, manifest, tool, granted, policy)
+        with self._lock:
+            self._kept[key] = (inputs, prepared)
+        return prepared
+
+    def installed(self, package: str) -> Installed:
+        """Return the installed package of that name.
+
+        Raises:
+            UsageError: ``package.not_installed``.
+        """
+        found = self._store.installed(package)
+        if found is None:
+            known = [each.name for each in self._store.list_installed()]
+            raise UsageError(
+                "package.not_installed",
+                f"no package {package} is installed here",
+                nearest(package, known) if known else "install one first: mpp-exec install FILE",
+            )
+        return found
+
+    def manifest(self, package: str) -> tuple[Installed, Manifest]:
+        """Return an installed package and its manifest, verified now.
+
+        Raises:
+            UsageError, PackageError, ConsentError: as :meth:`prepare`.
+        """
+        installed = self.installed(package)
+        return installed, self._verified(installed)
+
+    def _verified(self, installed: Installed) -> Manifest:
+        folder = open_installed(installed.path)
+        try:
+            checked = verify_installed(
+                folder,
+                installed.digest,
+                self._store.trust_view(),
+                now=self._clock(),
+                platform=kernel.probe().platform,
+                known_fingerprint=self._fingerprints.get(installed.digest, installed.fingerprint),
+            )
+        finally:
+            os.close(folder)
+        self._fingerprints[installed.digest] = checked.fingerprint
+        return checked.manifest
+
+    def _assemble(
+        self, installed: Installed, manifest: Manifest, tool: Tool, grant: Grant, policy: Policy
+    ) -> Prepared:
+        storage = self._store.storage_folder(installed.name) if grant.permissions.storage else None
+        facts = kernel.probe()
+        plan = compile_plan(
+            manifest,
+            tool,
+            grant,
+            facts,
+            app=os.path.realpath(Path(installed.path) / "files"),
+            storage=os.path.realpath(storage) if storage is not None else None,
+            launcher=self._launcher,
+            find_program=self._cache.program,
+        )
+        secrets = self._store.secrets(installed.name) if grant.secrets else {}
+        secrets = {key: secrets[key] for key in grant.secrets if key in secrets}
+        return Prepared(
+            manifest=manifest,
+            tool=tool,
+            grant=grant,
+            plan=plan,
+            arguments=compile_schema(tool.input_schema),
+            result=compile_schema(tool.output_schema) if tool.output_schema is not None else None,
+            filled=fill(manifest, grant.config, secrets, storage=STORAGE if storage is not None else ""),
+            secrets=secrets,
+            redaction=self._redaction(manifest, grant, policy),
+            terms=_terms(installed, manifest, tool, grant, plan, facts),
+            storage=storage,
+        )
+
+    def _redaction(self, manifest: Manifest, grant: Grant, policy: Policy) -> RedactionPolicy:
+        actions = effective_actions(
+            organisation=policy.redaction,
+            granted=dict.fromkeys(grant.privacy.allow, "allow"),
+            requested=manifest.privacy.allow,
+        )
+        return RedactionPolicy(actions, hash_key=self._store.home_key.derive("redaction-hash"))
+
+
+def _choose(manifest: Manifest, name: str) -> Tool:
+    if not name:
+        if len(manifest.tools) == 1:
+            return manifest.tools[0]
+        names = ", ".join(tool.name for tool in manifest.tools)
+        raise UsageError("tool.ambiguous", f"{manifest.name} has several tools", f"name one of: {names}")
+    tool = manifest.tool(name)
+    if tool is None:
+        raise UsageError(
+            "tool.unknown",
+            f"{manifest.name} has no tool {name}",
+            nearest(name, [each.name for each in manifest.tools]),
+        )
+    return tool
+
+
+def _terms(
+    installed: Installed, manifest: Manifest, tool: Tool, grant: Grant, plan: SandboxPlan, facts: kernel.KernelFacts
+) -> Terms:
+    means = explain.mechanisms(plan, facts)
+    return Terms(
+        package=PackageRef(
+            installed.name, installed.version, manifest.publisher, installed.key_id, installed.digest
+        ),
+        tool=tool.name,
+        granted=grant.permissions,
+        withheld=tuple(each.permission for each in grant.withheld),
+        limits=plan.limits,
+        mechanisms=tuple(sorted({name for names in means.values() for name in names})),
+        degradations=plan.degraded,
+    )

@@ -1,0 +1,289 @@
+"""From what came out of a sandbox to a tool's result: parsed, checked, redacted, in MCP's form.
+
+Everything a tool says is hostile until it went through here. No byte of it is believed for its form:
+it may be no JSON, half of it, too deep, not UTF-8, or against the tool's own schema.
+
+Source: Model Context Protocol 2025-11-25, server/tools (``CallToolResult``, content blocks).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Literal
+
+from mpp_exec import encoding
+from mpp_exec.package.manifest import Tool
+from mpp_exec.privacy.redact import Redactor
+from mpp_exec.sandbox.outcome import Outcome
+from mpp_exec.sandbox.spawn import Completed
+
+MAX_DEPTH: Final = 64
+"""Nesting of a result; deeper ones are refused before anything recurses over them."""
+
+Violations = Callable[[Any], list[tuple[str, str]]]
+"""What is wrong with a value: pairs of JSON pointer and keyword, never the value itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """What a caller gets of one invocation. Nothing in it is unredacted.
+
+    Attributes:
+        content: MCP content blocks.
+        structured: MCP structuredContent, None where the tool returned blocks without it.
+        is_error: MCP isError: the tool failed, or was stopped.
+        outcome: one of the contract's words; ``reason`` is a sentence, "" for ``ok``.
+        stderr: what it wrote to stderr, as text.
+        redactions: how many values of each kind were found.
+        invocation: the number under which the ledger has it.
+        denied: which permission would have allowed what failed, "" where none was missing.
+        meta: ``_meta`` of the contract.
+    """
+
+    content: list[dict[str, Any]]
+    structured: dict[str, Any] | None
+    is_error: bool
+    outcome: Outcome
+    reason: str
+    stderr: str
+    redactions: Mapping[str, int]
+    invocation: str
+    denied: str = ""
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+    def with_meta(self, meta: Mapping[str, Any]) -> ToolResult:
+        """Return the same result with its ``_meta``."""
+        return replace(self, meta=meta)
+
+    def to_call_tool_result(self) -> dict[str, Any]:
+        """Return the MCP ``CallToolResult`` with ``_meta``."""
+        result: dict[str, Any] = {"content": self.content, "isError": self.is_error}
+        if self.structured is not None:
+            result["structuredContent"] = self.structured
+        result["_meta"] = dict(self.meta)
+        return result
+
+
+@dataclass(slots=True)
+class _Said:
+    """What the tool said, before redaction; ``form`` says whether ``value`` or ``blocks`` holds it."""
+
+    outcome: Outcome
+    reason: str = ""
+    form: Literal["json", "mcp"] = "json"
+    has_value: bool = False
+    value: Any = None
+    blocks: list[dict[str, Any]] = field(default_factory=list)
+    structured: dict[str, Any] | None = None
+    tool_error: bool = False
+    message: str = ""
+    denied_path: str | None = None
+    denied_errno: int | None = None
+
+
+def read_result(
+    kind: str,
+    tool: Tool,
+    completed: Completed,
+    redactor: Redactor,
+    *,
+    violations: Violations | None,
+    explain: Callable[[str | None, int | None], str],
+    max_size: int,
+    invocation: str,
+    reason: str = "",
+) -> ToolResult:
+    """Return the redacted result of *completed*.
+
+    *violations* checks the structured content against the tool's outputSchema, None without one;
+    *explain* says for a path and an errno which permission would have allowed it, "" if none would;
+    *reason* says why the call was cancelled, where it was.
+    """
+    said = _read_python(completed, max_size) if kind == "python" else _read_exec(completed, max_size)
+    if said.outcome == "ok" and not said.tool_error:
+        _shape(said, tool, violations)
+    if said.outcome == "killed" and reason:
+        said.reason = reason
+    is_error = said.outcome != "ok" or said.tool_error
+    hint = explain(said.denied_path, said.denied_errno) if said.denied_path or said.denied_errno else ""
+    channels: dict[str, Any] = {
+        "value": said.value if said.has_value else None,
+        "blocks": [_text_parts(block) for block in said.blocks],
+        "structured": said.structured,
+        "message": said.message,
+        "hint": hint,
+        "stderr": completed.errors.decode("utf-8", "replace"),
+    }
+    clean = redactor.redact_many(channels)
+    counts: dict[str, int] = {}
+    for channel in clean.values():
+        for name, count in channel.counts().items():
+            counts[name] = counts.get(name, 0) + count
+    content, structured = _content(said, clean, is_error=is_error)
+    return ToolResult(
+        content=content,
+        structured=structured,
+        is_error=is_error,
+        outcome="tool_error" if said.outcome == "ok" and said.tool_error else said.outcome,
+        reason=said.reason,
+        stderr=clean["stderr"].value,
+        redactions=dict(sorted(counts.items())),
+        invocation=invocation,
+        denied=clean["hint"].value,
+    )
+
+
+def _read_python(completed: Completed, max_size: int) -> _Said:
+    if completed.outcome != "ok":
+        return _Said(completed.outcome, completed.reason)
+    try:
+        document = encoding.json_loads(completed.output, max_size=max_size, max_depth=MAX_DEPTH)
+    except encoding.JsonError as error:
+        return _protocol(completed, error.message)
+    if isinstance(document, dict) and document.keys() == {"value"}:
+        return _Said("ok", has_value=True, value=document["value"])
+    told = document.get("error") if isinstance(document, dict) else None
+    if (
+        not isinstance(told, dict)
+        or not isinstance(told.get("type"), str)
+        or not isinstance(told.get("message"), str)
+    ):
+        return _protocol(completed, "it is not what the launcher writes")
+    said = _Said("ok", tool_error=True, message=f"{told['type']}: {told['message']}".removesuffix(": "))
+    if told.get("limit") in ("memory", "processes"):
+        said.outcome = told["limit"]
+        said.reason = f"the tool ran into its limit of {told['limit']}"
+    path, number = told.get("path"), told.get("errno")
+    said.denied_path = path if isinstance(path, str) else None
+    said.denied_errno = number if isinstance(number, int) else None
+    return said
+
+
+def _read_exec(completed: Completed, max_size: int) -> _Said:
+    try:
+        value = encoding.json_loads(completed.output, max_size=max_size, max_depth=MAX_DEPTH)
+    except encoding.JsonError as error:
+        if completed.outcome == "ok":
+            return _protocol(completed, error.message)
+        return _Said(completed.outcome, completed.reason)
+    if completed.outcome == "ok":
+        return _Said("ok", has_value=True, value=value)
+    if completed.outcome == "tool_error":
+        return _Said("ok", completed.reason, has_value=True, value=value, tool_error=True)
+    return _Said(completed.outcome, completed.reason)
+
+
+def _protocol(completed: Completed, what: str) -> _Said:
+    nothing = "it printed nothing" if not completed.output.strip() else what
+    return _Said("protocol", f"the tool did not answer with one JSON value: {nothing}")
+
+
+def _shape(said: _Said, tool: Tool, violations: Violations | None) -> None:
+    """Bring a value into the form its tool declared, or say that it has another."""
+    if tool.result == "mcp":
+        fault = _take_blocks(said)
+        if fault:
+            said.outcome, said.reason = "protocol", f"the tool did not answer with an MCP result: {fault}"
+            said.has_value, said.blocks, said.structured = False, [], None
+            return
+    else:
+        said.structured = said.value if isinstance(said.value, dict) else {"result": said.value}
+    if violations is not None and not said.tool_error:
+        found = violations(said.structured if said.structured is not None else {})
+        if found:
+            pointer, keyword = found[0]
+            said.outcome = "protocol"
+            said.reason = f"the tool's result breaks its outputSchema at {pointer or '/'}: {keyword}"
+            said.has_value, said.blocks, said.structured = False, [], None
+
+
+def _take_blocks(said: _Said) -> str:
+    """Take an MCP CallToolResult apart, less its ``_meta``; return what is wrong with it, or ""."""
+    value = said.value
+    if not isinstance(value, dict) or not isinstance(value.get("content"), list):
+        return "no content list"
+    unknown = value.keys() - {"content", "structuredContent", "isError", "_meta"}
+    if unknown:
+        return "an unknown member"
+    if not isinstance(value.get("isError", False), bool):
+        return "isError is no boolean"
+    structured = value.get("structuredContent")
+    if structured is not None and not isinstance(structured, dict):
+        return "structuredContent is no object"
+    blocks = []
+    for block in value["content"]:
+        if not isinstance(block, dict) or not _is_block(block):
+            return "a content block of no known form"
+        blocks.append({name: part for name, part in block.items() if name != "_meta"})
+    said.form, said.has_value = "mcp", False
+    said.blocks, said.structured = blocks, structured
+    said.tool_error = value.get("isError", False)
+    return ""
+
+
+_BLOCKS: Final[dict[str, dict[str, type]]] = {
+    "text": {"text": str},
+    "image": {"data": str, "mimeType": str},
+    "audio": {"data": str, "mimeType": str},
+    "resource_link": {"uri": str, "name": str},
+    "resource": {"resource": dict},
+}
+
+
+def _is_block(block: dict[str, Any]) -> bool:
+    wanted = _BLOCKS.get(str(block.get("type")))
+    if wanted is None or not all(isinstance(block.get(name), form) for name, form in wanted.items()):
+        return False
+    if "data" in wanted:
+        try:
+            base64.b64decode(block["data"], validate=True)
+        except (binascii.Error, ValueError):
+            return False
+    if "resource" in wanted:
+        resource = block["resource"]
+        return isinstance(resource.get("uri"), str) and (
+            isinstance(resource.get("text"), str) != isinstance(resource.get("blob"), str)
+        )
+    return True
+
+
+_BINARY: Final = ("data", "blob")
+
+
+def _text_parts(block: dict[str, Any]) -> dict[str, Any]:
+    """Return the block without its binary members: those pass by rule, text is redacted."""
+    parts = {name: part for name, part in block.items() if name not in _BINARY}
+    if isinstance(parts.get("resource"), dict):
+        parts["resource"] = {name: part for name, part in parts["resource"].items() if name not in _BINARY}
+    return parts
+
+
+def _with_binary(clean: dict[str, Any], block: dict[str, Any]) -> dict[str, Any]:
+    whole = clean | {name: block[name] for name in _BINARY if name in block}
+    original, resource = block.get("resource"), whole.get("resource")
+    if isinstance(original, dict) and isinstance(resource, dict):
+        whole["resource"] = resource | {name: original[name] for name in _BINARY if name in original}
+    # The type word decides how a client reads the block; no redaction changes it.
+    whole["type"] = block["type"]
+    return whole
+
+
+def _content(
+    said: _Said, clean: Mapping[str, Any], *, is_error: bool
+) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
+    if said.form == "mcp" and said.outcome == "ok":
+        blocks = [
+            _with_binary(part, block) for part, block in zip(clean["blocks"].value, said.blocks, strict=True)
+        ]
+        return blocks, clean["structured"].value
+    if said.has_value and said.outcome == "ok":
+        value = clean["value"].value
+        text = value if isinstance(value, str) else encoding.json_dumps(value)
+        structured = value if isinstance(value, dict) else {"result": value}
+        # A failed program's value is told as it is, and makes no claim to fit the outputSchema.
+        return [{"type": "text", "text": text}], None if is_error else structured
+    lines = [line for line in (clean["message"].value, said.reason, clean["hint"].value) if line]
+    return [{"type": "text", "text": "\n".join(lines) or "the tool failed"}], None

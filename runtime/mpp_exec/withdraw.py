@@ -1,0 +1,137 @@
+"""Ends what may no longer run: a call whose grant was withdrawn, or whose storage is over its bound.
+
+Withdrawing happens in any process of the home; this one looks at the home's change counter while
+calls are running, several times a second, and cancels those that lost their grant (promise 2).
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from mpp_exec.errors import MppError
+
+PERIOD = 0.2
+"""Seconds between two looks; a withdrawn grant ends its calls within twice this time."""
+
+
+@dataclass(slots=True, eq=False)
+class RunningCall:
+    """A call that can be ended from outside. ``reason`` says why it was, "" while it was not."""
+
+    package: str
+    digest: str
+    storage: Path | None
+    storage_limit: int
+    cancel_fd: int
+    reason: str = ""
+
+    def cancel(self, reason: str) -> None:
+        """End the call; the first reason counts."""
+        if not self.reason:
+            self.reason = reason
+            os.eventfd_write(self.cancel_fd, 1)
+
+
+class Watchdog:
+    """Watches running calls from one thread, which exists while there are any.
+
+    *changed* returns the home's change counter, *allowed* whether a package with that digest still
+    has its grant. Where either cannot be asked, the calls end: a doubt is a no.
+    """
+
+    def __init__(self, changed: Callable[[], int], allowed: Callable[[str, str], bool]) -> None:
+        self._changed = changed
+        self._allowed = allowed
+        self._calls: set[RunningCall] = set()
+        self._wake = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._closed = False
+
+    @contextmanager
+    def watch(self, call: RunningCall, generation: int) -> Iterator[RunningCall]:
+        """Watch *call* for the length of the block. *generation* is the counter its grant was read at."""
+        with self._wake:
+            if self._closed:
+                call.cancel("the runtime was closed")
+            self._calls.add(call)
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(
+                    target=self._look, args=(generation,), name="mpp-exec-watchdog", daemon=True
+                )
+                self._thread.start()
+        try:
+            # Withdrawn between reading the grant and being watched: the thread may have passed over it.
+            if self._changed() != generation and not self._allowed(call.package, call.digest):
+                call.cancel("its grant was withdrawn before it ran")
+            yield call
+        finally:
+            with self._wake:
+                self._calls.discard(call)
+                self._wake.notify_all()
+
+    def close(self) -> None:
+        """Cancel every call, wait until all have ended, and end the thread."""
+        with self._wake:
+            self._closed = True
+            for call in self._calls:
+                call.cancel("the runtime was closed")
+            self._wake.notify_all()
+            thread = self._thread
+            while self._calls:
+                self._wake.wait()
+        if thread is not None:
+            thread.join()
+
+    def _look(self, generation: int) -> None:
+        idle = 0
+        while True:
+            with self._wake:
+                self._wake.wait(PERIOD)
+                if self._closed and not self._calls:
+                    return
+                calls = list(self._calls)
+                idle = 0 if calls else idle + 1
+                if idle > 10:  # noqa: PLR2004 - two seconds; the next call starts another thread
+                    self._thread = None
+                    return
+            generation = self._examine(calls, generation)
+
+    def _examine(self, calls: list[RunningCall], generation: int) -> int:
+        try:
+            now = self._changed()
+            for call in calls:
+                if now != generation and not self._allowed(call.package, call.digest):
+                    call.cancel("its grant was withdrawn while it ran")
+                elif call.storage is not None and folder_size(call.storage) > call.storage_limit:
+                    call.cancel("its storage is full")
+        except MppError as error:
+            for call in calls:
+                call.cancel(f"its grant could not be checked: {error.message}")
+            return generation
+        return now
+
+
+def folder_size(folder: Path) -> int:
+    """Return the bytes that the files below *folder* take, links not followed; what vanishes counts nothing."""
+    total = 0
+    pending = [os.fspath(folder)]
+    while pending:
+        try:
+            with os.scandir(pending.pop()) as entries:
+                for entry in entries:
+                    try:
+                        status = entry.stat(follow_symlinks=False)
+                    except OSError:
+                        continue
+                    # Blocks, not length: a sparse file takes less, many small ones take more.
+                    total += max(status.st_blocks * 512, 4096)
+                    if entry.is_dir(follow_symlinks=False):
+                        pending.append(entry.path)
+        except OSError:
+            continue
+    return total
