@@ -2,7 +2,7 @@
 # make demo   builds, signs, installs, approves and runs a real tool, and shows what is refused
 # make test   runs the tests
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint fix bench dist check clean native
+.PHONY: help demo test lint fix bench dist check clean native print-python
 
 # The distribution's own interpreter: one that an unprivileged user can reach, too.
 PYTHON ?= $(firstword $(wildcard /usr/bin/python3.13 /usr/bin/python3.12 /usr/bin/python3.11 /usr/bin/python3) python3)
@@ -57,6 +57,9 @@ dist: $(VENV)/.ready  ## build sdist and wheel
 	@$(BIN)/python -m build --outdir dist .
 
 check: lint test  ## lint and test
+
+print-python:
+	@echo $(PYTHON)
 
 clean:  ## remove everything that was built
 	rm -rf $(VENV) .venv-interop build dist runtime/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,32 @@
+"""Run the benchmarks: ``python -m bench [--short] [--json] [QUESTION…]``."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+
+from bench.harness import machine
+
+QUESTIONS = {"cold": 200, "resident": 120, "verify": 120}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="bench")
+    parser.add_argument(
+        "questions", nargs="*", choices=[*QUESTIONS, []], metavar="QUESTION", help=", ".join(QUESTIONS)
+    )
+    parser.add_argument("--short", action="store_true", help="a fifth of the rounds")
+    parser.add_argument("--json", action="store_true", help="one JSON document per question")
+    chosen = parser.parse_args()
+    if not chosen.json:
+        print(", ".join(f"{name} {value}" for name, value in machine().items()))
+    met = True
+    for name in chosen.questions or QUESTIONS:
+        rounds = QUESTIONS[name] // (5 if chosen.short else 1)
+        met &= importlib.import_module(f"bench.bench_{name}").run(rounds=rounds, as_json=chosen.json)
+    return 0 if met or chosen.short else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

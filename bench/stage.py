@@ -1,0 +1,80 @@
+"""A temporary home with a package installed and approved, as every benchmark of calls needs one."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+STATIC_C = """
+#include <unistd.h>
+int main(void)
+{
+    char rest[4096];
+    while (read(0, rest, sizeof rest) > 0) continue;
+    return write(1, "{\\"ok\\":true}", 11) == 11 ? 0 : 1;
+}
+"""
+
+MPP_TOML = """
+[package]
+name = "bench/answer"
+version = "1.0.0"
+
+[runtime]
+kind = "exec"
+command = ["bin/answer"]
+
+[[tools]]
+name = "answer"
+description = "Answers."
+inputSchema = { type = "object" }
+"""
+
+
+@contextmanager
+def folder() -> Iterator[Path]:
+    """A folder that an unprivileged id can enter, gone afterwards."""
+    path = Path(tempfile.mkdtemp(prefix="mpp-bench-"))
+    path.chmod(0o755)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def build_static(target: Path) -> Path:
+    """Compile the static program that every cold contestant runs."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    source = target.with_suffix(".c")
+    source.write_text(STATIC_C, encoding="ascii")
+    subprocess.run(["cc", "-O2", "-static", str(source), "-o", str(target)], check=True)
+    source.unlink()
+    return target
+
+
+def mpp_exec(home: Path, *arguments: str) -> None:
+    """Run the real command against *home*."""
+    import sys  # noqa: PLC0415
+
+    subprocess.run(
+        [sys.executable, "-m", "mpp_exec", "--home", str(home), *arguments],
+        check=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+
+
+def install_answer(where: Path) -> tuple[Path, Path]:
+    """Build, install and approve the package ``bench/answer``; return home and the program's path."""
+    source, home = where / "source", where / "home"
+    program = build_static(source / "bin" / "answer")
+    (source / "mpp.toml").write_text(MPP_TOML, encoding="utf-8")
+    mpp_exec(home, "keygen", "bench")
+    package = where / "answer.mpp"
+    mpp_exec(home, "build", str(source), "-o", str(package))
+    mpp_exec(home, "install", str(package), "--approve")
+    return home, program
