@@ -22,10 +22,11 @@ DETECTORS: Final = (
     Detector(7, ".", network.ip_addresses),
     Detector(12, "", numbers.cards),
     Detector(15, "", numbers.ibans),
-    Detector(20, "", rules.aws_access_keys),
+    Detector(20, "A", rules.aws_key_ids),
     Detector(24, "eyJ", rules.jwts),
     Detector(26, "PRIVATE KEY", rules.private_keys),
-    Detector(40, "gh", rules.github_tokens),
+    Detector(40, "g", rules.github_tokens),
+    Detector(40, "", rules.aws_secret_keys),
 )
 
 

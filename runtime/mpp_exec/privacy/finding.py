@@ -27,6 +27,11 @@ KINDS: Final = (
 WORD_START: Final = r"(?:(?<![0-9A-Za-z].)|(?<=\\[nrt].)|(?<=%[0-9A-Fa-f]{2}.))"
 
 
+def is_word(character: str) -> bool:
+    """Tell whether *character* (or "") is an ASCII letter or digit: no other script continues a value."""
+    return character.isascii() and character.isalnum()
+
+
 class Candidate(NamedTuple):
     """A span of a string that a detector takes for a value.
 

@@ -3,7 +3,7 @@
 Only non-ASCII text comes here. :func:`spelled` maps one code point to one code point, so offsets
 stay; :func:`without_invisible` removes code points and says where each remaining one came from.
 The tables stand here, rather than being asked of ``unicodedata``, so that what is found does not
-depend on the version of Python. They follow Unicode 14: decimal digits (Nd), compatibility forms
+depend on the version of Python. They follow Unicode 16: decimal digits (Nd), compatibility forms
 with a single ASCII equivalent (NFKC), dashes (Pd), spaces (Zs), Default_Ignorable_Code_Point and
 combining marks. Homoglyphs of other scripts are not folded here.
 """
@@ -21,6 +21,7 @@ _ZEROS: Final = (
     "\uabf0\U000104a0\U00010d30\U00011066\U000110f0\U00011136\U000111d0\U000112f0\U00011450\U000114d0"
     "\U00011650\U000116c0\U00011730\U000118e0\U00011950\U00011c50\U00011d50\U00011da0\U00016a60\U00016ac0"
     "\U00016b50\U0001d7ce\U0001d7d8\U0001d7e2\U0001d7ec\U0001d7f6\U0001e140\U0001e2f0\U0001e950\U0001fbf0"
+    "\U00010d40\U000116d0\U000116da\U00011bf0\U00011f50\U00016d70\U0001ccf0\U0001e4f0\U0001e5f1"
 )
 _UPPER: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -81,24 +82,12 @@ _RUNS: Final = (
     (0xFE4D, "___"),
 )
 _SPELLING: Final = {
-    first + step: ascii_
+    chr(first + step): ascii_
     for first, run in (*_RUNS, *((ord(zero), "0123456789") for zero in _ZEROS))
     for step, ascii_ in enumerate(run)
 }
-
-
-def _character_class() -> str:
-    """Return the keys of the table as ranges: a class of ranges compiles and matches faster."""
-    ranges: list[list[int]] = []
-    for point in sorted(_SPELLING):
-        if ranges and ranges[-1][1] == point - 1:
-            ranges[-1][1] = point
-        else:
-            ranges.append([point, point])
-    return "[" + "".join(f"{chr(low)}-{chr(high)}" for low, high in ranges) + "]+"
-
-
-_SPELLED: Final = re.compile(_character_class())
+_TABLE: Final = str.maketrans(_SPELLING)
+_FEW: Final = 16
 
 # Default_Ignorable_Code_Point (soft hyphen, zero-width, bidirectional, fillers, variation selectors,
 # tags), the byte order mark, interlinear annotation, and combining marks that sit on any character.
@@ -111,7 +100,12 @@ _INVISIBLE: Final = re.compile(
 
 def spelled(text: str) -> str:
     """Return *text* with every look-alike in ASCII. Same length, same offsets."""
-    return _SPELLED.sub(lambda run: run[0].translate(_SPELLING), text)
+    found = _SPELLING.keys() & set(text)
+    if len(found) > _FEW:
+        return text.translate(_TABLE)
+    for character in found:  # each pass costs far less than a look at every code point
+        text = text.replace(character, _SPELLING[character])
+    return text
 
 
 class Offsets:
@@ -134,5 +128,7 @@ class Offsets:
 
 def without_invisible(text: str) -> tuple[str, Offsets] | None:
     """Return *text* less its invisible characters and the way back, or None if it has none."""
+    if not _INVISIBLE.search("".join(set(text))):
+        return None
     removed = [match.span() for match in _INVISIBLE.finditer(text)]
-    return (_INVISIBLE.sub("", text), Offsets(removed)) if removed else None
+    return _INVISIBLE.sub("", text), Offsets(removed)

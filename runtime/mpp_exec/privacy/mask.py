@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 from mpp_exec.privacy.finding import Candidate
 from mpp_exec.privacy.policy import Action, RedactionPolicy
 
-_DIGEST_SIZE = 6
+_DIGEST_SIZE: Final = 6
+_JSON_TEXT: Final = re.compile(r"\s{0,64}[{\[]")
+_NEIGHBOURS: Final = 16
 
 
 def replacement(candidate: Candidate, action: Action, policy: RedactionPolicy) -> str:
@@ -17,6 +22,17 @@ def replacement(candidate: Candidate, action: Action, policy: RedactionPolicy) -
     if action == "partial":
         return _partial(candidate)
     return f"[{candidate.kind.upper()}]"
+
+
+def in_json_text(text: str, span: Candidate, written: str) -> str:
+    """Return *written* so that *text*, if it is JSON text, still is after a bare number in it is replaced."""
+    if span.kind != "credit_card" or not _JSON_TEXT.match(text):
+        return written
+    before = text[max(0, span.start - _NEIGHBOURS) : span.start].rstrip()[-1:]
+    after = text[span.end : span.end + _NEIGHBOURS].lstrip()[:1]
+    if before not in (":", ",", "[") or after not in (",", "}", "]"):
+        return written
+    return f'"{written}"' if written else "null"
 
 
 def _keyed(candidate: Candidate, policy: RedactionPolicy) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from mpp_exec.privacy.finding import WORD_START, Candidate
+from mpp_exec.privacy.finding import WORD_START, Candidate, is_word
 
 # --- e-mail: RFC 5321 and 6531, less quoted local parts and the punctuation that in real text
 # surrounds an address more often than it belongs to one (``email=jane@…``, ``<jane@…>``).
@@ -188,9 +188,9 @@ _ESCAPES: Final = ("\\n", "\\r", "\\t")
 
 def _stands_alone(text: str, start: int, end: int) -> bool:
     before, after = text[max(0, start - 2) : start], text[end : end + 1]
-    if (before[-1:].isalnum() or before[-1:] in ("_", ":")) and before not in _ESCAPES:
+    if (is_word(before[-1:]) or before[-1:] in ("_", ":")) and before not in _ESCAPES:
         return False
-    return not after.isalnum() and after != "_" and text[end : end + 2] != "::"
+    return not is_word(after) and after != "_" and text[end : end + 2] != "::"
 
 
 def _ipv6(token: str) -> str:

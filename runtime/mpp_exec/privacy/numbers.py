@@ -6,7 +6,7 @@ import re
 from bisect import bisect_right
 from typing import Final
 
-from mpp_exec.privacy.finding import WORD_START, Candidate
+from mpp_exec.privacy.finding import WORD_START, Candidate, is_word
 
 # --- payment cards: ISO/IEC 7812. A random number passes the Luhn check one time in ten, so the
 # issuer's prefix must exist and have the right length too. That also tells a card from an IMEI
@@ -65,7 +65,7 @@ _REGROUPED: Final = re.compile(
     rf"[0-9]{WORD_START}(?<![0-9][ -].)(?<![0-9]\..)(?:[ -]?[0-9]){{11,18}}+(?![ -]?[0-9A-Za-z])"
 )
 _MOST_GROUPS: Final = 6
-_FRACTION: Final = re.compile(r"\.0*[1-9]")
+_FRACTION: Final = re.compile(r"\.[0-9]+")
 
 
 def cards(text: str, _key: str) -> list[Candidate]:
@@ -99,9 +99,10 @@ def _card(text: str, match: re.Match[str]) -> Candidate | None:
         end = text.rfind(" ", start, end)
         digits = _NOT_DIGIT.sub("", text[start:end])
     # 4111111111111111.25 is an amount; 4111111111111111.0 is how a table shows a card.
-    if not is_card(digits) or (not match[1] and _FRACTION.match(text, end)):
+    fraction = None if match[1] else _FRACTION.match(text, end)
+    if not is_card(digits) or (fraction and fraction[0].strip(".0")):
         return None
-    return Candidate("credit_card", start, end, 0.95, digits)
+    return Candidate("credit_card", start, fraction.end() if fraction else end, 0.95, digits)
 
 
 def _regrouped(text: str, run: re.Match[str]) -> list[Candidate]:
@@ -181,7 +182,7 @@ def _iban(text: str, start: int, end: int) -> tuple[int, str]:
         while left:
             left -= text[stop] not in " -"
             stop += 1
-        if not text[stop : stop + 1].isalnum():
+        if not is_word(text[stop : stop + 1]):
             return stop, compact
     return start + 4, ""
 

@@ -13,18 +13,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from mpp_exec.privacy import rules
 from mpp_exec.privacy.detect import detect
 from mpp_exec.privacy.document import Document, Leaf
 from mpp_exec.privacy.finding import Candidate, Finding
 from mpp_exec.privacy.literals import USER_CONFIG, Literals
-from mpp_exec.privacy.mask import replacement
+from mpp_exec.privacy.mask import in_json_text, replacement
 from mpp_exec.privacy.policy import MASK_ALL, Action, RedactionPolicy
 
 # How often a string is written and read again before all of it is masked.
 _PASSES: Final = 4
-# Shorter secrets are not looked for elsewhere: they would be found in innocent text.
-_SECRET_MIN: Final = 16
+# Rules that need more than the value to recognise it: its name before it, or a boundary around it.
+_LEARNED: Final = ("aws_access_key", "github_token", "private_key")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +117,8 @@ class Redactor:
             if candidate.weak:
                 continue
             self._known.add((candidate.kind, candidate.value))
-            if candidate.rule == "private_key":
-                for line in rules.key_lines(candidate.value):
-                    self._literals.add(line, candidate.rule)
-            elif candidate.kind == "secret" and len(candidate.value) >= _SECRET_MIN:
-                self._literals.add(candidate.value, candidate.rule)
+            if candidate.rule in _LEARNED:
+                self._literals.add_found(candidate)
 
     def _settle(self, leaf: Leaf) -> bool:
         """Decide what becomes of one string. Tell whether anything was found in it."""
@@ -149,7 +145,7 @@ class Redactor:
     def _write(self, leaf: Leaf, hidden: list[Candidate]) -> tuple[list[Candidate], str]:
         """Return what had to be replaced in a string, and the string with that replaced."""
         for _ in range(_PASSES):
-            rewriting = _Rewriting(leaf.text, hidden, list(map(self._replacement, hidden)))
+            rewriting = _Rewriting(leaf.text, hidden, [self._replacement(leaf.text, span) for span in hidden])
             left = [
                 rewriting.in_original(candidate)
                 for candidate in self._believed(rewriting.text, detect(rewriting.text, leaf.key))
@@ -161,8 +157,8 @@ class Redactor:
         whole = hidden[0]._replace(start=0, end=len(leaf.text))
         return [whole], f"[{whole.kind.upper()}]"
 
-    def _replacement(self, span: Candidate) -> str:
-        return replacement(span, self._action(span), self._policy)
+    def _replacement(self, text: str, span: Candidate) -> str:
+        return in_json_text(text, span, replacement(span, self._action(span), self._policy))
 
 
 class _Rewriting:
@@ -206,14 +202,14 @@ def _position(span: Candidate) -> tuple[int, int]:
 
 
 def _merged(candidates: Iterable[Candidate]) -> list[Candidate]:
-    """Return the candidates in order, those that overlap as one of the longest one's kind."""
+    """Return the candidates in order, those that overlap as one of the longest (then latest) one's kind."""
     merged: list[Candidate] = []
     longest = 0
     for candidate in sorted(candidates, key=_position):
         length = candidate.end - candidate.start
         if merged and candidate.start < merged[-1].end:
             last = merged[-1]
-            winner = candidate if length > longest else last
+            winner = candidate if length >= longest else last
             merged[-1] = winner._replace(start=last.start, end=max(last.end, candidate.end))
             longest = max(longest, length)
         else:

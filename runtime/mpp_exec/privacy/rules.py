@@ -80,10 +80,11 @@ def continued_key(text: str) -> int:
 
 def key_lines(block: str) -> list[str]:
     """Return the lines of a key block that give it away by themselves."""
-    return _KEY_LINE.findall(block)
+    return _KEY_LINE.findall(_ESCAPED_BREAK.sub("\n", block))
 
 
 _KEY_LINE: Final = re.compile(r"[0-9A-Za-z+/]{40,}={0,2}")
+_ESCAPED_BREAK: Final = re.compile(r"\\+[nr]")
 
 # --- aws_access_key. Access key IDs: the prefixes of "Unique identifiers" in the IAM User Guide that
 # belong to credentials (AKIA long-term, ASIA temporary, ABIA bearer token, ACCA context-specific), 20
@@ -102,31 +103,34 @@ _AWS_NAME: Final = re.compile(
     r"(?:aws|amazon).{0,24}(?:secret|key)|secret[ _.-]{0,2}(?:access|key)|access[ _.-]{0,2}secret",
     re.IGNORECASE | re.DOTALL,
 )
-_AWS_SECRET_SIZE: Final = 40
 _AWS_NEARBY: Final = 256
 _NAME_BEFORE: Final = 64
 
 
-def aws_access_keys(text: str, key: str) -> list[Candidate]:
-    """Return AWS access key IDs, and secret access keys that are named or stand near an ID."""
-    found = [
+def aws_key_ids(text: str, _key: str) -> list[Candidate]:
+    """Return the AWS access key IDs in *text*."""
+    return [
         Candidate("secret", match.start(), match.end(), 0.95, match[0], "aws_access_key")
         for match in _AWS_ID.finditer(text)
         if not _is_placeholder(match[0][4:])
     ]
-    if len(text) < _AWS_SECRET_SIZE:
-        return found
-    ids = [candidate.start for candidate in found]
+
+
+def aws_secret_keys(text: str, key: str) -> list[Candidate]:
+    """Return the AWS secret access keys in *text* that are named or stand near an access key ID."""
+    ids = [match.start() for match in _AWS_ID.finditer(text)]
     named = bool(_AWS_NAME.search(key))
-    if ids or named or "ecret" in text or "ECRET" in text:
-        nearest = 0
-        for match in _AWS_SECRET.finditer(text):
-            start = match.start()
-            while nearest + 1 < len(ids) and abs(ids[nearest + 1] - start) <= abs(ids[nearest] - start):
-                nearest += 1
-            near = bool(ids) and abs(ids[nearest] - start) <= _AWS_NEARBY and _is_mixed(match[0])
-            if named or near or _AWS_NAME.search(text[max(0, start - _NAME_BEFORE) : start]):
-                found.append(Candidate("secret", start, match.end(), 0.9, match[0], "aws_access_key"))
+    if not (ids or named or "ecret" in text or "ECRET" in text):
+        return []
+    found: list[Candidate] = []
+    nearest = 0
+    for match in _AWS_SECRET.finditer(text):
+        start = match.start()
+        while nearest + 1 < len(ids) and abs(ids[nearest + 1] - start) <= abs(ids[nearest] - start):
+            nearest += 1
+        near = bool(ids) and abs(ids[nearest] - start) <= _AWS_NEARBY and _is_mixed(match[0])
+        if named or near or _AWS_NAME.search(text[max(0, start - _NAME_BEFORE) : start]):
+            found.append(Candidate("secret", start, match.end(), 0.9, match[0], "aws_access_key"))
     return found
 
 
