@@ -68,10 +68,11 @@ def main() -> None:
     entry, folders = sys.argv[1], sys.argv[2:]
     result = os.dup(1)
     os.dup2(2, 1)
-    sys.path[:0] = folders
+    # Before the package is on the path: a `_seal.py` of its own would be imported instead, and seal nothing.
     sys.path.append("/mpp")
     seal()
     sys.path.remove("/mpp")
+    sys.path[:0] = folders
     sys.argv[1:] = []
     try:
         function = load(entry)
