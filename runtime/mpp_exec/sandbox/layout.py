@@ -63,6 +63,7 @@ class Layout:
         if self._inside_bind(target):
             return
         self.folder(str(PurePosixPath(target).parent))
+        self._made.add(target)
         self.entries.append(Entry("file", target, data=data, mode=mode))
 
     def link(self, target: str, destination: str) -> None:
