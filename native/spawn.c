@@ -15,6 +15,7 @@
 #include <stdalign.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -204,14 +205,19 @@ static int copy_trees(struct mpp_sandbox *sandbox, int *trees, uint32_t *tree_co
     int error = 0;
 
     for (uint32_t i = 0; error == 0 && i < sandbox->source_count; i++) {
-        struct mpp_mount_attr attr = { entries[i].attributes, 0, 0, 0 };
+        /* Private: a copy of a shared mount would be its peer, and what the sandbox mounts inside it (covers,
+         * protected files) would appear on the host, and stay there. */
+        struct mpp_mount_attr attr = { entries[i].attributes, 0, MS_PRIVATE, 0 };
         long tree;
         long set;
 
         if (entries[i].kind != MPP_ENTRY_BIND) continue;
         *detail = i;
         *step = MPP_STEP_TREE;
-        if (*tree_count == MPP_TREES_MAX) return E2BIG;
+        if (*tree_count == MPP_TREES_MAX) {
+            error = E2BIG;
+            break;
+        }
         tree = sys3(SYS_open_tree, sandbox->sources[i], "",
                     MPP_OPEN_TREE_CLONE | O_CLOEXEC | MPP_AT_EMPTY_PATH | MPP_AT_RECURSIVE);
         if (tree < 0) {

@@ -22,7 +22,8 @@ enum { SLOT_CONTROL, SLOT_OUTPUT, SLOT_ERRORS, SLOT_REQUEST, SLOT_CANCEL, SLOT_C
 static int drain(struct mpp_sandbox *sandbox, int *fd, struct mpp_buffer *buffer)
 {
     for (;;) {
-        size_t total = sandbox->out.size + sandbox->err.size;
+        uint64_t left = sandbox->launch.output - (sandbox->out.size + sandbox->err.size);
+        size_t wanted;
         ssize_t got;
 
         if (buffer->room - buffer->size < 4096) {
@@ -32,15 +33,21 @@ static int drain(struct mpp_sandbox *sandbox, int *fd, struct mpp_buffer *buffer
             buffer->data = data;
             buffer->room = room;
         }
-        got = read(*fd, buffer->data + buffer->size, buffer->room - buffer->size);
+        /* One byte more than may be kept tells output that ends at the bound from output that passes it. */
+        wanted = buffer->room - buffer->size;
+        if (wanted > left) wanted = (size_t)left + 1;
+        got = read(*fd, buffer->data + buffer->size, wanted);
         if (got < 0 && errno == EINTR) continue;
         if (got < 0 && errno == EAGAIN) return 1;
         if (got <= 0) {
             mpp_close(fd);
             return 0;
         }
+        if ((uint64_t)got > left) {
+            buffer->size += (size_t)left;
+            return -1;
+        }
         buffer->size += (size_t)got;
-        if (total + (size_t)got > sandbox->launch.output) return -1;
     }
 }
 
