@@ -12,7 +12,7 @@ import math
 import os
 import resource
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from mpp_exec import encoding
@@ -372,8 +372,8 @@ def special_entries(plan: SandboxPlan) -> tuple[Entry, ...]:
     Raises:
         InternalError: a writable folder cannot be looked at.
     """
-    entries = []
-    for root in plan.write_roots:
+    entries: list[Entry] = []
+    for root in sorted(plan.write_roots):  # outer ones first: what an outer one remounts, an inner one protects
         present = []
         for name in (".git", ".git/hooks", ".git/config", *layout.EXECUTED_BY_OTHERS):
             path = f"{root}/{name}"
@@ -389,11 +389,27 @@ def special_entries(plan: SandboxPlan) -> tuple[Entry, ...]:
                     f"{path} cannot be looked at: {error.strerror}",
                     "check its permissions",
                 ) from error
+        special = []
         for path, writable in layout.special_names(root, present):
             flags = native.ENTRY_EXISTS | native.ENTRY_IDMAP | (native.ENTRY_WRITABLE if writable else 0)
             attributes = layout.WRITABLE if writable else layout.READ_ONLY
-            entries.append(Entry("bind", path, path, attributes=attributes, flags=flags))
+            special.append(Entry("bind", path, path, attributes=attributes, flags=flags))
+        entries += special
+        entries += _again(plan, special)
     return tuple(entries)
+
+
+def _again(plan: SandboxPlan, special: list[Entry]) -> Iterable[Entry]:
+    """Yield the plan's mounts that *special* ones lie over: a fresh copy of the host's tree has no covers."""
+    for entry in plan.entries:
+        above = [mount for mount in special if entry.target.startswith(f"{mount.target}/")]
+        if not above or entry.kind not in ("bind", "tmpfs"):
+            continue
+        locked = any(mount.attributes & native.MOUNT_RDONLY for mount in above)
+        attributes = entry.attributes
+        if locked and entry.target not in plan.write_roots:  # a pin, which must not open what is protected
+            attributes |= native.MOUNT_RDONLY
+        yield dataclasses.replace(entry, attributes=attributes, flags=entry.flags | native.ENTRY_EXISTS)
 
 
 def with_seal(plan: SandboxPlan, seal: bytes) -> tuple[Entry, ...]:
