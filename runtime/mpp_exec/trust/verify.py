@@ -146,17 +146,9 @@ def verify_signed(
             ``package.wrong_platform``.
         UnknownPublisherError: ``trust.unknown_publisher``.
     """
-    if digest in view.revoked_digests:  # 1
-        raise PackageError(
-            "trust.revoked_digest", f"package {digest} was revoked", "ask its publisher for a newer version"
-        )
+    _check_digest(digest, view)  # 1
     envelope = decode(signed)  # 2
-    if envelope.key_id in view.revoked_keys:  # 3
-        raise PackageError(
-            "trust.revoked_key",
-            f"the key {envelope.key_id} that signed the package was revoked",
-            "ask its publisher for a package signed with their new key",
-        )
+    _check_key(envelope.key_id, view)  # 3
     key = view.key_of(envelope.key_id) or _embedded_key(envelope)  # 4
     if not envelope.is_signed_by(key):
         raise PackageError("package.bad_signature", "the signature does not verify", _HINT_TAMPERED)
@@ -165,6 +157,22 @@ def verify_signed(
     _check_expiry(manifest, now)  # 7
     _check_platform(manifest, platform)  # 8
     return SignedManifest(manifest, digest, envelope.key_id, first_use)
+
+
+def check_state(claim: SignedManifest, view: TrustView) -> None:
+    """Make checks 1, 3, 6 and 9 again, those that depend on what the home believes.
+
+    For the transaction that makes use of *claim*: between verification and now, another process may
+    have removed the publisher, revoked the key or installed a later version.
+
+    Raises:
+        PackageError: ``trust.*``.
+        UnknownPublisherError: the publisher was removed, and is not trusted on first use.
+    """
+    _check_digest(claim.digest, view)  # 1
+    _check_key(claim.key_id, view)  # 3
+    _check_binding(claim.manifest, claim.manifest.publisher_key, view)  # 6
+    _check_version(claim, view)  # 9
 
 
 def current_platform() -> str:
@@ -186,6 +194,22 @@ def _embedded_key(envelope: Envelope) -> bytes:
             "package.bad_signature", "the package names no key to verify it with", _HINT_TAMPERED
         )
     return key
+
+
+def _check_digest(digest: str, view: TrustView) -> None:
+    if digest in view.revoked_digests:
+        raise PackageError(
+            "trust.revoked_digest", f"package {digest} was revoked", "ask its publisher for a newer version"
+        )
+
+
+def _check_key(kid: str, view: TrustView) -> None:
+    if kid in view.revoked_keys:
+        raise PackageError(
+            "trust.revoked_key",
+            f"the key {kid} that signed the package was revoked",
+            "ask its publisher for a package signed with their new key",
+        )
 
 
 def _check_binding(manifest: Manifest, key: bytes, view: TrustView) -> bool:
