@@ -11,7 +11,7 @@ import errno
 import os
 
 from mpp_exec.sandbox import native
-from mpp_exec.sandbox.plan import SCRATCH, SandboxPlan
+from mpp_exec.sandbox.plan import SandboxPlan
 
 _MISSING = (errno.ENOENT, errno.EACCES, errno.EPERM)
 _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
@@ -26,11 +26,11 @@ def explain_denial(plan: SandboxPlan, path: str | None, number: int | None) -> s
         )
     if path is None:
         return ""
-    if number == errno.ENOSPC and _within(os.path.normpath(path), SCRATCH):
-        return f"{SCRATCH} is full: its limit is {plan.limits.scratch >> 20} MiB, [limits] scratch"
-    absolute = os.path.normpath(os.path.join(SCRATCH, path))  # noqa: PTH118 - a path inside, not on this host
+    if number == errno.ENOSPC and _within(os.path.normpath(path), plan.scratch):
+        return f"{plan.scratch} is full: its limit is {plan.limits.scratch >> 20} MiB, [limits] scratch"
+    absolute = os.path.normpath(os.path.join(plan.scratch, path))  # noqa: PTH118 - a path inside, not on this host
     shown = [entry for entry in plan.entries if entry.kind == "bind" and _within(absolute, entry.target)]
-    if not shown and not _within(absolute, SCRATCH) and number in _MISSING:
+    if not shown and not _within(absolute, plan.scratch) and number in _MISSING:
         return (
             f"{absolute} is not granted to {plan.package}: to allow it, the package must ask for it under "
             f"[permissions.filesystem] read, and you approve: mpp-exec approve {plan.package}"

@@ -7,7 +7,7 @@ from typing import Any
 from mpp_exec.permissions import Limits
 from mpp_exec.sandbox import layout, native
 from mpp_exec.sandbox.kernel import KernelFacts
-from mpp_exec.sandbox.plan import APP, SCRATCH, STORAGE, SandboxPlan
+from mpp_exec.sandbox.plan import APP, STORAGE, SandboxPlan
 
 
 def explain(plan: SandboxPlan, facts: KernelFacts) -> dict[str, Any]:
@@ -31,6 +31,7 @@ def explain(plan: SandboxPlan, facts: KernelFacts) -> dict[str, Any]:
         "plan": plan.fingerprint(),
         "command": list(plan.argv),
         "filesystem": reach,
+        "scratch": plan.scratch,
         "hidden": hidden,
         "programs": [
             {
@@ -111,7 +112,7 @@ def explain_lines(document: dict[str, Any]) -> list[str]:
         for entry in document["filesystem"]
     ]
     lines.append(
-        f"  {SCRATCH}: read, write, private, "
+        f"  {document['scratch']}: read, write, private, "
         f"at most {document['limits']['scratch'] >> 20} MiB, gone after the call"
     )
     lines += [

@@ -20,7 +20,7 @@ WRITABLE = native.MOUNT_NOSUID | native.MOUNT_NODEV | native.MOUNT_NOEXEC
 CODE = native.MOUNT_RDONLY | native.MOUNT_NOSUID | native.MOUNT_NODEV
 DEVICE = native.MOUNT_NOSUID | native.MOUNT_NOEXEC
 
-RESERVED = ("/app", "/dev", "/mpp", "/proc", "/python", "/storage", "/sys")
+RESERVED = ("/app", "/dev", "/mpp", "/proc", "/python", "/scratch", "/storage", "/sys")
 """Where the sandbox has something of its own, so that no grant can appear there."""
 
 _EMPTY = 4096  # bytes of a tmpfs that only has to be there

@@ -26,7 +26,9 @@ from mpp_exec.sandbox.layout import Entry, Layout
 
 APP = "/app"
 SCRATCH = "/tmp"  # noqa: S108 - inside the sandbox, a tmpfs of its own
-HOME = f"{SCRATCH}/home"
+OTHER_SCRATCH = "/scratch"
+"""Where scratch is when a grant lies in /tmp: Landlock's rights go down the tree, over mounts, so a grant
+below a writable scratch would have no second mechanism against writing, and none against its FIFOs."""
 STORAGE = "/storage"
 TOOL_ID = 1000
 HOST_NAME = "mpp"
@@ -34,7 +36,7 @@ PLAN_VERSION = 1
 
 _DEVICES = {"null": True, "zero": False, "full": False, "random": False, "urandom": False}
 _ETC = {
-    "passwd": f"tool:x:{TOOL_ID}:{TOOL_ID}::{HOME}:/bin/false\nnobody:x:65534:65534::/:/bin/false\n",
+    "passwd": f"tool:x:{TOOL_ID}:{TOOL_ID}::{{home}}:/bin/false\nnobody:x:65534:65534::/:/bin/false\n",
     "group": f"tool:x:{TOOL_ID}:\nnogroup:x:65534:\n",
     "hosts": f"127.0.0.1 localhost {HOST_NAME}\n::1 localhost\n",
     "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
@@ -60,6 +62,7 @@ class SandboxPlan:
         tool_profile: the system call table; its programs are in ``programs``.
         argv, exec_path: the command inside.
         environment: the constant variables.
+        scratch: the private folder: working directory, $TMPDIR, and $HOME below it.
         write_roots: granted folders whose special files are looked up at each call.
         programs: host programs that were mounted.
         touches: whether the grant lets it reach outside: network, write, subprocess or storage.
@@ -80,6 +83,7 @@ class SandboxPlan:
     argv: tuple[str, ...]
     exec_path: str
     environment: tuple[tuple[str, str], ...]
+    scratch: str
     write_roots: tuple[str, ...]
     programs: tuple[interpreter.Program, ...]
     touches: tuple[str, ...]
@@ -130,7 +134,7 @@ def compile_plan(
     programs = tuple(find_program(requirement) for requirement in manifest.runtime.requires)
     if manifest.runtime.kind == "python" and not any(program.name == "python" for program in programs):
         programs = (find_program(Requirement("python", ">=3.11")), *programs)
-    build = _Builder(facts.landlock_abi)
+    build = _Builder(facts.landlock_abi, (*grant.permissions.read, *grant.permissions.write))
     build.system(programs)
     build.package(app, manifest, launcher)
     build.scratch(grant.limits.scratch)
@@ -150,8 +154,8 @@ def compile_plan(
     ]
     environment = [
         ("PATH", f"{interpreter.PROGRAMS}:{interpreter.PYTHON_ROOT}/bin"),
-        ("HOME", HOME),
-        ("TMPDIR", SCRATCH),
+        ("HOME", build.home),
+        ("TMPDIR", build.scratch_path),
         ("LANG", "C.UTF-8"),
         ("MPP_PACKAGE", f"{manifest.name}@{manifest.version}"),
         ("MPP_TOOL", tool.name),
@@ -173,6 +177,7 @@ def compile_plan(
         argv=argv,
         exec_path=exec_path,
         environment=tuple(environment),
+        scratch=build.scratch_path,
         write_roots=() if read_only else grant.permissions.write,
         programs=programs,
         touches=tuple(touches),
@@ -207,7 +212,13 @@ def probe_plan(
         tool_profile=profiles.tool_profile("python", subprocess=False),
         argv=argv,
         exec_path=python.path,
-        environment=(("PATH", "/bin"), ("HOME", HOME), ("TMPDIR", SCRATCH), ("LANG", "C.UTF-8")),
+        environment=(
+            ("PATH", "/bin"),
+            ("HOME", build.home),
+            ("TMPDIR", build.scratch_path),
+            ("LANG", "C.UTF-8"),
+        ),
+        scratch=build.scratch_path,
         write_roots=(),
         programs=(python,),
         touches=(),
@@ -219,10 +230,13 @@ def probe_plan(
 class _Builder:
     """Makes entries and their Landlock rules side by side: what is mounted is what is named."""
 
-    def __init__(self, abi: int) -> None:
+    def __init__(self, abi: int, granted: tuple[str, ...] = ()) -> None:
         self.layout = Layout()
         self.rules: list[tuple[str, int]] = []
         self._abi = abi
+        taken = any(path == SCRATCH or path.startswith(f"{SCRATCH}/") for path in granted)
+        self.scratch_path = OTHER_SCRATCH if taken else SCRATCH
+        self.home = f"{self.scratch_path}/home"
 
     def rule(self, path: str, wanted: int, *, is_dir: bool) -> None:
         self.rules.append((path, landlock.access(wanted, self._abi, is_dir=is_dir)))
@@ -233,7 +247,7 @@ class _Builder:
             wanted = landlock.READ_FILE | (landlock.WRITE_FILE if writable else 0)
             self.rule(f"/dev/{name}", wanted, is_dir=False)
         for name, text in _ETC.items():
-            self.layout.file(f"/etc/{name}", text.encode())
+            self.layout.file(f"/etc/{name}", text.replace("{home}", self.home).encode())
         zone = os.path.realpath("/etc/localtime")
         if os.path.isfile(zone):  # noqa: PTH113 - beside realpath
             self.layout.bind(zone, "/etc/localtime", layout.READ_ONLY)
@@ -272,24 +286,23 @@ class _Builder:
             self.rule(path, landlock.EXECUTE | landlock.READ_FILE, is_dir=False)
 
     def scratch(self, size: int) -> None:
-        self.layout.scratch(SCRATCH, size)
-        self.layout.folder(HOME, 0o700)
-        self.rule(SCRATCH, landlock.WRITE, is_dir=True)
+        self.layout.scratch(self.scratch_path, size)
+        self.layout.folder(self.home, 0o700)
+        self.rule(self.scratch_path, landlock.WRITE, is_dir=True)
 
     def grants(self, grant: Grant, *, read_only: bool) -> None:
         layout.refuse_reserved((*grant.permissions.read, *grant.permissions.write))
         granted = dict.fromkeys(grant.permissions.read, False) | dict.fromkeys(grant.permissions.write, True)
-        # Outer folders first, so that an inner grant is mounted on top of the outer one.
-        for path, write in sorted(granted.items()):
+        # A pin is mounted on itself, so that it cannot be renamed and a cover inside it moved away.
+        mounts = dict.fromkeys(grant.pins(), True) | granted
+        # Outer folders first, so that an inner one is mounted on top of the outer one.
+        for path, write in sorted(mounts.items()):
             writable = write and not read_only
             flags = native.ENTRY_IDMAP | (native.ENTRY_WRITABLE if writable else 0)
-            is_dir = _granted_kind(path)
             self.layout.bind(path, path, layout.WRITABLE if writable else layout.READ_ONLY, flags)
-            self.rule(path, landlock.WRITE if writable else landlock.READ, is_dir=is_dir)
-        for path in grant.pins():
-            # Mounted on itself, so that it cannot be renamed and a cover inside it moved away.
-            flags = native.ENTRY_IDMAP | (0 if read_only else native.ENTRY_WRITABLE)
-            self.layout.bind(path, path, layout.READ_ONLY if read_only else layout.WRITABLE, flags)
+            if path in granted:
+                wanted = landlock.WRITE if writable else landlock.READ
+                self.rule(path, wanted, is_dir=_granted_kind(path))
         for path in grant.covers:
             if os.path.lexists(path):
                 self.layout.cover(path, is_dir=os.path.isdir(path))  # noqa: PTH112
@@ -373,7 +386,9 @@ def special_entries(plan: SandboxPlan) -> tuple[Entry, ...]:
         InternalError: a writable folder cannot be looked at.
     """
     entries: list[Entry] = []
-    for root in sorted(plan.write_roots):  # outer ones first: what an outer one remounts, an inner one protects
+    for root in sorted(
+        plan.write_roots
+    ):  # outer ones first: what an outer one remounts, an inner one protects
         present = []
         for name in (".git", ".git/hooks", ".git/config", *layout.EXECUTED_BY_OTHERS):
             path = f"{root}/{name}"

@@ -11,7 +11,7 @@ from mpp_exec.errors import HostError, InternalError
 from mpp_exec.sandbox import layout, native, profiles
 from mpp_exec.sandbox.cache import SandboxCache
 from mpp_exec.sandbox.outcome import Outcome, judge
-from mpp_exec.sandbox.plan import HOST_NAME, SCRATCH, TOOL_ID, SandboxPlan, special_entries, with_seal
+from mpp_exec.sandbox.plan import HOST_NAME, TOOL_ID, SandboxPlan, special_entries, with_seal
 
 # No more than a spawn on a loaded machine needs; the wall limit of the call runs from the same moment.
 _STAGES = (("clone", "started", "cloned"), ("prepare", "cloned", "sent"), ("confine", "sent", "ready"))
@@ -68,7 +68,7 @@ def run(
         argv=plan.argv if arguments is None else arguments,
         environment=(*plan.environment, ("MPP_INVOCATION", invocation), *variables),
         exec_path=plan.exec_path,
-        working_directory=SCRATCH,
+        working_directory=plan.scratch,
         host_name=HOST_NAME,
         uid=TOOL_ID,
         landlock=plan.landlock,
