@@ -112,7 +112,7 @@ def read_result(
     channels: dict[str, Any] = {
         "value": said.value if said.has_value else None,
         "blocks": [_text_parts(block) for block in said.blocks],
-        "structured": said.structured,
+        "structured": said.structured if said.form == "mcp" else None,  # else it is made from the value
         "message": said.message,
         "hint": hint,
         "stderr": completed.errors.decode("utf-8", "replace"),
