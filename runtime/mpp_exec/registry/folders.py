@@ -1,0 +1,195 @@
+"""Folders that appear whole and vanish whole, whoever is killed when.
+
+What is being made or removed lies in ``tmp/``, held by a lock on the folder itself (flock(2)) for as
+long as its owner lives: a lock ends with its process, while a process id may come back as somebody
+else's. What is in ``tmp/`` without a lock is nobody's, and :func:`sweep` removes it. A call takes a
+shared lock on the package it runs, so that its files stay until it is over.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+_OPEN: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_AT_FDCWD: Final = -100  # <fcntl.h>
+_RENAME_EXCHANGE: Final = 2  # <linux/fs.h>
+
+
+class Workspace:
+    """A new, locked, empty folder in *tmp*; at the end of a ``with`` statement nothing of it is left there.
+
+    Attributes:
+        descriptor: of the open folder.
+    """
+
+    def __init__(self, tmp: Path) -> None:
+        while True:
+            self._path = tmp / secrets.token_hex(16)
+            self._path.mkdir(mode=0o755)
+            try:
+                self.descriptor = os.open(self._path, _OPEN)
+            except FileNotFoundError:
+                continue  # swept before it was locked
+            except OSError:
+                self._path.rmdir()
+                raise
+            if _try_lock(self.descriptor, fcntl.LOCK_EX) and _is_at(self.descriptor, self._path):
+                break
+            os.close(self.descriptor)  # being swept
+        os.fchmod(self.descriptor, 0o755)  # whatever the umask was
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Unlock, and remove what lies in ``tmp/``: the folder, or what it has replaced."""
+        os.close(self.descriptor)
+        _sweep_entry(self._path)
+
+    def publish(self, target: Path) -> bool:
+        """Move the folder to *target* in one step and unlock it; return whether it replaced something.
+
+        What it replaced lies in ``tmp/`` then, unlocked, and may be gone at any moment.
+
+        Raises:
+            OSError: it stays where it was.
+        """
+        replaces = target.exists()
+        if replaces:
+            _exchange(self._path, target)
+        else:
+            self._path.rename(target)
+        fcntl.flock(self.descriptor, fcntl.LOCK_UN)
+        _sync(target.parent)
+        return replaces
+
+    def unpublish(self, target: Path) -> None:
+        """Undo a :meth:`publish` that replaced nothing.
+
+        Raises:
+            OSError: something else is at *target* by now, or nothing.
+        """
+        if not _is_at(self.descriptor, target):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(target))
+        target.rename(self._path)
+
+
+def retire(folder: Path, tmp: Path) -> None:
+    """Move *folder* out of sight, into *tmp*. Whatever has it open or mounted keeps it for now."""
+    folder.rename(tmp / secrets.token_hex(16))
+
+
+def sweep(tmp: Path) -> None:
+    """Remove everything in *tmp* that nobody holds; what cannot be removed stays for the next time.
+
+    Raises:
+        OSError: *tmp* cannot be listed.
+    """
+    with os.scandir(tmp) as entries:
+        names = [entry.name for entry in entries]
+    for name in names:
+        _sweep_entry(tmp / name)
+
+
+def _sweep_entry(path: Path) -> None:
+    with suppress(OSError):
+        if path.is_dir() and not path.is_symlink() and not os.access(path, os.R_OK | os.X_OK):
+            path.chmod(0o700)  # a tool closed its own storage folder
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return
+        except OSError:  # a link or a socket: nothing that could be locked
+            path.unlink()
+            return
+        try:
+            if _try_lock(descriptor, fcntl.LOCK_EX) and _is_at(descriptor, path):
+                _remove(path)
+        finally:
+            os.close(descriptor)
+
+
+def _remove(path: Path) -> None:
+    if not path.is_dir():
+        path.unlink()
+        return
+    shutil.rmtree(path, ignore_errors=True)
+    if path.exists():  # folders that their maker closed to itself
+        for parent, _, _ in os.walk(path):
+            with os.scandir(parent) as entries:
+                closed = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+            for folder in closed:
+                _open_up(folder)
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _open_up(folder: str) -> None:
+    """Make *folder*, and nothing that was put in its place, accessible to its owner."""
+    descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.chmod(f"/proc/self/fd/{descriptor}", 0o700)  # noqa: PTH101 -- of the open folder, not of a path
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def leased(folder: Path) -> Iterator[int]:
+    """Yield the open *folder*, which will not be removed while it is held.
+
+    Raises:
+        FileNotFoundError: it is not there, or was just replaced or removed.
+        OSError: it cannot be opened.
+    """
+    descriptor = os.open(folder, _OPEN)
+    try:
+        if not _try_lock(descriptor, fcntl.LOCK_SH) or not _is_at(descriptor, folder):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(folder))
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _try_lock(descriptor: int, kind: int) -> bool:
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Whether the open folder is still what *path* names."""
+    held = os.fstat(descriptor)
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return False
+    return (held.st_dev, held.st_ino) == (found.st_dev, found.st_ino)
+
+
+def _exchange(one: Path, other: Path) -> None:
+    """Swap two folders in one step (renameat2(2))."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.renameat2(_AT_FDCWD, bytes(one), _AT_FDCWD, bytes(other), _RENAME_EXCHANGE) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code), str(one), None, str(other))
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, _OPEN)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,242 @@
+"""The folder that holds everything mpp-exec owns for one user: where it is, and whether to trust it.
+
+::
+
+    state.db            what is installed, trusted and granted (``store``)
+    ledger.db, ledger.head
+    keys/               0700: private keys, the key of the home
+    packages/<digest>/  unpacked packages, world-readable inside a home that is not
+    storage/<name>/     0700: the private folders of packages
+    cache/              0700: what can be made again
+    tmp/                0700: what is being made; whatever is left there is removed
+    policy.toml         the user's own policy, if there is one
+
+A home decides what runs with the user's rights, so one that somebody else could write to, or put in
+place of the real one, is refused rather than repaired.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import stat
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from mpp_exec.errors import ConsentError, MppError, UsageError
+from mpp_exec.registry.faults import io_error
+
+_FOLDERS: Final = {"keys": 0o700, "packages": 0o755, "storage": 0o700, "cache": 0o700, "tmp": 0o700}
+_OWN: Final = re.compile(r"(state|ledger)\.[a-z.-]+|policy\.toml|.*\.sock", re.ASCII)
+_DIGEST: Final = re.compile(r"sha256:([0-9a-f]{64})", re.ASCII)
+_NAME: Final = re.compile(r"([a-z0-9][a-z0-9-]{0,62})/([a-z0-9][a-z0-9-]{0,62})", re.ASCII)
+
+
+def resolve_home(option: str | None = None, environ: Mapping[str, str] = os.environ) -> Path:
+    """Return where the home is: *option* (``--home``), ``$MPP_HOME``, or ``mpp-exec`` in the data folder.
+
+    That is ``$XDG_DATA_HOME``, where it is absolute (XDG Base Directory Specification), else
+    ``~/.local/share``.
+
+    Raises:
+        UsageError: ``home.unknown``.
+    """
+    if chosen := option or environ.get("MPP_HOME"):
+        return Path(chosen).absolute()
+    data = environ.get("XDG_DATA_HOME", "")
+    if data.startswith("/"):
+        return Path(data) / "mpp-exec"
+    user = environ.get("HOME", "")
+    if not user.startswith("/"):
+        try:
+            user = pwd.getpwuid(os.geteuid()).pw_dir
+        except KeyError:
+            user = ""
+    if not user.startswith("/"):
+        raise UsageError(
+            "home.unknown", "there is no home folder to keep a home in", "name one: --home DIR or MPP_HOME"
+        )
+    return Path(user) / ".local" / "share" / "mpp-exec"
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """A home that was found to be the user's own. *path* is canonical."""
+
+    path: Path
+
+    @classmethod
+    def open(cls, path: Path | None = None, environ: Mapping[str, str] = os.environ) -> Home:
+        """Check the home at *path* (default: :func:`resolve_home`), making it if it is not there.
+
+        Raises:
+            UsageError: ``home.unknown``, ``home.not_a_folder``, ``home.link``, ``home.not_a_home``.
+            ConsentError: ``home.owner``, ``home.writable``, ``home.exposed``.
+            InternalError: ``store.*``, the disk said no.
+        """
+        wanted = path if path is not None else resolve_home(environ=environ)
+        if "\0" in str(wanted):
+            raise UsageError("home.unknown", "the path of the home holds a NUL", "name another: --home DIR")
+        if wanted.name in ("", ".."):
+            wanted = Path(os.path.realpath(wanted))
+        try:
+            wanted.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            real = Path(os.path.realpath(wanted.parent)) / wanted.name
+            _refuse_exposed_parents(real)
+            with suppress(FileExistsError):
+                real.mkdir(mode=0o700)
+            descriptor = _open_folder(real)
+            try:
+                _check(descriptor, real)
+                _furnish(descriptor, real)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise io_error(error, wanted) from error
+        return cls(real)
+
+    @property
+    def state(self) -> Path:
+        """The database of the store."""
+        return self.path / "state.db"
+
+    @property
+    def keys(self) -> Path:
+        """The folder of private keys."""
+        return self.path / "keys"
+
+    @property
+    def packages(self) -> Path:
+        """The folder of unpacked packages."""
+        return self.path / "packages"
+
+    @property
+    def storage(self) -> Path:
+        """The folder of the packages' private folders."""
+        return self.path / "storage"
+
+    @property
+    def cache(self) -> Path:
+        """The folder of what can be made again."""
+        return self.path / "cache"
+
+    @property
+    def tmp(self) -> Path:
+        """The folder of what is being made or removed."""
+        return self.path / "tmp"
+
+    def package_folder(self, digest: str) -> Path:
+        """Return where the package with *digest* is unpacked.
+
+        Raises:
+            ValueError: *digest* is none, so that no path can be made of it.
+        """
+        match = _DIGEST.fullmatch(digest)
+        if match is None:
+            raise ValueError(f"{digest!r} is no package digest")
+        return self.packages / match[1]
+
+    def storage_folder(self, name: str) -> Path:
+        """Return the private folder of package *name*; it exists once something was stored.
+
+        Raises:
+            ValueError: *name* is no package name.
+        """
+        match = _NAME.fullmatch(name)
+        if match is None:
+            raise ValueError(f"{name!r} is no package name")
+        return self.storage / match[1] / match[2]
+
+
+def _open_folder(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        if path.is_symlink():
+            raise UsageError(
+                "home.link",
+                f"the home {path} is a symbolic link",
+                f"name the folder itself: --home {os.path.realpath(path)}",
+            ) from None
+        if path.exists() and not path.is_dir():
+            raise UsageError(
+                "home.not_a_folder", f"the home {path} is no folder", "name another: --home DIR or MPP_HOME"
+            ) from None
+        if path.exists() and not os.access(path, os.R_OK | os.X_OK) and path.stat().st_uid != os.geteuid():
+            raise _foreign(path, path.stat().st_uid) from None
+        raise
+
+
+def _refuse_exposed_parents(home: Path) -> None:
+    """Refuse a home that a stranger could rename away to put another folder in its place.
+
+    Groups are left out of this: where a user's own group may write to the user's folders, that is
+    the user's choice, and what would be put in place still had to belong to the user.
+    """
+    trusted = {0, os.geteuid(), Path("/").stat().st_uid}  # in a user namespace, root shows as another id
+    for parent in home.parents:
+        status = parent.stat()
+        if status.st_uid not in trusted:
+            raise ConsentError(
+                "home.exposed",
+                f"the home {home} is inside {parent}, which belongs to user {status.st_uid}",
+                "keep the home in a folder of your own: --home DIR or MPP_HOME",
+            )
+        if status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
+            raise ConsentError(
+                "home.exposed",
+                f"the home {home} is inside {parent}, where everybody can rename it",
+                f"keep the home in a folder of your own, or: chmod o-w {parent}",
+            )
+
+
+def _check(descriptor: int, path: Path) -> None:
+    status = os.fstat(descriptor)
+    if status.st_uid != os.geteuid():
+        raise _foreign(path, status.st_uid)
+    if status.st_mode & 0o022:
+        raise ConsentError(
+            "home.writable",
+            f"the home {path} can be written by others (mode {stat.S_IMODE(status.st_mode):04o})",
+            f"if nobody has touched it: chmod 700 {path}",
+        )
+    foreign = [name for name in os.listdir(descriptor) if name not in _FOLDERS and not _OWN.fullmatch(name)]
+    if foreign and "state.db" not in os.listdir(descriptor):
+        raise UsageError(
+            "home.not_a_home",
+            f"{path} is no home of mpp-exec, and not empty: it holds {min(foreign)!r}",
+            "name an empty folder, or one that does not exist yet: --home DIR or MPP_HOME",
+        )
+
+
+def _foreign(path: Path, owner: int) -> MppError:
+    return ConsentError(
+        "home.owner",
+        f"the home {path} belongs to user {owner}, not to you ({os.geteuid()})",
+        "use a home of your own: --home DIR or MPP_HOME",
+    )
+
+
+def _furnish(descriptor: int, path: Path) -> None:
+    """Close the home to others, and make the folders in it that are missing."""
+    if stat.S_IMODE(os.fstat(descriptor).st_mode) != 0o700:
+        os.fchmod(descriptor, 0o700)
+    for name, mode in _FOLDERS.items():
+        try:
+            status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+        except FileNotFoundError:
+            with suppress(FileExistsError):  # another process was faster
+                os.mkdir(name, mode, dir_fd=descriptor)
+            status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
+            raise ConsentError(
+                "home.exposed",
+                f"{path / name} is no folder of yours",
+                "move it away; mpp-exec makes it anew",
+            )
+        if stat.S_IMODE(status.st_mode) != mode:
+            os.chmod(name, mode, dir_fd=descriptor)  # no link: it was looked at, and nobody else writes here

@@ -1,0 +1,212 @@
+"""Rows about publishers, versions and packages: read with suspicion, written inside a transaction.
+
+``versions`` remembers every version that was ever installed, by key. Neither uninstalling nor
+removing the publisher forgets it: else going back to an old version would only take a detour.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, get_args
+
+from mpp_exec.errors import ConsentError, UsageError
+from mpp_exec.package.fields import nearest
+from mpp_exec.registry.database import Transaction
+from mpp_exec.registry.faults import corrupt
+from mpp_exec.trust.keys import HomeKey, equal, keyed_hash
+from mpp_exec.trust.publishers import Origin, Publisher, TrustView
+from mpp_exec.trust.verify import SignedManifest
+
+_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}/[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """One installed package.
+
+    Attributes:
+        name, version, digest, key_id: what was verified when it was installed.
+        installed_at: UTC.
+        fingerprint: what :func:`mpp_exec.trust.installed.verify_installed` said of its files last.
+    """
+
+    name: str
+    version: str
+    digest: str
+    key_id: str
+    installed_at: datetime
+    fingerprint: str | None = None
+
+
+class Records:
+    """The tables of one database. *path* is for messages, *key* keeps fingerprints from being forged."""
+
+    def __init__(self, path: Path, key: HomeKey) -> None:
+        self._path = path
+        self._fingerprint_key = key.derive("fingerprints")
+
+    def view(
+        self, rows: Transaction, *, allow_downgrade: bool = False, first_use: str | bool = False
+    ) -> TrustView:
+        """Return what verification needs to know, as of this transaction."""
+        seen: dict[tuple[str, str], dict[str, str]] = {}
+        for key_id, name, version, digest in rows.rows("SELECT key_id, name, version, digest FROM versions"):
+            seen.setdefault((key_id, name), {})[version] = digest
+        revoked = rows.rows("SELECT kind, id FROM revoked")
+        return TrustView(
+            publishers={each.name: each for each in self.publishers(rows)},
+            revoked_keys=frozenset(id_ for kind, id_ in revoked if kind == "key"),
+            revoked_digests=frozenset(id_ for kind, id_ in revoked if kind == "digest"),
+            seen=seen,
+            allow_downgrade=allow_downgrade,
+            trust_first_use=first_use,
+        )
+
+    def publishers(self, rows: Transaction) -> list[Publisher]:
+        """Return all publishers, by name."""
+        found = rows.rows("SELECT name, key, added_at, origin FROM publishers ORDER BY name")
+        return [self._publisher(*row) for row in found]
+
+    def _publisher(self, name: Any, key: Any, added_at: Any, origin: Any) -> Publisher:
+        if not (isinstance(key, bytes) and len(key) == 32 and isinstance(added_at, int)):
+            raise corrupt(self._path, f"the key of publisher {name} is none")
+        if origin not in get_args(Origin):
+            raise corrupt(self._path, f"the origin of publisher {name} is none")
+        return Publisher(str(name), key, _time(added_at), origin)
+
+    def add_publisher(self, rows: Transaction, publisher: Publisher) -> bool:
+        """Trust *publisher*; return False if that is so already.
+
+        Raises:
+            ConsentError: ``publisher.key_changed``.
+        """
+        for known in self.publishers(rows):
+            if known.name == publisher.name and known.key == publisher.key:
+                return False
+            if known.name == publisher.name:
+                raise ConsentError(
+                    "publisher.key_changed",
+                    f"publisher {known.name} is known with key {known.key_id}, not {publisher.key_id}",
+                    f"ask the publisher whether it is new; only then: mpp-exec publisher remove {known.name}",
+                )
+        rows.run(
+            "INSERT INTO publishers (name, key, added_at, origin) VALUES (?, ?, ?, ?)",
+            publisher.name,
+            publisher.key,
+            _stamp(publisher.added_at),
+            publisher.origin,
+        )
+        rows.changed()
+        return True
+
+    def remove_publisher(self, rows: Transaction, name: str) -> None:
+        """Trust *name* no longer; what was seen of its versions stays.
+
+        Raises:
+            UsageError: ``publisher.unknown``.
+        """
+        if not rows.run("DELETE FROM publishers WHERE name = ?", name):
+            known = [publisher.name for publisher in self.publishers(rows)]
+            raise UsageError(
+                "publisher.unknown", f"there is no publisher {name!r}", _hint(name, known, "publisher")
+            )
+        rows.changed()
+
+    def packages(self, rows: Transaction) -> list[Installed]:
+        """Return all installed packages, by name."""
+        return [self._installed(*row) for row in rows.rows(f"{_PACKAGES} ORDER BY name")]
+
+    def find_package(self, rows: Transaction, name: str) -> Installed | None:
+        """Return the installed package called *name*, if there is one."""
+        row = rows.row(f"{_PACKAGES} WHERE name = ?", name)
+        return self._installed(*row) if row else None
+
+    def package(self, rows: Transaction, name: str) -> Installed:
+        """Return the installed package called *name*.
+
+        Raises:
+            UsageError: ``store.not_installed``.
+        """
+        found = self.find_package(rows, name)
+        if found is None:
+            known = [each.name for each in self.packages(rows)]
+            raise UsageError("store.not_installed", f"{name} is not installed", _hint(name, known, "package"))
+        return found
+
+    def _installed(  # noqa: PLR0917 -- a row
+        self, name: Any, version: Any, digest: Any, key_id: Any, at: Any, fingerprint: Any, mac: Any
+    ) -> Installed:
+        # A digest and a name become paths: nothing but what was once verified may.
+        texts = all(isinstance(each, str) for each in (name, version, digest, key_id))
+        if not (texts and isinstance(at, int) and _NAME.fullmatch(name) and _DIGEST.fullmatch(digest)):
+            raise corrupt(self._path, f"the row of package {name!r} is none")
+        genuine = (
+            isinstance(fingerprint, str)
+            and isinstance(mac, bytes)
+            and equal(mac, self._fingerprint_mac(digest, fingerprint))
+        )
+        return Installed(name, version, digest, key_id, _time(at), fingerprint if genuine else None)
+
+    def put_package(self, rows: Transaction, package: SignedManifest, now: datetime) -> None:
+        """Make *package* the active version of its name, and remember that it was seen."""
+        manifest = package.manifest
+        rows.run(
+            "INSERT OR REPLACE INTO packages (name, version, digest, key_id, installed_at) "
+            "VALUES (?, ?, ?, ?, ?)",
+            manifest.name,
+            manifest.version,
+            package.digest,
+            package.key_id,
+            _stamp(now),
+        )
+        rows.run(
+            "INSERT OR IGNORE INTO versions (key_id, name, version, digest, seen_at) VALUES (?, ?, ?, ?, ?)",
+            package.key_id,
+            manifest.name,
+            manifest.version,
+            package.digest,
+            _stamp(now),
+        )
+        rows.changed()
+
+    def remove_package(self, rows: Transaction, name: str) -> None:
+        """Forget the installed package *name*, but not that its version was seen."""
+        rows.run("DELETE FROM packages WHERE name = ?", name)
+        rows.changed()
+
+    def note_fingerprint(self, rows: Transaction, digest: str, fingerprint: str) -> None:
+        """Remember what the files of an installed package looked like when they were last all hashed."""
+        rows.run(
+            "UPDATE packages SET fingerprint = ?, fingerprint_mac = ? WHERE digest = ?",
+            fingerprint,
+            self._fingerprint_mac(digest, fingerprint),
+            digest,
+        )
+
+    def _fingerprint_mac(self, digest: str, fingerprint: str) -> bytes:
+        return keyed_hash(self._fingerprint_key, f"{digest}\n{fingerprint}".encode())
+
+
+_PACKAGES: Final = (
+    "SELECT name, version, digest, key_id, installed_at, fingerprint, fingerprint_mac FROM packages"
+)
+
+
+def _hint(name: str, known: Iterable[str], what: str) -> str:
+    found = list(known)
+    return nearest(name, found) if found else f"there is no {what} here yet"
+
+
+def _stamp(moment: datetime) -> int:
+    if moment.tzinfo is None:
+        raise ValueError("a time without its zone cannot be stored")
+    return int(moment.timestamp() * 1000)
+
+
+def _time(milliseconds: int) -> datetime:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)

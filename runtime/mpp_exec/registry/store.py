@@ -1,0 +1,359 @@
+"""The store of a home: who is trusted, what is installed, what was agreed to. One transaction a change.
+
+Installing is unpack to ``tmp/``, sync, then in one transaction: check again what may have changed
+meanwhile, move the folder to its place, write the rows, commit. A crash at any instruction leaves the
+state before or the state after; what else it leaves, :meth:`Store.repair` finds when the store is
+opened. A row never names a folder that is not there, because a folder goes only when no row names it.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from mpp_exec.consent.grant import Grant
+from mpp_exec.errors import ConsentError
+from mpp_exec.package.archive import Progress
+from mpp_exec.registry.database import BUSY_SECONDS, Database, Transaction
+from mpp_exec.registry.faults import io_error
+from mpp_exec.registry.folders import Workspace, leased, retire, sweep
+from mpp_exec.registry.grants import Grants, StoredGrant
+from mpp_exec.registry.home import Home
+from mpp_exec.registry.records import Installed, Records
+from mpp_exec.trust.keyfiles import KeyFolder
+from mpp_exec.trust.publishers import Publisher, TrustView
+from mpp_exec.trust.verify import VerifiedPackage, check_state
+
+CarryOver = Callable[[Grant], Grant | None]
+"""Returns the grant of the new version that follows from the old one, None if a person must agree."""
+
+
+@dataclass(frozen=True, slots=True)
+class Approved:
+    """An installed package with the grant it may run under, as of one moment.
+
+    Attributes:
+        installed: the package.
+        grant: pinned to its digest, and not yet cut down to the policy (``consent.grant.effective``).
+        secrets: the values of the sensitive settings; never to be shown or logged.
+        view: what verification needs to know.
+        generation: of the store; when it has moved on, this may be out of date.
+    """
+
+    installed: Installed
+    grant: Grant
+    secrets: Mapping[str, str] = field(repr=False)
+    view: TrustView = field(repr=False)
+    generation: int
+    stored: StoredGrant = field(repr=False)
+
+
+class Store:
+    """All state of one home. Thread-safe; usable after a fork; any number of processes share a home.
+
+    Every method raises InternalError ``store.*`` when the disk, the database or a limit fails, and
+    nothing has changed then.
+    """
+
+    def __init__(self, home: Home, *, busy_seconds: float = BUSY_SECONDS) -> None:
+        """Open the store, making what is not there yet, and repair what a crash has left.
+
+        Raises:
+            UsageError: ``store.newer``, ``store.foreign``, ``key.malformed``.
+            ConsentError: ``key.exposed``.
+            InternalError: ``store.*``, ``key.io``.
+        """
+        self.home = home
+        self.key = KeyFolder(home.keys).home_key()
+        self._records = Records(home.state, self.key)
+        self._grants = Grants(self.key)
+        self._database = Database(home.state, busy_seconds=busy_seconds)
+        try:
+            self._database.open()
+            self.repair()
+        except BaseException:
+            self._database.close()
+            raise
+
+    def close(self) -> None:
+        """Close the database. Harmless when it is closed already."""
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def generation(self) -> int:
+        """Return a number that grows with every change of trust, packages and grants; costs microseconds."""
+        return self._database.generation()
+
+    # Trust
+
+    def trust_view(self, *, allow_downgrade: bool = False, trust_first_use: str | bool = False) -> TrustView:
+        """Return what verification needs to know of this home."""
+        with self._database.reading() as rows:
+            return self._records.view(rows, allow_downgrade=allow_downgrade, first_use=trust_first_use)
+
+    def publishers(self) -> list[Publisher]:
+        """Return whom this home trusts, by name."""
+        with self._database.reading() as rows:
+            return self._records.publishers(rows)
+
+    def add_publisher(self, publisher: Publisher) -> bool:
+        """Trust *publisher*; return False if that is so already.
+
+        Raises:
+            ConsentError: ``publisher.key_changed``.
+        """
+        with self._database.writing() as rows:
+            return self._records.add_publisher(rows, publisher)
+
+    def remove_publisher(self, name: str) -> None:
+        """Trust *name* no longer. Its packages stop running; the versions seen are not forgotten.
+
+        Raises:
+            UsageError: ``publisher.unknown``.
+        """
+        with self._database.writing() as rows:
+            self._records.remove_publisher(rows, name)
+
+    # Packages
+
+    def installed(self) -> list[Installed]:
+        """Return all installed packages, by name."""
+        with self._database.reading() as rows:
+            return self._records.packages(rows)
+
+    def package(self, name: str) -> Installed:
+        """Return the installed package called *name*.
+
+        Raises:
+            UsageError: ``store.not_installed``.
+        """
+        with self._database.reading() as rows:
+            return self._records.package(rows, name)
+
+    def install(
+        self,
+        package: VerifiedPackage,
+        *,
+        now: datetime,
+        allow_downgrade: bool = False,
+        carry_over: CarryOver | None = None,
+        progress: Progress | None = None,
+        cancel: threading.Event | None = None,
+    ) -> Installed:
+        """Unpack *package* and make it the active version of its name.
+
+        A publisher that was verified on first use is pinned in the same transaction. The grant of an
+        earlier version is handed to *carry_over*; unless that returns one for this package, nothing
+        of it runs until it is approved. *progress* is called in another thread.
+
+        Raises:
+            PackageError: what the file has become since it was verified, or ``trust.*``.
+            ConsentError: ``trust.unknown_publisher``, ``publisher.key_changed``, ``store.other_key``.
+        """
+        name = package.manifest.name
+        target = self.home.package_folder(package.digest)
+        try:
+            with Workspace(self.home.tmp) as work:
+                package.extract(work.descriptor, progress, cancel)
+                with self._database.writing() as rows:
+                    self._require_current(rows, package, allow_downgrade=allow_downgrade)
+                    if package.first_use:
+                        publisher = Publisher(
+                            package.manifest.publisher, package.manifest.publisher_key, now, "first-use"
+                        )
+                        self._records.add_publisher(rows, publisher)
+                    if self._records.find_package(rows, name) is None:
+                        self._retire_storage(name)  # left behind by a package of that name
+                    if not work.publish(target):
+                        rows.on_rollback(lambda: work.unpublish(target))
+                    self._records.put_package(rows, package, now)
+                    self._carry_over(rows, package, carry_over)
+                    found = self._records.package(rows, name)
+        except OSError as error:
+            raise io_error(error, self.home.path) from error
+        self.repair()
+        return found
+
+    def _require_current(self, rows: Transaction, package: VerifiedPackage, *, allow_downgrade: bool) -> None:
+        first_use = package.key_id if package.first_use else False
+        check_state(package, self._records.view(rows, allow_downgrade=allow_downgrade, first_use=first_use))
+        old = self._records.find_package(rows, package.manifest.name)
+        if old is not None and old.key_id != package.key_id:
+            raise ConsentError(
+                "store.other_key",
+                f"{old.name} {old.version} is installed and signed with another key, {old.key_id}",
+                f"this is another publisher's package of that name: first mpp-exec uninstall {old.name}",
+            )
+
+    def _carry_over(self, rows: Transaction, package: VerifiedPackage, carry_over: CarryOver | None) -> None:
+        try:
+            stored = self._grants.find(rows, package.manifest.name)
+        except ConsentError:
+            return  # nothing that could be carried over; it goes on being refused until approved anew
+        if stored is None or carry_over is None or stored.grant.digest == package.digest:
+            return
+        grant = carry_over(stored.grant)
+        if grant is None:
+            return
+        if (grant.package, grant.digest) != (package.manifest.name, package.digest):
+            raise ValueError("the grant that was carried over is for another package")
+        self._grants.put(rows, grant, {})
+
+    def uninstall(self, name: str) -> Installed:
+        """Withdraw the grant of *name* and remove the package, its private folder and its secrets.
+
+        Raises:
+            UsageError: ``store.not_installed``.
+        """
+        with self._database.writing() as rows:
+            found = self._records.package(rows, name)
+            self._grants.withdraw(rows, name)
+            self._records.remove_package(rows, name)
+        self.repair()
+        return found
+
+    @contextmanager
+    def leased(self, installed: Installed) -> Iterator[int]:
+        """Yield the open folder of *installed*, which stays until the end of the ``with`` statement.
+
+        Raises:
+            ConsentError: ``store.package_gone``: it was just uninstalled or replaced.
+        """
+        with ExitStack() as stack:
+            try:
+                folder = stack.enter_context(leased(self.home.package_folder(installed.digest)))
+            except FileNotFoundError as error:
+                raise ConsentError(
+                    "store.package_gone",
+                    f"{installed.name} {installed.version} was uninstalled or replaced just now",
+                    "run it again",
+                ) from error
+            except OSError as error:
+                raise io_error(error, self.home.packages) from error
+            yield folder
+
+    def note_fingerprint(self, installed: Installed, fingerprint: str) -> None:
+        """Remember what ``verify_installed`` said of the files of *installed*, for the next time."""
+        if installed.fingerprint != fingerprint:
+            with self._database.writing() as rows:
+                self._records.note_fingerprint(rows, installed.digest, fingerprint)
+
+    # Consent
+
+    def grant(self, name: str) -> Grant | None:
+        """Return the last grant of *name*, whichever version it is for; None if there is none.
+
+        Raises:
+            ConsentError: ``grant.tampered`` or ``grant.unreadable``.
+        """
+        with self._database.reading() as rows:
+            stored = self._grants.find(rows, name)
+            return stored.grant if stored is not None else None
+
+    def approve(self, grant: Grant, secrets: Mapping[str, str] | None = None) -> None:
+        """Store *grant*, with values for its secrets; those without a new one keep the old.
+
+        Raises:
+            UsageError: ``store.not_installed``.
+            ConsentError: ``grant.superseded``: another version was installed while a person looked
+                at this one; ``grant.secret_missing``, ``grant.secret_tampered``.
+        """
+        with self._database.writing() as rows:
+            installed = self._records.package(rows, grant.package)
+            if (installed.digest, installed.key_id) != (grant.digest, grant.key_id):
+                raise ConsentError(
+                    "grant.superseded",
+                    f"{grant.package} is now at {installed.version}, and {grant.version} was approved",
+                    f"see what has changed, and agree: mpp-exec approve {grant.package}",
+                )
+            self._grants.put(rows, grant, secrets or {})
+
+    def revoke(self, name: str) -> bool:
+        """Withdraw the grant of *name*; return False if there was none.
+
+        Raises:
+            UsageError: ``store.not_installed``.
+        """
+        with self._database.writing() as rows:
+            self._records.package(rows, name)
+            return self._grants.withdraw(rows, name)
+
+    def approved(self, name: str) -> Approved:
+        """Return package *name*, its grant and its secrets, all as of one moment.
+
+        Raises:
+            UsageError: ``store.not_installed``.
+            ConsentError: ``grant.none``, ``grant.outdated``, ``grant.tampered``, ``grant.unreadable``,
+                ``grant.secret_missing``, ``grant.secret_tampered``.
+        """
+        # Read before the transaction begins: a change in between makes this look old, never new.
+        generation = self.generation()
+        with self._database.reading() as rows:
+            installed = self._records.package(rows, name)
+            stored = self._grants.active(rows, installed)
+            return Approved(
+                installed=installed,
+                grant=stored.grant,
+                secrets=self._grants.secrets(rows, stored.grant),
+                view=self._records.view(rows),
+                generation=generation,
+                stored=stored,
+            )
+
+    def is_confirmed(self, approved: Approved, tool: str) -> bool:
+        """Return whether a person confirmed *tool* before, under this very grant."""
+        with self._database.reading() as rows:
+            return self._grants.is_confirmed(rows, approved.stored, tool)
+
+    def remember_confirmation(self, approved: Approved, tool: str) -> None:
+        """Remember that a person confirmed *tool*, for as long as this grant stands."""
+        with self._database.writing() as rows:
+            self._grants.remember_confirmation(rows, approved.stored, tool)
+
+    # Repair
+
+    def repair(self) -> None:
+        """Remove what no row names and nobody holds: the remains of a crash, or of an uninstall.
+
+        Safe beside any other process: folders change places only inside a writing transaction, so
+        what has no row under that lock is an orphan; what is being made is locked by its maker.
+        """
+        with self._database.reading() as rows:
+            orphans = self._orphans(rows)
+        if orphans:
+            with self._database.writing() as rows:
+                for folder in self._orphans(rows):
+                    retire(folder, self.home.tmp)
+        try:
+            sweep(self.home.tmp)
+        except OSError as error:
+            raise io_error(error, self.home.tmp) from error
+
+    def _orphans(self, rows: Transaction) -> list[Path]:
+        """Return the folders of packages and of storage that belong to no installed package."""
+        packages = self._records.packages(rows)
+        known = {self.home.package_folder(each.digest) for each in packages}
+        known.update(self.home.storage_folder(each.name) for each in packages)
+        found = list(self.home.packages.iterdir())
+        for publisher in self.home.storage.iterdir():
+            found += publisher.iterdir() if publisher.is_dir() else [publisher]
+        return [folder for folder in found if folder not in known]
+
+    def _retire_storage(self, name: str) -> None:
+        folder = self.home.storage_folder(name)
+        if os.path.lexists(folder):
+            retire(folder, self.home.tmp)
