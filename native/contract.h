@@ -6,37 +6,37 @@
 /* Where a spawn can fail, in the order of the steps. */
 enum mpp_step {
     MPP_STEP_NONE = 0,
-    MPP_STEP_SOURCE,        /* parent: open a mount source without following links */
-    MPP_STEP_PIPES,         /* parent: socket pair and pipes */
-    MPP_STEP_CLONE,         /* parent: clone into new namespaces */
-    MPP_STEP_EXEC_INIT,     /* child: become the init program */
-    MPP_STEP_ID_MAP,        /* parent: uid_map, gid_map, setgroups */
-    MPP_STEP_TREE,          /* parent, root: detached copy of a mount source */
-    MPP_STEP_IDMAP_MOUNT,   /* parent, root: map the host's ids on a grant */
-    MPP_STEP_SEND,          /* parent: hand over plan and descriptors */
-    MPP_STEP_RECEIVE,       /* init: plan received and well-formed */
-    MPP_STEP_OWNER,         /* init: die with the owner */
-    MPP_STEP_IDS,           /* init: setgroups, setresgid, setresuid */
-    MPP_STEP_SESSION,       /* init: new session, host name */
-    MPP_STEP_ROOT,          /* init: private propagation, root tmpfs */
-    MPP_STEP_LAYOUT,        /* init: one layout entry; detail is its index */
-    MPP_STEP_PIVOT,         /* init: pivot_root and detach of the host's tree */
-    MPP_STEP_CAPABILITIES,  /* init: drop every capability */
-    MPP_STEP_LANDLOCK,      /* init: ruleset; detail is the rule's index */
-    MPP_STEP_FORK,          /* init: fork the tool */
-    MPP_STEP_LIMITS,        /* tool: one rlimit; detail is its index */
-    MPP_STEP_STDIO,         /* tool: descriptors 0, 1, 2 */
-    MPP_STEP_SECCOMP,       /* tool: install the program */
-    MPP_STEP_EXEC,          /* tool: execve of the entry */
+    MPP_STEP_SOURCE,       /* parent: open a mount source without following links */
+    MPP_STEP_PIPES,        /* parent: socket pair and pipes */
+    MPP_STEP_CLONE,        /* parent: clone into new namespaces */
+    MPP_STEP_EXEC_INIT,    /* child: become the init program */
+    MPP_STEP_ID_MAP,       /* parent: uid_map, gid_map, setgroups */
+    MPP_STEP_TREE,         /* parent, root: detached copy of a mount source */
+    MPP_STEP_IDMAP_MOUNT,  /* parent, root: map the host's ids on a grant */
+    MPP_STEP_SEND,         /* parent: hand over plan and descriptors */
+    MPP_STEP_RECEIVE,      /* init: plan received and well-formed */
+    MPP_STEP_OWNER,        /* init: die with the owner */
+    MPP_STEP_IDS,          /* init: setgroups, setresgid, setresuid */
+    MPP_STEP_SESSION,      /* init: new session, host name */
+    MPP_STEP_ROOT,         /* init: private propagation, root tmpfs */
+    MPP_STEP_LAYOUT,       /* init: one layout entry; detail is its index */
+    MPP_STEP_PIVOT,        /* init: pivot_root and detach of the host's tree */
+    MPP_STEP_CAPABILITIES, /* init: drop every capability */
+    MPP_STEP_LANDLOCK,     /* init: ruleset; detail is the rule's index */
+    MPP_STEP_FORK,         /* init: fork the tool */
+    MPP_STEP_LIMITS,       /* tool: one rlimit; detail is its index */
+    MPP_STEP_STDIO,        /* tool: descriptors 0, 1, 2 */
+    MPP_STEP_SECCOMP,      /* tool: install the program */
+    MPP_STEP_EXEC,         /* tool: execve of the entry */
     MPP_STEP_COUNT
 };
 
 enum mpp_entry_kind {
-    MPP_ENTRY_DIR = 1,  /* mkdir target, mode */
-    MPP_ENTRY_FILE,     /* create target with data */
-    MPP_ENTRY_LINK,     /* symlink at target to source */
-    MPP_ENTRY_BIND,     /* bind source onto target */
-    MPP_ENTRY_TMPFS     /* fresh tmpfs at target */
+    MPP_ENTRY_DIR = 1, /* mkdir target, mode */
+    MPP_ENTRY_FILE,    /* create target with data */
+    MPP_ENTRY_LINK,    /* symlink at target to source */
+    MPP_ENTRY_BIND,    /* bind source onto target */
+    MPP_ENTRY_TMPFS    /* fresh tmpfs at target */
 };
 
 #define MPP_ENTRY_EXISTS 1   /* the mount point is there already, inside an earlier mount */
@@ -56,8 +56,8 @@ struct mpp_entry {
     uint64_t attributes; /* MOUNT_ATTR_* */
     uint64_t device;     /* bind: filled in by the parent, compared by init */
     uint64_t inode;
-    int32_t tree;      /* bind: filled in by a root parent, index of a descriptor, else -1 */
-    uint32_t is_dir;   /* bind: filled in by the parent */
+    int32_t tree;    /* bind: filled in by a root parent, index of a descriptor, else -1 */
+    uint32_t is_dir; /* bind: filled in by the parent */
 };
 
 struct mpp_rule {
@@ -138,14 +138,14 @@ struct mpp_launch {
     size_t plan_size;
     const uint8_t *request; /* what the tool reads from descriptor 0 */
     size_t request_size;
-    int init_fd;   /* the init program, opened for reading */
-    int cancel_fd; /* readable: stop; -1 for none */
+    int init_fd;             /* the init program, opened for reading */
+    int cancel_fd;           /* readable: stop; -1 for none */
     uint32_t outer_uid_base; /* root: the outer id is this plus the host pid of init; 0: self-map */
     uint32_t namespaces;     /* CLONE_NEW* */
     uint64_t wall_ns;
     uint64_t cpu_us;
-    uint64_t memory;    /* bytes resident over all processes, beside the rlimit */
-    uint64_t output;    /* bytes of stdout + stderr */
+    uint64_t memory; /* bytes resident over all processes, beside the rlimit */
+    uint64_t output; /* bytes of stdout + stderr */
     uint32_t processes;
     uint32_t reserved;
 };
@@ -155,7 +155,7 @@ struct mpp_outcome {
     int32_t error; /* errno of that step */
     uint32_t detail;
     uint32_t stop;
-    int32_t status; /* wait(2) status of the tool, -1 where it never ran or was lost */
+    int32_t status;          /* wait(2) status of the tool, -1 where it never ran or was lost */
     uint32_t processes_peak; /* processes and threads seen at once; sampled */
     uint64_t user_us;
     uint64_t system_us;

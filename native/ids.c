@@ -84,8 +84,8 @@ int mpp_idmap_namespace(uint32_t inside_uid, uint32_t inside_gid, uint32_t outer
     *namespace_fd = -1;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before); /* no handler of the host may run in the helper */
-    pid = clone(wait_to_be_killed, stack + sizeof stack,
-                CLONE_VM | CLONE_NEWUSER | CLONE_PIDFD | SIGCHLD, &owner, &pidfd);
+    pid = clone(wait_to_be_killed, stack + sizeof stack, CLONE_VM | CLONE_NEWUSER | CLONE_PIDFD | SIGCHLD, &owner,
+                &pidfd);
     if (pid < 0) error = errno;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (error != 0) return error;

@@ -19,7 +19,7 @@
 #include "kernel.h"
 #include "sys.h"
 
-#define CONTROL 3 /* the socket to the owner */
+#define CONTROL 3           /* the socket to the owner */
 #define DESCRIPTORS_MAX 253 /* SCM_MAX_FD */
 #define FIRST_TREE 4        /* after stdin, stdout, stderr and the owner's pidfd */
 
@@ -97,8 +97,7 @@ static int plan_is_sound(const struct mpp_plan *plan, long received)
     if (message[size - 1] != 0) return 0;
     if (!span_fits(plan->entries, sizeof *entries, 8, size) || !span_fits(plan->rules, sizeof *rules, 8, size) ||
         !span_fits(plan->limits, sizeof(struct mpp_rlimit), 8, size) || !span_fits(plan->filter, 8, 8, size) ||
-        !span_fits(plan->guard, 8, 8, size) || !span_fits(plan->argv, 4, 4, size) ||
-        !span_fits(plan->envp, 4, 4, size))
+        !span_fits(plan->guard, 8, 8, size) || !span_fits(plan->argv, 4, 4, size) || !span_fits(plan->envp, 4, 4, size))
         return 0;
     if (plan->argv.count == 0 || plan->argv.count > MPP_ARGS_MAX || plan->envp.count > MPP_ARGS_MAX) return 0;
     if (!text_fits(plan->exec_path, size) || !text_fits(plan->working_directory, size) ||
@@ -126,13 +125,15 @@ static int plan_is_sound(const struct mpp_plan *plan, long received)
 }
 
 /* The C library's struct msghdr and cmsghdr, as the kernel reads them (linux/socket.h has no user version). */
+struct kernel_iovec {
+    void *base;
+    size_t size;
+};
+
 struct kernel_msghdr {
     void *name;
     int name_size;
-    struct {
-        void *base;
-        size_t size;
-    } *vectors;
+    struct kernel_iovec *vectors;
     size_t vector_count;
     void *control;
     size_t control_size;
@@ -149,11 +150,8 @@ static long receive_plan(struct init_context *context)
 {
     static uint8_t control[sizeof(struct kernel_cmsghdr) + sizeof descriptors] __attribute__((aligned(8)));
     const struct kernel_cmsghdr *head = (const void *)control;
-    struct {
-        void *base;
-        size_t size;
-    } vector = { message, sizeof message };
-    struct kernel_msghdr header = { 0, 0, (void *)&vector, 1, control, sizeof control, 0 };
+    struct kernel_iovec vector = { message, sizeof message };
+    struct kernel_msghdr header = { 0, 0, &vector, 1, control, sizeof control, 0 };
     const struct mpp_plan *plan = (const void *)message;
     size_t count;
     long received;
@@ -272,9 +270,7 @@ static int reap(long tool, struct mpp_report *what)
 
 static _Noreturn void stand_guard(int owner, long children, long tool)
 {
-    struct pollfd watched[3] = {
-        { CONTROL, POLLIN, 0 }, { owner, POLLIN, 0 }, { (int)children, POLLIN, 0 }
-    };
+    struct pollfd watched[3] = { { CONTROL, POLLIN, 0 }, { owner, POLLIN, 0 }, { (int)children, POLLIN, 0 } };
     struct mpp_report what = { 0 };
     uint8_t drained[128]; /* struct signalfd_siginfo */
 
@@ -305,6 +301,9 @@ static _Noreturn void run(void)
     long tool;
 
     sys1(SYS_umask, 0);
+    /* Until the plan has come, the owner's death shows as the end of the socket, unless a child that the owner
+     * forked at this moment holds it open. */
+    if ((error = sys5(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0)) < 0) fail(MPP_STEP_OWNER, error, 2);
     if ((error = receive_plan(&context)) < 0) fail(MPP_STEP_RECEIVE, error, 0);
     if ((error = become_nobody(context.plan)) < 0) fail(MPP_STEP_IDS, error, 0);
     /* Second line behind the socket and the owner's pidfd, set after the ids since changing them clears it. */
@@ -339,7 +338,9 @@ __attribute__((used, visibility("hidden"))) void mpp_init_enter(void)
 }
 
 #if defined(__x86_64__)
-__asm__(".globl _start\n.type _start,@function\n_start:\n\txor %ebp,%ebp\n\tand $-16,%rsp\n\tcall mpp_init_enter\n\thlt\n");
+__asm__(".globl _start\n.type _start,@function\n_start:\n"
+        "\txor %ebp,%ebp\n\tand $-16,%rsp\n\tcall mpp_init_enter\n\thlt\n");
 #elif defined(__aarch64__)
-__asm__(".globl _start\n.type _start,@function\n_start:\n\tmov x29,#0\n\tmov x30,#0\n\tbl mpp_init_enter\n\tbrk #0\n");
+__asm__(".globl _start\n.type _start,@function\n_start:\n"
+        "\tmov x29,#0\n\tmov x30,#0\n\tbl mpp_init_enter\n\tbrk #0\n");
 #endif

@@ -80,9 +80,9 @@ static long bind_source(struct init_context *context, const struct mpp_entry *en
     if (source < 0) return source;
     error = sys2(SYS_fstat, source, &seen);
     if (error == 0 && (seen.st_dev != entry->device || seen.st_ino != entry->inode)) error = -ESTALE;
-    tree = error == 0 ? sys3(SYS_open_tree, source, "",
-                             MPP_OPEN_TREE_CLONE | O_CLOEXEC | MPP_AT_EMPTY_PATH | MPP_AT_RECURSIVE)
-                      : error;
+    tree = error == 0
+               ? sys3(SYS_open_tree, source, "", MPP_OPEN_TREE_CLONE | O_CLOEXEC | MPP_AT_EMPTY_PATH | MPP_AT_RECURSIVE)
+               : error;
     sys1(SYS_close, source);
     if (tree < 0) return tree;
     error = sys5(SYS_mount_setattr, tree, "", MPP_AT_EMPTY_PATH | MPP_AT_RECURSIVE, &attr, sizeof attr);
@@ -102,8 +102,7 @@ static long attach(struct init_context *context, const struct mpp_entry *entry, 
     long error;
 
     if (point < 0) return point;
-    error = sys5(SYS_move_mount, mount, "", point, "",
-                 MPP_MOVE_MOUNT_F_EMPTY_PATH | MPP_MOVE_MOUNT_T_EMPTY_PATH);
+    error = sys5(SYS_move_mount, mount, "", point, "", MPP_MOVE_MOUNT_F_EMPTY_PATH | MPP_MOVE_MOUNT_T_EMPTY_PATH);
     sys1(SYS_close, point);
     return error;
 }

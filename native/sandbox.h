@@ -44,6 +44,7 @@ struct mpp_usage {
 uint64_t mpp_now_ns(void);
 void mpp_close(int *fd);
 void mpp_close_sources(struct mpp_sandbox *sandbox);
+void mpp_feed(struct mpp_sandbox *sandbox); /* writes what the pipe takes of the request, and closes it at the end */
 void mpp_watch(pid_t init, struct mpp_usage *usage);
 int mpp_map_ids(pid_t pid, int pidfd, uint32_t inside, uint32_t outer_uid, uint32_t outer_gid, int self_map);
 int mpp_idmap_namespace(uint32_t inside_uid, uint32_t inside_gid, uint32_t outer, int *namespace_fd);

@@ -114,6 +114,9 @@ static int open_channels(struct mpp_sandbox *sandbox, int *child_control)
     if (fcntl(sandbox->control, F_SETFL, O_NONBLOCK) < 0 || fcntl(sandbox->request, F_SETFL, O_NONBLOCK) < 0 ||
         fcntl(sandbox->output, F_SETFL, O_NONBLOCK) < 0 || fcntl(sandbox->errors, F_SETFL, O_NONBLOCK) < 0)
         return errno;
+    /* Most requests fit into the pipe. Closed at once, its end cannot be kept open by a child that another
+     * thread of the host forks meanwhile, for which the tool would wait. */
+    mpp_feed(sandbox);
     return 0;
 }
 
@@ -131,8 +134,7 @@ static long keep_capabilities(void)
     struct __user_cap_data_struct sets[2];
     long error = sys2(SYS_capget, &header, sets);
 
-    for (size_t i = 0; i < sizeof kept / sizeof kept[0]; i++)
-        sets[kept[i] / 32].inheritable |= 1u << (kept[i] % 32);
+    for (size_t i = 0; i < sizeof kept / sizeof kept[0]; i++) sets[kept[i] / 32].inheritable |= 1u << (kept[i] % 32);
     if (error == 0) error = sys2(SYS_capset, &header, sets);
     for (size_t i = 0; error == 0 && i < sizeof kept / sizeof kept[0]; i++)
         error = sys5(SYS_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, kept[i], 0, 0);

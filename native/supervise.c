@@ -51,7 +51,7 @@ static int drain(struct mpp_sandbox *sandbox, int *fd, struct mpp_buffer *buffer
     }
 }
 
-static void feed(struct mpp_sandbox *sandbox)
+void mpp_feed(struct mpp_sandbox *sandbox)
 {
     const struct mpp_launch *launch = &sandbox->launch;
 
@@ -221,7 +221,7 @@ int mpp_supervise(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
             stop(outcome, MPP_STOP_LOST);
             break;
         }
-        if (slots[SLOT_REQUEST].revents != 0) feed(sandbox);
+        if (slots[SLOT_REQUEST].revents != 0) mpp_feed(sandbox);
         if (slots[SLOT_OUTPUT].revents != 0 && drain(sandbox, &sandbox->output, &sandbox->out) < 0)
             stop(outcome, MPP_STOP_OUTPUT);
         if (slots[SLOT_ERRORS].revents != 0 && drain(sandbox, &sandbox->errors, &sandbox->err) < 0)
