@@ -21,7 +21,7 @@ from mpp_exec.sandbox.profiles import Allow
 
 _DIGEST = 32
 _MAX = 1 << 20
-_PROGRAM_VERSION = 1
+_PROGRAM_VERSION = 2
 
 
 class SandboxCache:

@@ -124,6 +124,12 @@ def _identity(path: str) -> tuple[str, int, int, int, int]:
     return path, facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns
 
 
+def _identities(files: Iterable[HostFile], *folders: str) -> tuple[tuple[str, int, int, int, int], ...]:
+    # The libraries, too: an update of one changes its file's name, and may change what it loads itself.
+    paths = (*(file.source for file in files), *(folder for folder in folders if Path(folder).exists()))
+    return tuple(_identity(path) for path in dict.fromkeys(paths))
+
+
 def _refuse_if_writable_by_others(path: str) -> None:
     facts = os.stat(path)  # noqa: PTH116
     if facts.st_uid not in (0, os.geteuid()) or facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
@@ -211,15 +217,14 @@ def _describe_python(executable: str, stdlib: str, version: str) -> Program:
         for name in ("site-packages", "dist-packages")
         if (Path(stdlib) / name).is_dir()
     )
-    identity = tuple(_identity(path) for path in (executable, stdlib, str(dynamic)) if Path(path).exists())
-    return Program("python", version, inside, tuple(files), hidden, identity)
+    return Program("python", version, inside, tuple(files), hidden, _identities(files, str(dynamic)))
 
 
 def _describe_program(name: str, real: str, version: str) -> Program:
     _refuse_if_writable_by_others(real)
     inside = f"{PROGRAMS}/{name}"
     files = (HostFile(real, inside, executable=True), *_loaded(real, (), None))
-    return Program(name, version, inside, files, (), (_identity(real),))
+    return Program(name, version, inside, files, (), _identities(files))
 
 
 def _loaded(program: str, modules: Iterable[str], prefix: str | None) -> list[HostFile]:

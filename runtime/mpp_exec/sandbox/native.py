@@ -6,6 +6,7 @@ invocation into two C calls, both without the GIL: ``mpp_spawn`` and ``mpp_super
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
 import os
@@ -201,18 +202,34 @@ class RawOutcome:
     errors: bytes
 
 
-@functools.cache
 def _init_program() -> int:
-    """Return a descriptor of the init program, open for as long as this process lives."""
+    """Return a descriptor of the init program, open for as long as this process lives.
+
+    A host that becomes a daemon closes whatever is open, and its numbers are given to other files:
+    the descriptor is used only while it is still the init program.
+    """
+    fd, identity = _open_init()
+    with contextlib.suppress(OSError):
+        facts = os.fstat(fd)
+        if (facts.st_dev, facts.st_ino) == identity:
+            return fd
+    _open_init.cache_clear()
+    return _open_init()[0]
+
+
+@functools.cache
+def _open_init() -> tuple[int, tuple[int, int]]:
     path = resources.files("mpp_exec.sandbox").joinpath("mpp-init")
     try:
-        return os.open(str(path), os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(str(path), os.O_RDONLY | os.O_CLOEXEC)
+        facts = os.fstat(fd)
     except OSError as error:
         raise HostError(
             "host.native_missing",
             f"the init program cannot be opened: {error.strerror}",
             "install mpp-exec again: pip install --force-reinstall mpp-exec",
         ) from error
+    return fd, (facts.st_dev, facts.st_ino)
 
 
 def invoke(

@@ -386,9 +386,8 @@ def special_entries(plan: SandboxPlan) -> tuple[Entry, ...]:
         InternalError: a writable folder cannot be looked at.
     """
     entries: list[Entry] = []
-    for root in sorted(
-        plan.write_roots
-    ):  # outer ones first: what an outer one remounts, an inner one protects
+    # Outer ones first: what protecting an outer one mounts again, an inner one protects anew.
+    for root in sorted(plan.write_roots):
         present = []
         for name in (".git", ".git/hooks", ".git/config", *layout.EXECUTED_BY_OTHERS):
             path = f"{root}/{name}"

@@ -19,7 +19,7 @@ from mpp_exec.sandbox.profiles import FULL, SEALED_AWAY, Allow, Arg, decide
 
 REFUSED = bpf.RET_ERRNO | errno.ENOSYS
 SEALED = bpf.RET_ERRNO | errno.EPERM
-COMPILER_VERSION = 1
+COMPILER_VERSION = 2
 """Raised with every change of this file or of ``profiles`` that changes programs; part of cache keys."""
 
 _LAST_NUMBER = 600  # beyond the table's last; the boundary numbers are added to these
@@ -97,13 +97,15 @@ def prove(program: bytes, profile: tuple[Allow, ...]) -> None:
     names = {number: name for name, number in syscalls.X86_64.items()}
     by_name = {allow.name: allow for allow in profile}
     _prove_architectures(code)
-    for number in itertools.chain(range(_LAST_NUMBER), _BOUNDARY_NUMBERS):
+    x32 = range(syscalls.X32_BIT, syscalls.X32_BIT + _LAST_NUMBER)
+    for number in itertools.chain(range(_LAST_NUMBER), x32, _BOUNDARY_NUMBERS):
         name = names.get(number)
         for arguments in _boundaries(by_name.get(name) if name else None):
             verdict = bpf.simulate(code, bpf.call_data(number, arguments, syscalls.AUDIT_ARCH_X86_64))
             if number >= syscalls.X32_BIT:
                 # libseccomp lets -1 (a tracer's "skip this call") fall through to the default action.
-                accepted = verdict in (bpf.RET_KILL_PROCESS, REFUSED)
+                skipped = number == 0xFFFFFFFF and verdict == REFUSED
+                accepted = skipped or verdict == bpf.RET_KILL_PROCESS
             else:
                 expect = bpf.RET_ALLOW if decide(profile, name, arguments) else REFUSED
                 accepted = verdict == expect

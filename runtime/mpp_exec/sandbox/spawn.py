@@ -143,7 +143,8 @@ def _spawn_error(raw: native.RawOutcome, targets: list[str], rules: list[str]) -
     elif raw.step == "landlock" and raw.detail < len(rules):
         about = f" for {rules[raw.detail]}"
     message = f"the sandbox could not be built: {raw.step}{about}: {os.strerror(raw.error)}"
-    if raw.error in _EXHAUSTED:
+    # clone(2) says ENOSPC or EUSERS where user.max_*_namespaces are used up, or 0: that is no full disk.
+    if raw.error in _EXHAUSTED and not (raw.step == "clone" and raw.error in (errno.ENOSPC, errno.EUSERS)):
         return InternalError(
             "host.exhausted",
             message,
