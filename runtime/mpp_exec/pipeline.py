@@ -79,12 +79,12 @@ class Runtime:
         policies: PolicyFiles | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self.home = Home.resolve(home)
+        self.home = Home.open(Path(home) if home is not None else None)
         self._confirm = confirm
         self._principal = principal
         self._client = client
         self._clock = clock
-        self._policies = policies or PolicyFiles(self.home.root)
+        self._policies = policies or PolicyFiles(self.home.path)
         self._lock = threading.Lock()
         self._parts: _Parts | None = None
         self._closed = False
@@ -146,7 +146,12 @@ class Runtime:
     # -- calls -------------------------------------------------------------------------------------
 
     def call(
-        self, package: str, tool: str = "", arguments: Mapping[str, Any] | None = None, *, timeout: float | None = None
+        self,
+        package: str,
+        tool: str = "",
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        timeout: float | None = None,
     ) -> ToolResult:
         """Call *tool* of *package* with *arguments* and wait for its result.
 
@@ -167,7 +172,12 @@ class Runtime:
             os.close(cancel)
 
     async def acall(
-        self, package: str, tool: str = "", arguments: Mapping[str, Any] | None = None, *, timeout: float | None = None
+        self,
+        package: str,
+        tool: str = "",
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109 - the sandbox's limit, which asyncio cannot keep
     ) -> ToolResult:
         """Do what :meth:`call` does without blocking the event loop. Cancelling the task kills the sandbox.
 
@@ -193,37 +203,36 @@ class Runtime:
         parts = self._open()
         caller = Caller.current(principal=self._principal, client=self._client)
         clock = _Clockwork()
-        generation = parts.store.generation()
-        try:
-            if timeout is not None and not timeout > 0:
-                raise UsageError("call.timeout", f"a timeout of {timeout} s leaves no time", "give seconds above zero")
-            prepared = parts.preparer.prepare(package, tool)
-            clock.stage("verify")
-            request = _request(prepared, arguments)
-            clock.stage("validate")
-            confirmed = self._confirmed(parts.store, prepared, arguments)
-            if prepared.storage is not None and folder_size(prepared.storage) > prepared.grant.permissions.storage:
-                raise ConsentError(
-                    "storage.full",
-                    f"the storage of {package} is over its {prepared.grant.permissions.storage} bytes",
-                    f"clear {prepared.storage}, or install a version that asks for more",
-                )
-            clock.stage("confirm")
-        except MppError as error:
-            parts.refused(package, tool, caller, error)
-            raise
-        token = parts.ledger.begin(prepared.terms, caller, arguments, confirmed_by=confirmed)
-        clock.stage("record")
-        return self._run(parts, prepared, request, timeout, cancel, generation, token, clock)
+        with contextlib.ExitStack() as stack:
+            try:
+                if timeout is not None and not timeout > 0:
+                    raise UsageError(
+                        "call.timeout", f"a timeout of {timeout} s leaves no time", "give seconds above zero"
+                    )
+                prepared = stack.enter_context(parts.preparer.prepared(package, tool))
+                clock.stage("verify")
+                request = _request(prepared, arguments)
+                clock.stage("validate")
+                confirmed = self._confirmed(parts.store, prepared, arguments)
+                _require_room(prepared)
+                clock.stage("confirm")
+            except MppError as error:
+                parts.refused(package, tool, caller, error)
+                raise
+            token = parts.ledger.begin(prepared.terms, caller, arguments, confirmed_by=confirmed)
+            clock.stage("record")
+            return self._run(
+                parts, prepared, request, timeout=timeout, cancel=cancel, token=token, clock=clock
+            )
 
     def _run(
         self,
         parts: _Parts,
         prepared: Prepared,
         request: bytes,
+        *,
         timeout: float | None,
         cancel: int,
-        generation: int,
         token: Token,
         clock: _Clockwork,
     ) -> ToolResult:
@@ -235,7 +244,7 @@ class Runtime:
             cancel,
         )
         try:
-            with parts.watchdog.watch(running, generation):
+            with parts.watchdog.watch(running, prepared.approved.generation):
                 completed = spawn.run(
                     prepared.plan,
                     request,
@@ -289,15 +298,15 @@ class Runtime:
 
     def _confirmed(self, store: Store, prepared: Prepared, arguments: dict[str, Any]) -> str:
         """Ask where a person must agree; return who did, "" where nobody had to."""
-        name, tool = prepared.manifest.name, prepared.tool.name
+        tool = prepared.tool.name
         if prepared.grant.confirm[tool] == "never":
             return ""
         request = ConfirmationRequest.of_call(prepared.grant, tool, arguments)
-        remembered = store.is_confirmed(name, tool, prepared.grant)
+        remembered = store.is_confirmed(prepared.approved, tool)
         if not require_confirmation(request, self._confirm, remembered=remembered):
             return ""
         if request.confirmation == "once":
-            store.remember_confirmed(name, tool, prepared.grant)
+            store.remember_confirmation(prepared.approved, tool)
         return self._principal or f"uid {os.getuid()}"
 
 
@@ -307,12 +316,12 @@ class _Parts:
     def __init__(self, home: Home, policies: PolicyFiles, clock: Callable[[], datetime]) -> None:
         self.process = os.getpid()
         self.store = Store(home)
-        self.ledger = Ledger(home.root, self.store.home_key, clock=clock)
+        self.ledger = Ledger(home.path, self.store.key, clock=clock)
         self.cache = SandboxCache(home.cache)
         self.preparer = Preparer(
             self.store,
             policies,
-            lambda: Protected.of_host(home.root, policies=policies.protected()),
+            lambda: Protected.of_host(home.path, policies=policies.protected()),
             self.cache,
             clock,
         )
@@ -334,11 +343,15 @@ class _Parts:
 
     def refused(self, package: str, tool: str, caller: Caller, error: MppError) -> None:
         """Put on record that a call of an installed package was refused before anything ran."""
-        installed = self.store.installed(package)
-        if installed is None or isinstance(error, InternalError):
+        if isinstance(error, InternalError):
+            return
+        installed = next((each for each in self.store.installed() if each.name == package), None)
+        if installed is None:
             return
         publisher = installed.name.partition("/")[0]
-        reference = PackageRef(installed.name, installed.version, publisher, installed.key_id, installed.digest)
+        reference = PackageRef(
+            installed.name, installed.version, publisher, installed.key_id, installed.digest
+        )
         self.ledger.event(Kind.REFUSED, caller, package=reference, tool=tool, code=error.code)
 
     def close(self) -> None:
@@ -349,6 +362,15 @@ class _Parts:
             self.ledger.close()
         finally:
             self.store.close()
+
+
+def _require_room(prepared: Prepared) -> None:
+    if prepared.storage is not None and folder_size(prepared.storage) > prepared.grant.permissions.storage:
+        raise ConsentError(
+            "storage.full",
+            f"the storage of {prepared.manifest.name} is over its {prepared.grant.permissions.storage} bytes",
+            f"clear {prepared.storage}, or install a version that asks for more",
+        )
 
 
 def _request(prepared: Prepared, arguments: dict[str, Any]) -> bytes:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,16 +21,18 @@ from mpp_exec.consent.grant import Grant, effective
 from mpp_exec.consent.paths import Protected
 from mpp_exec.consent.policy import Policy
 from mpp_exec.consent.policy_file import PolicyFiles
-from mpp_exec.errors import ConsentError, UsageError
+from mpp_exec.errors import UsageError
 from mpp_exec.package.fields import nearest
 from mpp_exec.package.manifest import Manifest, Tool
 from mpp_exec.package.schema import Validator, compile_schema
 from mpp_exec.privacy.policy import RedactionPolicy, effective_actions
-from mpp_exec.registry.store import Installed, Store
+from mpp_exec.registry.records import Installed
+from mpp_exec.registry.store import Approved, Store
 from mpp_exec.sandbox import explain, kernel
 from mpp_exec.sandbox.cache import SandboxCache
 from mpp_exec.sandbox.plan import STORAGE, SandboxPlan, compile_plan
-from mpp_exec.trust.installed import open_installed, verify_installed
+from mpp_exec.trust.installed import verify_installed
+from mpp_exec.trust.publishers import TrustView
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ class Prepared:
         redaction: what happens to each kind of sensitive data.
         terms: what the ledger records of it.
         storage: the private folder on the host, None where none is granted.
+        approved: what was agreed, as of the moment of this call.
     """
 
     manifest: Manifest
@@ -59,6 +63,7 @@ class Prepared:
     redaction: RedactionPolicy = field(repr=False)
     terms: Terms
     storage: Path | None
+    approved: Approved = field(repr=False)
 
     def variables(self, environ: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
         """Return the granted variables of the host and those of the package, for one call."""
@@ -90,11 +95,16 @@ class Preparer:
         self._clock = clock
         self._launcher = os.path.realpath(Path(__file__).parent / "sandbox" / "inside")
         self._lock = threading.Lock()
+        self._approved: dict[str, Approved] = {}
         self._kept: dict[tuple[str, str], tuple[tuple[Any, ...], Prepared]] = {}
         self._fingerprints: dict[str, str] = {}
 
-    def prepare(self, package: str, tool_name: str) -> Prepared:
-        """Return the call of *tool_name* ("" for the only one) of *package*, ready to run.
+    @contextmanager
+    def prepared(self, package: str, tool_name: str) -> Iterator[Prepared]:
+        """Yield the call of *tool_name* ("" for the only one) of *package*, ready to run.
+
+        For the length of the block the installed files stay where they are, also when another
+        process installs another version or removes the package.
 
         Raises:
             UsageError: no such package or tool.
@@ -103,86 +113,78 @@ class Preparer:
             HostError: this host cannot enforce the plan.
         """
         policy = self._policies.load()
-        installed = self.installed(package)
-        manifest = self._verified(installed)
-        tool = _choose(manifest, tool_name)
-        grant = self._store.grant(installed.name)
-        if grant is None or grant.digest != installed.digest:
-            raise ConsentError(
-                "consent.not_approved",
-                f"{installed.name} {installed.version} is not approved",
-                f"look at what it asks for and approve it: mpp-exec approve {installed.name}",
-            )
-        granted = effective(grant, policy, self._protected())
-        inputs = (installed, granted, policy)
-        key = (installed.name, tool.name)
-        with self._lock:
-            kept = self._kept.get(key)
-        if kept is not None and kept[0] == inputs and all(each.still_true() for each in kept[1].plan.programs):
-            return kept[1]
-        prepared = self._assemble(installed, manifest, tool, granted, policy)
-        with self._lock:
-            self._kept[key] = (inputs, prepared)
-        return prepared
-
-    def installed(self, package: str) -> Installed:
-        """Return the installed package of that name.
-
-        Raises:
-            UsageError: ``package.not_installed``.
-        """
-        found = self._store.installed(package)
-        if found is None:
-            known = [each.name for each in self._store.list_installed()]
-            raise UsageError(
-                "package.not_installed",
-                f"no package {package} is installed here",
-                nearest(package, known) if known else "install one first: mpp-exec install FILE",
-            )
-        return found
+        approved = self._approval(package)
+        with self._store.leased(approved.installed) as folder:
+            manifest = self._verified(approved.installed, folder, approved.view)
+            tool = _choose(manifest, tool_name)
+            granted = effective(approved.grant, policy, self._protected())
+            inputs = (approved.installed.digest, granted, approved.secrets, policy)
+            key = (package, tool.name)
+            with self._lock:
+                kept = self._kept.get(key)
+            if (
+                kept is None
+                or kept[0] != inputs
+                or not all(program.still_true() for program in kept[1].plan.programs)
+            ):
+                kept = inputs, self._assemble(approved, manifest, tool, granted, policy)
+                with self._lock:
+                    self._kept[key] = kept
+            yield replace(kept[1], approved=approved)
 
     def manifest(self, package: str) -> tuple[Installed, Manifest]:
         """Return an installed package and its manifest, verified now.
 
         Raises:
-            UsageError, PackageError, ConsentError: as :meth:`prepare`.
+            UsageError, PackageError, ConsentError: as :meth:`prepared`.
         """
-        installed = self.installed(package)
-        return installed, self._verified(installed)
+        installed = self._store.package(package)
+        with self._store.leased(installed) as folder:
+            return installed, self._verified(installed, folder, self._store.trust_view())
 
-    def _verified(self, installed: Installed) -> Manifest:
-        folder = open_installed(installed.path)
-        try:
-            checked = verify_installed(
-                folder,
-                installed.digest,
-                self._store.trust_view(),
-                now=self._clock(),
-                platform=kernel.probe().platform,
-                known_fingerprint=self._fingerprints.get(installed.digest, installed.fingerprint),
-            )
-        finally:
-            os.close(folder)
-        self._fingerprints[installed.digest] = checked.fingerprint
+    def _approval(self, package: str) -> Approved:
+        with self._lock:
+            known = self._approved.get(package)
+        if known is None or known.generation != self._store.generation():
+            known = self._store.approved(package)
+            with self._lock:
+                self._approved[package] = known
+        return known
+
+    def _verified(self, installed: Installed, folder: int, view: TrustView) -> Manifest:
+        checked = verify_installed(
+            folder,
+            installed.digest,
+            view,
+            now=self._clock(),
+            platform=kernel.probe().platform,
+            known_fingerprint=self._fingerprints.get(installed.digest, installed.fingerprint),
+        )
+        if self._fingerprints.get(installed.digest) != checked.fingerprint:
+            self._fingerprints[installed.digest] = checked.fingerprint
+            self._store.note_fingerprint(installed, checked.fingerprint)
         return checked.manifest
 
     def _assemble(
-        self, installed: Installed, manifest: Manifest, tool: Tool, grant: Grant, policy: Policy
+        self, approved: Approved, manifest: Manifest, tool: Tool, grant: Grant, policy: Policy
     ) -> Prepared:
-        storage = self._store.storage_folder(installed.name) if grant.permissions.storage else None
+        home = self._store.home
+        storage = None
+        if grant.permissions.storage:
+            storage = home.storage_folder(manifest.name)
+            storage.mkdir(mode=0o700, parents=True, exist_ok=True)
         facts = kernel.probe()
         plan = compile_plan(
             manifest,
             tool,
             grant,
             facts,
-            app=os.path.realpath(Path(installed.path) / "files"),
-            storage=os.path.realpath(storage) if storage is not None else None,
+            app=str(home.package_folder(grant.digest) / "files"),
+            storage=str(storage) if storage is not None else None,
             launcher=self._launcher,
             find_program=self._cache.program,
         )
-        secrets = self._store.secrets(installed.name) if grant.secrets else {}
-        secrets = {key: secrets[key] for key in grant.secrets if key in secrets}
+        secrets = approved.secrets
         return Prepared(
             manifest=manifest,
             tool=tool,
@@ -193,8 +195,9 @@ class Preparer:
             filled=fill(manifest, grant.config, secrets, storage=STORAGE if storage is not None else ""),
             secrets=secrets,
             redaction=self._redaction(manifest, grant, policy),
-            terms=_terms(installed, manifest, tool, grant, plan, facts),
+            terms=_terms(manifest, tool, grant, plan, facts),
             storage=storage,
+            approved=approved,
         )
 
     def _redaction(self, manifest: Manifest, grant: Grant, policy: Policy) -> RedactionPolicy:
@@ -203,7 +206,7 @@ class Preparer:
             granted=dict.fromkeys(grant.privacy.allow, "allow"),
             requested=manifest.privacy.allow,
         )
-        return RedactionPolicy(actions, hash_key=self._store.home_key.derive("redaction-hash"))
+        return RedactionPolicy(actions, hash_key=self._store.key.derive("redaction-hash"))
 
 
 def _choose(manifest: Manifest, name: str) -> Tool:
@@ -223,13 +226,11 @@ def _choose(manifest: Manifest, name: str) -> Tool:
 
 
 def _terms(
-    installed: Installed, manifest: Manifest, tool: Tool, grant: Grant, plan: SandboxPlan, facts: kernel.KernelFacts
+    manifest: Manifest, tool: Tool, grant: Grant, plan: SandboxPlan, facts: kernel.KernelFacts
 ) -> Terms:
     means = explain.mechanisms(plan, facts)
     return Terms(
-        package=PackageRef(
-            installed.name, installed.version, manifest.publisher, installed.key_id, installed.digest
-        ),
+        package=PackageRef(manifest.name, manifest.version, manifest.publisher, grant.key_id, grant.digest),
         tool=tool.name,
         granted=grant.permissions,
         withheld=tuple(each.permission for each in grant.withheld),

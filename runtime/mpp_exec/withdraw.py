@@ -96,7 +96,7 @@ class Watchdog:
                     return
                 calls = list(self._calls)
                 idle = 0 if calls else idle + 1
-                if idle > 10:  # noqa: PLR2004 - two seconds; the next call starts another thread
+                if idle > 10:  # two seconds; the next call starts another thread
                     self._thread = None
                     return
             generation = self._examine(calls, generation)
@@ -117,7 +117,7 @@ class Watchdog:
 
 
 def folder_size(folder: Path) -> int:
-    """Return the bytes that the files below *folder* take, links not followed; what vanishes counts nothing."""
+    """Return the bytes that all below *folder* takes, links not followed; what vanishes is nothing."""
     total = 0
     pending = [os.fspath(folder)]
     while pending:
