@@ -172,7 +172,7 @@ class Terms:
         package: the package called.
         tool: the tool's name in it.
         granted: what the plan lets it reach.
-        withheld: what the manifest asked for and the user or the policy did not give.
+        withheld: words of what the manifest asked for and the user or the policy did not give.
         limits: the bounds that apply.
         mechanisms: names of what enforces the plan, such as ``landlock`` or ``seccomp``.
         degradations: what this host does not enforce and the grant accepts, by name.
@@ -181,7 +181,7 @@ class Terms:
     package: PackageRef
     tool: str
     granted: Permissions
-    withheld: Permissions
+    withheld: tuple[str, ...]
     limits: Limits
     mechanisms: tuple[str, ...]
     degradations: tuple[str, ...] = ()
@@ -206,7 +206,7 @@ class Terms:
                     "package": asdict(self.package),
                     "tool": self.tool,
                     "granted": permissions_value(self.granted),
-                    "withheld": permissions_value(self.withheld),
+                    "withheld": self.withheld,
                     "limits": asdict(self.limits),
                     "mechanisms": self.mechanisms,
                     "degradations": self.degradations,
