@@ -123,9 +123,15 @@ class Committer:
         self._seal_error: MppError | None = None
         self._pausing = 0
         self._paused = False
+        self._works = False
         self._running = False
         self._closing = False
         self._close_error: MppError | None = None
+
+    @property
+    def works(self) -> bool:
+        """Whether the last commit succeeded; False before the first."""
+        return self._works
 
     def submit(self, record: Record) -> Commit:
         """Queue *record* for the next commit, and return that commit.
@@ -270,9 +276,11 @@ class Committer:
             try:
                 self._store.commit([*late, *urgent])
             except BaseException as error:  # noqa: BLE001 -- handed to everyone who waits for it
+                self._works = False
                 self._put_back(late)
                 commit.settle(error)
             else:
+                self._works = True
                 if self._seal_due is None:
                     self._seal_due = time.monotonic() + SEAL_AFTER
                 commit.settle()

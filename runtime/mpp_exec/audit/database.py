@@ -42,7 +42,11 @@ _LONGEST_PAUSE: Final = 0.005
 
 
 class Database:
-    """One connection. Not thread-safe: each belongs to one thread at a time. All errors are MppErrors."""
+    """One connection. Not thread-safe: each belongs to one thread at a time. All errors are MppErrors.
+
+    ``followed`` is the entry up to which the chain is known to be in order: whoever has checked it up to
+    some entry sets it, and it moves on with what is appended here right behind it.
+    """
 
     def __init__(self, path: Path, *, deadline: float) -> None:
         """Name the file; nothing is opened yet. *deadline*: seconds to wait for other processes."""
@@ -51,6 +55,7 @@ class Database:
         self._connection: sqlite3.Connection | None = None
         self._identity: tuple[int, int, int] | None = None
         self._last: Tip | None = None
+        self.followed: Tip | None = None
 
     @property
     def is_open(self) -> bool:
@@ -79,7 +84,7 @@ class Database:
             found = self._path.lstat()
             if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
                 raise tampered(f"{self._path} is no file of its owner's alone")
-            self._connect("rw")
+            self._connect("rw", timeout=0)
             undo.callback(self.close)
             mode = self._patiently("PRAGMA journal_mode = WAL").fetchone()[0]
             if mode != "wal":
@@ -103,22 +108,27 @@ class Database:
             self._identity = self._look()
             undo.pop_all()
 
-    def open_readable(self) -> None:
-        """Open for reading only; the file must exist. On a read-only file system this works, too."""
+    def open_readable(self) -> bool:
+        """Open for reading only; False, and closed, if nobody has made the tables yet.
+
+        On a read-only file system this works, too.
+        """
         with translated(self._path):
-            self._connect("ro")
             try:
-                self._check_version()
+                self._connect(
+                    "rw", timeout=self._deadline
+                )  # so that whoever closes last removes the log and its shared memory
+                self._execute("PRAGMA query_only = ON")
+                return self._has_tables()
             except Exception:
                 self.close()
-                if self._path.with_name(f"{self._path.name}-wal").exists() or os.access(
-                    self._path.parent, os.W_OK
-                ):
+                has_log = self._path.with_name(f"{self._path.name}-wal").exists()
+                if has_log or os.access(self._path.parent, os.W_OK):
                     raise
-                # WAL mode wants to make a shared-memory file. Where nothing can be written, nobody
-                # writes either, so it can do without.
-                self._connect("ro&immutable=1")
-                self._check_version()
+            # WAL mode wants to make a file of shared memory. Where nothing can be written, nobody
+            # writes either, so it can do without.
+            self._connect("ro&immutable=1", timeout=0)
+            return self._has_tables()
 
     def close(self) -> None:
         """Close the connection, if there is one."""
@@ -139,12 +149,14 @@ class Database:
         """
         with translated(self._path):
             with self._transaction():
-                tip = self.tip()
+                before = tip = self.tip()
                 self._check_continuity(tip)
                 for record in records:
                     tip = self._append(tip, record)
                 self._check_identity()
             self._last = tip
+            if self.followed == before:
+                self.followed = tip
             if any(record.erases for record in records):
                 self._truncate_log()
 
@@ -289,13 +301,13 @@ class Database:
         with translated(self._path):
             return [Row(*row) for row in self._execute(SELECT_ROW + clauses, values)]
 
-    def _connect(self, mode: str) -> None:
+    def _connect(self, mode: str, *, timeout: float) -> None:
         import sqlite3  # noqa: PLC0415 -- only a process that touches the ledger loads it
 
         self._connection = sqlite3.connect(
             f"{self._path.absolute().as_uri()}?mode={mode}",
             uri=True,
-            timeout=self._deadline if mode != "rw" else 0,
+            timeout=timeout,
             isolation_level=None,
             check_same_thread=False,  # the fork hooks close it from the thread that forks
         )
@@ -337,6 +349,13 @@ class Database:
                     raise
             time.sleep(pause * (0.5 + os.urandom(1)[0] / 512))  # not all in step
             pause = min(pause * 1.5, _LONGEST_PAUSE)
+
+    def _has_tables(self) -> bool:
+        if self._execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
+            self.close()
+            return False
+        self._check_version()
+        return True
 
     def _check_version(self) -> None:
         if self._execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:

@@ -65,6 +65,8 @@ def translated(path: Path) -> Iterator[None]:
         raise _error(path, _MEMORY, "out of memory") from error
     except OSError as error:
         raise _error(path, _ERRNO.get(error.errno or 0, _IO), str(error)) from error
+    except UnicodeDecodeError as error:  # a text of the database, or SQLite's message about one
+        raise _error(path, _DAMAGED, str(error)) from error
     except Exception as error:
         code = getattr(error, "sqlite_errorcode", None)
         if code is None and not type(error).__module__.startswith("sqlite3"):

@@ -208,13 +208,19 @@ class Journal:
             raise tampered(f"{self._files.head.name} was not signed by this home") from None
 
     def _check_since(self, sealed: head.Head | None) -> Tip:
-        """Return the last entry, having followed the chain to it from the sealed one."""
+        """Return the last entry, having followed the chain to it from the sealed one.
+
+        What this process appended itself it has followed already, and remembers.
+        """
         tip = Tip(0, NO_ENTRY)
         if sealed is not None:
-            first, row = self._database.row(1), self._database.row(sealed.sequence)
-            if first is None or row is None or (first.hash, row.hash) != (sealed.ledger, sealed.hash):
-                raise tampered(f"entry {sealed.sequence} is not the one that was sealed")
-            tip = Tip(sealed.sequence, sealed.hash)
+            first = self._database.row(1)
+            if first is None or first.hash != sealed.ledger:
+                raise tampered("it does not begin with the entry that was sealed")
+            tip = self._known(Tip(sealed.sequence, sealed.hash))
+        followed = self._database.followed
+        if followed is not None and followed.sequence > tip.sequence:
+            tip = self._known(followed)
         while rows := self._database.rows(after=tip.sequence, limit=_CHUNK):
             for row in rows:
                 if row.sequence != tip.sequence + 1 or row.previous != tip.hash:
@@ -222,4 +228,11 @@ class Journal:
                 if link(row.sequence, row.previous, row.body) != row.hash:
                     raise tampered(f"entry {row.sequence} does not have its hash")
                 tip = Tip(row.sequence, row.hash)
+        self._database.followed = tip
+        return tip
+
+    def _known(self, tip: Tip) -> Tip:
+        row = self._database.row(tip.sequence)
+        if row is None or row.hash != tip.hash:
+            raise tampered(f"entry {tip.sequence} is not the one that was sealed or written here")
         return tip

@@ -1,8 +1,9 @@
 """What happened, on the record: the ledger of a home.
 
 Promise 6. :meth:`Ledger.begin` puts a call's start on record; where its terms let it reach outside
-(network, write, subprocess, storage), it returns only when that is durable. Any other start is
-written while the call runs, and :meth:`Ledger.finish` returns, so that the result may be handed
+(network, write, subprocess, storage), it returns only when that is durable, as it does until the
+ledger has been written to once and after it could not be. Any other start is written while the call
+runs, and :meth:`Ledger.finish` returns, so that the result may be handed
 over, only when it is durable. The outcome follows within 100 ms. A process that dies in between
 leaves a start without outcome, which reads as ``unknown`` at once and is recorded as that by the
 next process that writes.
@@ -128,14 +129,14 @@ class Ledger:
             InternalError: it cannot be recorded (``ledger.*``): the call must not run.
         """
         token = self._submit_start(terms, caller, arguments, confirmed_by)
-        if terms.reaches_outside:
+        if terms.reaches_outside or not self._committer.works:
             self._wait_for_start(token)
         return token
 
     async def abegin(self, terms: Terms, caller: Caller, arguments: Any, *, confirmed_by: str = "") -> Token:
         """Do what :meth:`begin` does, without blocking the event loop."""
         token = self._submit_start(terms, caller, arguments, confirmed_by)
-        if terms.reaches_outside:
+        if terms.reaches_outside or not self._committer.works:
             await self._await_start(token)
         return token
 
@@ -288,7 +289,8 @@ class Ledger:
 
     def after_fork_in_child(self) -> None:
         """Begin anew, as another writer; what the parent has queued is the parent's to write."""
-        if not (self._held and self._journal.abandon()):
+        is_clean = self._journal.abandon()
+        if not (is_clean and self._held):
             return  # the process id stays the parent's, so every method refuses
         self._reader = Reader(self._files, self._key, deadline=self._deadline)
         self._journal = Journal(self._files, self._key, clock=self._clock, deadline=self._deadline)

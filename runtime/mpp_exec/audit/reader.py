@@ -156,17 +156,19 @@ class Reader:
                 sealed = head.decode(data, key.public_key)
             except head.HeadForgedError:
                 checker.report("head.forged", f"{self._files.head.name} was not signed by this home")
-        running = 0
-        if self._files.database.exists():
-            try:
-                running = self._walk(checker, sealed, progress)
-            except MppError as error:
-                checker.report("database.damaged", error.message, checker.last + 1)
+        running: int | None = 0
+        try:
+            running = self._walk(checker, sealed, progress)
+        except MppError as error:
+            checker.report("database.damaged", error.message, checker.last + 1)
+        if running is None:
+            running = 0
+            if data is not None:
+                checker.report("database.missing", f"{self._files.database.name} is gone")
+        else:
             if data is None and checker.last > 1:
                 checker.report("head.missing", f"{self._files.head.name} is gone")
             checker.finish(sealed)
-        elif data is not None:
-            checker.report("database.missing", f"{self._files.database.name} is gone")
         return VerifyReport(
             entries=checker.count,
             sealed_sequence=sealed.sequence if sealed else None,
@@ -179,11 +181,11 @@ class Reader:
             more_problems=checker.more_problems,
         )
 
-    def _walk(self, checker: Checker, sealed: head.Head | None, progress: Progress | None) -> int:
-        """Take every row; return how many calls are running."""
+    def _walk(self, checker: Checker, sealed: head.Head | None, progress: Progress | None) -> int | None:
+        """Take every row; return how many calls are running, None if there is no database."""
         with self._open() as database:
             if database is None:
-                return 0
+                return None
             for line in database.damage():
                 checker.report("database.damaged", line)
             for name in database.foreign_objects():
@@ -204,7 +206,7 @@ class Reader:
                 progress(checker.count, max(total, checker.count))
         with self._open() as database:
             if database is None:
-                return 0
+                return None
             for line in database.index_faults():
                 checker.report("index.differs", line)
             return sum(self._is_alive(call.writer) for call in database.open_calls())
@@ -216,12 +218,8 @@ class Reader:
             raise busy("others read the ledger all the time")
         try:
             database = Database(self._files.database, deadline=self._deadline)
-            if not database.exists():
-                yield None
-                return
-            database.open_readable()
             try:
-                yield database
+                yield database if database.exists() and database.open_readable() else None
             finally:
                 database.close()
         finally:
@@ -237,7 +235,8 @@ class Reader:
             if calls:
                 return database.row(calls[0][1])
         number = name.removeprefix("#")
-        return database.row(int(number)) if number.isdecimal() and len(number) < 19 else None
+        is_number = number.isascii() and number.isdecimal() and len(number) < 19
+        return database.row(int(number)) if is_number else None
 
     def _entry(self, database: Database, row: Row) -> Entry:
         entry = _plain(row)
