@@ -165,7 +165,7 @@ def pack(
     members: Sequence[RawMember], *, comment: bytes = b"", before: bytes = b"", after: bytes = b""
 ) -> bytes:
     """Return an archive of *members*; *before* and *after* are bytes that do not belong to it."""
-    body, directory = before, b""
+    body, directory = bytearray(before), bytearray()
     count = 0
     for member in members:
         if member.in_directory:
@@ -174,7 +174,7 @@ def pack(
         if member.in_body:
             body += member.local()
     end = struct.pack("<IHHHHIIH", 0x06054B50, 0, 0, count, count, len(directory), len(body), len(comment))
-    return body + directory + end + comment + after
+    return bytes(body + directory) + end + comment + after
 
 
 def raw_members(signed: bytes, files: Mapping[str, bytes], executable: Sequence[str] = ()) -> list[RawMember]:

@@ -34,7 +34,9 @@ Progress = Callable[[int, int], None]
 """``progress(done, total)`` in bytes, called often; it must be quick and open no files."""
 
 _CHUNK: Final = 1024 * 1024
-_PARALLEL_FROM: Final = 4 * 1024 * 1024  # bytes; below, a second thread costs more than it saves
+# Bytes of an archive, and of its members on average, below which a second thread costs more than it saves.
+_PARALLEL_ARCHIVE: Final = 4 * 1024 * 1024
+_PARALLEL_MEMBER: Final = 64 * 1024
 
 _HINT_NOT_A_PACKAGE: Final = "a package is a file that `mpp-exec build` wrote, usually NAME-VERSION.mpp"
 _HINT_TRUNCATED: Final = "the end of the file is missing; download or copy it again"
@@ -220,7 +222,8 @@ class UnverifiedPackage:
         """
         first, *rest = layout.members
         headers = [self.read(0, first.start)]
-        with _Checksums(self, rest, threaded=layout.size >= _PARALLEL_FROM) as checksums:
+        threaded = layout.size >= max(_PARALLEL_ARCHIVE, _PARALLEL_MEMBER * len(rest))
+        with _Checksums(self, rest, threaded=threaded) as checksums:
             for member, entry in zip(rest, files, strict=True):
                 headers.append(self.read(member.header, member.start - member.header))
                 if without_crc(headers[-1]) != member.local_header(0):

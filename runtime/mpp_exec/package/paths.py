@@ -48,10 +48,11 @@ def check_path(path: str, limits: ArchiveLimits = LIMITS) -> None:
             raise _refusal("bad_path", path, "holds an invisible character")
         if not unicodedata.is_normalized("NFC", path):
             raise _refusal("not_nfc", path, "is not in Unicode normal form C")
+    size = len(path.encode())
     if (
-        len(path.encode()) > limits.path
+        size > limits.path
         or len(parts) > limits.depth
-        or any(len(part.encode()) > limits.component for part in parts)
+        or (size > limits.component and any(len(part.encode()) > limits.component for part in parts))
     ):
         raise _refusal("path_too_long", path, "is too long or too deep")
 
@@ -99,6 +100,8 @@ def sort_key(path: str) -> bytes:
 
 def _fold(path: str) -> str:
     """Return the form in which paths that a case-insensitive file system would merge are equal."""
+    if path.isascii():
+        return path.lower()
     return unicodedata.normalize("NFC", unicodedata.normalize("NFD", path).casefold())
 
 
