@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -47,6 +48,11 @@ def forbidden_character(text: str, *, allow_line_breaks: bool = False) -> str:
         if not (allow_line_breaks and match.group() in _WHITESPACE_CONTROLS):
             return f"U+{ord(match.group()):04X}"
     return ""
+
+
+def replace_forbidden(text: str, replacement: Callable[[str], str], *, keep: str = "") -> str:
+    """Return *text* with every :func:`forbidden_character` replaced, but those in *keep*."""
+    return _FORBIDDEN.sub(lambda match: match[0] if match[0] in keep else replacement(match[0]), text)
 
 
 def refuse_forbidden(text: str, what: str = "", *, allow_line_breaks: bool = False) -> None:
