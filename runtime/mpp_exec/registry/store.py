@@ -21,6 +21,7 @@ from typing import Self
 from mpp_exec.consent.grant import Grant
 from mpp_exec.errors import ConsentError
 from mpp_exec.package.archive import Progress
+from mpp_exec.package.unpacked import fingerprint
 from mpp_exec.registry.database import BUSY_SECONDS, Database, Transaction
 from mpp_exec.registry.faults import io_error
 from mpp_exec.registry.folders import Workspace, leased, retire, sweep
@@ -181,6 +182,9 @@ class Store:
                     if not work.publish(target):
                         rows.on_rollback(lambda: work.unpublish(target))
                     self._records.put_package(rows, package, now)
+                    # Its files were hashed as they were written, where nobody else can write.
+                    seen = fingerprint(work.descriptor, package.manifest.files)
+                    self._records.note_fingerprint(rows, package.digest, seen)
                     self._carry_over(rows, package, carry_over)
                     found = self._records.package(rows, name)
         except OSError as error:
@@ -247,7 +251,7 @@ class Store:
             yield folder
 
     def note_fingerprint(self, installed: Installed, fingerprint: str) -> None:
-        """Remember what ``verify_installed`` said of the files of *installed*, for the next time."""
+        """Remember what ``verify_installed`` said of the files of *installed*, for the next process."""
         if installed.fingerprint != fingerprint:
             with self._database.writing() as rows:
                 self._records.note_fingerprint(rows, installed.digest, fingerprint)
