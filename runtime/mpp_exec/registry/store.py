@@ -35,6 +35,9 @@ from mpp_exec.trust.verify import VerifiedPackage, check_state
 CarryOver = Callable[[Grant], Grant | None]
 """Returns the grant of the new version that follows from the old one, None if a person must agree."""
 
+Record = Callable[[], None]
+"""Puts a change on record: called last in the change's transaction, and what it raises undoes the change."""
+
 
 @dataclass(frozen=True, slots=True)
 class Approved:
@@ -111,16 +114,19 @@ class Store:
         with self._database.reading() as rows:
             return self._records.publishers(rows)
 
-    def add_publisher(self, publisher: Publisher) -> bool:
-        """Trust *publisher*; return False if that is so already.
+    def add_publisher(self, publisher: Publisher, record: Record | None = None) -> bool:
+        """Trust *publisher*; return False, and record nothing, if that is so already.
 
         Raises:
             ConsentError: ``publisher.key_changed``.
         """
         with self._database.writing() as rows:
-            return self._records.add_publisher(rows, publisher)
+            added = self._records.add_publisher(rows, publisher)
+            if added and record is not None:
+                record()
+            return added
 
-    def remove_publisher(self, name: str) -> None:
+    def remove_publisher(self, name: str, record: Record | None = None) -> None:
         """Trust *name* no longer. Its packages stop running; the versions seen are not forgotten.
 
         Raises:
@@ -128,6 +134,8 @@ class Store:
         """
         with self._database.writing() as rows:
             self._records.remove_publisher(rows, name)
+            if record is not None:
+                record()
 
     # Packages
 
@@ -151,19 +159,24 @@ class Store:
         *,
         now: datetime,
         allow_downgrade: bool = False,
+        grant: Grant | None = None,
+        secrets: Mapping[str, str] | None = None,
         carry_over: CarryOver | None = None,
+        record: Record | None = None,
         progress: Progress | None = None,
         cancel: threading.Event | None = None,
     ) -> Installed:
         """Unpack *package* and make it the active version of its name.
 
-        A publisher that was verified on first use is pinned in the same transaction. The grant of an
-        earlier version is handed to *carry_over*; unless that returns one for this package, nothing
-        of it runs until it is approved. *progress* is called in another thread.
+        A publisher that was verified on first use is pinned in the same transaction, and a *grant* that
+        a person gave for this package is stored with its *secrets*. Without one, the grant of an earlier
+        version is handed to *carry_over*; unless that returns one for this package, nothing of it runs
+        until it is approved. *progress* is called in another thread.
 
         Raises:
             PackageError: what the file has become since it was verified, or ``trust.*``.
-            ConsentError: ``trust.unknown_publisher``, ``publisher.key_changed``, ``store.other_key``.
+            ConsentError: ``trust.unknown_publisher``, ``publisher.key_changed``, ``store.other_key``,
+                and those of :meth:`approve`.
         """
         name = package.manifest.name
         target = self.home.package_folder(package.digest)
@@ -185,8 +198,13 @@ class Store:
                     # Its files were hashed as they were written, where nobody else can write.
                     seen = fingerprint(work.descriptor, package.manifest.files)
                     self._records.note_fingerprint(rows, package.digest, seen)
-                    self._carry_over(rows, package, carry_over)
                     found = self._records.package(rows, name)
+                    if grant is not None:
+                        self._put_grant(rows, found, grant, secrets)
+                    else:
+                        self._carry_over(rows, package, carry_over)
+                    if record is not None:
+                        record()
         except OSError as error:
             raise io_error(error, self.home.path) from error
         self.repair()
@@ -217,7 +235,7 @@ class Store:
             raise ValueError("the grant that was carried over is for another package")
         self._grants.put(rows, grant, {})
 
-    def uninstall(self, name: str) -> Installed:
+    def uninstall(self, name: str, record: Record | None = None) -> Installed:
         """Withdraw the grant of *name* and remove the package, its private folder and its secrets.
 
         Raises:
@@ -227,6 +245,8 @@ class Store:
             found = self._records.package(rows, name)
             self._grants.withdraw(rows, name)
             self._records.remove_package(rows, name)
+            if record is not None:
+                record()
         self.repair()
         return found
 
@@ -268,7 +288,9 @@ class Store:
             stored = self._grants.find(rows, name)
             return stored.grant if stored is not None else None
 
-    def approve(self, grant: Grant, secrets: Mapping[str, str] | None = None) -> None:
+    def approve(
+        self, grant: Grant, secrets: Mapping[str, str] | None = None, record: Record | None = None
+    ) -> None:
         """Store *grant*, with values for its secrets; those without a new one keep the old.
 
         Raises:
@@ -277,24 +299,34 @@ class Store:
                 at this one; ``grant.secret_missing``, ``grant.secret_tampered``.
         """
         with self._database.writing() as rows:
-            installed = self._records.package(rows, grant.package)
-            if (installed.digest, installed.key_id) != (grant.digest, grant.key_id):
-                raise ConsentError(
-                    "grant.superseded",
-                    f"{grant.package} is now at {installed.version}, and {grant.version} was approved",
-                    f"see what has changed, and agree: mpp-exec approve {grant.package}",
-                )
-            self._grants.put(rows, grant, secrets or {})
+            self._put_grant(rows, self._records.package(rows, grant.package), grant, secrets)
+            if record is not None:
+                record()
 
-    def revoke(self, name: str) -> bool:
-        """Withdraw the grant of *name*; return False if there was none.
+    def _put_grant(
+        self, rows: Transaction, installed: Installed, grant: Grant, secrets: Mapping[str, str] | None
+    ) -> None:
+        pinned = (grant.package, grant.digest, grant.key_id)
+        if pinned != (installed.name, installed.digest, installed.key_id):
+            raise ConsentError(
+                "grant.superseded",
+                f"{grant.package} is now at {installed.version}, and {grant.version} was approved",
+                f"see what has changed, and agree: mpp-exec approve {grant.package}",
+            )
+        self._grants.put(rows, grant, secrets or {})
+
+    def revoke(self, name: str, record: Record | None = None) -> bool:
+        """Withdraw the grant of *name*; return False, and record nothing, if there was none.
 
         Raises:
             UsageError: ``store.not_installed``.
         """
         with self._database.writing() as rows:
             self._records.package(rows, name)
-            return self._grants.withdraw(rows, name)
+            withdrawn = self._grants.withdraw(rows, name)
+            if withdrawn and record is not None:
+                record()
+            return withdrawn
 
     def approved(self, name: str) -> Approved:
         """Return package *name*, its grant and its secrets, all as of one moment.
