@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from typing import Any, Final
 
@@ -14,8 +15,6 @@ from mpp_exec.privacy.finding import Candidate, Finding
 MAX_DEPTH: Final = 128
 # Numbers below this have fewer digits than any value that is looked for.
 _SMALL: Final = 10**11
-# A key block printed line by line into an array has other strings (paths, say) between its lines.
-_STRINGS_BETWEEN: Final = 4
 
 
 class Leaf:
@@ -24,19 +23,28 @@ class Leaf:
     Attributes:
         text: the string, or the digits of the number.
         key: nearest JSON key above it, "" if there is none.
+        after_key: a private key block is open in front of it.
         candidates: what the detectors found.
         spans: what counts as found, in order, once that is settled.
         written: the string with its spans replaced, None where it stays as it is.
     """
 
-    __slots__ = ("candidates", "key", "spans", "text", "written")
+    __slots__ = ("after_key", "candidates", "key", "spans", "text", "written")
 
-    def __init__(self, text: str, key: str) -> None:
+    def __init__(self, text: str, key: str, *, after_key: bool = False) -> None:
         self.text = text
         self.key = key
-        self.candidates = detect(text, key)
+        self.after_key = after_key
+        self.candidates = self.scan(text)
         self.spans: list[Candidate] = []
         self.written: str | None = None
+
+    def scan(self, text: str) -> list[Candidate]:
+        """Return what the detectors would find if *text* stood here."""
+        found = detect(text, self.key)
+        if self.after_key and rules.continues_private_key(text):
+            found.append(Candidate("secret", 0, len(text), 0.9, text, "private_key"))
+        return found
 
 
 class Document:
@@ -53,14 +61,34 @@ class Document:
     def __init__(self, value: Any, *, every_number: bool) -> None:
         self._value = value
         self._every_number = every_number
-        self._key_open = 0  # how many more strings may pass before an open key block is given up
+        # JSON keys under which a private key block is open: a file is often an array of its lines, or
+        # of objects that hold one line each.
+        self._open: set[str] = set()
         self._strings: list[Leaf] = []
         self._keys: dict[str, Leaf] = {}
         self._read(value, "", 0)
 
-    def leaves(self) -> list[Leaf]:
-        """Return every string, key and number."""
-        return [*self._keys.values(), *self._strings]
+    @property
+    def keys(self) -> Collection[Leaf]:
+        """Every distinct key."""
+        return self._keys.values()
+
+    @property
+    def strings(self) -> Collection[Leaf]:
+        """Every string and number, in document order."""
+        return self._strings
+
+    def put_under_written_keys(self) -> Iterator[Leaf]:
+        """Read again, and yield, the strings below keys that are written otherwise than they were read.
+
+        A reader of what is written has no other context, so neither must the last word on it.
+        """
+        for leaf in self._strings:
+            above = self._keys.get(leaf.key)
+            if above and above.written is not None:
+                leaf.key = above.written
+                leaf.candidates += leaf.scan(leaf.text)
+                yield leaf
 
     def written(self) -> tuple[Any, tuple[Finding, ...]]:
         """Return the value with what became of its strings, and all findings in document order."""
@@ -89,16 +117,14 @@ class Document:
             self._strings.append(Leaf(digits, key))
 
     def _read_string(self, text: str, key: str) -> None:
-        leaf = Leaf(text, key)
-        self._strings.append(leaf)
-        if self._key_open:
-            end = rules.continued_key(text)
-            if end:
-                leaf.candidates.append(Candidate("secret", 0, end, 0.9, text[:end], "private_key"))
-            self._key_open = _STRINGS_BETWEEN if end else self._key_open - 1
-        opened = rules.opens_private_key(text)
-        if opened is not None:
-            self._key_open = _STRINGS_BETWEEN if opened else 0
+        after_key = key in self._open
+        self._strings.append(Leaf(text, key, after_key=after_key))
+        if rules.opens_private_key(text):
+            self._open.add(key)
+        elif after_key:
+            continues = rules.continues_private_key(text)
+            if continues is False or (continues and "PRIVATE KEY" in text):
+                self._open.discard(key)
 
 
 class _Writer:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from mpp_exec.privacy.detect import detect
+from mpp_exec.privacy import rules
 from mpp_exec.privacy.document import Document, Leaf
 from mpp_exec.privacy.finding import Candidate, Finding
 from mpp_exec.privacy.literals import USER_CONFIG, Literals
@@ -100,28 +100,36 @@ class Redactor:
             name: Document(value, every_number=self._every_number) for name, value in channels.items()
         }
         for document in documents.values():
-            for leaf in document.leaves():
-                if leaf.candidates:
-                    self._learn(leaf.candidates)
-        redacted = {}
+            self._learn(document.keys)
+            self._learn(document.strings)
+        keys_found = {name: self._settle_all(document.keys) for name, document in documents.items()}
         for name, document in documents.items():
-            found = False
-            for leaf in document.leaves():
-                if leaf.candidates or self._literals:
-                    found |= self._settle(leaf)
-            redacted[name] = Redacted(*document.written()) if found else Redacted(channels[name])
-        return redacted
+            if keys_found[name]:
+                self._learn(document.put_under_written_keys())
+        return {
+            name: Redacted(*document.written())
+            if self._settle_all(document.strings) or keys_found[name]
+            else Redacted(channels[name])
+            for name, document in documents.items()
+        }
 
-    def _learn(self, candidates: Iterable[Candidate]) -> None:
-        for candidate in candidates:
-            if candidate.weak:
-                continue
-            self._known.add((candidate.kind, candidate.value))
-            if candidate.rule in _LEARNED:
-                self._literals.add_found(candidate)
+    def _learn(self, leaves: Iterable[Leaf]) -> None:
+        for leaf in leaves:
+            for candidate in leaf.candidates:
+                if not candidate.weak:
+                    self._known.add((candidate.kind, candidate.value))
+                    if candidate.rule in _LEARNED:
+                        self._literals.add_found(candidate)
+
+    def _settle_all(self, leaves: Iterable[Leaf]) -> bool:
+        """Decide what becomes of every string. Tell whether anything was found in them."""
+        found = False
+        for leaf in leaves:
+            if leaf.candidates or self._literals:
+                found |= self._settle(leaf)
+        return found
 
     def _settle(self, leaf: Leaf) -> bool:
-        """Decide what becomes of one string. Tell whether anything was found in it."""
         believed = self._believed(leaf.text, leaf.candidates)
         if not believed:
             return False
@@ -145,20 +153,24 @@ class Redactor:
     def _write(self, leaf: Leaf, hidden: list[Candidate]) -> tuple[list[Candidate], str]:
         """Return what had to be replaced in a string, and the string with that replaced."""
         for _ in range(_PASSES):
-            rewriting = _Rewriting(leaf.text, hidden, [self._replacement(leaf.text, span) for span in hidden])
+            rewriting = _Rewriting(leaf.text, hidden, [self._replacement(leaf, span) for span in hidden])
             left = [
                 rewriting.in_original(candidate)
-                for candidate in self._believed(rewriting.text, detect(rewriting.text, leaf.key))
+                for candidate in self._believed(rewriting.text, leaf.scan(rewriting.text))
                 if self._action(candidate) != "allow"
             ]
-            if not left:
+            opened = rules.opens_private_key(rewriting.text) and not rules.opens_private_key(leaf.text)
+            if not left and not opened:
                 return hidden, rewriting.text
             hidden = _merged(hidden + left)
         whole = hidden[0]._replace(start=0, end=len(leaf.text))
         return [whole], f"[{whole.kind.upper()}]"
 
-    def _replacement(self, text: str, span: Candidate) -> str:
-        return in_json_text(text, span, replacement(span, self._action(span), self._policy))
+    def _replacement(self, leaf: Leaf, span: Candidate) -> str:
+        action = self._action(span)
+        if action == "drop" and leaf.after_key:
+            action = "mask"  # what is left must not read as more of the key
+        return in_json_text(leaf.text, span, replacement(span, action, self._policy))
 
 
 class _Rewriting:

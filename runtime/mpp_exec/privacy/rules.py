@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import binascii
 import re
+from itertools import pairwise
 from typing import Final
 
 from mpp_exec.privacy.finding import WORD_START, Candidate
@@ -24,7 +25,10 @@ _FULL_LINE: Final = re.compile(r"[0-9A-Za-z+/]{24,}={0,2}\Z")
 _FULL_LINE_END: Final = 96  # of a longer line only the end is looked at, so that looking stays linear
 _LAST_LINE: Final = re.compile(r"[0-9A-Za-z+/]+={0,2}\Z")
 _ARMOR_HEADER: Final = re.compile(r"(?:Proc-Type|DEK-Info|Version|Comment|Hash|Charset|MessageID|Subject): ")
-_LONE_LINE: Final = re.compile(r"\s*(?:[0-9A-Za-z+/]{16,}={0,2}|[0-9A-Za-z+/]+={1,2})\s*")
+_KEY_TEXT: Final = re.compile(
+    r"\s*+(?P<line>[0-9A-Za-z+/]{16,}+={0,2}+\s*+)*+(?P<last>[0-9A-Za-z+/]{1,15}+={0,2}+\s*+)?+"
+    rf"(?P<end>{_MARKER.pattern}\s*+)?+"
+)
 
 
 def private_keys(text: str, _key: str) -> list[Candidate]:
@@ -61,21 +65,20 @@ def _end_of_lines(text: str, start: int, limit: int) -> int:
     return end
 
 
-def opens_private_key(text: str) -> bool | None:
-    """Tell whether *text* leaves a key block open (True), closes one (False) or has no marker."""
+def opens_private_key(text: str) -> bool:
+    """Tell whether a key block that starts in *text* does not end in it."""
     if "PRIVATE KEY" not in text:
+        return False
+    markers = [*(marker[1] for marker in _MARKER.finditer(text)), ""]
+    return any(marker == "BEGIN" and following != "END" for marker, following in pairwise(markers))
+
+
+def continues_private_key(text: str) -> bool | None:
+    """Tell what *text* is behind an open block: key material, something else, or no sign of either."""
+    if not text.strip() or _ARMOR_HEADER.match(text):
         return None
-    markers = _MARKER.findall(text)
-    return markers[-1] == "BEGIN" if markers else None
-
-
-def continued_key(text: str) -> int:
-    """Return where the key material ends that *text*, after an open block, starts with; 0 if none."""
-    marker = _MARKER.search(text)
-    if marker and marker[1] == "END":
-        return marker.end()
-    limit = marker.start() if marker else len(text)
-    return _end_of_lines(text, 0, limit) or (limit if _LONE_LINE.fullmatch(text, 0, limit) else 0)
+    match = _KEY_TEXT.fullmatch(text)
+    return bool(match and (match["line"] or (match["last"] and (match["end"] or "=" in match["last"]))))
 
 
 def key_lines(block: str) -> list[str]:
@@ -99,8 +102,9 @@ _AWS_SECRET: Final = re.compile(
     r"[0-9A-Za-z+/](?:(?<![0-9A-Za-z+/].)|(?<=\\[nrt].)|(?<=%[0-9A-Fa-f]{2}.))"
     r"[0-9A-Za-z+/]{39}(?![0-9A-Za-z+/=])"
 )
+# A mask, ``[SECRET]``, is no name.
 _AWS_NAME: Final = re.compile(
-    r"(?:aws|amazon).{0,24}(?:secret|key)|secret[ _.-]{0,2}(?:access|key)|access[ _.-]{0,2}secret",
+    r"(?:aws|amazon).{0,24}(?<!\[)(?:secret|key)|secret[ _.-]{0,2}(?:access|key)|access[ _.-]{0,2}secret",
     re.IGNORECASE | re.DOTALL,
 )
 _AWS_NEARBY: Final = 256
