@@ -28,10 +28,10 @@ def interop_python() -> Path:
                 run(str(python), "-m", "pip", "install", "--quiet", "--requirement", str(REQUIREMENTS))
                 ready.touch()
     except (OSError, subprocess.SubprocessError) as error:
-        output = getattr(error, "stderr", None) or str(error)
-        last = output.strip().splitlines()[-1] if output.strip() else type(error).__name__
-        pytest.fail(f"cannot make {VENV} for the interop tests (it needs PyPI): {last}", pytrace=False)
-    return python
+        problem = (getattr(error, "stderr", None) or str(error)).strip().splitlines()[-1]
+    else:
+        return python
+    pytest.fail(f"cannot make {VENV} for the interop tests (it needs PyPI): {problem}", pytrace=False)
 
 
 def run(*command: str) -> None:
