@@ -22,7 +22,8 @@ from mpp_exec.permissions import Permissions, Privacy
 from mpp_exec.trust.verify import SignedManifest
 from mpp_exec.vocabulary import path_placeholder
 
-_BY_USER = "withheld by you"
+WITHHELD_BY_USER = "withheld by you"
+"""The reason that stands beside what a person did not grant."""
 
 
 def make_grant(
@@ -171,7 +172,7 @@ def _without(
     return (
         final,
         _without_privacy(manifest.privacy, privacy_words),
-        [Withheld(word, _BY_USER) for word in dict.fromkeys(words)] + unset,
+        [Withheld(word, WITHHELD_BY_USER) for word in dict.fromkeys(words)] + unset,
     )
 
 
