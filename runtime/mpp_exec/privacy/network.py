@@ -135,6 +135,9 @@ def _number_start(text: str, end: int) -> int:
     start = end
     while start and end - start < 3 and "0" <= text[start - 1] <= "9":
         start -= 1
+    if "%" in (before := text[max(0, start - 2) : start]):
+        escape = 2 - before[::-1].index("%")  # digits that end an escape: ``%2010.…``
+        start += escape if start + escape < end else 0
     return start if start < end else -1
 
 

@@ -83,12 +83,17 @@ def cards(text: str, _key: str) -> list[Candidate]:
             card = _card(text, match)
             if card:
                 found.append(card)
-            # Past a number that is no card, the next one may start in the middle of what was read.
-            resume = card.end if card else match.start() + 4 if match[1] else match.end()
-            match = _PRINTED.search(text, resume, limit)
+            match = _PRINTED.search(text, card.end if card else _resume(text, match), limit)
         if len(found) == known:
             found += _regrouped(text, run)
     return found
+
+
+def _resume(text: str, match: re.Match[str]) -> int:
+    """Return where a card may start inside a number that is none."""
+    if text[match.start() - 1 : match.start()] == "%":
+        return match.start() + 2  # the end of an escape: ``%204111…``
+    return match.start() + 4 if match[1] else match.end()
 
 
 def _card(text: str, match: re.Match[str]) -> Candidate | None:

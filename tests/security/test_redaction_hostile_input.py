@@ -1,0 +1,115 @@
+"""Input made to keep the engine busy. Work must grow with the input, not with its square."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+
+from mpp_exec.errors import UsageError
+from mpp_exec.privacy.redact import redact
+
+SMALL, FACTOR = 1 << 16, 16
+# Linear work grows by FACTOR, quadratic by its square. What lies between leaves room for a busy machine.
+BOUND = FACTOR**1.5
+
+REPEATED = {
+    "digits": "4",
+    "spaced digits": "4 ",
+    "pairs of digits": "41 ",
+    "almost cards": "4111 1111 1111 1112 ",
+    "cards": "4111 1111 1111 1111 ",
+    "groups of four": "4111 ",
+    "at signs": "@",
+    "a@": "a@",
+    "a@a.": "a@a.",
+    "labels": "a.",
+    "letters": "aaaaaaaa",
+    "addresses": "a@b.cc ",
+    "dots": ".",
+    "octets": "1.",
+    "versions": "version 1.1.1.1 ",
+    "colons": ":",
+    "pairs of colons": "a::b ",
+    "groups": "ffff:",
+    "begin markers": "-----BEGIN PRIVATE KEY-----",
+    "half markers": "-----BEGIN ",
+    "end markers": "-----END PRIVATE KEY-----",
+    "dashes": "-",
+    "cut off keys": "-----BEGIN PRIVATE KEY-----\nMIIEMIIEMIIEMIIEMIIEMIIEMIIEMIIEMIIEMIIEMIIEMIIE\n",
+    "base64": "MIIEowIBAAKCAQEA+/",
+    "token starts": "eyJ",
+    "token parts": "eyJ.",
+    "headers": "eyJhbGciOiJIUzI1NiJ9.",
+    "tokens": "eyJhbGciOiJIUzI1NiJ9.e30.x ",
+    "key id starts": "AKIA",
+    "key ids": "AKIAIOSFODNN7EXAMPLE ",
+    "secret keys": "aws secret key wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY ",
+    "github starts": "ghp_",
+    "github dots": "ghs_.",
+    "check digits": "DE89 ",
+    "almost ibans": "DE89 3704 0044 0532 0130 01 ",
+    "zero-width": "4\u200b",
+    "full-width": "\uff14\uff11",
+    "backslashes": "\\",
+    "escapes": "\\n",
+    "percent": "%3D",
+    "unicode addresses": "é@é.é",
+    "spaces and cards": " 4111111111111111,",
+}
+
+
+def _distinct(count: int) -> str:
+    """Return *count* base64 tokens of 40 characters, all different and with a common start."""
+    return "\n".join(f"aws_secret_key={'aB3' * 10}{number:010d}" for number in range(count))
+
+
+def _repeat(unit: str, size: int) -> str:
+    return (unit * (size // len(unit) + 1))[:size]
+
+
+MADE: dict[str, Callable[[int], Any]] = {
+    **{name: partial(_repeat, unit) for name, unit in REPEATED.items()},
+    "one long key": lambda size: "-----BEGIN PRIVATE KEY-----\n" + "A" * size + "!",
+    "leading space": lambda size: " " * (size // 2) + "[" + "4111111111111111," * (size // 34),
+    "many secrets": lambda size: _distinct(size // 56),
+    "many secrets in many strings": lambda size: _distinct(size // 56).split("\n"),
+    "many keys made equal": lambda size: {f"a{number}@b.cc": 1 for number in range(size // 16)},
+    "many small numbers": lambda size: list(range(size // 8)),
+    "a wide tree": lambda size: [{"a": {"b": [{}]}}] * (size // 32),
+}
+
+
+def _seconds(value: Any) -> float:
+    start = time.process_time()
+    redact(value)
+    return time.process_time() - start
+
+
+@pytest.mark.parametrize("made", MADE)
+def test_work_is_linear_in_the_size_of(made: str) -> None:
+    small = min(_seconds(MADE[made](SMALL)) for _ in range(3))
+    large = _seconds(MADE[made](SMALL * FACTOR))
+    assert large < BOUND * max(small, 0.001)
+
+
+def test_nesting_beyond_the_bound_is_an_error_not_a_crash() -> None:
+    value: Any = []
+    for _ in range(100_000):
+        value = [value]
+    with pytest.raises(UsageError) as caught:
+        redact(value)
+    assert caught.value.code == "privacy.too_deep"
+    while value:  # taken apart here: freeing it at once would recurse in the interpreter
+        value = value[0]
+
+
+def test_a_value_that_holds_itself_is_an_error_not_a_crash() -> None:
+    value: list[Any] = []
+    value.append(value)
+    with pytest.raises(UsageError) as caught:
+        redact(value)
+    assert caught.value.code == "privacy.too_deep"
