@@ -1,0 +1,114 @@
+"""A home with packages in it, made by the project's own store from the forge's packages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+import forge
+from mpp_exec import Runtime
+from mpp_exec.consent.approve import make_grant
+from mpp_exec.consent.config import Settings
+from mpp_exec.consent.paths import Protected
+from mpp_exec.consent.policy_file import PolicyFiles
+from mpp_exec.package.archive import open_package
+from mpp_exec.package.manifest import Tool
+from mpp_exec.permissions import Limits, Permissions
+from mpp_exec.registry.records import Installed
+from mpp_exec.trust.verify import SignedManifest, verify
+
+NAME = "acme/echo"
+OPEN = {"type": "object"}
+
+
+class Stage:
+    """One home, and a runtime on it. A context manager.
+
+    No policy of the machine reaches it: ``folder/policy`` is where this home's organisation writes.
+    """
+
+    def __init__(self, folder: Path, **runtime: Any) -> None:
+        self.folder = folder
+        self.home = folder / "home"
+        self.system_policy = folder / "policy" / "policy.toml"
+        self.system_policy.parent.mkdir(mode=0o755)
+        self.policies = PolicyFiles(
+            self.home, system=self.system_policy, system_owner=folder.stat().st_uid, environ={}
+        )
+        self.runtime = Runtime(self.home, policies=self.policies, **runtime)
+        self.runtime.store.add_publisher(forge.publisher())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.runtime.close()
+
+    def install(self, package: bytes, *, downgrade: bool = False) -> tuple[Installed, SignedManifest]:
+        """Install *package* without approving it."""
+        path = self.folder / "package.mpp"
+        path.write_bytes(package)
+        store = self.runtime.store
+        with open_package(path) as opened:
+            verified = verify(
+                opened,
+                store.trust_view(allow_downgrade=downgrade),
+                now=datetime.now(UTC),
+                platform=forge.PLATFORM,
+            )
+            return store.install(verified, now=datetime.now(UTC), allow_downgrade=downgrade), verified
+
+    def approve(
+        self,
+        signed: SignedManifest,
+        *,
+        settings: Settings | None = None,
+        without: Iterable[str] = (),
+        degrade: Iterable[str] = (),
+    ) -> None:
+        """Approve what was installed."""
+        settings = settings or Settings()
+        grant = make_grant(
+            signed,
+            settings,
+            policy=self.policies.load(),
+            protected=Protected.of_host(self.home, policies=self.policies.protected()),
+            now=datetime.now(UTC),
+            without=without,
+            degrade=degrade,
+            degradable=("landlock",),
+        )
+        self.runtime.store.approve(grant, settings.secrets)
+
+    def python(
+        self,
+        source: str,
+        *,
+        function: str = "run",
+        permissions: Permissions | None = None,
+        limits: Limits | None = None,
+        settings: Settings | None = None,
+        tool: Mapping[str, Any] | None = None,
+        **changes: Any,
+    ) -> None:
+        """Install and approve ``acme/echo`` with one Python tool ``run``, of any arguments."""
+        made = Tool(
+            **{
+                "name": "run",
+                "description": "",
+                "input_schema": OPEN,
+                "entry": f"code:{function}",
+                **(tool or {}),
+            }
+        )
+        package = forge.package_of(
+            {"code.py": source.encode()},
+            tools=(made,),
+            permissions=permissions or Permissions(),
+            limits=limits or Limits(),
+            **changes,
+        )
+        _, signed = self.install(package)
+        self.approve(signed, settings=settings)
