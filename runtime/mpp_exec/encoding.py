@@ -299,9 +299,10 @@ def json_loads(data: bytes | str, *, max_size: int, max_depth: int = 64) -> Any:
     return value
 
 
-# A string is skipped as one token, also when it never ends (so that the search stays linear); what
-# remains to be counted are brackets.
-_STRING_OR_BRACKET: Final = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
+# A string is skipped as one token, also when it never ends, so that the search never goes back; what
+# remains to be counted are brackets. (No possessive quantifiers: CPython before 3.11.5 matches them
+# wrongly, gh-106052.)
+_STRING_OR_BRACKET: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[{]|[\]}]', re.DOTALL)
 _SURROGATE_ESCAPE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 
 

@@ -1,38 +1,246 @@
-"""JSON Schema 2020-12, of which a package must not be able to make a weapon."""
+"""JSON Schema 2020-12: the one door to jsonschema-rs, through which no package can hang its host.
+
+A schema comes from whoever wrote the package, an instance from a model or a tool. So a schema is
+accepted only if its worst case is bounded (:mod:`mpp_exec.package.schema_cost`), its patterns compile
+to an engine that is linear in the text, and it refers to nothing outside itself; and an instance is
+validated only if what that can cost fits the budget. What a violation says never quotes the instance.
+"""
 
 from __future__ import annotations
 
+import itertools
+import math
+import re
+from dataclasses import dataclass
 from typing import Any, Final
 
 import jsonschema_rs
 
 from mpp_exec.encoding import JsonError, json_dumps
-from mpp_exec.errors import PackageError
+from mpp_exec.package.schema_cost import BUDGET, Cost
+from mpp_exec.package.schema_graph import Graph, refusal
+from mpp_exec.vocabulary import forbidden_character
 
 MAX_SCHEMA_SIZE: Final = 64 * 1024
+"""Bytes of a schema as canonical JSON."""
+MAX_SCHEMA_DEPTH: Final = 32
+"""Nested containers of a schema."""
+
+_PROGRAM_SIZES: Final = (4 * 1024, 32 * 1024, 256 * 1024)
+_MAX_ALL_PROGRAMS: Final = 2 * 1024 * 1024
+_MAX_POINTER: Final = 1_024
+
+# Listing every violation costs some 9 µs and a copy for each; telling where the first one is costs
+# little, unless alternatives bring the violations of every branch with them.
+_LIST_BELOW: Final = 50_000
+
+# Values under these keywords are data: they are only ever shown as JSON, where tab and line break
+# are escaped.
+_DATA_KEYWORDS: Final = frozenset({"const", "enum", "default", "examples"})
+_WITH_NAMES: Final = frozenset(
+    {"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"}
+)
+
+# An escaped character, or an opening parenthesis whose question mark begins neither a group nor a
+# named one. JSON Schema has no inline flags, and case folding makes compiling take minutes.
+_ESCAPE_OR_FLAGS: Final = re.compile(r"\\.|\(\?(?!:|<[A-Za-z_]|P<)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One way in which an instance does not satisfy a schema, without the instance.
+
+    Attributes:
+        pointer: where in the instance (RFC 6901), cut after 1,024 characters.
+        keyword: which keyword is not satisfied; ``depth`` and ``budget`` where validating stopped.
+        schema_pointer: where in the schema.
+        missing: for ``required``, the property that the schema names.
+    """
+
+    pointer: str
+    keyword: str
+    schema_pointer: str
+    missing: str = ""
+
+    def __str__(self) -> str:
+        what = f"{self.keyword} {self.missing!r}" if self.missing else self.keyword
+        return f"{self.pointer or '(root)'}: {what}"
+
+
+class Validator:
+    """A compiled schema. Immutable, usable from any thread."""
+
+    def __init__(self, schema: dict[str, Any], *, where: str) -> None:
+        """Check and compile *schema*; see :func:`compile_schema`."""
+        _check_json(schema, where)
+        if schema.get("type") != "object":
+            raise refusal(
+                "not_object", where, "is not the schema of an object", 'write type = "object" at its root'
+            )
+        _check_meta(schema, where)
+        programs = _Programs(where)
+        graph = Graph(schema, where=where, program_size=programs.size)
+        self._has_alternatives = graph.has_alternatives
+        self._cost = Cost(graph, where=where)
+        try:
+            self._rust = jsonschema_rs.Draft202012Validator(
+                schema, offline=True, pattern_options=_regex(_PROGRAM_SIZES[-1]), mask="…"
+            )
+        except (ValueError, jsonschema_rs.ReferencingError) as error:
+            raise refusal("invalid", where, _first_line(error), "see https://json-schema.org") from None
+
+    def validate(self, value: Any, limit: int = 20) -> list[Violation]:
+        """Return up to *limit* violations of *value*, a JSON value; none if it is valid.
+
+        A value that is nested deeper than 64, or whose validation could exceed the budget, has one
+        violation that says so. Where listing all of them could take long, the first is all there is,
+        and its place is the root if finding it could take long too.
+        """
+        units = self._cost.of(value)
+        if units is None:
+            return [Violation("", "depth", "")]
+        if units > BUDGET:
+            return [Violation("", "budget", "")]
+        if self._rust.is_valid(value):
+            return []
+        if units <= _LIST_BELOW:
+            return [_violation(error) for error in itertools.islice(self._rust.iter_errors(value), limit)]
+        if not self._has_alternatives:
+            try:
+                self._rust.validate(value)
+            except jsonschema_rs.ValidationError as error:
+                return [_violation(error)]
+        return [Violation("", "schema", "")]
+
+
+def compile_schema(schema: dict[str, Any], *, where: str = "schema") -> Validator:
+    """Return the validator of *schema*; *where* names its key in errors.
+
+    Raises:
+        PackageError: ``schema.invalid``, ``schema.too_large``, ``schema.too_deep``,
+            ``schema.not_object``, ``schema.unknown_dialect``, ``schema.remote_ref``,
+            ``schema.bad_ref``, ``schema.unsupported``, ``schema.bad_pattern``,
+            ``schema.forbidden_character``, ``schema.endless`` or ``schema.too_complex``.
+    """
+    return Validator(schema, where=where)
 
 
 def check_schema(schema: dict[str, Any], *, where: str) -> None:
-    """Refuse a schema that is too large, invalid or not of an object.
+    """Refuse a schema that :func:`compile_schema` would refuse."""
+    compile_schema(schema, where=where)
 
-    Raises:
-        PackageError: ``schema.*``; *where* names the key.
-    """
+
+def _regex(size: int) -> jsonschema_rs.RegexOptions:
+    return jsonschema_rs.RegexOptions(size_limit=size)
+
+
+def _check_json(schema: dict[str, Any], where: str) -> None:
+    """Check that *schema* is JSON of bounded size, depth and numbers, and that all of it can be seen."""
+    # Each value with its depth, whether it is data, and whether its keys are names rather than keywords.
+    waiting: list[tuple[Any, int, bool, bool]] = [(schema, 1, False, False)]
+    while waiting:
+        value, depth, is_data, has_names = waiting.pop()
+        if isinstance(value, (dict, list)) and depth > MAX_SCHEMA_DEPTH:
+            raise refusal(
+                "too_deep", where, f"is nested deeper than {MAX_SCHEMA_DEPTH}", "use $ref and $defs"
+            )
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                _check_scalar(key, where, is_data=is_data)
+                is_keyword = not (is_data or has_names)
+                inner_data = is_data or (is_keyword and key in _DATA_KEYWORDS)
+                waiting.append((inner, depth + 1, inner_data, is_keyword and key in _WITH_NAMES))
+        elif isinstance(value, list):
+            waiting += [(inner, depth + 1, is_data, False) for inner in value]
+        else:
+            _check_scalar(value, where, is_data=is_data)
     try:
         size = len(json_dumps(schema).encode())
     except JsonError as error:
-        raise PackageError("schema.invalid", f"{where}: {error.message}", "write plain JSON") from None
+        raise refusal("invalid", where, error.message, "write plain JSON") from None
     if size > MAX_SCHEMA_SIZE:
-        raise PackageError(
-            "schema.too_large", f"{where} has {size} bytes", f"at most {MAX_SCHEMA_SIZE} are accepted"
-        )
-    if schema.get("type") != "object":
-        raise PackageError(
-            "schema.not_object", f"{where} is no schema of an object", 'its root has type = "object"'
-        )
+        raise refusal("too_large", where, f"has {size} bytes", f"at most {MAX_SCHEMA_SIZE} are accepted")
+
+
+def _check_scalar(value: Any, where: str, *, is_data: bool) -> None:
+    if isinstance(value, str):
+        if found := forbidden_character(value, allow_line_breaks=is_data):
+            raise refusal(
+                "forbidden_character",
+                where,
+                f"holds the character {found}",
+                "leave it out: whoever approves would not see it, or would see something else",
+            )
+    elif isinstance(value, int):
+        if not -(1 << 63) <= value < 1 << 63:
+            raise refusal(
+                "invalid", where, "has an integer of more than 64 bits", "no program would read it back"
+            )
+    elif value is not None and not (isinstance(value, float) and math.isfinite(value)):
+        raise refusal("invalid", where, f"has a value that JSON has not: {value!r}", "write plain JSON")
+
+
+def _check_meta(schema: dict[str, Any], where: str) -> None:
     try:
-        jsonschema_rs.meta.validate(schema)
-    except (ValueError, jsonschema_rs.ReferencingError) as error:
-        raise PackageError(
-            "schema.invalid", f"{where} is no JSON Schema: {error}", "see json-schema.org"
+        jsonschema_rs.meta.validate({**schema, "$schema": "https://json-schema.org/draft/2020-12/schema"})
+    except jsonschema_rs.ValidationError as error:
+        place = _pointer(error.instance_path)
+        raise refusal(
+            "invalid",
+            f"{where} at {place}" if place else where,
+            f"does not satisfy {error.kind.name} of the metaschema",
+            "see https://json-schema.org/understanding-json-schema",
         ) from None
+
+
+class _Programs:
+    """The compiled size of every pattern of a schema, and their sum, which is bounded too."""
+
+    def __init__(self, where: str) -> None:
+        self._where = where
+        self._sizes: dict[str, int] = {}
+
+    def size(self, pattern: str, pointer: str) -> int:
+        """Return the bytes that *pattern* compiles to at most."""
+        if pattern not in self._sizes:
+            self._sizes[pattern] = self._compile(pattern, f"{self._where} at {pointer}")
+            if sum(self._sizes.values()) > _MAX_ALL_PROGRAMS:
+                raise refusal("too_complex", self._where, "has too many or too large patterns", "use fewer")
+        return self._sizes[pattern]
+
+    @staticmethod
+    def _compile(pattern: str, where: str) -> int:
+        if any(match.group() == "(?" for match in _ESCAPE_OR_FLAGS.finditer(pattern)):
+            raise refusal(
+                "bad_pattern", where, "has a group with flags or look-around", "JSON Schema has no flags"
+            )
+        for size in _PROGRAM_SIZES:
+            try:
+                jsonschema_rs.Draft202012Validator(
+                    {"pattern": pattern}, offline=True, pattern_options=_regex(size)
+                )
+            except jsonschema_rs.ValidationError:
+                continue
+            return size
+        raise refusal(
+            "bad_pattern",
+            where,
+            "is no regular expression of the linear-time engine, or too large",
+            "no look-around, no back-references, small repeat counts",
+        )
+
+
+def _violation(error: jsonschema_rs.ValidationError) -> Violation:
+    kind = error.kind
+    missing = kind.property if isinstance(kind, jsonschema_rs.ValidationErrorKind.Required) else ""
+    return Violation(
+        _pointer(error.instance_path)[:_MAX_POINTER], kind.name, _pointer(error.schema_path), missing
+    )
+
+
+def _pointer(path: list[str | int]) -> str:
+    return "".join(f"/{str(step).replace('~', '~0').replace('/', '~1')}" for step in path)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0][:300]
