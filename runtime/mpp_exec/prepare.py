@@ -29,8 +29,9 @@ from mpp_exec.privacy.policy import RedactionPolicy, effective_actions
 from mpp_exec.registry.records import Installed
 from mpp_exec.registry.store import Approved, Store
 from mpp_exec.sandbox import explain, kernel
+from mpp_exec.sandbox.building import STORAGE
 from mpp_exec.sandbox.cache import SandboxCache
-from mpp_exec.sandbox.plan import STORAGE, SandboxPlan, compile_plan
+from mpp_exec.sandbox.plan import SandboxPlan, compile_plan
 from mpp_exec.trust.installed import verify_installed
 from mpp_exec.trust.publishers import TrustView
 

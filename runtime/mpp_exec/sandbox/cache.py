@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from mpp_exec import encoding
@@ -29,23 +30,36 @@ class SandboxCache:
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
-        self._filters: dict[tuple[Allow, ...] | None, bytes] = {}
-        self._programs: dict[Requirement, Program] = {}
+        self._filters: dict[tuple[Allow, ...] | tuple[str, ...], bytes] = {}
+        self._programs: dict[Requirement | str, Program] = {}
 
-    def filter(self, profile: tuple[Allow, ...] | None) -> bytes:
-        """Return the proven program of *profile*, or the sealing program for None.
+    def filter(self, profile: tuple[Allow, ...]) -> bytes:
+        """Return the proven program of *profile*.
 
         Raises:
             HostError, InternalError: as ``seccomp.compile_profile``.
         """
-        if profile not in self._filters:
-            name = hashlib.sha256(f"{seccomp.COMPILER_VERSION} {profile!r}".encode()).hexdigest()
+        return self._compiled(profile, lambda: seccomp.compile_profile(profile))
+
+    def seal(self, away: tuple[str, ...]) -> bytes:
+        """Return the proven program that takes the calls of *away* away.
+
+        Raises:
+            HostError, InternalError: as ``seccomp.compile_seal``.
+        """
+        return self._compiled(away, lambda: seccomp.compile_seal(away))
+
+    def _compiled(
+        self, key: tuple[Allow, ...] | tuple[str, ...], compile_program: Callable[[], bytes]
+    ) -> bytes:
+        if key not in self._filters:
+            name = hashlib.sha256(f"{seccomp.COMPILER_VERSION} {key!r}".encode()).hexdigest()
             program = self._read(f"bpf-{name}")
             if program is None:
-                program = seccomp.compile_seal() if profile is None else seccomp.compile_profile(profile)
+                program = compile_program()
                 self._write(f"bpf-{name}", program)
-            self._filters[profile] = program
-        return self._filters[profile]
+            self._filters[key] = program
+        return self._filters[key]
 
     def program(self, requirement: Requirement) -> Program:
         """Return the host's program for *requirement*, asked again when its files changed.
@@ -53,20 +67,31 @@ class SandboxCache:
         Raises:
             HostError: as ``interpreter.find``.
         """
-        known = self._programs.get(requirement) or self._stored_program(requirement)
+        return self._found(requirement, lambda: interpreter.find(requirement))
+
+    def started(self, name: str) -> Program:
+        """Return the host's program *name* as a tool may start it, asked again when its files changed.
+
+        Raises:
+            HostError: as ``interpreter.find_started``.
+        """
+        return self._found(name, lambda: interpreter.find_started(name))
+
+    def _found(self, wanted: Requirement | str, find: Callable[[], Program]) -> Program:
+        known = self._programs.get(wanted) or self._stored_program(wanted)
         if known is None or not known.still_true():
-            known = interpreter.find(requirement)
-            self._write(self._program_name(requirement), encoding.dumps(_to_value(known)))
-        self._programs[requirement] = known
+            known = find()
+            self._write(self._program_name(wanted), encoding.dumps(_to_value(known)))
+        self._programs[wanted] = known
         return known
 
-    def _program_name(self, requirement: Requirement) -> str:
+    def _program_name(self, wanted: Requirement | str) -> str:
         # PATH decides what is found, and so does the interpreter that asks.
-        key = f"{_PROGRAM_VERSION} {requirement} {os.environ.get('PATH', '')} {interpreter.own_interpreter()}"
+        key = f"{_PROGRAM_VERSION} {wanted!r} {os.environ.get('PATH', '')} {interpreter.own_interpreter()}"
         return f"program-{hashlib.sha256(os.fsencode(key)).hexdigest()}"
 
-    def _stored_program(self, requirement: Requirement) -> Program | None:
-        content = self._read(self._program_name(requirement))
+    def _stored_program(self, wanted: Requirement | str) -> Program | None:
+        content = self._read(self._program_name(wanted))
         if content is None:
             return None
         try:

@@ -6,13 +6,15 @@ from typing import Any
 
 from mpp_exec.permissions import Limits
 from mpp_exec.sandbox import layout, native
+from mpp_exec.sandbox.building import APP, STORAGE
 from mpp_exec.sandbox.kernel import KernelFacts
-from mpp_exec.sandbox.plan import APP, STORAGE, SandboxPlan
+from mpp_exec.sandbox.plan import SandboxPlan
 
 
 def explain(plan: SandboxPlan, facts: KernelFacts) -> dict[str, Any]:
     """Return the plan as one JSON document: reach, mechanisms, limits, degradations, digest."""
-    system = {file.target for program in plan.programs for file in program.files}
+    mounted = (*plan.programs, *plan.started)
+    system = {file.target for program in mounted for file in program.files}
     reach = [
         {"path": entry.target, "source": entry.source, "access": _access(entry)}
         for entry in plan.entries
@@ -42,6 +44,14 @@ def explain(plan: SandboxPlan, facts: KernelFacts) -> dict[str, Any]:
                 "libraries": [file.source for file in program.files if not file.executable],
             }
             for program in plan.programs
+        ],
+        "starts": [
+            {
+                "name": program.name,
+                "executable": [file.source for file in program.files if file.executable],
+                "readable": [file.source for file in program.files if not file.executable],
+            }
+            for program in plan.started
         ],
         "network": "none",
         "variables": [name for name, _ in plan.environment],
@@ -81,9 +91,9 @@ def mechanisms(plan: SandboxPlan, facts: KernelFacts) -> dict[str, list[str]]:
     return {
         "files": ["mount namespace", *landlock],
         "network": ["network namespace without interfaces", "seccomp: no socket", *network],
-        "processes": ["PID namespace", "seccomp: no fork", "RLIMIT_NPROC"],
+        "processes": ["PID namespace", *([] if plan.started else ["seccomp: no fork"]), "RLIMIT_NPROC"],
         "programs": ["seccomp: execve sealed", *landlock]
-        if plan.kind == "python"
+        if plan.kind == "python" and not plan.started
         else ["noexec mounts", *landlock],
         "signals": ["PID namespace", *scopes],
         "system calls": [f"seccomp: {len(plan.tool_profile)} calls, all others ENOSYS", "no capabilities"],
@@ -120,9 +130,11 @@ def explain_lines(document: dict[str, Any]) -> list[str]:
         f"with {len(program['libraries'])} files it loads"
         for program in document["programs"]
     ]
-    lines.append(
-        "  no network, no other program, no other process, no device but null, zero, full, random, urandom"
-    )
+    for program in document["starts"]:
+        lines.append(f"  it may start {program['name']}; executable beside it are these, and nothing else:")
+        lines += [f"    {path}" for path in program["executable"]]
+    alone = "" if document["starts"] else "no other program, no other process, "
+    lines.append(f"  no network, {alone}no device but null, zero, full, random, urandom")
     if document["hidden"]:
         lines += ["", "Hidden under empty mounts:"] + [f"  {path}" for path in document["hidden"]]
     lines += ["", "Enforced by:"]

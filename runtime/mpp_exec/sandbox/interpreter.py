@@ -100,6 +100,88 @@ def find(requirement: Requirement) -> Program:
     return _describe_program(requirement.name, real, version)
 
 
+def find_started(name: str) -> Program:
+    """Return the host program *name* as a tool may start it: itself, its loader, libraries and helpers.
+
+    Helpers are what the distribution's package of the program keeps for it in ``/usr/lib/NAME`` and the
+    like; its data in ``/usr/share/NAME`` is readable. Nothing else becomes executable.
+
+    Raises:
+        HostError: the host has none, or it is writable by others.
+    """
+    found = shutil.which(name)
+    if found is None:
+        raise HostError(
+            "host.program_missing",
+            f"this host has no {name}, which the package was allowed to start",
+            f"install {name} and make it reachable over PATH",
+        )
+    real = os.path.realpath(found)
+    program = _describe_program(name, real, "")
+    files = list(program.files)
+    identity = list(program.identity)
+    for folder, executable in _own_folders(real):
+        _refuse_if_writable_by_others(folder)
+        files.append(HostFile(folder, folder, executable=executable))
+        helpers = [str(each) for each in sorted(Path(folder).iterdir()) if executable and _is_elf(each)]
+        for helper in helpers:
+            files += [file for file in _loaded(helper, (), None) if file not in files]
+        identity += [_identity(path) for path in (folder, *helpers)]
+    return Program(name, "", program.path, tuple(files), (), tuple(identity))
+
+
+def _own_folders(program: str) -> list[tuple[str, bool]]:
+    """Return the folders that belong to the distribution's package of *program*: (path, holds helpers).
+
+    Only folders named for the package below /usr/lib, /usr/libexec and /usr/share, and only where the
+    package database says that they are its own.
+    """
+    query = shutil.which("dpkg-query")
+    if query is None:
+        return []
+    names = [program, program.removeprefix("/usr")]  # before or after the merge of /usr
+    for name in dict.fromkeys(names):
+        owner = _asked([query, "--search", name]).partition(":")[0]
+        if owner and "," not in owner:
+            break
+    else:
+        return []
+    listed = set(_asked([query, "--listfiles", owner]).splitlines())
+    base = PurePosixPath(program).name
+    wanted = {
+        f"{parent}/{name}": parent != "/usr/share"
+        for parent in ("/usr/lib", "/usr/libexec", "/usr/share")
+        for name in dict.fromkeys((base, f"{base}-core", owner, f"{owner}-core"))
+    }
+    return [
+        (path, helpers)
+        for path, helpers in wanted.items()
+        if path in listed and Path(path).is_dir() and not Path(path).is_symlink()
+    ]
+
+
+def _asked(command: list[str]) -> str:
+    try:
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            check=False,
+            timeout=20,
+            stdin=subprocess.DEVNULL,
+            env={"LC_ALL": "C"},
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return os.fsdecode(done.stdout) if done.returncode == 0 else ""
+
+
+def _is_elf(path: Path) -> bool:
+    if path.is_symlink() or not path.is_file() or not os.access(path, os.X_OK):
+        return False
+    with path.open("rb") as file:
+        return file.read(4) == b"\x7fELF"
+
+
 def _release(version: str) -> tuple[int, ...]:
     """Return the leading numbers of a version: ``20.11.1-pre`` is ``(20, 11, 1)``."""
     numbers = []

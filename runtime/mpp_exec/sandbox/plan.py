@@ -11,7 +11,6 @@ import dataclasses
 import math
 import os
 import resource
-import stat
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -22,27 +21,9 @@ from mpp_exec.package.manifest import Manifest, Tool
 from mpp_exec.package.requirement import Requirement
 from mpp_exec.permissions import Limits
 from mpp_exec.sandbox import interpreter, kernel, landlock, layout, native, profiles
-from mpp_exec.sandbox.layout import Entry, Layout
+from mpp_exec.sandbox.building import APP, STORAGE, Builder
+from mpp_exec.sandbox.layout import Entry
 
-APP = "/app"
-SCRATCH = "/tmp"  # noqa: S108 - inside the sandbox, a tmpfs of its own
-OTHER_SCRATCH = "/scratch"
-"""Where scratch is when a grant lies in /tmp: Landlock's rights go down the tree, over mounts, so a grant
-below a writable scratch would have no second mechanism against writing, and none against its FIFOs."""
-STORAGE = "/storage"
-TOOL_ID = 1000
-HOST_NAME = "mpp"
-PLAN_VERSION = 1
-
-_DEVICES = {"null": True, "zero": False, "full": False, "random": False, "urandom": False}
-_ETC = {
-    "passwd": f"tool:x:{TOOL_ID}:{TOOL_ID}::{{home}}:/bin/false\nnobody:x:65534:65534::/:/bin/false\n",
-    "group": f"tool:x:{TOOL_ID}:\nnogroup:x:65534:\n",
-    "hosts": f"127.0.0.1 localhost {HOST_NAME}\n::1 localhost\n",
-    "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
-    "resolv.conf": "# names resolve through hosts only\n",
-    "host.conf": "multi on\n",
-}
 # A runtime that reserves address space it never uses cannot start under RLIMIT_AS.
 _RESERVING = ("node", "deno", "bun")
 _PIPE_SLACK = 4096
@@ -64,7 +45,7 @@ class SandboxPlan:
         environment: the constant variables.
         scratch: the private folder: working directory, $TMPDIR, and $HOME below it.
         write_roots: granted folders whose special files are looked up at each call.
-        programs: host programs that were mounted.
+        programs: host interpreters that were mounted; ``started`` the programs that it may start.
         touches: whether the grant lets it reach outside: network, write, subprocess or storage.
         degraded: degradations that take effect.
     """
@@ -86,6 +67,7 @@ class SandboxPlan:
     scratch: str
     write_roots: tuple[str, ...]
     programs: tuple[interpreter.Program, ...]
+    started: tuple[interpreter.Program, ...]
     touches: tuple[str, ...]
     degraded: tuple[str, ...]
     root: bool
@@ -105,6 +87,7 @@ def compile_plan(
     storage: str | None,
     launcher: str,
     find_program: ProgramFinder = interpreter.find,
+    find_started: Callable[[str], interpreter.Program] = interpreter.find_started,
 ) -> SandboxPlan:
     """Compile the plan of *tool* for this kernel.
 
@@ -121,12 +104,6 @@ def compile_plan(
             "the grant includes network, and this version has no broker that could enforce host names",
             f"approve without it: mpp-exec approve {manifest.name} --without network",
         )
-    if grant.permissions.subprocess:
-        raise HostError(
-            "host.no_subprocess",
-            "the grant includes subprocess, which this version cannot confine to the named programs",
-            f"approve without it: mpp-exec approve {manifest.name} --without subprocess",
-        )
     if manifest.runtime.kind == "mcp":
         raise HostError("host.no_mcp_kind", "packages of kind mcp cannot be run by this version", "")
     degraded = kernel.require(facts, grant.degradations)
@@ -134,8 +111,10 @@ def compile_plan(
     programs = tuple(find_program(requirement) for requirement in manifest.runtime.requires)
     if manifest.runtime.kind == "python" and not any(program.name == "python" for program in programs):
         programs = (find_program(Requirement("python", ">=3.11")), *programs)
-    build = _Builder(facts.landlock_abi, (*grant.permissions.read, *grant.permissions.write))
-    build.system(programs)
+    started = tuple(find_started(name) for name in grant.permissions.subprocess)
+    mounted_read_only = (*grant.permissions.read, *(grant.permissions.write if read_only else ()))
+    build = Builder(facts.landlock_abi, mounted_read_only)
+    build.system((*programs, *started))
     build.package(app, manifest, launcher)
     build.scratch(grant.limits.scratch)
     build.grants(grant, read_only=read_only)
@@ -149,6 +128,7 @@ def compile_plan(
         for word, touched in (
             ("write", bool(grant.permissions.write) and not read_only),
             ("storage", storage is not None and not read_only),
+            ("subprocess", bool(started)),
         )
         if touched
     ]
@@ -173,13 +153,14 @@ def compile_plan(
         landlock=None if "landlock" in degraded else landlock.handled(facts.landlock_abi),
         limits=grant.limits,
         rlimits=_rlimits(grant.limits, grant.permissions.storage, programs),
-        tool_profile=profiles.tool_profile(manifest.runtime.kind, subprocess=False),
+        tool_profile=profiles.tool_profile(manifest.runtime.kind, subprocess=bool(started)),
         argv=argv,
         exec_path=exec_path,
         environment=tuple(environment),
         scratch=build.scratch_path,
         write_roots=() if read_only else grant.permissions.write,
         programs=programs,
+        started=started,
         touches=tuple(touches),
         degraded=degraded,
         root=facts.root,
@@ -190,7 +171,7 @@ def probe_plan(
     facts: kernel.KernelFacts, python: interpreter.Program, launcher: str, *, canary: str, limits: Limits
 ) -> SandboxPlan:
     """Return the plan of ``doctor``: a tool of the project's own, and a mounted file without a rule."""
-    build = _Builder(facts.landlock_abi)
+    build = Builder(facts.landlock_abi)
     build.system((python,))
     build.launcher(launcher)
     build.layout.bind(launcher, APP, layout.CODE)
@@ -221,119 +202,11 @@ def probe_plan(
         scratch=build.scratch_path,
         write_roots=(),
         programs=(python,),
+        started=(),
         touches=(),
         degraded=(),
         root=facts.root,
     )
-
-
-class _Builder:
-    """Makes entries and their Landlock rules side by side: what is mounted is what is named."""
-
-    def __init__(self, abi: int, granted: tuple[str, ...] = ()) -> None:
-        self.layout = Layout()
-        self.rules: list[tuple[str, int]] = []
-        self._abi = abi
-        taken = any(path == SCRATCH or path.startswith(f"{SCRATCH}/") for path in granted)
-        self.scratch_path = OTHER_SCRATCH if taken else SCRATCH
-        self.home = f"{self.scratch_path}/home"
-
-    def rule(self, path: str, wanted: int, *, is_dir: bool) -> None:
-        self.rules.append((path, landlock.access(wanted, self._abi, is_dir=is_dir)))
-
-    def system(self, programs: tuple[interpreter.Program, ...]) -> None:
-        for name, writable in _DEVICES.items():
-            self.layout.bind(f"/dev/{name}", f"/dev/{name}", layout.DEVICE)
-            wanted = landlock.READ_FILE | (landlock.WRITE_FILE if writable else 0)
-            self.rule(f"/dev/{name}", wanted, is_dir=False)
-        for name, text in _ETC.items():
-            self.layout.file(f"/etc/{name}", text.replace("{home}", self.home).encode())
-        zone = os.path.realpath("/etc/localtime")
-        if os.path.isfile(zone):  # noqa: PTH113 - beside realpath
-            self.layout.bind(zone, "/etc/localtime", layout.READ_ONLY)
-        self.rule("/etc", landlock.READ, is_dir=True)
-        seen: set[str] = set()
-        for program in programs:
-            for file in program.files:
-                if file.target in seen:
-                    continue
-                seen.add(file.target)
-                is_dir = os.path.isdir(file.source)  # noqa: PTH112
-                self.layout.bind(file.source, file.target, layout.CODE)
-                self.rule(
-                    file.target, landlock.READ | (landlock.EXECUTE if file.executable else 0), is_dir=is_dir
-                )
-            for hidden in program.hidden:
-                self.layout.cover(hidden, is_dir=True)
-            if program.name == "python":
-                for name in ("python3", "python"):
-                    self.layout.link(f"{interpreter.PYTHON_ROOT}/bin/{name}", program.path.rpartition("/")[2])
-
-    def package(self, app: str, manifest: Manifest, launcher: str) -> None:
-        self.layout.bind(app, APP, layout.CODE)
-        self.rule(APP, landlock.READ, is_dir=True)
-        if manifest.runtime.kind == "python":
-            self.launcher(launcher)
-
-    def launcher(self, launcher: str) -> None:
-        for name in ("launch.py", "_seal.abi3.so"):
-            self.layout.bind(f"{launcher}/{name}", f"/mpp/{name}", layout.CODE)
-        self.layout.file("/mpp/seal.bpf", b"")  # filled in when the programs are compiled
-        self.rule("/mpp", landlock.READ, is_dir=True)
-
-    def entry_point(self, path: str) -> None:
-        if path.startswith(f"{APP}/"):
-            self.rule(path, landlock.EXECUTE | landlock.READ_FILE, is_dir=False)
-
-    def scratch(self, size: int) -> None:
-        self.layout.scratch(self.scratch_path, size)
-        self.layout.folder(self.home, 0o700)
-        self.rule(self.scratch_path, landlock.WRITE, is_dir=True)
-
-    def grants(self, grant: Grant, *, read_only: bool) -> None:
-        layout.refuse_reserved((*grant.permissions.read, *grant.permissions.write))
-        granted = dict.fromkeys(grant.permissions.read, False) | dict.fromkeys(grant.permissions.write, True)
-        # A pin is mounted on itself, so that it cannot be renamed and a cover inside it moved away.
-        mounts = dict.fromkeys(grant.pins(), True) | granted
-        # Outer folders first, so that an inner one is mounted on top of the outer one.
-        for path, write in sorted(mounts.items()):
-            writable = write and not read_only
-            flags = native.ENTRY_IDMAP | (native.ENTRY_WRITABLE if writable else 0)
-            self.layout.bind(path, path, layout.WRITABLE if writable else layout.READ_ONLY, flags)
-            if path in granted:
-                wanted = landlock.WRITE if writable else landlock.READ
-                self.rule(path, wanted, is_dir=_granted_kind(path))
-        for path in grant.covers:
-            if os.path.lexists(path):
-                self.layout.cover(path, is_dir=os.path.isdir(path))  # noqa: PTH112
-
-    def storage(self, folder: str, *, read_only: bool) -> None:
-        flags = native.ENTRY_IDMAP | (0 if read_only else native.ENTRY_WRITABLE)
-        self.layout.bind(folder, STORAGE, layout.READ_ONLY if read_only else layout.WRITABLE, flags)
-        self.rule(STORAGE, landlock.READ if read_only else landlock.WRITE, is_dir=True)
-
-
-def _granted_kind(path: str) -> bool:
-    """Return whether the granted *path* is a folder.
-
-    Raises:
-        HostError: it is gone, unreachable, or neither a folder nor a regular file.
-    """
-    try:
-        mode = os.lstat(path).st_mode
-    except OSError as error:
-        raise HostError(
-            "host.grant_missing",
-            f"the granted path {path} cannot be reached: {error.strerror}",
-            "put it back, or approve again with another one",
-        ) from error
-    if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
-        raise HostError(
-            "host.grant_changed",
-            f"the granted path {path} is neither a folder nor a regular file any more",
-            "put back what was granted, or approve again",
-        )
-    return stat.S_ISDIR(mode)
 
 
 def _command(

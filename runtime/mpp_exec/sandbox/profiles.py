@@ -209,6 +209,7 @@ def init_profile() -> tuple[Allow, ...]:
 
 
 SEALED_AWAY = ("execve", "execveat", "seccomp")
+SEALED_WITH_PROGRAMS = ("execveat", "seccomp")
 """What the launcher of a Python tool takes away before it loads the tool (prctl(2) never offered it)."""
 
 

@@ -33,19 +33,23 @@ def compile_profile(profile: tuple[Allow, ...]) -> bytes:
         HostError: libseccomp is missing or too old to build it.
         InternalError: the compiled program disagrees with the table. It must not be used.
     """
-    program = _export(profile, sealing=False)
+    program = _export(profile)
     prove(program, profile)
     return program
 
 
-def compile_seal() -> bytes:
-    """Return the proven program that takes :data:`~.profiles.SEALED_AWAY` away and allows all else."""
-    program = _export((), sealing=True)
-    prove_seal(program)
+def compile_seal(away: tuple[str, ...] = SEALED_AWAY) -> bytes:
+    """Return the proven program that takes the calls of *away* away (EPERM) and allows all else.
+
+    Raises:
+        HostError, InternalError: as :func:`compile_profile`.
+    """
+    program = _export((), away)
+    prove_seal(program, away)
     return program
 
 
-def _export(profile: tuple[Allow, ...], *, sealing: bool) -> bytes:
+def _export(profile: tuple[Allow, ...], away: tuple[str, ...] = ()) -> bytes:
     try:
         import pyseccomp  # noqa: PLC0415 - 19 ms and libseccomp, needed when a plan is compiled only
     except (ImportError, OSError, RuntimeError) as error:
@@ -55,12 +59,12 @@ def _export(profile: tuple[Allow, ...], *, sealing: bool) -> bytes:
             "install it: apt-get install libseccomp2",
         ) from error
     try:
-        default = pyseccomp.ALLOW if sealing else pyseccomp.ERRNO(errno.ENOSYS)
+        default = pyseccomp.ALLOW if away else pyseccomp.ERRNO(errno.ENOSYS)
         compiler = pyseccomp.SyscallFilter(default)
         # By default libseccomp kills the thread only, which leaves a process that lost one.
         compiler.set_attr(pyseccomp.Attr.ACT_BADARCH, pyseccomp.KILL_PROCESS)
         compiler.set_attr(pyseccomp.Attr.CTL_OPTIMIZE, 2)  # binary tree
-        for name in SEALED_AWAY if sealing else ():
+        for name in away:
             compiler.add_rule(pyseccomp.ERRNO(errno.EPERM), syscalls.X86_64[name])
         for allow in profile:
             number = syscalls.X86_64[allow.name]
@@ -113,16 +117,16 @@ def prove(program: bytes, profile: tuple[Allow, ...]) -> None:
                 raise _disproven(number, name, arguments, verdict)
 
 
-def prove_seal(program: bytes) -> None:
-    """Hold the sealing *program* against :data:`~.profiles.SEALED_AWAY`, as :func:`prove` does."""
+def prove_seal(program: bytes, away: tuple[str, ...] = SEALED_AWAY) -> None:
+    """Hold the sealing *program* against what it is to take *away*, as :func:`prove` does."""
     code = bpf.decode(program)
-    away = {syscalls.X86_64[name] for name in SEALED_AWAY}
+    refused = {syscalls.X86_64[name] for name in away}
     names = {number: name for name, number in syscalls.X86_64.items()}
     _prove_architectures(code)
     for number in range(_LAST_NUMBER):
         for arguments in _boundaries(None):
             verdict = bpf.simulate(code, bpf.call_data(number, arguments, syscalls.AUDIT_ARCH_X86_64))
-            if verdict != (SEALED if number in away else bpf.RET_ALLOW):
+            if verdict != (SEALED if number in refused else bpf.RET_ALLOW):
                 raise _disproven(number, names.get(number), arguments, verdict)
 
 

@@ -24,7 +24,7 @@ from mpp_exec.permissions import Limits
 from mpp_exec.sandbox import interpreter, kernel, native, spawn
 from mpp_exec.sandbox.cache import SandboxCache
 from mpp_exec.sandbox.plan import SandboxPlan, probe_plan
-from mpp_exec.sandbox.profiles import Allow
+from mpp_exec.sandbox.profiles import SEALED_AWAY, Allow
 
 CANARY = "/canary"
 
@@ -86,7 +86,7 @@ def _seccomp(facts: kernel.KernelFacts, cache: SandboxCache) -> Check:
             "seccomp", "missing", "this kernel has no seccomp filters", "CONFIG_SECCOMP_FILTER is needed"
         )
     try:
-        size = len(cache.filter(None))
+        size = len(cache.seal(SEALED_AWAY))
     except MppError as error:
         return Check("seccomp", "missing", error.message, error.hint)
     return Check(

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 from mpp_exec.errors import HostError, InternalError
 from mpp_exec.sandbox import layout, native, profiles
+from mpp_exec.sandbox.building import HOST_NAME, TOOL_ID
 from mpp_exec.sandbox.cache import SandboxCache
 from mpp_exec.sandbox.outcome import Outcome, judge
-from mpp_exec.sandbox.plan import HOST_NAME, TOOL_ID, SandboxPlan, special_entries, with_seal
+from mpp_exec.sandbox.plan import SandboxPlan, special_entries, with_seal
 
 # No more than a spawn on a loaded machine needs; the wall limit of the call runs from the same moment.
 _STAGES = (("clone", "started", "cloned"), ("prepare", "cloned", "sent"), ("confine", "sent", "ready"))
@@ -101,7 +102,11 @@ def run(
 
 
 def _with_programs(plan: SandboxPlan, cache: SandboxCache) -> tuple[layout.Entry, ...]:
-    return with_seal(plan, cache.filter(None)) if plan.kind == "python" else plan.entries
+    if plan.kind != "python":
+        return plan.entries
+    return with_seal(
+        plan, cache.seal(profiles.SEALED_WITH_PROGRAMS if plan.started else profiles.SEALED_AWAY)
+    )
 
 
 def _timing(stamps: Mapping[str, int]) -> dict[str, int]:

@@ -1,0 +1,120 @@
+"""``subprocess = ["git"]``: that program, its loader, libraries and helpers can be started, nothing else."""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mpp_exec.permissions import Limits, Permissions
+from stage import NAME, Stage
+
+RUN = """
+import subprocess
+def run(command, folder):
+    try:
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    except OSError as error:
+        return {"error": type(error).__name__, "errno": error.errno}
+    return {"status": done.returncode, "out": done.stdout, "err": done.stderr}
+"""
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    folder = tmp_path / "repository"
+    folder.mkdir()
+    git = [
+        "git",
+        "-C",
+        str(folder),
+        "-c",
+        "user.name=t",
+        "-c",
+        "user.email=t@t",
+        "-c",
+        "init.defaultBranch=main",
+    ]
+    subprocess.run([*git, "init", "-q"], check=True)
+    (folder / "file.txt").write_text("one\n", encoding="ascii")
+    subprocess.run([*git, "add", "."], check=True)
+    subprocess.run([*git, "commit", "-q", "-m", "first words"], check=True)
+    return folder
+
+
+@pytest.fixture
+def stage(tmp_path: Path, repository: Path) -> Iterator[Stage]:
+    tmp_path.chmod(0o755)
+    with Stage(tmp_path) as made:
+        made.python(
+            RUN,
+            permissions=Permissions(subprocess=("git",), read=(str(repository),)),
+            limits=Limits(processes=32),
+        )
+        yield made
+
+
+def call(stage: Stage, folder: Path, *command: str) -> dict[str, Any]:
+    result = stage.runtime.call(NAME, "run", {"command": list(command), "folder": str(folder)})
+    assert result.structured is not None, (result.content, result.stderr)
+    return result.structured
+
+
+def test_git_reads_a_granted_repository(stage: Stage, repository: Path) -> None:
+    said = call(stage, repository, "git", "log", "--format=%s")
+    assert (said["status"], said["out"]) == (0, "first words\n"), said["err"]
+
+
+def test_git_reaches_its_helpers(stage: Stage, repository: Path) -> None:
+    said = call(stage, repository, "git", "--exec-path")
+    assert said["status"] == 0
+    helper = call(stage, repository, f"{said['out'].strip()}/git", "version")
+    assert helper["out"].startswith("git version"), helper
+
+
+@pytest.mark.parametrize("program", ["sh", "/bin/sh", "/usr/bin/env", "python3", "/python/bin/python3", "ls"])
+def test_no_other_program_of_the_host_starts(stage: Stage, repository: Path, program: str) -> None:
+    said = call(stage, repository, program, "--version")
+    if "python" in program:  # the interpreter it runs on is there already, and no more than itself
+        assert said.get("status") == 0
+    else:
+        assert said.get("error") in ("FileNotFoundError", "PermissionError"), said
+
+
+def test_a_file_written_to_scratch_does_not_start(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    source = (
+        "import os, shutil, subprocess\n"
+        "def run():\n"
+        "    path = os.environ['TMPDIR'] + '/tool'\n"
+        "    shutil.copy('/bin/git', path)\n"
+        "    os.chmod(path, 0o755)\n"
+        "    try:\n"
+        "        return subprocess.run([path, 'version']).returncode\n"
+        "    except OSError as error:\n"
+        "        return type(error).__name__\n"
+    )
+    with Stage(tmp_path) as stage:
+        stage.python(source, permissions=Permissions(subprocess=("git",)))
+        assert stage.runtime.call(NAME).structured == {"result": "PermissionError"}
+
+
+def test_what_a_tool_started_dies_with_the_call(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    source = (
+        "import subprocess\n"
+        "def run():\n"
+        "    subprocess.Popen(['git', 'hash-object', '--stdin'], stdin=subprocess.PIPE)\n"
+        "    return 'left one behind'\n"
+    )
+    with Stage(tmp_path) as stage:
+        stage.python(source, permissions=Permissions(subprocess=("git",)))
+        result = stage.runtime.call(NAME)
+        assert (result.outcome, result.structured) == ("ok", {"result": "left one behind"})
+    left = [
+        path
+        for path in Path("/proc").glob("[0-9]*/cmdline")
+        if b"hash-object" in (path.read_bytes() if path.exists() else b"")
+    ]
+    assert not left

@@ -1,0 +1,161 @@
+"""The cache is never believed without reason, and never a reason to fail."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from mpp_exec.package.requirement import Requirement
+from mpp_exec.sandbox import interpreter, profiles, seccomp
+from mpp_exec.sandbox.cache import SandboxCache
+from mpp_exec.sandbox.interpreter import HostFile, Program
+from mpp_exec.sandbox.profiles import SEALED_AWAY
+
+PROFILE = profiles.init_profile()
+PYTHON = Requirement("python", ">=3.11")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def compilations(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Count what is compiled anew; the compiler is the real one."""
+    made: list[object] = []
+    compile_profile = seccomp.compile_profile
+
+    def counted(profile: tuple[profiles.Allow, ...]) -> bytes:
+        made.append(profile)
+        return compile_profile(profile)
+
+    monkeypatch.setattr(seccomp, "compile_profile", counted)
+    return made
+
+
+def only_file(folder: Path) -> Path:
+    (file,) = folder.iterdir()
+    return file
+
+
+def test_program_is_compiled_once_and_kept(folder: Path, compilations: list[object]) -> None:
+    first = SandboxCache(folder).filter(PROFILE)
+    other = SandboxCache(folder)
+    assert other.filter(PROFILE) == other.filter(PROFILE) == first
+    assert len(compilations) == 1
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert only_file(folder).stat().st_mode & 0o777 == 0o600
+
+
+def test_without_a_folder_it_keeps_to_itself(compilations: list[object]) -> None:
+    cache = SandboxCache(None)
+    assert cache.filter(PROFILE) == cache.filter(PROFILE)
+    assert len(compilations) == 1
+
+
+def test_seal_and_profile_are_different_programs(folder: Path) -> None:
+    cache = SandboxCache(folder)
+    assert cache.seal(profiles.SEALED_AWAY) == seccomp.compile_seal()
+    assert cache.filter(PROFILE) != cache.seal(profiles.SEALED_AWAY)
+    assert SandboxCache(folder).seal(profiles.SEALED_AWAY) == cache.seal(profiles.SEALED_AWAY)
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "empty", "only a digest", "garbage"])
+def test_damaged_file_is_made_again(damage: str, folder: Path, compilations: list[object]) -> None:
+    """A flipped bit in a program would be another program."""
+    good = SandboxCache(folder).filter(PROFILE)
+    file = only_file(folder)
+    content = file.read_bytes()
+    changed = {
+        "flip": content[:40] + bytes([content[40] ^ 1]) + content[41:],
+        "cut": content[:-8],
+        "empty": b"",
+        "only a digest": content[:32],
+        "garbage": os.urandom(len(content)),
+    }
+    file.write_bytes(changed[damage])
+    assert SandboxCache(folder).filter(PROFILE) == good
+    assert len(compilations) == 2
+    assert file.read_bytes() == content
+
+
+def test_program_of_another_profile_is_not_found_under_its_name(folder: Path) -> None:
+    SandboxCache(folder).filter(PROFILE)
+    narrower = PROFILE[1:]
+    assert SandboxCache(folder).filter(narrower) == seccomp.compile_profile(narrower)
+    assert len(list(folder.iterdir())) == 2
+
+
+@pytest.mark.parametrize("kind", ["a file", "read-only", "missing above"])
+def test_folder_that_cannot_be_used_costs_time_only(kind: str, tmp_path: Path) -> None:
+    folder = tmp_path / "cache"
+    if kind == "a file":
+        folder.write_text("x")
+    elif kind == "read-only":
+        folder.mkdir(mode=0o500)
+    else:
+        folder = tmp_path / "no" / "such" / "cache"
+    assert SandboxCache(folder).filter(PROFILE) == seccomp.compile_profile(PROFILE)
+
+
+def test_program_of_the_host_is_asked_once_while_its_files_stay(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = SandboxCache(folder).program(PYTHON)
+    monkeypatch.setattr(interpreter, "find", lambda _: pytest.fail("it was asked again"))
+    assert SandboxCache(folder).program(PYTHON) == found
+    cache = SandboxCache(folder)
+    assert cache.program(PYTHON) is cache.program(PYTHON)
+
+
+def test_program_is_asked_again_when_a_library_of_it_was_replaced(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An update may give a library another name, so what was found before is not there any more."""
+    binary, library = tmp_path / "tool", tmp_path / "libx.so.1"
+    asked: list[Requirement] = []
+
+    def find(requirement: Requirement) -> Program:
+        asked.append(requirement)
+        files = (
+            HostFile(str(binary), "/bin/tool", executable=True),
+            HostFile(str(library), "/lib/libx.so.1"),
+        )
+        return Program("tool", "", "/bin/tool", files, (), interpreter._identities(files))
+
+    monkeypatch.setattr(interpreter, "find", find)
+    binary.write_text("program")
+    library.write_text("library")
+    cache = SandboxCache(folder)
+    for _ in range(2):
+        cache.program(Requirement("sh"))
+    assert len(asked) == 1
+    library.unlink()
+    library.write_text("library, the next version")
+    cache.program(Requirement("sh"))
+    assert len(asked) == 2
+    SandboxCache(folder).program(Requirement("sh"))
+    assert len(asked) == 2
+
+
+def test_search_path_is_part_of_the_question(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    SandboxCache(folder).program(Requirement("sh"))
+    other = tmp_path / "bin"
+    other.mkdir()
+    (other / "sh").symlink_to("/bin/true")
+    monkeypatch.setenv("PATH", str(other))
+    assert SandboxCache(folder).program(Requirement("sh")).files[0].source == os.path.realpath("/bin/true")
+
+
+def test_stored_answer_that_is_no_program_is_asked_again(folder: Path) -> None:
+
+    found = SandboxCache(folder).program(PYTHON)
+    body = b"\xa1\x64name\x61x"  # {"name": "x"}
+    only_file(folder).write_bytes(hashlib.sha256(body).digest() + body)
+    assert SandboxCache(folder).program(PYTHON) == found
