@@ -321,7 +321,7 @@ class _Parts:
         self.preparer = Preparer(
             self.store,
             policies,
-            lambda: Protected.of_host(home.path, policies=policies.protected()),
+            functools.partial(Protected.of_host, home.path, policies=policies.protected()),
             self.cache,
             clock,
         )

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from mpp_exec.errors import UsageError
 from mpp_exec.package.fields import nearest
 from mpp_exec.package.manifest import Manifest, Tool
 from mpp_exec.package.schema import Validator, compile_schema
+from mpp_exec.package.unpacked import fingerprint
 from mpp_exec.privacy.policy import RedactionPolicy, effective_actions
 from mpp_exec.registry.records import Installed
 from mpp_exec.registry.store import Approved, Store
@@ -32,7 +33,7 @@ from mpp_exec.sandbox import explain, kernel
 from mpp_exec.sandbox.building import STORAGE
 from mpp_exec.sandbox.cache import SandboxCache
 from mpp_exec.sandbox.plan import SandboxPlan, compile_plan
-from mpp_exec.trust.installed import verify_installed
+from mpp_exec.trust.installed import InstalledPackage, verify_installed
 from mpp_exec.trust.publishers import TrustView
 
 
@@ -98,7 +99,7 @@ class Preparer:
         self._lock = threading.Lock()
         self._approved: dict[str, Approved] = {}
         self._kept: dict[tuple[str, str], tuple[tuple[Any, ...], Prepared]] = {}
-        self._fingerprints: dict[str, str] = {}
+        self._checked: dict[str, tuple[tuple[TrustView, date], InstalledPackage]] = {}
 
     @contextmanager
     def prepared(self, package: str, tool_name: str) -> Iterator[Prepared]:
@@ -118,7 +119,9 @@ class Preparer:
         with self._store.leased(approved.installed) as folder:
             manifest = self._verified(approved.installed, folder, approved.view)
             tool = _choose(manifest, tool_name)
-            granted = effective(approved.grant, policy, self._protected())
+            # What is protected matters to granted paths only, and costs a walk over the host's folders.
+            paths = approved.grant.permissions.read or approved.grant.permissions.write
+            granted = effective(approved.grant, policy, self._protected() if paths else Protected((), ()))
             inputs = (approved.installed.digest, granted, approved.secrets, policy)
             key = (package, tool.name)
             with self._lock:
@@ -153,16 +156,23 @@ class Preparer:
         return known
 
     def _verified(self, installed: Installed, folder: int, view: TrustView) -> Manifest:
+        now = self._clock()
+        basis = view, now.date()
+        known = self._checked.get(installed.digest)
+        if known is not None and known[0] == basis:
+            # Same trust, same day: what was signed and verified is the same for as long as no file changed.
+            if fingerprint(folder, known[1].manifest.files) == known[1].fingerprint:
+                return known[1].manifest
         checked = verify_installed(
             folder,
             installed.digest,
             view,
-            now=self._clock(),
+            now=now,
             platform=kernel.probe().platform,
-            known_fingerprint=self._fingerprints.get(installed.digest, installed.fingerprint),
+            known_fingerprint=known[1].fingerprint if known is not None else installed.fingerprint,
         )
-        if self._fingerprints.get(installed.digest) != checked.fingerprint:
-            self._fingerprints[installed.digest] = checked.fingerprint
+        self._checked[installed.digest] = basis, checked
+        if checked.fingerprint != installed.fingerprint:
             self._store.note_fingerprint(installed, checked.fingerprint)
         return checked.manifest
 

@@ -23,6 +23,7 @@ from mpp_exec.sandbox.profiles import Allow
 _DIGEST = 32
 _MAX = 1 << 20
 _PROGRAM_VERSION = 2
+_MESSAGES = 32
 
 
 class SandboxCache:
@@ -31,6 +32,8 @@ class SandboxCache:
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
         self._filters: dict[tuple[Allow, ...] | tuple[str, ...], bytes] = {}
+        self._held: dict[int, tuple[object, bytes]] = {}
+        self._messages: dict[int, tuple[object, tuple[object, ...], bytes]] = {}
         self._programs: dict[Requirement | str, Program] = {}
 
     def filter(self, profile: tuple[Allow, ...]) -> bytes:
@@ -49,9 +52,25 @@ class SandboxCache:
         """
         return self._compiled(away, lambda: seccomp.compile_seal(away))
 
+    def message(self, plan: object, differs: tuple[object, ...], encode: Callable[[], bytes]) -> bytes:
+        """Return what *encode* makes of *plan* with what *differs* between its calls; a few are kept.
+
+        Kept in memory only: values that a user set stand in it.
+        """
+        held = self._messages.get(id(plan))
+        if held is None or held[0] is not plan or held[1] != differs:
+            if len(self._messages) >= _MESSAGES:
+                self._messages.clear()
+            held = self._messages[id(plan)] = plan, differs, encode()
+        return held[2]
+
     def _compiled(
         self, key: tuple[Allow, ...] | tuple[str, ...], compile_program: Callable[[], bytes]
     ) -> bytes:
+        # Profiles are made once, so identity answers at once; hashing one takes longer than a system call.
+        held = self._held.get(id(key))
+        if held is not None and held[0] is key:
+            return held[1]
         if key not in self._filters:
             name = hashlib.sha256(f"{seccomp.COMPILER_VERSION} {key!r}".encode()).hexdigest()
             program = self._read(f"bpf-{name}")
@@ -59,6 +78,7 @@ class SandboxCache:
                 program = compile_program()
                 self._write(f"bpf-{name}", program)
             self._filters[key] = program
+        self._held[id(key)] = key, self._filters[key]
         return self._filters[key]
 
     def program(self, requirement: Requirement) -> Program:

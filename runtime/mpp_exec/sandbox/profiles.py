@@ -12,7 +12,7 @@ IPC, personality, and every socket call beyond a stream pair.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 
 FULL = (1 << 64) - 1
 LOW = (1 << 32) - 1  # what the kernel looks at where its parameter is an unsigned int
@@ -195,6 +195,7 @@ _INIT: tuple[Allow, ...] = (
 )
 
 
+@cache
 def tool_profile(kind: str, *, subprocess: bool) -> tuple[Allow, ...]:
     """Return what a tool of *kind* may call, with or without the right to start programs."""
     processes = _PROCESSES if subprocess else (_THREADS,)

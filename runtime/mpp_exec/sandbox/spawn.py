@@ -60,20 +60,13 @@ def run(
         InternalError: the machine lacks memory, descriptors or processes.
     """
     entries = (*_with_programs(plan, cache), *special_entries(plan))
-    message = native.encode_plan(
-        entries=entries,
-        rules=plan.rules,
-        limits=plan.rlimits,
-        filter_program=cache.filter(plan.tool_profile),
-        guard_program=cache.filter(profiles.init_profile()),
+    message = _message(
+        plan,
+        entries,
         argv=plan.argv if arguments is None else arguments,
-        environment=(*plan.environment, ("MPP_INVOCATION", invocation), *variables),
-        exec_path=plan.exec_path,
-        working_directory=plan.scratch,
-        host_name=HOST_NAME,
-        uid=TOOL_ID,
-        landlock=plan.landlock,
-        root_attributes=layout.READ_ONLY,
+        variables=variables,
+        cache=cache,
+        invocation=invocation,
     )
     raw = native.invoke(
         message,
@@ -99,6 +92,49 @@ def run(
         memory_peak=raw.resident_peak,
         processes_peak=raw.processes_peak,
     )
+
+
+# Where the number of an invocation stands in a kept message until it is known; no text of a plan holds it.
+_UNNUMBERED = "\x01" * 36
+
+
+def _message(
+    plan: SandboxPlan,
+    entries: tuple[layout.Entry, ...],
+    *,
+    argv: tuple[str, ...],
+    variables: tuple[tuple[str, str], ...],
+    cache: SandboxCache,
+    invocation: str,
+) -> bytes:
+    """Return what init reads. Calls that differ in nothing but their number share one encoding."""
+
+    def encode(number: str) -> bytes:
+        return native.encode_plan(
+            entries=entries,
+            rules=plan.rules,
+            limits=plan.rlimits,
+            filter_program=cache.filter(plan.tool_profile),
+            guard_program=cache.filter(profiles.init_profile()),
+            argv=argv,
+            environment=(*plan.environment, ("MPP_INVOCATION", number), *variables),
+            exec_path=plan.exec_path,
+            working_directory=plan.scratch,
+            host_name=HOST_NAME,
+            uid=TOOL_ID,
+            landlock=plan.landlock,
+            root_attributes=layout.READ_ONLY,
+        )
+
+    if len(invocation) != len(_UNNUMBERED):
+        return encode(invocation)
+    template = cache.message(
+        plan, (entries[len(plan.entries) :], argv, variables), lambda: encode(_UNNUMBERED)
+    )
+    mark = _UNNUMBERED.encode()
+    if template.count(mark) != 1:
+        return encode(invocation)
+    return template.replace(mark, invocation.encode("ascii"))
 
 
 def _with_programs(plan: SandboxPlan, cache: SandboxCache) -> tuple[layout.Entry, ...]:
