@@ -1,0 +1,7 @@
+"""``python -m mpp_exec``: the same as ``mpp-exec``."""
+
+import sys
+
+from mpp_exec.cli.main import main
+
+sys.exit(main())

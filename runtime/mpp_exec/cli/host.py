@@ -1,0 +1,75 @@
+"""``doctor``: what this host can enforce."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from mpp_exec.cli.console import Console
+from mpp_exec.cli.parser import Verb, VerbParser
+from mpp_exec.errors import MppError
+
+if TYPE_CHECKING:
+    from mpp_exec.sandbox.selftest import Check
+
+_CANNOT_ENFORCE: Final = 5
+
+
+def _arguments(parser: VerbParser) -> None:
+    parser.notes = (
+        "Builds sandboxes and tries to break out of them, one mechanism at a time. Exit code 5: something",
+        "is missing or does not hold, and what it is; tools that need it will not run.",
+    )
+    parser.examples = ("mpp-exec doctor", "mpp-exec doctor --json")
+    parser.common()
+
+
+def _doctor(given: argparse.Namespace, console: Console) -> int:
+    import mpp_exec.sandbox  # noqa: PLC0415 -- not for --help
+    from mpp_exec.sandbox.cache import SandboxCache  # noqa: PLC0415
+    from mpp_exec.sandbox.selftest import examine  # noqa: PLC0415
+
+    home, cache = _home(given)
+    launcher = str(Path(mpp_exec.sandbox.__file__).resolve().parent / "inside")
+    checks = [home, *examine(SandboxCache(cache), launcher)]
+    ok = all(check.state == "ok" for check in checks)
+    if given.json:
+        console.json(
+            {
+                "ok": ok,
+                "checks": [
+                    {"name": each.name, "state": each.state, "detail": each.detail, "hint": each.hint}
+                    for each in checks
+                ],
+            }
+        )
+    else:
+        width = max(len(check.name) for check in checks)
+        for check in checks:
+            style = "good" if check.state == "ok" else "bad"
+            console.result([f"{check.state:<8}{check.name:<{width}}  {check.detail}"], style=style)
+            if check.hint:
+                console.result([f"{'':8}{'':{width}}  {check.hint}"])
+    if not ok:
+        bad = [check.name for check in checks if check.state != "ok"]
+        console.failed(
+            "host.incomplete", f"not everything works here: {', '.join(bad)}", "see above for each of them"
+        )
+    return 0 if ok else _CANNOT_ENFORCE
+
+
+def _home(given: argparse.Namespace) -> tuple[Check, Path | None]:
+    """Open the home; without one the rest is tried all the same."""
+    from mpp_exec.lifecycle.session import resolve_path  # noqa: PLC0415 -- not for --help
+    from mpp_exec.registry.home import Home  # noqa: PLC0415
+    from mpp_exec.sandbox.selftest import Check  # noqa: PLC0415
+
+    try:
+        home = Home.open(resolve_path(given.home))
+    except MppError as error:
+        return Check("home", "failed", error.message, error.hint), None
+    return Check("home", "ok", f"{home.path}, yours alone"), home.cache
+
+
+VERBS: Final = {"doctor": Verb(_arguments, _doctor)}

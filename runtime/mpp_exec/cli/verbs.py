@@ -1,0 +1,70 @@
+"""The verbs: what each is called, what it does in a line, and which module knows more.
+
+A verb stands here when it works. Only the module of the verb that was typed is imported.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Final, NamedTuple
+
+from mpp_exec.cli.parser import Verb, VerbParser
+
+
+class Entry(NamedTuple):
+    """One verb: ``shown`` is how it stands in the list of all; ``module`` is one of this package."""
+
+    module: str
+    shown: str
+    summary: str
+
+
+VERBS: Final[dict[str, Entry]] = {
+    "init": Entry("authoring", "init DIR", "make a tool that builds, runs and has a test"),
+    "keygen": Entry("authoring", "keygen PUBLISHER", "make a key pair to sign packages with"),
+    "build": Entry("authoring", "build DIR", "check a folder, sign it, write the package"),
+    "verify": Entry("packages", "verify FILE", "check everything about a package file"),
+    "inspect": Entry("packages", "inspect FILE|NAME", "show what a package is, asks for and holds"),
+    "publisher list": Entry("publishers", "publisher list", "list whom this home trusts"),
+    "publisher add": Entry("publishers", "publisher add NAME KEY", "trust a publisher's key"),
+    "publisher show": Entry("publishers", "publisher show NAME", "show a publisher's key and key id"),
+    "publisher remove": Entry("publishers", "publisher remove NAME", "trust a publisher no longer"),
+    "install": Entry("consenting", "install FILE", "verify a package, show what it asks for, ask, keep it"),
+    "approve": Entry("consenting", "approve NAME", "agree to what an installed package asks for, or to less"),
+    "revoke": Entry("consenting", "revoke NAME", "withdraw the approval; running calls end"),
+    "uninstall": Entry("consenting", "uninstall NAME", "remove a package and its storage"),
+    "list": Entry("packages", "list", "list what is installed"),
+    "run": Entry("calls", "run NAME [TOOL] [KEY=VALUE]…", "call a tool once, in a fresh sandbox"),
+    "explain": Entry("calls", "explain NAME [TOOL]", "say what a tool can reach, and what enforces it"),
+    "redact": Entry("redaction", "redact", "take sensitive data out of text or JSON on stdin"),
+    "audit list": Entry("auditing", "audit list", "list what happened, newest first"),
+    "audit show": Entry("auditing", "audit show ID", "show one entry, or prove what a call was given"),
+    "audit verify": Entry("auditing", "audit verify", "check that nothing was changed, removed or cut off"),
+    "audit export": Entry("auditing", "audit export", "write the ledger as JSON Lines"),
+    "doctor": Entry("host", "doctor", "try what this host can enforce"),
+    "completion": Entry("completion", "completion SHELL", "print a completion script for bash, zsh or fish"),
+}
+
+GROUPS: Final = (
+    ("making packages", ("init", "keygen", "build")),
+    (
+        "trusting",
+        ("verify", "inspect", "publisher list", "publisher add", "publisher show", "publisher remove"),
+    ),
+    ("having tools", ("install", "approve", "revoke", "uninstall", "list")),
+    ("using tools", ("run", "explain", "redact")),
+    ("looking back", ("audit list", "audit show", "audit verify", "audit export")),
+    ("this host", ("doctor", "completion")),
+)
+
+FAMILIES: Final = ("publisher", "audit")
+"""Words that need a second one."""
+
+
+def load(verb: str) -> tuple[VerbParser, Verb]:
+    """Import the module of *verb* and return its parser, configured, and what runs it."""
+    entry = VERBS[verb]
+    found: Verb = import_module(f"mpp_exec.cli.{entry.module}").VERBS[verb]
+    parser = VerbParser(verb, entry.summary)
+    found.configure(parser)
+    return parser, found

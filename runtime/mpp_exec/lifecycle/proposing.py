@@ -1,0 +1,208 @@
+"""What a person is asked to agree to: values for the settings, and the grant that follows from them.
+
+Nothing here changes anything. A :class:`Proposal` is shown, and either stored or forgotten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mpp_exec.audit.entry import permissions_value
+from mpp_exec.consent.approve import WITHHELD_BY_USER, make_grant
+from mpp_exec.consent.config import Setting, Settings, Value, check_settings, parse_setting, secret_text
+from mpp_exec.consent.difference import Change, difference
+from mpp_exec.consent.grant import Grant
+from mpp_exec.consent.policy import Policy, stricter
+from mpp_exec.consent.present import approval_text, update_text
+from mpp_exec.errors import UsageError
+from mpp_exec.lifecycle.session import DEGRADABLE, Session
+from mpp_exec.package.manifest import ConfigField, Manifest
+from mpp_exec.trust.verify import SignedManifest
+
+ReadSecret = Callable[[Setting], bytes]
+"""Reads what ``--set K=@FILE`` or ``K=-`` names."""
+
+AskSetting = Callable[[ConfigField], str]
+"""Asks a person for the value of a setting; "" for none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What was typed beside the name: words of ``--set``, ``--without`` and ``--degrade``."""
+
+    settings: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+    degrade: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.settings or self.without or self.degrade)
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A grant that nobody has agreed to yet.
+
+    Attributes:
+        package: what it is for.
+        grant: what would be stored; *secrets* the new values of its secrets.
+        old: the last grant of an earlier version, None where everything is new.
+        changes: how what is shown differs from what was shown for *old*.
+    """
+
+    package: SignedManifest
+    grant: Grant
+    secrets: Mapping[str, str] = field(repr=False)
+    old: Grant | None
+    changes: tuple[Change, ...]
+
+    def text(self) -> list[str]:
+        """Return everything that a person must see before agreeing; for an update, what is different."""
+        if self.old is None:
+            return approval_text(self.package, self.grant)
+        lines = update_text(self.package, self.old, self.changes)
+        before, after = _reach(self.old), _reach(self.grant)
+        lines += [f"  + it may {line}" for line in after if line not in before]
+        lines += [f"  - it may no longer {line}" for line in before if line not in after]
+        approved = self.old.approved_at.strftime("%Y-%m-%d")
+        return [*lines, f"everything else stays as it was approved on {approved}"]
+
+    def detail(self) -> dict[str, Any]:
+        """Return what the ledger keeps of an approval."""
+        return {
+            "granted": permissions_value(self.grant.permissions),
+            "withheld": [each.permission for each in self.grant.withheld],
+            "degradations": list(self.grant.degradations),
+            "shown": self.grant.fingerprint,
+        }
+
+
+def propose(
+    session: Session,
+    package: SignedManifest,
+    wishes: Wishes,
+    old: Grant | None,
+    *,
+    read_secret: ReadSecret,
+    ask: AskSetting | None,
+) -> Proposal:
+    """Return what a person is to agree to for *package*.
+
+    Values, secrets, and what was withheld before are kept from *old*, the last grant. *ask* is None
+    where nobody can be asked.
+
+    Raises:
+        UsageError: ``config.*``, ``permission.unknown``, ``path.*``, ``grant.unknown_degradation``.
+        ConsentError: ``policy.*``, ``grant.*``.
+    """
+    policy = session.policies.load()
+    settings, kept = collect(package.manifest, wishes.settings, old, read_secret=read_secret, ask=ask)
+    update = old if old is not None and old.digest != package.digest else None
+    protected, now = session.protected(), session.clock()
+
+    def granted(without: Iterable[str]) -> Grant:
+        return make_grant(
+            package,
+            settings,
+            policy=policy,
+            protected=protected,
+            now=now,
+            without=without,
+            degrade=(*wishes.degrade, *_still_degraded(update, policy)),
+            degradable=DEGRADABLE,
+            confirm=_still_confirmed(package.manifest, old),
+            kept_secrets=kept,
+        )
+
+    grant = granted((*wishes.without, *_still_withheld(update, granted)))
+    changes = tuple(difference(update, package)) if update is not None else ()
+    return Proposal(package, grant, settings.secrets, update, changes)
+
+
+def collect(
+    manifest: Manifest,
+    words: Iterable[str],
+    old: Grant | None,
+    *,
+    read_secret: ReadSecret,
+    ask: AskSetting | None,
+) -> tuple[Settings, tuple[str, ...]]:
+    """Return the checked settings, and the names of secrets whose stored value stays.
+
+    Raises:
+        UsageError: ``config.*`` or ``path.*``.
+    """
+    fields = manifest.user_config
+    plain: dict[str, Value] = {}
+    secrets: dict[str, str] = {}
+    stdin = ""
+    for word in words:
+        setting = parse_setting(word, fields)
+        if setting.key in plain or setting.key in secrets:
+            raise UsageError("config.twice", f"{setting.key} is set twice", "leave one of the two out")
+        if setting.source == "stdin" and stdin:
+            hint = f"give one of them from a file: --set {setting.key}=@FILE"
+            raise UsageError("config.twice", f"{stdin} and {setting.key} both read standard input", hint)
+        if setting.source == "value":
+            plain[setting.key] = setting.text
+        else:
+            stdin = setting.key if setting.source == "stdin" else stdin
+            secrets[setting.key] = secret_text(read_secret(setting), setting.key)
+    known = {each.key: each for each in fields}
+    kept = []
+    if old is not None:
+        before = {
+            key: value for key, value in old.config.items() if key in known and not known[key].sensitive
+        }
+        plain = before | plain
+        kept = [key for key in old.secrets if key in known and known[key].sensitive and key not in secrets]
+    if ask is not None:
+        for each in fields:
+            if each.required and each.default is None and each.key not in {*plain, *secrets, *kept}:
+                (secrets if each.sensitive else plain)[each.key] = _asked(ask, each)
+    return check_settings(fields, plain, secrets, kept=kept), tuple(kept)
+
+
+def _asked(ask: AskSetting, each: ConfigField) -> str:
+    said = ask(each)
+    if not said:
+        raise UsageError("config.missing", f"{each.key} has no value", "it is required; nothing was changed")
+    return said
+
+
+def _reach(grant: Grant) -> list[str]:
+    return [*grant.permissions.describe(), *grant.limits.describe(), *grant.privacy.describe()]
+
+
+def _still_withheld(old: Grant | None, granted: Callable[[Iterable[str]], Grant]) -> list[str]:
+    """Return the words that a person withheld from *old* and that still mean something.
+
+    Only the difference is shown for an update: what was refused before must not come with it.
+    """
+    kept = []
+    for word in () if old is None else [w.permission for w in old.withheld if w.reason == WITHHELD_BY_USER]:
+        try:
+            granted([word])
+        except UsageError as error:
+            if error.code != "permission.unknown":
+                raise
+        else:
+            kept.append(word)
+    return kept
+
+
+def _still_degraded(old: Grant | None, policy: Policy) -> list[str]:
+    names = old.degradations if old is not None else ()
+    return [name for name in names if name in DEGRADABLE and not policy.degradation_refusal(name)]
+
+
+def _still_confirmed(manifest: Manifest, old: Grant | None) -> dict[str, Any]:
+    """Return each tool's confirmation where the one of *old* was stricter than the manifest's."""
+    if old is None:
+        return {}
+    return {
+        tool.name: stricter(tool.confirm, old.confirm[tool.name])
+        for tool in manifest.tools
+        if tool.name in old.confirm
+    }
