@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -27,10 +28,11 @@ from attacks import (
     with_envelope,
 )
 from mpp_exec.encoding import dumps
-from mpp_exec.errors import PackageError
+from mpp_exec.errors import MppError, PackageError
 from mpp_exec.package.archive import open_package
+from mpp_exec.trust.keys import verify_signature
 from mpp_exec.trust.publishers import TrustView
-from mpp_exec.trust.verify import verify
+from mpp_exec.trust.verify import check_state, verify
 
 ENVELOPE = [
     Attack("another signature", "package.bad_signature", lambda: envelope(3, bytes(64))),
@@ -110,6 +112,33 @@ ENVELOPE = [
         ),
     ),
 ]
+
+
+def mixed_order_package() -> bytes:
+    """Sign with a public key that is an honest one plus a point of order 8.
+
+    Verifiers disagree about such keys: whether a signature counts depends on how the equation is
+    checked. libsodium's accepts one in eight, so the nonce is varied until it does.
+    """
+    import nacl.bindings as sodium  # noqa: PLC0415 -- only here, to compute with points
+
+    order_8 = bytes.fromhex("c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a")
+    scalar = sodium.crypto_core_ed25519_scalar_reduce(hashlib.sha512(b"a").digest())
+    honest = sodium.crypto_scalarmult_ed25519_base_noclamp(scalar)
+    public = sodium.crypto_core_ed25519_add(honest, order_8)
+    protected = PROTECTED[:-32] + hashlib.sha256(public).digest()
+    payload = dumps(VALUE | {"publisher_key": public})
+    signed = dumps(["Signature1", protected, b"", payload])
+    for attempt in range(256):
+        nonce = sodium.crypto_core_ed25519_scalar_reduce(hashlib.sha512(bytes([attempt, 1])).digest())
+        point = sodium.crypto_scalarmult_ed25519_base_noclamp(nonce)
+        hashed = sodium.crypto_core_ed25519_scalar_reduce(hashlib.sha512(point + public + signed).digest())
+        product = sodium.crypto_core_ed25519_scalar_mul(hashed, scalar)
+        signature = point + sodium.crypto_core_ed25519_scalar_add(nonce, product)
+        if verify_signature(public, signed, signature):
+            return with_envelope(dumps([protected, {}, payload, signature], tag=18))
+    raise AssertionError("no nonce makes libsodium accept the signature")
+
 
 TRUST = [
     Attack("a publisher that nobody knows", "trust.unknown_publisher", lambda: GOOD, view=TrustView()),
@@ -198,6 +227,18 @@ TRUST = [
         "trust.rollback",
         lambda: GOOD,
         view=forge.view(seen={SEEN: {"1.0.1": "sha256:00", "0.9.0": "sha256:01"}}),
+    ),
+    Attack(
+        "a version below the highest seen, ten after nine",
+        "trust.rollback",
+        lambda: forge.package("python", version="9.0.0"),
+        view=forge.view(seen={SEEN: {"9.0.0-rc.1": "sha256:00", "10.0.0": "sha256:01"}}),
+    ),
+    Attack(
+        "a key with a part of small order embedded, first use",
+        "package.bad_signature",
+        mixed_order_package,
+        view=TrustView(trust_first_use=True),
     ),
     Attack(
         "a pre-release below its release",
@@ -290,3 +331,28 @@ def test_a_package_is_good_on_its_last_day(tmp_path: Path) -> None:
             verify(package, forge.view(), now=last + timedelta(seconds=1), platform=forge.PLATFORM)
         with pytest.raises(ValueError, match="zone"):
             verify(package, forge.view(), now=last.replace(tzinfo=None), platform=forge.PLATFORM)
+
+
+@pytest.mark.parametrize(
+    ("view", "code"),
+    [
+        (forge.view(revoked_digests=frozenset({DIGEST})), "trust.revoked_digest"),
+        (forge.view(revoked_keys=frozenset({forge.KEY.key_id})), "trust.revoked_key"),
+        (TrustView(), "trust.unknown_publisher"),
+        (forge.view(publishers={"acme": forge.publisher("acme", forge.OTHER_KEY)}), "trust.key_mismatch"),
+        (forge.view(seen={SEEN: {"1.0.1": "sha256:00"}}), "trust.rollback"),
+        (forge.view(seen={SEEN: {"1.0.0": "sha256:00"}}), "trust.version_conflict"),
+    ],
+)
+def test_what_changed_in_the_home_since_it_verified_counts(
+    view: TrustView, code: str, tmp_path: Path
+) -> None:
+    """The transaction that uses a verified package asks again what another process may have changed."""
+    path = tmp_path / "package.mpp"
+    path.write_bytes(GOOD)
+    with open_package(path) as package:
+        verified = verify(package, forge.view(), now=forge.NOW, platform=forge.PLATFORM)
+    check_state(verified, forge.view())
+    with pytest.raises(MppError) as error:
+        check_state(verified, view)
+    assert error.value.code == code
