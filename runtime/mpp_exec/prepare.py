@@ -159,10 +159,13 @@ class Preparer:
         now = self._clock()
         basis = view, now.date()
         known = self._checked.get(installed.digest)
-        if known is not None and known[0] == basis:
-            # Same trust, same day: what was signed and verified is the same for as long as no file changed.
-            if fingerprint(folder, known[1].manifest.files) == known[1].fingerprint:
-                return known[1].manifest
+        # Same trust, same day: what was verified holds for as long as no file changed.
+        if (
+            known is not None
+            and known[0] == basis
+            and fingerprint(folder, known[1].manifest.files) == known[1].fingerprint
+        ):
+            return known[1].manifest
         checked = verify_installed(
             folder,
             installed.digest,
