@@ -5,13 +5,13 @@ import os
 import re
 from pathlib import Path
 
-SKIPPED = {".git", ".venv", "__pycache__", "node_modules", "build", "dist"}
+SKIPPED = {"__pycache__", "node_modules", "build", "dist"}
 MAX_FILE = 1 << 20
 
 
 def _files(folder, glob):
     for root, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if name not in SKIPPED)
+        folders[:] = sorted(name for name in folders if name not in SKIPPED and not name.startswith("."))
         for name in sorted(names):
             if fnmatch.fnmatch(name, glob):
                 yield Path(root, name)
