@@ -12,7 +12,6 @@ from mpp_exec.package.requirement import Requirement
 from mpp_exec.sandbox import interpreter, profiles, seccomp
 from mpp_exec.sandbox.cache import SandboxCache
 from mpp_exec.sandbox.interpreter import HostFile, Program
-from mpp_exec.sandbox.profiles import SEALED_AWAY
 
 PROFILE = profiles.init_profile()
 PYTHON = Requirement("python", ">=3.11")

@@ -1,0 +1,56 @@
+"""What tests of several rooms share: sandboxes, and what they need of this kernel.
+
+``MPP_MUST_CONFINE=1`` states that this machine can confine: a test that needs the kernel then fails
+where it would otherwise be skipped.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+import sandbox_lab
+from sandbox_lab import Lab
+
+
+def _without(what: str) -> NoReturn:
+    if os.environ.get("MPP_MUST_CONFINE") == "1":
+        pytest.fail(f"MPP_MUST_CONFINE=1, and {what}", pytrace=False)
+    pytest.skip(what)
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    """A laboratory on a kernel that was seen to run a sandbox."""
+    from mpp_exec.errors import HostError  # noqa: PLC0415 -- tests of other rooms need no native part
+
+    made = Lab(tmp_path_factory.mktemp("lab"))
+    try:
+        assert sandbox_lab.call(made.python("def run():\n    return 5\n")) == 5
+    except HostError as error:
+        _without(f"this host cannot confine: {error}")
+    return made
+
+
+@pytest.fixture(scope="session")
+def probe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The static program of ``sandbox_probe.c``."""
+    if shutil.which("cc") is None:
+        _without("there is no C compiler")
+    return sandbox_lab.build_program(
+        sandbox_lab.HERE / "sandbox_probe.c", tmp_path_factory.mktemp("probe") / "probe"
+    )
+
+
+@pytest.fixture
+def ground() -> Iterator[Path]:
+    """A folder of the user's to be granted: outside of /tmp, where the sandbox has something of its own."""
+    folder = Path(tempfile.mkdtemp(prefix="mpp-ground-", dir="/var/tmp"))
+    yield folder
+    shutil.rmtree(folder)

@@ -1,0 +1,443 @@
+"""Granted folders: what can be read, what can be written, who owns it, and what stays protected."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mpp_exec.errors import HostError
+from private_mounts import run_in_private_mounts
+from sandbox_lab import HERE, Lab, call, without_landlock
+
+TRY = """
+import os
+
+def attempt(what, path, *more):
+    try:
+        if what == "read":
+            with open(path) as file:
+                return file.read()
+        if what == "write":
+            with open(path, "w") as file:
+                file.write("changed")
+            return "done"
+        if what == "list":
+            return sorted(os.listdir(path))
+        if what == "owner":
+            facts = os.stat(path)
+            return [facts.st_uid, facts.st_gid]
+        getattr(os, what)(path, *more)
+        return "done"
+    except OSError as error:
+        return error.strerror
+
+def run(attempts):
+    return [attempt(*each) for each in attempts]
+"""
+RO = "Read-only file system"
+GONE = "No such file or directory"
+DENIED = "Permission denied"
+BUSY = "Device or resource busy"
+
+
+@pytest.fixture
+def folder(ground: Path) -> Path:
+    (ground / "sub").mkdir()
+    (ground / "a.txt").write_text("text")
+    (ground / "sub/b.txt").write_text("deep")
+    (ground / "private").write_text("mine")
+    (ground / "private").chmod(0o600)
+    return ground
+
+
+def attempts(lab: Lab, *tries: tuple[object, ...], **granted: Any) -> list[Any]:
+    given = [[str(word) if isinstance(word, Path) else word for word in each] for each in tries]
+    seen: list[Any] = call(lab.python(TRY, **granted), attempts=given)
+    return seen
+
+
+def test_read_grant_can_be_read_and_nothing_else(lab: Lab, folder: Path) -> None:
+    before = sorted(folder.rglob("*"))
+    seen = attempts(
+        lab,
+        ("read", folder / "a.txt"),
+        ("read", folder / "sub/b.txt"),
+        ("read", folder / "private"),
+        ("list", folder),
+        ("write", folder / "a.txt"),
+        ("write", folder / "new"),
+        ("unlink", folder / "a.txt"),
+        ("mkdir", folder / "made"),
+        ("rename", folder / "a.txt", str(folder / "c.txt")),
+        ("chmod", folder / "a.txt", 0o777),
+        ("utime", folder / "a.txt"),
+        ("truncate", folder / "a.txt", 0),
+        ("symlink", "/etc", str(folder / "link")),
+        ("link", folder / "a.txt", str(folder / "linked")),
+        ("rmdir", folder / "sub"),
+        read=[folder],
+    )
+    assert seen[:3] == ["text", "deep", "mine"]
+    assert seen[3] == ["a.txt", "private", "sub"]
+    assert set(seen[4:]) <= {RO, DENIED}
+    assert sorted(folder.rglob("*")) == before
+    assert (folder / "a.txt").read_text() == "text"
+
+
+def test_write_grant_can_be_written(lab: Lab, folder: Path) -> None:
+    seen = attempts(
+        lab,
+        ("write", folder / "a.txt"),
+        ("write", folder / "new"),
+        ("mkdir", folder / "made"),
+        ("rename", folder / "sub/b.txt", str(folder / "made/b.txt")),
+        ("rmdir", folder / "sub"),
+        ("unlink", folder / "private"),
+        ("chmod", folder / "new", 0o640),
+        ("truncate", folder / "a.txt", 2),
+        ("symlink", "a.txt", str(folder / "link")),
+        ("link", folder / "new", str(folder / "linked")),
+        ("read", folder / "link"),
+        write=[folder],
+    )
+    assert seen == ["done"] * 10 + ["ch"]
+    assert (folder / "made/b.txt").read_text() == "deep"
+    assert stat.S_IMODE((folder / "new").stat().st_mode) == 0o640
+    assert not (folder / "sub").exists()
+
+
+def test_files_written_belong_to_the_host_user(lab: Lab, folder: Path) -> None:
+    """A host that is root would otherwise leave files of an id that nobody has."""
+    seen = attempts(
+        lab,
+        ("write", folder / "new"),
+        ("mkdir", folder / "made"),
+        ("owner", folder / "a.txt"),
+        ("owner", folder / "new"),
+        write=[folder],
+    )
+    assert seen == ["done", "done", [1000, 1000], [1000, 1000]]
+    for name in ("new", "made", "a.txt"):
+        facts = (folder / name).stat()
+        assert (facts.st_uid, facts.st_gid) == (os.geteuid(), os.getegid())
+
+
+def test_tool_whose_operation_is_read_writes_nowhere(lab: Lab, folder: Path) -> None:
+    """The publisher's claim is enforced, whatever was granted."""
+    storage = folder / "sub"
+    seen = attempts(
+        lab,
+        ("read", folder / "a.txt"),
+        ("write", folder / "a.txt"),
+        ("write", folder / "new"),
+        ("read", "/storage/b.txt"),
+        ("write", "/storage/new"),
+        write=[folder],
+        storage=1 << 20,
+        storage_folder=storage,
+        operation="read",
+    )
+    assert seen == ["text", RO, RO, "deep", RO]
+
+
+def test_single_file_can_be_granted(lab: Lab, folder: Path) -> None:
+    seen = attempts(
+        lab,
+        ("read", folder / "a.txt"),
+        ("write", folder / "a.txt"),
+        ("write", folder / "private"),
+        ("read", folder / "private"),
+        ("list", folder),
+        ("read", folder / "sub/b.txt"),
+        read=[folder / "a.txt"],
+        write=[folder / "private"],
+    )
+    assert seen == ["text", RO, "done", "changed", DENIED, GONE]
+
+
+def test_inner_grant_is_narrower_than_the_outer_one(lab: Lab, folder: Path) -> None:
+    seen = attempts(
+        lab,
+        ("write", folder / "a.txt"),
+        ("write", folder / "sub/b.txt"),
+        read=[folder / "sub"],
+        write=[folder],
+    )
+    assert seen == ["done", RO]
+    seen = attempts(
+        lab,
+        ("write", folder / "a.txt"),
+        ("write", folder / "sub/b.txt"),
+        read=[folder],
+        write=[folder / "sub"],
+    )
+    assert seen == [RO, "done"]
+
+
+def test_storage_outlives_the_call_and_belongs_to_the_host_user(lab: Lab, folder: Path) -> None:
+    options: dict[str, Any] = {"storage": 1 << 20, "storage_folder": folder / "sub"}
+    assert attempts(lab, ("write", "/storage/kept"), **options) == ["done"]
+    assert attempts(lab, ("read", "/storage/kept"), ("list", folder), **options) == ["changed", GONE]
+    assert (folder / "sub/kept").stat().st_uid == os.geteuid()
+
+
+def test_odd_names_are_names(lab: Lab, ground: Path) -> None:
+    folder = ground / "-rf * \n é 'quoted' $HOME"
+    folder.mkdir()
+    (folder / "--help").write_text("odd")
+    seen = attempts(lab, ("read", folder / "--help"), ("write", folder / ";id"), write=[folder])
+    assert seen == ["odd", "done"]
+    assert (folder / ";id").exists()
+
+
+@pytest.mark.parametrize("path", ["/etc/hosts", "/etc/ssl", "/etc"])
+def test_grant_takes_the_place_of_what_is_synthetic(lab: Lab, path: str) -> None:
+    if not Path(path).exists():
+        pytest.skip(f"this host has no {path}")
+    inner = path if path == "/etc/hosts" else "/etc/hosts"
+    synthetic = "127.0.0.1 localhost mpp\n::1 localhost\n"
+    hosts = synthetic if path == "/etc/ssl" else Path("/etc/hosts").read_text()
+    assert attempts(lab, ("read", inner), read=[path]) == [hosts]
+
+
+@pytest.mark.parametrize("write", [False, True])
+def test_grant_in_tmp_leaves_scratch_private(lab: Lab, write: bool) -> None:
+    """Where a read grant lies in /tmp, scratch is elsewhere; where a write grant does, beside it."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
+        Path(name, "a").write_text("granted")
+        code = (
+            "import os, tempfile\n"
+            "def run(path):\n"
+            "    with tempfile.NamedTemporaryFile('w') as file:\n"
+            "        file.write('x')\n"
+            "    return [open(path).read(), os.getcwd() == tempfile.gettempdir() == os.environ['TMPDIR'],\n"
+            "            os.path.isdir(os.environ['HOME']), os.environ['HOME'].startswith(os.getcwd())]\n"
+        )
+        granted: dict[str, Any] = {"write": [name]} if write else {"read": [name]}
+        assert call(lab.python(code, **granted), path=f"{name}/a") == ["granted", True, True, True]
+        assert [each.name for each in Path(name).iterdir()] == ["a"]
+
+
+class TestCovers:
+    """What a grant contains and must not show is hidden under an empty mount."""
+
+    @pytest.fixture
+    def home(self, folder: Path) -> Path:
+        home = folder / "deep/er/home"
+        home.mkdir(parents=True)
+        (home / "home.key").write_text("secret")
+        (folder / "deep/policy.toml").write_text("policy")
+        return home
+
+    def test_covered_folder_and_file_are_empty(self, lab: Lab, folder: Path, home: Path) -> None:
+        for granted in ({"read": [folder]}, {"write": [folder]}):
+            seen = attempts(
+                lab,
+                ("list", home),
+                ("read", home / "home.key"),
+                ("write", home / "new"),
+                ("read", folder / "deep/policy.toml"),
+                ("write", folder / "deep/policy.toml"),
+                covers=[home, folder / "deep/policy.toml"],
+                **granted,
+            )
+            assert seen[0] == []
+            assert seen[1] == GONE
+            assert set(seen[2:]) <= {RO, DENIED}
+        assert (folder / "deep/policy.toml").read_text() == "policy"
+
+    def test_cover_cannot_be_moved_away(self, lab: Lab, folder: Path, home: Path) -> None:
+        """Renaming a folder above it would leave the place free for another one."""
+        seen = attempts(
+            lab,
+            ("rename", home, str(folder / "moved")),
+            ("rename", folder / "deep/er", str(folder / "moved")),
+            ("rename", folder / "deep", str(folder / "moved")),
+            ("rmdir", home),
+            ("write", folder / "deep/er/beside"),
+            write=[folder],
+            covers=[home],
+        )
+        other_mount = "Invalid cross-device link"
+        assert seen == [other_mount, other_mount, BUSY, BUSY, "done"]
+        assert (home / "home.key").read_text() == "secret"
+
+    @pytest.mark.parametrize("above", [".claude", ".local", ".config", ".git"])
+    def test_cover_holds_inside_a_protected_folder(self, lab: Lab, folder: Path, above: str) -> None:
+        """The mount that protects such a folder is a fresh copy of the host's tree, without covers."""
+        hidden = folder / above / "share/home"
+        hidden.mkdir(parents=True)
+        (hidden / "home.key").write_text("secret")
+        for name in (".local/bin", ".config/git", ".git/hooks"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        seen = attempts(lab, ("list", hidden), ("write", hidden / "x"), write=[folder], covers=[hidden])
+        assert seen[0] == []
+        assert seen[1] in (RO, DENIED)
+
+
+class TestProtectedFiles:
+    """In a write grant, what other programs of the user execute or obey is read-only."""
+
+    @pytest.fixture
+    def repository(self, folder: Path) -> Path:
+        subprocess.run(["git", "init", "-q", str(folder)], check=True)
+        (folder / ".git/hooks").mkdir(exist_ok=True)
+        (folder / ".bashrc").write_text("alias")
+        (folder / ".config/fish").mkdir(parents=True)
+        (folder / ".vscode").mkdir()
+        return folder
+
+    def test_hooks_and_configuration_of_git(self, lab: Lab, repository: Path) -> None:
+        before = (repository / ".git/config").read_text()
+        seen = attempts(
+            lab,
+            ("write", repository / ".git/description"),
+            ("write", repository / ".git/hooks/post-checkout"),
+            ("write", repository / ".git/config"),
+            ("unlink", repository / ".git/config"),
+            ("rename", repository / ".git/hooks", str(repository / ".git/old")),
+            ("rename", repository / ".git", str(repository / "moved")),
+            ("rename", repository / ".git/description", str(repository / ".git/config")),
+            write=[repository],
+        )
+        assert seen == ["done", RO, RO, BUSY, BUSY, BUSY, BUSY]
+        assert (repository / ".git/config").read_text() == before
+        assert not (repository / ".git/hooks/post-checkout").exists()
+
+    def test_shell_and_editor_files(self, lab: Lab, repository: Path) -> None:
+        seen = attempts(
+            lab,
+            ("write", repository / ".bashrc"),
+            ("unlink", repository / ".bashrc"),
+            ("rename", repository / "a.txt", str(repository / ".bashrc")),
+            ("write", repository / ".vscode/tasks.json"),
+            ("rename", repository / ".vscode", str(repository / "moved")),
+            ("write", repository / ".config/fish/config.fish"),
+            ("rename", repository / ".config", str(repository / "moved")),
+            ("write", repository / ".config/other"),
+            ("write", repository / ".gitignore"),
+            write=[repository],
+        )
+        assert seen == [RO, BUSY, BUSY, RO, BUSY, RO, BUSY, "done", "done"]
+        assert (repository / ".bashrc").read_text() == "alias"
+
+    def test_named_ones_are_the_grants(self, lab: Lab, repository: Path) -> None:
+        seen = attempts(
+            lab,
+            ("write", repository / ".vscode/tasks.json"),
+            ("write", repository / ".bashrc"),
+            write=[repository, repository / ".vscode"],
+        )
+        assert seen == ["done", RO]
+
+    def test_git_still_works_afterwards(self, lab: Lab, repository: Path) -> None:
+        """And finds the repository its own: on a root host, without idmapped mounts, it would not."""
+        attempts(lab, ("write", repository / "new.txt"), write=[repository])
+        done = subprocess.run(
+            ["git", "-C", str(repository), "status", "--porcelain"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert "new.txt" in done.stdout
+
+
+@pytest.mark.parametrize("how", ["gone", "a link", "a pipe", "a file for a folder"])
+def test_granted_path_that_changed_since_stops_the_call(lab: Lab, folder: Path, how: str) -> None:
+    """What was approved is what is mounted, or nothing is."""
+    granted = folder / "sub"
+    compiled = lab.python(TRY, read=[granted])
+    assert call(compiled, attempts=[["read", f"{granted}/b.txt"]]) == ["deep"]
+    shutil.rmtree(granted)
+    if how == "a link":
+        granted.symlink_to("/etc")
+    elif how == "a pipe":
+        os.mkfifo(granted)
+    elif how == "a file for a folder":
+        granted.write_text("x")
+    with pytest.raises(HostError) as caught:
+        call(compiled, attempts=[["list", str(granted)]])
+    assert str(granted) in caught.value.message
+
+
+@pytest.fixture
+def shared_mount() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="mpp-shared-", dir="/var/tmp"))
+    yield folder
+    folder.rmdir()
+
+
+PROPAGATION = """
+import json, os, subprocess, sys, threading
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+import sandbox_lab
+
+root = Path(sys.argv[1])
+subprocess.run(["mount", "-t", "tmpfs", "none", root], check=True)
+subprocess.run(["mount", "--make-shared", root], check=True)
+(root / "packages").mkdir()
+granted = root / "granted"
+(granted / "hidden").mkdir(parents=True)
+(granted / "hidden/key").write_text("secret")
+(granted / ".git").mkdir()
+before = Path("/proc/self/mountinfo").read_text()
+code = '''
+import os
+def run(path):
+    open(path + "/started", "w").close()
+    while not os.path.exists(path + "/seen"):
+        pass
+    return os.listdir(path + "/hidden")
+'''
+compiled = sandbox_lab.Lab(root / "packages").python(code, write=[granted], covers=[granted / "hidden"])
+inside = []
+thread = threading.Thread(target=lambda: inside.append(sandbox_lab.call(compiled, path=str(granted))))
+thread.start()
+while not (granted / "started").exists() and thread.is_alive():
+    pass
+during = Path("/proc/self/mountinfo").read_text()
+hidden = os.listdir(granted / "hidden")
+subprocess.run(["mount", "-t", "tmpfs", "none", granted / ".git"], check=True)
+(granted / ".git/later").touch()
+(granted / "seen").touch()
+thread.join()
+subprocess.run(["umount", granted / ".git"], check=True)
+print(json.dumps([during == before, hidden, inside, Path("/proc/self/mountinfo").read_text() == before]))
+"""
+
+
+def test_mounts_of_a_sandbox_never_reach_the_host(shared_mount: Path) -> None:
+    """On a shared mount, as systemd makes all of them, a copy would be a peer, and covers hide host files."""
+    seen = run_in_private_mounts(PROPAGATION, shared_mount, HERE)
+    assert seen.strip() == '[true, ["key"], [[]], true]'
+
+
+def test_landlock_is_not_what_makes_grants_work(lab: Lab, folder: Path) -> None:
+    """Without Landlock the same is reachable: mounts and rules name the same places."""
+    compiled = lab.python(TRY, read=[folder / "sub"], write=[folder / "private"])
+    tries = [
+        ["read", f"{folder}/sub/b.txt"],
+        ["write", f"{folder}/sub/b.txt"],
+        ["write", f"{folder}/private"],
+        ["read", f"{folder}/a.txt"],
+        ["read", "/app/tool.py"],
+    ]
+    with_it, without_it = call(compiled, attempts=tries), call(without_landlock(compiled), attempts=tries)
+    assert with_it == without_it
+    assert with_it[:4] == ["deep", RO, "done", GONE]
+
+
+def test_host_python_is_not_the_tools(lab: Lab) -> None:
+    """Neither the packages of this interpreter nor its environment are inside."""
+    seen = attempts(lab, ("list", sys.prefix), ("list", str(HERE)), ("list", "/usr"))
+    assert seen == [GONE, GONE, GONE] or (sys.prefix == "/usr" and seen[1] == GONE)

@@ -1,0 +1,477 @@
+"""What a tool finds inside: the contract's section 5, looked at from there."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mpp_exec.permissions import Limits
+from sandbox_lab import Lab, answer, call, run
+
+LOOK = """
+import os, stat, sys, tempfile
+
+def listed(path):
+    try:
+        return sorted(os.listdir(path))
+    except OSError as error:
+        return error.strerror
+
+def run():
+    return {
+        "ids": [os.getuid(), os.geteuid(), os.getgid(), os.getegid()],
+        "groups": os.getgroups(),
+        "pid": [os.getpid(), os.getppid(), os.getsid(0)],
+        "cwd": os.getcwd(),
+        "environment": dict(os.environ),
+        "listed": {path: listed(path) for path in ("/tmp", "/tmp/home", "/", "/app", "/proc", "/dev")},
+        "exists": {path: os.path.lexists(path) for path in (
+            "/proc", "/sys", "/run", "/home", "/root", "/var", "/usr/share", "/boot", "/dev/shm", "/dev/tty",
+            "/dev/ptmx", "/etc/shadow", "/etc/ssh", "/dev/kmsg", "/storage")},
+        "modes": {path: stat.S_IMODE(os.stat(path).st_mode) for path in ("/tmp", "/tmp/home")},
+        "hostname": os.uname().nodename,
+        "path": sys.path,
+        "flags": [sys.flags.isolated, sys.flags.no_site, sys.flags.dont_write_bytecode],
+        "tempdir": tempfile.gettempdir(),
+        "umask": os.umask(0o22),
+        "home": os.path.expanduser("~"),
+        "nobody": __import__("pwd").getpwnam("tool").pw_uid,
+        "argv": sys.argv,
+        "stdin": os.read(0, 10).decode(),
+        "tty": [os.isatty(fd) for fd in (0, 1, 2)],
+        "modules": sorted(name for name in sys.modules if name.startswith(("mpp", "_seal"))),
+    }
+"""
+
+
+@pytest.fixture(scope="module")
+def seen(lab: Lab) -> dict[str, Any]:
+    value: dict[str, Any] = call(lab.python(LOOK, files={"data/words.txt": "alpha"}))
+    return value
+
+
+def test_identity_is_an_unprivileged_one(seen: dict[str, Any]) -> None:
+    assert seen["ids"] == [1000] * 4
+    # A host that is no root may not empty its groups; mapped to nobody's, they mean nothing inside.
+    assert seen["groups"] == [] if os.geteuid() == 0 else set(seen["groups"]) <= {1000, 65534}
+    assert seen["nobody"] == 1000
+
+
+def test_tool_is_process_2_of_a_session_without_a_terminal(seen: dict[str, Any]) -> None:
+    assert seen["pid"] == [2, 1, 1]
+    assert seen["tty"] == [False] * 3
+
+
+def test_working_directory_and_temporary_folder_are_private_and_empty(seen: dict[str, Any]) -> None:
+    assert seen["cwd"] == seen["tempdir"] == "/tmp"
+    assert seen["listed"]["/tmp"] == ["home"]
+    assert seen["listed"]["/tmp/home"] == []
+    assert seen["home"] == "/tmp/home"
+    assert seen["modes"] == {"/tmp": 0o700, "/tmp/home": 0o700}
+    assert seen["umask"] == 0o022
+
+
+def test_environment_is_exactly_the_contracts(seen: dict[str, Any]) -> None:
+    assert seen["environment"] == {
+        "PATH": "/bin:/python/bin",
+        "HOME": "/tmp/home",
+        "TMPDIR": "/tmp",
+        "LANG": "C.UTF-8",
+        "MPP_PACKAGE": "acme/lab@1.0.0",
+        "MPP_TOOL": "tool",
+        "MPP_INVOCATION": "lab",
+    }
+
+
+def test_nothing_of_the_host_is_there(seen: dict[str, Any]) -> None:
+    assert [path for path, there in seen["exists"].items() if there] == []
+    assert seen["listed"]["/"] == "Permission denied"
+    assert seen["listed"]["/dev"] == "Permission denied"
+    assert seen["listed"]["/proc"] == "No such file or directory"
+    assert seen["hostname"] == "mpp"
+
+
+def test_package_is_at_app(seen: dict[str, Any]) -> None:
+    assert seen["listed"]["/app"] == ["data", "tool.py"]
+
+
+def test_interpreter_is_isolated(seen: dict[str, Any]) -> None:
+    assert seen["flags"] == [1, 1, 1]
+    assert seen["path"][0] == "/app"
+    assert all(path.startswith(("/app", "/python/lib")) for path in seen["path"])
+    assert not any("-packages" in path for path in seen["path"])
+    assert seen["argv"] == ["/mpp/launch.py"]
+    assert seen["modules"] == ["_seal"]
+
+
+def test_request_was_read_to_its_end(seen: dict[str, Any]) -> None:
+    assert seen["stdin"] == ""
+
+
+def test_variables_and_arguments_of_a_call(lab: Lab, probe: Path) -> None:
+    done = run(lab.program(probe, "environment"), variables=(("TZ", "Europe/Bern"), ("EMPTY", "")))
+    lines = done.output.decode().splitlines()
+    assert {"TZ=Europe/Bern", "EMPTY=", "MPP_INVOCATION=lab"} <= set(lines)
+    assert len({line.partition("=")[0] for line in lines}) == len(lines)
+    compiled = lab.program(probe, "arguments", "one")
+    assert run(compiled).output == b"[one]"
+    given = (compiled.argv[0], "arguments", "", "two words", "é\n", "--")
+    assert run(compiled, arguments=given).output.decode() == "[][two words][é\n][--]"
+
+
+STDLIB = """
+def try_json():
+    import json
+    return json.loads(json.dumps({"a": [1, "é"]}))["a"]
+
+def try_re():
+    import re
+    return re.sub("([a-z]+)", "<x>", "1 abc")
+
+def try_sqlite3():
+    import sqlite3
+    connection = sqlite3.connect("/tmp/x.db")
+    connection.execute("create table t(a)")
+    connection.execute("insert into t values (5)")
+    connection.commit()
+    return connection.execute("select a from t").fetchone()[0]
+
+def try_zlib_bz2_lzma():
+    import bz2, lzma, zlib
+    return zlib.decompress(zlib.compress(lzma.decompress(lzma.compress(bz2.compress(b"x")))))[:2].decode()
+
+def try_hashlib():
+    import hashlib
+    return hashlib.sha256(b"").hexdigest()[:8]
+
+def try_ssl():
+    import ssl
+    return ssl.create_default_context().verify_mode.name
+
+def try_threading():
+    import threading
+    out = []
+    thread = threading.Thread(target=out.append, args=("x",))
+    thread.start()
+    thread.join()
+    return out
+
+def try_asyncio():
+    import asyncio
+    return asyncio.run(asyncio.to_thread(int, "5")) + asyncio.run(asyncio.sleep(0, 1))
+
+def try_futures():
+    from concurrent import futures
+    return sum(futures.ThreadPoolExecutor(4).map(int, "123"))
+
+def try_tempfile():
+    import os, pathlib, tempfile
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(b"x")
+        file.flush()
+    with tempfile.TemporaryDirectory() as folder:
+        (pathlib.Path(folder) / "a").write_text("b")
+    return [os.path.dirname(file.name), os.path.exists(folder)]
+
+def try_shutil():
+    import shutil
+    shutil.copytree("/app", "/tmp/c")
+    shutil.copy2("/tmp/c/tool.py", "/tmp/b")
+    return open("/tmp/b").readline()
+
+def try_mmap():
+    import mmap
+    memory = mmap.mmap(-1, 4096)
+    memory[:2] = b"hi"
+    return memory[:2].decode()
+
+def try_ctypes():
+    import ctypes
+    return ctypes.CDLL(None).abs(-5)
+
+def try_subprocess():
+    import subprocess
+    try:
+        subprocess.run(["/bin/true"])
+    except OSError as error:
+        return error.strerror
+
+def try_multiprocessing():
+    import multiprocessing
+    try:
+        multiprocessing.Process(target=print).start()
+    except OSError as error:
+        return error.strerror
+
+def try_socketpair():
+    import socket
+    one, other = socket.socketpair()
+    one.sendall(b"x")
+    return other.recv(1).decode()
+
+def try_datetime():
+    import datetime, time
+    return datetime.datetime.now().year > 2000 and len(time.tzname[0]) > 2
+
+def try_decimal():
+    import decimal
+    return str(decimal.Decimal("0.1") * 3)
+
+def try_random():
+    import random, secrets, uuid
+    return [len(secrets.token_hex(4)), random.randint(1, 1), uuid.uuid4().version]
+
+def try_signal():
+    import os, signal
+    out = []
+    signal.signal(signal.SIGUSR1, lambda *_: out.append("got"))
+    os.kill(os.getpid(), signal.SIGUSR1)
+    return out
+
+def try_selectors():
+    import os, selectors
+    selector = selectors.DefaultSelector()
+    reading, writing = os.pipe()
+    os.write(writing, b"x")
+    selector.register(reading, 1)
+    return len(selector.select(1))
+
+def try_xml():
+    import xml.etree.ElementTree as trees
+    return trees.fromstring("<a>x</a>").text
+
+def try_logging():
+    import logging
+    logging.warning("to stderr")
+    return "logged"
+
+def try_devices():
+    open("/dev/null", "w").write("x")
+    return len(open("/dev/urandom", "rb").read(4))
+
+def try_encoding():
+    import platform, sys
+    return [sys.getfilesystemencoding(), platform.system()]
+
+def run():
+    seen = {}
+    for name, function in list(globals().items()):
+        if name.startswith("try_"):
+            try:
+                seen[name[4:]] = function()
+            except BaseException as error:
+                seen[name[4:]] = repr(error)
+    return seen
+"""
+WORKS = {
+    "json": [1, "é"],
+    "re": "1 <x>",
+    "sqlite3": 5,
+    "zlib_bz2_lzma": "BZ",
+    "hashlib": "e3b0c442",
+    "ssl": "CERT_REQUIRED",
+    "threading": ["x"],
+    "asyncio": 6,
+    "futures": 6,
+    "tempfile": ["/tmp", False],
+    "shutil": "\n",
+    "mmap": "hi",
+    "ctypes": 5,
+    "subprocess": "Function not implemented",
+    "multiprocessing": "Function not implemented",
+    "socketpair": "x",
+    "datetime": True,
+    "decimal": "0.3",
+    "random": [8, 1, 4],
+    "signal": ["got"],
+    "selectors": 1,
+    "xml": "x",
+    "logging": "logged",
+    "devices": 4,
+    "encoding": ["utf-8", "Linux"],
+}
+
+
+def test_standard_library_works(lab: Lab) -> None:
+    """All in one call: a module that a mount, Landlock or seccomp broke shows by its name."""
+    assert call(lab.python(STDLIB)) == WORKS
+
+
+def test_value_of_any_json_type_comes_back(lab: Lab) -> None:
+    compiled = lab.python("def run(value):\n    return value\n")
+    values: list[Any] = [None, True, 0, -1.5, 2**70, "", "é\U0001f600\x00", [], {"a": [{}]}, "x" * 200_000]
+    for value in values:
+        assert call(compiled, value=value) == value
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        ("def run():\n    raise KeyError('missing')", {"type": "KeyError", "message": "'missing'"}),
+        ("def run():\n    raise SystemExit(3)", {"type": "SystemExit", "message": "3"}),
+        ("def run():\n    return float('nan')", {"type": "ValueError"}),
+        ("def run():\n    return {1, 2}", {"type": "TypeError"}),
+        ("def run():\n    return '\\ud800'", {"type": "UnicodeEncodeError"}),
+        ("def run():\n    open('/home/x')", {"type": "FileNotFoundError", "errno": 2, "path": "/home/x"}),
+        ("def run():\n    return run()", {"type": "RecursionError"}),
+        ("x = 1", {"type": "AttributeError"}),
+        ("import nonexistent", {"type": "ModuleNotFoundError"}),
+        ("def run(a):\n    return a", {"type": "TypeError"}),
+        ("this is no python", {"type": "SyntaxError"}),
+        ("def run():\n    x = []\n    while True: x.append(bytearray(1 << 20))", {"type": "MemoryError"}),
+        (
+            "class E(Exception):\n    def __str__(self): raise ValueError\ndef run():\n    raise E",
+            {"type": "Exception"},
+        ),
+        (
+            "def run():\n    a = []\n    for _ in range(9**5): a = [a]\n    return a",
+            {"type": "RecursionError"},
+        ),
+    ],
+)
+def test_exception_becomes_a_document(lab: Lab, code: str, error: dict[str, Any]) -> None:
+    """And the traceback goes to stderr; where the exception cannot be described, that is said."""
+    done = run(lab.python(code), b'{"arguments":{}}')
+    document = answer(done)
+    assert document["error"] == document["error"] | error
+    if error["type"] not in ("MemoryError", "Exception"):
+        assert error["type"].encode() in done.errors
+
+
+def test_what_a_tool_prints_is_no_part_of_its_result(lab: Lab) -> None:
+    code = "import os\ndef run():\n    print('printed')\n    os.write(1, b'raw')\n    return 5\n"
+    done = run(lab.python(code), b'{"arguments":{}}')
+    assert answer(done) == {"value": 5}
+    assert b"printed" in done.errors
+    assert b"raw" in done.errors
+
+
+def test_thread_and_exit_handler_of_a_tool_do_not_prolong_the_call(lab: Lab) -> None:
+    code = (
+        "import atexit, threading, time\n"
+        "def run():\n"
+        "    atexit.register(time.sleep, 60)\n"
+        "    threading.Thread(target=time.sleep, args=(60,)).start()\n"
+        "    return 1\n"
+    )
+    assert call(lab.python(code)) == 1
+
+
+def test_static_program_reads_its_request_and_answers(lab: Lab, probe: Path) -> None:
+    request = json.dumps({"name": "tool", "arguments": {"é": [1]}}).encode()
+    done = run(lab.program(probe, "echo"), request)
+    assert done.outcome == "ok"
+    echoed = {"name": "tool", "arguments": {"é": [1]}}
+    assert json.loads(done.output) == {"length": len(request), "request": echoed}
+
+
+def test_status_of_a_program_is_an_error_of_the_tool(lab: Lab, probe: Path) -> None:
+    done = run(lab.program(probe, "status", "3"))
+    assert (done.outcome, done.reason) == ("tool_error", "ended with status 3")
+
+
+@pytest.mark.parametrize("how", ["as a script", "by its interpreter"])
+def test_shell_script_with_the_hosts_shell(lab: Lab, how: str) -> None:
+    lines = (
+        "#!/bin/sh",
+        "read -r request",
+        'echo "got $request" > out',
+        "read -r again < out",
+        'echo "$again"',
+    )
+    script = "\n".join(lines)
+    compiled = lab.program(
+        None,
+        *(["bin/run.sh"] if how == "as a script" else ["sh", "/app/bin/run.sh"]),
+        files={"bin/run.sh": script},
+        executable=["bin/run.sh"],
+        requires=("sh",),
+    )
+    done = run(compiled, b"hello\n")
+    assert (done.outcome, done.output, done.errors) == ("ok", b"got hello\n", b"")
+
+
+def test_shell_without_other_programs_has_its_builtins_only(lab: Lab) -> None:
+    compiled = lab.program(None, "sh", "-c", "echo here; ls / ; (echo sub); echo there", requires=("sh",))
+    done = run(compiled)
+    assert done.output.startswith(b"here\n")
+    assert b"sub" not in done.output, "a subshell is a fork"
+
+
+@pytest.mark.parametrize("interpreter", ["bash", "node", "perl", "lua"])
+def test_other_interpreters_of_the_host_start(lab: Lab, interpreter: str) -> None:
+    if shutil.which(interpreter) is None:
+        pytest.skip(f"this host has no {interpreter}")
+    scripts = {
+        "bash": "[[ 5 == 5 ]] && echo 5",
+        "node": "console.log(JSON.parse('5'))",
+        "perl": "print 2 + 3, qq(\\n);",
+        "lua": "print(5)",
+    }
+    compiled = lab.program(
+        None,
+        *(interpreter, "/app/script"),
+        files={"script": scripts[interpreter]},
+        requires=(interpreter,),
+        limits=Limits(memory=1 << 30),
+    )
+    done = run(compiled)
+    assert (done.outcome, done.output) == ("ok", b"5\n"), done.errors
+
+
+def test_vendored_folder_goes_before_the_package(lab: Lab) -> None:
+    files = {"vendor/helper.py": "NAME = 'vendored'\n", "helper.py": "NAME = 'own'\n"}
+    code = "import helper\ndef run():\n    return helper.NAME\n"
+    assert call(lab.python(code, files=files)) == "own"
+    assert call(lab.python(code, files=files, path=("vendor",))) == "vendored"
+
+
+@pytest.mark.parametrize("size", [0, 1, 65_536, 65_537, 1 << 20])
+def test_request_of_any_size_arrives(lab: Lab, probe: Path, size: int) -> None:
+    """65,536 bytes are what a pipe takes; what is more is fed while the tool runs."""
+    done = run(lab.program(probe, "echo", limits=Limits(output=2 << 20)), b"7" * size)
+    assert done.outcome == "ok"
+    assert done.output.startswith(f'{{"length": {size}, '.encode())
+
+
+def test_result_larger_than_a_pipe_arrives(lab: Lab, probe: Path) -> None:
+    done = run(lab.program(probe, "big", str(1 << 20)))
+    assert (done.outcome, len(done.output)) == ("ok", 1 << 20)
+
+
+def test_stages_are_timed(lab: Lab, probe: Path) -> None:
+    done = run(lab.program(probe, "status", "0"))
+    assert set(done.timing) == {"clone", "prepare", "confine", "run", "reap"}
+    assert all(0 <= value < 10_000_000 for value in done.timing.values())
+    assert done.memory_peak > 0
+    assert done.cpu_us >= 0
+
+
+def test_signals_are_as_a_fresh_program_expects(
+    lab: Lab, probe: Path, request: pytest.FixtureRequest
+) -> None:
+    """Python ignores SIGPIPE, and a host may block what it likes: neither reaches the tool."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGUSR1})
+    request.addfinalizer(lambda: signal.pthread_sigmask(signal.SIG_SETMASK, before))
+    assert signal.getsignal(signal.SIGPIPE) == signal.SIG_IGN
+    assert run(lab.program(probe, "signals")).output == b""
+    assert signal.SIGTERM in signal.pthread_sigmask(signal.SIG_BLOCK, set())
+
+
+def test_limits_of_the_process_are_set_hard(lab: Lab, probe: Path) -> None:
+    limits = Limits(memory=64 << 20, processes=3, open_files=20, cpu_ms=1500)
+    output = run(lab.program(probe, "limits", limits=limits)).output.decode()
+    rows = [[int(number) for number in line.split()] for line in output.splitlines()]
+    assert rows[resource.RLIMIT_NOFILE] == [20, 20]
+    assert rows[resource.RLIMIT_NPROC] == [4, 4]
+    assert rows[resource.RLIMIT_AS] == [64 << 20] * 2
+    assert rows[resource.RLIMIT_CORE] == [1, 1]
+    assert rows[resource.RLIMIT_CPU] == [2, 3]
+    assert rows[resource.RLIMIT_MEMLOCK] == [65536] * 2

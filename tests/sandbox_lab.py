@@ -1,0 +1,226 @@
+"""A laboratory of sandboxes: tool code in, what became of it out.
+
+Everything here goes the way of a real call, from a :class:`Grant` over ``compile_plan`` to
+``spawn.run``; only package, trust and approval are left out. A plan is a value, so an experiment
+takes one defence away with ``dataclasses.replace`` and sees whether the others hold.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from mpp_exec.consent.grant import Grant
+from mpp_exec.package.manifest import Manifest, Operation, RuntimeSpec, Tool
+from mpp_exec.package.requirement import Requirement, parse_requirement
+from mpp_exec.permissions import Limits, Permissions, Privacy
+from mpp_exec.sandbox import cache, kernel, plan, spawn, syscalls
+from mpp_exec.sandbox.plan import SandboxPlan
+from mpp_exec.sandbox.profiles import Allow
+
+HERE = Path(__file__).parent
+LAUNCHER = os.path.realpath(Path(spawn.__file__).parent / "inside")
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+CACHE = cache.SandboxCache(None)
+"""Programs are compiled and interpreters asked once for the whole run."""
+
+NUMBERS = syscalls.X86_64
+
+EVERY_CALL = tuple(Allow(name, "the experiment does without seccomp") for name in NUMBERS)
+"""A profile that refuses nothing, so that what is still refused is refused by another mechanism."""
+
+
+def grant(
+    *,
+    read: Sequence[object] = (),
+    write: Sequence[object] = (),
+    storage: int = 0,
+    limits: Limits | None = None,
+    covers: Sequence[object] = (),
+    operation: Operation = "write",
+    degradations: tuple[str, ...] = (),
+    **permissions: Any,
+) -> Grant:
+    """Return what a person agreed to, for a tool called ``tool``."""
+    return Grant(
+        package="acme/lab",
+        version="1.0.0",
+        digest="sha256:" + "0" * 64,
+        key_id="sha256:" + "1" * 64,
+        permissions=Permissions(
+            read=tuple(map(str, read)), write=tuple(map(str, write)), storage=storage, **permissions
+        ),
+        limits=limits or Limits(),
+        privacy=Privacy(),
+        confirm={"tool": "never"},
+        covers=tuple(map(str, covers)),
+        degradations=degradations,
+        approved_at=NOW,
+        shown={"tools": [{"name": "tool", "operation": operation}]},
+    )
+
+
+def manifest(runtime: RuntimeSpec, operation: Operation = "write") -> Manifest:
+    """Return the manifest of a package with one tool, ``tool``; its entry is ``tool:run`` for kind python."""
+    entry = "tool:run" if runtime.kind == "python" else ""
+    tool = Tool(name="tool", description="", input_schema={}, entry=entry, operation=operation)
+    return Manifest(
+        name="acme/lab", version="1.0.0", publisher_key=b"", runtime=runtime, tools=(tool,), files=()
+    )
+
+
+def install(folder: Path, files: Mapping[str, str | bytes], executable: Sequence[str] = ()) -> Path:
+    """Write the *files* of a package as an installation does: readable by all, changed by nobody."""
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o755)
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        path.chmod(0o755 if name in executable else 0o644)
+    return folder
+
+
+@dataclass(frozen=True)
+class Lab:
+    """Makes plans; packages are written below *root*, one folder each."""
+
+    root: Path
+
+    def _app(self, files: Mapping[str, str | bytes], executable: Sequence[str] = ()) -> str:
+        return str(install(self.root / f"app{len(list(self.root.iterdir()))}", files, executable))
+
+    def python(
+        self,
+        code: str,
+        *,
+        files: Mapping[str, str | bytes] | None = None,
+        storage_folder: Path | None = None,
+        requires: tuple[Requirement, ...] = (),
+        path: tuple[str, ...] = (),
+        operation: Operation = "write",
+        **granted: Any,
+    ) -> SandboxPlan:
+        """Return the plan of a Python tool whose module ``tool`` is *code*, with a function ``run``."""
+        made = manifest(RuntimeSpec(kind="python", requires=requires, path=path), operation)
+        app = self._app({"tool.py": code, **(files or {})})
+        return self._compile(made, app, storage_folder, grant(operation=operation, **granted))
+
+    def program(
+        self,
+        binary: Path | None,
+        *command: str,
+        files: Mapping[str, str | bytes] | None = None,
+        executable: Sequence[str] = (),
+        storage_folder: Path | None = None,
+        requires: tuple[str, ...] = (),
+        operation: Operation = "write",
+        **granted: Any,
+    ) -> SandboxPlan:
+        """Return the plan of an exec tool: *binary* as ``bin/tool`` with arguments, or any *command*."""
+        content: dict[str, str | bytes] = dict(files or {})
+        if binary is not None:
+            content["bin/tool"] = binary.read_bytes()
+            command = ("bin/tool", *command)
+        needed = tuple(map(parse_requirement, requires))
+        made = manifest(RuntimeSpec(kind="exec", command=command, requires=needed), operation)
+        app = self._app(content, (*executable, "bin/tool"))
+        return self._compile(made, app, storage_folder, grant(operation=operation, **granted))
+
+    def _compile(self, made: Manifest, app: str, storage: Path | None, granted: Grant) -> SandboxPlan:
+        return plan.compile_plan(
+            made,
+            made.tools[0],
+            granted,
+            kernel.probe(),
+            app=app,
+            storage=str(storage) if storage else None,
+            launcher=LAUNCHER,
+            find_program=CACHE.program,
+        )
+
+
+def run(compiled: SandboxPlan, request: bytes = b"{}", **options: Any) -> spawn.Completed:
+    """Run *compiled* once with *request* on its descriptor 0."""
+    return spawn.run(compiled, request, cache=CACHE, invocation="lab", **options)
+
+
+def call(compiled: SandboxPlan, /, **arguments: Any) -> Any:
+    """Call a Python tool and return its value; an exception in it, or any other end, fails the test."""
+    document = answer(run(compiled, json.dumps({"arguments": arguments}).encode()))
+    assert "value" in document, document
+    return document["value"]
+
+
+def answer(done: spawn.Completed) -> dict[str, Any]:
+    """Return the launcher's document, ``{"value": …}`` or ``{"error": …}``."""
+    assert done.outcome == "ok", f"{done.outcome}: {done.reason}\n{done.errors.decode(errors='replace')}"
+    document = json.loads(done.output)
+    assert isinstance(document, dict)
+    return document
+
+
+def without_landlock(compiled: SandboxPlan) -> SandboxPlan:
+    """Return *compiled* less Landlock: what is left is namespaces, mounts and seccomp."""
+    return dataclasses.replace(compiled, landlock=None)
+
+
+def without_seccomp(compiled: SandboxPlan, *names: str) -> SandboxPlan:
+    """Return *compiled* with every system call allowed, or with *names* allowed beside its profile."""
+    if not names:
+        return dataclasses.replace(compiled, tool_profile=EVERY_CALL)
+    kept = tuple(allow for allow in compiled.tool_profile if allow.name not in names)
+    added = tuple(Allow(name, "the experiment allows it") for name in names)
+    return dataclasses.replace(compiled, tool_profile=(*kept, *added))
+
+
+def without_entry(compiled: SandboxPlan, target: str) -> SandboxPlan:
+    """Return *compiled* without the layout entry and the Landlock rule of *target*."""
+    entries = tuple(entry for entry in compiled.entries if entry.target != target)
+    assert len(entries) < len(compiled.entries), target
+    rules = tuple(rule for rule in compiled.rules if rule[0] != target)
+    return dataclasses.replace(compiled, entries=entries, rules=rules)
+
+
+def build_program(source: Path, target: Path) -> Path:
+    """Compile one C file into a static program."""
+    command = ["cc", "-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", "-static", "-pthread"]
+    subprocess.run([*command, str(source), "-o", str(target)], check=True, capture_output=True)
+    return target
+
+
+def init_processes() -> set[int]:
+    """Return the process numbers of all sandbox inits that descend from this process."""
+    return {pid for pid in descendants(os.getpid()) if _name(pid) == "mpp-init"}
+
+
+def descendants(root: int) -> set[int]:
+    """Return every living or unreaped process below *root*, as /proc tells."""
+    parents = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                stat = (entry / "stat").read_text()
+            except OSError:
+                continue
+            parents[int(entry.name)] = int(stat.rpartition(")")[2].split()[1])
+    found: set[int] = set()
+    grown = {root}
+    while grown:
+        grown = {pid for pid, parent in parents.items() if parent in grown} - found
+        found |= grown
+    return found
+
+
+def _name(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
