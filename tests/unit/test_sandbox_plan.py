@@ -230,7 +230,7 @@ def test_limits_of_the_process_follow_the_grant() -> None:
     assert rows[resource.RLIMIT_AS] == rows[resource.RLIMIT_DATA] == (64 << 20, 64 << 20)
     assert rows[resource.RLIMIT_NPROC] == (5, 5), "init is one of them"
     assert rows[resource.RLIMIT_NOFILE] == (32, 32)
-    assert rows[resource.RLIMIT_FSIZE] == (1 << 20, 1 << 20)
+    assert rows[resource.RLIMIT_FSIZE] == ((1 << 20) + 4096,) * 2
     assert rows[resource.RLIMIT_CORE] == (1, 1), "0 would start the helper of a piped core_pattern"
     assert rows[resource.RLIMIT_MSGQUEUE] == (0, 0)
 

@@ -26,7 +26,7 @@ from mpp_exec.sandbox.layout import Entry
 
 # A runtime that reserves address space it never uses cannot start under RLIMIT_AS.
 _RESERVING = ("node", "deno", "bun")
-_PIPE_SLACK = 4096
+_PAGE = 4096
 
 ProgramFinder = Callable[[Requirement], interpreter.Program]
 
@@ -229,7 +229,8 @@ def _rlimits(
     limits: Limits, storage: int, programs: tuple[interpreter.Program, ...]
 ) -> tuple[tuple[int, int, int], ...]:
     cpu = max(1, math.ceil(limits.cpu_ms / 1000))
-    file_size = max(limits.scratch, storage, _PIPE_SLACK)
+    # Beyond what scratch holds: a tool that fills it is told ENOSPC, and not killed by SIGXFSZ.
+    file_size = max(limits.scratch, storage) + _PAGE
     unlimited = (1 << 64) - 1
     reserving = any(program.name in _RESERVING for program in programs)
     rows = {
