@@ -1,4 +1,4 @@
-"""What pyproject.toml cannot say: the cffi module, the init program and the extension used inside a sandbox."""
+"""What pyproject.toml cannot say: the cffi module, the init program, the extension used inside."""
 
 import os
 import shlex

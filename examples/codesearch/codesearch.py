@@ -11,7 +11,7 @@ MAX_FILE = 1 << 20
 
 def _files(folder, glob):
     for root, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if name not in SKIPPED and not name.startswith("."))
+        folders[:] = sorted(name for name in folders if name not in SKIPPED and name[0] != ".")
         for name in sorted(names):
             if fnmatch.fnmatch(name, glob):
                 yield Path(root, name)
@@ -28,7 +28,9 @@ def search(pattern, folder=None, glob="*", limit=50):
         searched += 1
         for number, line in enumerate(path.read_text("utf-8", "replace").splitlines(), 1):
             if wanted.search(line):
-                matches.append({"path": str(path.relative_to(base)), "line": number, "text": line.strip()[:200]})
+                matches.append(
+                    {"path": str(path.relative_to(base)), "line": number, "text": line.strip()[:200]}
+                )
                 if len(matches) == limit:
                     return {"files_searched": searched, "matches": matches, "truncated": True}
     return {"files_searched": searched, "matches": matches, "truncated": False}

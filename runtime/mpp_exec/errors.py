@@ -61,7 +61,7 @@ class ConsentError(MppError):
 
 
 class HostError(MppError):
-    """This host cannot enforce the plan, so nothing ran."""
+    """The host cannot enforce the plan, so nothing ran."""
 
     exit_code = 5
 

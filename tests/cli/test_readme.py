@@ -68,7 +68,12 @@ def test_the_console_blocks_and_the_python_work_in_order(place: tuple[Path, dict
     assert len(told) > 8
     for block in blocks("python"):
         done = subprocess.run(
-            [sys.executable, "-c", block], cwd=home, env=environment, capture_output=True, text=True, check=False
+            [sys.executable, "-c", block],
+            cwd=home,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert done.returncode == 0, done.stderr
         for line in block.splitlines():
