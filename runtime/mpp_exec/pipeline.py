@@ -13,20 +13,19 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
 from mpp_exec import encoding
-from mpp_exec.audit.entry import Caller, Kind, Outcome, PackageRef
+from mpp_exec.audit.entry import Caller, Outcome
 from mpp_exec.audit.ledger import Ledger, Token
 from mpp_exec.audit.record import Ending
 from mpp_exec.consent.confirm import Confirm, ConfirmationRequest, require_confirmation
-from mpp_exec.consent.paths import Protected
 from mpp_exec.consent.policy_file import PolicyFiles
-from mpp_exec.errors import ConsentError, InternalError, MppError, UsageError
+from mpp_exec.errors import ConsentError, MppError, UsageError
+from mpp_exec.opened import Opened
 from mpp_exec.package.schema import Validator
 from mpp_exec.prepare import Prepared, Preparer
 from mpp_exec.privacy.redact import Redactor
@@ -36,7 +35,7 @@ from mpp_exec.result import ToolResult, read_result
 from mpp_exec.sandbox import spawn
 from mpp_exec.sandbox.cache import SandboxCache
 from mpp_exec.sandbox.denial import explain_denial
-from mpp_exec.withdraw import RunningCall, Watchdog, folder_size
+from mpp_exec.withdraw import RunningCall, folder_size
 
 MAX_ARGUMENTS: Final = 4 << 20
 """Bytes of a call's arguments as JSON."""
@@ -86,7 +85,7 @@ class Runtime:
         self._clock = clock
         self._policies = policies or PolicyFiles(self.home.path)
         self._lock = threading.Lock()
-        self._parts: _Parts | None = None
+        self._parts: Opened | None = None
         self._closed = False
 
     # -- life --------------------------------------------------------------------------------------
@@ -115,12 +114,12 @@ class Runtime:
         if parts is not None and parts.process == os.getpid():
             parts.close()
 
-    def _open(self) -> _Parts:
+    def _open(self) -> Opened:
         with self._lock:
             if self._closed:
                 raise UsageError("runtime.closed", "the runtime is closed", "open another one")
             if self._parts is None or self._parts.process != os.getpid():
-                self._parts = _Parts(self.home, self._policies, self._clock)
+                self._parts = Opened(self.home, self._policies, self._clock)
             return self._parts
 
     @property
@@ -227,7 +226,7 @@ class Runtime:
 
     def _run(
         self,
-        parts: _Parts,
+        parts: Opened,
         prepared: Prepared,
         request: bytes,
         *,
@@ -308,60 +307,6 @@ class Runtime:
         if request.confirmation == "once":
             store.remember_confirmation(prepared.approved, tool)
         return self._principal or f"uid {os.getuid()}"
-
-
-class _Parts:
-    """What a runtime holds open in one process."""
-
-    def __init__(self, home: Home, policies: PolicyFiles, clock: Callable[[], datetime]) -> None:
-        self.process = os.getpid()
-        self.store = Store(home)
-        self.ledger = Ledger(home.path, self.store.key, clock=clock)
-        self.cache = SandboxCache(home.cache)
-        self.preparer = Preparer(
-            self.store,
-            policies,
-            functools.partial(Protected.of_host, home.path, policies=policies.protected()),
-            self.cache,
-            clock,
-        )
-        self.watchdog = Watchdog(self.store.generation, self._allowed)
-        self._pool: ThreadPoolExecutor | None = None
-        self._lock = threading.Lock()
-
-    @property
-    def pool(self) -> ThreadPoolExecutor:
-        """The threads that ``acall`` waits in; made when first needed."""
-        with self._lock:
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(max_workers=64, thread_name_prefix="mpp-exec-call")
-            return self._pool
-
-    def _allowed(self, package: str, digest: str) -> bool:
-        grant = self.store.grant(package)
-        return grant is not None and grant.digest == digest
-
-    def refused(self, package: str, tool: str, caller: Caller, error: MppError) -> None:
-        """Put on record that a call of an installed package was refused before anything ran."""
-        if isinstance(error, InternalError):
-            return
-        installed = next((each for each in self.store.installed() if each.name == package), None)
-        if installed is None:
-            return
-        publisher = installed.name.partition("/")[0]
-        reference = PackageRef(
-            installed.name, installed.version, publisher, installed.key_id, installed.digest
-        )
-        self.ledger.event(Kind.REFUSED, caller, package=reference, tool=tool, code=error.code)
-
-    def close(self) -> None:
-        self.watchdog.close()
-        if self._pool is not None:
-            self._pool.shutdown(wait=True)
-        try:
-            self.ledger.close()
-        finally:
-            self.store.close()
 
 
 def _require_room(prepared: Prepared) -> None:

@@ -1,0 +1,76 @@
+"""What a runtime holds open in one process: the home's store and ledger, caches, threads."""
+
+from __future__ import annotations
+
+import functools
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+
+from mpp_exec.audit.entry import Caller, Kind, PackageRef
+from mpp_exec.audit.ledger import Ledger
+from mpp_exec.consent.paths import Protected
+from mpp_exec.consent.policy_file import PolicyFiles
+from mpp_exec.errors import InternalError, MppError
+from mpp_exec.prepare import Preparer
+from mpp_exec.registry.home import Home
+from mpp_exec.registry.store import Store
+from mpp_exec.sandbox.cache import SandboxCache
+from mpp_exec.withdraw import Watchdog
+
+
+class Opened:
+    """Everything that a runtime opens with its first call, and closes with itself."""
+
+    def __init__(self, home: Home, policies: PolicyFiles, clock: Callable[[], datetime]) -> None:
+        self.process = os.getpid()
+        self.store = Store(home)
+        self.ledger = Ledger(home.path, self.store.key, clock=clock)
+        self.cache = SandboxCache(home.cache)
+        self.preparer = Preparer(
+            self.store,
+            policies,
+            functools.partial(Protected.of_host, home.path, policies=policies.protected()),
+            self.cache,
+            clock,
+        )
+        self.watchdog = Watchdog(self.store.generation, self._allowed)
+        self._pool: ThreadPoolExecutor | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def pool(self) -> ThreadPoolExecutor:
+        """The threads that ``acall`` waits in; made when first needed."""
+        with self._lock:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(max_workers=64, thread_name_prefix="mpp-exec-call")
+            return self._pool
+
+    def _allowed(self, package: str, digest: str) -> bool:
+        grant = self.store.grant(package)
+        return grant is not None and grant.digest == digest
+
+    def refused(self, package: str, tool: str, caller: Caller, error: MppError) -> None:
+        """Put on record that a call of an installed package was refused before anything ran."""
+        if isinstance(error, InternalError):
+            return
+        installed = next((each for each in self.store.installed() if each.name == package), None)
+        if installed is None:
+            return
+        publisher = installed.name.partition("/")[0]
+        reference = PackageRef(
+            installed.name, installed.version, publisher, installed.key_id, installed.digest
+        )
+        self.ledger.event(Kind.REFUSED, caller, package=reference, tool=tool, code=error.code)
+
+    def close(self) -> None:
+        """End running calls, write what is left on the ledger, close everything."""
+        self.watchdog.close()
+        if self._pool is not None:
+            self._pool.shutdown(wait=True)
+        try:
+            self.ledger.close()
+        finally:
+            self.store.close()
