@@ -113,6 +113,20 @@ def test_the_key_above_a_value_is_context() -> None:
     assert redact({"digest": secret}).value == {"digest": secret}
 
 
+def test_a_key_that_a_mask_turns_into_context_is_context() -> None:
+    """The mask brings the two words close enough to name what stands below."""
+    secret = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
+    clean = redact({"aws a.very.long.name@subdomain.example.com key": secret})
+    assert clean.value == {"aws [EMAIL] key": "[SECRET]"}
+
+
+def test_the_mask_of_a_secret_names_nothing() -> None:
+    """``aws [SECRET]`` is not the name of what follows."""
+    digest, token = "37d02377a3e9d849e18704c3ec883f9c5787d857", "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"
+    assert redact(f"aws {token} {digest}").value == f"aws [SECRET] {digest}"
+    assert redact({f"aws {token}": digest}).value == {"aws [SECRET]": digest}
+
+
 def test_a_value_found_in_one_channel_is_redacted_in_every_channel() -> None:
     """An address is hidden by the word before it and a secret by its surroundings, but only there."""
     secret = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
@@ -218,6 +232,25 @@ def test_what_a_dropped_value_kept_apart_is_masked_too() -> None:
     assert [(finding.kind, finding.start, finding.end) for finding in clean.findings] == [
         ("credit_card", 3, 32)
     ]
+
+
+def test_a_mask_that_takes_the_end_of_a_key_block_away_leaves_nothing_of_it() -> None:
+    """Without its end marker the block would be open, and the next string taken for more of it."""
+    text = "-----BEGIN PRIVATE KEY----- -----END PRIVATE KEY-----@example.com"
+    following = "QUFBQUFBQUFBQUFBQUFBQQ=="
+    clean = redact([text, following])
+    assert clean.value[1] == following
+    assert redact(clean.value).value == clean.value
+
+
+def test_a_dropped_line_of_a_key_does_not_read_as_a_blank_one() -> None:
+    """A blank string leaves the block open, and what ended it would be gone."""
+    policy = RedactionPolicy({"secret": "drop"})
+    line = "QUFBQUFBQUFBQUFBQUFBQQ=="
+    begin, end = "-----BEGIN PRIVATE KEY-----", "-----END PRIVATE KEY-----"
+    clean = redact([begin, f"{line}\n{end}", line], policy)
+    assert clean.value == [begin, "[SECRET]", line]
+    assert redact(clean.value, policy).value == clean.value
 
 
 def test_what_never_settles_is_masked_as_a_whole() -> None:

@@ -155,8 +155,8 @@ def _ipv4(text: str) -> str:
 
 # --- IPv6: RFC 4291 section 2.2, with the zone of RFC 4007. Searched for by its colons.
 
-# Two together, or as many as an unshortened address has.
-_COLONS: Final = re.compile(r":(?::|[0-9A-Fa-f]{1,4}(?::[0-9A-Fa-f]{1,4}){5})")
+# Two together, with no word on either side, or as many as an unshortened address has.
+_COLONS: Final = re.compile(r":(?<![g-zG-Z_].)(?::(?![g-zG-Z_])|[0-9A-Fa-f]{1,4}(?::[0-9A-Fa-f]{1,4}){5})")
 _IPV6_HEAD: Final = re.compile(r"[0-9A-Fa-f:]*")
 _IPV6_REST: Final = re.compile(r"[0-9A-Fa-f:]*(?:\.[0-9]{1,3}){0,3}")
 _ZONE: Final = re.compile(r"%[0-9A-Za-z]{1,15}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import binascii
 import re
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Final
 
@@ -107,7 +108,10 @@ _AWS_NAME: Final = re.compile(
     r"(?:aws|amazon).{0,24}(?<!\[)(?:secret|key)|secret[ _.-]{0,2}(?:access|key)|access[ _.-]{0,2}secret",
     re.IGNORECASE | re.DOTALL,
 )
+_AWS_HINTS: Final = ("ecret", "ECRET", "AKIA", "ASIA", "ABIA", "ACCA", "A3T")
+_AWS_HINT: Final = re.compile("|".join(_AWS_HINTS))
 _AWS_NEARBY: Final = 256
+_AWS_WINDOW: Final = _AWS_NEARBY + 64  # with room for the key, and for what follows it to be seen
 _NAME_BEFORE: Final = 64
 
 
@@ -122,20 +126,37 @@ def aws_key_ids(text: str, _key: str) -> list[Candidate]:
 
 def aws_secret_keys(text: str, key: str) -> list[Candidate]:
     """Return the AWS secret access keys in *text* that are named or stand near an access key ID."""
-    ids = [match.start() for match in _AWS_ID.finditer(text)]
-    named = bool(_AWS_NAME.search(key))
-    if not (ids or named or "ecret" in text or "ECRET" in text):
+    if _AWS_NAME.search(key):
+        return [_aws_secret(match) for match in _AWS_SECRET.finditer(text)]
+    if not any(hint in text for hint in _AWS_HINTS):
         return []
     found: list[Candidate] = []
+    ids = [match.start() for match in _AWS_ID.finditer(text)]
     nearest = 0
-    for match in _AWS_SECRET.finditer(text):
-        start = match.start()
-        while nearest + 1 < len(ids) and abs(ids[nearest + 1] - start) <= abs(ids[nearest] - start):
-            nearest += 1
-        near = bool(ids) and abs(ids[nearest] - start) <= _AWS_NEARBY and _is_mixed(match[0])
-        if named or near or _AWS_NAME.search(text[max(0, start - _NAME_BEFORE) : start]):
-            found.append(Candidate("secret", start, match.end(), 0.9, match[0], "aws_access_key"))
+    for low, high in _around(text):
+        for match in _AWS_SECRET.finditer(text, low, high):
+            start = match.start()
+            while nearest + 1 < len(ids) and abs(ids[nearest + 1] - start) <= abs(ids[nearest] - start):
+                nearest += 1
+            near = bool(ids) and abs(ids[nearest] - start) <= _AWS_NEARBY and _is_mixed(match[0])
+            if near or _AWS_NAME.search(text[max(0, start - _NAME_BEFORE) : start]):
+                found.append(_aws_secret(match))
     return found
+
+
+def _aws_secret(match: re.Match[str]) -> Candidate:
+    return Candidate("secret", match.start(), match.end(), 0.9, match[0], "aws_access_key")
+
+
+def _around(text: str) -> Iterator[tuple[int, int]]:
+    """Yield the parts of *text* in which a hint is near, in order and without overlap."""
+    low = high = 0
+    for hint in _AWS_HINT.finditer(text):
+        if hint.start() - _AWS_WINDOW > high:
+            yield low, high
+            low = hint.start() - _AWS_WINDOW
+        high = hint.end() + _AWS_WINDOW
+    yield low, high
 
 
 def _is_mixed(token: str) -> bool:
