@@ -9,7 +9,6 @@ from typing import Any
 
 import forge
 from consent_samples import UNPROTECTED
-
 from mpp_exec.consent.approve import make_grant
 from mpp_exec.consent.config import Settings
 from mpp_exec.consent.grant import Grant

@@ -14,6 +14,7 @@ import fcntl
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -87,8 +88,17 @@ class Workspace:
 
 
 def retire(folder: Path, tmp: Path) -> None:
-    """Move *folder* out of sight, into *tmp*. Whatever has it open or mounted keeps it for now."""
-    folder.rename(tmp / secrets.token_hex(16))
+    """Move *folder* out of sight, into *tmp*. Whatever has it open or mounted keeps it for now.
+
+    Raises:
+        OSError: it stays where it was.
+    """
+    target = tmp / secrets.token_hex(16)
+    try:
+        folder.rename(target)
+    except PermissionError:  # a tool closed its own storage folder, and moving one changes its ".."
+        _open_up(str(folder))
+        folder.rename(target)
 
 
 def sweep(tmp: Path) -> None:
@@ -105,8 +115,8 @@ def sweep(tmp: Path) -> None:
 
 def _sweep_entry(path: Path) -> None:
     with suppress(OSError):
-        if path.is_dir() and not path.is_symlink() and not os.access(path, os.R_OK | os.X_OK):
-            path.chmod(0o700)  # a tool closed its own storage folder
+        if stat.S_ISDIR(path.lstat().st_mode) and not os.access(path, os.R_OK | os.X_OK):
+            _open_up(str(path))
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except FileNotFoundError:

@@ -84,7 +84,7 @@ class Home:
         if wanted.name in ("", ".."):
             wanted = Path(os.path.realpath(wanted))
         try:
-            wanted.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _make_parents(wanted)
             real = Path(os.path.realpath(wanted.parent)) / wanted.name
             _refuse_exposed_parents(real)
             with suppress(FileExistsError):
@@ -150,6 +150,14 @@ class Home:
         if match is None:
             raise ValueError(f"{name!r} is no package name")
         return self.storage / match[1] / match[2]
+
+
+def _make_parents(path: Path) -> None:
+    """Make the folders above *path* that are missing, closed to others (Path.mkdir would go by the umask)."""
+    for parent in reversed(path.parents):
+        if not parent.exists():
+            with suppress(FileExistsError):
+                parent.mkdir(mode=0o700)
 
 
 def _open_folder(path: Path) -> int:

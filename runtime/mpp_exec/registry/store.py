@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -373,7 +373,8 @@ class Store:
         if orphans:
             with self._database.writing() as rows:
                 for folder in self._orphans(rows):
-                    retire(folder, self.home.tmp)
+                    with suppress(OSError):  # what cannot be moved is in nobody's way: no row names it
+                        retire(folder, self.home.tmp)
         try:
             sweep(self.home.tmp)
         except OSError as error:
