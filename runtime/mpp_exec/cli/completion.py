@@ -8,7 +8,6 @@ a colon and the choices, separated by commas.
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Iterable, Iterator
 from typing import Final
 
@@ -51,7 +50,7 @@ def _offer(part: Option | Positional) -> str:
 
 def _quoted(text: str) -> str:
     """Quote *text* between single quotes, in which no shell finds anything special once these are gone."""
-    return "'" + re.sub(r"['\\]", "", text) + "'"
+    return "'" + text.replace("'", "’").replace("\\", "") + "'"
 
 
 def _words(parsers: Iterable[VerbParser]) -> dict[str, list[tuple[str, str]]]:
@@ -62,10 +61,10 @@ def _words(parsers: Iterable[VerbParser]) -> dict[str, list[tuple[str, str]]]:
         if not second:
             words[""].append((first, parser.summary))
             continue
-        if first not in words:
-            words[first] = []
-            words[""].append((first, f"{first}: more than one thing"))
-        words[first].append((second, parser.summary))
+        words.setdefault(first, []).append((second, parser.summary))
+    for first, known in words.items():
+        if first:
+            words[""].append((first, ", ".join(second for second, _ in known)))
     return words
 
 
@@ -317,7 +316,10 @@ def _fish(parsers: list[VerbParser]) -> str:
             names = " ".join(
                 f"-l {name[2:]}" if name.startswith("--") else f"-s {name[1:]}" for name in option.names
             )
-            takes = f"-r {_fish_offer(_offer(option))}".strip() if option.value and not option.bare else ""
+            offer = _fish_offer(_offer(option))
+            takes = ""
+            if option.value and not option.bare:
+                takes = "-r -F" if offer == "-F" else f"-x {offer}".strip()
             lines.append(
                 " ".join(
                     part
