@@ -8,7 +8,9 @@
     numbers     detectors: payment cards and IBANs, by their checksums
     rules       detectors: secrets, by their providers' published formats
     detect      every detector over one string
+    literals    values that are known already, wherever they stand
     policy      which kind is masked, hashed, dropped or allowed, and who decides
     mask        what stands where a value stood
+    document    a JSON value taken apart and put together again
     redact      one result: every channel, every leaf, every key
 """
