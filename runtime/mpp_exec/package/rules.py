@@ -11,7 +11,6 @@ from datetime import date
 from typing import Final
 
 from mpp_exec.package.fields import FieldError, at, check_text
-from mpp_exec.package.rules_runtime import check_runtime, check_variables, is_interpreter
 from mpp_exec.package.limits import LIMITS
 from mpp_exec.package.manifest import Draft, Manifest, Tool
 from mpp_exec.package.paths import check_table, sort_key
@@ -22,6 +21,8 @@ from mpp_exec.package.rules_permissions import (
     check_permissions,
     check_user_config,
 )
+from mpp_exec.package.rules_runtime import check_runtime, check_variables, is_interpreter
+from mpp_exec.package.schema_cost import Effort
 from mpp_exec.package.semver import Version
 from mpp_exec.package.spdx import check_license
 from mpp_exec.vocabulary import refuse_forbidden
@@ -157,6 +158,7 @@ def _tools(draft: Draft) -> None:
         )
     if len(draft.tools) > MAX_TOOLS:
         raise FieldError("out_of_range", "tools", f"has more than {MAX_TOOLS} entries")
+    effort = Effort()
     seen: set[str] = set()
     for index, tool in enumerate(draft.tools):
         where = f"tools[{index}]"
@@ -172,10 +174,10 @@ def _tools(draft: Draft) -> None:
                 "duplicate", f"{where}.name", f"{tool.name!r} is used twice", "every tool has its own name"
             )
         seen.add(tool.name)
-        _tool(where, tool, draft)
+        _tool(where, tool, draft, effort)
 
 
-def _tool(where: str, tool: Tool, draft: Draft) -> None:
+def _tool(where: str, tool: Tool, draft: Draft, effort: Effort) -> None:
     from mpp_exec.package.schema import check_schema  # noqa: PLC0415 -- brings jsonschema-rs
 
     check_text(f"{where}.title", tool.title, MAX_TITLE)
@@ -191,9 +193,9 @@ def _tool(where: str, tool: Tool, draft: Draft) -> None:
         raise FieldError(
             "inconsistent", f"{where}.result", "of an MCP server can only be 'mcp'", "leave it out"
         )
-    check_schema(tool.input_schema, where=f"{where}.inputSchema")
+    check_schema(tool.input_schema, where=f"{where}.inputSchema", effort=effort)
     if tool.output_schema is not None:
-        check_schema(tool.output_schema, where=f"{where}.outputSchema")
+        check_schema(tool.output_schema, where=f"{where}.outputSchema", effort=effort)
 
 
 def _entry(key: str, entry: str) -> None:

@@ -17,7 +17,7 @@ from typing import Any, Final
 import jsonschema_rs
 
 from mpp_exec.encoding import JsonError, json_dumps
-from mpp_exec.package.schema_cost import BUDGET, Cost
+from mpp_exec.package.schema_cost import BUDGET, Cost, Effort
 from mpp_exec.package.schema_graph import Graph, refusal
 from mpp_exec.vocabulary import forbidden_character
 
@@ -28,6 +28,7 @@ MAX_SCHEMA_DEPTH: Final = 32
 
 _PROGRAM_SIZES: Final = (4 * 1024, 32 * 1024, 256 * 1024)
 _MAX_ALL_PROGRAMS: Final = 2 * 1024 * 1024
+_MAX_PATTERN: Final = 4_096  # characters
 _MAX_POINTER: Final = 1_024
 
 # Listing every violation costs some 9 µs and a copy for each; telling where the first one is costs
@@ -70,18 +71,18 @@ class Violation:
 class Validator:
     """A compiled schema. Immutable, usable from any thread."""
 
-    def __init__(self, schema: dict[str, Any], *, where: str) -> None:
+    def __init__(self, schema: dict[str, Any], *, where: str, effort: Effort) -> None:
         """Check and compile *schema*; see :func:`compile_schema`."""
-        _check_json(schema, where)
+        effort.spend("size", _check_json(schema, where), where)
         if schema.get("type") != "object":
             raise refusal(
                 "not_object", where, "is not the schema of an object", 'write type = "object" at its root'
             )
         _check_meta(schema, where)
-        programs = _Programs(where)
+        programs = _Programs(where, effort)
         graph = Graph(schema, where=where, program_size=programs.size)
         self._has_alternatives = graph.has_alternatives
-        self._cost = Cost(graph, where=where)
+        self._cost = Cost(graph, where=where, effort=effort)
         try:
             self._rust = jsonschema_rs.Draft202012Validator(
                 schema, offline=True, pattern_options=_regex(_PROGRAM_SIZES[-1]), mask="…"
@@ -122,20 +123,24 @@ def compile_schema(schema: dict[str, Any], *, where: str = "schema") -> Validato
             ``schema.bad_ref``, ``schema.unsupported``, ``schema.bad_pattern``,
             ``schema.forbidden_character``, ``schema.endless`` or ``schema.too_complex``.
     """
-    return Validator(schema, where=where)
+    return Validator(schema, where=where, effort=Effort())
 
 
-def check_schema(schema: dict[str, Any], *, where: str) -> None:
-    """Refuse a schema that :func:`compile_schema` would refuse."""
-    compile_schema(schema, where=where)
+def check_schema(schema: dict[str, Any], *, where: str, effort: Effort | None = None) -> None:
+    """Refuse a schema that :func:`compile_schema` would refuse.
+
+    With one *effort* for all schemas of a package, ``schema.too_complex`` also where the schemas are
+    harmless one by one and too much together.
+    """
+    Validator(schema, where=where, effort=effort or Effort())
 
 
 def _regex(size: int) -> jsonschema_rs.RegexOptions:
     return jsonschema_rs.RegexOptions(size_limit=size)
 
 
-def _check_json(schema: dict[str, Any], where: str) -> None:
-    """Check that *schema* is JSON of bounded size, depth and numbers, and that all of it can be seen."""
+def _check_json(schema: dict[str, Any], where: str) -> int:
+    """Check that *schema* is JSON of bounded size, depth and numbers, all of it visible; return its size."""
     # Each value with its depth, whether it is data, and whether its keys are names rather than keywords.
     waiting: list[tuple[Any, int, bool, bool]] = [(schema, 1, False, False)]
     while waiting:
@@ -160,6 +165,7 @@ def _check_json(schema: dict[str, Any], where: str) -> None:
         raise refusal("invalid", where, error.message, "write plain JSON") from None
     if size > MAX_SCHEMA_SIZE:
         raise refusal("too_large", where, f"has {size} bytes", f"at most {MAX_SCHEMA_SIZE} are accepted")
+    return size
 
 
 def _check_scalar(value: Any, where: str, *, is_data: bool) -> None:
@@ -194,26 +200,46 @@ def _check_meta(schema: dict[str, Any], where: str) -> None:
 
 
 class _Programs:
-    """The compiled size of every pattern of a schema, and their sum, which is bounded too."""
+    """The compiled size of every pattern of a schema, and what all of them cost to compile, bounded."""
 
-    def __init__(self, where: str) -> None:
+    def __init__(self, where: str, effort: Effort) -> None:
         self._where = where
+        self._effort = effort
         self._sizes: dict[str, int] = {}
+        self._bytes = 0
 
     def size(self, pattern: str, pointer: str) -> int:
         """Return the bytes that *pattern* compiles to at most."""
+        where = f"{self._where} at {pointer}"
+        escapes = self._check_text(pattern, where)
+        # Every occurrence is compiled once more by the validator, so every one counts.
+        self._effort.spend("escapes", escapes * escapes, where)
         if pattern not in self._sizes:
-            self._sizes[pattern] = self._compile(pattern, f"{self._where} at {pointer}")
-            if sum(self._sizes.values()) > _MAX_ALL_PROGRAMS:
-                raise refusal("too_complex", self._where, "has too many or too large patterns", "use fewer")
+            self._sizes[pattern] = self._compile(pattern, where)
+        self._effort.spend("programs", self._sizes[pattern], where)
+        self._bytes += self._sizes[pattern]
+        if self._bytes > _MAX_ALL_PROGRAMS:
+            raise refusal("too_complex", self._where, "has too many or too large patterns", "use fewer")
         return self._sizes[pattern]
 
     @staticmethod
-    def _compile(pattern: str, where: str) -> int:
-        if any(match.group() == "(?" for match in _ESCAPE_OR_FLAGS.finditer(pattern)):
+    def _check_text(pattern: str, where: str) -> int:
+        """Refuse what is too long or has flags; return how many class escapes there are."""
+        if len(pattern) > _MAX_PATTERN:
             raise refusal(
-                "bad_pattern", where, "has a group with flags or look-around", "JSON Schema has no flags"
+                "bad_pattern", where, f"is longer than {_MAX_PATTERN} characters", "check less with it"
             )
+        escapes = 0
+        for match in _ESCAPE_OR_FLAGS.finditer(pattern):
+            if match.group() == "(?":
+                raise refusal(
+                    "bad_pattern", where, "has a group with flags or look-around", "JSON Schema has no flags"
+                )
+            escapes += match.group()[1] in "cdswDSW"
+        return escapes
+
+    @staticmethod
+    def _compile(pattern: str, where: str) -> int:
         for size in _PROGRAM_SIZES:
             try:
                 jsonschema_rs.Draft202012Validator(

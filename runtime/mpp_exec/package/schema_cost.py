@@ -47,6 +47,29 @@ _HINT: Final = (
 _Closure = list[tuple[Node, int]]
 
 
+class Effort:
+    r"""What checking schemas may take, all schemas of a package together: about two seconds of each kind.
+
+    *size* counts bytes of JSON; *escapes* the square of the class escapes (``\d``, ``\w``, …) of each
+    pattern, since compiling translates them one by one; *programs* bytes of compiled patterns;
+    *visits* how many subschemas computing the bounds looks at.
+    """
+
+    def __init__(self) -> None:
+        self._left = {
+            "size": 2 * 1024 * 1024,
+            "escapes": 40_000,
+            "programs": 8 * 1024 * 1024,
+            "visits": 4_000_000,
+        }
+
+    def spend(self, kind: str, amount: int, where: str) -> None:
+        """Take *amount*; raise ``schema.too_complex`` when there is no more of it."""
+        self._left[kind] -= amount
+        if self._left[kind] < 0:
+            raise refusal("too_complex", where, "is more than a package may ask to be checked", _HINT)
+
+
 class Cost:
     """The bounds of one schema.
 
@@ -55,7 +78,7 @@ class Cost:
         programs: bytes of compiled patterns that may run over any one string.
     """
 
-    def __init__(self, graph: Graph, *, where: str) -> None:
+    def __init__(self, graph: Graph, *, where: str, effort: Effort) -> None:
         """Compute them.
 
         Raises:
@@ -64,6 +87,7 @@ class Cost:
         """
         self._where = where
         self._closures: dict[Node, _Closure] = {}
+        self._effort = effort
         self._edges = 0
         self._root = graph.root
         waiting = [graph.root]
@@ -109,6 +133,7 @@ class Cost:
         }
         bound = dict(here)
         for _ in range(MAX_INSTANCE_DEPTH):
+            self._effort.spend("visits", self._edges, self._where)
             deeper = {
                 node: max(here[node], self._below(closure, bound, here))
                 for node, closure in self._closures.items()
