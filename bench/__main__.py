@@ -8,7 +8,7 @@ import sys
 
 from bench.harness import machine
 
-QUESTIONS = {"cold": 200, "resident": 120, "verify": 120}
+QUESTIONS = {"cold": 200, "resident": 120, "verify": 120, "redact": 100}
 
 
 def main() -> int:
