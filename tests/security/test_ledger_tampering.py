@@ -246,6 +246,18 @@ def test_an_attack_on_what_surrounds_the_chain_is_found(tmp_path: Path, statemen
     assert found in codes(tmp_path)
 
 
+def test_a_damaged_index_is_found(tmp_path: Path) -> None:
+    """Only SQLite's own check sees it: through the index, the open calls of a dead writer would be none."""
+    fill(tmp_path, 3)
+    with attacker(tmp_path) as database:
+        database.execute("PRAGMA writable_schema = ON")
+        database.execute(
+            "UPDATE sqlite_master SET rootpage = (SELECT rootpage FROM sqlite_master WHERE name = 'keys') "
+            "WHERE name = 'open_calls'"
+        )
+    assert "database.damaged" in codes(tmp_path)
+
+
 def test_one_change_is_one_problem_and_names_its_entry(tmp_path: Path) -> None:
     fill(tmp_path, 20)
     with attacker(tmp_path) as database:
@@ -386,10 +398,20 @@ def test_an_end_that_was_written_anew_stops_every_call(tmp_path: Path) -> None:
     refuses_to_write(tmp_path)
 
 
-def test_an_entry_added_with_a_wrong_hash_is_not_sealed(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("sequence", "follows", "fits"), [(10, 8, True), (9, 7, True), (9, 8, False)])
+def test_an_entry_added_that_does_not_fit_is_not_sealed(
+    tmp_path: Path, sequence: int, follows: int, *, fits: bool
+) -> None:
+    """One after a gap, one that follows another than the last, one with a hash that is not its own."""
     fill(tmp_path, 3)
     with attacker(tmp_path) as database:
-        copy_an_entry_to_the_end(database)
+        (previous,) = database.execute("SELECT hash FROM entries WHERE sequence = ?", (follows,)).fetchone()
+        body = body_of(database, 2)
+        database.execute(
+            "INSERT INTO entries SELECT ?, ?, body, ?, kind, at, call, package, tool "
+            "FROM entries WHERE sequence = 2",
+            (sequence, previous, entry_hash(sequence, previous, body) if fits else bytes(32)),
+        )
     refuses_to_write(tmp_path)
 
 
@@ -566,6 +588,13 @@ def test_a_database_that_others_may_write_is_refused(tmp_path: Path) -> None:
     fill(tmp_path, 1)
     (tmp_path / "ledger.db").chmod(0o620)
     refuses_to_write(tmp_path)
+
+
+def test_a_fifo_for_a_database_does_not_hang(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "ledger.db", 0o600)
+    with open_ledger(tmp_path) as ledger, pytest.raises(InternalError) as caught:
+        ledger.begin(OUTSIDE, CALLER, ARGUMENTS)
+    assert caught.value.code == "ledger.tampered"
 
 
 def test_a_fifo_for_a_head_does_not_hang(tmp_path: Path) -> None:

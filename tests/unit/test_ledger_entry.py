@@ -170,6 +170,11 @@ def test_terms_and_caller_are_encoded_once() -> None:
     assert CALLER.encoded is CALLER.encoded
 
 
+def test_the_current_caller_is_made_once() -> None:
+    assert Caller.current(client="a") is Caller.current(client="a")
+    assert Caller.current(client="a") != Caller.current(client="b")
+
+
 def test_the_current_caller_is_this_process() -> None:
     caller = Caller.current(principal="agent", client="x" * 1000)
     assert (caller.uid, caller.pid) == (os.getuid(), os.getpid())

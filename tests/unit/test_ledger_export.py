@@ -34,7 +34,6 @@ def recheck(lines: list[str], key: str) -> int:
     nacl.signing.VerifyKey(bytes.fromhex(key)).verify(message, bytes.fromhex(last["signature"]))
     sealed = cbor2.loads(message.removeprefix(b"mpp-exec ledger head v1\0"))
     assert entries[sealed["sequence"] - 1]["hash"] == sealed["hash"].hex()
-    assert entries[0]["hash"] == sealed["ledger"].hex()
     return int(sealed["sequence"])
 
 

@@ -442,7 +442,7 @@ def test_an_interrupted_begin_leaves_no_call_running(tmp_path: Path, holder: sql
 def test_an_outcome_that_could_not_be_written_is_written_later(tmp_path: Path) -> None:
     fill(tmp_path, 1)
     holder = sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)
-    with open_ledger(tmp_path, deadline=0.1) as ledger:
+    with open_ledger(tmp_path, deadline=0.5) as ledger:
         token = ledger.begin(OUTSIDE, CALLER, ARGUMENTS)
         holder.execute("BEGIN IMMEDIATE")
         ledger.finish(token, ENDING)

@@ -358,6 +358,33 @@ with open_ledger(Path(sys.argv[1])) as ledger:
     assert (report.problems, report.entries) == ((), 5)
 
 
+def test_a_child_forked_while_the_database_could_not_be_closed_is_refused(tmp_path: Path) -> None:
+    run(
+        """
+import os, sys, warnings
+from pathlib import Path
+from ledger_samples import *
+from mpp_exec.errors import MppError
+
+warnings.simplefilter("ignore", DeprecationWarning)
+with open_ledger(Path(sys.argv[1])) as ledger:
+    call(ledger)
+    ledger._committer.pause = lambda: None  # as after its deadline
+    ledger._committer.resume = lambda: None
+    if os.fork() == 0:
+        try:
+            ledger.begin(OUTSIDE, CALLER, ARGUMENTS)
+        except MppError as error:
+            os._exit(error.code != "ledger.forked")
+        os._exit(1)
+    assert os.wait()[1] == 0
+    call(ledger)
+""",
+        tmp_path,
+    )
+    assert codes(tmp_path) == []
+
+
 def test_a_subprocess_inherits_no_descriptor(tmp_path: Path) -> None:
     with open_ledger(tmp_path) as ledger:
         ledger.event(Kind.POLICY, CALLER)

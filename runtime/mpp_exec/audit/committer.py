@@ -1,4 +1,4 @@
-"""Group commit: one thread writes what all threads and tasks of a process hand it.
+"""Group commit: one thread writes what all threads of a process hand it.
 
 While one commit waits for the disk, whatever arrives joins the next one, so concurrent callers share
 an fsync, and a lone caller waits for no timer. The thread also does what has a time to be done by:
@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Protocol
 
 from mpp_exec.audit.faults import busy
@@ -40,19 +39,20 @@ MAX_WAITING: Final = 10_000
 """Records that may wait for a commit; beyond it, callers are refused rather than queued."""
 
 
+_STEPS_TO_CLOSE: Final = 3  # the last commit, the calls left open, the head: each has its own deadline
+
+
 class Commit:
     """One commit to come, and what became of it. Everyone whose record is in it shares it.
 
-    (``concurrent.futures.Future`` can be cancelled by one of them, and takes 7 ms to import.)
+    (``concurrent.futures.Future`` takes 7 ms to import.)
     """
 
-    __slots__ = ("_callbacks", "_error", "_lock", "_settled")
+    __slots__ = ("_error", "_settled")
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         self._settled = threading.Event()
         self._error: MppError | None = None
-        self._callbacks: list[Callable[[], None]] = []
 
     @property
     def settled(self) -> bool:
@@ -61,20 +61,8 @@ class Commit:
 
     def settle(self, error: BaseException | None = None) -> None:
         """Say that it is durable, or why it is not."""
-        with self._lock:
-            self._error = None if error is None else _as_ours(error)
-            self._settled.set()
-            callbacks, self._callbacks = self._callbacks, []
-        for callback in callbacks:
-            callback()
-
-    def notify(self, callback: Callable[[], None]) -> None:
-        """Have *callback* called, from some thread, once this is settled. It must not raise."""
-        with self._lock:
-            if not self._settled.is_set():
-                self._callbacks.append(callback)
-                return
-        callback()
+        self._error = None if error is None else _as_ours(error)
+        self._settled.set()
 
     def wait(self, timeout: float) -> None:
         """Wait up to *timeout* seconds until this is settled.
@@ -195,7 +183,7 @@ class Committer:
             thread, self._thread = self._thread, None
         if thread is None:
             return
-        thread.join(self._deadline)
+        thread.join(_STEPS_TO_CLOSE * self._deadline)
         if thread.is_alive():
             raise busy("the ledger did not close in time")
         if self._close_error is not None:

@@ -133,9 +133,8 @@ class Caller:
 
     @classmethod
     def current(cls, *, principal: str = "", client: str = "") -> Caller:
-        """Describe this process, with what it says of itself."""
-        uid = os.getuid()
-        return cls(uid, os.getpid(), _user_name(uid), principal, client)
+        """Describe this process, with what it says of itself. The same value every time, and encoded once."""
+        return _caller(os.getuid(), os.getpid(), principal, client)
 
     @functools.cached_property
     def encoded(self) -> bytes:
@@ -143,14 +142,15 @@ class Caller:
         return dumps(_clean(asdict(self)))
 
 
-@functools.cache  # the name service may be slow, and is not asked once per call
-def _user_name(uid: int) -> str:
+@functools.lru_cache(maxsize=64)  # the name service may be slow, and is not asked with every call
+def _caller(uid: int, pid: int, principal: str, client: str) -> Caller:
     import pwd  # noqa: PLC0415 -- only whoever records needs the name service
 
     try:
-        return pwd.getpwuid(uid).pw_name
+        user = pwd.getpwuid(uid).pw_name
     except KeyError:
-        return ""
+        user = ""
+    return Caller(uid, pid, user, principal, client)
 
 
 @dataclass(frozen=True, slots=True)

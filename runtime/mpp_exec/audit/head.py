@@ -36,18 +36,15 @@ _PAUSE: Final = 0.005  # seconds between two looks at a lock that another proces
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What is sealed: the ledger (hash of its first entry), the last entry's number and hash, when (ms)."""
+    """What is sealed: the last entry's number and hash, which stands for all before it; and when (ms)."""
 
-    ledger: bytes
     sequence: int
     hash: bytes
     at: int
 
     def message(self) -> bytes:
         """Return the bytes that are signed."""
-        return _LABEL + dumps(
-            {"ledger": self.ledger, "sequence": self.sequence, "hash": self.hash, "at": self.at}
-        )
+        return _LABEL + dumps({"sequence": self.sequence, "hash": self.hash, "at": self.at})
 
 
 class HeadForgedError(Exception):

@@ -1,7 +1,8 @@
 """What the committer's thread does with the ledger: append, renew the head, account for the dead.
 
 Opening the ledger to write is where trust in it is established: the head is checked against the
-chain before anything is added, and calls whose writer has died get their ``unknown``.
+chain before anything is added. Calls whose writer has died get their ``unknown`` whenever the head is
+renewed.
 """
 
 from __future__ import annotations
@@ -161,7 +162,6 @@ class Journal:
             if self._database.tip().sequence == 0:
                 self._database.append([record.genesis(milliseconds(self._clock()), writer=writer)])
             self._renew_head(self._deadline)
-            self._record_unknown(self._is_dead)
             writers.sweep(self._files.locks)
         except BaseException:
             self._database.close()
@@ -187,17 +187,12 @@ class Journal:
             stack.enter_context(head.exclusive(self._files.head_lock, time.monotonic() + patience))
             key = self._signing_key = self._signing_key or head.signing_key(self._home_key)
             sealed = self._sealed(key)
-            tip = self._database.tip()
-            if sealed is None and tip.sequence > 1:
+            if sealed is None and self._database.tip().sequence > 1:
                 raise tampered(f"{self._files.head.name} is gone")
-            if sealed is not None and sealed.sequence > tip.sequence:
-                raise tampered(f"entry {sealed.sequence} was sealed, and the last one is {tip.sequence}")
             tip = self._check_since(sealed)
             if sealed is not None and tip.sequence == sealed.sequence:
                 return
-            first = self._database.row(1)
-            assert first is not None
-            renewed = head.Head(first.hash, tip.sequence, tip.hash, milliseconds(self._clock()))
+            renewed = head.Head(tip.sequence, tip.hash, milliseconds(self._clock()))
             head.write(self._files.head, head.encode(renewed, key))
 
     def _sealed(self, key: SigningKey) -> head.Head | None:
@@ -212,12 +207,7 @@ class Journal:
 
         What this process appended itself it has followed already, and remembers.
         """
-        tip = Tip(0, NO_ENTRY)
-        if sealed is not None:
-            first = self._database.row(1)
-            if first is None or first.hash != sealed.ledger:
-                raise tampered("it does not begin with the entry that was sealed")
-            tip = self._known(Tip(sealed.sequence, sealed.hash))
+        tip = Tip(0, NO_ENTRY) if sealed is None else self._known(Tip(sealed.sequence, sealed.hash))
         followed = self._database.followed
         if followed is not None and followed.sequence > tip.sequence:
             tip = self._known(followed)
@@ -234,5 +224,5 @@ class Journal:
     def _known(self, tip: Tip) -> Tip:
         row = self._database.row(tip.sequence)
         if row is None or row.hash != tip.hash:
-            raise tampered(f"entry {tip.sequence} is not the one that was sealed or written here")
+            raise tampered(f"entry {tip.sequence} is gone, or not the one that was sealed or written here")
         return tip

@@ -11,7 +11,7 @@ next process that writes.
 What cannot be recorded is refused: every method that writes raises InternalError (``ledger.*``),
 and the caller must then neither run the tool nor hand over its result.
 
-Safe to use from many threads, tasks and processes, and across ``os.fork``. The clock is a parameter;
+Safe to use from many threads and processes, and across ``os.fork``. The clock is a parameter;
 nothing depends on it but the times that are shown.
 
 Not defended: someone who can write the home's files *and* read its key can write another history;
@@ -133,13 +133,6 @@ class Ledger:
             self._wait_for_start(token)
         return token
 
-    async def abegin(self, terms: Terms, caller: Caller, arguments: Any, *, confirmed_by: str = "") -> Token:
-        """Do what :meth:`begin` does, without blocking the event loop."""
-        token = self._submit_start(terms, caller, arguments, confirmed_by)
-        if terms.reaches_outside or not self._committer.works:
-            await self._await_start(token)
-        return token
-
     def finish(self, token: Token, ending: Ending) -> None:
         """Put the end of a call on record. Only after this has returned may its result be handed over.
 
@@ -148,12 +141,6 @@ class Ledger:
         """
         outcome = self._outcome(token, ending)
         self._wait_for_start(token)
-        self._committer.defer(outcome)
-
-    async def afinish(self, token: Token, ending: Ending) -> None:
-        """Do what :meth:`finish` does, without blocking the event loop."""
-        outcome = self._outcome(token, ending)
-        await self._await_start(token)
         self._committer.defer(outcome)
 
     # -- everything else ---------------------------------------------------------------------------
@@ -326,26 +313,6 @@ class Ledger:
     def _wait_for_start(self, token: Token) -> None:
         try:
             token.start.wait(self._deadline)
-        except BaseException as error:
-            self._give_up(token, error)
-            raise
-
-    async def _await_start(self, token: Token) -> None:
-        import asyncio  # noqa: PLC0415 -- whoever runs a loop has loaded it
-
-        loop = asyncio.get_running_loop()
-        settled = asyncio.Event()
-
-        def wake() -> None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                loop.call_soon_threadsafe(settled.set)
-
-        try:
-            token.start.notify(wake)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._deadline):
-                    await settled.wait()
-            token.start.wait(0)
         except BaseException as error:
             self._give_up(token, error)
             raise

@@ -1,0 +1,148 @@
+"""The file system of a sandbox as a list: parents, places that are there already, what no grant may be."""
+
+from __future__ import annotations
+
+import stat
+
+import pytest
+
+from mpp_exec.errors import ConsentError
+from mpp_exec.sandbox import layout, native
+from mpp_exec.sandbox.layout import Entry, Layout
+
+FOLDER = stat.S_IFDIR | 0o755
+FILE = stat.S_IFREG | 0o644
+LINK = stat.S_IFLNK | 0o777
+
+
+def rows(made: Layout) -> list[tuple[str, str]]:
+    return [(entry.kind, entry.target) for entry in made.entries]
+
+
+def test_parents_are_made_once_and_before_their_children() -> None:
+    made = Layout()
+    made.bind("/srv/a", "/srv/data/a", layout.READ_ONLY)
+    made.bind("/srv/b", "/srv/data/b", layout.READ_ONLY)
+    made.file("/etc/hosts", b"x")
+    assert rows(made) == [
+        ("dir", "/srv"),
+        ("dir", "/srv/data"),
+        ("bind", "/srv/data/a"),
+        ("bind", "/srv/data/b"),
+        ("dir", "/etc"),
+        ("file", "/etc/hosts"),
+    ]
+
+
+def exists(entry: Entry) -> bool:
+    return bool(entry.flags & native.ENTRY_EXISTS)
+
+
+def test_mount_point_inside_a_bind_is_the_hosts() -> None:
+    """Nothing is made in a folder of the user's: what is mounted there is mounted on what is there."""
+    made = Layout()
+    made.bind("/srv", "/srv", layout.WRITABLE)
+    made.bind("/srv/in", "/srv/in", layout.READ_ONLY)
+    made.folder("/srv/new")
+    made.file("/srv/file", b"x")
+    made.link("/srv/link", "/etc")
+    assert rows(made) == [("bind", "/srv"), ("bind", "/srv/in")]
+    assert [exists(entry) for entry in made.entries] == [False, True]
+
+
+def test_name_that_only_begins_like_a_bind_is_not_inside_it() -> None:
+    made = Layout()
+    made.bind("/srv", "/srv", layout.WRITABLE)
+    made.bind("/srv-other", "/srv-other", layout.READ_ONLY)
+    assert [exists(entry) for entry in made.entries] == [False, False]
+
+
+@pytest.mark.parametrize("make", ["folder", "file", "link", "bind"])
+def test_bind_over_something_made_before_exists(make: str) -> None:
+    """A grant of /etc/hosts takes the place of the synthetic one."""
+    made = Layout()
+    if make == "folder":
+        made.folder("/etc/hosts")
+    elif make == "file":
+        made.file("/etc/hosts", b"x")
+    elif make == "link":
+        made.link("/etc/hosts", "elsewhere")
+    else:
+        made.bind("/a", "/etc/hosts", layout.READ_ONLY)
+    made.bind("/etc/hosts", "/etc/hosts", layout.READ_ONLY)
+    assert exists(made.entries[-1])
+    assert rows(made)[-1] == ("bind", "/etc/hosts")
+
+
+def test_cover_is_empty_and_read_only() -> None:
+    made = Layout()
+    made.bind("/srv", "/srv", layout.WRITABLE)
+    made.cover("/srv/secret", is_dir=True)
+    made.cover("/srv/key", is_dir=False)
+    folder, file = made.entries[-2:]
+    assert (folder.kind, folder.inodes, folder.size) == ("tmpfs", 1, 4096)
+    assert (file.kind, file.source) == ("bind", "/dev/null")
+    for entry in (folder, file):
+        assert exists(entry)
+        assert entry.attributes & native.MOUNT_RDONLY
+        assert entry.attributes & native.MOUNT_NODEV, "a cover made of /dev/null cannot be opened"
+
+
+@pytest.mark.parametrize("size", [64 << 10, 1 << 20, 16 << 30])
+def test_scratch_is_bounded_in_bytes_and_inodes(size: int) -> None:
+    """A tmpfs whose size or number of inodes is 0 has no bound."""
+    made = Layout()
+    made.scratch("/tmp", size)
+    entry = made.entries[-1]
+    assert entry.size == size
+    assert 1024 <= entry.inodes <= max(1024, size // 4096)
+    assert entry.attributes & native.MOUNT_NOEXEC
+
+
+@pytest.mark.parametrize("path", ["/", *layout.RESERVED, *(f"{own}/below" for own in layout.RESERVED)])
+def test_reserved_path_cannot_be_granted(path: str) -> None:
+    with pytest.raises(ConsentError) as caught:
+        layout.refuse_reserved(["/home/me/data", path])
+    assert caught.value.code == "grant.reserved_path"
+
+
+@pytest.mark.parametrize("path", ["/application", "/devices", "/home/app", "/tmp", "/tmp/x", "/srv/python"])
+def test_other_path_can_be_granted(path: str) -> None:
+    layout.refuse_reserved([path])
+
+
+def special(present: dict[str, int]) -> list[tuple[str, bool]]:
+    return list(layout.special_names("/w", present.items()))
+
+
+def test_nothing_special_needs_no_mount() -> None:
+    assert special({}) == []
+
+
+def test_git_is_a_mount_of_its_own_with_hooks_and_configuration_read_only() -> None:
+    present = {".git": FOLDER, ".git/hooks": FOLDER, ".git/config": FILE}
+    assert special(present) == [("/w/.git", True), ("/w/.git/hooks", False), ("/w/.git/config", False)]
+    assert special({".git": FOLDER, ".git/config": FILE}) == [("/w/.git", True), ("/w/.git/config", False)]
+
+
+def test_git_of_a_worktree_is_a_read_only_file() -> None:
+    """The file names the repository: changed, it would name another one, with hooks."""
+    assert special({".git": FILE}) == [("/w/.git", False)]
+
+
+def test_folder_on_the_way_to_a_protected_file_is_a_mount_before_it() -> None:
+    """Renamed away, it would take the protected file with it."""
+    assert special({".config/git": FOLDER, ".config/fish": FOLDER, ".bashrc": FILE}) == [
+        ("/w/.config", True),
+        ("/w/.config/git", False),
+        ("/w/.config/fish", False),
+        ("/w/.bashrc", False),
+    ]
+
+
+def test_names_are_relative_and_stay_inside() -> None:
+    for name in layout.EXECUTED_BY_OTHERS:
+        assert not name.startswith("/")
+        assert ".." not in name.split("/")
+        assert name.count("/") <= 1, "a deeper one would need each folder on the way"
+    assert len(set(layout.EXECUTED_BY_OTHERS)) == len(layout.EXECUTED_BY_OTHERS)

@@ -1,0 +1,143 @@
+"""The policy table: what stands in it, what must never, and what its conditions mean."""
+
+from __future__ import annotations
+
+import pytest
+
+from mpp_exec.sandbox.profiles import (
+    CLONE_THREAD,
+    FULL,
+    SEALED_AWAY,
+    Allow,
+    Arg,
+    decide,
+    init_profile,
+    tool_profile,
+)
+from mpp_exec.sandbox.syscalls import X86_64
+
+PROFILES = {
+    "python": tool_profile("python", subprocess=False),
+    "exec": tool_profile("exec", subprocess=False),
+    "exec with subprocess": tool_profile("exec", subprocess=True),
+    "init": init_profile(),
+}
+
+# What design.md 5 names, what research found behind past escapes, and what has no business in a tool.
+_NEVER = """
+    clone3 unshare setns mount umount2 pivot_root chroot open_tree move_mount fsopen fsconfig fsmount fspick
+    mount_setattr open_tree_attr statmount listmount ptrace process_vm_readv process_vm_writev
+    process_madvise process_mrelease pidfd_open pidfd_getfd pidfd_send_signal kcmp keyctl add_key request_key
+    io_uring_setup io_uring_enter io_uring_register io_setup io_submit bpf perf_event_open userfaultfd
+    open_by_handle_at name_to_handle_at memfd_create memfd_secret execveat openat2 mknod mknodat
+    socket connect bind listen accept accept4 setsockopt sendmmsg recvmmsg personality modify_ldt
+    set_thread_area shmget shmat shmctl msgget msgsnd semget semop mq_open mq_notify inotify_init
+    inotify_init1 inotify_add_watch fanotify_init setuid setgid setreuid setregid setresuid setresgid
+    setgroups setfsuid setfsgid capset chown fchown lchown fchownat setxattr lsetxattr fsetxattr
+    removexattr init_module finit_module delete_module kexec_load kexec_file_load reboot swapon swapoff
+    sethostname setdomainname acct quotactl syslog vhangup iopl ioperm settimeofday clock_settime
+    adjtimex clock_adjtime setpriority sched_setscheduler sched_setattr sched_setparam ioprio_set
+    rt_sigqueueinfo rt_tgsigqueueinfo move_pages migrate_pages mbind set_mempolicy vmsplice splice tee
+    landlock_create_ruleset landlock_add_rule landlock_restrict_self fchmodat2 setrlimit uselib ustat sysfs
+    lookup_dcookie pkey_mprotect remap_file_pages map_shadow_stack lsm_set_self_attr
+"""
+NEVER = frozenset(_NEVER.split())
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_every_call_has_a_number_a_reason_and_one_row(name: str) -> None:
+    profile = PROFILES[name]
+    assert {allow.name for allow in profile} <= set(X86_64)
+    assert len({allow.name for allow in profile}) == len(profile)
+    assert all(len(allow.why) > 4 for allow in profile)
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_dangerous_calls_stand_in_no_profile(name: str) -> None:
+    assert set(X86_64) >= NEVER
+    assert {allow.name for allow in PROFILES[name]} & NEVER == set()
+
+
+def test_starting_processes_needs_the_right_to_subprocesses() -> None:
+    for kind in ("python", "exec"):
+        names = {allow.name for allow in tool_profile(kind, subprocess=False)}
+        assert names & {"fork", "vfork", "setsid", "setpgid"} == set()
+    assert {"fork", "vfork"} <= {allow.name for allow in PROFILES["exec with subprocess"]}
+
+
+def test_only_python_may_add_a_filter_and_the_seal_takes_that_away() -> None:
+    assert "seccomp" in {allow.name for allow in PROFILES["python"]}
+    assert "seccomp" in SEALED_AWAY
+    assert "execve" in SEALED_AWAY
+    for name in ("exec", "exec with subprocess", "init"):
+        assert "seccomp" not in {allow.name for allow in PROFILES[name]}
+
+
+def test_init_cannot_open_send_or_start_anything() -> None:
+    assert {allow.name for allow in init_profile()} == {
+        *("ppoll", "wait4", "read", "restart_syscall", "write", "clock_gettime", "exit_group")
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "allowed"),
+    [
+        ("clone", (0x3D0F00,), True),  # what pthread_create passes
+        ("clone", (17,), False),  # fork: SIGCHLD
+        ("clone", (0x4111,), False),  # vfork
+        ("clone", (CLONE_THREAD | 0x10000000,), False),  # CLONE_NEWUSER
+        ("clone", (CLONE_THREAD | 0x80,), False),  # CLONE_NEWTIME
+        ("clone", (CLONE_THREAD | 0x2000,), False),  # CLONE_PTRACE
+        ("ioctl", (0, 0x5401), True),
+        ("ioctl", (0, 0x5412), False),  # TIOCSTI
+        ("ioctl", (0, 0x5412 | 1 << 32), False),  # and with bits that the kernel does not look at
+        ("ioctl", (0, 0x541C), False),  # TIOCLINUX
+        ("ioctl", (0, 0x5401 | 1 << 40), True),
+        ("fcntl", (0, 1031), False),  # F_SETPIPE_SZ
+        ("fcntl", (0, 8), False),  # F_SETOWN
+        ("fcntl", (0, 1024), False),  # F_SETLEASE
+        ("fcntl", (0, 1026), False),  # F_NOTIFY
+        ("chmod", (0, 0o755), True),
+        ("chmod", (0, 0o4755), False),
+        ("chmod", (0, 0o2755), False),
+        ("open", (0, 0, 0o6777), False),
+        ("mkdirat", (0, 0, 0o2755), False),
+        ("mkdirat", (0, 0, 0o1777), True),
+        ("socketpair", (1, 1), True),
+        ("socketpair", (1, 0o2004001), True),
+        ("socketpair", (1, 2), False),  # SOCK_DGRAM: could name another socket as its target
+        ("socketpair", (1, 5), False),
+        ("socketpair", (2, 1), False),
+        ("prlimit64", (0,), True),
+        ("prlimit64", (1,), False),
+        ("prctl", (15,), True),
+        ("prctl", (4,), False),  # PR_SET_DUMPABLE
+        ("prctl", (22,), False),  # PR_SET_SECCOMP
+        ("prctl", (0x59616D61,), False),  # PR_SET_PTRACER
+        ("mmap", (0, 0, 3), True),
+        ("mmap", (0, 0, 5), True),
+        ("mmap", (0, 0, 7), False),
+        ("mprotect", (0, 0, 6), False),
+        ("seccomp", (1, 0), True),
+        ("seccomp", (1, 8), False),  # SECCOMP_FILTER_FLAG_NEW_LISTENER
+        ("seccomp", (0, 0), False),  # strict mode
+    ],
+)
+def test_condition_of_a_call(name: str, arguments: tuple[int, ...], allowed: bool) -> None:
+    padded = (*arguments, 0, 0, 0, 0, 0, 0)[:6]
+    assert decide(PROFILES["python"], name, padded) is allowed
+
+
+def test_conditions_all_hold_or_nothing_does() -> None:
+    profile = (Allow("dup3", "test", (Arg(0, (1, 2)), Arg(1, (7,), 0xFF))),)
+    assert decide(profile, "dup3", (2, 0x107, 0, 0, 0, 0))
+    assert not decide(profile, "dup3", (3, 7, 0, 0, 0, 0))
+    assert not decide(profile, "dup3", (1, 8, 0, 0, 0, 0))
+    assert not decide(profile, "dup2", (1, 7, 0, 0, 0, 0))
+    assert not decide(profile, None, (1, 7, 0, 0, 0, 0))
+
+
+def test_two_rows_for_one_call_are_refused() -> None:
+    """Two rows would be allowed where either holds, in one reading, and where the last does, in another."""
+    with pytest.raises(ValueError, match="twice"):
+        decide((Allow("dup", "once"), Allow("dup", "again")), "dup", (FULL,) * 6)
