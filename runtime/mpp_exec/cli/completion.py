@@ -50,7 +50,7 @@ def _offer(part: Option | Positional) -> str:
 
 def _quoted(text: str) -> str:
     """Quote *text* between single quotes, in which no shell finds anything special once these are gone."""
-    return "'" + text.replace("'", "’").replace("\\", "") + "'"
+    return "'" + text.replace("'", "\N{RIGHT SINGLE QUOTATION MARK}").replace("\\", "") + "'"
 
 
 def _words(parsers: Iterable[VerbParser]) -> dict[str, list[tuple[str, str]]]:
