@@ -11,7 +11,8 @@ as it was. Descriptors that are already open stay usable: that is how the work g
 What ``landlock`` 1.0.0.dev5 does, and why it is not simply called:
 
 * its system call wrappers look at ctypes' copy of errno, not at the result: a stale errno fails the
-  next call that succeeded. Every call here starts from errno 0, and no failure is passed over
+  next call that succeeded. Each thread has a copy, which is 0 at its start: so in the new thread it
+  says the truth as long as no failure is passed over, and none is
 * ``Ruleset`` never closes its descriptor
 * ``FSAccess.all()`` is trimmed to the kernel's ABI and ends at ABI 5: all file-system rights but
   connecting to a UNIX socket by its path (ABI 9). Neither network nor scopes are handled
@@ -153,7 +154,6 @@ def _restrict_this_thread(
     )
     rules = [(os.fspath(path), reading) for path in read] + [(os.fspath(path), writing) for path in write]
     try:
-        ctypes.set_errno(0)
         ruleset = landlock.Ruleset(handled)
         try:
             for path, rights in rules:
@@ -164,9 +164,7 @@ def _restrict_this_thread(
                         "confined.path", f"cannot confine to {path}: {error.strerror}", _HINT
                     ) from error
                 kept = rights & handled if folder else rights & handled & access.all_file()
-                ctypes.set_errno(0)
                 ruleset.allow(path, rules=kept)
-            ctypes.set_errno(0)
             ruleset.apply()
         finally:
             os.close(ruleset._fd)  # noqa: SLF001 -- the library has no close, and would leak one per call

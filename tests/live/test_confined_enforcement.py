@@ -191,6 +191,7 @@ def test_missing_path_refuses_the_work(inside: Path) -> None:
 
 def test_stale_errno_does_not_disturb(inside: Path, outside: Path) -> None:
     """The library mistakes a stale errno for a failure; the wrapper does not let it."""
+    landlock.plumbing.landlock_abi_version.cache_clear()
     ctypes.set_errno(errno.EIO)
     with pytest.raises(PermissionError):
         run_confined((outside / "precious").read_text, write=[inside])

@@ -261,6 +261,7 @@ def test_change_is_seen_at_the_next_call(home: Path, system: Path) -> None:
     for number in range(50):
         system.write_text(f"[limits]\nprocesses = {10 + number}\n")
         assert files.load().layers[0].limits == {"processes": 10 + number}
+        assert files._seen == {}, "too young to be told from its next change by its times"
 
 
 def test_settled_policy_is_not_parsed_again(

@@ -136,6 +136,27 @@ print(check(base))
     )
 
 
+def test_bind_mount_is_recognised_by_device_and_inode_alone(tmp_path: Path) -> None:
+    """The second comparison: what the mount table fails to tell, device and inode of every parent do."""
+    program = """
+from mpp_exec.consent.mounts import MountTable
+MountTable.appearances = lambda self, path: (path,)
+mount(home, base / "a", None, MS_BIND)
+print(check(base / "a"), check(base / "a" / "keys" / "deep"))
+"""
+    assert run_in_private_mounts(BIND + program, tmp_path) == "grant.protected grant.protected\n"
+
+
+def test_new_instance_of_a_kernel_file_system_is_refused_and_covered(tmp_path: Path) -> None:
+    """One that shares nothing with what is below /proc, /sys and /dev."""
+    program = """
+mount("none", base / "wide" / "terminals", "devpts", 0)
+print(check(base / "wide" / "terminals"), check(base / "wide"))
+"""
+    out = run_in_private_mounts(BIND + program, tmp_path)
+    assert out == f"grant.kernel_file_system ('{tmp_path}/wide/terminals',)\n"
+
+
 def test_kernel_file_system_mounted_elsewhere(tmp_path: Path) -> None:
     """A proc or a bind of sysfs under an innocent name is refused, and covered inside a wider grant."""
     program = """
