@@ -99,9 +99,13 @@ static int open_channels(struct mpp_sandbox *sandbox, int *child_control)
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) return errno;
     sandbox->control = pair[0];
     *child_control = pair[1];
-    if (pipe2(in, O_CLOEXEC) < 0) return errno;
+    if (pipe2(in, O_CLOEXEC | O_NONBLOCK) < 0) return errno;
     sandbox->request = in[WRITE_END];
     sandbox->peers[PEER_REQUEST] = in[READ_END];
+    /* Most requests fit into the pipe. Closed at once, its end cannot be kept open by a child that another
+     * thread of the host forks meanwhile, for which the tool would wait. */
+    mpp_feed(sandbox);
+    if (fcntl(in[READ_END], F_SETFL, 0) < 0) return errno;
     if (pipe2(out, O_CLOEXEC) < 0) return errno;
     sandbox->output = out[READ_END];
     sandbox->peers[PEER_OUTPUT] = out[WRITE_END];
@@ -111,12 +115,9 @@ static int open_channels(struct mpp_sandbox *sandbox, int *child_control)
     /* Readable when this process is dead, whoever else may have inherited its descriptors. */
     sandbox->peers[PEER_OWNER] = (int)syscall(SYS_pidfd_open, getpid(), 0);
     if (sandbox->peers[PEER_OWNER] < 0) return errno;
-    if (fcntl(sandbox->control, F_SETFL, O_NONBLOCK) < 0 || fcntl(sandbox->request, F_SETFL, O_NONBLOCK) < 0 ||
-        fcntl(sandbox->output, F_SETFL, O_NONBLOCK) < 0 || fcntl(sandbox->errors, F_SETFL, O_NONBLOCK) < 0)
+    if (fcntl(sandbox->control, F_SETFL, O_NONBLOCK) < 0 || fcntl(sandbox->output, F_SETFL, O_NONBLOCK) < 0 ||
+        fcntl(sandbox->errors, F_SETFL, O_NONBLOCK) < 0)
         return errno;
-    /* Most requests fit into the pipe. Closed at once, its end cannot be kept open by a child that another
-     * thread of the host forks meanwhile, for which the tool would wait. */
-    mpp_feed(sandbox);
     return 0;
 }
 

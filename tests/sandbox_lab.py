@@ -167,6 +167,51 @@ def answer(done: spawn.Completed) -> dict[str, Any]:
     return document
 
 
+ATTEMPTS = """
+import os
+
+def attempt(what, path, *more):
+    try:
+        if what == "read":
+            with open(path) as file:
+                return file.read()
+        if what == "write":
+            with open(path, "w") as file:
+                file.write("changed")
+            return "done"
+        if what == "list":
+            return sorted(os.listdir(path))
+        if what == "owner":
+            facts = os.stat(path)
+            return [facts.st_uid, facts.st_gid]
+        getattr(os, what)(path, *more)
+        return "done"
+    except OSError as error:
+        return error.strerror
+
+def run(attempts):
+    return [attempt(*each) for each in attempts]
+"""
+"""A tool that tries what it is told (a function of ``os``, or one of four words) and says how each ended."""
+
+
+def attempt(compiled: SandboxPlan, *tries: Sequence[object]) -> list[Any]:
+    """Let a tool of :data:`ATTEMPTS` try each of *tries*; return values, ``done``, or the errors in words."""
+    given = [[str(word) if isinstance(word, Path) else word for word in each] for each in tries]
+    seen: list[Any] = call(compiled, attempts=given)
+    return seen
+
+
+def sweep(compiled: SandboxPlan, calls: Sequence[Sequence[object]]) -> list[int]:
+    """Let the probe's ``sweep`` make system calls (name or number, arguments); return each errno, or 0."""
+    lines = [" ".join(str(NUMBERS.get(str(word), word)) for word in each) + "\n" for each in calls]
+    done = run(compiled, "".join(lines).encode())
+    assert done.outcome == "ok", f"{done.reason} after {len(done.output.splitlines())} of {len(calls)}"
+    seen = [int(line) for line in done.output.split()]
+    assert len(seen) == len(calls)
+    return seen
+
+
 def without_landlock(compiled: SandboxPlan) -> SandboxPlan:
     """Return *compiled* less Landlock: what is left is namespaces, mounts and seccomp."""
     return dataclasses.replace(compiled, landlock=None)

@@ -16,33 +16,8 @@ import pytest
 
 from mpp_exec.errors import HostError
 from private_mounts import run_in_private_mounts
-from sandbox_lab import HERE, Lab, call, without_landlock
+from sandbox_lab import ATTEMPTS, HERE, Lab, attempt, call, without_landlock
 
-TRY = """
-import os
-
-def attempt(what, path, *more):
-    try:
-        if what == "read":
-            with open(path) as file:
-                return file.read()
-        if what == "write":
-            with open(path, "w") as file:
-                file.write("changed")
-            return "done"
-        if what == "list":
-            return sorted(os.listdir(path))
-        if what == "owner":
-            facts = os.stat(path)
-            return [facts.st_uid, facts.st_gid]
-        getattr(os, what)(path, *more)
-        return "done"
-    except OSError as error:
-        return error.strerror
-
-def run(attempts):
-    return [attempt(*each) for each in attempts]
-"""
 RO = "Read-only file system"
 GONE = "No such file or directory"
 DENIED = "Permission denied"
@@ -60,9 +35,7 @@ def folder(ground: Path) -> Path:
 
 
 def attempts(lab: Lab, *tries: tuple[object, ...], **granted: Any) -> list[Any]:
-    given = [[str(word) if isinstance(word, Path) else word for word in each] for each in tries]
-    seen: list[Any] = call(lab.python(TRY, **granted), attempts=given)
-    return seen
+    return attempt(lab.python(ATTEMPTS, **granted), *tries)
 
 
 def test_read_grant_can_be_read_and_nothing_else(lab: Lab, folder: Path) -> None:
@@ -355,7 +328,7 @@ class TestProtectedFiles:
 def test_granted_path_that_changed_since_stops_the_call(lab: Lab, folder: Path, how: str) -> None:
     """What was approved is what is mounted, or nothing is."""
     granted = folder / "sub"
-    compiled = lab.python(TRY, read=[granted])
+    compiled = lab.python(ATTEMPTS, read=[granted])
     assert call(compiled, attempts=[["read", f"{granted}/b.txt"]]) == ["deep"]
     shutil.rmtree(granted)
     if how == "a link":
@@ -424,7 +397,7 @@ def test_mounts_of_a_sandbox_never_reach_the_host(shared_mount: Path) -> None:
 
 def test_landlock_is_not_what_makes_grants_work(lab: Lab, folder: Path) -> None:
     """Without Landlock the same is reachable: mounts and rules name the same places."""
-    compiled = lab.python(TRY, read=[folder / "sub"], write=[folder / "private"])
+    compiled = lab.python(ATTEMPTS, read=[folder / "sub"], write=[folder / "private"])
     tries = [
         ["read", f"{folder}/sub/b.txt"],
         ["write", f"{folder}/sub/b.txt"],
