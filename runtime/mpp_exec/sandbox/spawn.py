@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mpp_exec.errors import HostError, InternalError
 from mpp_exec.sandbox import layout, native, profiles
@@ -59,6 +59,7 @@ def run(
         HostError: a step of the spawn was refused by this kernel, or a granted path changed.
         InternalError: the machine lacks memory, descriptors or processes.
     """
+    limits = replace(plan.limits, wall_ms=min(plan.limits.wall_ms, wall_ms or plan.limits.wall_ms))
     entries = (*_with_programs(plan, cache), *special_entries(plan))
     message = _message(
         plan,
@@ -71,7 +72,7 @@ def run(
     raw = native.invoke(
         message,
         request,
-        wall_ns=min(plan.limits.wall_ms, wall_ms or plan.limits.wall_ms) * 1_000_000,
+        wall_ns=limits.wall_ms * 1_000_000,
         cpu_us=plan.limits.cpu_ms * 1000,
         memory=plan.limits.memory,
         output=plan.limits.output,
@@ -81,7 +82,7 @@ def run(
     )
     if raw.step != "none":
         raise _spawn_error(raw, [entry.target for entry in entries], [path for path, _ in plan.rules])
-    outcome, reason = judge(raw, plan.limits)
+    outcome, reason = judge(raw, limits)
     return Completed(
         outcome=outcome,
         reason=reason,
