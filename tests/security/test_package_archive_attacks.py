@@ -10,6 +10,8 @@ import pytest
 import forge
 from attacks import DIRECTORY, END, GOOD, Attack, assert_refused, changed, members, with_extra
 
+LOCAL = GOOD.index(b"PK\x03\x04", 4)  # of the first file
+
 FILE = [
     # name, code, bytes of the file
     Attack("an empty file", "package.not_a_package", lambda: b""),
@@ -137,6 +139,11 @@ RECORDS = [
     Attack("empty contents", "package.digest_mismatch", lambda: changed(2, data=b"")),
     Attack("a wrong checksum", "package.bad_record", lambda: changed(1, crc=1)),
     Attack("a wrong checksum of the manifest", "package.bad_record", lambda: changed(0, crc=1)),
+    Attack(
+        "a wrong checksum in the local record only",
+        "package.bad_record",
+        lambda: GOOD[: LOCAL + 14] + b"\0\0\0\0" + GOOD[LOCAL + 18 :],
+    ),
     Attack("an executable bit", "package.bad_record", lambda: changed(1, mode=0o100755)),
     Attack("a set-id bit", "package.bad_record", lambda: changed(1, mode=0o104644)),
     Attack("no mode at all", "package.bad_record", lambda: changed(1, mode=0)),

@@ -10,9 +10,10 @@ import pytest
 
 import forge
 from mpp_exec.errors import InternalError, MppError, PackageError, UsageError
-from mpp_exec.package.archive import UnverifiedPackage, check_files, open_package
+from mpp_exec.package.archive import UnverifiedPackage, _Checksums, check_files, open_package
 from mpp_exec.package.limits import ArchiveLimits
 from mpp_exec.package.manifest import FileEntry
+from mpp_exec.package.records import Layout
 from mpp_exec.trust.verify import VerifiedPackage, verify
 
 BIG = {"echo.py": b"x = 1\n", "big": bytes(range(256)) * 20_000, "small": b"s", "zero": b""}
@@ -58,6 +59,17 @@ def test_a_regular_file_that_becomes_a_fifo_while_it_is_opened_is_refused(tmp_pa
     finally:
         os.close(descriptor)
     assert error.value.code == "package.not_a_package"
+
+
+@pytest.mark.timeout(20)
+def test_opening_does_not_wait_for_a_fifo_that_was_put_there_in_time(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if a regular file had been replaced between the look and the opening."""
+    os.mkfifo(tmp_path / "fifo")
+    regular = path.stat()
+    monkeypatch.setattr(os, "stat", lambda *_, **__: regular)
+    assert refusal(tmp_path / "fifo").code == "package.not_a_package"
 
 
 def test_a_path_that_leads_nowhere_is_the_callers_mistake(tmp_path: Path) -> None:
@@ -137,6 +149,18 @@ def test_a_large_package_is_read_by_two_threads_with_the_same_result(tmp_path: P
         with open_package(file) as package, pytest.raises(PackageError) as error:
             verified(package)
         assert error.value.code == code
+
+
+def test_what_stops_the_second_thread_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "package.mpp"
+    file.write_bytes(forge.package_of(BIG))
+    with open_package(file) as package:
+        layout = Layout.of(len(package.signed), forge.files_table(BIG))
+        os.truncate(file, 2_000_000)
+        with _Checksums(package, layout.members[1:], threaded=True) as checksums:
+            with pytest.raises(PackageError) as error:
+                checksums.result()
+            assert error.value.code == "package.truncated"
 
 
 @pytest.mark.parametrize("files", [forge.PYTHON_FILES, BIG], ids=["small", "large"])

@@ -16,8 +16,10 @@ import forge
 from builds import SIGNER, built, paths, refusal, verified
 from mpp_exec.errors import InternalError, UsageError
 from mpp_exec.package.build import build, read_draft
+from mpp_exec.package.ignore import IgnoreRules
 from mpp_exec.package.limits import LIMITS
 from mpp_exec.package.manifest import Manifest
+from mpp_exec.package.source import collect, read
 
 
 @pytest.fixture
@@ -255,3 +257,20 @@ def test_nothing_is_signed_that_a_reader_would_refuse(tree: forge.Tree) -> None:
     """The rules of the signed manifest are applied before signing, to the very value that is signed."""
     package = built(tree)
     assert Manifest.from_value(package.manifest.to_value()) == package.manifest
+
+
+@pytest.mark.parametrize("size", [2_000_000, 4_000_000], ids=["shrinks", "grows"])
+def test_a_file_that_changes_while_it_is_being_read_is_noticed(tmp_path: Path, size: int) -> None:
+    file = tmp_path / "data"
+    file.write_bytes(bytes(3_000_000))
+    folder = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        (found,) = collect(folder, IgnoreRules())
+        pieces = read(folder, found)
+        assert len(next(pieces)) < 3_000_000
+        os.truncate(file, size)
+        with pytest.raises(UsageError) as error:
+            list(pieces)
+    finally:
+        os.close(folder)
+    assert error.value.code == "build.file_changed"
