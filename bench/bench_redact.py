@@ -79,6 +79,7 @@ def run(*, rounds: int, as_json: bool = False) -> bool:
     if as_json:
         print(json.dumps({"question": "redaction", "machine": machine(), "contestants": rows}))
         return True
+    print("\nredaction")
     print(f"{'':22} {'p50 µs':>10} {'p99 µs':>10} {'ns/KiB':>10} {'MB/s':>8}")
     for name, row in rows.items():
         per_kib = row["p50_us"] * 1000 / (row["bytes"] / 1024)
