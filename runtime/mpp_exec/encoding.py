@@ -335,7 +335,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _integer(text: str) -> int:
-    if len(text) > _MAX_INT_DIGITS + 1:
+    if len(text) - text.startswith("-") > _MAX_INT_DIGITS:
         raise JsonError("number", f"an integer in the JSON text has more than {_MAX_INT_DIGITS} digits")
     return int(text)
 
