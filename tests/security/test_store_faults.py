@@ -20,6 +20,7 @@ import pytest
 import forge
 from mpp_exec.errors import MppError
 from mpp_exec.package.archive import open_package
+from mpp_exec.registry import folders
 from mpp_exec.registry.folders import Workspace, retire, sweep
 from mpp_exec.registry.store import Store
 from mpp_exec.trust.installed import open_installed, verify_installed
@@ -485,6 +486,26 @@ def test_sweeping_leaves_what_is_being_made(tmp_path: Path) -> None:
         assert work.publish(tmp_path / "target") is False
     assert listed(tmp_path) == ["target"]
     assert listed(tmp_path / "target") == ["file"]
+
+
+def test_folder_swept_before_it_was_locked_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a sweeper removed between opening and locking is locked well, and is nowhere."""
+    honest = folders._try_lock
+    swept: list[str] = []
+
+    def sweep_first(descriptor: int, kind: int) -> bool:
+        if not swept:
+            (entry,) = tmp_path.iterdir()
+            swept.append(entry.name)
+            entry.rmdir()
+        return honest(descriptor, kind)
+
+    monkeypatch.setattr(folders, "_try_lock", sweep_first)
+    with Workspace(tmp_path):
+        assert len(listed(tmp_path)) == 1
+        assert listed(tmp_path) != swept
 
 
 def test_workspace_is_removed_unless_published(tmp_path: Path) -> None:

@@ -7,15 +7,16 @@ What identifies it is the file system and the path inside that file system, and
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
 from mpp_exec.errors import HostError
 
 _MOUNTINFO = "/proc/thread-self/mountinfo"
 _ESCAPE = re.compile(r"\\([0-7]{3})")
+_MOUNT_ID = re.compile(rb"^mnt_id:\s*([0-9]+)$", re.MULTILINE)
 
 KERNEL_FILE_SYSTEMS = frozenset(
     {
@@ -71,9 +72,12 @@ def _rebase(path: str, old: str, new: str) -> str:
     return "/".join([new.rstrip("/"), rest]) if rest else new
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class MountTable:
-    """The mounts that the calling thread sees, in the order in which they were made."""
+    """The mounts that the calling thread sees, in the order in which they were made.
+
+    Compared by identity: :meth:`read` returns the same table again while the mounts are the same.
+    """
 
     mounts: tuple[Mount, ...]
 
@@ -85,8 +89,7 @@ class MountTable:
             HostError: ``host.mountinfo`` without ``/proc``: what cannot be looked up is not granted.
         """
         try:
-            text = Path(_MOUNTINFO).read_bytes().decode("utf-8", "surrogateescape")
-            return cls.parse(text)
+            return _parsed(_read(_MOUNTINFO).decode("utf-8", "surrogateescape"))
         except (OSError, ValueError, IndexError) as error:
             raise _unreadable(error) from error
 
@@ -94,7 +97,8 @@ class MountTable:
     def parse(cls, text: str) -> MountTable:
         """Parse the text of a mountinfo file. Malformed lines raise ValueError or IndexError."""
         mounts = []
-        for line in text.splitlines():
+        # Not splitlines: the kernel escapes line feeds in names, and nothing else that ends a line there.
+        for line in text.removesuffix("\n").split("\n"):
             left, right = line.split(" - ", 1)
             number, _, device, root, point = left.split(" ")[:5]
             mounts.append(Mount(int(number), device, _unescape(root), _unescape(point), right.split(" ")[0]))
@@ -110,8 +114,7 @@ class MountTable:
         descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
             # The kernel's own answer: comparing prefixes goes wrong where mounts hide one another.
-            fields = Path(f"/proc/thread-self/fdinfo/{descriptor}").read_text(encoding="ascii")
-            number = int(re.findall(r"^mnt_id:\s*([0-9]+)$", fields, re.MULTILINE)[0])
+            number = int(_MOUNT_ID.findall(_read(f"/proc/thread-self/fdinfo/{descriptor}"))[0])
         except (OSError, ValueError, IndexError) as error:
             raise _unreadable(error) from error
         finally:
@@ -144,6 +147,23 @@ class MountTable:
     def inside(self, folder: str) -> tuple[Mount, ...]:
         """Return the mounts whose mount point lies strictly inside *folder*."""
         return tuple(m for m in self.mounts if m.point != folder and beneath(m.point, folder))
+
+
+@functools.lru_cache(maxsize=2)
+def _parsed(text: str) -> MountTable:
+    return MountTable.parse(text)
+
+
+def _read(path: str) -> bytes:
+    """Read a file of ``/proc`` in as few pieces as it gives: between two, the list can change."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        chunks = []
+        while chunk := os.read(descriptor, 1 << 20):
+            chunks.append(chunk)
+        return b"".join(chunks)
+    finally:
+        os.close(descriptor)
 
 
 def _unescape(field: str) -> str:

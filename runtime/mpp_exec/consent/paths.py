@@ -8,6 +8,7 @@ an empty mount.
 
 from __future__ import annotations
 
+import functools
 import os
 import pwd
 import re
@@ -17,12 +18,14 @@ import sysconfig
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import mpp_exec
 from mpp_exec.consent.mounts import KERNEL_FILE_SYSTEMS, MountTable, beneath
 from mpp_exec.errors import ConsentError, UsageError
 
-_SYSTEM = ("/proc", "/sys", "/dev", "/run")
+_SYSTEM: Final = ("/proc", "/sys", "/dev", "/run")
+_KERNEL: Final = "an interface to the kernel and to running programs"
 
 
 def canonical_path(text: str, *, kind: str = "", what: str = "path") -> str:
@@ -88,8 +91,14 @@ def home_folder() -> str:
 
 
 def _database_home() -> str:
+    return _home_of(os.geteuid())
+
+
+@functools.lru_cache(maxsize=8)
+def _home_of(user: int) -> str:
+    """Ask the password database once: on some hosts, it is on the network."""
     try:
-        return pwd.getpwuid(os.geteuid()).pw_dir
+        return pwd.getpwuid(user).pw_dir
     except KeyError:
         return ""
 
@@ -129,23 +138,13 @@ class Protected:
         Beyond the contract's list, what Python imports for mpp-exec is protected from writing: a
         module beside the installed package would run in the next host process.
         """
-        program = Path(mpp_exec.__file__).parent
-        paths = [
-            ProtectedPath(path, "an interface to the kernel and to running programs") for path in _SYSTEM
-        ]
-        paths.append(ProtectedPath(str(home), "the home of mpp-exec"))
-        paths += [ProtectedPath(str(path), "a policy of mpp-exec") for path in policies]
-        paths += [ProtectedPath(str(path), "the socket folder of mpp-exec") for path in sockets]
-        paths.append(ProtectedPath(str(program), "the installed mpp_exec"))
-        imported = {str(program.parent), *(sysconfig.get_path(name) for name in ("purelib", "platlib"))}
-        if sys.prefix != sys.base_prefix:
-            imported.add(sys.prefix)
-        paths += [ProtectedPath(path, "what mpp-exec imports", writes_only=True) for path in sorted(imported)]
+        paths = [ProtectedPath(path, _KERNEL) for path in _SYSTEM]
+        paths.append(ProtectedPath(os.path.realpath(home), "the home of mpp-exec"))
+        paths += [ProtectedPath(os.path.realpath(path), "a policy of mpp-exec") for path in policies]
+        paths += [ProtectedPath(os.path.realpath(path), "the socket folder of mpp-exec") for path in sockets]
+        paths += _program()
         homes = {path for path in (environ.get("HOME", ""), _database_home()) if path.startswith("/")}
-        return cls(
-            tuple(ProtectedPath(os.path.realpath(p.path), p.what, p.writes_only) for p in paths),
-            tuple(sorted(os.path.realpath(path) for path in homes)),
-        )
+        return cls(tuple(paths), tuple(sorted(os.path.realpath(path) for path in homes)))
 
     def check(self, path: str, *, write: bool, table: MountTable | None = None) -> tuple[str, ...]:
         """Return the paths inside the final *path* that must be covered by empty mounts, sorted.
@@ -177,13 +176,50 @@ class Protected:
 
     def _refuse_whole_home(self, path: str, table: MountTable) -> None:
         for home in self.homes:
-            places = table.appearances(home) if os.path.lexists(home) else (home,)
-            if any(beneath(place, path) for place in places):
+            if any(beneath(place, path) for place in _located(home, table).places):
                 raise ConsentError(
                     "grant.whole_home",
                     f"{path} is your home folder or contains it: a tool is never given all of it to write",
                     "grant the one folder inside it that the tool needs",
                 )
+
+
+@functools.cache
+def _program() -> tuple[ProtectedPath, ...]:
+    """Return where mpp-exec is installed, and what it imports: fixed for the life of a process."""
+    installed = os.path.dirname(os.path.realpath(mpp_exec.__file__))  # noqa: PTH120
+    imported = {os.path.dirname(installed)}  # noqa: PTH120
+    imported.update(os.path.realpath(sysconfig.get_path(name)) for name in ("purelib", "platlib"))
+    if sys.prefix != sys.base_prefix:
+        imported.add(os.path.realpath(sys.prefix))
+    return (
+        ProtectedPath(installed, "the installed mpp_exec"),
+        *(ProtectedPath(path, "what mpp-exec imports", writes_only=True) for path in sorted(imported)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Located:
+    """Where a path is now. *identity* is device and inode, None where it is missing or out of reach."""
+
+    identity: tuple[int, int] | None
+    places: tuple[str, ...]
+    missing: bool = False
+
+
+def _located(path: str, table: MountTable) -> _Located:
+    try:
+        return _existing(path, _identity(path), table)
+    except FileNotFoundError:
+        return _Located(None, (path,), missing=True)
+    except OSError:  # Not ours to look into: its text is all that is known.
+        return _Located(None, (path,))
+
+
+@functools.lru_cache(maxsize=128)
+def _existing(path: str, identity: tuple[int, int], table: MountTable) -> _Located:
+    """Where this very file or folder appears changes only with the table of mounts."""
+    return _Located(identity, table.appearances(path))
 
 
 def _covers(
@@ -195,29 +231,25 @@ def _covers(
     table: MountTable,
 ) -> set[str]:
     """Return where *protected* appears strictly inside *path*; refuse when *path* is inside it."""
-    try:
-        identity = _identity(protected.path)
-        places = table.appearances(protected.path)
-    except FileNotFoundError:
+    located = _located(protected.path, table)
+    if located.missing:
         # Nothing to hide from a reader. A writer could create it, and an empty mount needs a place.
         if write and beneath(protected.path, path):
             raise ConsentError(
                 "grant.uncoverable",
                 f"{path} is where {protected.path} would be ({protected.what}), which does not exist yet",
                 "grant a folder further in",
-            ) from None
+            )
         return set()
-    except OSError:  # Not ours to look into: its text is all that is known.
-        identity, places = None, (protected.path,)
-    through = identities.get(identity) if identity else None
-    for place in places:
+    through = identities.get(located.identity) if located.identity else None
+    for place in located.places:
         if through is not None or beneath(path, place):
             raise ConsentError(
                 "grant.protected",
                 f"{path} is or lies inside {through or place}: {protected.what}",
                 "no tool can be given this; grant another folder",
             )
-    return {place for place in places if beneath(place, path) and os.path.lexists(place)}
+    return {place for place in located.places if beneath(place, path) and os.path.lexists(place)}
 
 
 def _identity(path: str) -> tuple[int, int]:
@@ -227,8 +259,11 @@ def _identity(path: str) -> tuple[int, int]:
 
 def _identities(path: str) -> dict[tuple[int, int], str]:
     """Return device and inode of the canonical *path* and of every folder above it, with their paths."""
-    folders = [path, *map(str, Path(path).parents)]
-    return {_identity(folder): folder for folder in folders}
+    found = {_identity(path): path}
+    while path != "/":
+        path = path.rpartition("/")[0] or "/"
+        found[_identity(path)] = path
+    return found
 
 
 def pins(granted: str, covers: Iterable[str]) -> tuple[str, ...]:

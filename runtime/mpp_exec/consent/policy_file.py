@@ -11,7 +11,6 @@ import errno
 import os
 import re
 import stat
-import threading
 import time
 import tomllib
 from collections.abc import Callable, Mapping
@@ -58,7 +57,7 @@ class PolicyFiles:
     """The files that make up the policy of one home, read again whenever one of them changed.
 
     *system* and *system_owner* (a uid) are parameters of the program, for tests of it; nothing in
-    the environment can move them. Thread-safe.
+    the environment can move them. Thread-safe without a lock, and so usable after a fork.
     """
 
     def __init__(
@@ -73,7 +72,6 @@ class PolicyFiles:
         self._system_owner = system_owner
         self._named = Path(environ["MPP_POLICY"]).absolute() if environ.get("MPP_POLICY") else None
         self._own = home / "policy.toml"
-        self._lock = threading.Lock()
         self._seen: dict[Path, tuple[tuple[int, ...], PolicyLayer]] = {}
 
     def protected(self) -> tuple[Path, ...]:
@@ -89,13 +87,12 @@ class PolicyFiles:
         Raises:
             ConsentError: ``policy.*``. Nothing may run then.
         """
-        with self._lock:
-            user = {0, os.geteuid()}
-            layers = [
-                self._layer(self._system, {self._system_owner}, narrowing=False),
-                self._layer(self._named, user, narrowing=True, required=True) if self._named else None,
-                self._layer(self._own, user, narrowing=True),
-            ]
+        user = {0, os.geteuid()}
+        layers = [
+            self._layer(self._system, {self._system_owner}, narrowing=False),
+            self._layer(self._named, user, narrowing=True, required=True) if self._named else None,
+            self._layer(self._own, user, narrowing=True),
+        ]
         return Policy(tuple(layer for layer in layers if layer is not None))
 
     def _layer(
