@@ -597,6 +597,38 @@ def test_a_fifo_for_a_database_does_not_hang(tmp_path: Path) -> None:
     assert caught.value.code == "ledger.tampered"
 
 
+@pytest.mark.parametrize("value", ["x'2d'", "7", "'1-2'"])
+def test_a_writer_that_is_none_runs_nothing(tmp_path: Path, value: str) -> None:
+    fill(tmp_path, 1)
+    with attacker(tmp_path) as database:
+        database.execute(f"UPDATE calls SET ended = NULL, writer = {value}")
+    (entry,) = open_ledger(tmp_path).list(kinds=["start"])
+    assert entry.outcome == "unknown"
+    with open_ledger(tmp_path) as ledger:
+        call(ledger)
+    assert "index.differs" in codes(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["ledger.head.new", "locks/ledger-head"])
+def test_a_fifo_where_a_file_is_made_does_not_hang(tmp_path: Path, name: str) -> None:
+    fill(tmp_path, 1)
+    (tmp_path / name).unlink(missing_ok=True)
+    os.mkfifo(tmp_path / name)
+    with open_ledger(tmp_path, deadline=2.0) as ledger:
+        call(ledger)
+    assert codes(tmp_path) == []
+
+
+def test_a_link_where_a_file_is_made_is_not_written_through(tmp_path: Path) -> None:
+    home, target = tmp_path / "home", tmp_path / "target"
+    home.mkdir()
+    target.write_bytes(b"keep me")
+    (home / "ledger.head.new").symlink_to(target)
+    fill(home, 1)
+    assert target.read_bytes() == b"keep me"
+    assert codes(home) == []
+
+
 def test_a_fifo_for_a_head_does_not_hang(tmp_path: Path) -> None:
     fill(tmp_path, 1)
     (tmp_path / "ledger.head").unlink()

@@ -439,6 +439,36 @@ def test_an_interrupted_begin_leaves_no_call_running(tmp_path: Path, holder: sql
     assert codes(tmp_path) == []
 
 
+def test_a_begin_interrupted_in_the_queue_leaves_no_call_running(
+    tmp_path: Path, holder: sqlite3.Connection
+) -> None:
+    """Its start is written after the one that is being written; its ending must come after that."""
+
+    def interrupt(*_: object) -> None:
+        raise InterruptedTestError
+
+    previous = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        with open_ledger(tmp_path) as ledger:
+            call(ledger)
+            ledger.list()
+            holder.execute("BEGIN IMMEDIATE")
+            first = threading.Thread(target=call, args=(ledger, OUTSIDE))
+            first.start()
+            while ledger._committer._in_flight is None or ledger._committer._in_flight.settled:
+                time.sleep(0.001)
+            signal.setitimer(signal.ITIMER_REAL, 0.1)
+            with pytest.raises(InterruptedTestError):
+                ledger.begin(OUTSIDE, CALLER, ARGUMENTS)
+            holder.execute("ROLLBACK")
+            first.join()
+            outcomes = [entry.outcome for entry in ledger.list(kinds=["start"])]
+    finally:
+        signal.signal(signal.SIGALRM, previous)
+    assert outcomes == ["failed", "ok", "ok", "ok"]
+    assert codes(tmp_path) == []
+
+
 def test_an_outcome_that_could_not_be_written_is_written_later(tmp_path: Path) -> None:
     fill(tmp_path, 1)
     holder = sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)

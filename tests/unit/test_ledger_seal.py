@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from ledger_samples import CALLER, HOME_KEY, Clock, call, fill, open_ledger
-from mpp_exec.audit import head
+from mpp_exec.audit import head, record
+from mpp_exec.audit.database import Database
 from mpp_exec.audit.entry import Kind
 
 PUBLIC_KEY = head.signing_key(HOME_KEY).public_key
@@ -152,3 +153,15 @@ def test_any_number_of_entries_is_followed_from_the_head(tmp_path: Path, calls: 
     (tmp_path / "ledger.head").write_bytes(old)
     fill(tmp_path, 1)
     assert open_ledger(tmp_path).verify().ok
+
+
+def test_of_two_first_entries_one_is_written(tmp_path: Path) -> None:
+    """Two processes found the ledger empty at the same moment."""
+    database = Database(tmp_path / "ledger.db", deadline=1.0)
+    database.open_writable()
+    try:
+        for number in range(2):
+            database.append([record.genesis(number, writer="somebody")])
+        assert database.tip().sequence == 1
+    finally:
+        database.close()

@@ -197,7 +197,8 @@ class Checker:
         digest = entry.content.get("key")
         if entry.kind == Kind.ERASE:
             erased = entry.content.get("erased")
-            self._erased.update(erased if isinstance(erased, list) else ())
+            listed = erased if isinstance(erased, list) else ()
+            self._erased.update(number for number in listed if isinstance(number, int))
         if not isinstance(digest, bytes):
             if row.key is not None:
                 self.report("key.foreign", f"entry {row.sequence} has no commitment, but a key", row.sequence)

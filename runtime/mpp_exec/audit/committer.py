@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from mpp_exec.audit.faults import busy
 from mpp_exec.errors import InternalError, MppError
@@ -76,6 +76,13 @@ class Commit:
             raise _copy(self._error) from self._error
 
 
+class _Queued(NamedTuple):
+    """A record, and whether to try it again if it cannot be committed: nobody waits to be told."""
+
+    record: Record
+    again: bool
+
+
 class Store(Protocol):
     """What the thread drives. All of it is called from that thread alone, and raises MppErrors."""
 
@@ -101,8 +108,8 @@ class Committer:
         self._deadline = deadline
         self._condition = threading.Condition()  # guards everything below
         self._thread: threading.Thread | None = None
-        self._urgent: list[Record] = []
-        self._late: list[Record] = []
+        self._queue: list[_Queued] = []  # in the order in which they came, which is that of the chain
+        self._urgent = False
         self._next = Commit()
         self._in_flight: Commit | None = None
         self._late_due: float | None = None
@@ -132,9 +139,10 @@ class Committer:
             self._start()
             if self._seal_error is not None:
                 raise _copy(self._seal_error)
-            if len(self._urgent) >= MAX_WAITING:
+            if len(self._queue) >= MAX_WAITING:
                 raise busy("too many calls wait for the ledger")
-            self._urgent.append(record)
+            self._queue.append(_Queued(record, again=False))
+            self._urgent = True
             self._condition.notify_all()
             return self._next
 
@@ -148,9 +156,9 @@ class Committer:
         """
         with self._condition:
             self._start()
-            if len(self._late) >= MAX_WAITING:
+            if len(self._queue) >= 2 * MAX_WAITING:  # as many outcomes as there may be starts
                 raise busy("too many outcomes wait for the ledger")
-            self._late.append(record)
+            self._queue.append(_Queued(record, again=True))
             if self._late_due is None:
                 self._late_due = time.monotonic() + OUTCOME_AFTER
                 self._condition.notify_all()
@@ -163,7 +171,7 @@ class Committer:
         """
         with self._condition:
             commit = self._in_flight
-            if self._late or self._urgent:
+            if self._queue:
                 commit = self._next
                 self._late_due = time.monotonic()
                 self._condition.notify_all()
@@ -259,13 +267,13 @@ class Committer:
         return max(0.0, min(dues) - time.monotonic()) if dues and not self._pausing else None
 
     def _step(self) -> None:
-        late, urgent, commit = self._take()
-        if late or urgent:
+        queued, commit = self._take()
+        if queued:
             try:
-                self._store.commit([*late, *urgent])
+                self._store.commit([record for record, _ in queued])
             except BaseException as error:  # noqa: BLE001 -- handed to everyone who waits for it
                 self._works = False
-                self._put_back(late)
+                self._put_back(queued)
                 commit.settle(error)
             else:
                 self._works = True
@@ -276,10 +284,10 @@ class Committer:
             self._seal()
 
     def _finish(self) -> None:
-        late, urgent, commit = self._take()
+        queued, commit = self._take()
         try:
-            if late or urgent:
-                self._store.commit([*late, *urgent])
+            if queued:
+                self._store.commit([record for record, _ in queued])
                 commit.settle()
         except BaseException as error:
             commit.settle(error)
@@ -287,18 +295,18 @@ class Committer:
         finally:
             self._store.close()
 
-    def _take(self) -> tuple[list[Record], list[Record], Commit]:
+    def _take(self) -> tuple[list[_Queued], Commit]:
         with self._condition:
-            late, urgent, commit = self._late, self._urgent, self._next
-            if late or urgent:
-                self._late, self._urgent, self._late_due = [], [], None
+            queued, commit = self._queue, self._next
+            if queued:
+                self._queue, self._urgent, self._late_due = [], False, None
                 self._next, self._in_flight = Commit(), commit
-            return late, urgent, commit
+            return queued, commit
 
-    def _put_back(self, late: list[Record]) -> None:
+    def _put_back(self, queued: list[_Queued]) -> None:
         with self._condition:
-            self._late[:0] = late
-            if late:
+            self._queue[:0] = [each for each in queued if each.again]
+            if self._queue:
                 self._late_due = time.monotonic() + RETRY_AFTER
 
     def _seal(self) -> None:

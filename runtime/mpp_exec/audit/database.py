@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from mpp_exec.audit.entry import ENDINGS, NO_ENTRY, Kind, link
-from mpp_exec.audit.faults import busy, tampered, translated
+from mpp_exec.audit.faults import tampered, translated
 from mpp_exec.audit.record import Record
 from mpp_exec.audit.tables import (
     APPLICATION_ID,
@@ -55,6 +55,7 @@ class Database:
         self._connection: sqlite3.Connection | None = None
         self._identity: tuple[int, int, int] | None = None
         self._last: Tip | None = None
+        self._has_erased = False
         self.followed: Tip | None = None
 
     @property
@@ -115,9 +116,8 @@ class Database:
         """
         with translated(self._path):
             try:
-                self._connect(
-                    "rw", timeout=self._deadline
-                )  # so that whoever closes last removes the log and its shared memory
+                # "rw", so that whoever closes last removes the log and its shared memory
+                self._connect("rw", timeout=self._deadline)
                 self._execute("PRAGMA query_only = ON")
                 return self._has_tables()
             except Exception:
@@ -158,7 +158,11 @@ class Database:
             if self.followed == before:
                 self.followed = tip
             if any(record.erases for record in records):
-                self._truncate_log()
+                self._has_erased = True
+            if self._has_erased:
+                # The keys are overwritten in the database, but their pages are still in the log. Where a
+                # reader is in its way, it is cut to nothing after the next commit, or removed at the end.
+                self._has_erased = self._execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] != 0
 
     def _append(self, tip: Tip, record: Record) -> Tip:
         sequence = tip.sequence + 1
@@ -200,14 +204,6 @@ class Database:
             record.kind == Kind.OUTCOME
             and self._execute(ended + is_unknown, (sequence, record.call)).rowcount > 0
         )
-
-    def _truncate_log(self) -> None:
-        """Write the WAL back and cut it to nothing: erased keys are still in pages of it."""
-        end = time.monotonic() + self._deadline
-        while self._execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] != 0:
-            if time.monotonic() >= end:
-                raise busy("a key is erased, but a reader still holds the log that it is in")
-            time.sleep(_LONGEST_PAUSE)
 
     def tip(self) -> Tip:
         """Return the last entry's number and hash."""

@@ -110,7 +110,8 @@ def write(path: Path, data: bytes) -> None:
     The caller holds :func:`exclusive`, so the temporary name is nobody else's.
     """
     temporary = path.with_name(f"{path.name}.new")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+    temporary.unlink(missing_ok=True)  # left by a crash, or put there for us to write into
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     with os.fdopen(os.open(temporary, flags, 0o600), "wb") as file:
         file.write(data)
         file.flush()
@@ -132,7 +133,7 @@ def exclusive(lock: Path, deadline: float) -> Iterator[None]:
     Raises:
         InternalError: ``ledger.busy``, others held it all the time.
     """
-    descriptor = os.open(lock, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    descriptor = os.open(lock, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
     try:
         while True:
             try:

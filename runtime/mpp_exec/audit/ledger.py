@@ -1,12 +1,11 @@
 """What happened, on the record: the ledger of a home.
 
 Promise 6. :meth:`Ledger.begin` puts a call's start on record; where its terms let it reach outside
-(network, write, subprocess, storage), it returns only when that is durable, as it does until the
-ledger has been written to once and after it could not be. Any other start is written while the call
-runs, and :meth:`Ledger.finish` returns, so that the result may be handed
-over, only when it is durable. The outcome follows within 100 ms. A process that dies in between
-leaves a start without outcome, which reads as ``unknown`` at once and is recorded as that by the
-next process that writes.
+(network, write, subprocess, storage), it returns only when that is durable. (So it does, too, before
+the ledger was first written to and after it could not be.) Any other start is written while the call
+runs, and :meth:`Ledger.finish` returns, so that the result may be handed over, only when it is
+durable. The outcome follows within 100 ms. A process that dies in between leaves a start without
+outcome, which reads as ``unknown`` at once and is recorded as that by the next process that writes.
 
 What cannot be recorded is refused: every method that writes raises InternalError (``ledger.*``),
 and the caller must then neither run the tool nor hand over its result.
@@ -178,7 +177,7 @@ class Ledger:
         """Erase the keys of a call's commitments, for good; return how many there were.
 
         Its entries and every hash stay as they are. What was committed to can then not be confirmed
-        by anybody any more.
+        by anybody any more. (Copies of the home, and blocks that a disk has freed, are out of reach.)
 
         Raises:
             UsageError: ``ledger.unknown_entry``, ``ledger.ambiguous``, or ``ledger.running``: the call

@@ -63,10 +63,11 @@ class Reader:
         before: int | None = None
         left = -1 if limit is None else limit
         while left != 0:
+            chunk = _CHUNK if limit is None or outcome is not None else min(_CHUNK, left)
             with self._open() as database:
                 rows = database and database.newest(
                     before=before,
-                    limit=_CHUNK,
+                    limit=chunk,
                     kinds=kinds,
                     package=package,
                     tool=tool,
@@ -116,9 +117,10 @@ class Reader:
         if not row or not isinstance(row.key, bytes):
             return commitment.Match.ERASED
         key = open_key(self._home_key.derive(SEAL_PURPOSE), row.key, holder.content.get("key"))
-        if key is None or not holder.intact:
+        made = holder.content[what]
+        if key is None or not holder.intact or not isinstance(made, bytes):
             raise tampered(f"entry {holder.sequence} or its key is not what was recorded")
-        is_same = commitment.matches(key, what, value, holder.content[what])
+        is_same = commitment.matches(key, what, value, made)
         return commitment.Match.MATCHES if is_same else commitment.Match.DIFFERS
 
     def verify(self, progress: Progress | None) -> VerifyReport:
@@ -209,7 +211,7 @@ class Reader:
                 return None
             for line in database.index_faults():
                 checker.report("index.differs", line)
-            return sum(self._is_alive(call.writer) for call in database.open_calls())
+            return sum(writers.is_alive(self._files.locks, call.writer) for call in database.open_calls())
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[Database | None]:
@@ -246,11 +248,8 @@ class Reader:
         last = None if ending is None else _plain(ending)
         if last is not None and (last.invocation != entry.invocation or last.kind not in ENDINGS):
             last = None  # the index points somewhere else: verify reports it
-        alive = last is None and self._is_alive(row.writer)
+        alive = last is None and writers.is_alive(self._files.locks, row.writer)
         return Entry(entry.sequence, entry.previous, entry.hash, entry.body, ending=last, alive=alive)
-
-    def _is_alive(self, writer: Any) -> bool:
-        return isinstance(writer, str) and writers.is_alive(self._files.locks, writer)
 
 
 def _plain(row: Row) -> Entry:

@@ -24,7 +24,7 @@ from mpp_exec.errors import InternalError
 _PREFIX: Final = "ledger."
 _NAME: Final = re.compile(r"[0-9]{1,10}-[0-9a-f]{32}")
 _ATTEMPTS: Final = 16
-_OPEN: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+_OPEN: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 class WriterLock:
@@ -71,9 +71,12 @@ class WriterLock:
         os.close(self._descriptor)
 
 
-def is_alive(folder: Path, name: str) -> bool:
-    """Say whether the writer *name* still runs. When in doubt it does: its outcome may yet come."""
-    if _NAME.fullmatch(name) is None:
+def is_alive(folder: Path, name: object) -> bool:
+    """Say whether the writer *name* still runs. When in doubt it does: its outcome may yet come.
+
+    What is no name, such as one that somebody put into the database, belongs to nobody.
+    """
+    if not isinstance(name, str) or _NAME.fullmatch(name) is None:
         return False
     try:
         descriptor = os.open(folder / f"{_PREFIX}{name}", _OPEN)
