@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import forge
 from mpp_exec.errors import InternalError, MppError
-from mpp_exec.package.archive import UnverifiedPackage
+from mpp_exec.package.archive import open_package
 from mpp_exec.trust.publishers import TrustView
 from mpp_exec.trust.verify import verify
 
@@ -22,7 +22,7 @@ GOOD = forge.package("exec")
 def accepted(descriptor: int, view: TrustView) -> bool:
     """Say whether the open file verifies; anything but a clean refusal fails the test."""
     try:
-        with UnverifiedPackage(os.dup(descriptor), "package.mpp") as package:
+        with open_package(f"/proc/self/fd/{descriptor}") as package:
             verify(package, view, now=forge.NOW, platform=forge.PLATFORM)
     except InternalError:
         raise
