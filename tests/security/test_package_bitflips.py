@@ -69,7 +69,7 @@ def test_every_inserted_and_every_removed_byte_is_refused(file: int) -> None:
                 assert not accepted(file, forge.view()), index
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400, deadline=None, database=None)
 @given(data=st.data())
 def test_no_random_damage_is_accepted(data: st.DataObject) -> None:
     """Runs of bytes overwritten, moved and repeated, as disks, proxies and fuzzers do."""
