@@ -9,6 +9,7 @@ import re
 import select
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -163,6 +164,7 @@ class Terminal:
     ) -> None:
         """*out* is a descriptor to use as standard output instead of the terminal."""
         self._master, slave = pty.openpty()
+        self._slave = os.dup(slave)
         self.screen = ""
         path = os.ttyname(slave)
         self._process = subprocess.Popen(
@@ -182,6 +184,7 @@ class Terminal:
     def __exit__(self, *_: object) -> None:
         self._process.kill()
         self._process.wait()
+        os.close(self._slave)
         os.close(self._master)
 
     @property
@@ -202,12 +205,19 @@ class Terminal:
         """Type *text*."""
         os.write(self._master, text.encode())
 
+    def echoes(self) -> bool:
+        """Say whether the terminal shows what is typed."""
+        return bool(termios.tcgetattr(self._slave)[3] & termios.ECHO)
+
     def end(self) -> tuple[int, str]:
         """Wait for the end; return the exit code and the rest of the screen."""
         until = time.monotonic() + DEADLINE
-        while self._read(until):
+        while self._process.poll() is None:
+            assert time.monotonic() < until, f"it never ends; the screen shows {self.screen!r}"
+            self._read(time.monotonic() + 0.05)
+        while self._read(0):
             pass
-        return self._process.wait(DEADLINE), self.screen
+        return self._process.returncode, self.screen
 
     def _read(self, until: float) -> bool:
         ready, _, _ = select.select([self._master], [], [], max(0, until - time.monotonic()))

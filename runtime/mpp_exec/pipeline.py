@@ -220,40 +220,43 @@ class Runtime:
                 raise
             token = parts.ledger.begin(prepared.terms, caller, arguments, confirmed_by=confirmed)
             clock.stage("record")
-            return self._run(
-                parts, prepared, request, timeout=timeout, cancel=cancel, token=token, clock=clock
+            running = RunningCall(
+                prepared.manifest.name,
+                prepared.grant.digest,
+                prepared.storage,
+                prepared.grant.permissions.storage,
+                cancel,
             )
+            try:
+                # Watched until its end is on the ledger: who closes the runtime waits for that, too.
+                stack.enter_context(parts.watchdog.watch(running, prepared.approved.generation))
+            except BaseException as error:
+                parts.ledger.finish(token, _failed(error, clock))
+                raise
+            return self._run(parts, prepared, running, request, timeout=timeout, token=token, clock=clock)
 
     def _run(
         self,
         parts: Opened,
         prepared: Prepared,
+        running: RunningCall,
         request: bytes,
         *,
         timeout: float | None,
-        cancel: int,
         token: Token,
         clock: _Clockwork,
     ) -> ToolResult:
-        running = RunningCall(
-            prepared.manifest.name,
-            prepared.grant.digest,
-            prepared.storage,
-            prepared.grant.permissions.storage,
-            cancel,
-        )
         try:
-            with parts.watchdog.watch(running, prepared.approved.generation):
-                completed = spawn.run(
-                    prepared.plan,
-                    request,
-                    cache=parts.cache,
-                    invocation=token.invocation,
-                    variables=prepared.variables(os.environ),
-                    arguments=prepared.command(),
-                    wall_ms=None if timeout is None else max(1, int(timeout * 1000)),
-                    cancel_fd=cancel,
-                )
+            completed = spawn.run(
+                prepared.plan,
+                request,
+                cache=parts.cache,
+                invocation=token.invocation,
+                variables=prepared.variables(os.environ),
+                arguments=prepared.command(),
+                wall_ms=None if timeout is None else max(1, int(timeout * 1000)),
+                cancel_fd=running.cancel_fd,
+            )
             clock.stage("sandbox")
             result = read_result(
                 prepared.plan.kind,
@@ -268,9 +271,7 @@ class Runtime:
             )
             clock.stage("redact")
         except BaseException as error:
-            # Ctrl-C included: what began has an end on the ledger, with the code of what ended it.
-            code = error.code if isinstance(error, MppError) else f"python.{type(error).__name__}"
-            parts.ledger.finish(token, Ending(Outcome.FAILED, code=code, timing=clock.stages))
+            parts.ledger.finish(token, _failed(error, clock))
             raise
         body = {"content": result.content, "structuredContent": result.structured, "isError": result.is_error}
         timing = {**clock.stages, **{f"sandbox.{name}": value for name, value in completed.timing.items()}}
@@ -307,6 +308,12 @@ class Runtime:
         if request.confirmation == "once":
             store.remember_confirmation(prepared.approved, tool)
         return self._principal or f"uid {os.getuid()}"
+
+
+def _failed(error: BaseException, clock: _Clockwork) -> Ending:
+    """Return the end of a call that *error* ended, Ctrl-C included: what began has an end on the ledger."""
+    code = error.code if isinstance(error, MppError) else f"python.{type(error).__name__}"
+    return Ending(Outcome.FAILED, code=code, timing=clock.stages)
 
 
 def _require_room(prepared: Prepared) -> None:

@@ -159,9 +159,9 @@ class Database:
     def _transaction(self, begin: str) -> Iterator[Transaction]:
         with self._held(), self._translated():
             connection = self._connected()
-            connection.execute(begin)
             transaction = Transaction(connection)
             try:
+                connection.execute(begin)  # inside: a signal that arrives meanwhile must not leave it open
                 yield transaction
                 connection.execute("COMMIT")
             except BaseException:
