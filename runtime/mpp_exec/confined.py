@@ -75,6 +75,9 @@ def landlock_abi() -> int:
         raise InternalError("confined.probe", f"landlock answers {os.strerror(code)}", _HINT) from error
 
 
+_NOTICE = 0.2  # seconds
+
+
 def run_confined(
     work: Callable[[], _T],
     *,
@@ -100,10 +103,13 @@ def run_confined(
     abi = landlock_abi()
     outcome: list[_T] = []
     failure: list[BaseException] = []
-    done = threading.Event()
+    wanted, gate, done = [True], threading.Event(), threading.Event()
 
     def body() -> None:
+        gate.wait()
         try:
+            if not wanted:
+                return
             if abi:
                 _restrict_this_thread(read, write)
             outcome.append(work())
@@ -113,17 +119,24 @@ def run_confined(
             done.set()
 
     thread = threading.Thread(target=body, name="mpp-exec-confined")
-    try:
-        thread.start()
-    except RuntimeError as error:
-        raise InternalError(
-            "confined.thread", f"cannot start a thread: {error}", "raise the limit on processes (ulimit -u)"
-        ) from error
     interruption: BaseException | None = None
     while not done.is_set():
+        # An interruption can come between any two steps: the work begins at the gate, in here.
         try:
-            done.wait()
-        except BaseException as error:  # noqa: BLE001 -- raised again below, once the thread has ended
+            if not gate.is_set():
+                thread.start()
+                gate.set()
+            # Not for ever: a signal in the moment before the wait begins would be noticed at its end only.
+            done.wait(_NOTICE)
+        except BaseException as error:
+            begun = gate.is_set()
+            if not begun:
+                wanted.clear()
+            gate.set()  # once more where it is set: the interruption may have come before its waiter was told
+            if not begun:
+                if isinstance(error, RuntimeError):
+                    raise _no_thread(error) from error
+                raise
             interruption = interruption or error
             if cancel is not None:
                 cancel.set()
@@ -133,6 +146,11 @@ def run_confined(
     if failure:
         raise failure[0]
     return Confined(outcome[0], enforced=bool(abi), abi=abi)
+
+
+def _no_thread(error: RuntimeError) -> InternalError:
+    hint = "raise the limit on processes (ulimit -u)"
+    return InternalError("confined.thread", f"cannot start a thread: {error}", hint)
 
 
 def _restrict_this_thread(

@@ -258,3 +258,40 @@ except KeyboardInterrupt:
         [sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=60
     )
     assert done.stdout == "interrupted\n"
+
+
+def test_interruption_at_any_moment_leaves_no_work_behind(inside: Path) -> None:
+    """Wherever the interruption falls, the work has either ended or will never begin."""
+    program = f"""
+import random, signal, sys, threading, time
+from mpp_exec.confined import run_confined
+running, ends, interrupted = 0, 0, 0
+def interrupt(*_):
+    raise KeyboardInterrupt
+signal.signal(signal.SIGALRM, interrupt)
+def work():
+    global running, ends
+    running += 1
+    time.sleep(0.001)
+    running -= 1
+    ends += 1
+chance = random.Random(5)
+for _ in range(400):
+    try:
+        signal.setitimer(signal.ITIMER_REAL, chance.uniform(0.00002, 0.002))
+        try:
+            run_confined(work, write=[{str(inside)!r}])
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    except KeyboardInterrupt:
+        interrupted += 1
+    assert running == 0, "the work goes on"
+for thread in threading.enumerate():
+    if thread is not threading.main_thread():
+        thread.join(5)
+assert threading.active_count() == 1
+print(interrupted > 20, ends > 20)
+"""
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=100)
+    assert (done.returncode, done.stdout) == (0, "True True\n"), done.stderr
