@@ -57,7 +57,7 @@ FULL = Manifest(
         ),
     ),
     permissions=Permissions(
-        network=(HostPort("*.cdn.example.com", 443), HostPort("api.example.com", 443), HostPort("::1", 80)),
+        network=(HostPort("*.cdn.example.com", 443), HostPort("::1", 80), HostPort("api.example.com", 443)),
         environment=("TZ",),
         subprocess=("git", "rg"),
         storage=16 * 1024 * 1024,
@@ -74,8 +74,8 @@ FULL = Manifest(
     privacy=Privacy(allow=("email",), receive=("credit_card", "iban")),
     files=(
         FileEntry("bin/csv", 1234, b"\x11" * 32, executable=True),
-        FileEntry("data/größe.csv", 0, b"\x22" * 32),
         FileEntry("data.txt", 1, b"\x33" * 32),
+        FileEntry("data/größe.csv", 0, b"\x22" * 32),
     ),
 )
 

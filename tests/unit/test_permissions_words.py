@@ -177,6 +177,23 @@ def test_no_destinations(text: str) -> None:
     assert caught.value.hint
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("https://example.com", "is a URL or path"),
+        ("example.com:443/x", "is a URL or path"),
+        ("*:443", "any host cannot be asked for"),
+        ("a.*.com:443", "has a wildcard inside"),
+        ("example.com", "has no port"),
+        ("*.com:443", "is too wide"),
+    ],
+)
+def test_frequent_mistakes_are_told_apart(text: str, message: str) -> None:
+    with pytest.raises(VocabularyError) as caught:
+        parse_host_port(text)
+    assert message in caught.value.message
+
+
 @given(st.text(max_size=40) | st.from_regex(r"[a-zA-Z0-9.*-]{1,30}:[0-9]{1,5}", fullmatch=True))
 def test_a_destination_has_one_spelling(text: str) -> None:
     try:
