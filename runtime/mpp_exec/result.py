@@ -23,6 +23,9 @@ from mpp_exec.sandbox.spawn import Completed
 MAX_DEPTH: Final = 64
 """Nesting of a result; deeper ones are refused before anything recurses over them."""
 
+MAX_VALUES: Final = 200_000
+"""Values in a result. Each costs the host memory and time, however few bytes it takes."""
+
 Violations = Callable[[Any], list[tuple[str, str]]]
 """What is wrong with a value: pairs of JSON pointer and keyword, never the value itself."""
 
@@ -98,6 +101,8 @@ def read_result(
 ) -> ToolResult:
     """Return the redacted result of *completed*.
 
+    What it costs is bounded by *max_size* and by MAX_VALUES, whatever the tool prints.
+
     *violations* checks the structured content against the tool's outputSchema, None without one;
     *explain* says for a path and an errno which permission would have allowed it, "" if none would;
     *reason* says why the call was cancelled, where it was.
@@ -114,6 +119,7 @@ def read_result(
         "blocks": [_text_parts(block) for block in said.blocks],
         "structured": said.structured if said.form == "mcp" else None,  # else it is made from the value
         "message": said.message,
+        "reason": said.reason,  # names properties, and those are the tool's words
         "hint": hint,
         "stderr": completed.errors.decode("utf-8", "replace"),
     }
@@ -122,6 +128,7 @@ def read_result(
     for channel in clean.values():
         for name, count in channel.counts().items():
             counts[name] = counts.get(name, 0) + count
+    said.reason = clean["reason"].value
     content, structured = _content(said, clean, is_error=is_error)
     return ToolResult(
         content=content,
@@ -140,7 +147,7 @@ def _read_python(completed: Completed, max_size: int) -> _Said:
     if completed.outcome != "ok":
         return _Said(completed.outcome, completed.reason)
     try:
-        document = encoding.json_loads(completed.output, max_size=max_size, max_depth=MAX_DEPTH)
+        document = _parse(completed.output, max_size)
     except encoding.JsonError as error:
         return _protocol(completed, error.message)
     if isinstance(document, dict) and document.keys() == {"value"}:
@@ -164,7 +171,7 @@ def _read_python(completed: Completed, max_size: int) -> _Said:
 
 def _read_exec(completed: Completed, max_size: int) -> _Said:
     try:
-        value = encoding.json_loads(completed.output, max_size=max_size, max_depth=MAX_DEPTH)
+        value = _parse(completed.output, max_size)
     except encoding.JsonError as error:
         if completed.outcome == "ok":
             return _protocol(completed, error.message)
@@ -174,6 +181,17 @@ def _read_exec(completed: Completed, max_size: int) -> _Said:
     if completed.outcome == "tool_error":
         return _Said("ok", completed.reason, has_value=True, value=value, tool_error=True)
     return _Said(completed.outcome, completed.reason)
+
+
+def _parse(data: bytes, max_size: int) -> Any:
+    """Parse what a tool printed.
+
+    Raises:
+        JsonError: it is no JSON that will be read.
+    """
+    if data.count(b",") + data.count(b"[") + data.count(b"{") > MAX_VALUES:
+        raise encoding.JsonError("too_long", f"JSON text with more than {MAX_VALUES} values")
+    return encoding.json_loads(data, max_size=max_size, max_depth=MAX_DEPTH)
 
 
 def _protocol(completed: Completed, what: str) -> _Said:
@@ -224,50 +242,71 @@ def _take_blocks(said: _Said) -> str:
     return ""
 
 
-_BLOCKS: Final[dict[str, dict[str, type]]] = {
-    "text": {"text": str},
-    "image": {"data": str, "mimeType": str},
-    "audio": {"data": str, "mimeType": str},
-    "resource_link": {"uri": str, "name": str},
-    "resource": {"resource": dict},
+_ANY_BLOCK: Final = ("type", "annotations", "_meta")
+_BLOCKS: Final[dict[str, tuple[dict[str, type], tuple[str, ...]]]] = {
+    "text": ({"text": str}, ()),
+    "image": ({"data": str, "mimeType": str}, ()),
+    "audio": ({"data": str, "mimeType": str}, ()),
+    "resource_link": ({"uri": str, "name": str}, ("title", "description", "mimeType", "size", "icons")),
+    "resource": ({"resource": dict}, ()),
 }
+"""For each type of block its required members and the optional ones. A member that is neither is refused:
+what MCP does not define, no client shows, and it would be a way out that nobody looks at."""
 
 
 def _is_block(block: dict[str, Any]) -> bool:
-    wanted = _BLOCKS.get(str(block.get("type")))
-    if wanted is None or not all(isinstance(block.get(name), form) for name, form in wanted.items()):
+    kind = block.get("type")
+    if not isinstance(kind, str) or kind not in _BLOCKS:
         return False
-    if "data" in wanted:
-        try:
-            base64.b64decode(block["data"], validate=True)
-        except (binascii.Error, ValueError):
-            return False
-    if "resource" in wanted:
-        resource = block["resource"]
-        return isinstance(resource.get("uri"), str) and (
-            isinstance(resource.get("text"), str) != isinstance(resource.get("blob"), str)
-        )
-    return True
+    required, optional = _BLOCKS[kind]
+    if block.keys() - {*_ANY_BLOCK, *required, *optional}:
+        return False
+    if not all(isinstance(block.get(name), form) for name, form in required.items()):
+        return False
+    if "data" in required:
+        return block["mimeType"].startswith(f"{kind}/") and _is_base64(block["data"])
+    return kind != "resource" or _is_resource(block["resource"])
 
 
-_BINARY: Final = ("data", "blob")
+def _is_resource(resource: dict[str, Any]) -> bool:
+    if resource.keys() - {"uri", "mimeType", "text", "blob", "_meta"} or not isinstance(
+        resource.get("uri"), str
+    ):
+        return False
+    if "blob" in resource:
+        return "text" not in resource and isinstance(resource["blob"], str) and _is_base64(resource["blob"])
+    return isinstance(resource.get("text"), str)
+
+
+def _is_base64(text: str) -> bool:
+    """Tell whether *text* is base64 of something that is no text: text has a text block of its own."""
+    try:
+        data = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        return False
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        return True
+    return not data
 
 
 def _text_parts(block: dict[str, Any]) -> dict[str, Any]:
-    """Return the block without its binary members: those pass by rule, text is redacted."""
-    parts = {name: part for name, part in block.items() if name not in _BINARY}
-    if isinstance(parts.get("resource"), dict):
-        parts["resource"] = {name: part for name, part in parts["resource"].items() if name not in _BINARY}
+    """Return what is redacted of a block: all of it, but the bytes that ``_is_block`` found to be no text."""
+    parts = {name: part for name, part in block.items() if name != "data"}
+    if block["type"] == "resource":
+        inner = {name: part for name, part in block["resource"].items() if name not in ("blob", "_meta")}
+        parts["resource"] = inner
     return parts
 
 
 def _with_binary(clean: dict[str, Any], block: dict[str, Any]) -> dict[str, Any]:
-    whole = clean | {name: block[name] for name in _BINARY if name in block}
-    original, resource = block.get("resource"), whole.get("resource")
-    if isinstance(original, dict) and isinstance(resource, dict):
-        whole["resource"] = resource | {name: original[name] for name in _BINARY if name in original}
-    # The type word decides how a client reads the block; no redaction changes it.
-    whole["type"] = block["type"]
+    # The type word and the names of members decide how a client reads the block; no redaction changes them.
+    whole = {**clean, "type": block["type"]}
+    if "data" in block:
+        whole["data"] = block["data"]
+    if block["type"] == "resource" and "blob" in block["resource"]:
+        whole["resource"] = {**clean["resource"], "blob": block["resource"]["blob"]}
     return whole
 
 

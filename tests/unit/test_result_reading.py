@@ -1,5 +1,6 @@
 """Whatever a tool prints becomes a redacted MCP result, or an outcome that says what was wrong with it."""
 
+import base64
 import json
 from typing import Any
 
@@ -204,8 +205,9 @@ def test_mcp_blocks_are_taken_as_they_are_less_meta() -> None:
 
 
 def test_binary_blocks_pass_by_rule() -> None:
-    image = {"type": "image", "data": "NDExMTExMTExMTExMTExMQ==", "mimeType": "image/png"}
-    blob = {"type": "resource", "resource": {"uri": "file:///x", "blob": "aGk="}}
+    picture = base64.b64encode(b"\x89PNG\r\n\x1a\n\xff\x00").decode()
+    image = {"type": "image", "data": picture, "mimeType": "image/png"}
+    blob = {"type": "resource", "resource": {"uri": "file:///x", "blob": picture}}
     assert mcp({"content": [image, blob]}).content == [image, blob]
 
 

@@ -39,7 +39,8 @@ LIMIT_RANGES: Final[dict[str, tuple[int, int, Callable[[int], str]]]] = {
     "memory": (4 * _MIB, 64 * _GIB, format_size),
     "processes": (1, 4_096, str),
     "open_files": (8, 65_536, str),
-    "output": (_KIB, 64 * _MIB, format_size),
+    # Every byte is parsed, redacted and held by the host, several times over.
+    "output": (_KIB, 8 * _MIB, format_size),
     # A tmpfs of size 0 would have no bound at all.
     "scratch": (64 * _KIB, 16 * _GIB, format_size),
 }
