@@ -20,7 +20,8 @@ STORAGE = "/storage"
 TOOL_ID = 1000
 HOST_NAME = "mpp"
 
-_DEVICES = {"null": True, "zero": False, "full": False, "random": False, "urandom": False}
+# No zero: mapped shared, it is memory that no limit sees.
+_DEVICES = {"null": True, "random": False, "urandom": False}
 _ETC = {
     "passwd": f"tool:x:{TOOL_ID}:{TOOL_ID}::{{home}}:/bin/false\nnobody:x:65534:65534::/:/bin/false\n",
     "group": f"tool:x:{TOOL_ID}:\nnogroup:x:65534:\n",
@@ -46,8 +47,15 @@ class Builder:
         """Grant the rights *wanted* on *path* inside, as far as this ABI and a file or folder have them."""
         self.rules.append((path, landlock.access(wanted, self._abi, is_dir=is_dir)))
 
-    def system(self, programs: tuple[interpreter.Program, ...]) -> None:
-        """Mount devices, synthetic /etc and host *programs* with what they load."""
+    def system(
+        self, programs: tuple[interpreter.Program, ...], runnable: tuple[interpreter.Program, ...]
+    ) -> None:
+        """Mount devices, synthetic /etc and host *programs* with what they load.
+
+        Only those that are *runnable* can be executed; another one that the package requires is there
+        to be read, by whatever may read it.
+        """
+        executable = {file.target for program in runnable for file in program.files if file.executable}
         for name, writable in _DEVICES.items():
             self.layout.bind(f"/dev/{name}", f"/dev/{name}", layout.DEVICE)
             wanted = landlock.READ_FILE | (landlock.WRITE_FILE if writable else 0)
@@ -66,9 +74,8 @@ class Builder:
                 seen.add(file.target)
                 is_dir = os.path.isdir(file.source)  # noqa: PTH112
                 self.layout.bind(file.source, file.target, layout.CODE)
-                self.rule(
-                    file.target, landlock.READ | (landlock.EXECUTE if file.executable else 0), is_dir=is_dir
-                )
+                wanted = landlock.READ | (landlock.EXECUTE if file.target in executable else 0)
+                self.rule(file.target, wanted, is_dir=is_dir)
             if program.path.startswith(f"{interpreter.PROGRAMS}/"):
                 self.layout.link("/usr/bin", interpreter.PROGRAMS)  # where scripts and helpers look, too
             for hidden in program.hidden:

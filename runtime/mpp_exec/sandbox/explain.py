@@ -134,7 +134,7 @@ def explain_lines(document: dict[str, Any]) -> list[str]:
         lines.append(f"  it may start {program['name']}; executable beside it are these, and nothing else:")
         lines += [f"    {path}" for path in program["executable"]]
     alone = "" if document["starts"] else "no other program, no other process, "
-    lines.append(f"  no network, {alone}no device but null, zero, full, random, urandom")
+    lines.append(f"  no network, {alone}no device but null, random, urandom")
     if document["hidden"]:
         lines += ["", "Hidden under empty mounts:"] + [f"  {path}" for path in document["hidden"]]
     lines += ["", "Enforced by:"]

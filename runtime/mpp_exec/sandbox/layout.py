@@ -142,8 +142,8 @@ def special_names(root: str, present: Iterable[tuple[str, int]]) -> Iterable[tup
         for name in (".git/hooks", ".git/config"):
             if name in found:
                 yield f"{root}/{name}", False
-    elif ".git" in found:
-        yield f"{root}/.git", False
+    elif stat.S_ISREG(found.get(".git", 0)):
+        yield f"{root}/.git", False  # of a worktree: it names the folder
     others = [name for name, mode in found.items() if name.split("/")[0] != ".git" and not stat.S_ISLNK(mode)]
     # A folder on the way, too: renamed away, it would take the protected file with it.
     for parent in dict.fromkeys(name.rpartition("/")[0] for name in others if "/" in name):

@@ -114,13 +114,14 @@ def compile_plan(
     started = tuple(find_started(name) for name in grant.permissions.subprocess)
     mounted_read_only = (*grant.permissions.read, *(grant.permissions.write if read_only else ()))
     build = Builder(facts.landlock_abi, mounted_read_only)
-    build.system((*programs, *started))
+    argv, exec_path = _command(manifest, tool, programs)
+    entry = _entry_program(programs, exec_path, app)
+    build.system((*programs, *started), (*entry, *started))
     build.package(app, manifest, launcher)
     build.scratch(grant.limits.scratch)
     build.grants(grant, read_only=read_only)
     if storage is not None:
         build.storage(storage, read_only=read_only)
-    argv, exec_path = _command(manifest, tool, programs)
     if manifest.runtime.kind != "python":
         build.entry_point(exec_path)
     touches = [
@@ -172,7 +173,7 @@ def probe_plan(
 ) -> SandboxPlan:
     """Return the plan of ``doctor``: a tool of the project's own, and a mounted file without a rule."""
     build = Builder(facts.landlock_abi)
-    build.system((python,))
+    build.system((python,), (python,))
     build.launcher(launcher)
     build.layout.bind(launcher, APP, layout.CODE)
     build.rule(APP, landlock.READ, is_dir=True)
@@ -223,6 +224,28 @@ def _command(
     program = next((each for each in programs if each.name in (first, name)), None)
     path = program.path if program is not None else f"{APP}/{first.removeprefix('${app}/')}"
     return (path, *rest), path
+
+
+def _entry_program(
+    programs: tuple[interpreter.Program, ...], exec_path: str, app: str
+) -> tuple[interpreter.Program, ...]:
+    """Return the host program that executing the entry executes: itself, or the one its first line names.
+
+    A package that requires several interpreters runs on one of them; starting another one is what
+    ``subprocess`` is for.
+    """
+    if not exec_path.startswith(f"{APP}/"):
+        return tuple(program for program in programs if program.path == exec_path)
+    try:
+        with open(app + exec_path[len(APP) :], "rb") as file:  # noqa: PTH123 - two bytes of it decide
+            first = file.readline(256)
+    except OSError:
+        return ()
+    if not first.startswith(b"#!"):
+        return ()
+    name = os.fsdecode(first[2:].split(maxsplit=1)[0]).rpartition("/")[2] if first[2:].split() else ""
+    wanted = (name, "python") if name.startswith("python") else (name,)
+    return tuple(program for program in programs if program.name in wanted)
 
 
 def _rlimits(

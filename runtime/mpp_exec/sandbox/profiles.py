@@ -20,6 +20,8 @@ LOW = (1 << 32) - 1  # what the kernel looks at where its parameter is an unsign
 SETID = 0o6000
 PROT_WRITE = 2
 PROT_EXEC = 4
+MAP_SHARED = 0x01  # set in MAP_SHARED_VALIDATE, too, and clear in MAP_PRIVATE
+MAP_ANONYMOUS = 0x20
 CLONE_THREAD = 0x00010000
 # Every CLONE_NEW* of include/uapi/linux/sched.h, CLONE_NEWTIME (0x80) included, and CLONE_INTO_CGROUP has no
 # place in the 32 bits of clone(2).
@@ -124,7 +126,7 @@ _BASE: tuple[Allow, ...] = (
         "extended attributes are read by copying tools",
         "getxattr lgetxattr fgetxattr listxattr llistxattr flistxattr",
     ),
-    *_calls("memory of its own", "munmap mremap brk madvise msync mincore mlock munlock membarrier"),
+    *_calls("memory of its own", "munmap mremap brk madvise msync mlock munlock membarrier"),
     *_calls("who am I", "getpid gettid getppid getuid geteuid getgid getegid getgroups getresuid getresgid"),
     *_calls("process group and session numbers", "getpgrp getpgid getsid"),
     *_calls("kernel name and machine size, as every runtime asks at start", "uname sysinfo"),
@@ -134,7 +136,7 @@ _BASE: tuple[Allow, ...] = (
     *_calls("scheduling bounds", "sched_get_priority_max sched_get_priority_min"),
     Allow("arch_prctl", "thread-local storage", (Arg(0, _ARCH_PRCTL, LOW),)),
     Allow("prctl", "thread names and own state", (Arg(0, _PRCTL, LOW),)),
-    *_calls("thread start and end", "set_tid_address set_robust_list get_robust_list rseq exit exit_group"),
+    *_calls("thread start and end", "set_tid_address set_robust_list rseq exit exit_group"),
     *_calls("locks between threads", "futex futex_waitv"),
     *_calls("reap, where there is something to reap", "wait4 waitid"),
     *_calls(
@@ -154,7 +156,7 @@ _BASE: tuple[Allow, ...] = (
         "asyncio wakes its loop over one: AF_UNIX, SOCK_STREAM",
         (Arg(0, (1,), LOW), Arg(1, (1,), LOW & ~0o2004000)),
     ),
-    *_calls("talk over such a pair", "sendto recvfrom sendmsg recvmsg shutdown"),
+    *_calls("talk over such a pair", "sendto recvfrom shutdown"),
     # Not setsockopt: SO_ATTACH_FILTER would hand BPF programs to the kernel.
     *_calls("facts of such a pair", "getsockopt getsockname getpeername"),
 )
@@ -173,14 +175,17 @@ _PROCESSES: tuple[Allow, ...] = (
     *_calls("start granted programs; Landlock's execute right names them", "fork vfork"),
     *_calls("job control among own processes", "setpgid setsid"),
 )
-_ANY_PROTECTION = _calls("map memory; a program of the package may bring a compiler", "mmap mprotect")
+# Anonymous and shared is memory that stays when its mappings go, so that no rlimit and no sampling sees it.
+_SHARED_ANONYMOUS = MAP_SHARED | MAP_ANONYMOUS
+_NOT_SHARED = Arg(3, (0, MAP_SHARED, MAP_ANONYMOUS), _SHARED_ANONYMOUS)
+_NOT_BOTH = Arg(2, (0, PROT_WRITE, PROT_EXEC), PROT_WRITE | PROT_EXEC)
+_ANY_PROTECTION: tuple[Allow, ...] = (
+    Allow("mmap", "map memory; a program of the package may bring a compiler", (_NOT_SHARED,)),
+    Allow("mprotect", "change the protection of own memory"),
+)
 _NO_WRITABLE_CODE: tuple[Allow, ...] = (
-    Allow(
-        "mmap",
-        "map memory, never writable and executable at once",
-        (Arg(2, (0, PROT_WRITE, PROT_EXEC), PROT_WRITE | PROT_EXEC),),
-    ),
-    Allow("mprotect", "as mmap", (Arg(2, (0, PROT_WRITE, PROT_EXEC), PROT_WRITE | PROT_EXEC),)),
+    Allow("mmap", "map memory, never writable and executable at once", (_NOT_BOTH, _NOT_SHARED)),
+    Allow("mprotect", "as mmap", (_NOT_BOTH,)),
 )
 _EXECVE = Allow("execve", "become the entry: Landlock's execute right names it and its loader only")
 _SEAL = Allow(
