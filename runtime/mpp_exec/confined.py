@@ -23,6 +23,7 @@ See landlock(7) and the kernel's ``userspace-api/landlock.rst``.
 
 from __future__ import annotations
 
+import _thread
 import ctypes
 import errno
 import os
@@ -103,44 +104,46 @@ def run_confined(
     abi = landlock_abi()
     outcome: list[_T] = []
     failure: list[BaseException] = []
-    wanted, gate, done = [True], threading.Event(), threading.Event()
+    # An interruption can come between any two steps, and one inside threading's Event or Thread.start
+    # leaves their inner lock held for ever. Bare locks have no inside: what has happened is in lists.
+    gate, done = threading.Lock(), threading.Lock()
+    gate.acquire()
+    done.acquire()
+    wanted, opened, finished = [True], list[bool](), list[bool]()
 
     def body() -> None:
-        gate.wait()
         try:
-            if not wanted:
-                return
-            if abi:
-                _restrict_this_thread(read, write)
-            outcome.append(work())
+            gate.acquire()
+            if wanted:
+                if abi:
+                    _restrict_this_thread(read, write)
+                outcome.append(work())
         except BaseException as error:  # noqa: BLE001 -- handed to the caller, whatever it is
             failure.append(error)
         finally:
-            done.set()
+            finished.append(True)
+            done.release()
 
-    thread = threading.Thread(target=body, name="mpp-exec-confined")
     interruption: BaseException | None = None
-    while not done.is_set():
-        # An interruption can come between any two steps: the work begins at the gate, in here.
+    while not finished:
         try:
-            if not gate.is_set():
-                thread.start()
-                gate.set()
-            # Not for ever: a signal in the moment before the wait begins would be noticed at its end only.
-            done.wait(_NOTICE)
+            if not opened:
+                _thread.start_new_thread(body, ())
+                opened.append(True)
+                gate.release()
+            done.acquire()
         except BaseException as error:
-            begun = gate.is_set()
-            if not begun:
+            if not opened:
                 wanted.clear()
-            gate.set()  # once more where it is set: the interruption may have come before its waiter was told
-            if not begun:
+            if gate.locked():
+                gate.release()
+            if not opened:
                 if isinstance(error, RuntimeError):
                     raise _no_thread(error) from error
                 raise
             interruption = interruption or error
             if cancel is not None:
                 cancel.set()
-    thread.join()
     if interruption is not None:
         raise interruption
     if failure:
