@@ -16,6 +16,7 @@ from manifest_samples import FULL, PYTHON
 from mpp_exec.encoding import dumps, loads
 from mpp_exec.errors import PackageError
 from mpp_exec.package.manifest import MANIFEST_DEPTH, Draft, Manifest, Tool, default_confirm
+from mpp_exec.package.rules_permissions import LIMIT_RANGES
 
 SIZE = 1 << 24
 CDDL = Path(__file__).parents[2] / "docs" / "manifest.cddl"
@@ -292,3 +293,12 @@ def test_code_and_cddl_agree_on_what_is_wrong(where: str, key: str, wrong: Any, 
         value["files"][0] = wrong
     refusal(value)
     assert not cddl.validate(dumps(value), root_type="manifest").valid
+
+
+@pytest.mark.parametrize("bound", list(LIMIT_RANGES))
+def test_code_and_cddl_agree_on_every_range(bound: str, cddl: Validator) -> None:
+    least, most, _ = LIMIT_RANGES[bound]
+    for number, valid in ((least, True), (most, True), (least - 1, False), (most + 1, False)):
+        value = FULL.to_value()
+        value["limits"][bound] = number
+        assert cddl.validate(dumps(value), root_type="manifest").valid is valid, number

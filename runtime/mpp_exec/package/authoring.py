@@ -89,7 +89,7 @@ def parse_toml(text: str) -> Draft:
     except (
         PackageError
     ) as error:  # a schema: the same rules as for a package, but here the author can help it
-        key = error.message.partition(":")[0]
+        key = error.message.partition(":")[0].partition(" at ")[0]
         raise UsageError(error.code, f"mpp.toml{_line(text, key)}: {error.message}", error.hint) from None
     return draft
 

@@ -191,10 +191,11 @@ def _check_meta(schema: dict[str, Any], where: str) -> None:
         jsonschema_rs.meta.validate({**schema, "$schema": "https://json-schema.org/draft/2020-12/schema"})
     except jsonschema_rs.ValidationError as error:
         place = _pointer(error.instance_path)
+        found = repr(error.instance)
         raise refusal(
             "invalid",
             f"{where} at {place}" if place else where,
-            f"does not satisfy {error.kind.name} of the metaschema",
+            f"{found if len(found) <= 60 else found[:60] + '…'} is not what JSON Schema has there",
             "see https://json-schema.org/understanding-json-schema",
         ) from None
 
