@@ -54,10 +54,10 @@ struct mpp_entry {
     uint32_t inodes;     /* tmpfs */
     uint64_t size;       /* tmpfs: bytes */
     uint64_t attributes; /* MOUNT_ATTR_* */
-    uint64_t device;     /* bind: filled in by the parent, compared by init */
-    uint64_t inode;
-    int32_t tree;    /* bind: filled in by a root parent, index of a descriptor, else -1 */
-    uint32_t is_dir; /* bind: filled in by the parent */
+    uint64_t device;     /* bind: what the source must be; where inode is 0, filled in by the parent */
+    uint64_t inode;      /* both are compared again by init */
+    int32_t tree;        /* bind: filled in by a root parent, index of a descriptor, else -1 */
+    uint32_t is_dir;     /* bind: filled in by the parent */
 };
 
 struct mpp_rule {

@@ -82,6 +82,9 @@ static int hold_sources(struct mpp_sandbox *sandbox, uint32_t *detail)
         if (fd < 0) return (int)-fd;
         sandbox->sources[i] = (int)fd;
         if (fstat((int)fd, &seen) < 0) return errno;
+        /* Approved by identity, since another user could put something else in its place. */
+        if (entries[i].inode != 0 && (entries[i].inode != seen.st_ino || entries[i].device != seen.st_dev))
+            return ESTALE;
         entries[i].device = seen.st_dev;
         entries[i].inode = seen.st_ino;
         entries[i].is_dir = S_ISDIR(seen.st_mode) ? 1 : 0;

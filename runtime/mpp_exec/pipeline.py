@@ -185,16 +185,21 @@ class Runtime:
         pool = self._open().pool
         cancel = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         work = functools.partial(self._call, package, tool, dict(arguments or {}), timeout, cancel)
-        future = asyncio.get_running_loop().run_in_executor(pool, work)
+        try:
+            future = asyncio.get_running_loop().run_in_executor(pool, work)
+        except BaseException:
+            os.close(cancel)
+            raise
+        # Closed when the thread is through with it, however often this task is cancelled meanwhile.
+        future.add_done_callback(lambda _: os.close(cancel))
         try:
             return await asyncio.shield(future)
         except asyncio.CancelledError:
-            os.eventfd_write(cancel, 1)
+            if not future.done():
+                os.eventfd_write(cancel, 1)
             with contextlib.suppress(MppError):
-                await future
+                await asyncio.shield(future)
             raise
-        finally:
-            os.close(cancel)
 
     def _call(
         self, package: str, tool: str, arguments: dict[str, Any], timeout: float | None, cancel: int
@@ -317,10 +322,11 @@ def _failed(error: BaseException, clock: _Clockwork) -> Ending:
 
 
 def _require_room(prepared: Prepared) -> None:
-    if prepared.storage is not None and folder_size(prepared.storage) > prepared.grant.permissions.storage:
+    limit = prepared.grant.permissions.storage
+    if prepared.storage is not None and folder_size(prepared.storage, limit) > limit:
         raise ConsentError(
             "storage.full",
-            f"the storage of {prepared.manifest.name} is over its {prepared.grant.permissions.storage} bytes",
+            f"the storage of {prepared.manifest.name} is over its {limit} bytes, or cannot be measured",
             f"clear {prepared.storage}, or install a version that asks for more",
         )
 

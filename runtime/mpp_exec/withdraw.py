@@ -7,13 +7,19 @@ calls are running, several times a second, and cancels those that lost their gra
 from __future__ import annotations
 
 import os
+import stat
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Final
 
 from mpp_exec.errors import MppError
+
+_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_SMALLEST: Final = 4096  # what an empty file takes of a file system, about
+_DEEPEST: Final = 128  # folders in folders; each holds a descriptor while it is counted
 
 PERIOD = 0.2
 """Seconds between two looks; a withdrawn grant ends its calls within twice this time."""
@@ -29,6 +35,10 @@ class RunningCall:
     storage_limit: int
     cancel_fd: int
     reason: str = ""
+
+    def overflows(self) -> bool:
+        """Tell whether the call's storage takes more than it was granted."""
+        return self.storage is not None and folder_size(self.storage, self.storage_limit) > self.storage_limit
 
     def cancel(self, reason: str) -> None:
         """End the call; the first reason counts."""
@@ -107,7 +117,10 @@ class Watchdog:
             for call in calls:
                 if now != generation and not self._allowed(call.package, call.digest):
                     call.cancel("its grant was withdrawn while it ran")
-                elif call.storage is not None and folder_size(call.storage) > call.storage_limit:
+                elif (
+                    call.storage is not None
+                    and folder_size(call.storage, call.storage_limit) > call.storage_limit
+                ):
                     call.cancel("its storage is full")
         except MppError as error:
             for call in calls:
@@ -116,22 +129,43 @@ class Watchdog:
         return now
 
 
-def folder_size(folder: Path) -> int:
-    """Return the bytes that all below *folder* takes, links not followed; what vanishes is nothing."""
-    total = 0
-    pending = [os.fspath(folder)]
-    while pending:
-        try:
-            with os.scandir(pending.pop()) as entries:
-                for entry in entries:
-                    try:
-                        status = entry.stat(follow_symlinks=False)
-                    except OSError:
-                        continue
-                    # Blocks, not length: a sparse file takes less, many small ones take more.
-                    total += max(status.st_blocks * 512, 4096)
-                    if entry.is_dir(follow_symlinks=False):
-                        pending.append(entry.path)
-        except OSError:
-            continue
+def folder_size(folder: Path, limit: int) -> int:
+    """Return the bytes that all below *folder* takes, links not followed, or more than *limit* at a doubt.
+
+    Folders are opened one from another, so that no depth and no length of a path hides anything. What
+    cannot be looked into (a tool closed it to its owner) counts as too much: a doubt is a no. Counting
+    ends where the limit is passed.
+    """
+    total: int = 0
+    stack: list[Any] = []  # of os.scandir, whose type has no public name
+    descriptors: list[int] = []
+    try:
+        descriptors.append(os.open(folder, _FOLDER))
+        stack.append(os.scandir(descriptors[-1]))
+        while stack:
+            entry = next(stack[-1], None)
+            if entry is None:
+                stack.pop()
+                os.close(descriptors.pop())
+                continue
+            try:
+                status = entry.stat(follow_symlinks=False)
+                # Blocks, not length: a sparse file takes less, many small ones take more.
+                total += max(int(status.st_blocks) * 512, _SMALLEST)
+                if total > limit:
+                    return total
+                if stat.S_ISDIR(status.st_mode):
+                    if len(descriptors) == _DEEPEST:
+                        return limit + 1
+                    descriptors.append(os.open(entry.name, _FOLDER, dir_fd=descriptors[-1]))
+                    stack.append(os.scandir(descriptors[-1]))
+            except FileNotFoundError:
+                continue  # removed meanwhile
+    except OSError:
+        return limit + 1
+    finally:
+        for listing in stack:
+            listing.close()
+        for descriptor in descriptors:
+            os.close(descriptor)
     return total

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from mpp_exec.consent.config import Settings, Value, check_uses, expand_path
 from mpp_exec.consent.difference import carries_over, shown
-from mpp_exec.consent.grant import Grant, covers_of
+from mpp_exec.consent.grant import Grant, covers_of, identities_of
 from mpp_exec.consent.paths import Protected
 from mpp_exec.consent.policy import Policy, Withheld, stricter
 from mpp_exec.errors import ConsentError, UsageError
@@ -73,6 +73,7 @@ def make_grant(
         privacy=privacy,
         confirm=_confirmations(manifest, policy, confirm or {}),
         covers=covers_of(permissions, protected),
+        identities=identities_of(permissions),
         config=dict(sorted(settings.values.items())),
         secrets=tuple(secrets),
         withheld=(*withheld, *by_policy, *lowered, *redacted),
@@ -105,8 +106,11 @@ def carry_over(old: Grant, package: SignedManifest, *, policy: Policy, protected
         permissions, by_policy = policy.ceiling(common)
         check_uses(manifest, Settings(config), kept=secrets, storage=permissions.storage)
         covers = covers_of(permissions, protected)
+        identities = identities_of(permissions)
     except (UsageError, ConsentError):
         return None  # a folder has gone or is protected now, or the command needs what was withheld
+    if any(old.identities.get(path) != identity for path, identity in identities.items()):
+        return None  # another user could have put it there since
     limits, lowered = policy.bound(manifest.limits.intersect(old.limits))
     privacy, redacted = policy.disclose(privacy)
     confirm = _confirmations(manifest, policy, old.confirm, raise_only=True)
@@ -130,6 +134,7 @@ def carry_over(old: Grant, package: SignedManifest, *, policy: Policy, protected
         privacy=privacy,
         confirm=confirm,
         covers=covers,
+        identities=identities,
         config=config,
         secrets=secrets,
         withheld=(*old.withheld, *(each for each in new if each.permission not in words)),

@@ -7,6 +7,7 @@ a later version can be compared with what the person saw, not with what the publ
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
@@ -15,7 +16,7 @@ from typing import Any, Final
 
 from mpp_exec.consent.config import Value
 from mpp_exec.consent.mounts import MountTable
-from mpp_exec.consent.paths import Protected, pins
+from mpp_exec.consent.paths import Protected, is_exposed, pins
 from mpp_exec.consent.policy import Policy, Withheld
 from mpp_exec.encoding import dumps, loads, sha256_digest
 from mpp_exec.errors import ConsentError, PackageError
@@ -46,6 +47,8 @@ class Grant:
         confirm: per tool, when a person is asked.
         covers: paths inside granted ones that the sandbox covers with empty mounts, at approval;
             :func:`effective` finds them anew.
+        identities: (device, inode) of the granted paths that another user could replace, at approval;
+            anything else in their place is not what was approved, and is not mounted.
         config: the plain values of user_config; ``secrets`` names the sensitive ones that have a value.
         withheld: what was asked for and is not granted, with reasons.
         degradations: protections that the user agreed to do without, by name.
@@ -62,6 +65,7 @@ class Grant:
     privacy: Privacy
     confirm: Mapping[str, Confirm]
     covers: tuple[str, ...] = ()
+    identities: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     config: Mapping[str, Value] = field(default_factory=dict)
     secrets: tuple[str, ...] = ()
     withheld: tuple[Withheld, ...] = ()
@@ -85,8 +89,12 @@ class Grant:
         return {tool["name"]: tool["operation"] for tool in self.shown["tools"]}
 
     def pins(self) -> tuple[str, ...]:
-        """Return the folders that must be mounted on themselves so that no cover can be moved away."""
-        found = {pin for path in self.permissions.write for pin in pins(path, self.covers)}
+        """Return the folders that must be mounted on themselves so that nothing inside can be moved away.
+
+        Inside a write grant that is what is covered, and what is granted for reading only.
+        """
+        inner = (*self.covers, *self.permissions.read)
+        found = {pin for path in self.permissions.write for pin in pins(path, inner)}
         return tuple(sorted(found))
 
     def to_value(self) -> dict[str, Any]:
@@ -102,6 +110,7 @@ class Grant:
             "privacy": privacy_value(self.privacy),
             "confirm": dict(self.confirm),
             "covers": list(self.covers),
+            "identities": {path: list(identity) for path, identity in self.identities.items()},
             "config": dict(self.config),
             "secrets": list(self.secrets),
             "withheld": [[each.permission, each.reason] for each in self.withheld],
@@ -152,6 +161,7 @@ def effective(grant: Grant, policy: Policy, protected: Protected) -> Grant:
     """
     policy.require_publisher(grant.publisher, grant.key_id)
     permissions, less_permissions = policy.ceiling(grant.permissions)
+    _require_unexposed(grant, permissions)
     limits, less_limits = policy.bound(grant.limits)
     privacy, less_privacy = policy.disclose(grant.privacy)
     operations = grant.operations
@@ -172,6 +182,43 @@ def effective(grant: Grant, policy: Policy, protected: Protected) -> Grant:
             *(Withheld(f"degradation={name}", reason) for name, reason in refused.items() if reason),
         ),
     )
+
+
+def _require_unexposed(grant: Grant, permissions: Permissions) -> None:
+    for path in (*permissions.read, *permissions.write):
+        try:
+            exposed = path not in grant.identities and is_exposed(path)
+        except FileNotFoundError:
+            continue  # the sandbox refuses a missing one
+        except OSError:
+            exposed = True
+        if exposed:
+            raise ConsentError(
+                "grant.exposed",
+                f"since {path} was approved, it became possible for another user to put something else there",
+                f"look at it, and agree again: mpp-exec approve {grant.package}",
+            )
+
+
+def identities_of(permissions: Permissions) -> dict[str, tuple[int, int]]:
+    """Return device and inode of those paths of *permissions* that another user could replace.
+
+    Raises:
+        ConsentError: ``grant.unreachable``.
+    """
+    found = {}
+    for path in (*permissions.read, *permissions.write):
+        try:
+            if is_exposed(path):
+                status = os.lstat(path)
+                found[path] = (status.st_dev, status.st_ino)
+        except OSError as error:
+            raise ConsentError(
+                "grant.unreachable",
+                f"the granted path {path} cannot be looked up: {error.strerror}",
+                "check its permissions, or approve the package without it",
+            ) from error
+    return dict(sorted(found.items()))
 
 
 def covers_of(permissions: Permissions, protected: Protected) -> tuple[str, ...]:
@@ -259,6 +306,7 @@ _KEYS: Final = (
     "privacy",
     "confirm",
     "covers",
+    "identities",
     "config",
     "secrets",
     "withheld",
@@ -294,6 +342,7 @@ def _grant(value: Any) -> Grant:
         privacy=privacy_from(table.take("privacy", dict)),
         confirm=confirm,
         covers=table.texts("covers"),
+        identities={path: _identity(row) for path, row in table.take("identities", dict).items()},
         config=config,
         secrets=table.texts("secrets"),
         withheld=tuple(Withheld(*_pair(row)) for row in table.take("withheld", list)),
@@ -301,6 +350,12 @@ def _grant(value: Any) -> Grant:
         approved_at=datetime.fromtimestamp(table.integer("approved_at") / 1000, UTC),
         shown=shown,
     )
+
+
+def _identity(row: Any) -> tuple[int, int]:
+    if type(row) is not list or [type(cell) for cell in row] != [int, int]:
+        raise FieldError("wrong_type", "identities", "must be pairs of numbers")
+    return row[0], row[1]
 
 
 def _pair(row: Any) -> tuple[str, str]:

@@ -266,6 +266,28 @@ def _identities(path: str) -> dict[tuple[int, int], str]:
     return found
 
 
+def is_exposed(path: str) -> bool:
+    """Tell whether another user could put something else in the place of the granted *path*.
+
+    That takes write access to a folder above it: by being its owner, by its group or everybody's bits,
+    or, in a sticky folder, by owning what lies in it. Root is not another user.
+
+    Raises:
+        OSError: a folder above cannot be looked at.
+    """
+    trusted = (0, os.geteuid())
+    below = os.lstat(path)
+    for parent in Path(path).parents:
+        status = os.lstat(parent)
+        shared = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+        if status.st_uid not in trusted:
+            return True
+        if shared and not (status.st_mode & stat.S_ISVTX and below.st_uid in trusted):
+            return True
+        below = status
+    return False
+
+
 def pins(granted: str, covers: Iterable[str]) -> tuple[str, ...]:
     """Return the folders between a write grant and the *covers* inside it, outermost first.
 

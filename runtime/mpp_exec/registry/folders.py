@@ -13,7 +13,6 @@ import errno
 import fcntl
 import os
 import secrets
-import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -132,22 +131,54 @@ def _sweep_entry(path: Path) -> None:
 
 
 def _remove(path: Path) -> None:
-    if not path.is_dir():
+    """Remove *path* and all below it, whatever a tool made of it: closed folders, thousands of levels.
+
+    No recursion and no long path: a folder that lies deeper than one level is first moved up beside its
+    parent. What cannot be removed stays for the next time.
+    """
+    if not stat.S_ISDIR(path.lstat().st_mode):
         path.unlink()
         return
-    shutil.rmtree(path, ignore_errors=True)
-    if path.exists():  # folders that their maker closed to itself
-        for parent, _, _ in os.walk(path):
-            with os.scandir(parent) as entries:
-                closed = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
-            for folder in closed:
-                _open_up(folder)
-        shutil.rmtree(path, ignore_errors=True)
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        pending = [entry.name for entry in os.scandir(descriptor)]
+        while pending:
+            _remove_entry(descriptor, pending.pop(), pending)
+    finally:
+        os.close(descriptor)
+    path.rmdir()
 
 
-def _open_up(folder: str) -> None:
+def _remove_entry(top: int, name: str, pending: list[str]) -> None:
+    """Remove *name* in the open folder *top*; its own folders move up into *top* and are *pending*."""
+    try:
+        os.unlink(name, dir_fd=top)
+    except FileNotFoundError:
+        return
+    except (IsADirectoryError, PermissionError):  # EPERM is what POSIX asks for, EISDIR what Linux says
+        pass
+    else:
+        return
+    _open_up(name, top)
+    folder = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=top)
+    try:
+        for entry in list(os.scandir(folder)):
+            if entry.is_dir(follow_symlinks=False):
+                _open_up(entry.name, folder)  # moving a folder changes its ".."
+                moved = secrets.token_hex(16)
+                os.rename(entry.name, moved, src_dir_fd=folder, dst_dir_fd=top)
+                pending.append(moved)
+            else:
+                os.unlink(entry.name, dir_fd=folder)
+    finally:
+        os.close(folder)
+    os.rmdir(name, dir_fd=top)
+
+
+def _open_up(folder: str, parent: int | None = None) -> None:
     """Make *folder*, and nothing that was put in its place, accessible to its owner."""
-    descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(folder, flags, dir_fd=parent)
     try:
         os.chmod(f"/proc/self/fd/{descriptor}", 0o700)  # noqa: PTH101 -- of the open folder, not of a path
     finally:

@@ -119,7 +119,8 @@ class Builder:
         for path, write in sorted(mounts.items()):
             writable = write and not read_only
             flags = native.ENTRY_IDMAP | (native.ENTRY_WRITABLE if writable else 0)
-            self.layout.bind(path, path, layout.WRITABLE if writable else layout.READ_ONLY, flags)
+            attributes = layout.WRITABLE if writable else layout.READ_ONLY
+            self.layout.bind(path, path, attributes, flags, grant.identities.get(path))
             if path in granted:
                 wanted = landlock.WRITE if writable else landlock.READ
                 self.rule(path, wanted, is_dir=_granted_kind(path))

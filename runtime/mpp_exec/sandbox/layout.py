@@ -29,7 +29,10 @@ _INODES_PER_MIB = 256
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One row of the layout (``struct mpp_entry``). ``target`` is absolute inside the sandbox."""
+    """One row of the layout (``struct mpp_entry``). ``target`` is absolute inside the sandbox.
+
+    ``identity`` is the (device, inode) that a bind's source must have; None accepts whatever is there.
+    """
 
     kind: str
     target: str
@@ -40,6 +43,7 @@ class Entry:
     inodes: int = 0
     attributes: int = 0
     flags: int = 0
+    identity: tuple[int, int] | None = None
 
 
 class Layout:
@@ -74,13 +78,21 @@ class Layout:
         self._made.add(target)
         self.entries.append(Entry("link", target, source=destination))
 
-    def bind(self, source: str, target: str, attributes: int, flags: int = 0) -> None:
+    def bind(
+        self,
+        source: str,
+        target: str,
+        attributes: int,
+        flags: int = 0,
+        identity: tuple[int, int] | None = None,
+    ) -> None:
         """Show the host's *source*, a path without links, at *target*."""
         exists = target in self._made or self._inside_bind(target)
         if not exists:
             self.folder(str(PurePosixPath(target).parent))
         flags |= native.ENTRY_EXISTS if exists else 0
-        self.entries.append(Entry("bind", target, source, attributes=attributes, flags=flags))
+        entry = Entry("bind", target, source, attributes=attributes, flags=flags, identity=identity)
+        self.entries.append(entry)
         self._made.add(target)
         self._binds.append(target)
 
