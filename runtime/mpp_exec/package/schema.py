@@ -42,9 +42,9 @@ _WITH_NAMES: Final = frozenset(
     {"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"}
 )
 
-# An escaped character, or an opening parenthesis whose question mark begins neither a group nor a
+# An escaped character, or an opening parenthesis with a question mark that begins neither a group nor a
 # named one. JSON Schema has no inline flags, and case folding makes compiling take minutes.
-_ESCAPE_OR_FLAGS: Final = re.compile(r"\\.|\(\?(?!:|<[A-Za-z_]|P<)", re.DOTALL)
+_ESCAPE_OR_FLAGS: Final = re.compile(r"\\.|\(\?(?!<[A-Za-z_]|P<)(?=[A-Za-z<=!-])", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ MAX_WORK: Final = 50_000
 MAX_PROGRAMS: Final = 1024 * 1024
 """Bytes of compiled patterns that may run over one string."""
 BUDGET: Final = 100_000_000
-"""Units that validating one value may cost: two seconds, if the schema is as bad as it can be."""
+"""Units that validating one value may cost: some two seconds, if the schema is as bad as it can be."""
 
 # Matching is linear in program times text: at worst 0.5 ns for each byte of the one and character
 # of the other.
@@ -192,11 +192,15 @@ class Cost:
         )
 
     def of(self, value: Any) -> int | None:
-        """Return the units that validating *value* costs at most; None if it is nested too deep."""
+        """Return the units that validating *value* costs at most; None if it is nested too deep.
+
+        Counting ends where the budget does: beyond it, the number says only that it is beyond.
+        """
         values = characters = long_strings = 0
         # Each value with its depth and its path, a chain of (path of the parent, step).
         waiting: list[tuple[Any, int, Any]] = [(value, 0, None)]
-        while waiting:
+        enough = BUDGET // self.work
+        while waiting and values <= enough:
             item, depth, path = waiting.pop()
             values += 1
             if isinstance(item, str):

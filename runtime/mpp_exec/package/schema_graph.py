@@ -276,7 +276,7 @@ def _own_work(schema: dict[str, Any]) -> int:
     if schema.get("uniqueItems") is True:
         work += 128  # hashes the whole subtree, at every level that has it
     if "multipleOf" in schema:
-        work += 5 if isinstance(schema["multipleOf"], int) else 500
+        work += 5 if isinstance(schema["multipleOf"], int) else 1_000
     return work
 
 
