@@ -46,6 +46,7 @@ def grant(
     covers: Sequence[object] = (),
     operation: Operation = "write",
     degradations: tuple[str, ...] = (),
+    identities: Mapping[str, tuple[int, int]] | None = None,
     **permissions: Any,
 ) -> Grant:
     """Return what a person agreed to, for a tool called ``tool``."""
@@ -62,6 +63,7 @@ def grant(
         confirm={"tool": "never"},
         covers=tuple(map(str, covers)),
         degradations=degradations,
+        identities=identities or {},
         approved_at=NOW,
         shown={"tools": [{"name": "tool", "operation": operation}]},
     )

@@ -188,7 +188,7 @@ def try_shutil():
 
 def try_mmap():
     import mmap
-    memory = mmap.mmap(-1, 4096)
+    memory = mmap.mmap(-1, 4096, flags=mmap.MAP_PRIVATE)
     memory[:2] = b"hi"
     return memory[:2].decode()
 

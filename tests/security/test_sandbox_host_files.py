@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from mpp_exec.errors import HostError
 from mpp_exec.sandbox import layout
 from mpp_exec.sandbox.layout import Entry
 from mpp_exec.sandbox.plan import SandboxPlan
@@ -117,29 +118,34 @@ class TestReadingAHostFile:
             attempt(compiled, ("read", granted / "secret"))
 
     def test_by_swapping_the_granted_folder_while_sandboxes_start(self, lab: Lab, secret: Path) -> None:
-        """What was opened is what is mounted, whatever its path leads to by then; or nothing is."""
+        """What was approved is what is mounted, whatever its path leads to by then; or nothing is."""
         granted, other = secret.parent / "granted", secret.parent / "other"
         other.mkdir()
         (other / "mine").write_text("not granted")
-        swapped = secret.parent / "swapped"
-        compiled = lab.python(ATTEMPTS, read=[granted])
+        away = secret.parent / "away"
+        facts = granted.stat()
+        compiled = lab.python(
+            ATTEMPTS, read=[granted], identities={str(granted): (facts.st_dev, facts.st_ino)}
+        )
         over = threading.Event()
 
         def swap() -> None:
             while not over.is_set():
-                granted.rename(swapped)
+                granted.rename(away)
+                other.rename(granted)
+                granted.rename(other)
                 granted.symlink_to(other)
                 granted.unlink()
-                swapped.rename(granted)
-                for _ in range(500):  # long enough to be found in its place as well
+                away.rename(granted)
+                for _ in range(300):  # long enough to be found in its place as well
                     granted.stat()
 
         thread = threading.Thread(target=swap)
         thread.start()
         seen = set()
         try:
-            for _ in range(40):
-                with contextlib.suppress(Exception):
+            for _ in range(60):
+                with contextlib.suppress(HostError):
                     seen.add(attempt(compiled, ("read", granted / "mine"))[0])
         finally:
             over.set()
@@ -280,10 +286,27 @@ class TestWritingWhatWasGrantedForReading:
 
 
 class TestDevicesAndSpecialFiles:
-    def test_devices_are_five_and_only_null_takes_data(self, lab: Lab) -> None:
-        names = ("null", "random", "urandom")
+    def test_devices_are_three_and_only_null_takes_data(self, lab: Lab) -> None:
+        """No /dev/zero: mapped shared, it is memory that no limit sees."""
+        names = (
+            "null",
+            "random",
+            "urandom",
+            "zero",
+            "full",
+            "mem",
+            "kmsg",
+            "tty",
+            "fd",
+            "shm",
+            "pts",
+            "fuse",
+        )
         seen = attempt(lab.python(ATTEMPTS), *(("write", f"/dev/{name}") for name in names))
-        assert seen == ["done", *[DENIED] * 4]
+        assert seen[:3] == ["done", DENIED, DENIED]
+        assert set(seen[3:]) <= {RO, DENIED}
+        exists = attempt(lab.python(ATTEMPTS), *(("stat", f"/dev/{name}") for name in names))
+        assert exists == ["done"] * 3 + [GONE] * 9
 
     def test_device_node_in_a_granted_folder_does_not_open(self, lab: Lab, ground: Path) -> None:
         """Made by somebody who is root: nodev is on every granted mount."""

@@ -215,7 +215,7 @@ class TestCodeOfItsOwnMaking:
             "def run():\n"
             "    seen = []\n"
             "    for protection in (7, 6, 5, 3):\n"
-            "        try: mmap.mmap(-1, 4096, prot=protection); seen.append(0)\n"
+            "        try: mmap.mmap(-1, 4096, flags=mmap.MAP_PRIVATE, prot=protection); seen.append(0)\n"
             "        except OSError as error: seen.append(error.errno)\n"
             "    return seen\n"
         )

@@ -235,10 +235,10 @@ def test_limits_of_the_process_follow_the_grant() -> None:
     assert rows[resource.RLIMIT_MSGQUEUE] == (0, 0)
 
 
-def test_runtime_that_reserves_addresses_has_no_limit_on_them() -> None:
+def test_runtime_that_reserves_addresses_may_reserve_some() -> None:
     node = RuntimeSpec(kind="exec", command=("node", "/app/x.js"), requires=(Requirement("node"),))
     rows = {number: soft for number, soft, _ in compiled(node).rlimits}
-    assert rows[resource.RLIMIT_AS] == (1 << 64) - 1
+    assert rows[resource.RLIMIT_AS] == Limits().memory + (128 << 30)
     assert rows[resource.RLIMIT_DATA] == Limits().memory
 
 

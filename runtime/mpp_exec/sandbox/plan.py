@@ -24,8 +24,11 @@ from mpp_exec.sandbox import interpreter, kernel, landlock, layout, native, prof
 from mpp_exec.sandbox.building import APP, STORAGE, Builder
 from mpp_exec.sandbox.layout import Entry
 
-# A runtime that reserves address space it never uses cannot start under RLIMIT_AS.
+# A runtime that reserves address space it never uses cannot start with no more of it than memory. Without any
+# bound, reading a byte every 2 MiB would fill the host with page tables, which no limit counts: this much
+# address space takes 256 MiB of them at most.
 _RESERVING = ("node", "deno", "bun")
+_RESERVED = 128 << 30
 _PAGE = 4096
 
 ProgramFinder = Callable[[Requirement], interpreter.Program]
@@ -254,13 +257,12 @@ def _rlimits(
     cpu = max(1, math.ceil(limits.cpu_ms / 1000))
     # Beyond what scratch holds: a tool that fills it is told ENOSPC, and not killed by SIGXFSZ.
     file_size = max(limits.scratch, storage) + _PAGE
-    unlimited = (1 << 64) - 1
-    reserving = any(program.name in _RESERVING for program in programs)
+    reserved = _RESERVED if any(program.name in _RESERVING for program in programs) else 0
     rows = {
         resource.RLIMIT_CPU: (cpu, cpu + 1),
         resource.RLIMIT_FSIZE: (file_size, file_size),
         resource.RLIMIT_DATA: (limits.memory, limits.memory),
-        resource.RLIMIT_AS: (unlimited, unlimited) if reserving else (limits.memory, limits.memory),
+        resource.RLIMIT_AS: (limits.memory + reserved, limits.memory + reserved),
         resource.RLIMIT_STACK: (8 << 20, 8 << 20),
         # 1, not 0: with a core_pattern that is a pipe, 0 still starts the host's helper.
         resource.RLIMIT_CORE: (1, 1),
