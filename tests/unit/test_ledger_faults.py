@@ -36,7 +36,7 @@ from mpp_exec.errors import InternalError
 from private_mounts import run_in_private_mounts
 
 PRELUDE = """
-import os, subprocess, sys, time
+import errno, os, subprocess, sys, time
 from pathlib import Path
 from ledger_samples import *
 from mpp_exec.audit.entry import Kind
@@ -58,6 +58,14 @@ def refused(code, ledger, attempts=None):
             assert error.hint
         else:
             raise AssertionError("it went on off the record")
+
+def fill_up():
+    try:
+        with open(home / "ballast", "wb", buffering=0) as ballast:
+            while True:
+                ballast.write(bytes(4096))
+    except OSError as error:
+        assert error.errno == errno.ENOSPC
 
 def again(ledger):
     end = time.monotonic() + 10
@@ -81,13 +89,7 @@ subprocess.run(["mount", "-t", "tmpfs", "-o", "size=640k", "none", home], check=
 with open_ledger(home) as ledger:
     first = call(ledger)
     ledger.list()
-    (home / "ballast").write_bytes(b"")
-    try:
-        with open(home / "ballast", "wb", buffering=0) as ballast:
-            while True:
-                ballast.write(bytes(4096))
-    except OSError:
-        pass
+    fill_up()
     # A log that was written back before has room for some more.
     for _ in range(500):
         try:
@@ -114,11 +116,12 @@ assert (report.problems, report.unsealed, report.running) == ((), 0, 0)
 def test_a_new_home_on_a_full_disk(tmp_path: Path) -> None:
     mounted(
         """
-subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8k,nr_inodes=16", "none", home], check=True)
+subprocess.run(["mount", "-t", "tmpfs", "-o", "size=640k", "none", home], check=True)
+fill_up()
 ledger = open_ledger(home)
 refused({"ledger.full", "ledger.io"}, ledger)
 ledger.close()
-subprocess.run(["mount", "-o", "remount,size=1m", home], check=True)
+(home / "ballast").unlink()
 with open_ledger(home) as ledger:
     call(ledger)
 assert open_ledger(home).verify().ok
@@ -132,14 +135,14 @@ def test_a_read_only_home_stops_calls_and_can_still_be_read(tmp_path: Path) -> N
         """
 subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", home], check=True)
 invocation = fill(home, 2)[0]
-subprocess.run(["mount", "-o", "remount,ro", home], check=True)
+subprocess.run(["mount", "-o", "remount,bind,ro", home], check=True)
 ledger = open_ledger(home)
 refused({"ledger.readonly"}, ledger)
 ledger.close()
 assert ledger.show(invocation).outcome == "ok"
 assert ledger.verify().ok
 assert len(list(ledger.export())) == 8
-subprocess.run(["mount", "-o", "remount,rw", home], check=True)
+subprocess.run(["mount", "-o", "remount,bind,rw", home], check=True)
 with open_ledger(home) as ledger:
     call(ledger)
 assert open_ledger(home).verify().ok
@@ -166,7 +169,7 @@ ledger.close()
 
 
 FAILING = """
-import errno, pyseccomp
+import pyseccomp
 
 def fail(number, *calls):
     program = pyseccomp.SyscallFilter(pyseccomp.ALLOW)
