@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,17 @@ import sys
 def call(text):
     print({HOSTILE!r}, file=sys.stderr)
     return {HOSTILE!r}
+"""
+
+WHO_HAS = """
+import os, sys
+closed = [int(word) for word in sys.argv[1:]]
+for descriptor in closed:
+    os.close(descriptor)
+from mpp_exec.cli.main import main
+main(["--version"])
+taken = [descriptor for descriptor in range(3) if os.readlink(f"/proc/self/fd/{descriptor}") != os.devnull]
+assert not set(taken) & set(closed), taken
 """
 
 
@@ -125,18 +137,32 @@ def test_a_full_disk_under_stdout_is_reported(shell: Shell) -> None:
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_closed_streams_hurt_nothing(shell: Shell, closed: str) -> None:
     """A descriptor that is not there is not given to the next file that is opened."""
-    package = shell.package()
-    command = f"{' '.join(PROGRAM)} install {package} --approve {closed}"
-    subprocess.run(
-        ["bash", "-c", command],
-        env=shell.environment(),
-        cwd=shell.cwd,
-        timeout=DEADLINE,
-        check=True,
-        start_new_session=True,
-    )
+    for words in (["install", str(shell.package()), "--approve"], ["run", "acme/echo", "text=hi"]):
+        command = f"{' '.join([*PROGRAM, *words])} {closed}"
+        done = subprocess.run(
+            ["bash", "-c", command],
+            env=shell.environment(),
+            cwd=shell.cwd,
+            stdout=subprocess.PIPE,
+            timeout=DEADLINE,
+            check=True,
+            start_new_session=True,
+        )
+    assert done.stdout == (b"" if ">&-" in closed.split() else b"hi\n")
     assert shell.ok("run", "acme/echo", "text=hi").out == "hi\n"
     assert shell.ok("audit", "verify", "--json").json["ok"]
+
+
+@pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)])
+def test_closed_streams_are_taken_by_nothing_else(closed: tuple[int, ...]) -> None:
+    """Else what a library prints on descriptor 2 would land in a database."""
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", WHO_HAS, *map(str, closed)],
+        capture_output=True,
+        timeout=DEADLINE,
+        check=True,
+    )
+    assert not done.stderr
 
 
 def test_colour_only_at_a_terminal_and_not_with_no_color(shell: Shell) -> None:

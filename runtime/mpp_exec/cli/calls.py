@@ -7,6 +7,7 @@ into a pipe it goes as it is, for the program that reads it (redacted it is in b
 from __future__ import annotations
 
 import argparse
+import math
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
@@ -41,9 +42,19 @@ def _run_arguments(parser: VerbParser) -> None:
     )
     parser.flag("--confirm", help_text="be asked at the terminal, if the tool has to be confirmed")
     parser.option(
-        "--timeout", value="S", type=float, help_text="seconds; can only shorten the package's limit"
+        "--timeout", value="S", type=_seconds, help_text="seconds; can only shorten the package's limit"
     )
     parser.common()
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not math.isfinite(seconds):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
+    return seconds
 
 
 def _run(given: argparse.Namespace, console: Console) -> int:
