@@ -15,7 +15,7 @@ NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
 
 
 def parser() -> VerbParser:
-    made = VerbParser("verb", "do something")
+    made = VerbParser("verb", "verb FIRST", "do something")
     made.examples = ("mpp-exec verb x",)
     made.positional("FIRST", "what comes first")
     made.positional("REST", "all that is left", times="*")

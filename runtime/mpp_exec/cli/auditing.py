@@ -76,6 +76,8 @@ def _list(given: argparse.Namespace, console: Console) -> int:
     if not entries:
         console.note("nothing on record")
     console.result(_row(each) for each in entries)
+    if given.limit and len(entries) == given.limit:
+        console.note(f"these are the last {given.limit}; --limit 0 shows all")
     return 0
 
 

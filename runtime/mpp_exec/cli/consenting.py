@@ -7,6 +7,7 @@ the terminal or answered by two options. Whatever is not answered with yes chang
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 from typing import TYPE_CHECKING, Final
 
@@ -262,7 +263,8 @@ class _Asking:
 def _read_secret(setting: Setting) -> bytes:
     from mpp_exec.consent.config import MAX_VALUE  # noqa: PLC0415 -- not for --help
 
-    name = "-" if setting.source == "stdin" else setting.text
+    # A file may be called "-"; standard input is asked for without the "@".
+    name = "-" if setting.source == "stdin" else os.path.join(".", setting.text)  # noqa: PTH118 -- as typed
     return read_input(name, MAX_VALUE, f"the value of {setting.key}")
 
 

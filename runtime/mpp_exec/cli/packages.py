@@ -77,7 +77,7 @@ def _inspect(given: argparse.Namespace, console: Console) -> int:
     from mpp_exec.lifecycle.installing import verify_fully  # noqa: PLC0415 -- not for --help
     from mpp_exec.package.archive import open_package  # noqa: PLC0415
 
-    word = getattr(given, "file|name")
+    word: str = given.file
     standing: Standing | None = None
     package: SignedManifest
     with open_session(given) as session:
@@ -184,7 +184,7 @@ def _lines(package: SignedManifest, standing: Standing | None, document: dict[st
         ("key id", package.key_id),
         ("digest", package.digest),
         ("runs as", " ".join([runtime.kind, *runtime.command])),
-        ("takes from host", ", ".join(map(str, runtime.requires))),
+        ("from this host", ", ".join(map(str, runtime.requires))),
         ("platforms", ", ".join(runtime.platforms)),
         ("license", manifest.license),
         ("homepage", manifest.homepage),

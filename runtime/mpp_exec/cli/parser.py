@@ -38,13 +38,8 @@ class Positional(NamedTuple):
 
     @property
     def attribute(self) -> str:
-        """Its name in the namespace."""
-        return self.name.lower()
-
-    @property
-    def usage(self) -> str:
-        """The word that stands for it in a usage line."""
-        return {"?": f"[{self.name}]", "*": f"[{self.name}]…"}.get(self.times, self.name)
+        """Its name in the namespace: of FILE|NAME the first."""
+        return self.name.lower().partition("|")[0]
 
 
 class Option(NamedTuple):
@@ -69,12 +64,13 @@ class VerbParser:
     """The parser of one verb.
 
     Attributes:
-        verb, summary: its name, and what it does.
+        verb, shown, summary: its name, how it stands in a usage line, and what it does.
         notes: further lines of its help; *examples* whole command lines.
     """
 
-    def __init__(self, verb: str, summary: str) -> None:
+    def __init__(self, verb: str, shown: str, summary: str) -> None:
         self.verb = verb
+        self.shown = shown
         self.summary = summary
         self.notes: tuple[str, ...] = ()
         self.examples: tuple[str, ...] = ()
@@ -179,8 +175,7 @@ class VerbParser:
 
     def help(self) -> list[str]:
         """Return the lines of its help: usage, what it does, arguments, options, examples."""
-        usage = [PROGRAM, self.verb, *(each.usage for each in self.positionals), "[options]"]
-        lines = [f"usage: {' '.join(usage)}", "", self.summary]
+        lines = [f"usage: {PROGRAM} {self.shown} [options]", "", self.summary]
         if self.notes:
             lines += ["", *_wrapped(" ".join(self.notes), 100)]
         if self.positionals:

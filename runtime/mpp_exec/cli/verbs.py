@@ -65,6 +65,6 @@ def load(verb: str) -> tuple[VerbParser, Verb]:
     """Import the module of *verb* and return its parser, configured, and what runs it."""
     entry = VERBS[verb]
     found: Verb = import_module(f"mpp_exec.cli.{entry.module}").VERBS[verb]
-    parser = VerbParser(verb, entry.summary)
+    parser = VerbParser(verb, entry.shown, entry.summary)
     found.configure(parser)
     return parser, found
