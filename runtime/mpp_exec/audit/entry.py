@@ -275,8 +275,13 @@ def decode(body: bytes) -> dict[str, Any]:
         if name in content:
             if not isinstance(content[name], bytes):
                 raise ValueError(f"{name} is not encoded")
-            content[name] = loads(content[name], max_size=MAX_BODY)
+            content[name] = _unfold(content[name])
     return content
+
+
+@functools.lru_cache(maxsize=32)  # the same few callers and terms stand in most of a ledger's entries
+def _unfold(data: bytes) -> Any:
+    return loads(data, max_size=MAX_BODY)
 
 
 @dataclass(frozen=True, slots=True)
