@@ -6,8 +6,8 @@ import functools
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from mpp_exec.audit.entry import Caller, Kind, PackageRef
 from mpp_exec.audit.ledger import Ledger
@@ -19,6 +19,9 @@ from mpp_exec.registry.home import Home
 from mpp_exec.registry.store import Store
 from mpp_exec.sandbox.cache import SandboxCache
 from mpp_exec.withdraw import Watchdog
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 
 class Opened:
@@ -43,6 +46,8 @@ class Opened:
     @property
     def pool(self) -> ThreadPoolExecutor:
         """The threads that ``acall`` waits in; made when first needed."""
+        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 -- not for a single call
+
         with self._lock:
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(max_workers=64, thread_name_prefix="mpp-exec-call")

@@ -6,7 +6,6 @@ order, and what fails ends the call there.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import functools
 import os
@@ -104,6 +103,8 @@ class Runtime:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        import asyncio  # noqa: PLC0415 -- whoever runs a loop has loaded it
+
         await asyncio.to_thread(self.close)
 
     def close(self) -> None:
@@ -182,6 +183,8 @@ class Runtime:
 
         ``confirm`` is called in another thread.
         """
+        import asyncio  # noqa: PLC0415 -- whoever runs a loop has loaded it
+
         pool = self._open().pool
         cancel = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         work = functools.partial(self._call, package, tool, dict(arguments or {}), timeout, cancel)
