@@ -4,6 +4,7 @@
 
     state.db            what is installed, trusted and granted (``store``)
     ledger.db, ledger.head
+    locks/              which processes that write the ledger are alive
     keys/               0700: private keys, the key of the home
     packages/<digest>/  unpacked packages, world-readable inside a home that is not
     storage/<name>/     0700: the private folders of packages
