@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
+import shutil
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +19,7 @@ from mpp_exec.sandbox.layout import Entry
 from mpp_exec.sandbox.native import RawOutcome, encode_plan
 
 FILTER = bytes(range(8)) * 3
+NATIVE = Path(__file__).parents[2] / "native"
 
 
 def encoded(**changes: Any) -> bytes:
@@ -50,6 +55,32 @@ def table(message: bytes, span: Any, kind: str) -> Any:
 
 def test_structures_are_the_same_for_python_and_c() -> None:
     assert lib.mpp_sizeof_plan() == ffi.sizeof("struct mpp_plan")
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
+def test_constants_newer_than_the_headers_are_the_kernels(tmp_path: Path) -> None:
+    """Each value of kernel.h, against the header of this machine where that has it."""
+    pairs = {
+        "linux/openat2.h": ("RESOLVE_NO_MAGICLINKS", "RESOLVE_NO_SYMLINKS", "RESOLVE_BENEATH"),
+        "linux/mount.h": (
+            *("MOVE_MOUNT_F_EMPTY_PATH", "MOVE_MOUNT_T_EMPTY_PATH", "MOUNT_ATTR_IDMAP", "OPEN_TREE_CLONE"),
+        ),
+        "linux/close_range.h": ("CLOSE_RANGE_CLOEXEC",),
+        "linux/landlock.h": ("LANDLOCK_CREATE_RULESET_VERSION", "LANDLOCK_CREATE_RULESET_ERRATA"),
+        "linux/fcntl.h": ("AT_EMPTY_PATH", "AT_RECURSIVE"),
+    }
+    lines = [f"#include <{header}>" for header in pairs] + ['#include "kernel.h"']
+    for name in itertools.chain.from_iterable(pairs.values()):
+        lines += [
+            f"#ifdef {name}",
+            f'_Static_assert((unsigned)MPP_{name} == (unsigned){name}, "{name}");',
+            "#endif",
+        ]
+    source = tmp_path / "constants.c"
+    source.write_text("\n".join(lines) + "\n")
+    command = ["cc", "-std=c11", "-fsyntax-only", "-Werror", f"-I{NATIVE}", str(source)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_message_reads_back() -> None:

@@ -21,12 +21,8 @@ PROFILES = (
     profiles.init_profile(),
 )
 # Every shape of a condition: none, one value, several, a mask, two arguments.
-SHAPES = tuple(
-    allow
-    for allow in PYTHON
-    if allow.name
-    in ("read", "fcntl", "open", "prlimit64", "socketpair", "mmap", "seccomp", "clone", "exit_group")
-)
+_NAMES = ("read", "open", "prlimit64", "socketpair", "mprotect", "arch_prctl", "clone", "exit_group")
+SHAPES = tuple(allow for allow in PYTHON if allow.name in _NAMES)
 Program = tuple[Instruction, ...]
 
 
@@ -97,6 +93,20 @@ def test_program_that_was_never_compiled_for_it_is_disproven() -> None:
         seccomp.prove_seal(seccomp.compile_profile(SHAPES))
 
 
+@pytest.mark.parametrize("number", [59, 501, 599, syscalls.X32_BIT | 59, syscalls.X32_BIT | 520])
+def test_program_with_a_hole_for_one_number_is_disproven(shapes: Program, number: int) -> None:
+    """520 is execve of the x32 table."""
+    hole = (
+        Instruction(bpf.LD_W_ABS, 0, 0, 4),
+        Instruction(bpf.JMP_JEQ_K, 0, 3, syscalls.AUDIT_ARCH_X86_64),
+        Instruction(bpf.LD_W_ABS, 0, 0, 0),
+        Instruction(bpf.JMP_JEQ_K, 0, 1, number),
+        Instruction(bpf.RET_K, 0, 0, bpf.RET_ALLOW),
+    )
+    with pytest.raises(InternalError):
+        seccomp.prove(bpf.encode((*hole, *shapes)), SHAPES)
+
+
 def test_merged_comparison_of_both_halves_is_disproven() -> None:
     """The fault of GHSA-4q85-33p6-j5g6: a comparison of 64 bits that looks at fewer."""
     wide = (Allow("fcntl", "test", (Arg(1, (1 << 32 | 5,)),)),)
@@ -115,7 +125,7 @@ def mutants(program: Program) -> Iterator[tuple[str, Program]]:
             changes += [{"constant": verdict} for verdict in verdicts]
         else:
             changes += [{"constant": (step.constant + by) % (1 << 32)} for by in (1, -1)]
-            changes += [{"constant": step.constant ^ 1 << bit} for bit in (0, 1, 2, 7, 16, 30, 31)]
+            changes += [{"constant": step.constant ^ 1 << bit} for bit in (0, 2, 16, 31)]
         if step.code in jumps:
             changes += [{"code": code} for code in jumps]
             changes += [{"jump_true": step.jump_true + by} for by in (1, -1)]
@@ -161,7 +171,7 @@ def test_tampered_program_is_disproven_unless_it_means_the_same(shapes: Program)
             continue
         survivors += 1
         assert [outcome(mutant, words) for words in calls] == before, what
-    assert survivors < 120, "most changes change the meaning"
+    assert survivors < 120, "most changes change what it means"
 
 
 def test_tampered_seal_is_disproven_unless_it_means_the_same() -> None:
