@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -155,15 +155,19 @@ def _write(
     modules = _modules(planned)
     total = sum(file.size for file in files)
     done = 0
+
+    def advance(count: int) -> None:
+        nonlocal done
+        done += count
+        if progress is not None:
+            progress(done, total)
+
     digests: list[bytes] = []
     for file in files:
         kept = bytearray() if file.path in modules else None
-        digests.append(writer.add(_tee(source.read(folder, file), kept)))
+        digests.append(writer.add(_tee(source.read(folder, file), kept, advance)))
         for entry in modules.get(file.path, ()):
             entries.check_entry(bytes(kept or b""), file.path, entry)
-        done += file.size
-        if progress is not None:
-            progress(done, total)
     rows = zip(planned.files, digests, strict=True)
     manifest = replace(planned, files=tuple(replace(row, sha256=digest) for row, digest in rows))
     signed = signer.sign(dumps(manifest.to_value()))
@@ -171,11 +175,16 @@ def _write(
     return manifest, signed
 
 
-def _tee(pieces: Iterator[memoryview], kept: bytearray | None) -> Iterator[memoryview]:
+def _tee(
+    pieces: Iterator[memoryview], kept: bytearray | None, advance: Callable[[int], None]
+) -> Iterator[memoryview]:
+    """Pass *pieces* on; what was passed on is kept, if wanted, and counted once it has been taken."""
     for piece in pieces:
+        size = len(piece)
         if kept is not None:
             kept.extend(piece)
         yield piece
+        advance(size)
 
 
 def _modules(manifest: Manifest) -> dict[str, list[str]]:
