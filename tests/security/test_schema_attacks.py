@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from mpp_exec.errors import PackageError
-from mpp_exec.package.schema import compile_schema
+from mpp_exec.package.schema import check_schema, compile_schema
+from mpp_exec.package.schema_cost import Effort
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -67,6 +68,11 @@ def test_recursion_through_the_same_property_of_two_branches() -> None:
     assert refusal({"type": "object", "anyOf": branches}) == "schema.too_complex"
 
 
+def test_recursion_through_two_patterns_for_the_same_name() -> None:
+    both = {"^a": {"$ref": "#"}, "a$": {"$ref": "#"}}
+    assert refusal({"type": "object", "patternProperties": both}) == "schema.too_complex"
+
+
 def test_recursion_through_different_properties_is_no_attack() -> None:
     branches = [{"properties": {name: {"$ref": "#"}}} for name in "abcdef"]
     value: Any = {}
@@ -89,16 +95,54 @@ def test_nested_unevaluated(applicator: str, keyword: str) -> None:
     assert refusal({"type": "object", "$ref": "#/$defs/s25", "$defs": definitions}) == "schema.too_complex"
 
 
-def test_every_definition_refers_to_every_other() -> None:
-    names = [f"s{number}" for number in range(100)]
-    definitions = {
-        name: {"properties": {other: {"$ref": f"#/$defs/{other}"} for other in names}} for name in names
+def shared(users: int) -> dict[str, Any]:
+    """Return a schema in which *users* subschemas each apply the same one of 400 properties."""
+    users_of_it = {f"u{number}": {"allOf": [{"$ref": "#/$defs/b"}]} for number in range(users)}
+    big: dict[str, Any] = {"properties": {f"p{number}": {} for number in range(400)}}
+    # One that costs a little more at every level, so that the bound is found only at the deepest.
+    more = {"properties": {"n": {"allOf": [{"$ref": "#/$defs/m"}, {"$ref": "#/$defs/l"}]}}}
+    level = {"properties": {"n": {"$ref": "#/$defs/l"}}}
+    return {
+        "type": "object",
+        "properties": {**users_of_it, "m": {"$ref": "#/$defs/m"}},
+        "$defs": {"b": big, "m": more, "l": level},
     }
-    schema = {"type": "object", "properties": {"a": {"$ref": "#/$defs/s0"}}, "$defs": definitions}
-    try:
-        compile_schema(schema)
-    except PackageError as error:
-        assert error.code in {"schema.too_complex", "schema.too_large"}  # noqa: PT017 -- either way out is right
+
+
+def test_everything_applies_everything() -> None:
+    """What computes the bound must not be the one that hangs."""
+    with pytest.raises(PackageError) as caught:
+        compile_schema(shared(200))
+    assert caught.value.code == "schema.too_complex"
+    assert "too many subschemas apply" in caught.value.message
+
+
+def test_many_schemas_that_take_long_to_bound() -> None:
+    effort = Effort()
+
+    def check_all() -> None:
+        for _ in range(512):
+            check_schema(shared(60), where="inputSchema", effort=effort)
+
+    begun = time.monotonic()
+    with pytest.raises(PackageError) as caught:
+        check_all()
+    assert caught.value.code == "schema.too_complex"
+    assert time.monotonic() - begun < 20
+
+
+def test_many_patterns() -> None:
+    """Each takes memory for as long as the validator lives."""
+    properties = {f"p{number}": {"pattern": f"^a{number}$"} for number in range(1_000)}
+    assert refusal({"type": "object", "properties": properties}) == "schema.too_complex"
+
+
+def test_many_required_names() -> None:
+    names = [f"n{number}" for number in range(5_000)]
+    schema = {"type": "object", "properties": {"a": {"items": {"required": names}}}}
+    whole = dict.fromkeys(names, 1)
+    assert judged(schema, {"a": [whole] * 100}) == ["budget"]
+    assert judged(schema, {"a": [whole] * 2}) == []
 
 
 def test_a_long_chain_of_references() -> None:
