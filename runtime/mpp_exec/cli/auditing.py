@@ -1,4 +1,4 @@
-"""``audit list|show|verify|export``: the ledger."""
+"""``audit list|show|verify|export|erase``: the ledger."""
 
 from __future__ import annotations
 
@@ -258,9 +258,32 @@ def _export(given: argparse.Namespace, console: Console) -> int:
     return 0
 
 
+def _erase_arguments(parser: VerbParser) -> None:
+    parser.notes = (
+        "Erases the keys of a call's commitments, so that nobody can prove any more what it was given or",
+        "gave. That the call happened, and how it ended, stays; so does every hash. It cannot be undone.",
+    )
+    parser.examples = ("mpp-exec audit erase 0f3a9b",)
+    parser.positional("ID", "a number, an invocation, or the beginning of one (4 characters or more)")
+    parser.common()
+
+
+def _erase(given: argparse.Namespace, console: Console) -> int:
+    from mpp_exec.audit.entry import Caller  # noqa: PLC0415 -- not for --help
+
+    with open_session(given) as session:
+        erased = session.ledger.erase(given.id, Caller.current(client="mpp-exec"))
+    if given.json:
+        console.json({"id": given.id, "erased": erased})
+    else:
+        console.result([f"{erased} commitments erased" if erased else "there was nothing left to erase"])
+    return 0
+
+
 VERBS: Final = {
     "audit list": Verb(_list_arguments, _list),
     "audit show": Verb(_show_arguments, _show),
     "audit verify": Verb(_verify_arguments, _verify),
     "audit export": Verb(_export_arguments, _export),
+    "audit erase": Verb(_erase_arguments, _erase),
 }

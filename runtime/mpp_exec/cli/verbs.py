@@ -41,6 +41,9 @@ VERBS: Final[dict[str, Entry]] = {
     "audit show": Entry("auditing", "audit show ID", "show one entry, or prove what a call was given"),
     "audit verify": Entry("auditing", "audit verify", "check that nothing was changed, removed or cut off"),
     "audit export": Entry("auditing", "audit export", "write the ledger as JSON Lines"),
+    "audit erase": Entry(
+        "auditing", "audit erase ID", "make a call's arguments and result unprovable, for good"
+    ),
     "doctor": Entry("host", "doctor", "try what this host can enforce"),
     "completion": Entry("completion", "completion SHELL", "print a completion script for bash, zsh or fish"),
 }
@@ -53,7 +56,7 @@ GROUPS: Final = (
     ),
     ("having tools", ("install", "approve", "revoke", "uninstall", "list")),
     ("using tools", ("run", "explain", "redact")),
-    ("looking back", ("audit list", "audit show", "audit verify", "audit export")),
+    ("looking back", ("audit list", "audit show", "audit verify", "audit export", "audit erase")),
     ("this host", ("doctor", "completion")),
 )
 
