@@ -123,6 +123,7 @@ static void sample(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
     mpp_watch(sandbox->pid, &usage);
     if (usage.resident > outcome->resident_peak) outcome->resident_peak = usage.resident;
     if (usage.tasks > outcome->processes_peak) outcome->processes_peak = usage.tasks;
+    outcome->user_us = usage.cpu_us; /* until init tells exactly, which it cannot of one that is killed */
     if (usage.cpu_us >= launch->cpu_us)
         stop(outcome, MPP_STOP_CPU);
     else if (usage.resident > launch->memory)

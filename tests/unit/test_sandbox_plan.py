@@ -220,6 +220,9 @@ def test_scratch_leaves_tmp_where_a_grant_lies_there(below: bool) -> None:
 
 def test_scratch_stays_in_tmp_beside_any_other_grant(folder: Path) -> None:
     assert compiled(read=[folder]).scratch == "/tmp"
+    with tempfile.TemporaryDirectory(dir="/tmp") as inside:
+        assert compiled(write=[inside]).scratch == "/tmp"
+    assert compiled(write=["/tmp"]).scratch == "/scratch", "it would lie over the private one"
 
 
 def test_limits_of_the_process_follow_the_grant() -> None:

@@ -14,8 +14,9 @@ from mpp_exec.sandbox.layout import Layout
 APP = "/app"
 SCRATCH = "/tmp"  # noqa: S108 - inside the sandbox, a tmpfs of its own
 OTHER_SCRATCH = "/scratch"
-"""Where scratch is when something read-only is granted in /tmp: Landlock's rights go down the tree, over
-mounts, so below a writable scratch it would have no second mechanism, and none against its FIFOs."""
+"""Where scratch is when /tmp itself is granted, or something in it for reading: Landlock's rights go down
+the tree, over mounts, so below a writable scratch that would have no second mechanism, and none against its
+FIFOs."""
 STORAGE = "/storage"
 TOOL_ID = 1000
 HOST_NAME = "mpp"
@@ -35,11 +36,11 @@ _ETC = {
 class Builder:
     """Makes entries and their Landlock rules side by side: what is mounted is what is named."""
 
-    def __init__(self, abi: int, read_only: tuple[str, ...] = ()) -> None:
+    def __init__(self, abi: int, beside_scratch: tuple[str, ...] = ()) -> None:
         self.layout = Layout()
         self.rules: list[tuple[str, int]] = []
         self._abi = abi
-        taken = any(path == SCRATCH or path.startswith(f"{SCRATCH}/") for path in read_only)
+        taken = any(path == SCRATCH or path.startswith(f"{SCRATCH}/") for path in beside_scratch)
         self.scratch_path = OTHER_SCRATCH if taken else SCRATCH
         self.home = f"{self.scratch_path}/home"
 

@@ -21,7 +21,7 @@ from mpp_exec.package.manifest import Manifest, Tool
 from mpp_exec.package.requirement import Requirement
 from mpp_exec.permissions import Limits
 from mpp_exec.sandbox import interpreter, kernel, landlock, layout, native, profiles
-from mpp_exec.sandbox.building import APP, STORAGE, Builder
+from mpp_exec.sandbox.building import APP, SCRATCH, STORAGE, Builder
 from mpp_exec.sandbox.layout import Entry
 
 # A runtime that reserves address space it never uses cannot start with no more of it than memory. Without any
@@ -116,7 +116,8 @@ def compile_plan(
         programs = (find_program(Requirement("python", ">=3.11")), *programs)
     started = tuple(find_started(name) for name in grant.permissions.subprocess)
     mounted_read_only = (*grant.permissions.read, *(grant.permissions.write if read_only else ()))
-    build = Builder(facts.landlock_abi, mounted_read_only)
+    over_scratch = tuple(path for path in grant.permissions.write if path == SCRATCH)
+    build = Builder(facts.landlock_abi, (*mounted_read_only, *over_scratch))
     argv, exec_path = _command(manifest, tool, programs)
     entry = _entry_program(programs, exec_path, app)
     build.system((*programs, *started), (*entry, *started))
