@@ -6,23 +6,16 @@ where it would otherwise be skipped.
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
 
 import sandbox_lab
+from needs import missing
 from sandbox_lab import Lab
-
-
-def _without(what: str) -> NoReturn:
-    if os.environ.get("MPP_MUST_CONFINE") == "1":
-        pytest.fail(f"MPP_MUST_CONFINE=1, and {what}", pytrace=False)
-    pytest.skip(what)
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +27,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
     try:
         assert sandbox_lab.call(made.python("def run():\n    return 5\n")) == 5
     except HostError as error:
-        _without(f"this host cannot confine: {error}")
+        missing(f"this host cannot confine: {error}")
     return made
 
 
@@ -42,7 +35,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
 def probe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The static program of ``sandbox_probe.c``."""
     if shutil.which("cc") is None:
-        _without("there is no C compiler")
+        missing("there is no C compiler")
     return sandbox_lab.build_program(
         sandbox_lab.HERE / "sandbox_probe.c", tmp_path_factory.mktemp("probe") / "probe"
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from command import DEADLINE, PROGRAM, Done, Shell, error_lines
+from needs import missing
 
 # A user namespace has limits of its own: in one that allows no further ones, no sandbox can be made.
 NO_NAMESPACES = 'echo 0 > /proc/sys/user/max_user_namespaces && exec "$@"'
@@ -26,7 +27,7 @@ def without_namespaces(shell: Shell, *words: str) -> Done:
         pytest.skip("inside, only root would be mapped, and the host's interpreters would be nobody's")
     unshare = shutil.which("unshare")
     if unshare is None or subprocess.run([unshare, "-U", "-r", "true"], check=False).returncode:
-        pytest.skip("this host gives no user namespace to take them away in")
+        missing("this host gives no user namespace to take them away in")
     done = subprocess.run(
         [unshare, "-U", "-r", "sh", "-c", NO_NAMESPACES, "sh", *PROGRAM, *words],
         capture_output=True,

@@ -18,8 +18,13 @@ import pytest
 
 from mpp_exec.confined import Confined, landlock_abi, run_confined
 from mpp_exec.errors import InternalError
+from needs import missing
 
-pytestmark = pytest.mark.skipif(landlock_abi() == 0, reason="this kernel offers no Landlock")
+
+@pytest.fixture(autouse=True)
+def _enforced() -> None:
+    if landlock_abi() == 0:
+        missing("this kernel offers no Landlock")
 
 
 @pytest.fixture
