@@ -1,4 +1,4 @@
-"""What a test needs of this machine. ``MPP_MUST_CONFINE=1`` states that it is here: nothing is skipped then."""
+"""What tests need of this machine. ``MPP_MUST_CONFINE=1`` states that it is here: nothing is skipped then."""
 
 from __future__ import annotations
 
