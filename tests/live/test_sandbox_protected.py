@@ -1,0 +1,163 @@
+"""What a grant contains and must not give: covered paths, and files that other programs execute or obey."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mpp_exec.errors import HostError
+from sandbox_lab import ATTEMPTS, Lab, attempt
+
+RO = "Read-only file system"
+GONE = "No such file or directory"
+DENIED = "Permission denied"
+BUSY = "Device or resource busy"
+
+
+@pytest.fixture
+def folder(ground: Path) -> Path:
+    (ground / "sub").mkdir()
+    (ground / "a.txt").write_text("text")
+    (ground / "sub/b.txt").write_text("deep")
+    (ground / "private").write_text("mine")
+    (ground / "private").chmod(0o600)
+    return ground
+
+
+def attempts(lab: Lab, *tries: tuple[object, ...], **granted: Any) -> list[Any]:
+    return attempt(lab.python(ATTEMPTS, **granted), *tries)
+
+
+class TestCovers:
+    """What a grant contains and must not show is hidden under an empty mount."""
+
+    @pytest.fixture
+    def home(self, folder: Path) -> Path:
+        home = folder / "deep/er/home"
+        home.mkdir(parents=True)
+        (home / "home.key").write_text("secret")
+        (folder / "deep/policy.toml").write_text("policy")
+        return home
+
+    def test_covered_folder_and_file_are_empty(self, lab: Lab, folder: Path, home: Path) -> None:
+        for granted in ({"read": [folder]}, {"write": [folder]}):
+            seen = attempts(
+                lab,
+                ("list", home),
+                ("read", home / "home.key"),
+                ("write", home / "new"),
+                ("read", folder / "deep/policy.toml"),
+                ("write", folder / "deep/policy.toml"),
+                covers=[home, folder / "deep/policy.toml"],
+                **granted,
+            )
+            assert seen[0] == []
+            assert seen[1] == GONE
+            assert set(seen[2:]) <= {RO, DENIED}
+        assert (folder / "deep/policy.toml").read_text() == "policy"
+
+    def test_cover_cannot_be_moved_away(self, lab: Lab, folder: Path, home: Path) -> None:
+        """Renaming a folder above it would leave the place free for another one."""
+        seen = attempts(
+            lab,
+            ("rename", home, str(folder / "moved")),
+            ("rename", folder / "deep/er", str(folder / "moved")),
+            ("rename", folder / "deep", str(folder / "moved")),
+            ("rmdir", home),
+            ("write", folder / "deep/er/beside"),
+            write=[folder],
+            covers=[home],
+        )
+        other_mount = "Invalid cross-device link"
+        assert seen == [other_mount, other_mount, BUSY, BUSY, "done"]
+        assert (home / "home.key").read_text() == "secret"
+
+    def test_link_in_the_place_of_a_cover_stops_the_call(self, lab: Lab, folder: Path, home: Path) -> None:
+        """The empty mount would lie where the link leads, and what was to be hidden would not be."""
+        compiled = lab.python(ATTEMPTS, read=[folder], covers=[home])
+        home.rename(folder / "moved")
+        home.symlink_to("/tmp")
+        with pytest.raises(HostError, match="spawn_layout"):
+            attempt(compiled, ("list", folder / "moved"))
+
+    @pytest.mark.parametrize("above", [".claude", ".local", ".config", ".git"])
+    def test_cover_holds_inside_a_protected_folder(self, lab: Lab, folder: Path, above: str) -> None:
+        """The mount that protects such a folder is a fresh copy of the host's tree, without covers."""
+        hidden = folder / above / "share/home"
+        hidden.mkdir(parents=True)
+        (hidden / "home.key").write_text("secret")
+        for name in (".local/bin", ".config/git", ".git/hooks"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        seen = attempts(lab, ("list", hidden), ("write", hidden / "x"), write=[folder], covers=[hidden])
+        assert seen[0] == []
+        assert seen[1] in (RO, DENIED)
+
+
+class TestProtectedFiles:
+    """In a write grant, what other programs of the user execute or obey is read-only."""
+
+    @pytest.fixture
+    def repository(self, folder: Path) -> Path:
+        subprocess.run(["git", "init", "-q", str(folder)], check=True)
+        (folder / ".git/hooks").mkdir(exist_ok=True)
+        (folder / ".bashrc").write_text("alias")
+        (folder / ".config/fish").mkdir(parents=True)
+        (folder / ".vscode").mkdir()
+        return folder
+
+    def test_hooks_and_configuration_of_git(self, lab: Lab, repository: Path) -> None:
+        before = (repository / ".git/config").read_text()
+        seen = attempts(
+            lab,
+            ("write", repository / ".git/description"),
+            ("write", repository / ".git/hooks/post-checkout"),
+            ("write", repository / ".git/config"),
+            ("unlink", repository / ".git/config"),
+            ("rename", repository / ".git/hooks", str(repository / ".git/old")),
+            ("rename", repository / ".git", str(repository / "moved")),
+            ("rename", repository / ".git/description", str(repository / ".git/config")),
+            write=[repository],
+        )
+        assert seen == ["done", RO, RO, BUSY, BUSY, BUSY, BUSY]
+        assert (repository / ".git/config").read_text() == before
+        assert not (repository / ".git/hooks/post-checkout").exists()
+
+    def test_shell_and_editor_files(self, lab: Lab, repository: Path) -> None:
+        seen = attempts(
+            lab,
+            ("write", repository / ".bashrc"),
+            ("unlink", repository / ".bashrc"),
+            ("rename", repository / "a.txt", str(repository / ".bashrc")),
+            ("write", repository / ".vscode/tasks.json"),
+            ("rename", repository / ".vscode", str(repository / "moved")),
+            ("write", repository / ".config/fish/config.fish"),
+            ("rename", repository / ".config", str(repository / "moved")),
+            ("write", repository / ".config/other"),
+            ("write", repository / ".gitignore"),
+            write=[repository],
+        )
+        assert seen == [RO, BUSY, BUSY, RO, BUSY, RO, BUSY, "done", "done"]
+        assert (repository / ".bashrc").read_text() == "alias"
+
+    def test_named_ones_are_the_grants(self, lab: Lab, repository: Path) -> None:
+        seen = attempts(
+            lab,
+            ("write", repository / ".vscode/tasks.json"),
+            ("write", repository / ".bashrc"),
+            write=[repository, repository / ".vscode"],
+        )
+        assert seen == ["done", RO]
+
+    def test_git_still_works_afterwards(self, lab: Lab, repository: Path) -> None:
+        """And finds the repository its own: on a root host, without idmapped mounts, it would not."""
+        attempts(lab, ("write", repository / "new.txt"), write=[repository])
+        done = subprocess.run(
+            ["git", "-C", str(repository), "status", "--porcelain"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert "new.txt" in done.stdout
