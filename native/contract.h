@@ -179,7 +179,7 @@ struct mpp_sandbox;
 int mpp_spawn(const struct mpp_launch *launch, struct mpp_outcome *outcome, struct mpp_sandbox **slot);
 
 /* Runs it to its end. Returns 0 when everything is dead, reaped and read, or EINTR when a signal
- * arrived: the caller lets its handlers run and calls again, or kills. */
+ * arrived or may have: the caller lets its handlers run and calls again, or kills. */
 int mpp_supervise(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome);
 
 /* Kills every process of the sandbox, reaps it and frees the handle with its buffers. */

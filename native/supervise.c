@@ -15,6 +15,8 @@
 #define NS_PER_MS 1000000ull
 #define TICK_NS (10 * NS_PER_MS)
 #define DEATH_NS (10000 * NS_PER_MS) /* a killed sandbox that is still there after this is given up on */
+/* A signal in the moment before poll(2) interrupts nothing: the caller looks for it this often. */
+#define BACK_NS (100 * NS_PER_MS)
 
 enum { SLOT_CONTROL, SLOT_OUTPUT, SLOT_ERRORS, SLOT_REQUEST, SLOT_CANCEL, SLOT_COUNT };
 
@@ -200,6 +202,7 @@ static void finish(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
 
 int mpp_supervise(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
 {
+    uint64_t back_ns = mpp_now_ns() + BACK_NS;
     int over = 0;
 
     while (!over && outcome->stop == MPP_STOP_NONE) {
@@ -216,6 +219,7 @@ int mpp_supervise(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
         int ready;
 
         if (sandbox->tick_ns != 0 && sandbox->tick_ns < until) until = sandbox->tick_ns;
+        if (back_ns < until) until = back_ns;
         ready = poll(slots, SLOT_COUNT, wait_ms(now, until));
         if (ready < 0 && errno == EINTR) return EINTR;
         if (ready < 0) {
@@ -236,6 +240,7 @@ int mpp_supervise(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
             sandbox->tick_ns = mpp_now_ns() + TICK_NS;
         }
         if (now >= sandbox->deadline_ns) stop(outcome, MPP_STOP_WALL);
+        if (now >= back_ns && outcome->stop == MPP_STOP_NONE) return EINTR;
     }
     finish(sandbox, outcome);
     return 0;

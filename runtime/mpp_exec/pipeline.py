@@ -40,6 +40,9 @@ MAX_ARGUMENTS: Final = 4 << 20
 """Bytes of a call's arguments as JSON."""
 
 
+_LONGEST: Final = 24 * 3600.0  # seconds; no limit of a package is longer
+
+
 class _Clockwork:
     """Times the stages of one call, in µs."""
 
@@ -262,7 +265,7 @@ class Runtime:
                 invocation=token.invocation,
                 variables=prepared.variables(os.environ),
                 arguments=prepared.command(),
-                wall_ms=None if timeout is None else max(1, int(timeout * 1000)),
+                wall_ms=None if timeout is None else max(1, int(min(timeout, _LONGEST) * 1000)),
                 cancel_fd=running.cancel_fd,
             )
             clock.stage("sandbox")

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -225,6 +226,34 @@ def test_a_timeout_shortens_the_limit_and_never_lengthens_it(stage: Stage) -> No
     assert time.monotonic() - began < 5
     with pytest.raises(UsageError):
         stage.runtime.call(NAME, timeout=0)
+
+
+def test_ctrl_c_in_the_main_thread_ends_the_call_at_once_and_is_on_record(stage: Stage) -> None:
+    stage.python("import time\ndef run():\n    time.sleep(60)\n", limits=Limits(wall_ms=50_000))
+
+    def interrupt() -> None:
+        until(lambda: any(entry.kind == "start" for entry in stage.runtime.ledger.list(limit=3)))
+        os.kill(os.getpid(), signal.SIGINT)
+
+    sender = threading.Thread(target=interrupt)
+    sender.start()
+    began = time.monotonic()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            stage.runtime.call(NAME)
+    finally:
+        signal.signal(signal.SIGINT, before)
+        sender.join()
+    assert time.monotonic() - began < 10
+    newest = next(iter(stage.runtime.ledger.list(limit=1)))
+    assert newest.ending is not None
+    assert newest.ending.content["code"] == "python.KeyboardInterrupt"
+
+
+def test_an_endless_timeout_is_the_packages_own_limit(stage: Stage) -> None:
+    stage.python(ECHO)
+    assert not stage.runtime.call(NAME, timeout=float("inf")).is_error
 
 
 class Person:
