@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -218,8 +219,9 @@ except ConsentError as error:
     folder = tmp_path / "open"
     folder.mkdir()
     for parent in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        if MINE == 0:
-            parent.chmod(0o755)
+        mode = parent.stat().st_mode
+        if MINE == 0 and not mode & stat.S_IXOTH:  # only what pytest made; never a folder that all may enter
+            parent.chmod(stat.S_IMODE(mode) | 0o055)
     assert run_in_private_mounts(program, folder, MINE, check) == "policy.unreadable\n"
 
 
