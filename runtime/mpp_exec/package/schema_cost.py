@@ -208,11 +208,11 @@ class Cost:
                     long_strings += len(item) * self.programs_at(_unchain(path))
                 else:
                     characters += len(item)
-            elif isinstance(item, (dict, list)):
+            elif isinstance(item, (dict, list, tuple)):
                 if depth >= MAX_INSTANCE_DEPTH:
                     return None
                 depth += 1
-                if isinstance(item, list):
+                if not isinstance(item, dict):
                     waiting += [(inner, depth, (path, step)) for step, inner in enumerate(item)]
                     continue
                 characters += sum(map(len, item))
