@@ -73,6 +73,41 @@ def test_git_reaches_its_helpers(stage: Stage, repository: Path) -> None:
     assert helper["out"].startswith("git version"), helper
 
 
+def test_git_commits_where_it_may_write_and_hooks_and_configuration_stay(
+    tmp_path: Path, repository: Path
+) -> None:
+    source = RUN + (
+        "def commit(folder):\n"
+        "    author = ['-c', 'user.name=t', '-c', 'user.email=t@t']\n"
+        "    said = [run(['git', *author, 'commit', '-q', '--allow-empty', '-m', 'by a tool'], folder)]\n"
+        "    for name in ('hooks/post-commit', 'config'):\n"
+        "        try:\n"
+        "            open(folder + '/.git/' + name, 'w')\n"
+        "        except OSError as error:\n"
+        "            said.append(error.errno)\n"
+        "    return said\n"
+    )
+    (repository / ".git/hooks").mkdir(exist_ok=True)
+    tmp_path.chmod(0o755)
+    with Stage(tmp_path) as stage:
+        stage.python(
+            source,
+            function="commit",
+            permissions=Permissions(subprocess=("git",), write=(str(repository),)),
+            tool={"operation": "write"},
+            limits=Limits(processes=32),
+        )
+        result = stage.runtime.call(NAME, "run", {"folder": str(repository)})
+    assert result.structured is not None, (result.content, result.stderr)
+    committed, *refused = result.structured["result"]
+    assert committed["status"] == 0, committed
+    assert refused == [30, 30]  # EROFS
+    log = subprocess.run(
+        ["git", "-C", str(repository), "log", "-1", "--format=%s"], capture_output=True, text=True, check=True
+    )
+    assert log.stdout == "by a tool\n"
+
+
 @pytest.mark.parametrize("program", ["sh", "/bin/sh", "/usr/bin/env", "python3", "/python/bin/python3", "ls"])
 def test_no_other_program_of_the_host_starts(stage: Stage, repository: Path, program: str) -> None:
     said = call(stage, repository, program, "--version")

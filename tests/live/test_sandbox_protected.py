@@ -108,11 +108,13 @@ class TestProtectedFiles:
         (folder / ".vscode").mkdir()
         return folder
 
-    def test_hooks_and_configuration_of_git(self, lab: Lab, repository: Path) -> None:
+    def test_git_as_a_whole(self, lab: Lab, repository: Path) -> None:
+        """git follows a file named commondir to other hooks, and runs them for the user."""
         before = (repository / ".git/config").read_text()
         seen = attempts(
             lab,
             ("write", repository / ".git/description"),
+            ("write", repository / ".git/commondir"),
             ("write", repository / ".git/hooks/post-checkout"),
             ("write", repository / ".git/config"),
             ("unlink", repository / ".git/config"),
@@ -121,7 +123,7 @@ class TestProtectedFiles:
             ("rename", repository / ".git/description", str(repository / ".git/config")),
             write=[repository],
         )
-        assert seen == ["done", RO, RO, BUSY, BUSY, BUSY, BUSY]
+        assert seen == [RO, RO, RO, RO, RO, RO, BUSY, RO]
         assert (repository / ".git/config").read_text() == before
         assert not (repository / ".git/hooks/post-checkout").exists()
 

@@ -92,8 +92,9 @@ def _seconds(value: Any) -> float:
 @pytest.mark.parametrize("made", MADE)
 def test_work_is_linear_in_the_size_of(made: str) -> None:
     small = min(_seconds(MADE[made](SMALL)) for _ in range(3))
-    large = _seconds(MADE[made](SMALL * FACTOR))
-    assert large < BOUND * max(small, 0.001)
+    bound = BOUND * max(small, 0.002)
+    # The best of some: a loaded machine only ever adds to the time of work that is linear.
+    assert any(_seconds(MADE[made](SMALL * FACTOR)) < bound for _ in range(4))
 
 
 def test_nesting_beyond_the_bound_is_an_error_not_a_crash() -> None:

@@ -111,8 +111,8 @@ def test_other_path_can_be_granted(path: str) -> None:
     layout.refuse_reserved([path])
 
 
-def special(present: dict[str, int]) -> list[tuple[str, bool]]:
-    return list(layout.special_names("/w", present.items()))
+def special(present: dict[str, int], *, git: bool = False) -> list[tuple[str, bool]]:
+    return list(layout.special_names("/w", present.items(), git=git))
 
 
 def test_nothing_special_needs_no_mount() -> None:
@@ -121,8 +121,14 @@ def test_nothing_special_needs_no_mount() -> None:
 
 def test_git_is_a_mount_of_its_own_with_hooks_and_configuration_read_only() -> None:
     present = {".git": FOLDER, ".git/hooks": FOLDER, ".git/config": FILE}
-    assert special(present) == [("/w/.git", True), ("/w/.git/hooks", False), ("/w/.git/config", False)]
-    assert special({".git": FOLDER, ".git/config": FILE}) == [("/w/.git", True), ("/w/.git/config", False)]
+    both = [("/w/.git/hooks", False), ("/w/.git/config", False)]
+    assert special(present, git=True) == [("/w/.git", True), *both]
+    assert special({".git": FOLDER, ".git/config": FILE}, git=True) == [("/w/.git", True), both[1]]
+
+
+def test_git_is_read_only_as_a_whole_for_a_tool_that_was_not_granted_git() -> None:
+    """A file named commondir in it would lead the host's git to other hooks."""
+    assert special({".git": FOLDER}) == [("/w/.git", False)]
 
 
 def test_git_of_a_worktree_is_a_read_only_file() -> None:

@@ -320,7 +320,7 @@ def test_protected_files_are_looked_up_at_each_call(folder: Path) -> None:
     assert protections(folder, write=[folder]) == []
     (folder / ".bashrc").write_text("x")
     (folder / ".git/hooks").mkdir(parents=True)
-    assert protections(folder, write=[folder]) == [(".git", "rw"), (".git/hooks", "ro"), (".bashrc", "ro")]
+    assert protections(folder, write=[folder]) == [(".git", "ro"), (".git/hooks", "ro"), (".bashrc", "ro")]
     assert protections(folder, read=[folder]) == []
     assert protections(folder, write=[folder], operation="read") == []
 

@@ -38,7 +38,7 @@ LIMIT_RANGES: Final[dict[str, tuple[int, int, Callable[[int], str]]]] = {
     "cpu_ms": (10, 24 * _HOUR, format_duration),
     "memory": (4 * _MIB, 64 * _GIB, format_size),
     "processes": (1, 4_096, str),
-    "open_files": (8, 65_536, str),
+    "open_files": (8, 4_096, str),
     # Every byte is parsed, redacted and held by the host, several times over.
     "output": (_KIB, 8 * _MIB, format_size),
     # A tmpfs of size 0 would have no bound at all.

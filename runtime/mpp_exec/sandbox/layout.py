@@ -141,16 +141,17 @@ def refuse_reserved(paths: Iterable[str]) -> None:
                 )
 
 
-def special_names(root: str, present: Iterable[tuple[str, int]]) -> Iterable[tuple[str, bool]]:
+def special_names(root: str, present: Iterable[tuple[str, int]], *, git: bool) -> Iterable[tuple[str, bool]]:
     """Yield (path, writable) for what must be a mount of its own inside the writable folder *root*.
 
-    ``.git`` is one with its hooks and configuration read-only, so that neither can be replaced by
-    renaming the folder away; files that a shell, an editor, an agent or a login runs are read-only.
-    *present* are (name relative to root, st_mode) of what exists.
+    ``.git`` is one, so that it cannot be replaced by renaming it away. A tool that was granted *git*
+    works in it, with hooks and configuration read-only; for any other it is read-only as a whole,
+    since a file such as ``commondir`` leads the host's git to other hooks. What a shell, an editor, an
+    agent or a login runs is read-only. *present* are (name relative to root, st_mode) of what exists.
     """
     found = dict(present)
     if stat.S_ISDIR(found.get(".git", 0)):
-        yield f"{root}/.git", True
+        yield f"{root}/.git", git
         for name in (".git/hooks", ".git/config"):
             if name in found:
                 yield f"{root}/{name}", False

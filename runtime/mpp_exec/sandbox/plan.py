@@ -286,6 +286,7 @@ def special_entries(plan: SandboxPlan) -> tuple[Entry, ...]:
         InternalError: a writable folder cannot be looked at.
     """
     entries: list[Entry] = []
+    git = any(program.name == "git" for program in plan.started)
     # Outer ones first: what protecting an outer one mounts again, an inner one protects anew.
     for root in sorted(plan.write_roots):
         present = []
@@ -304,7 +305,7 @@ def special_entries(plan: SandboxPlan) -> tuple[Entry, ...]:
                     "check its permissions",
                 ) from error
         special = []
-        for path, writable in layout.special_names(root, present):
+        for path, writable in layout.special_names(root, present, git=git):
             flags = native.ENTRY_EXISTS | native.ENTRY_IDMAP | (native.ENTRY_WRITABLE if writable else 0)
             attributes = layout.WRITABLE if writable else layout.READ_ONLY
             special.append(Entry("bind", path, path, attributes=attributes, flags=flags))
