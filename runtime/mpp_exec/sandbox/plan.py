@@ -76,7 +76,7 @@ class SandboxPlan:
     root: bool
 
     def fingerprint(self) -> str:
-        """Return the digest of the plan's content, the same for the same inputs on any machine."""
+        """Return the digest of the plan's content: the same for the same inputs on this host."""
         return encoding.sha256_digest(repr(self).encode())
 
 
