@@ -34,7 +34,7 @@ from mpp_exec.result import ToolResult, read_result
 from mpp_exec.sandbox import spawn
 from mpp_exec.sandbox.cache import SandboxCache
 from mpp_exec.sandbox.denial import explain_denial
-from mpp_exec.withdraw import RunningCall, folder_size
+from mpp_exec.withdraw import Cancellation, RunningCall, folder_size
 
 MAX_ARGUMENTS: Final = 4 << 20
 """Bytes of a call's arguments as JSON."""
@@ -168,11 +168,11 @@ class Runtime:
             HostError: this host cannot enforce the plan. Nothing ran.
             InternalError: the home or the machine failed; what ran, if anything, is on the ledger.
         """
-        cancel = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        cancel = Cancellation()
         try:
             return self._call(package, tool, dict(arguments or {}), timeout, cancel)
         finally:
-            os.close(cancel)
+            cancel.close()
 
     async def acall(
         self,
@@ -189,26 +189,25 @@ class Runtime:
         import asyncio  # noqa: PLC0415 -- whoever runs a loop has loaded it
 
         pool = self._open().pool
-        cancel = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        cancel = Cancellation()
         work = functools.partial(self._call, package, tool, dict(arguments or {}), timeout, cancel)
         try:
             future = asyncio.get_running_loop().run_in_executor(pool, work)
         except BaseException:
-            os.close(cancel)
+            cancel.close()
             raise
         # Closed when the thread is through with it, however often this task is cancelled meanwhile.
-        future.add_done_callback(lambda _: os.close(cancel))
+        future.add_done_callback(lambda _: cancel.close())
         try:
             return await asyncio.shield(future)
         except asyncio.CancelledError:
-            if not future.done():
-                os.eventfd_write(cancel, 1)
+            cancel.set()
             with contextlib.suppress(MppError):
                 await asyncio.shield(future)
             raise
 
     def _call(
-        self, package: str, tool: str, arguments: dict[str, Any], timeout: float | None, cancel: int
+        self, package: str, tool: str, arguments: dict[str, Any], timeout: float | None, cancel: Cancellation
     ) -> ToolResult:
         parts = self._open()
         caller = Caller.current(principal=self._principal, client=self._client)
@@ -266,7 +265,7 @@ class Runtime:
                 variables=prepared.variables(os.environ),
                 arguments=prepared.command(),
                 wall_ms=None if timeout is None else max(1, int(min(timeout, _LONGEST) * 1000)),
-                cancel_fd=running.cancel_fd,
+                cancel_fd=running.cancellation.fd,
             )
             clock.stage("sandbox")
             result = read_result(

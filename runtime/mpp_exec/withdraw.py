@@ -25,6 +25,36 @@ PERIOD = 0.2
 """Seconds between two looks; a withdrawn grant ends its calls within twice this time."""
 
 
+class Cancellation:
+    """An eventfd that ends a call once it is set. Setting it after :meth:`close` does nothing.
+
+    An interruption can leave a call on a list that it should have been taken from; the number of its
+    descriptor may be somebody else's by then.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+
+    @property
+    def fd(self) -> int:
+        """The descriptor to poll, -1 when closed."""
+        return self._fd
+
+    def set(self) -> None:
+        """End the call."""
+        with self._lock:
+            if self._fd >= 0:
+                os.eventfd_write(self._fd, 1)
+
+    def close(self) -> None:
+        """Close the descriptor; the call is over. May be repeated."""
+        with self._lock:
+            fd, self._fd = self._fd, -1
+            if fd >= 0:
+                os.close(fd)
+
+
 @dataclass(slots=True, eq=False)
 class RunningCall:
     """A call that can be ended from outside. ``reason`` says why it was, "" while it was not."""
@@ -33,7 +63,7 @@ class RunningCall:
     digest: str
     storage: Path | None
     storage_limit: int
-    cancel_fd: int
+    cancellation: Cancellation
     reason: str = ""
 
     def overflows(self) -> bool:
@@ -44,7 +74,7 @@ class RunningCall:
         """End the call; the first reason counts."""
         if not self.reason:
             self.reason = reason
-            os.eventfd_write(self.cancel_fd, 1)
+            self.cancellation.set()
 
 
 class Watchdog:
@@ -92,8 +122,9 @@ class Watchdog:
                 call.cancel("the runtime was closed")
             self._wake.notify_all()
             thread = self._thread
-            while self._calls:
-                self._wake.wait()
+            while any(call.cancellation.fd >= 0 for call in self._calls):
+                self._wake.wait(PERIOD)
+            self._calls.clear()
         if thread is not None:
             thread.join()
 
@@ -104,6 +135,7 @@ class Watchdog:
                 self._wake.wait(PERIOD)
                 if self._closed and not self._calls:
                     return
+                self._calls = {call for call in self._calls if call.cancellation.fd >= 0}
                 calls = list(self._calls)
                 idle = 0 if calls else idle + 1
                 if idle > 10:  # two seconds; the next call starts another thread
