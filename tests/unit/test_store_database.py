@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from mpp_exec.errors import MppError
+from mpp_exec.registry import database as database_module
 from mpp_exec.registry.database import APPLICATION_ID, MIGRATIONS, Database, Transaction
 
 
@@ -286,6 +287,23 @@ def test_link_in_place_of_the_database_is_not_followed(path: Path, tmp_path: Pat
     with pytest.raises(MppError):
         Database(path).open()
     assert not (tmp_path / "elsewhere.db").exists()
+
+
+def test_whose_a_database_is_is_read_from_one_state_of_it(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else another process that makes it at this moment lets it look like somebody else's."""
+    seen = []
+
+    def looked_at(connection: sqlite3.Connection, name: str) -> int:
+        seen.append((name, connection.in_transaction))
+        return pragma(connection, name)
+
+    pragma = database_module._pragma
+    monkeypatch.setattr(database_module, "_pragma", looked_at)
+    Database(path).open()
+    assert ("application_id", True) in seen
+    assert ("application_id", False) not in seen
 
 
 def test_many_processes_make_one_database(path: Path) -> None:

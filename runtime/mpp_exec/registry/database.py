@@ -213,7 +213,9 @@ class Database:
             check_same_thread=False,
         )
         try:
+            connection.execute("BEGIN")  # one state of it: another process may be making it at this moment
             self._refuse_foreign(connection)
+            connection.execute("ROLLBACK")
             self._set_up(connection)
             self._migrate(connection)
         except BaseException:
