@@ -26,7 +26,7 @@ MAX_SCHEMA_SIZE: Final = 64 * 1024
 MAX_SCHEMA_DEPTH: Final = 32
 """Nested containers of a schema."""
 
-_PROGRAM_SIZES: Final = (4 * 1024, 32 * 1024, 256 * 1024)
+_PROGRAM_SIZES: Final = (4 * 1024, 32 * 1024, 256 * 1024, 512 * 1024)
 _MAX_ALL_PROGRAMS: Final = 2 * 1024 * 1024
 _MAX_PATTERN: Final = 4_096  # characters
 _MAX_POINTER: Final = 1_024
