@@ -20,7 +20,7 @@ from typing import Any, Final, Self
 from mpp_exec import encoding
 from mpp_exec.audit.entry import Caller, Outcome
 from mpp_exec.audit.ledger import Ledger, Token
-from mpp_exec.audit.record import Ending
+from mpp_exec.audit.record import Ending, new_invocation
 from mpp_exec.consent.confirm import Confirm, ConfirmationRequest, require_confirmation
 from mpp_exec.consent.policy_file import PolicyFiles
 from mpp_exec.errors import ConsentError, MppError, UsageError
@@ -228,8 +228,6 @@ class Runtime:
             except MppError as error:
                 parts.refused(package, tool, caller, error)
                 raise
-            token = parts.ledger.begin(prepared.terms, caller, arguments, confirmed_by=confirmed)
-            clock.stage("record")
             running = RunningCall(
                 prepared.manifest.name,
                 prepared.grant.digest,
@@ -237,13 +235,24 @@ class Runtime:
                 prepared.grant.permissions.storage,
                 cancel,
             )
+            invocation = new_invocation()
             try:
-                # Watched until its end is on the ledger: who closes the runtime waits for that, too.
-                stack.enter_context(parts.watchdog.watch(running, prepared.approved.generation))
+                token = parts.ledger.begin(
+                    prepared.terms, caller, arguments, confirmed_by=confirmed, invocation=invocation
+                )
+                clock.stage("record")
+                try:
+                    # Watched until its end is on the ledger: who closes the runtime waits for that, too.
+                    stack.enter_context(parts.watchdog.watch(running, prepared.approved.generation))
+                except Exception as error:
+                    parts.ledger.finish(token, _failed(error, clock))
+                    raise
+                return self._run(parts, prepared, running, request, timeout=timeout, token=token, clock=clock)
             except BaseException as error:
-                parts.ledger.finish(token, _failed(error, clock))
+                if not isinstance(error, Exception):  # Ctrl-C: nobody knows between which two steps it came
+                    with contextlib.suppress(MppError):
+                        parts.ledger.abandon(invocation, _failed(error, clock))
                 raise
-            return self._run(parts, prepared, running, request, timeout=timeout, token=token, clock=clock)
 
     def _run(
         self,
@@ -280,7 +289,7 @@ class Runtime:
                 reason=running.reason,
             )
             clock.stage("redact")
-        except BaseException as error:
+        except Exception as error:
             parts.ledger.finish(token, _failed(error, clock))
             raise
         body = {"content": result.content, "structuredContent": result.structured, "isError": result.is_error}

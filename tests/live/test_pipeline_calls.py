@@ -2,13 +2,18 @@
 
 import asyncio
 import contextlib
+import itertools
 import json
+import linecache
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -18,6 +23,7 @@ from mpp_exec.consent.config import Settings
 from mpp_exec.consent.confirm import ConfirmationRequest
 from mpp_exec.package.manifest import ConfigField
 from mpp_exec.permissions import HostPort, Limits, Permissions
+from sandbox_lab import init_processes
 from stage import NAME, Stage
 
 ECHO = "def run(**arguments):\n    return arguments\n"
@@ -249,6 +255,42 @@ def test_ctrl_c_in_the_main_thread_ends_the_call_at_once_and_is_on_record(stage:
     newest = next(iter(stage.runtime.ledger.list(limit=1)))
     assert newest.ending is not None
     assert newest.ending.content["code"] == "python.KeyboardInterrupt"
+
+
+def test_ctrl_c_between_any_two_lines_leaves_no_call_without_an_end(stage: Stage) -> None:
+    stage.python(ECHO)
+    stage.runtime.call(NAME)
+    watched = ("pipeline.py", "ledger.py", "committer.py", "spawn.py", "withdraw.py")
+    interrupted = 0
+    for line in itertools.count(1):
+        left = line
+
+        def interrupt(frame: FrameType, event: str, _argument: object) -> Any:
+            nonlocal left
+            if not frame.f_code.co_filename.endswith(watched):
+                return None
+            source = linecache.getline(frame.f_code.co_filename, frame.f_lineno).lstrip()
+            # Where a block is entered or left, a tracer is told, and no signal is looked for.
+            left -= event == "line" and not source.startswith(("with ", "try:"))
+            if left == 0:
+                raise KeyboardInterrupt
+            return interrupt
+
+        before = sys.gettrace()
+        sys.settrace(interrupt)
+        try:
+            stage.runtime.call(NAME)
+        except KeyboardInterrupt:
+            interrupted += 1
+        else:
+            break
+        finally:
+            sys.settrace(before)
+    assert interrupted > 60
+    calls = list(stage.runtime.ledger.list())
+    assert len(calls) > 20
+    assert not [entry for entry in calls if entry.kind == "start" and entry.ending is None]
+    assert not init_processes()
 
 
 def test_an_endless_timeout_is_the_packages_own_limit(stage: Stage) -> None:

@@ -118,16 +118,26 @@ class Ledger:
 
     # -- calls -----------------------------------------------------------------------------------
 
-    def begin(self, terms: Terms, caller: Caller, arguments: Any, *, confirmed_by: str = "") -> Token:
+    def begin(
+        self,
+        terms: Terms,
+        caller: Caller,
+        arguments: Any,
+        *,
+        confirmed_by: str = "",
+        invocation: str | None = None,
+    ) -> Token:
         """Put the start of a call on record, before anything of it runs.
 
         *arguments* is the JSON value that the tool gets; only a keyed commitment to it is kept.
-        *confirmed_by* says who confirmed the call, where that was needed.
+        *confirmed_by* says who confirmed the call, where that was needed. Whoever may be interrupted
+        makes the *invocation* first (``record.new_invocation``), and so can :meth:`abandon` it.
 
         Raises:
             InternalError: it cannot be recorded (``ledger.*``): the call must not run.
         """
-        token = self._submit_start(terms, caller, arguments, confirmed_by)
+        call = invocation or record.new_invocation()
+        token = self._submit_start(call, terms, caller, arguments, confirmed_by)
         if terms.reaches_outside or not self._committer.works:
             self._wait_for_start(token)
         return token
@@ -141,6 +151,26 @@ class Ledger:
         outcome = self._outcome(token, ending)
         self._wait_for_start(token)
         self._committer.defer(outcome)
+
+    def abandon(self, invocation: str, ending: Ending) -> None:
+        """Record *ending* for a call that was interrupted, wherever: before it began, nothing is to be said.
+
+        A Ctrl-C can come between any two steps of :meth:`begin` and :meth:`finish`, and take the token
+        with it. What is on record tells how far they got.
+
+        Raises:
+            InternalError: it cannot be read or recorded; a start without an end reads as ``unknown``.
+        """
+        self._refuse_if_forked(self._process)
+        self._committer.flush()
+        try:
+            entry = self._reader.find(invocation)
+        except UsageError:
+            return
+        if entry.ending is None:
+            self._committer.defer(
+                record.outcome(milliseconds(self._clock()), invocation, ending, seal_key=self._seal_key)
+            )
 
     # -- everything else ---------------------------------------------------------------------------
 
@@ -286,8 +316,9 @@ class Ledger:
 
     # -- inside ------------------------------------------------------------------------------------
 
-    def _submit_start(self, terms: Terms, caller: Caller, arguments: Any, confirmed_by: str) -> Token:
-        call = record.new_invocation()
+    def _submit_start(
+        self, call: str, terms: Terms, caller: Caller, arguments: Any, confirmed_by: str
+    ) -> Token:
         start = record.start(
             milliseconds(self._clock()),
             call,
