@@ -1,5 +1,7 @@
 """``subprocess = ["git"]``: that program, its loader, libraries and helpers can be started, nothing else."""
 
+import contextlib
+import secrets
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -137,19 +139,22 @@ def test_a_file_written_to_scratch_does_not_start(tmp_path: Path) -> None:
 
 def test_what_a_tool_started_dies_with_the_call(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
+    mark = f"left-{secrets.token_hex(16)}"  # other programs of this machine may be called anything else
     source = (
         "import subprocess\n"
         "def run():\n"
-        "    subprocess.Popen(['git', 'hash-object', '--stdin'], stdin=subprocess.PIPE)\n"
-        "    return 'left one behind'\n"
+        f"    command = ['git', 'hash-object', '--stdin', '--path', '{mark}']\n"
+        "    left = subprocess.Popen(command, stdin=subprocess.PIPE)\n"
+        "    return left.poll() is None\n"
     )
     with Stage(tmp_path) as stage:
         stage.python(source, permissions=Permissions(subprocess=("git",)))
         result = stage.runtime.call(NAME)
-        assert (result.outcome, result.structured) == ("ok", {"result": "left one behind"})
-    left = [
-        path
-        for path in Path("/proc").glob("[0-9]*/cmdline")
-        if b"hash-object" in (path.read_bytes() if path.exists() else b"")
-    ]
-    assert not left
+        assert (result.outcome, result.structured) == ("ok", {"result": True})
+    assert not [line for line in _command_lines() if mark.encode() in line]
+
+
+def _command_lines() -> Iterator[bytes]:
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            yield path.read_bytes()
