@@ -155,11 +155,14 @@ class Runtime:
         arguments: Mapping[str, Any] | None = None,
         *,
         timeout: float | None = None,
+        cancellation: Cancellation | None = None,
     ) -> ToolResult:
         """Call *tool* of *package* with *arguments* and wait for its result.
 
         The name of the tool may be left out where there is one. *timeout*, in seconds, shortens the
-        package's limit of time. That the tool failed or was stopped is a result, not an exception.
+        package's limit of time. Another thread ends the call by setting *cancellation*, which is for
+        this call alone and closed with it. That the tool failed or was stopped is a result, not an
+        exception.
 
         Raises:
             UsageError: no such package or tool; arguments that are no JSON or against the schema.
@@ -168,7 +171,7 @@ class Runtime:
             HostError: this host cannot enforce the plan. Nothing ran.
             InternalError: the home or the machine failed; what ran, if anything, is on the ledger.
         """
-        cancel = Cancellation()
+        cancel = cancellation or Cancellation()
         try:
             return self._call(package, tool, dict(arguments or {}), timeout, cancel)
         finally:

@@ -119,9 +119,7 @@ class Preparer:
         with self._store.leased(approved.installed) as folder:
             manifest = self._verified(approved.installed, folder, approved.view)
             tool = _choose(manifest, tool_name)
-            # What is protected matters to granted paths only, and costs a walk over the host's folders.
-            paths = approved.grant.permissions.read or approved.grant.permissions.write
-            granted = effective(approved.grant, policy, self._protected() if paths else Protected((), ()))
+            granted = self._effective(approved.grant, policy)
             inputs = (approved.installed.digest, granted, approved.secrets, policy)
             key = (package, tool.name)
             with self._lock:
@@ -136,6 +134,18 @@ class Preparer:
                     self._kept[key] = kept
             yield replace(kept[1], approved=approved)
 
+    def offered(self, package: str) -> tuple[Manifest, Grant]:
+        """Return the manifest of *package*, verified now, and what is left of its grant under today's policy.
+
+        Raises:
+            UsageError, PackageError, ConsentError: as :meth:`prepared`.
+        """
+        policy = self._policies.load()
+        approved = self._approval(package)
+        with self._store.leased(approved.installed) as folder:
+            manifest = self._verified(approved.installed, folder, approved.view)
+        return manifest, self._effective(approved.grant, policy)
+
     def manifest(self, package: str) -> tuple[Installed, Manifest]:
         """Return an installed package and its manifest, verified now.
 
@@ -145,6 +155,11 @@ class Preparer:
         installed = self._store.package(package)
         with self._store.leased(installed) as folder:
             return installed, self._verified(installed, folder, self._store.trust_view())
+
+    def _effective(self, grant: Grant, policy: Policy) -> Grant:
+        # What is protected matters to granted paths only, and costs a walk over the host's folders.
+        paths = grant.permissions.read or grant.permissions.write
+        return effective(grant, policy, self._protected() if paths else Protected((), ()))
 
     def _approval(self, package: str) -> Approved:
         with self._lock:

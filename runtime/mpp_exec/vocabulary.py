@@ -55,6 +55,11 @@ def replace_forbidden(text: str, replacement: Callable[[str], str], *, keep: str
     return _FORBIDDEN.sub(lambda match: match[0] if match[0] in keep else replacement(match[0]), text)
 
 
+def visible(text: str, *, keep: str = "") -> str:
+    r"""Return *text* with what a person would not see written out, as ``\x1b``, but for *keep*."""
+    return replace_forbidden(text, lambda character: ascii(character)[1:-1], keep=keep)
+
+
 def refuse_forbidden(text: str, what: str = "", *, allow_line_breaks: bool = False) -> None:
     """Refuse *text* if it holds a :func:`forbidden_character`."""
     if found := forbidden_character(text, allow_line_breaks=allow_line_breaks):

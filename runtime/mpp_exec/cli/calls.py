@@ -137,31 +137,8 @@ def _confirm(request: ConfirmationRequest) -> bool:
                 f"tool {request.tool} of {request.package} must be confirmed, and there is no terminal",
                 "run it at a terminal; nothing else can confirm it",
             )
-        terminal.show(_request_lines(request))
+        terminal.show(request.lines())
         return terminal.confirm("Run this call?")
-
-
-def _request_lines(request: ConfirmationRequest) -> list[str]:
-    import json  # noqa: PLC0415 -- only for a confirmation
-
-    arguments = json.dumps(request.arguments, ensure_ascii=False, indent=2)
-    effects = {
-        "read": "reads only",
-        "write": "may change things",
-        "destructive": "may destroy things",
-    }
-    return [
-        f"package {request.package} {request.version}",
-        f"  digest {request.digest}",
-        f"  key {request.key_id}",
-        f"tool {request.tool}: {effects[request.operation]}, says its publisher",
-        *(f"  | {line}" for text in (request.title, request.description) for line in text.splitlines()),
-        "its arguments:",
-        *(f"  | {line}" for line in arguments.splitlines()),
-        "it can:",
-        *(f"  - {line}" for line in request.reach),
-        *(["your answer is remembered until the approval changes"] if request.confirmation == "once" else []),
-    ]
 
 
 def _show(result: ToolResult, given: argparse.Namespace, console: Console) -> int:

@@ -39,13 +39,9 @@ def escape(text: str, *, keep: str = "") -> str:
     """Return *text* as it may be shown: what a person would not see is written out, but for *keep*."""
     if text.isascii() and text.isprintable():
         return text
-    from mpp_exec.vocabulary import replace_forbidden  # noqa: PLC0415 -- not for plain text
+    from mpp_exec.vocabulary import visible  # noqa: PLC0415 -- not for plain text
 
-    return replace_forbidden(text, _escaped, keep=keep)
-
-
-def _escaped(character: str) -> str:
-    return ascii(character)[1:-1]
+    return visible(text, keep=keep)
 
 
 def _escaped_json(character: str) -> str:

@@ -9,13 +9,19 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from mpp_exec.consent.grant import Grant
 from mpp_exec.encoding import json_dumps
 from mpp_exec.errors import ConsentError, UsageError
 from mpp_exec.package.manifest import Confirm as Confirmation
 from mpp_exec.package.manifest import Operation
+
+_EFFECTS: Final[dict[Operation, str]] = {
+    "read": "reads only",
+    "write": "may change things",
+    "destructive": "may destroy things",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,26 @@ class ConfirmationRequest:
     def arguments(self) -> Any:
         """The arguments as a value: a fresh copy, so that nobody changes them after they were shown."""
         return json.loads(self.arguments_json)
+
+    def lines(self) -> list[str]:
+        """Return all of it as lines for a person; whoever shows them escapes them."""
+        arguments = json.dumps(self.arguments, ensure_ascii=False, indent=2)
+        return [
+            f"package {self.package} {self.version}",
+            f"  digest {self.digest}",
+            f"  key {self.key_id}",
+            f"tool {self.tool}: {_EFFECTS[self.operation]}, says its publisher",
+            *(f"  | {line}" for text in (self.title, self.description) for line in text.splitlines()),
+            "its arguments:",
+            *(f"  | {line}" for line in arguments.splitlines()),
+            "it can:",
+            *(f"  - {line}" for line in self.reach),
+            *(
+                ["your answer is remembered until the approval changes"]
+                if self.confirmation == "once"
+                else []
+            ),
+        ]
 
     @classmethod
     def of_call(cls, grant: Grant, tool: str, arguments: Mapping[str, Any]) -> ConfirmationRequest:

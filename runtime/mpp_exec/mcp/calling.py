@@ -1,0 +1,144 @@
+"""Calls on their way: each in a thread of its own, so that no tool delays another or the connection."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from mpp_exec.consent.confirm import ConfirmationRequest
+from mpp_exec.errors import ConsentError
+from mpp_exec.mcp.confirming import PATIENCE, Legacy, Modern, Nobody
+from mpp_exec.mcp.messages import RequestId, Response
+from mpp_exec.withdraw import Cancellation
+
+MAX_RUNNING: Final = 64
+"""Calls at once; what comes beyond is told to come again."""
+
+_NO_ANSWER: Final = object()
+
+
+@dataclass(eq=False)
+class Call:
+    """One request that is being worked on.
+
+    ``asks`` is how it can be confirmed; ``silenced`` means that its client does not want an answer.
+    """
+
+    request: RequestId
+    asks: Modern | Legacy | Nobody
+    cancellation: Cancellation = field(default_factory=Cancellation)
+    silenced: bool = False
+    over: threading.Event = field(default_factory=threading.Event)
+
+    def cancel(self) -> None:
+        """End it; nothing more is said about it."""
+        self.silenced = True
+        self.over.set()
+        self.cancellation.set()
+
+
+class Calls:
+    """The calls of one connection, by the id of their requests."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running: dict[RequestId, Call] = {}
+        self._current = threading.local()
+
+    def __contains__(self, request: RequestId) -> bool:
+        with self._lock:
+            return request in self._running
+
+    def start(self, call: Call, work: Callable[[Call], None]) -> bool:
+        """Do *work* in a thread; False if there are too many already."""
+        with self._lock:
+            if len(self._running) >= MAX_RUNNING:
+                return False
+            self._running[call.request] = call
+        thread = threading.Thread(target=self._work, args=(call, work), name="mpp-exec mcp", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # no thread can be had
+            self._forget(call)
+            return False
+        return True
+
+    def cancel(self, request: RequestId) -> None:
+        """End the call of *request*, if it is still on its way."""
+        with self._lock:
+            call = self._running.get(request)
+        if call is not None:
+            call.cancel()
+
+    def cancel_all(self) -> None:
+        """End every call."""
+        with self._lock:
+            calls = list(self._running.values())
+        for call in calls:
+            call.cancel()
+
+    def ask(self, request: ConfirmationRequest) -> bool:
+        """Confirm the call that this thread works on: what ``Runtime`` is given to ask with."""
+        call: Call = self._current.call
+        return call.asks.ask(request)
+
+    def _work(self, call: Call, work: Callable[[Call], None]) -> None:
+        self._current.call = call
+        try:
+            work(call)
+        finally:
+            self._forget(call)
+
+    def _forget(self, call: Call) -> None:
+        with self._lock:
+            if self._running.get(call.request) is call:
+                del self._running[call.request]
+        call.cancellation.close()
+
+
+class Questions:
+    """Requests of ours that the client has not answered yet."""
+
+    def __init__(self, send: Callable[[Any], None]) -> None:
+        self._send = send
+        self._lock = threading.Lock()
+        self._count = 0
+        self._waiting: dict[RequestId, tuple[threading.Event, list[Any]]] = {}
+
+    def put(self, call: Call, method: str, params: dict[str, Any]) -> Any:
+        """Send a request for *call*, wait for the answer, and return its result.
+
+        Raises:
+            ConsentError: ``confirm.unanswered``: an error, no answer in time, or the call was cancelled.
+        """
+        answered = call.over
+        answer: list[Any] = []
+        with self._lock:
+            self._count += 1
+            name = f"mpp-exec-{self._count}"
+            self._waiting[name] = (answered, answer)
+        try:
+            self._send({"jsonrpc": "2.0", "id": name, "method": method, "params": params})
+            answered.wait(PATIENCE)
+        finally:
+            with self._lock:
+                self._waiting.pop(name, None)
+        if not answer or answer[0] is None:
+            raise ConsentError(
+                "confirm.unanswered",
+                "the client did not put the call before its user",
+                "see to it that the client can ask, or run the call at a terminal with --confirm",
+            )
+        answered.clear()
+        return answer[0]
+
+    def answer(self, response: Response) -> None:
+        """Take the client's answer; one to no question of ours is passed over."""
+        with self._lock:
+            waiting = self._waiting.pop(response.id, None)
+        if waiting is not None:
+            event, answer = waiting
+            answer.append(response.result)
+            event.set()

@@ -1,0 +1,44 @@
+"""What to write into which client's configuration so that it starts this server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+NAME: Final = "mpp-exec"
+
+
+def _named(section: str) -> Callable[[dict[str, Any]], str]:
+    def render(server: dict[str, Any]) -> str:
+        return json.dumps({section: {NAME: server}}, indent=2, ensure_ascii=False)
+
+    return render
+
+
+def _vscode(server: dict[str, Any]) -> str:
+    return json.dumps({"servers": {NAME: {"type": "stdio", **server}}}, indent=2, ensure_ascii=False)
+
+
+def _codex(server: dict[str, Any]) -> str:
+    # A JSON string is a TOML basic string, as long as DEL is escaped in both.
+    lines = [f"{key} = {json.dumps(value, ensure_ascii=True)}" for key, value in server.items()]
+    return "\n".join([f"[mcp_servers.{NAME}]", *lines])
+
+
+CLIENTS: Final[dict[str, tuple[str, Callable[[dict[str, Any]], str]]]] = {
+    "claude": ("claude_desktop_config.json, or .mcp.json in a project", _named("mcpServers")),
+    "codex": ("~/.codex/config.toml", _codex),
+    "cursor": ("~/.cursor/mcp.json, or .cursor/mcp.json in a project", _named("mcpServers")),
+    "gemini": ("~/.gemini/settings.json", _named("mcpServers")),
+    "vscode": (".vscode/mcp.json", _vscode),
+    "windsurf": ("~/.codeium/windsurf/mcp_config.json", _named("mcpServers")),
+    "zed": ("settings.json of Zed", _named("context_servers")),
+}
+"""For each client: the file, and how the entry is written in it."""
+
+
+def configuration(client: str, command: str, arguments: Sequence[str]) -> str:
+    """Return the text for *client*'s file; *command* is an absolute path."""
+    _, render = CLIENTS[client]
+    return render({"command": command, "args": list(arguments)})

@@ -1,0 +1,214 @@
+"""Confirmation on the wire: the client puts one call before its user, and nothing else can answer.
+
+A client of an earlier version is sent ``elicitation/create`` while the call waits. One of 2026-07-28 is
+answered ``input_required`` with a sealed ``requestState``, and sends the call once more with its user's
+answer. The state is bound to the package's digest, the tool, the arguments, the principal, this process and
+a time; it is good for one call. Nothing in arguments or state confirms anything by itself: the answer is
+the client's, in a place that the model does not write to.
+
+Source: MCP 2026-07-28, client/elicitation and basic/patterns/mrtr.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from mpp_exec import encoding
+from mpp_exec.consent.confirm import ConfirmationRequest
+from mpp_exec.errors import ConsentError, PackageError
+from mpp_exec.mcp.messages import INVALID_PARAMS, RpcError
+from mpp_exec.trust.keys import HomeKey, SealError, open_sealed, random_bytes, seal
+from mpp_exec.vocabulary import visible
+
+PATIENCE: Final = 600.0
+"""Seconds that a person has to answer."""
+
+MAX_SHOWN: Final = 64 << 10
+"""Characters of a question. A call that cannot be shown in full cannot be confirmed this way."""
+
+MAX_OPEN: Final = 1000
+"""Questions that may be open at once; the oldest is forgotten, and its call asked about anew."""
+
+KEY: Final = "confirm"
+
+_PURPOSE: Final = "mcp-request-state"
+_MAX_STATE: Final = 4096
+
+
+class InputRequiredError(Exception):
+    """The call has to be sent again with a person's answer; ``result`` says so on the wire."""
+
+    def __init__(self, result: dict[str, Any]) -> None:
+        super().__init__("input required")
+        self.result = result
+
+
+def question(request: ConfirmationRequest) -> dict[str, Any]:
+    """Return the params of ``elicitation/create`` for *request*: all of the call, and one box to tick.
+
+    Raises:
+        ConsentError: ``confirm.too_large``: nobody could look at all of it.
+    """
+    message = visible("\n".join(request.lines()), keep="\n")
+    if len(message) > MAX_SHOWN:
+        raise ConsentError(
+            "confirm.too_large",
+            f"the call of {request.tool} takes {len(message)} characters to show: nobody would read them all",
+            f"run it at a terminal: mpp-exec run {request.package} {request.tool} --confirm",
+        )
+    return {
+        "message": message,
+        "requestedSchema": {
+            "type": "object",
+            "properties": {
+                KEY: {
+                    "type": "boolean",
+                    "title": "Run this call",
+                    "description": "Once, with exactly these arguments",
+                    "default": False,
+                }
+            },
+            "required": [KEY],
+        },
+    }
+
+
+def agreed(answer: Any) -> bool:
+    """Tell whether *answer*, an ElicitResult, is a yes. Everything else is a no."""
+    if not isinstance(answer, dict) or answer.get("action") != "accept":
+        return False
+    content = answer.get("content")
+    return isinstance(content, dict) and content.get(KEY) is True
+
+
+class Proofs:
+    """The questions this process has open with clients of 2026-07-28. Safe for threads."""
+
+    def __init__(self, key: HomeKey, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._key = key.derive(_PURPOSE)
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._open: dict[bytes, float] = {}
+
+    def issue(self, request: ConfirmationRequest, principal: str) -> str:
+        """Return the ``requestState`` of a question about *request*."""
+        nonce = random_bytes(16)
+        now = self._clock()
+        with self._lock:
+            for old in [each for each, until in self._open.items() if until <= now]:
+                del self._open[old]
+            while len(self._open) >= MAX_OPEN:
+                del self._open[next(iter(self._open))]
+            self._open[nonce] = now + PATIENCE
+        sealed = seal(self._key, encoding.dumps({"nonce": nonce, "call": _call(request, principal)}))
+        return base64.urlsafe_b64encode(sealed).decode()
+
+    def redeem(self, state: Any, request: ConfirmationRequest, principal: str) -> None:
+        """Take *state* as the proof that this very call was put before a person; it cannot be used again.
+
+        Raises:
+            RpcError: it is none of this process's, was used, is too old, or is about another call.
+        """
+        nonce, call = self._opened(state)
+        with self._lock:
+            until = self._open.pop(nonce, None)
+        if until is None or until <= self._clock() or call != _call(request, principal):
+            raise _not_good()
+
+    def _opened(self, state: Any) -> tuple[bytes, Any]:
+        if not isinstance(state, str) or len(state) > _MAX_STATE:
+            raise _not_good()
+        try:
+            sealed = base64.b64decode(state, altchars=b"-_", validate=True)
+            value = encoding.loads(open_sealed(self._key, sealed), max_size=_MAX_STATE)
+        except (binascii.Error, ValueError, SealError, PackageError):
+            raise _not_good() from None
+        return value["nonce"], value["call"]
+
+
+def _not_good() -> RpcError:
+    return RpcError(
+        INVALID_PARAMS,
+        "this requestState was used, is too old, belongs to another call, or was not made by this server: "
+        "send the call without it to be asked again",
+    )
+
+
+def _call(request: ConfirmationRequest, principal: str) -> dict[str, Any]:
+    return {
+        "digest": request.digest,
+        "tool": request.tool,
+        "arguments": encoding.sha256_digest(request.arguments_json.encode()),
+        "principal": principal,
+        "process": os.getpid(),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Modern:
+    """How a call of 2026-07-28 is confirmed: what its client sent along."""
+
+    proofs: Proofs
+    principal: str
+    state: Any
+    responses: Any
+
+    def ask(self, request: ConfirmationRequest) -> bool:
+        """Return the person's answer, if this is the second time that the call is sent.
+
+        Raises:
+            InputRequiredError: it is the first time.
+            RpcError: what came along is no proof.
+        """
+        asked = question(request)
+        if self.state is None:
+            raise InputRequiredError(
+                {
+                    "inputRequests": {
+                        KEY: {"method": "elicitation/create", "params": {"mode": "form", **asked}}
+                    },
+                    "requestState": self.proofs.issue(request, self.principal),
+                }
+            )
+        self.proofs.redeem(self.state, request, self.principal)
+        return agreed(self.responses.get(KEY) if isinstance(self.responses, Mapping) else None)
+
+
+@dataclass(frozen=True, slots=True)
+class Legacy:
+    """How a call of an earlier version is confirmed: by a request to its client, which *send* makes."""
+
+    send: Callable[[str, dict[str, Any]], Any]
+
+    def ask(self, request: ConfirmationRequest) -> bool:
+        """Return the person's answer.
+
+        Raises:
+            ConsentError: the client did not ask, or nobody answered in time.
+        """
+        return agreed(self.send("elicitation/create", question(request)))
+
+
+@dataclass(frozen=True, slots=True)
+class Nobody:
+    """A client that cannot ask."""
+
+    def ask(self, request: ConfirmationRequest) -> bool:
+        """Refuse.
+
+        Raises:
+            ConsentError: always.
+        """
+        raise ConsentError(
+            "confirm.no_elicitation",
+            f"tool {request.tool} of {request.package} runs only after a person has confirmed the call, and "
+            "this client has no way to ask one",
+            f"a person can run it: mpp-exec run {request.package} {request.tool} --confirm",
+        )

@@ -1,0 +1,204 @@
+"""JSON-RPC 2.0 messages, and which era of MCP a request belongs to. Pure: values in, values out.
+
+Two eras are served side by side (MCP 2026-07-28, basic/versioning). Up to 2025-11-25 a connection begins
+with ``initialize``. Since 2026-07-28 there is no handshake, and every request says in its ``_meta`` which
+version and capabilities its client has.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from mpp_exec import encoding
+from mpp_exec.errors import MppError
+from mpp_exec.mcp.wire import MAX_MESSAGE, MAX_NESTING
+
+LEGACY: Final = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
+"""Versions that ``initialize`` can agree on, the newest first."""
+
+BATCHING: Final = "2025-03-26"
+"""The one version in which several messages may come as one array."""
+
+MODERN: Final = ("2026-07-28",)
+
+VERSION_KEY: Final = "io.modelcontextprotocol/protocolVersion"
+CAPABILITIES_KEY: Final = "io.modelcontextprotocol/clientCapabilities"
+CLIENT_KEY: Final = "io.modelcontextprotocol/clientInfo"
+SERVER_KEY: Final = "io.modelcontextprotocol/serverInfo"
+SUBSCRIPTION_KEY: Final = "io.modelcontextprotocol/subscriptionId"
+
+ERROR_KEY: Final = "mpp-exec/error"
+"""Where an answer carries the code and the hint of an error of this project."""
+
+PARSE_ERROR: Final = -32700
+INVALID_REQUEST: Final = -32600
+METHOD_NOT_FOUND: Final = -32601
+INVALID_PARAMS: Final = -32602
+INTERNAL_ERROR: Final = -32603
+UNSUPPORTED_VERSION: Final = -32022
+
+RequestId = str | int
+
+
+class RpcError(Exception):
+    """What a request is answered with that cannot be served."""
+
+    def __init__(self, code: int, message: str, data: Any = None) -> None:
+        super().__init__(code, message)
+        self.code = code
+        self.message = message
+        self.data = data
+
+    @classmethod
+    def of(cls, error: MppError) -> RpcError:
+        """Return the answer for what went wrong on this side, not on the client's."""
+        return cls(INTERNAL_ERROR, error.message, {ERROR_KEY: {"code": error.code, "hint": error.hint}})
+
+    def answer(self, request: RequestId | None) -> dict[str, Any]:
+        """Return the response to *request*; None where it could not be told which one it was."""
+        error: dict[str, Any] = {"code": self.code, "message": self.message}
+        if self.data is not None:
+            error["data"] = self.data
+        return {"jsonrpc": "2.0", "id": request, "error": error}
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request; a notification has no ``id`` (None)."""
+
+    id: RequestId | None
+    method: str
+    params: dict[str, Any]
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """Its ``_meta``, {} without one."""
+        meta = self.params.get("_meta")
+        return meta if isinstance(meta, dict) else {}
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """The peer's answer to a request of ours; *result* is None where it is an error."""
+
+    id: RequestId
+    result: Any
+
+
+class InvalidMessageError(RpcError):
+    """A message that is none; ``id`` is that of the request it was meant to be, if that can be told."""
+
+    def __init__(self, code: int, message: str, request: RequestId | None = None) -> None:
+        super().__init__(code, message)
+        self.id = request
+
+
+def parse(line: bytes) -> Any:
+    """Return the JSON value of one line.
+
+    Raises:
+        InvalidMessageError: it is no JSON, or too deep.
+    """
+    try:
+        return encoding.json_loads(line, max_size=MAX_MESSAGE, max_depth=MAX_NESTING)
+    except encoding.JsonError as error:
+        raise InvalidMessageError(PARSE_ERROR, f"this line is not JSON to be read: {error.message}") from None
+
+
+def classify(value: Any) -> Request | Response:
+    """Return what *value* is.
+
+    Raises:
+        InvalidMessageError: it is no message of JSON-RPC 2.0 as MCP has it.
+    """
+    if not isinstance(value, dict):
+        raise InvalidMessageError(INVALID_REQUEST, "a message is a JSON object")
+    name = value.get("id")
+    known = name if is_id(name) else None
+    if value.get("jsonrpc") != "2.0":
+        raise InvalidMessageError(INVALID_REQUEST, "jsonrpc must be 2.0", known)
+    if "method" not in value:
+        if known is not None and ("result" in value or "error" in value):
+            return Response(known, value.get("result"))
+        raise InvalidMessageError(INVALID_REQUEST, "a message has a method, a result or an error", known)
+    method = value["method"]
+    params = value.get("params", {})
+    if "id" in value and known is None:
+        raise InvalidMessageError(INVALID_REQUEST, "an id is a string or an integer")
+    if not isinstance(method, str):
+        raise InvalidMessageError(INVALID_REQUEST, "a method is a string", known)
+    if not isinstance(params, dict):
+        raise InvalidMessageError(INVALID_PARAMS, "params must be an object", known)
+    if not isinstance(params.get("_meta", {}), dict):
+        raise InvalidMessageError(INVALID_PARAMS, "_meta must be an object", known)
+    return Request(known, method, params)
+
+
+def is_id(value: Any) -> bool:
+    """Tell whether *value* can be the id of a request."""
+    return isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool))
+
+
+@dataclass(frozen=True, slots=True)
+class Era:
+    """How the peer of one request speaks: *modern* ones say it anew with each."""
+
+    modern: bool
+    version: str
+    capabilities: dict[str, Any]
+    client: str
+
+    def can_ask(self) -> bool:
+        """Whether the client says that it can put a form before its user."""
+        elicitation = self.capabilities.get("elicitation")
+        return isinstance(elicitation, dict) and (not elicitation or "form" in elicitation)
+
+
+def modern_era(request: Request) -> Era:
+    """Read what a request of 2026-07-28 says of its client.
+
+    Raises:
+        RpcError: it says nothing, or a version that is not served.
+    """
+    version = request.meta.get(VERSION_KEY)
+    if version is None:
+        raise RpcError(
+            INVALID_PARAMS, f"_meta has no {VERSION_KEY}; clients of earlier versions begin with initialize"
+        )
+    if version not in MODERN:
+        raise RpcError(
+            UNSUPPORTED_VERSION,
+            "this protocol version is not served",
+            {"supported": list(MODERN), "requested": version if isinstance(version, str) else str(version)},
+        )
+    capabilities = request.meta.get(CAPABILITIES_KEY)
+    if not isinstance(capabilities, dict):
+        raise RpcError(INVALID_PARAMS, f"_meta has no {CAPABILITIES_KEY}")
+    return Era(True, version, capabilities, client_name(request.meta.get(CLIENT_KEY)))
+
+
+def legacy_era(params: dict[str, Any]) -> Era:
+    """Read an ``initialize``; its version is the one to answer with.
+
+    Raises:
+        RpcError: it names no version.
+    """
+    asked = params.get("protocolVersion")
+    if not isinstance(asked, str):
+        raise RpcError(INVALID_PARAMS, "initialize needs a protocolVersion")
+    capabilities = params.get("capabilities")
+    return Era(
+        False,
+        asked if asked in LEGACY else LEGACY[0],
+        capabilities if isinstance(capabilities, dict) else {},
+        client_name(params.get("clientInfo")),
+    )
+
+
+def client_name(info: Any) -> str:
+    """Return what a client calls itself, for the ledger: nothing depends on it."""
+    if not isinstance(info, dict):
+        return ""
+    words = [info.get("name"), info.get("version")]
+    return " ".join(word for word in words if isinstance(word, str))[:200]

@@ -1,0 +1,180 @@
+"""The tools of a home as one connection sees them: listed, called, watched for changes.
+
+Imported when a client first asks for tools: a server that is only started answers before it has loaded the
+runtime.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from mpp_exec.errors import InternalError, MppError
+from mpp_exec.mcp import catalog
+from mpp_exec.mcp.calling import MAX_RUNNING, Call, Calls, Questions
+from mpp_exec.mcp.confirming import InputRequiredError, Legacy, Modern, Nobody, Proofs
+from mpp_exec.mcp.messages import (
+    ERROR_KEY,
+    INTERNAL_ERROR,
+    INVALID_PARAMS,
+    Era,
+    Request,
+    RequestId,
+    Response,
+    RpcError,
+)
+from mpp_exec.mcp.wire import WireClosedError
+from mpp_exec.pipeline import Runtime
+from mpp_exec.result import ToolResult
+
+Finish = Callable[[dict[str, Any]], None]
+Fail = Callable[[RpcError], None]
+
+
+class Tools:
+    """Opens *home* for one connection. *send* takes messages for the client, from any thread."""
+
+    def __init__(
+        self, home: Path | None, packages: Sequence[str], client: str, send: Callable[[Any], None]
+    ) -> None:
+        self._packages = tuple(packages)
+        self._calls = Calls()
+        self._questions = Questions(send)
+        self._runtime = Runtime(home, confirm=self._calls.ask, client=client or "mcp")
+        self._proofs = Proofs(self._runtime.store.key)
+        self._catalog = catalog.build(self._runtime, self._packages)
+        self._seen = self._catalog.fingerprint
+
+    def __contains__(self, request: RequestId) -> bool:
+        return request in self._calls
+
+    def close(self) -> None:
+        """End every call and let the home go."""
+        self._calls.cancel_all()
+        self._runtime.close()
+
+    def left_out(self) -> tuple[str, ...]:
+        """Return a line for each package that is not offered."""
+        return self._catalog.left_out
+
+    def changed(self) -> bool:
+        """Look at what is installed and approved, and tell whether a list would show something else now.
+
+        Raises:
+            MppError: the home cannot be read.
+        """
+        self._renew()
+        now = self._catalog.fingerprint
+        before, self._seen = self._seen, now
+        return now != before
+
+    def page(self, cursor: str | None) -> tuple[list[dict[str, Any]], str | None]:
+        """Return one page of the list, and the cursor of the next.
+
+        Raises:
+            RpcError: the cursor is none.
+            MppError: the home cannot be read.
+        """
+        if cursor is None:
+            self._catalog = catalog.build(self._runtime, self._packages)
+        try:
+            return self._catalog.page(cursor)
+        except KeyError:
+            raise RpcError(INVALID_PARAMS, "this cursor was not given out by this server") from None
+
+    def cancel(self, request: RequestId) -> None:
+        """End a call; its client is told nothing more about it."""
+        self._calls.cancel(request)
+
+    def answered(self, response: Response) -> None:
+        """Take the client's answer to a question."""
+        self._questions.answer(response)
+
+    def call(self, era: Era, request: Request, finish: Finish, fail: Fail) -> None:
+        """Begin a ``tools/call``; *finish* gets its result or *fail* an error, from another thread.
+
+        Raises:
+            RpcError: it names no tool, or is no call; nothing has begun.
+        """
+        name, arguments = request.params.get("name"), request.params.get("arguments", {})
+        if not isinstance(name, str) or not isinstance(arguments, dict):
+            raise RpcError(INVALID_PARAMS, "tools/call needs a name and, as arguments, an object")
+        offered = self._find(name)
+        if offered is None:
+            raise RpcError(INVALID_PARAMS, "there is no tool of this name")
+        assert request.id is not None
+        call = Call(request.id, Nobody())
+        call.asks = self._asks(era, request, call)
+
+        def work(call: Call) -> None:
+            with contextlib.suppress(WireClosedError):
+                try:
+                    result = self._run(offered, arguments, call)
+                except RpcError as error:
+                    if not call.silenced:
+                        fail(error)
+                    return
+                if not call.silenced:
+                    finish(result)
+
+        if not self._calls.start(call, work):
+            call.cancellation.close()
+            finish(_refused("call.busy", f"{MAX_RUNNING} calls are running already", "try again later"))
+
+    def _run(self, offered: catalog.Offered, arguments: dict[str, Any], call: Call) -> dict[str, Any]:
+        try:
+            result = self._runtime.call(
+                offered.package, offered.tool, arguments, cancellation=call.cancellation
+            )
+        except InputRequiredError as asked:
+            return asked.result | {"resultType": "input_required"}
+        except InternalError as error:
+            raise RpcError.of(error) from error
+        except MppError as error:
+            return _refused(error.code, error.message, error.hint)
+        except (RpcError, WireClosedError):
+            raise
+        except Exception as error:  # a fault of ours: the client is told, and the connection goes on
+            raise RpcError(INTERNAL_ERROR, f"this server failed: {type(error).__name__}") from error
+        return _said(result)
+
+    def _asks(self, era: Era, request: Request, call: Call) -> Modern | Legacy | Nobody:
+        if not era.can_ask():
+            return Nobody()
+        if not era.modern:
+            return Legacy(lambda method, params: self._questions.put(call, method, params))
+        return Modern(
+            self._proofs,
+            f"uid {os.getuid()}",
+            request.params.get("requestState"),
+            request.params.get("inputResponses"),
+        )
+
+    def _find(self, name: str) -> catalog.Offered | None:
+        self._renew()
+        return self._catalog.tools.get(name)
+
+    def _renew(self) -> None:
+        if self._runtime.store.generation() != self._catalog.generation:
+            self._catalog = catalog.build(self._runtime, self._packages)
+
+
+def _said(result: ToolResult) -> dict[str, Any]:
+    """Return the result, with what a person would read on stderr where the tool itself says nothing of it."""
+    document = result.to_call_tool_result()
+    if result.is_error and not document["content"]:
+        document["content"] = [{"type": "text", "text": result.reason or "the tool failed"}]
+    return document
+
+
+def _refused(code: str, message: str, hint: str) -> dict[str, Any]:
+    """Return a call that did not run as a result that the model can read (SEP-1303)."""
+    text = f"{message}\n{hint}" if hint else message
+    return {
+        "content": [{"type": "text", "text": text}],
+        "isError": True,
+        "_meta": {ERROR_KEY: {"code": code, "message": message, "hint": hint}},
+    }

@@ -1,0 +1,279 @@
+"""Nothing the model or a client can put on the wire confirms a call, but a person's answer to that call."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from command import Shell
+from mcp_peer import Peer, meta
+from mpp_exec.consent.confirm import ConfirmationRequest
+from mpp_exec.mcp.confirming import MAX_OPEN, PATIENCE, Proofs, agreed, question
+from mpp_exec.mcp.messages import RpcError
+from mpp_exec.trust.keys import HomeKey
+
+CODE = "def call(**arguments):\n    return {'ran': arguments}\n"
+YES = {"confirm": {"action": "accept", "content": {"confirm": True}}}
+FORM: dict[str, Any] = {"elicitation": {"form": {}}}
+NAME = "acme_echo_call"
+
+REQUEST = ConfirmationRequest(
+    package="acme/echo",
+    version="1.0.0",
+    digest="sha256:" + "0" * 64,
+    key_id="sha256:" + "1" * 64,
+    tool="call",
+    title="",
+    description="Destroys.",
+    operation="destructive",
+    confirmation="always",
+    arguments_json='{"what":"all"}',
+    reach=("change /data",),
+)
+
+
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory: pytest.TempPathFactory) -> Shell:
+    made = Shell(tmp_path_factory.mktemp("confirm"))
+    made.root.chmod(0o755)
+    made.ok("keygen", "acme")
+    for name in ("acme/echo", "acme/other"):
+        source = made.tool(name, code=CODE, schema='{ type = "object" }', extra='operation = "destructive"')
+        made.ok("build", str(source))
+        made.ok("install", f"{name.replace('/', '-')}-1.0.0.mpp", "--approve")
+    return made
+
+
+@pytest.fixture
+def peer(shell: Shell) -> Iterator[Peer]:
+    with Peer(shell) as made:
+        yield made
+
+
+def asked(peer: Peer, arguments: dict[str, Any] | None = None) -> str:
+    """Call the tool for the first time, and return the state of the question."""
+    result = peer.call(NAME, arguments, _meta=meta(**FORM))["result"]
+    assert result["resultType"] == "input_required"
+    state = result["requestState"]
+    assert isinstance(state, str)
+    return state
+
+
+def again(peer: Peer, state: Any, responses: Any = YES, name: str = NAME, **more: Any) -> dict[str, Any]:
+    given = more.pop("arguments", {})
+    return peer.call(name, given, requestState=state, inputResponses=responses, _meta=meta(**FORM), **more)
+
+
+# -- it works for a person ---------------------------------------------------------------------------
+
+
+def test_a_modern_client_is_asked_with_everything_and_its_yes_runs_the_call(peer: Peer) -> None:
+    first = peer.call(NAME, {"what": "all"}, _meta=meta(**FORM))["result"]
+    asking = first["inputRequests"]["confirm"]
+    assert asking["method"] == "elicitation/create"
+    for part in ("acme/echo 1.0.0", "sha256:", "may destroy things", '"what": "all"', "reach nothing"):
+        assert part in asking["params"]["message"]
+    result = again(peer, first["requestState"], arguments={"what": "all"})["result"]
+    assert result["structuredContent"] == {"ran": {"what": "all"}}
+
+
+def test_a_client_of_earlier_versions_is_asked_by_a_request(peer: Peer) -> None:
+    peer.initialize(elicitation={})
+    name = peer.request("tools/call", {"name": NAME, "arguments": {"what": "all"}})
+    asking = peer.notified("elicitation/create")
+    assert '"what": "all"' in asking["params"]["message"]
+    peer.send(id=asking["id"], result={"action": "accept", "content": {"confirm": True}})
+    assert peer.answer(name)["result"]["structuredContent"] == {"ran": {"what": "all"}}
+
+
+# -- attacks -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "responses",
+    [
+        None,
+        {},
+        {"confirm": {"action": "decline"}},
+        {"confirm": {"action": "cancel"}},
+        {"confirm": {"action": "accept"}},
+        {"confirm": {"action": "accept", "content": {"confirm": False}}},
+        {"confirm": {"action": "accept", "content": {"confirm": "true"}}},
+        {"confirm": {"action": "accept", "content": {"confirm": 1}}},
+        {"confirm": {"action": "accept", "content": {"yes": True}}},
+        {"confirm": True},
+        [{"action": "accept"}],
+        {"other": {"action": "accept", "content": {"confirm": True}}},
+    ],
+    ids=str,
+)
+def test_what_is_no_yes_runs_nothing(peer: Peer, responses: Any) -> None:
+    result = again(peer, asked(peer), responses)["result"]
+    assert result["isError"] is True
+    assert result["_meta"]["mpp-exec/error"]["code"] == "confirm.refused"
+
+
+def test_a_state_is_good_for_one_call(peer: Peer) -> None:
+    state = asked(peer)
+    assert again(peer, state)["result"]["isError"] is False
+    assert again(peer, state)["error"]["code"] == -32602
+
+
+def test_a_refused_state_cannot_be_tried_again_with_another_answer(peer: Peer) -> None:
+    state = asked(peer)
+    assert again(peer, state, {"confirm": {"action": "decline"}})["result"]["isError"] is True
+    assert again(peer, state)["error"]["code"] == -32602
+
+
+def test_a_yes_to_some_arguments_is_none_to_others(peer: Peer) -> None:
+    state = asked(peer, {"what": "one"})
+    assert again(peer, state, arguments={"what": "all"})["error"]["code"] == -32602
+    assert again(peer, state, arguments={"what": "one"})["error"]["code"] == -32602, "it was used up"
+
+
+def test_a_yes_to_one_tool_is_none_to_another(peer: Peer) -> None:
+    assert again(peer, asked(peer), name="acme_other_call")["error"]["code"] == -32602
+
+
+def test_a_yes_to_one_server_is_none_to_another_of_the_same_home(peer: Peer, shell: Shell) -> None:
+    state = asked(peer)
+    with Peer(shell) as other:
+        assert again(other, state)["error"]["code"] == -32602
+    assert again(peer, state)["result"]["isError"] is False
+
+
+@pytest.mark.parametrize("part", [0, 30, -5])
+def test_a_changed_state_is_none(peer: Peer, part: int) -> None:
+    sealed = bytearray(base64.urlsafe_b64decode(asked(peer)))
+    sealed[part] ^= 1
+    assert again(peer, base64.urlsafe_b64encode(sealed).decode())["error"]["code"] == -32602
+
+
+@pytest.mark.parametrize("state", ["", "AAAA", "x" * 10_000, 7, {}, ["a"], "é", True], ids=repr)
+def test_a_made_up_state_is_none(peer: Peer, state: Any) -> None:
+    assert again(peer, state)["error"]["code"] == -32602
+
+
+def test_answers_without_a_question_run_nothing(peer: Peer) -> None:
+    result = peer.call(NAME, {}, inputResponses=YES, _meta=meta(**FORM))["result"]
+    assert result["resultType"] == "input_required"
+
+
+def test_arguments_that_say_they_are_confirmed_confirm_nothing(peer: Peer) -> None:
+    peer.initialize()
+    for arguments in (
+        {"confirm": True, "confirmed": True, "force": True},
+        {"_meta": {"confirmed": True}},
+        {"requestState": "x", "inputResponses": YES},
+    ):
+        result = peer.call(NAME, arguments)["result"]
+        assert result["_meta"]["mpp-exec/error"]["code"] == "confirm.no_elicitation"
+
+
+@pytest.mark.parametrize("capabilities", [{}, {"elicitation": None}, {"elicitation": {"url": {}}}, {"x": 1}])
+def test_a_client_that_cannot_ask_is_refused_and_told_how(peer: Peer, capabilities: dict[str, Any]) -> None:
+    result = peer.call(NAME, {}, _meta=meta(**capabilities))["result"]
+    assert result["isError"] is True
+    assert "mpp-exec run acme/echo call --confirm" in result["content"][0]["text"]
+
+
+def test_a_client_that_says_it_can_ask_and_answers_with_an_error_runs_nothing(peer: Peer) -> None:
+    peer.initialize(elicitation={})
+    name = peer.request("tools/call", {"name": NAME, "arguments": {}})
+    asking = peer.notified("elicitation/create")
+    peer.send(id=asking["id"], error={"code": -32600, "message": "not supported"})
+    result = peer.answer(name)["result"]
+    assert result["_meta"]["mpp-exec/error"]["code"] == "confirm.unanswered"
+
+
+def test_an_answer_to_a_question_that_was_not_asked_confirms_nothing(peer: Peer) -> None:
+    peer.initialize(elicitation={})
+    for number in range(1, 5):
+        peer.send(id=f"mpp-exec-{number}", result={"action": "accept", "content": {"confirm": True}})
+    name = peer.request("tools/call", {"name": NAME, "arguments": {}})
+    asking = peer.notified("elicitation/create")
+    peer.send(id=asking["id"], result={"action": "decline"})
+    assert peer.answer(name)["result"]["_meta"]["mpp-exec/error"]["code"] == "confirm.refused"
+
+
+def test_a_call_that_was_cancelled_while_it_asked_runs_nothing(peer: Peer, shell: Shell) -> None:
+    peer.initialize(elicitation={})
+    before = len(shell.ok("audit", "list", "--json").json)
+    name = peer.request("tools/call", {"name": NAME, "arguments": {"mark": "cancelled"}})
+    asking = peer.notified("elicitation/create")
+    peer.send(method="notifications/cancelled", params={"requestId": name})
+    peer.send(id=asking["id"], result={"action": "accept", "content": {"confirm": True}})
+    assert peer.silent() == []
+    assert peer.end() == 0
+    entries = shell.ok("audit", "list", "--json").json[
+        : len(shell.ok("audit", "list", "--json").json) - before
+    ]
+    assert not [entry for entry in entries if entry.get("kind") == "start"]
+
+
+def test_invisible_characters_of_arguments_are_written_out_in_the_question(peer: Peer) -> None:
+    result = peer.call(NAME, {"what": "all\u202e\u200b\x1b[2K"}, _meta=meta(**FORM))["result"]
+    message = result["inputRequests"]["confirm"]["params"]["message"]
+    assert "\\u202e" in message
+    assert not any(character in message for character in "\u202e\u200b\x1b")
+
+
+def test_a_call_too_large_to_be_read_is_not_asked_about(peer: Peer) -> None:
+    result = peer.call(NAME, {"what": "x" * 100_000}, _meta=meta(**FORM))["result"]
+    assert result["_meta"]["mpp-exec/error"]["code"] == "confirm.too_large"
+
+
+# -- the proofs themselves ---------------------------------------------------------------------------
+
+
+def test_a_proof_expires() -> None:
+    now = [0.0]
+    proofs = Proofs(HomeKey(bytes(32)), clock=lambda: now[0])
+    state = proofs.issue(REQUEST, "uid 5")
+    now[0] = PATIENCE
+    with pytest.raises(RpcError):
+        proofs.redeem(state, REQUEST, "uid 5")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(REQUEST, digest="sha256:" + "2" * 64),
+        replace(REQUEST, tool="other"),
+        replace(REQUEST, arguments_json="{}"),
+    ],
+    ids=["another version", "another tool", "other arguments"],
+)
+def test_a_proof_is_bound_to_its_call(other: ConfirmationRequest) -> None:
+    proofs = Proofs(HomeKey(bytes(32)))
+    with pytest.raises(RpcError):
+        proofs.redeem(proofs.issue(REQUEST, "uid 5"), other, "uid 5")
+
+
+def test_a_proof_is_bound_to_its_principal_and_its_home() -> None:
+    proofs, elsewhere = Proofs(HomeKey(bytes(32))), Proofs(HomeKey(bytes([1]) * 32))
+    with pytest.raises(RpcError):
+        proofs.redeem(proofs.issue(REQUEST, "uid 5"), REQUEST, "uid 6")
+    with pytest.raises(RpcError):
+        elsewhere.redeem(proofs.issue(REQUEST, "uid 5"), REQUEST, "uid 5")
+
+
+def test_a_flood_of_questions_is_bounded_and_forgets_the_oldest() -> None:
+    proofs = Proofs(HomeKey(bytes(32)))
+    states = [proofs.issue(REQUEST, "uid 5") for _ in range(MAX_OPEN + 1)]
+    assert len(proofs._open) == MAX_OPEN
+    with pytest.raises(RpcError):
+        proofs.redeem(states[0], REQUEST, "uid 5")
+    proofs.redeem(states[-1], REQUEST, "uid 5")
+
+
+def test_the_question_asks_for_no_secret_and_one_box() -> None:
+    schema = question(REQUEST)["requestedSchema"]
+    assert list(schema["properties"]) == ["confirm"]
+    assert schema["properties"]["confirm"]["type"] == "boolean"
+    assert schema["properties"]["confirm"]["default"] is False
+    assert not agreed(None)
