@@ -485,6 +485,11 @@ def test_no_toml(text: str) -> None:
     assert refusal(text).code in {"toml.syntax", "toml.missing_key"}
 
 
+def test_number_of_more_digits_than_cpython_reads() -> None:
+    """tomllib lets CPython's own ValueError through."""
+    assert refusal(f"a = {'9' * 5000}").code == "toml.syntax"
+
+
 def test_no_file_of_any_size() -> None:
     assert refusal("#" * (1 << 20) + "\n").code == "toml.too_large"
 

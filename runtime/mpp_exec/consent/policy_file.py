@@ -194,11 +194,13 @@ def parse_layer(text: str, source: str, *, narrowing: bool) -> PolicyLayer:
             ``policy.unknown_word`` or ``policy.widens``.
     """
     try:
-        return _layer(tomllib.loads(text), source, narrowing=narrowing)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        document = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # ValueError: also an integer of thousands of digits
         raise ConsentError(
             "policy.malformed", f"policy {source} is no TOML: {error}", "correct it; until then nothing runs"
         ) from error
+    try:
+        return _layer(document, source, narrowing=narrowing)
     except FieldError as error:
         where = f"key {error.key} " if error.key else ""
         raise ConsentError(

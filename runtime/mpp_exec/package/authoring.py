@@ -76,6 +76,10 @@ def parse_toml(text: str) -> Draft:
         raise UsageError(
             "toml.syntax", f"mpp.toml is no TOML: {_lower(str(error))}", "see https://toml.io"
         ) from None
+    except ValueError:  # CPython's own limit on the digits of an integer, which tomllib lets through
+        raise UsageError(
+            "toml.syntax", "mpp.toml has a number with too many digits", "TOML has integers of 64 bits"
+        ) from None
     except RecursionError:
         raise UsageError("toml.syntax", "mpp.toml is nested too deep", "see https://toml.io") from None
     try:
