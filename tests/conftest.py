@@ -11,11 +11,16 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 import sandbox_lab
 from needs import missing
 from sandbox_lab import Lab
+
+# A property is no promise about time: how long one example takes depends on who else is on the machine.
+hypothesis.settings.register_profile("house", deadline=None)
+hypothesis.settings.load_profile("house")
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,10 @@ the final absolute path that will be mounted.
 ``covers`` asks whether everything the narrower value allows is allowed by the wider one. It errs on
 one side only: True is a proof, False may mean that nobody could tell. On values in their
 :meth:`Permissions.reduced` form it is a partial order.
+
+Of the paths that lie in one another the innermost decides: what is granted for reading inside a
+folder that is granted for writing stays read-only. So such an entry takes something away, and
+whatever narrows a value has to keep it.
 """
 
 from __future__ import annotations
@@ -74,23 +78,47 @@ class Permissions:
 
     def covers(self, narrower: Permissions) -> bool:
         """Return whether *narrower* allows nothing that this does not."""
+        return self.gives(narrower) and not any(
+            narrower.mounts_writable(path) and not self.mounts_writable(path) for path in self.read
+        )
+
+    def gives(self, entries: Permissions) -> bool:
+        """Return whether this gives each of *entries*, whatever it keeps read-only inside them."""
         return (
-            all(self._reaches(destination) for destination in narrower.network)
-            and set(narrower.environment) <= set(self.environment)
-            and set(narrower.subprocess) <= set(self.subprocess)
-            and narrower.storage <= self.storage
-            and all(self._reads(path) for path in narrower.read)
-            and all(self._writes(path) for path in narrower.write)
+            all(self._reaches(destination) for destination in entries.network)
+            and set(entries.environment) <= set(self.environment)
+            and set(entries.subprocess) <= set(self.subprocess)
+            and entries.storage <= self.storage
+            and all(self.may_read(path) for path in entries.read)
+            and all(self.may_write(path) for path in entries.write)
         )
 
     def _reaches(self, destination: HostPort) -> bool:
         return any(granted.covers(destination) for granted in self.network)
 
-    def _reads(self, path: str) -> bool:
+    def may_read(self, path: str) -> bool:
+        """Return whether *path* may be read."""
         return any(path_covers(granted, path) for granted in (*self.read, *self.write))
 
-    def _writes(self, path: str) -> bool:
-        return any(path_covers(granted, path, write=True) for granted in self.write)
+    def may_write(self, path: str) -> bool:
+        """Return whether *path* may be written."""
+        return self.mounts_writable(path) and any(path_covers(each, path, write=True) for each in self.write)
+
+    def mounts_writable(self, path: str) -> bool:
+        """Return whether the innermost of the granted folders that hold *path* is granted for writing.
+
+        What is protected by its name has a mount of its own besides, where the sandbox looks for it.
+        """
+        written = max((len(each) for each in self.write if path_covers(each, path)), default=0)
+        return written > 0 and not any(len(each) > written and path_covers(each, path) for each in self.read)
+
+    def _less(self, path: str) -> Permissions:
+        """Return this without the entries that are exactly *path*."""
+        return replace(
+            self,
+            read=tuple(each for each in self.read if each != path),
+            write=tuple(each for each in self.write if each != path),
+        )
 
     def reduced(self) -> Permissions:
         """Return the smallest value that allows the same: without what another of its entries covers."""
@@ -99,17 +127,8 @@ class Permissions:
             for destination in self.network
             if not any(other != destination and other.covers(destination) for other in self.network)
         ]
-        write = [
-            path
-            for path in self.write
-            if not any(other != path and path_covers(other, path, write=True) for other in self.write)
-        ]
-        read = [
-            path
-            for path in self.read
-            if not any(other != path and path_covers(other, path) for other in self.read)
-            and not any(path_covers(other, path) for other in write)
-        ]
+        write = [path for path in self.write if not self._less(path).may_write(path)]
+        read = [path for path in self.read if path not in self.write and self._decides(path)]
         return replace(
             self,
             network=_sorted(network),
@@ -119,14 +138,30 @@ class Permissions:
             write=_sorted(write),
         )
 
+    def _decides(self, path: str) -> bool:
+        """Return whether it makes a difference that *path* is granted for reading."""
+        less = self._less(path)
+        return not less.may_read(path) or less.mounts_writable(path)
+
     def intersect(self, other: Permissions) -> Permissions:
         """Return the widest value that both this and *other* cover, reduced."""
         network = [d for d in self.network if other._reaches(d)] + [
             d for d in other.network if self._reaches(d)
         ]
-        write = [p for p in self.write if other._writes(p)] + [p for p in other.write if self._writes(p)]
-        read = [p for p in (*self.read, *self.write) if other._reads(p)]
-        read += [p for p in (*other.read, *other.write) if self._reads(p)]
+        paths = (*self.read, *self.write, *other.read, *other.write)
+        write = [path for path in paths if self.may_write(path) and other.may_write(path)]
+        # Where neither mounts anything read-only, an entry for reading would: a name alone protects there.
+        read = [
+            path
+            for path in paths
+            if self.may_read(path)
+            and other.may_read(path)
+            and not (
+                self.mounts_writable(path)
+                and other.mounts_writable(path)
+                and any(path_covers(each, path) for each in write)
+            )
+        ]
         return Permissions(
             network=_sorted(network),
             environment=_sorted(set(self.environment) & set(other.environment)),
@@ -136,13 +171,27 @@ class Permissions:
             write=_sorted(write),
         ).reduced()
 
+    def kept_read_only(self) -> tuple[str, ...]:
+        """Return the paths that could be written if they were not granted for reading."""
+        return tuple(path for path in self.read if self._less(path).mounts_writable(path))
+
+    def keeping(self, paths: Iterable[str]) -> Permissions:
+        """Return this with those of *paths* read-only that it would make writable."""
+        kept = self
+        for path in sorted(paths):
+            if kept.mounts_writable(path):
+                kept = replace(kept, read=_sorted((*kept.read, path)))
+        return kept
+
     def words(self) -> list[str]:
         """Return every word that :meth:`without` takes here, the general ones before the particular."""
         words: list[str] = []
+        kept = self.kept_read_only()
+        read = tuple(path for path in self.read if path not in kept)
         for name, entries in (
             ("network", self.network),
             ("filesystem", (*self.read, *self.write)),
-            ("filesystem.read", self.read),
+            ("filesystem.read", read),
             ("filesystem.write", self.write),
             ("environment", self.environment),
             ("subprocess", self.subprocess),
@@ -159,7 +208,9 @@ class Permissions:
 
         A word without ``=`` withholds all of its kind; one with it withholds that entry and what it
         covers (``network=*.example.com:443``, a folder and what lies below). Reading and writing are
-        two lists, as in ``mpp.toml``: a path in both stays readable without ``filesystem.write``.
+        two lists, as in ``mpp.toml``: a path in both stays readable without ``filesystem.write``. What
+        is granted for reading inside a folder that stays writable stays, too: without it, it could be
+        written.
 
         Raises:
             UsageError: ``permission.unknown`` when nothing was asked for under that word.
@@ -171,6 +222,7 @@ class Permissions:
             kept = self._replaced({each: type(getattr(self, each))() for each in lists})
         elif lists and name != "storage":
             kept = self._replaced({each: _without_entry(getattr(self, each), name, entry) for each in lists})
+        kept = kept.keeping(path for path in self.read if not self.mounts_writable(path))
         if kept == self:
             raise UsageError(
                 "permission.unknown", f"{word!r} is not among the permissions asked for", self._hint(word)
@@ -184,6 +236,11 @@ class Permissions:
         import difflib  # noqa: PLC0415 -- only for a mistake
 
         words = self.words()
+        name, _, entry = word.partition("=")
+        if name.startswith("filesystem") and any(
+            not entry or entry == path for path in self.kept_read_only()
+        ):
+            return "it keeps a part of a writable folder read-only; withhold filesystem.write instead"
         if close := difflib.get_close_matches(word, words, n=1):
             return f"did you mean {close[0]}?"
         return f"it asks for: {', '.join(words)}" if words else "it asks for no permission at all"

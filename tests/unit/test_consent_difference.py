@@ -262,6 +262,31 @@ def test_path_that_is_gone_or_protected_stops(tmp_path: Path) -> None:
     assert carried(earlier, update) is None
 
 
+def test_update_that_drops_what_is_read_only_inside_a_write_grant_stops() -> None:
+    """The sandbox would mount it writable then: asking for less is wider here."""
+    earlier = grant(signed(permissions=Permissions(read=("/usr/lib",), write=("/usr",))))
+    update = signed(version="2.0.0", permissions=Permissions(write=("/usr",)))
+    assert next(str(change) for change in difference(earlier, update)) == (
+        "+ no longer keeps /usr/lib read-only inside what it may write"
+    )
+    assert carried(earlier, update) is None
+
+
+def test_update_keeps_read_only_what_a_setting_had_put_inside_a_write_grant(tmp_path: Path) -> None:
+    """No comparison of two manifests shows where a setting points."""
+    (tmp_path / "in").mkdir()
+    folder = ConfigField("dir", "directory")
+    asked = Permissions(read=("${user_config.dir}",), write=(str(tmp_path),))
+    first = signed(permissions=asked, user_config=(folder,))
+    earlier = grant(first, check_settings((folder,), {"dir": f"{tmp_path}/in"}))
+    assert not earlier.permissions.may_write(f"{tmp_path}/in")
+    update = signed(version="2.0.0", permissions=replace(asked, read=()), user_config=(folder,))
+    found = carried(earlier, update)
+    assert found is not None
+    assert not found.permissions.may_write(f"{tmp_path}/in")
+    assert earlier.permissions.covers(found.permissions)
+
+
 def test_command_that_needs_what_was_withheld_stops() -> None:
     runtime = RuntimeSpec("exec", command=("t",), env=(("A", "${storage}"),))
     first = signed(runtime=replace(runtime, env=()), permissions=Permissions(storage=5))
@@ -277,6 +302,8 @@ permission = st.sampled_from(
         Permissions(read=("/usr",)),
         Permissions(read=("/usr/lib",)),
         Permissions(write=("/usr",)),
+        Permissions(read=("/usr/lib",), write=("/usr",)),
+        Permissions(read=("/usr/lib", "/var"), write=("/usr", "/usr/bin")),
         Permissions(storage=5),
         Permissions(storage=9, environment=("A",)),
         Permissions(network=(HostPort("*.x.org", 1),)),

@@ -199,6 +199,37 @@ def test_a_write_grant_does_not_cover_what_decides_about_other_programs() -> Non
         assert folder.intersect(Permissions(write=(named,))) == Permissions(read=(named,))
 
 
+def test_a_read_grant_inside_a_write_grant_takes_something_away() -> None:
+    """The sandbox mounts it read-only. Without it the same folder would be writable, and that is wider."""
+    whole = Permissions(write=("/p",))
+    part = Permissions(read=("/p/in",), write=("/p",))
+    assert whole.covers(part)
+    assert not part.covers(whole)
+    assert not part.covers(Permissions(write=("/p/in/deep",)))
+    assert part.covers(Permissions(read=("/p/in/deep",), write=("/p/out",)))
+    assert part.kept_read_only() == ("/p/in",)
+    assert part.reduced() == part
+    assert part.intersect(whole) == part
+    again = Permissions(read=("/p/in",), write=("/p", "/p/in/deep"))
+    assert again.may_write("/p/in/deep/x")
+    assert not again.may_write("/p/in/x")
+    assert not part.covers(again)
+
+
+@pytest.mark.parametrize("word", ["filesystem.read", "filesystem.read=/p/in", "filesystem=/p/in"])
+def test_withholding_what_is_read_only_inside_a_write_grant_does_not_make_it_writable(word: str) -> None:
+    part = Permissions(read=("/other", "/p/in"), write=("/p", "/p/in/deep"))
+    try:
+        less = part.without(word)
+    except UsageError as error:
+        assert "withhold filesystem.write" in error.hint  # noqa: PT017 -- some of the words leave something over
+        less = part
+    assert not less.may_write("/p/in/x")
+    assert part.covers(less)
+    assert part.without("filesystem.write").read == ("/other", "/p/in")
+    assert "filesystem.read=/p/in" not in part.words()
+
+
 def test_everything_the_sandbox_mounts_read_only_is_protected_here() -> None:
     for path in (".git", ".git/hooks", *EXECUTED_BY_OTHERS):
         assert any(is_protected_name(name) for name in path.split("/")), path

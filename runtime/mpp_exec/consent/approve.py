@@ -144,15 +144,20 @@ def carry_over(old: Grant, package: SignedManifest, *, policy: Policy, protected
 
 
 def _common(asked: Permissions, granted: Permissions) -> Permissions:
-    """Return those entries of *asked* that *granted* covers: what was agreed to and is still wanted."""
-    return Permissions(
-        network=tuple(e for e in asked.network if granted.covers(Permissions(network=(e,)))),
+    """Return those entries of *asked* that *granted* covers: what was agreed to and is still wanted.
+
+    What *granted* keeps read-only inside them stays so: a setting may have put it there, which nobody
+    can see who compares two manifests.
+    """
+    common = Permissions(
+        network=tuple(e for e in asked.network if granted.gives(Permissions(network=(e,)))),
         environment=tuple(e for e in asked.environment if e in granted.environment),
         subprocess=tuple(e for e in asked.subprocess if e in granted.subprocess),
         storage=min(asked.storage, granted.storage),
-        read=tuple(e for e in asked.read if granted.covers(Permissions(read=(e,)))),
-        write=tuple(e for e in asked.write if granted.covers(Permissions(write=(e,)))),
+        read=tuple(e for e in asked.read if granted.gives(Permissions(read=(e,)))),
+        write=tuple(e for e in asked.write if granted.gives(Permissions(write=(e,)))),
     )
+    return common.keeping(path for path in granted.read if not granted.mounts_writable(path))
 
 
 def _without(

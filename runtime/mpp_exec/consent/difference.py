@@ -140,10 +140,13 @@ def _permissions(before: Any, after: Any) -> Iterable[Change]:
         text = f"storage: was {format_size(old.storage)}, now {format_size(new.storage)}"
         yield Change(text, widens=new.storage > old.storage)
     for word, entry in _entries(new):
-        if not old.covers(entry):
+        if not old.gives(entry):
             yield Change(f"asks for {word}", widens=True)
+    for path in old.read:
+        if new.mounts_writable(path) and not old.mounts_writable(path) and path not in new.write:
+            yield Change(f"no longer keeps {path} read-only inside what it may write", widens=True)
     for word, entry in _entries(old):
-        if not new.covers(entry):
+        if not new.gives(entry):
             yield Change(f"no longer asks for {word}", widens=False)
 
 
