@@ -1,0 +1,208 @@
+"""The corpora from which fuzzing begins, made by the forge: ``python tests/fuzz/seeds.py`` writes them anew.
+
+They are kept in the tree, small and readable where the form is, so that every test run replays the
+same inputs; a test holds them against this script. What fuzzing found is kept beside them, in ``found``.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+HERE: Final = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))
+
+import consent_samples  # noqa: E402 -- run as a script, the samples are not on the path before
+import forge  # noqa: E402
+import manifest_samples  # noqa: E402
+from fuzz.targets import SECRET  # noqa: E402
+from mpp_exec.audit.entry import Kind, encode  # noqa: E402
+from mpp_exec.consent.policy import Withheld  # noqa: E402
+from mpp_exec.encoding import dumps  # noqa: E402
+
+CORPUS: Final = HERE / "corpus"
+"""One folder a target: what :func:`seeds` makes."""
+FOUND: Final = HERE / "found"
+"""One folder a target: minimised inputs that were findings once."""
+
+
+def seeds() -> dict[str, list[bytes]]:
+    """Return the inputs of each target."""
+    full, python = manifest_samples.FULL, manifest_samples.PYTHON
+    small = forge.package_of({"echo.py": b""})
+    return {
+        "archive": [
+            small,
+            forge.package("exec"),
+            small[:-1],
+            small + b"\0",
+            forge.pack(forge.raw_members(forge.sign(python), {})),
+            forge.pack([forge.RawMember(b"manifest.cose", b"\xd2", method=8)], comment=b"x"),
+            b"PK\x05\x06" + bytes(18),
+        ],
+        "signed": [dumps(forge.manifest("python").to_value()), dumps(python.to_value()), b"\xa0"],
+        "cbor": [dumps(value) for value in _values()]
+        + [b"\x9f\xff", b"\xc1\x00", b"\xf9\x7e\x00", b"\x18\x17"],
+        "cose": [
+            forge.sign({"a": 1}),
+            forge.sign_bytes(b""),
+            forge.sign({}, forge.OTHER_KEY),
+            dumps([b"", {}, b"", b""], tag=18),
+        ],
+        "manifest": [dumps(each.to_value()) for each in (full, python, forge.manifest("exec"))],
+        "toml": [
+            manifest_samples.TOML.encode(),
+            forge.Tree(HERE).toml.encode(),
+            _lines("package.name = 'a/b'", "tools = [{ name = 'x', inputSchema = { type = 'object' } }]"),
+        ],
+        "json": [json.dumps(value).encode() for value in _values(binary=False)]
+        + [
+            b'"\\ud800"',
+            b"[1e999]",
+            b'{"a":1,"a":2}',
+            b"\xef\xbb\xbf1",
+            b"[" * 70,
+            b"-0.0",
+            b"1E400",
+            b"NaN",
+        ],
+        "policy": [_lines(*_POLICY), _lines("publishers.deny = ['acme']"), b"redaction.email = 'allow'"],
+        "grant": [consent_samples.grant().encode(), _full_grant()],
+        "schema": [json.dumps(pair).encode() for pair in _schemas()],
+        "result": _results(),
+        "redact": [json.dumps(value).encode() for value in _sensitive()],
+        "words": [text.encode() for text in _WORDS],
+        "ledger": [
+            encode(Kind.GENESIS, 0, {"random": b"\1" * 32}),
+            encode(Kind.START, 1, {"call": "1", "caller": dumps({"uid": 1}), "terms": dumps(_TERMS)}),
+            encode(Kind.OUTCOME, 2, {"call": "1", "outcome": "ok", "redactions": {"email": 1}}),
+            dumps({"kind": "unknown", "at": 1 << 63, "call": 5}),
+        ],
+    }
+
+
+_TERMS: Final = {"package": {"name": "acme/echo"}, "tool": "echo"}
+
+
+def _values(*, binary: bool = True) -> Iterable[Any]:
+    yield from ([], {}, None, True, 0, -1, 23, 24, 256, 65_536, (1 << 63), 1.5, 1e300, 1.1, "", "é\U0001f600")
+    yield {"": [], "a": {"b": [1, [2, [3]]]}, "aa": None, "b": "x" * 24}
+    if binary:
+        yield [b"", b"\xff" * 24, {"k": b"\0"}]
+
+
+_POLICY: Final = (
+    "carry_over = false",
+    "publishers.allow = ['acme', 'sha256:" + "1" * 64 + "']",
+    "[permissions]",
+    "network = ['*.example.com:443', '*:80', '127.0.0.1:*']",
+    "environment = ['TZ']",
+    "subprocess = []",
+    "storage = '1MiB'",
+    "filesystem = { read = ['/data'], write = ['/data/out'] }",
+    "[limits]",
+    "wall = '5s'",
+    "processes = 4",
+    "[degradations]",
+    "allow = ['landlock-net']",
+    "[confirm]",
+    "write = 'once'",
+    "[redaction]",
+    "email = 'hash'",
+)
+
+
+def _lines(*lines: str) -> bytes:
+    return "\n".join(lines).encode() + b"\n"
+
+
+def _full_grant() -> bytes:
+    full = replace(
+        consent_samples.grant(),
+        permissions=manifest_samples.FULL.permissions,
+        covers=("/data/.git",),
+        identities={"/data": (1, 2)},
+        config={"dir": "/data", "ratio": 0.5, "on": True},
+        secrets=("key",),
+        withheld=(Withheld("network", "withheld by you"),),
+        degradations=("landlock-net",),
+    )
+    return full.encode()
+
+
+def _schemas() -> Iterable[list[Any]]:
+    yield [forge.SCHEMA, {"text": SECRET}]
+    yield [manifest_samples.SCHEMA, {"path": SECRET, "limit": 0}]
+    node = {"$ref": "#/$defs/n"}
+    yield [
+        {"type": "object", "properties": {"a": node}, "$defs": {"n": {"items": node, "type": "array"}}},
+        {"a": [[], [[]]]},
+    ]
+    yield [
+        {
+            "type": "object",
+            "patternProperties": {"^a{1,9}$": {"enum": [1, "x", None]}},
+            "additionalProperties": {"anyOf": [{"minimum": 1}, {"maxLength": 2}, {"contains": {"const": 0}}]},
+            "dependentSchemas": {"b": {"required": ["c"], "not": {"required": ["d"]}}},
+            "unevaluatedProperties": False,
+            "if": {"minProperties": 2},
+            "then": {"propertyNames": {"pattern": "^[a-z]+$"}},
+        },
+        {"aa": 1, "b": "abc", "c": [1, 0]},
+    ]
+
+
+def _results() -> list[bytes]:
+    """Return results; the first byte chooses kind, form and outcome, stderr stands behind two NUL."""
+    blocks = [
+        {"type": "text", "text": f"mail jane@example.com {SECRET}"},
+        {"type": "image", "data": "/9j/4A==", "mimeType": "image/jpeg"},
+        {"type": "resource", "resource": {"uri": "file:///x", "blob": "/w=="}},
+        {"type": "resource_link", "uri": "file:///x", "name": "x", "size": 4111111111111111},
+    ]
+    said = {"content": blocks, "structuredContent": {"a": 1}, "isError": False, "_meta": {"x": 1}}
+    failed = {"type": "OSError", "message": SECRET, "path": "/data", "errno": 13, "limit": "memory"}
+    return [
+        b"\0" + json.dumps({"value": {"card": "4111 1111 1111 1111", SECRET: [1, None]}}).encode(),
+        b"\0" + json.dumps({"error": failed}).encode() + b"\0\0trace " + SECRET.encode(),
+        b"\1" + json.dumps([SECRET, 1.5]).encode(),
+        b"\2" + json.dumps({"value": said}).encode(),
+        b"\3" + json.dumps(said).encode() + b"\0\0\xff",
+        b"\x09" + json.dumps({"why": SECRET}).encode(),
+        b"\x10\0\0killed",
+    ]
+
+
+def _sensitive() -> Iterable[Any]:
+    yield f"jane@example.com, DE89370400440532013000 and {SECRET}"
+    yield {"card": 4111111111111111, "ip": ["203.0.113.9", "::ffff:192.0.2.1"], SECRET: {"k": SECRET}}
+    yield ["-----BEGIN PRIVATE KEY-----", "MIIEvQIBADANBgkqhkiG9w0BAQEFAASC", "-----END PRIVATE KEY-----"]
+    yield {"aws_secret_access_key": "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "id": "AKIAIOSFODNN7EXAMPLE"}
+    yield "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl 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"
+
+
+_WORDS: Final = (
+    *("api.example.com:443", "*.EXAMPLE.com.:443", "[2001:db8::1]:443", "127.0.0.1:80", "bücher.example:1"),
+    *("[::ffff:1.2.3.4]:1", "0x7f.1:80", "xn--bcher-kva.example:80"),
+    *("/data//a/./b/", "${user_config.dir}/x", "/a/../b", "~/x"),
+    *("16MiB", "0 B", "250ms", "1h", "TZ", "LD_PRELOAD", "git", "email", "python>=3.11,<4", "node==20.*"),
+    *("1.4.0-rc.1+build.5", "999999999999999TiB"),
+)
+
+
+def write(folder: Path) -> None:
+    """Write the corpora into *folder*, in place of what is there."""
+    shutil.rmtree(folder, ignore_errors=True)
+    for name, inputs in seeds().items():
+        (folder / name).mkdir(parents=True)
+        for number, data in enumerate(inputs):
+            (folder / name / f"{number:02}").write_bytes(data)
+
+
+if __name__ == "__main__":
+    write(CORPUS)
