@@ -7,7 +7,7 @@ from pathlib import Path
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-INIT_SOURCES = ["native/init.c", "native/layout.c", "native/confine.c"]
+INIT_SOURCES = ["native/init.c", "native/sound.c", "native/layout.c", "native/confine.c"]
 # Freestanding: init runs where nothing is mounted, and every page it does not touch makes a spawn cheaper.
 INIT_FLAGS = [
     *("-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-Wconversion", "-ffreestanding", "-fPIE"),
@@ -25,6 +25,8 @@ INIT_FLAGS = [
         "-s",
     ),
 ]
+# What runs inside a sandbox has no runtime of a sanitizer there: undefined behaviour ends it by a trap.
+TRAP = ["-fsanitize=undefined", "-fsanitize-undefined-trap-on-error"] if "MPP_SANITIZE" in os.environ else []
 
 
 class BuildNative(build_ext):
@@ -36,7 +38,7 @@ class BuildNative(build_ext):
         target = root / "mpp_exec" / "sandbox" / "mpp-init"
         target.parent.mkdir(parents=True, exist_ok=True)
         compiler = shlex.split(os.environ.get("CC", "cc"))
-        self.spawn([*compiler, *INIT_FLAGS, *INIT_SOURCES, "-o", str(target)])
+        self.spawn([*compiler, *INIT_FLAGS, *TRAP, *INIT_SOURCES, "-o", str(target)])
         target.chmod(0o755)
 
     def get_outputs(self) -> list[str]:
@@ -51,7 +53,10 @@ setup(
             "mpp_exec.sandbox.inside._seal",
             ["native/seal.c"],
             py_limited_api=True,
-            extra_compile_args=["-std=c11", "-O2", "-Wall", "-Wextra", "-Wconversion", "-fvisibility=hidden"],
+            extra_compile_args=[
+                *("-std=c11", "-O2", "-Wall", "-Wextra", "-Wconversion", "-fvisibility=hidden"),
+                *TRAP,
+            ],
         )
     ],
     cmdclass={"build_ext": BuildNative},

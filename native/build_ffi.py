@@ -1,10 +1,16 @@
 """cffi builder (API mode) of ``mpp_exec.sandbox._native``: contract.h is header and cdef in one."""
 
+import os
 from pathlib import Path
 
 from cffi import FFI
 
 HERE = Path(__file__).parent
+# `make test-sanitized`: touching memory that is not C's, or what the language does not define, ends the test.
+SANITIZE = (
+    ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"] if "MPP_SANITIZE" in os.environ else []
+)
+DEBUG = ["-g", "-O1", "-fno-omit-frame-pointer"] if SANITIZE else []
 CONTRACT = (HERE / "contract.h").read_text(encoding="utf-8")
 
 # Constants come from the headers of the kernel interface and are read from ``lib``, never retyped.
@@ -61,11 +67,14 @@ ffi.cdef(CONTRACT + CONSTANTS)
 ffi.set_source(
     "mpp_exec.sandbox._native",
     SOURCE,
-    sources=[f"native/{name}.c" for name in ("spawn", "ids", "supervise", "watch")],
-    depends=[f"native/{name}.h" for name in ("contract", "kernel", "sandbox", "sys")],
+    sources=[f"native/{name}.c" for name in ("spawn", "ids", "sound", "supervise", "watch")],
+    depends=[f"native/{name}.h" for name in ("contract", "kernel", "sandbox", "sound", "sys")],
     include_dirs=["native"],
     define_macros=[("_GNU_SOURCE", "1")],
-    extra_compile_args=["-std=c11", "-O2", "-Wall", "-Wextra", "-Wconversion", "-fvisibility=hidden"],
-    extra_link_args=["-Wl,-z,relro,-z,now"],
+    extra_compile_args=[
+        *("-std=c11", "-O2", "-Wall", "-Wextra", "-Wconversion", "-fvisibility=hidden"),
+        *(*DEBUG, *SANITIZE),
+    ],
+    extra_link_args=["-Wl,-z,relro,-z,now", *SANITIZE],
     py_limited_api=True,
 )

@@ -56,7 +56,7 @@ int mpp_map_ids(pid_t pid, int pidfd, uint32_t inside, uint32_t outer_uid, uint3
 }
 
 /* Shares the host's memory, so it must not outlive the host, not even by a SIGKILL at this moment. */
-static int wait_to_be_killed(void *owner)
+MPP_NEVER_RETURNS static int wait_to_be_killed(void *owner)
 {
     sys5(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
     while (sys0(SYS_getppid) == *(const pid_t *)owner) {

@@ -17,6 +17,7 @@
 
 #include "init.h"
 #include "kernel.h"
+#include "sound.h"
 #include "sys.h"
 
 #define CONTROL 3           /* the socket to the owner */
@@ -74,56 +75,6 @@ static _Noreturn void fail(enum mpp_step step, long error, uint32_t detail)
     leave(1);
 }
 
-static int span_fits(struct mpp_span span, size_t width, size_t align, uint32_t size)
-{
-    return span.offset % align == 0 && span.offset <= size && span.count <= (size - span.offset) / width;
-}
-
-static int text_fits(uint32_t offset, uint32_t size)
-{
-    return offset < size; /* the message ends in NUL, so every text ends inside it */
-}
-
-/* The owner is trusted; a message that was cut short or laid out by another version is not. */
-static int plan_is_sound(const struct mpp_plan *plan, long received)
-{
-    const struct mpp_entry *entries;
-    const struct mpp_rule *rules;
-    const uint32_t *texts;
-    uint32_t size;
-
-    if (received < (long)sizeof *plan || plan->magic != MPP_PLAN_MAGIC || plan->size != received) return 0;
-    size = plan->size;
-    if (message[size - 1] != 0) return 0;
-    if (!span_fits(plan->entries, sizeof *entries, 8, size) || !span_fits(plan->rules, sizeof *rules, 8, size) ||
-        !span_fits(plan->limits, sizeof(struct mpp_rlimit), 8, size) || !span_fits(plan->filter, 8, 8, size) ||
-        !span_fits(plan->guard, 8, 8, size) || !span_fits(plan->argv, 4, 4, size) || !span_fits(plan->envp, 4, 4, size))
-        return 0;
-    if (plan->argv.count == 0 || plan->argv.count > MPP_ARGS_MAX || plan->envp.count > MPP_ARGS_MAX) return 0;
-    if (!text_fits(plan->exec_path, size) || !text_fits(plan->working_directory, size) ||
-        !text_fits(plan->host_name, size))
-        return 0;
-    entries = (const void *)(message + plan->entries.offset);
-    for (uint32_t i = 0; i < plan->entries.count; i++)
-        if (!text_fits(entries[i].source, size) || !text_fits(entries[i].target, size) || entries[i].data > size ||
-            entries[i].data_size > size - entries[i].data)
-            return 0;
-    rules = (const void *)(message + plan->rules.offset);
-    for (uint32_t i = 0; i < plan->rules.count; i++)
-        if (!text_fits(rules[i].path, size)) return 0;
-    texts = (const void *)(message + plan->argv.offset);
-    for (uint32_t i = 0; i < plan->argv.count; i++) {
-        if (!text_fits(texts[i], size)) return 0;
-        arguments[i] = (const char *)(message + texts[i]);
-    }
-    texts = (const void *)(message + plan->envp.offset);
-    for (uint32_t i = 0; i < plan->envp.count; i++) {
-        if (!text_fits(texts[i], size)) return 0;
-        variables[i] = (const char *)(message + texts[i]);
-    }
-    return 1;
-}
-
 /* The C library's struct msghdr and cmsghdr, as the kernel reads them (linux/socket.h has no user version). */
 struct kernel_iovec {
     void *base;
@@ -169,7 +120,7 @@ static long receive_plan(struct init_context *context)
     /* Descriptors 0, 1 and 2 were closed by execve, so the first three received became them. */
     for (int i = 0; i < 3; i++)
         if (descriptors[i] != i) return -EPROTO;
-    if (!plan_is_sound(plan, received)) return -EINVAL;
+    if (!plan_is_sound(message, (size_t)received, arguments, variables)) return -EINVAL;
     context->plan = plan;
     context->base = message;
     context->trees = descriptors + FIRST_TREE;

@@ -8,6 +8,11 @@
 
 #include "contract.h"
 
+/* For what runs on a stack in the parent's memory and never returns from there: execve or a signal ends it.
+ * AddressSanitizer would mark the surroundings of its variables on that stack and, in the parent, never take
+ * the marks off: they would be found by whatever of the parent comes to lie there. */
+#define MPP_NEVER_RETURNS __attribute__((no_sanitize("address")))
+
 struct mpp_buffer {
     uint8_t *data;
     size_t size;

@@ -25,6 +25,7 @@
 
 #include "kernel.h"
 #include "sandbox.h"
+#include "sound.h"
 #include "sys.h"
 
 enum { READ_END, WRITE_END };
@@ -131,7 +132,7 @@ struct child {
 };
 
 /* execve drops capabilities of an id that is not 0 inside, and no id is mapped yet: ambient ones stay. */
-static long keep_capabilities(void)
+MPP_NEVER_RETURNS static long keep_capabilities(void)
 {
     static const unsigned int kept[] = { CAP_SYS_ADMIN, CAP_SETUID, CAP_SETGID, CAP_SETPCAP };
     struct __user_cap_header_struct header = { _LINUX_CAPABILITY_VERSION_3, 0 };
@@ -146,7 +147,7 @@ static long keep_capabilities(void)
 }
 
 /* The child. Shares the parent's memory: see the top of this file. */
-static int become_init(void *shared)
+MPP_NEVER_RETURNS static int become_init(void *shared)
 {
     struct child *child = shared;
     const char *argv[2] = { "mpp-init", NULL };
@@ -274,16 +275,6 @@ static int send_plan(struct mpp_sandbox *sandbox, const int *trees, uint32_t tre
     return (size_t)sent == sandbox->launch.plan_size ? 0 : EMSGSIZE;
 }
 
-static int plan_is_acceptable(const struct mpp_launch *launch)
-{
-    const struct mpp_plan *plan = (const void *)launch->plan;
-
-    return launch->plan_size >= sizeof *plan && launch->plan_size <= MPP_PLAN_MAX && plan->magic == MPP_PLAN_MAGIC &&
-           plan->size == launch->plan_size && plan->entries.offset % 8 == 0 &&
-           plan->entries.offset <= launch->plan_size &&
-           plan->entries.count <= (launch->plan_size - plan->entries.offset) / sizeof(struct mpp_entry);
-}
-
 static int start(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
 {
     int trees[MPP_TREES_MAX];
@@ -341,7 +332,7 @@ int mpp_spawn(const struct mpp_launch *launch, struct mpp_outcome *outcome, stru
     for (int i = 0; i < PEER_COUNT; i++) sandbox->peers[i] = -1;
     sandbox->reaped = 1; /* nothing to reap yet */
     sandbox->deadline_ns = outcome->started_ns + launch->wall_ns;
-    if (!plan_is_acceptable(launch)) error = EINVAL;
+    if (!plan_is_sound(launch->plan, launch->plan_size, NULL, NULL)) error = EINVAL;
     if (error == 0) {
         sandbox->plan = malloc(launch->plan_size);
         if (sandbox->plan == NULL) error = ENOMEM;
@@ -362,7 +353,7 @@ int mpp_spawn(const struct mpp_launch *launch, struct mpp_outcome *outcome, stru
     return 0;
 }
 
-static int end_at_once(void *unused)
+MPP_NEVER_RETURNS static int end_at_once(void *unused)
 {
     (void)unused;
     sys1(SYS_exit_group, 0);

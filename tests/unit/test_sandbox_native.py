@@ -191,7 +191,16 @@ def outcome(message: bytes) -> RawOutcome:
 
 @pytest.mark.parametrize(
     ("where", "value"),
-    [("magic", 1), ("size", 8), ("size", 1 << 30), ("entries.offset", 1 << 20), ("entries.count", 1 << 30)],
+    [
+        *(
+            ("magic", 1),
+            ("size", 8),
+            ("size", 1 << 30),
+            ("entries.offset", 1 << 20),
+            ("entries.count", 1 << 30),
+        ),
+        *(("exec_path", 1 << 20), ("host_name", 1 << 20), ("argv.count", 0), ("filter.offset", 4)),
+    ],
 )
 def test_message_that_is_not_sound_starts_nothing(where: str, value: int) -> None:
     message = bytearray(encoded())
