@@ -1,0 +1,246 @@
+"""Every function of the seam to C, thousands of times and failing at every step: nothing is left over.
+
+Left over would be descriptors, processes, mounts, memory of C, signals blocked. A function that the seam
+gains has to be exercised here: the last test says so.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import inspect
+import os
+import re
+import resource
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from mpp_exec.sandbox import native
+from mpp_exec.sandbox._native import ffi, lib
+from mpp_exec.sandbox.native import RawOutcome
+from sandbox_lab import Lab, descendants, run
+
+LIBC = ctypes.CDLL(None)
+CLONE_THREAD: Final = 0x00010000  # without CLONE_SIGHAND: EINVAL
+SLACK: Final = 64 * 1024
+"""Bytes that C may hold more after thousands of calls: less than a plan or an output a hundred times over."""
+
+
+class Memory(ctypes.Structure):
+    """struct mallinfo2 (mallinfo(3)): ten counters."""
+
+    _fields_ = [(f"counter{index}", ctypes.c_size_t) for index in range(10)]
+
+
+LIBC.mallinfo2.restype = Memory
+
+
+def allocated() -> int:
+    """Return the bytes that C code holds: hblkhd and uordblks. AddressSanitizer has its own allocator."""
+    seen = LIBC.mallinfo2()
+    return int(seen.counter4 + seen.counter7)
+
+
+def traces() -> dict[str, object]:
+    return {
+        "descriptors": sorted(path.name for path in Path("/proc/self/fd").iterdir()),
+        "processes": descendants(os.getpid()),
+        "mounts": Path("/proc/self/mountinfo").read_text(),
+        "threads": len(list(Path("/proc/self/task").iterdir())),
+        "signals": signal.pthread_sigmask(signal.SIG_BLOCK, set()),
+    }
+
+
+def assert_leaves_nothing(work: Callable[[], object], times: int) -> None:
+    for _ in range(3):
+        work()
+    before, size = traces(), allocated()
+    for _ in range(times):
+        work()
+    assert traces() == before
+    assert allocated() - size < SLACK
+
+
+class Call:
+    """One call of ``invoke`` as a real run made it, to be made again as it was or spoilt."""
+
+    def __init__(self, message: bytes, request: bytes, options: dict[str, Any]) -> None:
+        self.message, self.request, self.options = message, request, options
+
+    def __call__(self, spoil: Callable[[Any, bytearray], object] | None = None, **changes: Any) -> RawOutcome:
+        message = bytearray(self.message)
+        if spoil is not None:
+            spoil(ffi.cast("struct mpp_plan *", ffi.from_buffer(message)), message)
+        return native.invoke(bytes(message), self.request, **{**self.options, **changes})
+
+
+@pytest.fixture(scope="module")
+def invoke(lab: Lab, probe: Path) -> Call:
+    kept: list[Call] = []
+    original = native.invoke
+
+    def keep(message: bytes, request: bytes, **options: Any) -> RawOutcome:
+        kept.append(Call(message, request, options))
+        return original(message, request, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(native, "invoke", keep)
+        assert run(lab.program(probe, "echo")).outcome == "ok"
+    return kept[0]
+
+
+def table(plan: Any, message: bytearray, name: str, kind: str) -> Any:
+    return ffi.cast(f"struct {kind} *", ffi.from_buffer(message) + getattr(plan, name).offset)
+
+
+def _no_source(plan: Any, message: bytearray) -> None:
+    entries = table(plan, message, "entries", "mpp_entry")
+    bind = next(entries[index] for index in range(plan.entries.count) if entries[index].kind == 4)
+    bind.source = plan.host_name
+
+
+def _no_kind(plan: Any, message: bytearray) -> None:
+    table(plan, message, "entries", "mpp_entry")[0].kind = 99
+
+
+def _no_rule(plan: Any, message: bytearray) -> None:
+    table(plan, message, "rules", "mpp_rule")[0].path = plan.host_name
+
+
+def _no_limit(plan: Any, message: bytearray) -> None:
+    table(plan, message, "limits", "mpp_rlimit")[0].resource = 999
+
+
+FAILURES: Final[dict[str, tuple[Callable[[Any, bytearray], object] | None, dict[str, Any]]]] = {
+    "source": (_no_source, {}),
+    "clone": (None, {"namespaces": native.ALL_NAMESPACES | CLONE_THREAD}),
+    "id_map": (lambda plan, _: setattr(plan, "uid", 0xFFFFFFFF), {}),
+    "layout": (_no_kind, {}),
+    "landlock": (_no_rule, {}),
+    "limits": (_no_limit, {}),
+    "seccomp": (lambda plan, _: setattr(plan.filter, "count", 0), {}),
+    "exec": (lambda plan, _: setattr(plan, "exec_path", plan.host_name), {}),
+}
+"""For each step of a spawn that a plan or an argument can make fail, how."""
+
+
+@pytest.mark.parametrize("step", FAILURES)
+def test_spawn_that_fails_at_a_step(invoke: Call, step: str) -> None:
+    spoil, changes = FAILURES[step]
+    assert invoke(spoil, **changes).step == step
+    assert_leaves_nothing(lambda: invoke(spoil, **changes), 200)
+    assert invoke().step == "none"
+
+
+def test_spawn_whose_init_is_no_program(invoke: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    descriptor = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        monkeypatch.setattr(native, "_init_program", lambda: descriptor)
+        assert invoke().step == "exec_init"
+        assert_leaves_nothing(invoke, 200)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def descriptors_up_to(number: int) -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (number, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_spawn_that_runs_out_of_descriptors_at_each_of_them(invoke: Call) -> None:
+    invoke()
+    before, size = traces(), allocated()
+    steps: dict[str, int] = {}
+    for number in range(3, 300):
+        with descriptors_up_to(number):
+            seen = invoke()
+        steps.setdefault(seen.step, seen.error)
+        if seen.step == "none":
+            break
+    assert traces() == before
+    assert allocated() - size < SLACK
+    assert "none" in steps
+    assert {"source", "pipes", "clone"} <= set(steps)
+    assert all(error == errno.EMFILE for step, error in steps.items() if step in ("source", "pipes", "clone"))
+
+
+def test_calls_that_are_stopped(invoke: Call) -> None:
+    """Before the plan is read, while it runs, and by each bound of the supervisor."""
+    reading, writing = os.pipe()
+    os.write(writing, b"x")
+    try:
+        assert invoke(cancel_fd=reading).stop == "cancelled"
+        for changes in ({"cancel_fd": reading}, {"wall_ns": 0}, {"output": 0}, {"wall_ns": 3_000_000}):
+            assert_leaves_nothing(partial(invoke, None, **changes), 100)
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+def _encode() -> None:
+    native.encode_plan(
+        entries=(),
+        rules=(),
+        limits=(),
+        filter_program=b"\0" * 8,
+        guard_program=b"\0" * 8,
+        argv=("x",),
+        environment=(),
+        exec_path="/x",
+        working_directory="/",
+        host_name="h",
+        uid=1000,
+        landlock=None,
+        root_attributes=0,
+    )
+
+
+EXERCISED: Final[dict[str, Callable[[], object]]] = {
+    "encode_plan": _encode,
+    "try_namespaces": lambda: native.try_namespaces(lib.CLONE_NEWUSER),
+    "landlock_abi": native.landlock_abi,
+    "landlock_errata": native.landlock_errata,
+    "seccomp_has": lambda: native.seccomp_has(lib.SECCOMP_RET_ERRNO),
+    "constant": lambda: native.constant("CLONE_NEWUSER"),
+}
+
+
+@pytest.mark.parametrize("name", EXERCISED)
+def test_function_called_thousands_of_times(name: str) -> None:
+    assert_leaves_nothing(EXERCISED[name], 2000)
+
+
+@pytest.mark.parametrize("flags", [CLONE_THREAD, lib.CLONE_NEWUSER | CLONE_THREAD])
+def test_namespaces_that_cannot_be(flags: int) -> None:
+    assert native.try_namespaces(flags) == errno.EINVAL
+    assert_leaves_nothing(lambda: native.try_namespaces(flags), 2000)
+
+
+def test_invoke_a_thousand_times(invoke: Call) -> None:
+    def work() -> None:
+        assert invoke().stop == "none"
+
+    assert_leaves_nothing(work, 1000)
+
+
+def test_every_function_of_the_seam_is_exercised_here() -> None:
+    public = {
+        name
+        for name, value in inspect.getmembers(native, inspect.isfunction)
+        if value.__module__ == native.__name__ and not name.startswith("_")
+    }
+    assert public == {*EXERCISED, "invoke"}
+    called = set(re.findall(r"lib\.(mpp_\w+)\(", inspect.getsource(native)))
+    declared = {name for name in dir(lib) if name.startswith("mpp_")}
+    assert declared == called | {"mpp_sizeof_plan"}, "and every one of C is called by one of those"
