@@ -1,4 +1,5 @@
 /* Takes away: capabilities, Landlock rights, system calls. What is taken here cannot be had back. */
+#include <linux/audit.h>
 #include <linux/capability.h>
 #include <linux/errno.h>
 #include <linux/fcntl.h>
@@ -6,15 +7,15 @@
 #include <linux/prctl.h>
 #include <linux/seccomp.h>
 #include <linux/securebits.h>
+#include <stddef.h>
 
 #include "init.h"
 #include "kernel.h"
 #include "sys.h"
 
-long confine_capabilities(void)
+/* What only a process with CAP_SETPCAP can give up; any other has it not to give. */
+long confine_privileges(void)
 {
-    struct __user_cap_header_struct header = { _LINUX_CAPABILITY_VERSION_3, 0 };
-    struct __user_cap_data_struct none[2] = { { 0, 0, 0 }, { 0, 0, 0 } };
     /* Id 0 means nothing to execve any more, and nobody can change that. */
     unsigned long bits = SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_SETUID_FIXUP | SECBIT_NO_SETUID_FIXUP_LOCKED |
                          SECBIT_KEEP_CAPS_LOCKED | SECBIT_NO_CAP_AMBIENT_RAISE | SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED;
@@ -26,7 +27,15 @@ long confine_capabilities(void)
         if (error == -EINVAL && capability > CAP_BPF) break; /* beyond the last one of this kernel */
         if (error < 0) return error;
     }
-    error = sys5(SYS_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+    return 0;
+}
+
+long confine_capabilities(void)
+{
+    struct __user_cap_header_struct header = { _LINUX_CAPABILITY_VERSION_3, 0 };
+    struct __user_cap_data_struct none[2] = { { 0, 0, 0 }, { 0, 0, 0 } };
+    long error = sys5(SYS_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+
     if (error < 0) return error;
     error = sys2(SYS_capset, &header, none);
     if (error < 0) return error;
@@ -37,6 +46,7 @@ long confine_landlock(const struct init_context *context, uint32_t *detail)
 {
     const struct mpp_plan *plan = context->plan;
     const struct mpp_rule *rules = (const void *)(context->base + plan->rules.offset);
+    const struct mpp_entry *entries = (const void *)(context->base + plan->entries.offset);
     struct mpp_landlock_ruleset attr = { plan->landlock_fs, plan->landlock_net, plan->landlock_scoped };
     long error = 0;
     long ruleset;
@@ -45,11 +55,19 @@ long confine_landlock(const struct init_context *context, uint32_t *detail)
      * compiled for this kernel, so a refusal here is a plan for another one. */
     ruleset = sys3(SYS_landlock_create_ruleset, &attr, sizeof attr, 0);
     if (ruleset < 0) return ruleset;
-    /* The rules name paths inside the sandbox: scratch and synthetic files exist nowhere else. */
+    /* The rules name paths inside the sandbox: scratch and synthetic files exist nowhere else. Without a mount
+     * namespace they are for what the parent holds, which is what was approved, whatever lies at its path now. */
     for (uint32_t i = 0; i < plan->rules.count && error == 0; i++) {
         struct landlock_path_beneath_attr beneath;
-        long path = sys4(SYS_openat, AT_FDCWD, text_at(context, rules[i].path), O_PATH | O_CLOEXEC | O_NOFOLLOW, 0);
+        long path;
+
         *detail = i;
+        if (plan->namespaces)
+            path = sys4(SYS_openat, AT_FDCWD, text_at(context, rules[i].path), O_PATH | O_CLOEXEC | O_NOFOLLOW, 0);
+        else if (i < plan->entries.count && entries[i].tree >= 0 && (uint32_t)entries[i].tree < context->tree_count)
+            path = context->trees[entries[i].tree];
+        else
+            path = -EIO;
         if (path < 0) {
             error = path;
             break;
@@ -71,5 +89,35 @@ long confine_seccomp(const struct init_context *context, struct mpp_span filter)
     if (filter.count == 0 || filter.count > 4096) return -EINVAL;
     program.len = (unsigned short)filter.count;
     program.filter = (struct sock_filter *)(uintptr_t)(context->base + filter.offset);
+    return sys3(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program);
+}
+
+#if defined(__x86_64__)
+#define NATIVE_ARCH AUDIT_ARCH_X86_64
+#elif defined(__aarch64__)
+#define NATIVE_ARCH AUDIT_ARCH_AARCH64
+#endif
+
+/* The tool may signal itself and its own group, which is itself; nobody else. Made here, since it names the
+ * process; tkill(2) of another thread is refused with it, as no filter knows whose a thread is. Numbers of
+ * another architecture are left to the plan's program, which kills for them. */
+long confine_signals(void)
+{
+    uint32_t self = (uint32_t)sys0(SYS_getpid);
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, NATIVE_ARCH, 0, 8),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_kill, 2, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_tgkill, 1, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_tkill, 0, 4),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[0])), /* pid_t: the low half */
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, self, 2, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 1, 0),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = { sizeof code / sizeof code[0], code };
+
     return sys3(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program);
 }

@@ -13,6 +13,7 @@ enum mpp_step {
     MPP_STEP_ID_MAP,       /* parent: uid_map, gid_map, setgroups */
     MPP_STEP_TREE,         /* parent, root: detached copy of a mount source */
     MPP_STEP_IDMAP_MOUNT,  /* parent, root: map the host's ids on a grant */
+    MPP_STEP_HAND_OVER,    /* parent, without namespaces: what is held, and to whom it belongs; detail is its index */
     MPP_STEP_SEND,         /* parent: hand over plan and descriptors */
     MPP_STEP_RECEIVE,      /* init: plan received and well-formed */
     MPP_STEP_OWNER,        /* init: die with the owner */
@@ -20,7 +21,7 @@ enum mpp_step {
     MPP_STEP_SESSION,      /* init: new session, host name */
     MPP_STEP_ROOT,         /* init: private propagation, root tmpfs */
     MPP_STEP_LAYOUT,       /* init: one layout entry; detail is its index */
-    MPP_STEP_PIVOT,        /* init: pivot_root and detach of the host's tree */
+    MPP_STEP_PIVOT,        /* init: pivot_root and detach of the host's tree; or only the working directory */
     MPP_STEP_CAPABILITIES, /* init: drop every capability */
     MPP_STEP_LANDLOCK,     /* init: ruleset; detail is the rule's index */
     MPP_STEP_FORK,         /* init: fork the tool */
@@ -36,12 +37,14 @@ enum mpp_entry_kind {
     MPP_ENTRY_FILE,    /* create target with data */
     MPP_ENTRY_LINK,    /* symlink at target to source */
     MPP_ENTRY_BIND,    /* bind source onto target */
-    MPP_ENTRY_TMPFS    /* fresh tmpfs at target */
+    MPP_ENTRY_TMPFS,   /* fresh tmpfs at target */
+    MPP_ENTRY_HOLD     /* without namespaces: nothing is mounted; the rule of the same index is for this source */
 };
 
 #define MPP_ENTRY_EXISTS 1   /* the mount point is there already, inside an earlier mount */
 #define MPP_ENTRY_IDMAP 2    /* bind: a host that is root maps exactly its own ids */
 #define MPP_ENTRY_WRITABLE 4 /* bind: the host's ids may be mapped for writing */
+#define MPP_ENTRY_OWNED 8    /* hold: a host that is root gives it to the sandbox's id */
 
 struct mpp_entry {
     uint32_t kind;
@@ -56,7 +59,7 @@ struct mpp_entry {
     uint64_t attributes; /* MOUNT_ATTR_* */
     uint64_t device;     /* bind: what the source must be; where inode is 0, filled in by the parent */
     uint64_t inode;      /* both are compared again by init */
-    int32_t tree;        /* bind: filled in by a root parent, index of a descriptor, else -1 */
+    int32_t tree;        /* filled in by the parent: index of the descriptor of a copy or a held source, else -1 */
     uint32_t is_dir;     /* bind: filled in by the parent */
 };
 
@@ -85,10 +88,12 @@ struct mpp_plan {
     uint64_t landlock_scoped;
     uint64_t root_attributes; /* MOUNT_ATTR_* set on the root once it is complete */
     uint32_t size;            /* of the whole message */
-    uint32_t uid;             /* inside */
+    uint32_t uid;             /* inside; without namespaces filled in by the parent */
     uint32_t gid;
     uint32_t empty_groups; /* filled in by the parent: 1 where setgroups is allowed */
     uint32_t landlock;     /* 0: this plan was degraded to do without */
+    uint32_t namespaces;   /* filled in by the parent: 0 where the sandbox has none of its own */
+    uint32_t own_signals;  /* 1: a seccomp program lets the tool signal itself only */
     uint32_t exec_path;
     uint32_t working_directory;
     uint32_t host_name;
@@ -129,6 +134,7 @@ enum mpp_stop {
     MPP_STOP_CPU,
     MPP_STOP_MEMORY,
     MPP_STOP_OUTPUT,
+    MPP_STOP_PROCESSES,
     MPP_STOP_CANCELLED,
     MPP_STOP_LOST /* init vanished without a report */
 };
@@ -141,12 +147,12 @@ struct mpp_launch {
     int init_fd;             /* the init program, opened for reading */
     int cancel_fd;           /* readable: stop; -1 for none */
     uint32_t outer_uid_base; /* root: the outer id is this plus the host pid of init; 0: self-map */
-    uint32_t namespaces;     /* CLONE_NEW* */
+    uint32_t namespaces;     /* CLONE_NEW*; all of them, or 0 for the profile without namespaces */
     uint64_t wall_ns;
     uint64_t cpu_us;
-    uint64_t memory; /* bytes resident over all processes, beside the rlimit */
-    uint64_t output; /* bytes of stdout + stderr */
-    uint32_t processes;
+    uint64_t memory;    /* bytes resident over all processes, beside the rlimit */
+    uint64_t output;    /* bytes of stdout + stderr */
+    uint32_t processes; /* beside RLIMIT_NPROC, which counts all of a user's where there is no user namespace */
     uint32_t reserved;
 };
 

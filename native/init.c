@@ -2,10 +2,12 @@
  *
  * It receives one message (the plan and its descriptors) on descriptor 3, builds the sandbox around itself,
  * gives up every privilege, forks the tool, and then does two things only: reap, and watch for the death of
- * its owner. When it ends, the kernel kills everything in its PID namespace.
+ * its owner. When it ends, the kernel kills everything in its PID namespace. Where there are no namespaces it
+ * is no PID 1, and kills and reaps the tool itself; should it be killed, the kernel kills the tool.
  *
  * The order of the steps is enum mpp_step; each stands once in run(), and a failure is reported with the
  * step, the errno and an index. seccomp comes last, in the tool's process, after the last call it forbids. */
+#include <asm/siginfo.h>
 #include <asm/signal.h>
 #include <linux/errno.h>
 #include <linux/fcntl.h>
@@ -151,6 +153,7 @@ static long new_session(const struct init_context *context)
     const char *name = text_at(context, context->plan->host_name);
     long error = sys0(SYS_setsid); /* no controlling terminal */
 
+    if (!context->plan->namespaces) return error < 0 ? error : 0; /* the names are the host's own */
     if (error > 0) error = sys2(SYS_sethostname, name, text_size(name));
     if (error == 0) error = sys2(SYS_setdomainname, name, text_size(name));
     return error;
@@ -172,13 +175,24 @@ static void reset_signals(void)
         sys4(SYS_rt_sigaction, signal, &standard, 0, 8); /* EINVAL for SIGKILL and SIGSTOP */
 }
 
-static _Noreturn void become_tool(struct init_context *context)
+/* Without a PID namespace: dies with init, and its group is its own, so that no process is beside it there. */
+static long stand_alone(long init)
+{
+    long error = sys5(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+
+    if (error == 0 && sys0(SYS_getppid) != init) leave(1); /* init died before that */
+    if (error == 0) error = sys0(SYS_setsid);
+    return error < 0 ? error : 0;
+}
+
+static _Noreturn void become_tool(struct init_context *context, long init)
 {
     const struct mpp_plan *plan = context->plan;
     const struct mpp_rlimit *limits = (const void *)(context->base + plan->limits.offset);
     unsigned long unblocked = 0;
     long error;
 
+    if (!plan->namespaces && (error = stand_alone(init)) < 0) fail(MPP_STEP_SESSION, error, 1);
     for (uint32_t i = 0; i < plan->limits.count; i++) {
         struct {
             uint64_t soft;
@@ -193,6 +207,7 @@ static _Noreturn void become_tool(struct init_context *context)
     if (error < 0) fail(MPP_STEP_STDIO, error, 0);
     error = sys4(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, &unblocked, 0, sizeof unblocked);
     if (error < 0) fail(MPP_STEP_STDIO, error, 1);
+    if (plan->own_signals && (error = confine_signals()) < 0) fail(MPP_STEP_SECCOMP, error, 2);
     error = confine_seccomp(context, plan->filter);
     if (error < 0) fail(MPP_STEP_SECCOMP, error, 0);
     error = sys3(SYS_execve, text_at(context, plan->exec_path), arguments, variables);
@@ -219,8 +234,30 @@ static int reap(long tool, struct mpp_report *what)
     return ended;
 }
 
-static _Noreturn void stand_guard(int owner, long children, long tool)
+/* Where no PID namespace ends with init: the tool cannot fork, and its group is its own, so whatever it should
+ * have forked all the same is in that group, and init's to reap. Before the tool itself is reaped: until then
+ * nobody else can get its number. */
+static void end_group_of_dead(long tool)
 {
+    siginfo_t ended = { 0 };
+
+    if (sys5(SYS_waitid, 1 /* P_PID */, tool, &ended, WEXITED | WNOHANG | WNOWAIT, 0) == 0 && ended.si_pid == tool)
+        sys2(SYS_kill, -tool, SIGKILL);
+}
+
+static void end_living(long tool)
+{
+    long pid;
+
+    sys2(SYS_kill, tool, SIGKILL); /* it may not have made its group yet */
+    sys2(SYS_kill, -tool, SIGKILL);
+    do pid = sys4(SYS_wait4, -1, 0, 0, 0);
+    while (pid > 0 || pid == -EINTR);
+}
+
+static _Noreturn void stand_guard(const struct init_context *context, int owner, long children, long tool)
+{
+    int alone = !context->plan->namespaces;
     struct pollfd watched[3] = { { CONTROL, POLLIN, 0 }, { owner, POLLIN, 0 }, { (int)children, POLLIN, 0 } };
     struct mpp_report what = { 0 };
     uint8_t drained[128]; /* struct signalfd_siginfo */
@@ -231,10 +268,15 @@ static _Noreturn void stand_guard(int owner, long children, long tool)
         if (ready < 0 && ready != -EINTR) leave(1);
         if (ready <= 0) continue;
         /* The owner closed its end, or is dead even though a child of it holds the end open. */
-        if (watched[0].revents != 0 || watched[1].revents != 0) leave(1);
+        if (watched[0].revents != 0 || watched[1].revents != 0) {
+            if (alone) end_living(tool);
+            leave(1);
+        }
         if (watched[2].revents == 0) continue;
         sys3(SYS_read, children, drained, sizeof drained);
+        if (alone) end_group_of_dead(tool);
         if (reap(tool, &what)) {
+            while (alone && sys4(SYS_wait4, -1, 0, 0, 0) > 0) continue;
             report(&what);
             leave(0);
         }
@@ -247,6 +289,8 @@ static _Noreturn void run(void)
     struct mpp_report ready = { .kind = MPP_REPORT_READY };
     unsigned long child_signal = 1ul << (SIGCHLD - 1);
     uint32_t detail = 0;
+    long self = sys0(SYS_getpid);
+    int namespaces;
     long children;
     long error;
     long tool;
@@ -256,30 +300,44 @@ static _Noreturn void run(void)
      * forked at this moment holds it open. */
     if ((error = sys5(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0)) < 0) fail(MPP_STEP_OWNER, error, 2);
     if ((error = receive_plan(&context)) < 0) fail(MPP_STEP_RECEIVE, error, 0);
+    namespaces = context.plan->namespaces != 0;
+    /* A host that is root, and has no namespace for the tool to be harmless in: before the ids, since changing
+     * them takes the right away. empty_groups says that the host is root. */
+    if (!namespaces && context.plan->empty_groups && (error = confine_privileges()) < 0)
+        fail(MPP_STEP_CAPABILITIES, error, 1);
     if ((error = become_nobody(context.plan)) < 0) fail(MPP_STEP_IDS, error, 0);
     /* Second line behind the socket and the owner's pidfd, set after the ids since changing them clears it. */
     if ((error = sys5(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0)) < 0) fail(MPP_STEP_OWNER, error, 0);
     if ((error = sys5(SYS_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0)) < 0) fail(MPP_STEP_OWNER, error, 1);
     if ((error = new_session(&context)) < 0) fail(MPP_STEP_SESSION, error, 0);
-    if ((error = layout_root(&context)) < 0) fail(MPP_STEP_ROOT, error, 0);
-    if ((error = layout_build(&context, &detail)) < 0) fail(MPP_STEP_LAYOUT, error, detail);
-    if ((error = layout_pivot(&context)) < 0) fail(MPP_STEP_PIVOT, error, 0);
+    if (namespaces) {
+        if ((error = layout_root(&context)) < 0) fail(MPP_STEP_ROOT, error, 0);
+        if ((error = layout_build(&context, &detail)) < 0) fail(MPP_STEP_LAYOUT, error, detail);
+        if ((error = layout_pivot(&context)) < 0) fail(MPP_STEP_PIVOT, error, 0);
+        if ((error = confine_privileges()) < 0) fail(MPP_STEP_CAPABILITIES, error, 1);
+    } else {
+        error = sys1(SYS_chdir, text_at(&context, context.plan->working_directory));
+        if (error < 0) fail(MPP_STEP_PIVOT, error, 0);
+        /* What the tool leaves behind becomes a child of init, not of the host's. */
+        if ((error = sys5(SYS_prctl, PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)) < 0) fail(MPP_STEP_OWNER, error, 3);
+    }
     if ((error = confine_capabilities()) < 0) fail(MPP_STEP_CAPABILITIES, error, 0);
     if (context.plan->landlock && (error = confine_landlock(&context, &detail)) < 0)
         fail(MPP_STEP_LANDLOCK, error, detail);
+    if (!namespaces && !context.plan->landlock) fail(MPP_STEP_LANDLOCK, -ENOSYS, 0); /* nothing would confine files */
 
     reset_signals();
     children = sys4(SYS_signalfd4, -1, &child_signal, 8, O_CLOEXEC);
     if (children < 0) fail(MPP_STEP_FORK, children, 0);
     tool = sys5(SYS_clone, SIGCHLD, 0, 0, 0, 0);
     if (tool < 0) fail(MPP_STEP_FORK, tool, 1);
-    if (tool == 0) become_tool(&context);
+    if (tool == 0) become_tool(&context, self);
 
     report(&ready);
     /* The tool's ends are the tool's alone: their closing must be seen by the owner. */
     sys3(SYS_close_range, 0, 2, 0);
     if ((error = confine_seccomp(&context, context.plan->guard)) < 0) fail(MPP_STEP_SECCOMP, error, 1);
-    stand_guard(descriptors[3], children, tool);
+    stand_guard(&context, descriptors[3], children, tool);
 }
 
 /* The kernel enters here with an unaligned idea of a stack frame; the ABI wants 16 bytes. */

@@ -19,9 +19,11 @@ struct init_context {
 long layout_root(struct init_context *context);
 long layout_build(struct init_context *context, uint32_t *detail);
 long layout_pivot(struct init_context *context);
+long confine_privileges(void);
 long confine_capabilities(void);
 long confine_landlock(const struct init_context *context, uint32_t *detail);
 long confine_seccomp(const struct init_context *context, struct mpp_span filter);
+long confine_signals(void);
 
 /* The text at an offset of the message; offsets were checked when the message arrived. */
 static inline const char *text_at(const struct init_context *context, uint32_t offset)

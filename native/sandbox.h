@@ -22,7 +22,7 @@ struct mpp_buffer {
 struct mpp_sandbox {
     struct mpp_launch launch; /* its pointers stay valid until the release: the caller keeps them */
     uint8_t *plan;            /* a private copy, filled in for this invocation */
-    int *sources;             /* O_PATH descriptors of the bind sources, held until init has mounted them */
+    int *sources;             /* O_PATH descriptors of the sources, held until init has mounted or named them */
     uint32_t source_count;
     pid_t pid;
     int pidfd;

@@ -78,7 +78,7 @@ static int hold_sources(struct mpp_sandbox *sandbox, uint32_t *detail)
         entries[i].tree = -1;
         sandbox->sources[i] = -1;
         sandbox->source_count = i + 1;
-        if (entries[i].kind != MPP_ENTRY_BIND) continue;
+        if (entries[i].kind != MPP_ENTRY_BIND && entries[i].kind != MPP_ENTRY_HOLD) continue;
         fd = sys4(SYS_openat2, AT_FDCWD, sandbox->plan + entries[i].source, &how, sizeof how);
         if (fd < 0) return (int)-fd;
         sandbox->sources[i] = (int)fd;
@@ -128,6 +128,7 @@ static int open_channels(struct mpp_sandbox *sandbox, int *child_control)
 struct child {
     int control;
     int init_fd;
+    int namespaces;
     volatile long error; /* written by the child in the shared memory, read once it is gone or execed */
 };
 
@@ -153,7 +154,7 @@ MPP_NEVER_RETURNS static int become_init(void *shared)
     const char *argv[2] = { "mpp-init", NULL };
     const char *envp[1] = { NULL };
     long init_fd = child->init_fd;
-    long error = keep_capabilities();
+    long error = child->namespaces ? keep_capabilities() : 0;
 
     if (error == 0 && init_fd <= 3) {
         init_fd = sys3(SYS_fcntl, init_fd, F_DUPFD_CLOEXEC, 4);
@@ -178,7 +179,7 @@ MPP_NEVER_RETURNS static int become_init(void *shared)
 static int clone_init(struct mpp_sandbox *sandbox, int child_control, uint32_t *step)
 {
     alignas(16) char stack[16384];
-    struct child child = { child_control, sandbox->launch.init_fd, 0 };
+    struct child child = { child_control, sandbox->launch.init_fd, sandbox->launch.namespaces != 0, 0 };
     sigset_t all;
     sigset_t before;
     int flags = (int)sandbox->launch.namespaces;
@@ -250,6 +251,26 @@ static int copy_trees(struct mpp_sandbox *sandbox, int *trees, uint32_t *tree_co
     return error;
 }
 
+/* Without namespaces nothing is mounted: init gets the sources themselves, as the parent holds them, to make
+ * Landlock rules of. */
+static int hand_over(struct mpp_sandbox *sandbox, int *trees, uint32_t *tree_count, uint32_t owner, uint32_t *detail)
+{
+    struct mpp_entry *entries = entries_of(sandbox);
+
+    for (uint32_t i = 0; i < sandbox->source_count; i++) {
+        *detail = i;
+        if (entries[i].kind != MPP_ENTRY_HOLD) return EINVAL;
+        if (*tree_count == MPP_TREES_MAX) return E2BIG;
+        if ((entries[i].flags & MPP_ENTRY_OWNED) != 0 && sandbox->launch.outer_uid_base != 0 &&
+            fchownat(sandbox->sources[i], "", owner, owner, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) < 0)
+            return errno;
+        trees[*tree_count] = fcntl(sandbox->sources[i], F_DUPFD_CLOEXEC, 3);
+        if (trees[*tree_count] < 0) return errno;
+        entries[i].tree = (int32_t)(*tree_count)++;
+    }
+    return 0;
+}
+
 static int send_plan(struct mpp_sandbox *sandbox, const int *trees, uint32_t tree_count)
 {
     union {
@@ -297,11 +318,19 @@ static int start(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
 
     /* Host process ids are unique among the living, so the outer ids of living sandboxes are, too. */
     if (root) outer_uid = outer_gid = sandbox->launch.outer_uid_base + (uint32_t)sandbox->pid;
-    outcome->step = MPP_STEP_ID_MAP;
-    error = mpp_map_ids(sandbox->pid, sandbox->pidfd, plan_of(sandbox)->uid, outer_uid, outer_gid, !root);
-    if (error != 0) return error;
     plan_of(sandbox)->empty_groups = root ? 1 : 0;
-    if (root) error = copy_trees(sandbox, trees, &tree_count, outer_uid, &outcome->step, &outcome->detail);
+    plan_of(sandbox)->namespaces = sandbox->launch.namespaces != 0;
+    if (sandbox->launch.namespaces == 0) {
+        plan_of(sandbox)->uid = outer_uid;
+        plan_of(sandbox)->gid = outer_gid;
+        outcome->step = MPP_STEP_HAND_OVER;
+        error = hand_over(sandbox, trees, &tree_count, outer_uid, &outcome->detail);
+    } else {
+        outcome->step = MPP_STEP_ID_MAP;
+        error = mpp_map_ids(sandbox->pid, sandbox->pidfd, plan_of(sandbox)->uid, outer_uid, outer_gid, !root);
+    }
+    if (error == 0 && root && sandbox->launch.namespaces != 0)
+        error = copy_trees(sandbox, trees, &tree_count, outer_uid, &outcome->step, &outcome->detail);
     if (error == 0) {
         outcome->step = MPP_STEP_SEND;
         error = send_plan(sandbox, trees, tree_count);

@@ -86,8 +86,15 @@ void mpp_feed(struct mpp_sandbox *sandbox)
     mpp_close(&sandbox->request);
 }
 
+/* Killing init ends its PID namespace. Where it has none it is asked first, by the end of the socket, to kill
+ * and reap the tool; shut down rather than closed, since a child of the host may hold the same socket. */
 static void kill_all(struct mpp_sandbox *sandbox)
 {
+    if (sandbox->launch.namespaces == 0 && sandbox->control >= 0) {
+        shutdown(sandbox->control, SHUT_RDWR);
+        mpp_close(&sandbox->control);
+        return;
+    }
     sys4(SYS_pidfd_send_signal, sandbox->pidfd, SIGKILL, 0, 0);
 }
 
@@ -130,6 +137,8 @@ static void sample(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
         stop(outcome, MPP_STOP_CPU);
     else if (usage.resident > launch->memory)
         stop(outcome, MPP_STOP_MEMORY);
+    else if (launch->namespaces == 0 && usage.tasks > launch->processes)
+        stop(outcome, MPP_STOP_PROCESSES);
 }
 
 /* Returns 1 when init said how it ended, or is gone. */
@@ -249,7 +258,7 @@ int mpp_supervise(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
 void mpp_release(struct mpp_sandbox *sandbox)
 {
     if (sandbox == NULL) return;
-    if (!sandbox->reaped) {
+    for (int tries = 0; tries < 2 && !sandbox->reaped; tries++) {
         kill_all(sandbox);
         reap(sandbox);
     }

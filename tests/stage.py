@@ -15,7 +15,7 @@ from mpp_exec.consent.paths import Protected
 from mpp_exec.consent.policy_file import PolicyFiles
 from mpp_exec.package.archive import open_package
 from mpp_exec.package.manifest import Tool
-from mpp_exec.permissions import Limits, Permissions
+from mpp_exec.permissions import DEGRADATIONS, Limits, Permissions
 from mpp_exec.registry.records import Installed
 from mpp_exec.trust.verify import SignedManifest, verify
 
@@ -78,7 +78,7 @@ class Stage:
             now=datetime.now(UTC),
             without=without,
             degrade=degrade,
-            degradable=("landlock",),
+            degradable=DEGRADATIONS,
         )
         self.runtime.store.approve(grant, settings.secrets)
 

@@ -29,9 +29,37 @@ from mpp_exec.vocabulary import (
     parse_path,
 )
 
-__all__ = ["HostPort", "Limits", "Permissions", "Privacy", "is_protected_name", "path_covers"]
+__all__ = [
+    "DEGRADATIONS",
+    "HostPort",
+    "Limits",
+    "Permissions",
+    "Privacy",
+    "is_protected_name",
+    "path_covers",
+]
 
 _Entry = TypeVar("_Entry", str, HostPort)
+
+DEGRADATIONS: Final = {
+    "landlock": (
+        "this kernel's Landlock is missing: mounts, namespaces and seccomp are all that confines it",
+    ),
+    "landlock-net": ("Landlock's rules for TCP are missing: seccomp alone refuses connections",),
+    "landlock-scope": ("Landlock's scopes are missing: one mechanism is left against signals to others",),
+    "landlock-truncate": (
+        "Landlock's right to truncate is missing: read-only mounts alone keep files from being emptied",
+    ),
+    "namespaces": (
+        "there are no namespaces: Landlock alone keeps files from it, and seccomp alone all sockets but TCP",
+        "it sees which files exist, with their names, owners, sizes and times, though not what is in them",
+        "it sees which processes exist, the name of this host, and how busy it is",
+        "what is installed beside its interpreter can be read",
+        "the size of its scratch is looked at several times a second, and may be passed in between",
+    ),
+}
+"""What a person can agree to do without, by the name of what is missing, and what that means. A
+degradation that a host does not need takes no effect there."""
 
 _AGENT_FILES: Final = frozenset({"agents.md", "claude.md", "gemini.md"})
 

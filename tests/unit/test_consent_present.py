@@ -51,7 +51,7 @@ def everything(tmp_path: Path) -> tuple[Any, Any]:
 
 def test_approval_shows_everything(tmp_path: Path) -> None:
     package, settings = everything(tmp_path)
-    found = grant(package, settings, degrade=["cgroup"], degradable=["cgroup"])
+    found = grant(package, settings, degrade=["landlock-scope"], degradable=["landlock-scope"])
     text = "\n".join(approval_text(replace(package, first_use=True), found))
     for expected in (
         "package acme/csv 1.4.0",
@@ -77,7 +77,8 @@ def test_approval_shows_everything(tmp_path: Path) -> None:
         "16MiB",
         "- run for 10s",
         "- return email values unredacted",
-        "- cgroup",
+        "- landlock-scope, where this host lacks it:",
+        "- Landlock's scopes are missing",
         f"dir = {tmp_path}/real",
         "token = a secret, stored encrypted, handed over as TOKEN",
         "unset = not given",

@@ -150,6 +150,8 @@ def _show(result: ToolResult, given: argparse.Namespace, console: Console) -> in
     if result.redactions and not given.json:
         counts = ", ".join(f"{kind} {count}" for kind, count in result.redactions.items())
         console.note(f"redacted: {counts}")
+    if degraded := result.meta.get("mpp-exec/degraded"):
+        console.note(f"degraded, as you agreed: {', '.join(degraded)}")
     if result.outcome == "ok":
         return 0
     if result.outcome == "tool_error":

@@ -16,6 +16,7 @@ from mpp_exec.cli.opening import open_session, read_input
 from mpp_exec.cli.parser import Verb, VerbParser
 from mpp_exec.cli.terminal import Terminal
 from mpp_exec.errors import ConsentError, UsageError
+from mpp_exec.permissions import DEGRADATIONS
 
 if TYPE_CHECKING:
     from mpp_exec.consent.config import Setting
@@ -48,7 +49,8 @@ def _grant_options(parser: VerbParser) -> None:
         value="WHAT",
         action="append",
         default=[],
-        help_text="do without a protection that this host lacks (landlock)",
+        help_text="do without a protection that this host lacks; mpp-exec doctor names them",
+        suggested=DEGRADATIONS,
     )
 
 

@@ -102,17 +102,19 @@ class VerbParser:
         help_text: str,
         bare: bool = False,
         choices: Iterable[str] = (),
+        suggested: Iterable[str] = (),
         complete: Offer = "",
         **settings: Any,
     ) -> None:
         """Add an option with a value, called *value* in the help; a *bare* one may come without, which is "".
 
-        *settings* (type, action, default) go to argparse.
+        It must be one of *choices*; *suggested* ones are only offered for completion. *settings* (type,
+        action, default) go to argparse.
         """
         if choices:
             settings["choices"] = list(choices)
         self._options.add_argument(*names, metavar=value, **settings)
-        self.options.append(Option(names, value, help_text, bare, tuple(choices), complete))
+        self.options.append(Option(names, value, help_text, bare, (*choices, *suggested), complete))
 
     def common(self, *, json: bool = True) -> None:
         """Add the options that every verb has; to be called last."""

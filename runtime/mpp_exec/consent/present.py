@@ -13,6 +13,7 @@ from mpp_exec.consent.config import Value, value_text
 from mpp_exec.consent.difference import Change
 from mpp_exec.consent.grant import Grant
 from mpp_exec.package.manifest import ConfigField, Manifest, Tool
+from mpp_exec.permissions import DEGRADATIONS
 from mpp_exec.trust.verify import SignedManifest
 
 NETWORK_PENDING = "connecting to hosts cannot be enforced yet: calls of this package will be refused"
@@ -100,7 +101,9 @@ def _notes(grant: Grant) -> list[str]:
         lines += _bulleted(grant.covers)
     if grant.degradations:
         lines.append("you agree to do without these protections:")
-        lines += _bulleted(grant.degradations)
+        for name in grant.degradations:
+            lines.append(f"  - {name}, where this host lacks it:")
+            lines += [f"    - {line}" for line in DEGRADATIONS.get(name, ())]
     return lines
 
 

@@ -17,8 +17,9 @@ from mpp_exec.consent.grant import Grant
 from mpp_exec.consent.policy import Policy, stricter
 from mpp_exec.consent.present import approval_text, update_text
 from mpp_exec.errors import UsageError
-from mpp_exec.lifecycle.session import DEGRADABLE, Session
+from mpp_exec.lifecycle.session import Session
 from mpp_exec.package.manifest import ConfigField, Manifest
+from mpp_exec.permissions import DEGRADATIONS
 from mpp_exec.trust.verify import SignedManifest
 
 ReadSecret = Callable[[Setting], bytes]
@@ -110,7 +111,7 @@ def propose(
             now=now,
             without=without,
             degrade=(*wishes.degrade, *_still_degraded(update, policy)),
-            degradable=DEGRADABLE,
+            degradable=DEGRADATIONS,
             confirm=_still_confirmed(package.manifest, old),
             kept_secrets=kept,
         )
@@ -194,7 +195,7 @@ def _still_withheld(old: Grant | None, granted: Callable[[Iterable[str]], Grant]
 
 def _still_degraded(old: Grant | None, policy: Policy) -> list[str]:
     names = old.degradations if old is not None else ()
-    return [name for name in names if name in DEGRADABLE and not policy.degradation_refusal(name)]
+    return [name for name in names if name in DEGRADATIONS and not policy.degradation_refusal(name)]
 
 
 def _still_confirmed(manifest: Manifest, old: Grant | None) -> dict[str, Any]:

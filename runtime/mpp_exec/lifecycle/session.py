@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Literal, Self
+from typing import Any, Literal, Self
 
 from mpp_exec.audit.entry import Caller, Kind, PackageRef
 from mpp_exec.audit.ledger import Ledger
@@ -27,9 +27,6 @@ from mpp_exec.registry.store import Store
 from mpp_exec.trust.installed import InstalledPackage, verify_installed
 from mpp_exec.trust.keyfiles import KeyFolder
 from mpp_exec.trust.verify import SignedManifest, current_platform
-
-DEGRADABLE: Final = ("landlock",)
-"""Protections that a person may agree to do without (``sandbox.kernel.require``)."""
 
 GrantState = Literal["approved", "not approved", "outdated", "unreadable"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mpp_exec.permissions import Limits
-from mpp_exec.sandbox import layout, native
+from mpp_exec.sandbox import layout, native, properties
 from mpp_exec.sandbox.building import APP, STORAGE
 from mpp_exec.sandbox.kernel import KernelFacts
 from mpp_exec.sandbox.plan import SandboxPlan
@@ -85,26 +85,10 @@ def _limits(limits: Limits) -> dict[str, int]:
 
 def mechanisms(plan: SandboxPlan, facts: KernelFacts) -> dict[str, list[str]]:
     """Return, for each property, what enforces it on this host."""
-    landlock = [f"Landlock ABI {facts.landlock_abi}"] if plan.landlock is not None else []
-    network = ["Landlock TCP rules"] if plan.landlock is not None and plan.landlock[1] else []
-    scopes = ["Landlock scopes"] if plan.landlock is not None and plan.landlock[2] else []
     return {
-        "files": ["mount namespace", *landlock],
-        "network": ["network namespace without interfaces", "seccomp: no socket", *network],
-        "processes": ["PID namespace", *([] if plan.started else ["seccomp: no fork"]), "RLIMIT_NPROC"],
-        "programs": ["seccomp: execve sealed", *landlock]
-        if plan.kind == "python" and not plan.started
-        else ["noexec mounts", *landlock],
-        "signals": ["PID namespace", *scopes],
+        **{each.name: list(each.working) for each in properties.properties(plan.situation(facts))},
         "system calls": [f"seccomp: {len(plan.tool_profile)} calls, all others ENOSYS", "no capabilities"],
-        "identity": [
-            "user namespace, an outer id of its own" if plan.root else "user namespace, the host's own id",
-            "no_new_privs",
-        ],
-        "time": ["supervisor's deadline", "RLIMIT_CPU"],
-        "memory": ["RLIMIT_AS, RLIMIT_DATA", "supervisor's sampling"],
         "output": ["supervisor's bound"],
-        "scratch": ["sized tmpfs", "RLIMIT_FSIZE"],
     }
 
 

@@ -27,6 +27,7 @@ class KernelFacts:
         landlock_errata: bit mask of fixed faults.
         seccomp: filters with ENOSYS answers and process kill are there.
         root: the host runs as root, so sandboxes get an id of their own; else they keep the host's.
+        namespaces: taken to be there until a sandbox was seen to fail for the lack of them.
     """
 
     machine: str
@@ -35,6 +36,7 @@ class KernelFacts:
     landlock_errata: int
     seccomp: bool
     root: bool
+    namespaces: bool = True
 
     @property
     def platform(self) -> str:
@@ -71,26 +73,3 @@ def probe() -> KernelFacts:
             "mpp-exec runs tools on x86_64 only",
         )
     return facts
-
-
-def require(facts: KernelFacts, degradations: tuple[str, ...]) -> tuple[str, ...]:
-    """Check that *facts* suffice for a plan with *degradations*, and return those that take effect.
-
-    Raises:
-        HostError: something is missing that the grant does not name as a degradation.
-    """
-    if not facts.seccomp:
-        raise HostError(
-            "host.no_seccomp",
-            "this kernel has no seccomp filters, so system calls cannot be restricted",
-            "boot a kernel with CONFIG_SECCOMP_FILTER; nothing stands in for it",
-        )
-    if facts.landlock_abi >= 1:
-        return ()
-    if "landlock" not in degradations:
-        raise HostError(
-            "host.no_landlock",
-            "this kernel has no Landlock, so files would be protected by the mount namespace alone",
-            "boot with lsm=landlock,… on Linux 5.13 or later, or approve with --degrade landlock",
-        )
-    return ("landlock",)

@@ -57,10 +57,12 @@ ENTRY_KINDS: dict[str, int] = {
     "link": lib.MPP_ENTRY_LINK,
     "bind": lib.MPP_ENTRY_BIND,
     "tmpfs": lib.MPP_ENTRY_TMPFS,
+    "hold": lib.MPP_ENTRY_HOLD,
 }
 ENTRY_EXISTS: int = lib.MPP_ENTRY_EXISTS
 ENTRY_IDMAP: int = lib.MPP_ENTRY_IDMAP
 ENTRY_WRITABLE: int = lib.MPP_ENTRY_WRITABLE
+ENTRY_OWNED: int = lib.MPP_ENTRY_OWNED
 
 MOUNT_RDONLY: int = lib.MOUNT_ATTR_RDONLY
 MOUNT_NOSUID: int = lib.MOUNT_ATTR_NOSUID
@@ -121,6 +123,7 @@ def encode_plan(
     uid: int,
     landlock: tuple[int, int, int] | None,
     root_attributes: int,
+    own_signals: bool = False,
 ) -> bytes:
     """Return the message of ``struct mpp_plan`` for init.
 
@@ -138,6 +141,7 @@ def encode_plan(
     header.magic = lib.MPP_PLAN_MAGIC
     header.uid = header.gid = uid
     header.root_attributes = root_attributes
+    header.own_signals = own_signals
     if landlock is not None:
         header.landlock = 1
         header.landlock_fs, header.landlock_net, header.landlock_scoped = landlock

@@ -22,6 +22,7 @@ _STOPS: dict[str, tuple[Outcome, str]] = {
     "cpu": ("cpu", "stopped after {cpu} s of processor time, its limit"),
     "memory": ("memory", "stopped at {memory} MiB of memory, its limit"),
     "output": ("output", "stopped after {output} KiB of output, its limit"),
+    "processes": ("processes", "stopped above {processes} processes and threads, its limit"),
     "cancelled": ("killed", "cancelled by its caller"),
     "lost": ("killed", "its sandbox was killed from outside"),
 }
@@ -38,6 +39,7 @@ def judge(raw: RawOutcome, limits: Limits) -> tuple[Outcome, str]:  # noqa: PLR0
             cpu=limits.cpu_ms / 1000,
             memory=limits.memory >> 20,
             output=limits.output >> 10,
+            processes=limits.processes,
         )
     if raw.status == 0:
         return "ok", ""

@@ -20,7 +20,7 @@ from mpp_exec.errors import HostError, InternalError
 from mpp_exec.package.manifest import Manifest, Tool
 from mpp_exec.package.requirement import Requirement
 from mpp_exec.permissions import Limits
-from mpp_exec.sandbox import interpreter, kernel, landlock, layout, native, profiles
+from mpp_exec.sandbox import interpreter, kernel, landlock, layout, native, profiles, properties
 from mpp_exec.sandbox.building import APP, SCRATCH, STORAGE, Builder
 from mpp_exec.sandbox.layout import Entry
 
@@ -51,6 +51,7 @@ class SandboxPlan:
         programs: host interpreters that were mounted; ``started`` the programs that it may start.
         touches: whether the grant lets it reach outside: network, write, subprocess or storage.
         degraded: degradations that take effect.
+        own_signals: a seccomp program of the call's own lets the tool signal itself only.
     """
 
     package: str
@@ -74,6 +75,17 @@ class SandboxPlan:
     touches: tuple[str, ...]
     degraded: tuple[str, ...]
     root: bool
+    own_signals: bool = False
+
+    def situation(self, facts: kernel.KernelFacts) -> properties.Situation:
+        """Return what matters to what enforces this plan on the kernel of *facts*."""
+        return properties.Situation(
+            landlock_abi=facts.landlock_abi if self.landlock is not None else 0,
+            root=self.root,
+            namespaces=True,
+            python=self.kind == "python",
+            subprocess=bool(self.started),
+        )
 
     def fingerprint(self) -> str:
         """Return the digest of the plan's content: the same for the same inputs on this host."""
@@ -109,7 +121,14 @@ def compile_plan(
         )
     if manifest.runtime.kind == "mcp":
         raise HostError("host.no_mcp_kind", "packages of kind mcp cannot be run by this version", "")
-    degraded = kernel.require(facts, grant.degradations)
+    at = properties.Situation(
+        landlock_abi=facts.landlock_abi,
+        root=facts.root,
+        namespaces=facts.namespaces,
+        python=manifest.runtime.kind == "python",
+        subprocess=bool(grant.permissions.subprocess),
+    )
+    degraded = properties.require(facts, at, grant)
     read_only = tool.operation == "read"
     programs = tuple(find_program(requirement) for requirement in manifest.runtime.requires)
     if manifest.runtime.kind == "python" and not any(program.name == "python" for program in programs):
@@ -155,7 +174,7 @@ def compile_plan(
         kind=manifest.runtime.kind,
         entries=tuple(build.layout.entries),
         rules=tuple(build.rules),
-        landlock=None if "landlock" in degraded else landlock.handled(facts.landlock_abi),
+        landlock=landlock.handled(facts.landlock_abi) if facts.landlock_abi else None,
         limits=grant.limits,
         rlimits=_rlimits(grant.limits, grant.permissions.storage, programs),
         tool_profile=profiles.tool_profile(manifest.runtime.kind, subprocess=bool(started)),
@@ -169,6 +188,7 @@ def compile_plan(
         touches=tuple(touches),
         degraded=degraded,
         root=facts.root,
+        own_signals=at.own_signals,
     )
 
 

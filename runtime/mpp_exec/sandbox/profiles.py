@@ -199,6 +199,12 @@ _INIT: tuple[Allow, ...] = (
     *_calls("report once and leave", "write clock_gettime exit_group"),
 )
 
+_INIT_ALONE: tuple[Allow, ...] = (
+    Allow("kill", "end the tool's process and group", (Arg(1, (9,), LOW),)),
+    Allow("waitid", "see that the tool is dead before its number is free"),
+)
+_METADATA = frozenset(["chmod", "fchmod", "fchmodat", "utime", "utimes", "utimensat", "futimesat"])
+
 
 @cache
 def tool_profile(kind: str, *, subprocess: bool) -> tuple[Allow, ...]:
@@ -209,9 +215,19 @@ def tool_profile(kind: str, *, subprocess: bool) -> tuple[Allow, ...]:
     return (*_BASE, *processes, *_ANY_PROTECTION, _EXECVE)
 
 
-def init_profile() -> tuple[Allow, ...]:
-    """Return what PID 1 of a sandbox may call once the tool runs."""
-    return _INIT
+@cache
+def init_profile(*, namespaces: bool = True) -> tuple[Allow, ...]:
+    """Return what init may call once the tool runs; where it is no PID 1, it kills the tool itself."""
+    return _INIT if namespaces else (*_INIT, *_INIT_ALONE)
+
+
+def without_metadata(profile: tuple[Allow, ...]) -> tuple[Allow, ...]:
+    """Return *profile* less the calls that change modes and times of files.
+
+    Landlock does not cover them, so without mounts of its own a tool could change those of every file
+    that its user owns.
+    """
+    return tuple(allow for allow in profile if allow.name not in _METADATA)
 
 
 SEALED_AWAY = ("execve", "execveat", "seccomp")

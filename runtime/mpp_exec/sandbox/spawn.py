@@ -125,6 +125,7 @@ def _message(
             uid=TOOL_ID,
             landlock=plan.landlock,
             root_attributes=layout.READ_ONLY,
+            own_signals=plan.own_signals,
         )
 
     if len(invocation) != len(_UNNUMBERED):
