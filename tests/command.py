@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+import simulated_host
 from mpp_exec.lifecycle import publishers
 from mpp_exec.lifecycle.session import Session
 from mpp_exec.package.build import build
@@ -85,6 +86,20 @@ class Shell:
             check=False,
         )
         return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    def on(self, host: str, *words: str) -> Done:
+        """Run ``mpp-exec WORDS`` on the simulated *host* and return what it left."""
+        done = subprocess.run(
+            simulated_host.on(host, [*PROGRAM, *words]),
+            capture_output=True,
+            text=True,
+            env=self.environment(),
+            cwd=self.cwd,
+            timeout=DEADLINE,
+            check=False,
+        )
+        assert "Traceback" not in done.stderr, done.stderr
+        return Done(done.returncode, done.stdout, done.stderr)
 
     def ok(self, *words: str, stdin: str | bytes = b"", **variables: str) -> Done:
         """Run a command that must succeed."""

@@ -11,6 +11,7 @@ import dataclasses
 import json
 import os
 import subprocess
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,7 +22,7 @@ from mpp_exec.consent.grant import Grant
 from mpp_exec.package.manifest import Manifest, Operation, RuntimeSpec, Tool
 from mpp_exec.package.requirement import Requirement, parse_requirement
 from mpp_exec.permissions import Limits, Permissions, Privacy
-from mpp_exec.sandbox import cache, kernel, plan, spawn, syscalls
+from mpp_exec.sandbox import cache, kernel, plan, settle, spawn, syscalls
 from mpp_exec.sandbox.plan import SandboxPlan
 from mpp_exec.sandbox.profiles import Allow
 
@@ -95,6 +96,11 @@ class Lab:
     """Makes plans; packages are written below *root*, one folder each."""
 
     root: Path
+    namespaces: bool = True
+
+    def without_namespaces(self) -> Lab:
+        """Return the laboratory on a host that gives no namespaces, to grants that agree to that."""
+        return dataclasses.replace(self, namespaces=False)
 
     def _app(self, files: Mapping[str, str | bytes], executable: Sequence[str] = ()) -> str:
         return str(install(self.root / f"app{len(list(self.root.iterdir()))}", files, executable))
@@ -137,11 +143,13 @@ class Lab:
         return self._compile(made, app, storage_folder, grant(operation=operation, **granted))
 
     def _compile(self, made: Manifest, app: str, storage: Path | None, granted: Grant) -> SandboxPlan:
+        if not self.namespaces:
+            granted = dataclasses.replace(granted, degradations=("namespaces",))
         return plan.compile_plan(
             made,
             made.tools[0],
             granted,
-            kernel.probe(),
+            dataclasses.replace(kernel.probe(), namespaces=self.namespaces),
             app=app,
             storage=str(storage) if storage else None,
             launcher=LAUNCHER,
@@ -151,6 +159,11 @@ class Lab:
 
 def run(compiled: SandboxPlan, request: bytes = b"{}", **options: Any) -> spawn.Completed:
     """Run *compiled* once with *request* on its descriptor 0."""
+    if compiled.bare is not None:
+        with tempfile.TemporaryDirectory(prefix="mpp-place-", dir="/var/tmp") as place:
+            Path(place).chmod(0o755)
+            settled = settle.settle(compiled, Path(place), CACHE)
+            return spawn.run(settled, request, cache=CACHE, invocation="lab", **options)
     return spawn.run(compiled, request, cache=CACHE, invocation="lab", **options)
 
 

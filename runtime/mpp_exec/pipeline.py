@@ -29,11 +29,14 @@ from mpp_exec.package.schema import Validator
 from mpp_exec.prepare import Prepared, Preparer
 from mpp_exec.privacy.redact import Redactor
 from mpp_exec.registry.home import Home
+from mpp_exec.registry.places import call_folder
 from mpp_exec.registry.store import Store
 from mpp_exec.result import ToolResult, read_result
 from mpp_exec.sandbox import spawn
 from mpp_exec.sandbox.cache import SandboxCache
 from mpp_exec.sandbox.denial import explain_denial
+from mpp_exec.sandbox.plan import SandboxPlan
+from mpp_exec.sandbox.settle import settle
 from mpp_exec.withdraw import Cancellation, RunningCall, folder_size
 
 MAX_ARGUMENTS: Final = 4 << 20
@@ -231,13 +234,9 @@ class Runtime:
             except MppError as error:
                 parts.refused(package, tool, caller, error)
                 raise
-            running = RunningCall(
-                prepared.manifest.name,
-                prepared.grant.digest,
-                prepared.storage,
-                prepared.grant.permissions.storage,
-                cancel,
-            )
+            running = RunningCall(prepared.manifest.name, prepared.grant.digest, cancel)
+            if prepared.storage is not None:
+                running.bound(prepared.storage, prepared.grant.permissions.storage, "its storage is full")
             invocation = new_invocation()
             try:
                 token = parts.ledger.begin(
@@ -250,12 +249,25 @@ class Runtime:
                 except Exception as error:
                     parts.ledger.finish(token, _failed(error, clock))
                     raise
-                return self._run(parts, prepared, running, request, timeout=timeout, token=token, clock=clock)
+                return self._run(
+                    parts, prepared, running, request, stack=stack, timeout=timeout, token=token, clock=clock
+                )
             except BaseException as error:
                 if not isinstance(error, Exception):  # Ctrl-C: nobody knows between which two steps it came
                     with contextlib.suppress(MppError):
                         parts.ledger.abandon(invocation, _failed(error, clock))
                 raise
+
+    def _placed(
+        self, parts: Opened, plan: SandboxPlan, running: RunningCall, stack: contextlib.ExitStack
+    ) -> SandboxPlan:
+        """Return *plan*; one that mounts nothing gets a folder of the call's own, until *stack* ends."""
+        if plan.bare is None:
+            return plan
+        place = stack.enter_context(call_folder(self.home, root=plan.root))
+        placed = settle(plan, place, parts.cache)
+        running.bound(Path(placed.scratch), placed.limits.scratch, "its scratch is full")
+        return placed
 
     def _run(
         self,
@@ -264,13 +276,15 @@ class Runtime:
         running: RunningCall,
         request: bytes,
         *,
+        stack: contextlib.ExitStack,
         timeout: float | None,
         token: Token,
         clock: _Clockwork,
     ) -> ToolResult:
         try:
+            plan = self._placed(parts, prepared.plan, running, stack)
             completed = spawn.run(
-                prepared.plan,
+                plan,
                 request,
                 cache=parts.cache,
                 invocation=token.invocation,
@@ -286,7 +300,7 @@ class Runtime:
                 completed,
                 Redactor(prepared.redaction, secrets=prepared.secrets.values()),
                 violations=_violations(prepared.result),
-                explain=functools.partial(explain_denial, prepared.plan),
+                explain=functools.partial(explain_denial, plan),
                 max_size=prepared.plan.limits.output,
                 invocation=token.invocation,
                 reason=running.reason,

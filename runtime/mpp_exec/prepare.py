@@ -29,8 +29,7 @@ from mpp_exec.package.unpacked import fingerprint
 from mpp_exec.privacy.policy import RedactionPolicy, effective_actions
 from mpp_exec.registry.records import Installed
 from mpp_exec.registry.store import Approved, Store
-from mpp_exec.sandbox import explain, kernel
-from mpp_exec.sandbox.building import STORAGE
+from mpp_exec.sandbox import explain, kernel, spaces
 from mpp_exec.sandbox.cache import SandboxCache
 from mpp_exec.sandbox.plan import SandboxPlan, compile_plan
 from mpp_exec.trust.installed import InstalledPackage, verify_installed
@@ -202,7 +201,7 @@ class Preparer:
         if grant.permissions.storage:
             storage = home.storage_folder(manifest.name)
             storage.mkdir(mode=0o700, parents=True, exist_ok=True)
-        facts = kernel.probe()
+        facts = replace(kernel.probe(), namespaces=spaces.missing() is None)
         plan = compile_plan(
             manifest,
             tool,
@@ -221,7 +220,13 @@ class Preparer:
             plan=plan,
             arguments=compile_schema(tool.input_schema),
             result=compile_schema(tool.output_schema) if tool.output_schema is not None else None,
-            filled=fill(manifest, grant.config, secrets, storage=STORAGE if storage is not None else ""),
+            filled=fill(
+                manifest,
+                grant.config,
+                secrets,
+                storage=plan.storage if storage is not None else "",
+                app=plan.app,
+            ),
             secrets=secrets,
             redaction=self._redaction(manifest, grant, policy),
             terms=_terms(manifest, tool, grant, plan, facts),

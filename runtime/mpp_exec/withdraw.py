@@ -61,14 +61,17 @@ class RunningCall:
 
     package: str
     digest: str
-    storage: Path | None
-    storage_limit: int
     cancellation: Cancellation
     reason: str = ""
+    _bounds: tuple[tuple[Path, int, str], ...] = ()
 
-    def overflows(self) -> bool:
-        """Tell whether the call's storage takes more than it was granted."""
-        return self.storage is not None and folder_size(self.storage, self.storage_limit) > self.storage_limit
+    def bound(self, folder: Path, limit: int, reason: str) -> None:
+        """End the call for *reason* once *folder* takes more than *limit* bytes."""
+        self._bounds = (*self._bounds, (folder, limit, reason))
+
+    def overflow(self) -> str:
+        """Return why the call must end for what it has written, "" where it need not."""
+        return next((why for folder, limit, why in self._bounds if folder_size(folder, limit) > limit), "")
 
     def cancel(self, reason: str) -> None:
         """End the call; the first reason counts."""
@@ -149,11 +152,8 @@ class Watchdog:
             for call in calls:
                 if now != generation and not self._allowed(call.package, call.digest):
                     call.cancel("its grant was withdrawn while it ran")
-                elif (
-                    call.storage is not None
-                    and folder_size(call.storage, call.storage_limit) > call.storage_limit
-                ):
-                    call.cancel("its storage is full")
+                elif why := call.overflow():
+                    call.cancel(why)
         except MppError as error:
             for call in calls:
                 call.cancel(f"its grant could not be checked: {error.message}")

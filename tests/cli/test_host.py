@@ -62,7 +62,7 @@ def test_a_call_that_cannot_be_confined_does_not_run(shell: Shell) -> None:
     done = without_namespaces(shell, "run", "acme/echo", "text=x")
     assert done.code == 5
     assert "it ran" not in done.out + done.err
-    assert error_lines(done)[1] == "host.spawn_clone"
+    assert error_lines(done)[1] == "host.no_namespaces"
     assert "doctor" in error_lines(done)[2]
 
 

@@ -2,22 +2,42 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import sandbox_lab
-from mpp_exec.errors import HostError
-from mpp_exec.sandbox import kernel, native, selftest, spawn
+from mpp_exec.sandbox import kernel, native, selftest, spaces, spawn
 from mpp_exec.sandbox.plan import SandboxPlan
+from mpp_exec.sandbox.remedy import remedy
+from mpp_exec.sandbox.selftest import Findings
+from mpp_exec.sandbox.spaces import Missing
 from mpp_exec.sandbox.spawn import Completed
 from sandbox_lab import Lab
 
 
+@contextlib.contextmanager
+def place() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="mpp-place-", dir="/var/tmp") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+def examine() -> Findings:
+    return selftest.examine(sandbox_lab.CACHE, sandbox_lab.LAUNCHER, place)
+
+
 def test_host_that_confines(lab: Lab) -> None:
     assert lab
-    checks = selftest.examine(sandbox_lab.CACHE, sandbox_lab.LAUNCHER)
+    checks = examine().checks
     assert [check for check in checks if check.state != "ok"] == []
     names = " ".join(check.name for check in checks)
     for word in (
@@ -54,7 +74,7 @@ def test_mechanism_that_does_not_hold_is_found_by_trying(
         return run(changed, *arguments, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(spawn, "run", without)
-    checks = selftest.examine(sandbox_lab.CACHE, sandbox_lab.LAUNCHER)
+    checks = examine().checks
     assert found in {check.name for check in checks if check.state == "failed"}
 
 
@@ -67,24 +87,47 @@ def test_mechanism_that_is_not_there_is_named_with_what_helps(
     assert lab
     known = kernel.probe()
     monkeypatch.setattr(kernel, "probe", lambda: replace(known, **facts))
-    checks = {check.name: check for check in selftest.examine(sandbox_lab.CACHE, sandbox_lab.LAUNCHER)}
+    checks = {check.name: check for check in examine().checks}
     assert checks[found].state == "missing"
     assert checks[found].hint
-    assert checks["user namespace"].state == "ok", "the others are still tried, one by one"
+    assert checks["degradations"].state == "missing"
 
 
 def test_namespace_that_cannot_be_had_is_named(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is left is tried, and what a grant would have to name is said."""
     assert lab
     refused = native.constant("CLONE_NEWNET")
     eperm = 1
     monkeypatch.setattr(native, "try_namespaces", lambda flags: eperm if flags & refused else 0)
-
-    def fail(*_: object, **__: object) -> None:
-        raise HostError("host.spawn_clone", "the sandbox could not be built: clone", "look there")
-
-    monkeypatch.setattr(spawn, "run", fail)
-    checks = {check.name: check for check in selftest.examine(sandbox_lab.CACHE, sandbox_lab.LAUNCHER)}
-    assert checks["sandbox"].state == "failed"
+    monkeypatch.setattr(spaces, "missing", lambda: Missing("clone", eperm))
+    found = examine()
+    checks = {check.name: check for check in found.checks}
+    assert checks["namespaces"].state == "missing"
     assert checks["net namespace"].state == "missing"
     assert checks["net namespace"].hint
     assert checks["mount namespace"].state == "ok"
+    left = [check for name, check in checks.items() if name.startswith("without namespaces: ")]
+    assert len(left) == 7
+    assert {check.state for check in left} == {"ok"}
+    assert found.degradations == ("namespaces",)
+    assert found.with_programs is None
+    assert "--degrade namespaces" in checks["degradations"].hint
+
+
+@pytest.mark.parametrize(
+    ("step", "error", "word", "profile"),
+    [
+        ("clone", errno.EPERM, "docker run --security-opt", False),
+        ("clone", errno.ENOSPC, "max_user_namespaces", False),
+        ("root", errno.EACCES, "AppArmor", True),
+        ("id_map", errno.EPERM, "AppArmor", True),
+    ],
+)
+def test_remedy_fits_what_failed(step: str, error: int, word: str, profile: bool) -> None:
+    found = remedy(Missing(step, error))
+    assert word in found.hint
+    assert bool(found.profile) is profile
+    if profile:
+        assert f'"{os.path.realpath(sys.executable)}" flags=(unconfined)' in found.profile
+        assert "mpp-init" in found.profile
+        assert found.profile.count("userns,") == 2

@@ -216,7 +216,16 @@ def test_message_that_is_not_sound_starts_nothing(where: str, value: int) -> Non
 def test_steps_and_stops_have_names() -> None:
     assert [native.SPAWN_STEPS[number] for number in range(4)] == ["none", "source", "pipes", "clone"]
     assert len(native.SPAWN_STEPS) == lib.MPP_STEP_COUNT
-    assert set(native.STOPS.values()) == {"none", "wall", "cpu", "memory", "output", "cancelled", "lost"}
+    assert set(native.STOPS.values()) == {
+        "none",
+        "wall",
+        "cpu",
+        "memory",
+        "output",
+        "processes",
+        "cancelled",
+        "lost",
+    }
 
 
 def failed(step: str, error: int, detail: int = 0) -> RawOutcome:

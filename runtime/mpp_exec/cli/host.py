@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import functools
+import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -11,6 +16,7 @@ from mpp_exec.cli.parser import Verb, VerbParser
 from mpp_exec.errors import MppError
 
 if TYPE_CHECKING:
+    from mpp_exec.registry.home import Home
     from mpp_exec.sandbox.selftest import Check
 
 _CANNOT_ENFORCE: Final = 5
@@ -30,9 +36,11 @@ def _doctor(given: argparse.Namespace, console: Console) -> int:
     from mpp_exec.sandbox.cache import SandboxCache  # noqa: PLC0415
     from mpp_exec.sandbox.selftest import examine  # noqa: PLC0415
 
-    home, cache = _home(given)
+    opened, home = _home(given)
     launcher = str(Path(mpp_exec.sandbox.__file__).resolve().parent / "inside")
-    checks = [home, *examine(SandboxCache(cache), launcher)]
+    cache = SandboxCache(home.cache if home is not None else None)
+    found = examine(cache, launcher, functools.partial(_place, home))
+    checks = [opened, *found.checks]
     ok = all(check.state == "ok" for check in checks)
     if given.json:
         console.json(
@@ -42,6 +50,9 @@ def _doctor(given: argparse.Namespace, console: Console) -> int:
                     {"name": each.name, "state": each.state, "detail": each.detail, "hint": each.hint}
                     for each in checks
                 ],
+                "degradations": _listed(found.degradations),
+                "degradations_with_programs": _listed(found.with_programs),
+                "apparmor_profile": found.profile or None,
             }
         )
     else:
@@ -51,6 +62,9 @@ def _doctor(given: argparse.Namespace, console: Console) -> int:
             console.result([f"{check.state:<8}{check.name:<{width}}  {check.detail}"], style=style)
             if check.hint:
                 console.result([f"{'':8}{'':{width}}  {check.hint}"])
+        if found.profile:
+            console.result(["", "/etc/apparmor.d/mpp-exec, then apparmor_parser -r it:"])
+            console.result([f"  {line}" for line in found.profile.splitlines()])
     if not ok:
         bad = [check.name for check in checks if check.state != "ok"]
         console.failed(
@@ -59,7 +73,23 @@ def _doctor(given: argparse.Namespace, console: Console) -> int:
     return 0 if ok else _CANNOT_ENFORCE
 
 
-def _home(given: argparse.Namespace) -> tuple[Check, Path | None]:
+def _listed(names: tuple[str, ...] | None) -> list[str] | None:
+    return None if names is None else list(names)
+
+
+@contextlib.contextmanager
+def _place(home: Home | None) -> Iterator[Path]:
+    from mpp_exec.registry.places import call_folder  # noqa: PLC0415 -- only where there are no namespaces
+
+    if home is None:
+        with tempfile.TemporaryDirectory(prefix="mpp-doctor-") as folder:
+            yield Path(folder).resolve()
+        return
+    with call_folder(home, root=os.geteuid() == 0) as place:
+        yield place
+
+
+def _home(given: argparse.Namespace) -> tuple[Check, Home | None]:
     """Open the home; without one the rest is tried all the same."""
     from mpp_exec.lifecycle.session import resolve_path  # noqa: PLC0415 -- not for --help
     from mpp_exec.registry.home import Home  # noqa: PLC0415
@@ -69,7 +99,7 @@ def _home(given: argparse.Namespace) -> tuple[Check, Path | None]:
         home = Home.open(resolve_path(given.home))
     except MppError as error:
         return Check("home", "failed", error.message, error.hint), None
-    return Check("home", "ok", f"{home.path}, yours alone"), home.cache
+    return Check("home", "ok", f"{home.path}, yours alone"), home
 
 
 VERBS: Final = {"doctor": Verb(_arguments, _doctor)}

@@ -30,20 +30,21 @@ class Workspace:
 
     Attributes:
         descriptor: of the open folder.
+        path: where it is until it is published.
     """
 
     def __init__(self, tmp: Path) -> None:
         while True:
-            self._path = tmp / secrets.token_hex(16)
-            self._path.mkdir(mode=0o755)
+            self.path = tmp / secrets.token_hex(16)
+            self.path.mkdir(mode=0o755)
             try:
-                self.descriptor = os.open(self._path, _OPEN)
+                self.descriptor = os.open(self.path, _OPEN)
             except FileNotFoundError:
                 continue  # swept before it was locked
             except OSError:
-                self._path.rmdir()
+                self.path.rmdir()
                 raise
-            if _try_lock(self.descriptor, fcntl.LOCK_EX) and _is_at(self.descriptor, self._path):
+            if _try_lock(self.descriptor, fcntl.LOCK_EX) and _is_at(self.descriptor, self.path):
                 break
             os.close(self.descriptor)  # being swept
         os.fchmod(self.descriptor, 0o755)  # whatever the umask was
@@ -56,7 +57,7 @@ class Workspace:
     ) -> None:
         """Unlock, and remove what lies in ``tmp/``: the folder, or what it has replaced."""
         os.close(self.descriptor)
-        _sweep_entry(self._path)
+        _sweep_entry(self.path)
 
     def publish(self, target: Path) -> bool:
         """Move the folder to *target* in one step and unlock it; return whether it replaced something.
@@ -68,9 +69,9 @@ class Workspace:
         """
         replaces = target.exists()
         if replaces:
-            _exchange(self._path, target)
+            _exchange(self.path, target)
         else:
-            self._path.rename(target)
+            self.path.rename(target)
         fcntl.flock(self.descriptor, fcntl.LOCK_UN)
         _sync(target.parent)
         return replaces
@@ -83,7 +84,7 @@ class Workspace:
         """
         if not _is_at(self.descriptor, target):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(target))
-        target.rename(self._path)
+        target.rename(self.path)
 
 
 def retire(folder: Path, tmp: Path) -> None:

@@ -124,7 +124,7 @@ class Builder:
             self.layout.bind(path, path, attributes, flags, grant.identities.get(path))
             if path in granted:
                 wanted = landlock.WRITE if writable else landlock.READ
-                self.rule(path, wanted, is_dir=_granted_kind(path))
+                self.rule(path, wanted, is_dir=granted_kind(path))
         for path in grant.covers:
             if os.path.lexists(path):
                 self.layout.cover(path, is_dir=os.path.isdir(path))  # noqa: PTH112
@@ -136,7 +136,7 @@ class Builder:
         self.rule(STORAGE, landlock.READ if read_only else landlock.WRITE, is_dir=True)
 
 
-def _granted_kind(path: str) -> bool:
+def granted_kind(path: str) -> bool:
     """Return whether the granted *path* is a folder.
 
     Raises:

@@ -29,7 +29,9 @@ def explain_denial(plan: SandboxPlan, path: str | None, number: int | None) -> s
     if number == errno.ENOSPC and _within(os.path.normpath(path), plan.scratch):
         return f"{plan.scratch} is full: its limit is {plan.limits.scratch >> 20} MiB, [limits] scratch"
     absolute = os.path.normpath(os.path.join(plan.scratch, path))  # noqa: PTH118 - a path inside, not on this host
-    shown = [entry for entry in plan.entries if entry.kind == "bind" and _within(absolute, entry.target)]
+    shown = [
+        entry for entry in plan.entries if entry.kind in ("bind", "hold") and _within(absolute, entry.target)
+    ]
     if not shown and not _within(absolute, plan.scratch) and number in _MISSING:
         return (
             f"{absolute} is not granted to {plan.package}: to allow it, the package must ask for it under "

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
-from mpp_exec.permissions import Limits
-from mpp_exec.sandbox import layout, native, properties
-from mpp_exec.sandbox.building import APP, STORAGE
+from mpp_exec.permissions import DEGRADATIONS, Limits
+from mpp_exec.sandbox import bare, layout, native, properties
 from mpp_exec.sandbox.kernel import KernelFacts
 from mpp_exec.sandbox.plan import SandboxPlan
+
+_ZONE = os.path.realpath("/etc/localtime")
 
 
 def explain(plan: SandboxPlan, facts: KernelFacts) -> dict[str, Any]:
     """Return the plan as one JSON document: reach, mechanisms, limits, degradations, digest."""
     mounted = (*plan.programs, *plan.started)
-    system = {file.target for program in mounted for file in program.files}
+    system = {
+        file.target if plan.bare is None else file.source for program in mounted for file in program.files
+    }
     reach = [
-        {"path": entry.target, "source": entry.source, "access": _access(entry)}
+        {"path": _shown(entry.target), "source": _shown(entry.source), "access": _access(plan, entry)}
         for entry in plan.entries
-        if entry.kind == "bind"
+        if entry.kind in ("bind", "hold")
         and entry.target not in system
-        and not entry.target.startswith(("/dev/", "/mpp/", "/etc/"))
+        and not entry.target.startswith(("/dev/", "/mpp/", "/etc/", bare.SCRATCH, bare.LAUNCHER))
+        and not (plan.bare is not None and entry.target == _ZONE)
     ]
     hidden = [
         entry.target for entry in plan.entries if entry.kind == "tmpfs" and entry.flags & native.ENTRY_EXISTS
@@ -31,9 +36,9 @@ def explain(plan: SandboxPlan, facts: KernelFacts) -> dict[str, Any]:
         "digest": plan.digest,
         "tool": plan.tool,
         "plan": plan.fingerprint(),
-        "command": list(plan.argv),
+        "command": [_shown(word) for word in plan.argv],
         "filesystem": reach,
-        "scratch": plan.scratch,
+        "scratch": _shown(plan.scratch),
         "hidden": hidden,
         "programs": [
             {
@@ -60,15 +65,27 @@ def explain(plan: SandboxPlan, facts: KernelFacts) -> dict[str, Any]:
         "mechanisms": mechanisms(plan, facts),
         "system_calls": len(plan.tool_profile),
         "degraded": list(plan.degraded),
+        "single": _single(plan, facts),
+        "exposed": list(DEGRADATIONS["namespaces"]) if plan.bare is not None else [],
     }
 
 
-def _access(entry: layout.Entry) -> str:
-    if entry.target == APP:
+def _single(plan: SandboxPlan, facts: KernelFacts) -> dict[str, str]:
+    """Return the properties that one mechanism enforces, since a person agreed to it."""
+    rows = properties.properties(plan.situation(facts))
+    return {each.holds: each.working[0] for each in rows if len(each.working) < properties.ENOUGH}
+
+
+def _access(plan: SandboxPlan, entry: layout.Entry) -> str:
+    if entry.target == plan.app:
         return "read (the package)"
-    if entry.target == STORAGE:
+    if entry.target == plan.storage:
         return "read (its storage)" if entry.attributes & native.MOUNT_RDONLY else "read, write (its storage)"
     return "read" if entry.attributes & native.MOUNT_RDONLY else "read, write"
+
+
+def _shown(path: str) -> str:
+    return path.replace(bare.HERE, "a folder of the call's own")
 
 
 def _limits(limits: Limits) -> dict[str, int]:
@@ -134,4 +151,7 @@ def explain_lines(document: dict[str, Any]) -> list[str]:
     ]
     if document["degraded"]:
         lines += ["", f"Degraded, as you agreed: {', '.join(document['degraded'])}"]
+        lines += [f"  {name} alone ensures {holds}" for holds, name in document["single"].items()]
+    if document["exposed"]:
+        lines += ["", "Without namespaces:"] + [f"  {line}" for line in document["exposed"]]
     return lines

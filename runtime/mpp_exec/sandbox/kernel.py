@@ -2,7 +2,7 @@
 
 Only questions that have a short true answer stand here. Whether namespaces can be had is not one of
 them: some systems let the call succeed and fail later (Ubuntu 24.04's AppArmor restriction), so that
-is found out by doing, in ``doctor`` and in every spawn.
+is found out by doing, in ``spaces``. What follows from the facts is in ``properties``.
 """
 
 from __future__ import annotations
@@ -63,8 +63,14 @@ def probe() -> KernelFacts:
     """Ask the kernel; the answers hold for the life of the process and its effective user.
 
     Raises:
-        HostError: this machine's architecture has no system call table here.
+        HostError: this machine's architecture has no system call table here, or it shows no ``/proc``.
     """
+    if not os.path.exists("/proc/self/stat"):  # noqa: PTH110 - asked before every call
+        raise HostError(
+            "host.no_proc",
+            "there is no /proc here, through which sandboxes are set up and measured",
+            "mount it: mount -t proc proc /proc",
+        )
     facts = _probe(os.geteuid())
     if facts.machine != "x86_64":
         raise HostError(

@@ -20,7 +20,7 @@ from mpp_exec.errors import HostError, InternalError
 from mpp_exec.package.manifest import Manifest, Tool
 from mpp_exec.package.requirement import Requirement
 from mpp_exec.permissions import Limits
-from mpp_exec.sandbox import interpreter, kernel, landlock, layout, native, profiles, properties
+from mpp_exec.sandbox import bare, interpreter, kernel, landlock, layout, native, profiles, properties
 from mpp_exec.sandbox.building import APP, SCRATCH, STORAGE, Builder
 from mpp_exec.sandbox.layout import Entry
 
@@ -52,6 +52,8 @@ class SandboxPlan:
         touches: whether the grant lets it reach outside: network, write, subprocess or storage.
         degraded: degradations that take effect.
         own_signals: a seccomp program of the call's own lets the tool signal itself only.
+        storage: where its storage is, if it has one.
+        bare: for a plan without namespaces, what it needs instead; else None.
     """
 
     package: str
@@ -76,13 +78,20 @@ class SandboxPlan:
     degraded: tuple[str, ...]
     root: bool
     own_signals: bool = False
+    storage: str = STORAGE
+    bare: bare.Bare | None = None
+
+    @property
+    def app(self) -> str:
+        """Where the tool finds the package."""
+        return APP if self.bare is None else self.bare.app
 
     def situation(self, facts: kernel.KernelFacts) -> properties.Situation:
         """Return what matters to what enforces this plan on the kernel of *facts*."""
         return properties.Situation(
             landlock_abi=facts.landlock_abi if self.landlock is not None else 0,
             root=self.root,
-            namespaces=True,
+            namespaces=self.bare is None,
             python=self.kind == "python",
             subprocess=bool(self.started),
         )
@@ -136,17 +145,36 @@ def compile_plan(
     started = tuple(find_started(name) for name in grant.permissions.subprocess)
     mounted_read_only = (*grant.permissions.read, *(grant.permissions.write if read_only else ()))
     over_scratch = tuple(path for path in grant.permissions.write if path == SCRATCH)
-    build = Builder(facts.landlock_abi, (*mounted_read_only, *over_scratch))
     argv, exec_path = _command(manifest, tool, programs)
     entry = _entry_program(programs, exec_path, app)
-    build.system((*programs, *started), (*entry, *started))
-    build.package(app, manifest, launcher)
-    build.scratch(grant.limits.scratch)
-    build.grants(grant, read_only=read_only)
-    if storage is not None:
-        build.storage(storage, read_only=read_only)
-    if manifest.runtime.kind != "python":
-        build.entry_point(exec_path)
+    if facts.namespaces:
+        build = Builder(facts.landlock_abi, (*mounted_read_only, *over_scratch))
+        build.system((*programs, *started), (*entry, *started))
+        build.package(app, manifest, launcher)
+        build.scratch(grant.limits.scratch)
+        build.grants(grant, read_only=read_only)
+        if storage is not None:
+            build.storage(storage, read_only=read_only)
+        if manifest.runtime.kind != "python":
+            build.entry_point(exec_path)
+        path = f"{interpreter.PROGRAMS}:{interpreter.PYTHON_ROOT}/bin"
+        made = bare.Made(
+            build.layout.entries, build.rules, argv, exec_path, build.scratch_path, STORAGE, path
+        )
+    else:
+        made = bare.made(
+            grant,
+            programs=programs,
+            runnable=entry,
+            argv=argv,
+            exec_path=exec_path,
+            abi=facts.landlock_abi,
+            root=facts.root,
+            read_only=read_only,
+            app=app,
+            storage=storage,
+            launcher=launcher if manifest.runtime.kind == "python" else "",
+        )
     touches = [
         word
         for word, touched in (
@@ -157,31 +185,35 @@ def compile_plan(
         if touched
     ]
     environment = [
-        ("PATH", f"{interpreter.PROGRAMS}:{interpreter.PYTHON_ROOT}/bin"),
-        ("HOME", build.home),
-        ("TMPDIR", build.scratch_path),
+        ("PATH", made.path),
+        ("HOME", f"{made.scratch}/home"),
+        ("TMPDIR", made.scratch),
         ("LANG", "C.UTF-8"),
         ("MPP_PACKAGE", f"{manifest.name}@{manifest.version}"),
         ("MPP_TOOL", tool.name),
     ]
     if storage is not None:
-        environment.append(("MPP_STORAGE", STORAGE))
+        environment.append(("MPP_STORAGE", made.storage))
     return SandboxPlan(
         package=manifest.name,
         version=manifest.version,
         digest=grant.digest,
         tool=tool.name,
         kind=manifest.runtime.kind,
-        entries=tuple(build.layout.entries),
-        rules=tuple(build.rules),
+        entries=tuple(made.entries),
+        rules=tuple(made.rules),
         landlock=landlock.handled(facts.landlock_abi) if facts.landlock_abi else None,
         limits=grant.limits,
-        rlimits=_rlimits(grant.limits, grant.permissions.storage, programs),
-        tool_profile=profiles.tool_profile(manifest.runtime.kind, subprocess=bool(started)),
-        argv=argv,
-        exec_path=exec_path,
+        rlimits=_rlimits(
+            grant.limits, grant.permissions.storage, programs, count=facts.namespaces or facts.root
+        ),
+        tool_profile=profiles.tool_profile(
+            manifest.runtime.kind, subprocess=bool(started), mounts=facts.namespaces
+        ),
+        argv=made.argv,
+        exec_path=made.exec_path,
         environment=tuple(environment),
-        scratch=build.scratch_path,
+        scratch=made.scratch,
         write_roots=() if read_only else grant.permissions.write,
         programs=programs,
         started=started,
@@ -189,6 +221,8 @@ def compile_plan(
         degraded=degraded,
         root=facts.root,
         own_signals=at.own_signals,
+        storage=made.storage,
+        bare=made.bare,
     )
 
 
@@ -273,7 +307,7 @@ def _entry_program(
 
 
 def _rlimits(
-    limits: Limits, storage: int, programs: tuple[interpreter.Program, ...]
+    limits: Limits, storage: int, programs: tuple[interpreter.Program, ...], *, count: bool = True
 ) -> tuple[tuple[int, int, int], ...]:
     cpu = max(1, math.ceil(limits.cpu_ms / 1000))
     # Beyond what scratch holds: a tool that fills it is told ENOSPC, and not killed by SIGXFSZ.
@@ -296,6 +330,8 @@ def _rlimits(
         resource.RLIMIT_NICE: (0, 0),
         resource.RLIMIT_RTPRIO: (0, 0),
     }
+    if not count:  # of all processes of the user's, where there is no user namespace: the supervisor counts
+        del rows[resource.RLIMIT_NPROC]
     return tuple((number, soft, hard) for number, (soft, hard) in sorted(rows.items()))
 
 

@@ -207,8 +207,15 @@ _METADATA = frozenset(["chmod", "fchmod", "fchmodat", "utime", "utimes", "utimen
 
 
 @cache
-def tool_profile(kind: str, *, subprocess: bool) -> tuple[Allow, ...]:
-    """Return what a tool of *kind* may call, with or without the right to start programs."""
+def tool_profile(kind: str, *, subprocess: bool, mounts: bool = True) -> tuple[Allow, ...]:
+    """Return what a tool of *kind* may call, with or without the right to start programs.
+
+    Landlock does not cover modes and times of files: without *mounts* of its own a tool could change those
+    of every file that its user owns, so that the calls for it are left out.
+    """
+    if not mounts:
+        whole = tool_profile(kind, subprocess=subprocess)
+        return tuple(allow for allow in whole if allow.name not in _METADATA)
     processes = _PROCESSES if subprocess else (_THREADS,)
     if kind == "python":
         return (*_BASE, *processes, *_NO_WRITABLE_CODE, _EXECVE, _SEAL)
@@ -219,15 +226,6 @@ def tool_profile(kind: str, *, subprocess: bool) -> tuple[Allow, ...]:
 def init_profile(*, namespaces: bool = True) -> tuple[Allow, ...]:
     """Return what init may call once the tool runs; where it is no PID 1, it kills the tool itself."""
     return _INIT if namespaces else (*_INIT, *_INIT_ALONE)
-
-
-def without_metadata(profile: tuple[Allow, ...]) -> tuple[Allow, ...]:
-    """Return *profile* less the calls that change modes and times of files.
-
-    Landlock does not cover them, so without mounts of its own a tool could change those of every file
-    that its user owns.
-    """
-    return tuple(allow for allow in profile if allow.name not in _METADATA)
 
 
 SEALED_AWAY = ("execve", "execveat", "seccomp")

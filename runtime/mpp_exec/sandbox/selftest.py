@@ -8,12 +8,14 @@ listener of this process on loopback.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import os
+import resource
 import socket
 import tempfile
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,10 +23,12 @@ from typing import Any
 from mpp_exec.errors import HostError, MppError
 from mpp_exec.package.requirement import Requirement
 from mpp_exec.permissions import Limits
-from mpp_exec.sandbox import interpreter, kernel, native, spawn
+from mpp_exec.sandbox import bare, building, interpreter, kernel, native, properties, spaces, spawn
 from mpp_exec.sandbox.cache import SandboxCache
 from mpp_exec.sandbox.plan import SandboxPlan, probe_plan
-from mpp_exec.sandbox.profiles import SEALED_AWAY, Allow
+from mpp_exec.sandbox.profiles import SEALED_AWAY, Allow, tool_profile
+from mpp_exec.sandbox.remedy import Remedy, remedy
+from mpp_exec.sandbox.settle import settle
 
 CANARY = "/canary"
 
@@ -39,12 +43,74 @@ class Check:
     hint: str = ""
 
 
-def examine(cache: SandboxCache, launcher: str) -> list[Check]:
+PlaceMaker = Callable[[], AbstractContextManager[Path]]
+"""Makes the folder of one call without namespaces."""
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What this host can enforce.
+
+    Attributes:
+        checks: what was tried, and how it ended.
+        degradations: what a grant must name here for a tool that starts no programs; ``with_programs`` for
+            one that does. None where no grant suffices.
+        profile: the AppArmor profile that would give namespaces here, "" if that is not what is missing.
+    """
+
+    checks: list[Check]
+    degradations: tuple[str, ...] | None = None
+    with_programs: tuple[str, ...] | None = None
+    profile: str = ""
+
+
+def examine(cache: SandboxCache, launcher: str, place: PlaceMaker) -> Findings:
     """Try everything a plan relies on; *launcher* is the folder of ``inside``."""
     try:
         facts = kernel.probe()
-    except HostError as error:
-        return [Check("kernel", "missing", error.message, error.hint)]
+        gone = spaces.missing()
+    except MppError as error:
+        return Findings([Check("kernel", "missing", error.message, error.hint)])
+    facts = dataclasses.replace(facts, namespaces=gone is None)
+    mending = remedy(gone) if gone is not None else Remedy("")
+    checks = _tried(facts, cache, launcher, place)
+    if gone is not None:
+        checks += [Check("namespaces", "missing", str(gone), mending.hint), *_namespaces(mending.hint)]
+    plain, starting = (_needed(facts, subprocess=starts) for starts in (False, True))
+    checks.append(_degradations(plain, starting))
+    return Findings(checks, plain, starting, mending.profile)
+
+
+def _needed(facts: kernel.KernelFacts, *, subprocess: bool) -> tuple[str, ...] | None:
+    at = properties.Situation(
+        landlock_abi=facts.landlock_abi,
+        root=facts.root,
+        namespaces=facts.namespaces,
+        python=True,
+        subprocess=subprocess,
+    )
+    return properties.needed(at) if facts.seccomp and properties.impossible(at) is None else None
+
+
+def _degradations(plain: tuple[str, ...] | None, starting: tuple[str, ...] | None) -> Check:
+    if plain is None:
+        detail = "no tool can run here, whatever it is approved with"
+        return Check("degradations", "missing", detail, "see above for what is missing")
+    more = [] if starting is None else [name for name in starting if name not in plain]
+    details = [f"to run a tool here its approval must name: {', '.join(plain)}"] if plain else []
+    if starting is None:
+        details.append("no tool that starts programs can run here")
+    elif more:
+        details.append(f"a tool that starts programs also needs {', '.join(more)}")
+    if not details:
+        return Check("degradations", "ok", "none is needed: two mechanisms stand behind each property")
+    options = " ".join(f"--degrade {name}" for name in (*plain, *more))
+    return Check(
+        "degradations", "missing", "; ".join(details), f"mpp-exec approve NAME {options}" if options else ""
+    )
+
+
+def _tried(facts: kernel.KernelFacts, cache: SandboxCache, launcher: str, place: PlaceMaker) -> list[Check]:
     checks = [
         Check(
             "kernel",
@@ -60,12 +126,14 @@ def examine(cache: SandboxCache, launcher: str) -> list[Check]:
     except MppError as error:
         return [*checks, Check("python", "missing", error.message, error.hint)]
     if any(check.state != "ok" for check in checks if check.name in ("landlock", "seccomp")):
-        return [*checks, *_namespaces()]
+        return checks
     try:
-        checks += _enforcement(facts, cache, launcher, python)
+        if facts.namespaces:
+            checks += _enforcement(facts, cache, launcher, python)
+        else:
+            checks += _without_namespaces(facts, cache, launcher, python, place)
     except MppError as error:
         checks.append(Check("sandbox", "failed", error.message, error.hint))
-        checks += _namespaces()
     return checks
 
 
@@ -96,32 +164,16 @@ def _seccomp(facts: kernel.KernelFacts, cache: SandboxCache) -> Check:
     )
 
 
-def _namespaces() -> list[Check]:
-    """Say which namespace cannot be had, and what usually stands in the way."""
+def _namespaces(hint: str) -> list[Check]:
+    """Say which namespace cannot even be cloned into."""
     checks = []
     for name in ("USER", "NS", "PID", "NET", "IPC", "UTS", "CGROUP"):
         flags = native.constant(f"CLONE_NEW{name}") | native.constant("CLONE_NEWUSER")
         error = native.try_namespaces(flags)
         label = "mount" if name == "NS" else name.lower()
         state, detail = ("ok", "can be made") if error == 0 else ("missing", os.strerror(error))
-        checks.append(Check(f"{label} namespace", state, detail, "" if error == 0 else _namespace_hint()))
+        checks.append(Check(f"{label} namespace", state, detail, "" if error == 0 else hint))
     return checks
-
-
-def _namespace_hint() -> str:
-    reasons = {
-        "/proc/sys/kernel/unprivileged_userns_clone": ("0", "sysctl kernel.unprivileged_userns_clone=1"),
-        "/proc/sys/user/max_user_namespaces": ("0", "sysctl user.max_user_namespaces=10000"),
-        "/proc/sys/kernel/apparmor_restrict_unprivileged_userns": (
-            "1",
-            "give mpp-exec's interpreter an AppArmor profile with the userns rule",
-        ),
-    }
-    for path, (bad, remedy) in reasons.items():
-        with contextlib.suppress(OSError):
-            if Path(path).read_text(encoding="ascii").strip() == bad:
-                return remedy
-    return "inside a container, allow user namespaces and mounts (its seccomp profile refuses them)"
 
 
 def _enforcement(
@@ -151,10 +203,6 @@ def _enforcement(
         rights, _, scopes = plan.landlock or (0, 0, 0)
         namespace_alone = attempt(dataclasses.replace(sockets_allowed, landlock=(rights, 0, scopes)))
 
-    def check(name: str, seen: str, expected: tuple[str, ...], what: str) -> Check:
-        held = seen in expected
-        return Check(name, "ok" if held else "failed", f"{what}: {seen}", "" if held else "nothing runs here")
-
     return [
         check(
             "files: mount namespace alone", without_landlock["read_hidden"], ("ENOENT",), "a path not granted"
@@ -170,6 +218,74 @@ def _enforcement(
         check("signals: PID namespace", whole["signal_host"], ("ESRCH", "EPERM"), "a signal to this process"),
         check("identity", whole["identity"], ("1000:1000",), "user and group inside"),
     ]
+
+
+def _without_namespaces(
+    facts: kernel.KernelFacts,
+    cache: SandboxCache,
+    launcher: str,
+    python: interpreter.Program,
+    place: PlaceMaker,
+) -> list[Check]:
+    """Try the profile that is left: each attempt has Landlock or seccomp alone against it."""
+    if facts.landlock_abi < properties.TRUNCATE_ABI:
+        return []
+    with tempfile.TemporaryDirectory(prefix="mpp-doctor-") as folder, socket.socket() as listener:
+        canary = Path(folder, "canary")
+        canary.write_bytes(b"canary")
+        canary.chmod(0o666)
+        Path(folder).chmod(0o755)
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(1)
+        request = {
+            "hidden": str(canary),
+            "canary": str(canary),
+            "port": listener.getsockname()[1],
+            "host_pid": os.getpid(),
+        }
+        with place() as here:
+            plan = settle(_bare_probe_plan(facts, python, launcher, limits=Limits()), here, cache)
+            seen = _attempt(plan, request, cache)
+    return [
+        check("without namespaces: files", seen["read_hidden"], ("EACCES",), "a path not granted"),
+        check("without namespaces: writing", seen["write_canary"], ("EACCES",), "writing to it"),
+        check("without namespaces: network", seen["connect"], ("ENOSYS",), "a socket"),
+        check("without namespaces: fork", seen["fork"], ("ENOSYS",), "fork"),
+        check("without namespaces: execve", seen["execute"], ("EPERM",), "execve after the seal"),
+        check("without namespaces: signals", seen["signal_host"], ("EPERM",), "a signal to this process"),
+        check("without namespaces: threads", seen["thread"], ("done",), "a thread"),
+    ]
+
+
+def _bare_probe_plan(
+    facts: kernel.KernelFacts, python: interpreter.Program, launcher: str, *, limits: Limits
+) -> SandboxPlan:
+    """Return the plan of ``doctor`` for a host without namespaces: the same tool, from a copy."""
+    build = bare.BareBuilder(facts.landlock_abi, root=facts.root)
+    app = f"{bare.HERE}{building.APP}"
+    build.system((python,), (python,))
+    build.call(app, launcher=True)
+    real = python.files[0].source
+    whole = probe_plan(facts, python, launcher, canary="/dev/null", limits=limits)
+    return dataclasses.replace(
+        whole,
+        entries=tuple(build.entries),
+        rules=tuple(build.rules),
+        rlimits=tuple(row for row in whole.rlimits if facts.root or row[0] != resource.RLIMIT_NPROC),
+        tool_profile=tool_profile("python", subprocess=False, mounts=False),
+        argv=(real, "-I", "-S", "-B", f"{bare.LAUNCHER}/launch.py", "probe:attempts", app),
+        exec_path=real,
+        environment=(("HOME", f"{bare.SCRATCH}/home"), ("TMPDIR", bare.SCRATCH), ("LANG", "C.UTF-8")),
+        scratch=bare.SCRATCH,
+        own_signals=True,
+        bare=bare.Bare(launcher, app, launcher),
+    )
+
+
+def check(name: str, seen: str, expected: tuple[str, ...], what: str) -> Check:
+    """Return the finding that *what* ended as *seen*, which should be one of *expected*."""
+    held = seen in expected
+    return Check(name, "ok" if held else "failed", f"{what}: {seen}", "" if held else "nothing runs here")
 
 
 def _attempt(plan: SandboxPlan, request: dict[str, Any], cache: SandboxCache) -> dict[str, Any]:

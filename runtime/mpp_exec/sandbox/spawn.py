@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from mpp_exec.errors import HostError, InternalError
-from mpp_exec.sandbox import layout, native, profiles
+from mpp_exec.sandbox import bare, layout, native, profiles
 from mpp_exec.sandbox.building import HOST_NAME, TOOL_ID
 from mpp_exec.sandbox.cache import SandboxCache
 from mpp_exec.sandbox.outcome import Outcome, judge
@@ -60,7 +60,11 @@ def run(
         InternalError: the machine lacks memory, descriptors or processes.
     """
     limits = replace(plan.limits, wall_ms=min(plan.limits.wall_ms, wall_ms or plan.limits.wall_ms))
-    entries = (*_with_programs(plan, cache), *special_entries(plan))
+    if plan.bare is not None:
+        entries = plan.entries
+        arguments, variables = _placed(plan, arguments, variables)
+    else:
+        entries = (*_with_programs(plan, cache), *special_entries(plan))
     message = _message(
         plan,
         entries,
@@ -77,6 +81,7 @@ def run(
         memory=plan.limits.memory,
         output=plan.limits.output,
         processes=plan.limits.processes,
+        namespaces=native.ALL_NAMESPACES if plan.bare is None else 0,
         as_root=plan.root,
         cancel_fd=cancel_fd,
     )
@@ -116,7 +121,7 @@ def _message(
             rules=plan.rules,
             limits=plan.rlimits,
             filter_program=cache.filter(plan.tool_profile),
-            guard_program=cache.filter(profiles.init_profile()),
+            guard_program=cache.filter(profiles.init_profile(namespaces=plan.bare is None)),
             argv=argv,
             environment=(*plan.environment, ("MPP_INVOCATION", number), *variables),
             exec_path=plan.exec_path,
@@ -128,7 +133,7 @@ def _message(
             own_signals=plan.own_signals,
         )
 
-    if len(invocation) != len(_UNNUMBERED):
+    if len(invocation) != len(_UNNUMBERED) or plan.bare is not None:
         return encode(invocation)
     template = cache.message(
         plan, (entries[len(plan.entries) :], argv, variables), lambda: encode(_UNNUMBERED)
@@ -137,6 +142,18 @@ def _message(
     if template.count(mark) != 1:
         return encode(invocation)
     return template.replace(mark, invocation.encode("ascii"))
+
+
+def _placed(
+    plan: SandboxPlan, arguments: tuple[str, ...] | None, variables: tuple[tuple[str, str], ...]
+) -> tuple[tuple[str, ...] | None, tuple[tuple[str, str], ...]]:
+    """Return what was put into the plan for one call with the folder of that call in it."""
+    assert plan.bare is not None
+    place = plan.bare.place
+    if place == bare.HERE:
+        raise InternalError("sandbox.unsettled", "a plan without namespaces was run without a folder for it")
+    moved = None if arguments is None else tuple(bare.at(text, place) for text in arguments)
+    return moved, tuple((name, bare.at(value, place)) for name, value in variables)
 
 
 def _with_programs(plan: SandboxPlan, cache: SandboxCache) -> tuple[layout.Entry, ...]:
@@ -166,14 +183,18 @@ _NAMESPACES = (
     "user namespaces cannot be had here: check kernel.unprivileged_userns_clone, user.max_user_namespaces, "
     "an AppArmor restriction (Ubuntu) or a container's seccomp profile; mpp-exec doctor tries each"
 )
+_ROOT = "this root may not become another user or give up its rights: run mpp-exec as an unprivileged user"
 _HINTS = {
     "clone": _NAMESPACES,
     "id_map": _NAMESPACES,
-    "ids": _NAMESPACES,
+    "ids": _ROOT,  # with namespaces it was seen to work before
+    "capabilities": _ROOT,
+    "hand_over": _ROOT,
     "root": _NAMESPACES,
     "idmap_mount": "the file system of a writable grant has no idmapped mounts: run as an unprivileged user, "
     "or grant a folder on another file system",
     "landlock": "the kernel refused the Landlock rules it announced; run mpp-exec doctor",
+    "exec": "the entry cannot be executed: is the home on a noexec mount? mpp-exec --home DIR names another",
     "exec_init": "the init program of mpp-exec cannot be executed: is it on a noexec mount?",
 }
 
@@ -181,7 +202,7 @@ _HINTS = {
 def _spawn_error(raw: native.RawOutcome, targets: list[str], rules: list[str]) -> HostError | InternalError:
     """Turn a failed step into an error that names it, what it was about, and what to do."""
     about = ""
-    if raw.step in ("source", "tree", "idmap_mount", "layout") and raw.detail < len(targets):
+    if raw.step in ("source", "tree", "idmap_mount", "hand_over", "layout") and raw.detail < len(targets):
         about = f" for {targets[raw.detail]}"
     elif raw.step == "landlock" and raw.detail < len(rules):
         about = f" for {rules[raw.detail]}"

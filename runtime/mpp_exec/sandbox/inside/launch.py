@@ -14,7 +14,7 @@ import json
 import os
 import sys
 
-SEAL = "/mpp/seal.bpf"
+HERE = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120 - pathlib costs an import
 
 
 def read_all(descriptor: int) -> bytes:
@@ -36,7 +36,7 @@ def seal() -> None:
     """Take execve and further seccomp programs away from this process, for good."""
     from _seal import seal as add_program  # type: ignore[import-not-found]  # noqa: PLC0415 - sys.path is set by main
 
-    with open(SEAL, "rb") as file:  # noqa: PTH123 - pathlib costs an import
+    with open(f"{HERE}/seal.bpf", "rb") as file:  # noqa: PTH123 - pathlib costs an import
         add_program(file.read())
 
 
@@ -69,9 +69,9 @@ def main() -> None:
     result = os.dup(1)
     os.dup2(2, 1)
     # Before the package is on the path: a `_seal.py` of its own would be imported instead, and seal nothing.
-    sys.path.append("/mpp")
+    sys.path.append(HERE)
     seal()
-    sys.path.remove("/mpp")
+    sys.path.remove(HERE)
     sys.path[:0] = folders
     sys.argv[1:] = []
     try:

@@ -1,0 +1,76 @@
+"""What to change on a host that gives no namespaces, by where building a sandbox failed.
+
+Settings are read only to say which of them it is; that something is missing was found out by doing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import sys
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from mpp_exec.sandbox.spaces import Missing
+
+_CONTAINER = (
+    "in a container, allow user namespaces and mounts: docker run --security-opt seccomp=unconfined "
+    "--security-opt apparmor=unconfined --security-opt systempaths=unconfined …"
+)
+_APPARMOR = (
+    "AppArmor lets the clone succeed and refuses what comes after it (Ubuntu 23.10 and later): "
+    "mpp-exec doctor prints the profile that allows it, for /etc/apparmor.d/mpp-exec"
+)
+_SETTINGS = {
+    "/proc/sys/kernel/unprivileged_userns_clone": ("0", "sysctl -w kernel.unprivileged_userns_clone=1"),
+    "/proc/sys/user/max_user_namespaces": ("0", "sysctl -w user.max_user_namespaces=10000"),
+}
+_RESTRICTION = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns"
+_OR_BARE = "or do without namespaces, with open eyes: mpp-exec approve NAME --degrade namespaces"
+
+
+@dataclass(frozen=True, slots=True)
+class Remedy:
+    """A line for people, and the AppArmor profile to install, "" where it is none of AppArmor's doing."""
+
+    hint: str
+    profile: str = ""
+
+
+def remedy(missing: Missing) -> Remedy:
+    """Return what to change so that sandboxes can be built with namespaces."""
+    for path, (bad, line) in _SETTINGS.items():
+        if _setting(path) == bad:
+            return Remedy(f"{line}; {_OR_BARE}")
+    if missing.error in (errno.ENOSPC, errno.EUSERS):
+        return Remedy(f"all namespaces are used up: sysctl -w user.max_user_namespaces=10000; {_OR_BARE}")
+    if missing.step != "clone" or _setting(_RESTRICTION) == "1":
+        return Remedy(f"{_APPARMOR}; {_CONTAINER}; {_OR_BARE}", apparmor_profile())
+    return Remedy(f"{_CONTAINER}; {_OR_BARE}")
+
+
+def apparmor_profile() -> str:
+    """Return the profile that Ubuntu needs, for the interpreter of this process and the init program."""
+    init = resources.files("mpp_exec.sandbox").joinpath("mpp-init")
+    return f"""\
+abi <abi/4.0>,
+include <tunables/global>
+
+# Every program of this interpreter may make user namespaces then; one of its own for mpp-exec is narrower.
+profile mpp-exec "{os.path.realpath(sys.executable)}" flags=(unconfined) {{
+  userns,
+  include if exists <local/mpp-exec>
+}}
+
+profile mpp-exec-init "{os.path.realpath(str(init))}" flags=(unconfined) {{
+  userns,
+}}
+"""
+
+
+def _setting(path: str) -> str:
+    with contextlib.suppress(OSError):
+        return Path(path).read_text(encoding="ascii").strip()
+    return ""
