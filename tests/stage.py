@@ -90,6 +90,7 @@ class Stage:
         permissions: Permissions | None = None,
         limits: Limits | None = None,
         settings: Settings | None = None,
+        degrade: Iterable[str] = (),
         tool: Mapping[str, Any] | None = None,
         **changes: Any,
     ) -> None:
@@ -111,4 +112,4 @@ class Stage:
             **changes,
         )
         _, signed = self.install(package)
-        self.approve(signed, settings=settings)
+        self.approve(signed, settings=settings, degrade=degrade)
