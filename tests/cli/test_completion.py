@@ -32,6 +32,7 @@ CASES = [
     (["uninstall", "acme/o"], ["acme/other"]),
     (["audit", "list", "--package", "acme/e"], ["acme/echo"]),
     (["publisher", "show", ""], ["acme"]),
+    (["approve", "--degrade", "landlock-"], ["landlock-net", "landlock-scope", "landlock-truncate"]),
 ]
 
 

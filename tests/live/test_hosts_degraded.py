@@ -129,7 +129,3 @@ storage = "1MiB"
         return
     assert done.code == 0, done
     assert done.json["structuredContent"]["result"] == str(shell.home / "storage/acme/shell")
-
-
-def test_noexec_home_runs_python_and_refuses_its_programs(shell: Shell) -> None:
-    assert shell.on("noexec-home", "run", "acme/echo", "text=x").code == 0

@@ -16,6 +16,24 @@ from command import Shell, error_lines
 REVEALS = "def call(text):\n    return 'it ran'\n"
 
 
+SCRIPT = """\
+[package]
+name = "acme/script"
+version = "1.0.0"
+description = "A script."
+
+[runtime]
+kind = "exec"
+command = ["bin/tool"]
+requires = ["sh"]
+
+[[tools]]
+name = "call"
+description = "Answers."
+inputSchema = { type = "object" }
+"""
+
+
 @pytest.fixture(scope="module")
 def shell(tmp_path_factory: pytest.TempPathFactory) -> Shell:
     """A home with an approved package in it."""
@@ -66,6 +84,25 @@ def test_host_without_proc_refuses(shell: Shell) -> None:
 def test_masked_proc_changes_nothing(shell: Shell) -> None:
     """As container engines show it; sandboxes mount none of their own."""
     assert shell.on("masked-proc", "run", "acme/echo", "text=x").out == "it ran\n"
+
+
+def test_noexec_home_runs_python_and_refuses_programs(shell: Shell) -> None:
+    """A package's own program cannot be executed from there; nothing else of the home is executed."""
+    assert shell.on("noexec-home", "run", "acme/echo", "text=x").out == "it ran\n"
+    folder = shell.root / "script"
+    (folder / "bin").mkdir(parents=True)
+    (folder / "mpp.toml").write_text(SCRIPT)
+    (folder / "bin/tool").write_text("#!/bin/sh\necho '\"it ran\"'\n")
+    (folder / "bin/tool").chmod(0o755)
+    shell.ok("build", str(folder), "-o", "script.mpp")
+    shell.ok("install", "script.mpp", "--approve")
+    assert shell.ok("run", "acme/script").out == "it ran\n"
+    done = shell.on("noexec-home", "run", "acme/script")
+    assert done.code == 5, done
+    assert "it ran" not in done.out
+    _, code, hint = error_lines(done)
+    assert code == "host.spawn_exec"
+    assert "noexec" in hint
 
 
 def test_read_only_home_says_so(shell: Shell) -> None:

@@ -21,6 +21,9 @@ PROFILES = {
     "exec": tool_profile("exec", subprocess=False),
     "exec with subprocess": tool_profile("exec", subprocess=True),
     "init": init_profile(),
+    "python without namespaces": tool_profile("python", subprocess=False, mounts=False),
+    "exec without namespaces": tool_profile("exec", subprocess=False, mounts=False),
+    "init without namespaces": init_profile(namespaces=False),
 }
 
 # What design.md 5 names, what research found behind past escapes, and what has no business in a tool.
@@ -141,3 +144,20 @@ def test_two_rows_for_one_call_are_refused() -> None:
     """Two rows would be allowed where either holds, in one reading, and where the last does, in another."""
     with pytest.raises(ValueError, match="twice"):
         decide((Allow("dup", "once"), Allow("dup", "again")), "dup", (FULL,) * 6)
+
+
+@pytest.mark.parametrize("kind", ["python", "exec"])
+def test_without_mounts_no_call_changes_modes_or_times(kind: str) -> None:
+    """Landlock does not cover them, so they would reach every file of the user's."""
+    names = {allow.name for allow in tool_profile(kind, subprocess=False, mounts=False)}
+    whole = {allow.name for allow in tool_profile(kind, subprocess=False)}
+    lost = {"chmod", "fchmod", "fchmodat", "utime", "utimes", "utimensat", "futimesat"}
+    assert whole - names == lost
+    assert not [name for name in names if name.endswith("setxattr") or "chown" in name]
+
+
+def test_init_without_namespaces_can_kill_and_nothing_less() -> None:
+    profile = init_profile(namespaces=False)
+    assert {allow.name for allow in profile} - {allow.name for allow in init_profile()} == {"kill", "waitid"}
+    assert decide(profile, "kill", (FULL, 9, 0, 0, 0, 0))
+    assert not decide(profile, "kill", (FULL, 19, 0, 0, 0, 0))
