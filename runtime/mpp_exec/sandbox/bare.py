@@ -151,11 +151,13 @@ def needs_namespaces(message: str, hint: str) -> HostError:
 
 def _refuse_holes(grant: Grant, *, read_only: bool) -> None:
     """Refuse grants with a hole in them: Landlock's rights go down the tree, all the way."""
-    hole = next((path for path in grant.covers if os.path.lexists(path)), None)
-    inner = None if read_only else next(iter(grant.pins()), None)
-    if hole is not None or inner is not None:
+    holes = [path for path in grant.covers if os.path.lexists(path)]
+    if not read_only:
+        outer = [f"{path}/" for path in grant.permissions.write]
+        holes += [path for path in grant.permissions.read if path.startswith(tuple(outer))]
+    if holes:
         raise needs_namespaces(
-            f"{hole or inner} cannot be kept from the tool inside of what was granted",
+            f"{holes[0]} cannot be kept from the tool inside of what was granted",
             "approve with a folder that does not contain it",
         )
 
