@@ -39,6 +39,8 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Shell:
     """A home with an approved package in it."""
     made = Shell(tmp_path_factory.mktemp("hosts"))
     made.install(code=REVEALS)
+    # Asked for its interpreters here: in a user namespace of a user's own, root's files look like nobody's.
+    made.ok("run", "acme/echo", "text=x")
     return made
 
 
