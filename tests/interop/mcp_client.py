@@ -7,9 +7,8 @@ import json
 import sys
 from typing import Any
 
-from mcp.client.stdio import StdioServerParameters, stdio_client
-
 from mcp import Client, MCPError, types
+from mcp.client.stdio import StdioServerParameters, stdio_client
 
 
 async def session(request: dict[str, Any]) -> dict[str, Any]:
