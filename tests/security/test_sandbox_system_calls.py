@@ -118,6 +118,40 @@ CONDITIONS: list[tuple[Call, Call]] = [
         for mode in (0o4000, 0o2000, 0o6777)
     ),
     (("chmod", "s:/tmp/none", 0o4000 | 1 << 40), ("chmod", "s:/tmp/none", 0o777 | 1 << 40)),
+    # FUTEX_LOCK_PI, UNLOCK_PI, TRYLOCK_PI, WAIT_REQUEUE_PI, CMP_REQUEUE_PI, LOCK_PI2; FUTEX_WAKE
+    *(
+        (("futex", "b", operation | private, 0, 0, "b", 0), ("futex", "b", 1 | private, 1))
+        for operation in (6, 7, 8, 11, 12, 13)
+        for private in (0, 128, 1 << 40)
+    ),
+    # MERGEABLE, UNMERGEABLE, COLD, PAGEOUT, REMOVE, COLLAPSE, HWPOISON, SOFT_OFFLINE; NORMAL
+    *(
+        (("madvise", 0, 4096, advice), ("madvise", 0, 4096, 0))
+        for advice in (12, 13, 20, 21, 9, 25, 100, 101, 100 | 1 << 32)
+    ),
+    *(
+        (("mmap", 0, 4096, 3, 0x22 | flag, -1, 0), ("mmap", 0, 4096, 3, 0x22, -1, 0))
+        for flag in (0x100, 0x2000, 0x40000)
+    ),
+    *((("mremap", 0, 4096, 8192, flags, 0), ("mremap", 0, 4096, 8192, 1, 0)) for flags in (2, 3, 4, 5)),
+    *((("pipe2", "b", flags), ("pipe2", "b", 0o2004000)) for flags in (0o200, 0o40000, 0o200 | 1 << 32)),
+    *((("fallocate", 0, mode, 0, 1), ("fallocate", 0, 0, 0, 1)) for mode in (1, 2, 3, 8, 16, 32, 64)),
+    (("close_range", 100, 101, 2), ("close_range", 100, 101, 4)),
+    *(
+        (
+            ("renameat2", -100, "s:/tmp/none", -100, "s:/tmp/x", flags),
+            ("renameat2", -100, "s:/n", -100, "s:/x", 1),
+        )
+        for flags in (2, 4)
+    ),
+    # MSG_OOB, MSG_ZEROCOPY; MSG_OOB, MSG_ERRQUEUE
+    *((("sendto", 0, "b", 1, flags, 0, 0), ("sendto", 0, "b", 1, 0x4040, 0, 0)) for flags in (1, 0x4000000)),
+    *((("recvfrom", 0, "b", 1, flags, 0, 0), ("recvfrom", 0, "b", 1, 0x42, 0, 0)) for flags in (1, 0x2000)),
+    # SO_GET_FILTER, SO_PEERSEC, SO_PEERPIDFD; TCP and IP levels
+    *((("getsockopt", 0, 1, name, "b", "b"), ("getsockopt", 0, 1, 3, "b", "b")) for name in (26, 31, 77)),
+    *((("getsockopt", 0, level, 3, "b", "b"), ("getsockopt", 0, 1, 4, "b", "b")) for level in (0, 6)),
+    *((("setitimer", clock, "b", 0), ("setitimer", 0, "b", 0)) for clock in (1, 2)),
+    *((("membarrier", command, 0, 0), ("membarrier", 0, 0, 0)) for command in (1, 2, 4)),
 ]
 
 
@@ -189,6 +223,11 @@ SECCOMP_ONLY: list[tuple[str, Call]] = [
     ("inotify", ("inotify_init1", 0)),
     ("executable stacks", ("personality", 0x0400000)),
     ("a pidfd", ("pidfd_open", 1, 0)),
+    ("a clock of processor time", ("timer_create", 2, 0, "b")),
+    ("a timer that widens races", ("timerfd_create", 1, 0)),
+    ("the host's disk: its kind, size and room", ("statfs", "s:/app", "b")),
+    ("a lock that inherits priority", ("futex", "b", 6, 0, 0)),
+    ("an interruption of every processor", ("membarrier", 1, 0, 0)),
 ]
 
 

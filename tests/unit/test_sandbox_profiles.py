@@ -18,6 +18,7 @@ from mpp_exec.sandbox.syscalls import X86_64
 
 PROFILES = {
     "python": tool_profile("python", subprocess=False),
+    "python with subprocess": tool_profile("python", subprocess=True),
     "exec": tool_profile("exec", subprocess=False),
     "exec with subprocess": tool_profile("exec", subprocess=True),
     "init": init_profile(),
@@ -43,6 +44,9 @@ _NEVER = """
     rt_sigqueueinfo rt_tgsigqueueinfo move_pages migrate_pages mbind set_mempolicy vmsplice splice tee
     landlock_create_ruleset landlock_add_rule landlock_restrict_self fchmodat2 setrlimit uselib ustat sysfs
     lookup_dcookie pkey_mprotect remap_file_pages map_shadow_stack lsm_set_self_attr
+    timer_create timer_settime timerfd_create timerfd_settime futex_waitv statfs fstatfs ustat fadvise64
+    readahead cachestat mincore copy_file_range preadv2 pwritev2 signalfd signalfd4 mlock mlock2 mlockall
+    getdents getcpu getpriority futimesat epoll_pwait2 sendmsg recvmsg
 """
 NEVER = frozenset(_NEVER.split())
 
@@ -64,8 +68,16 @@ def test_dangerous_calls_stand_in_no_profile(name: str) -> None:
 def test_starting_processes_needs_the_right_to_subprocesses() -> None:
     for kind in ("python", "exec"):
         names = {allow.name for allow in tool_profile(kind, subprocess=False)}
-        assert names & {"fork", "vfork", "setsid", "setpgid"} == set()
+        assert names & {"fork", "vfork", "setsid", "setpgid", "wait4", "waitid"} == set()
     assert {"fork", "vfork"} <= {allow.name for allow in PROFILES["exec with subprocess"]}
+
+
+def test_python_alone_gets_nothing_that_only_other_programs_need() -> None:
+    names = {allow.name for allow in PROFILES["python"]}
+    others = {"sendfile", "creat", "utime", "utimes", "epoll_create", "eventfd", "membarrier"}
+    assert names & others == set()
+    assert others <= {allow.name for allow in PROFILES["python with subprocess"]}
+    assert names - {"seccomp"} <= {allow.name for allow in PROFILES["exec"]}
 
 
 def test_only_python_may_add_a_filter_and_the_seal_takes_that_away() -> None:
@@ -121,6 +133,43 @@ def test_init_cannot_open_send_or_start_anything() -> None:
         ("mmap", (0, 0, 5), True),
         ("mmap", (0, 0, 7), False),
         ("mprotect", (0, 0, 6), False),
+        ("mmap", (0, 0, 3, 0x22), True),
+        ("mmap", (0, 0, 3, 0x122), False),  # MAP_GROWSDOWN
+        ("mmap", (0, 0, 3, 0x2022), False),  # MAP_LOCKED
+        ("mmap", (0, 0, 3, 0x40022), False),  # MAP_HUGETLB
+        ("mremap", (0, 0, 0, 1), True),
+        ("mremap", (0, 0, 0, 3), False),  # MREMAP_FIXED
+        ("mremap", (0, 0, 0, 5), False),  # MREMAP_DONTUNMAP
+        ("madvise", (0, 0, 4), True),
+        ("madvise", (0, 0, 12), False),  # MADV_MERGEABLE
+        ("madvise", (0, 0, 21), False),  # MADV_PAGEOUT
+        ("madvise", (0, 0, 100), False),  # MADV_HWPOISON
+        ("futex", (0, 128), True),
+        ("futex", (0, 128 | 256 | 9), True),
+        ("futex", (0, 128 | 6), False),  # FUTEX_LOCK_PI
+        ("futex", (0, 11), False),  # FUTEX_WAIT_REQUEUE_PI
+        ("futex", (0, 12), False),  # FUTEX_CMP_REQUEUE_PI
+        ("futex", (0, 512), False),
+        ("pipe2", (0, 0o2004000), True),
+        ("pipe2", (0, 0o200), False),  # O_NOTIFICATION_PIPE
+        ("fallocate", (0, 0), True),
+        ("fallocate", (0, 3), False),  # FALLOC_FL_PUNCH_HOLE
+        ("close_range", (3, 9, 4), True),
+        ("close_range", (3, 9, 2), False),  # CLOSE_RANGE_UNSHARE
+        ("renameat2", (0, 0, 0, 0, 1), True),
+        ("renameat2", (0, 0, 0, 0, 2), False),  # RENAME_EXCHANGE
+        ("renameat2", (0, 0, 0, 0, 4), False),  # RENAME_WHITEOUT
+        ("sendto", (0, 0, 0, 0x4040), True),
+        ("sendto", (0, 0, 0, 1), False),  # MSG_OOB
+        ("sendto", (0, 0, 0, 0x4000000), False),  # MSG_ZEROCOPY
+        ("recvfrom", (0, 0, 0, 0x40000162), True),
+        ("recvfrom", (0, 0, 0, 1), False),
+        ("getsockopt", (0, 1, 3), True),
+        ("getsockopt", (0, 1, 26), False),  # SO_GET_FILTER
+        ("getsockopt", (0, 1, 77), False),  # SO_PEERPIDFD
+        ("getsockopt", (0, 6, 3), False),
+        ("setitimer", (0,), True),
+        ("setitimer", (2,), False),  # ITIMER_PROF
         ("seccomp", (1, 0), True),
         ("seccomp", (1, 8), False),  # SECCOMP_FILTER_FLAG_NEW_LISTENER
         ("seccomp", (0, 0), False),  # strict mode

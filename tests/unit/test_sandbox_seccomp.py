@@ -35,7 +35,7 @@ def shapes() -> Program:
 def test_compiled_profile_is_proven(profile: tuple[Allow, ...]) -> None:
     program = seccomp.compile_profile(profile)
     seccomp.prove(program, profile)
-    assert len(bpf.decode(program)) < 400
+    assert len(bpf.decode(program)) < 450  # what its installation costs grows with it
 
 
 def test_same_profile_gives_the_same_program() -> None:

@@ -4,7 +4,8 @@ A profile is a tuple of :class:`Allow`. What is not in it does not exist (ENOSYS
 ``clone3`` (its flags lie in memory where no filter sees them), ``openat2``, io_uring, userfaultfd,
 bpf, keyctl, ptrace, process_vm_*, process_madvise, pidfd_getfd, perf_event_open, open_by_handle_at,
 the mount calls old and new, unshare, setns, memfd_create, mknod, inotify, message queues, System V
-IPC, personality, and every socket call beyond a stream pair.
+IPC, personality, POSIX timers and timers as descriptors, statfs (the host's disk), fadvise (what
+the host's page cache holds), and every socket call beyond a stream pair.
 
 :func:`decide` is the meaning of a profile. ``seccomp.prove`` holds every compiled program against it.
 """
@@ -26,6 +27,9 @@ CLONE_THREAD = 0x00010000
 # Every CLONE_NEW* of include/uapi/linux/sched.h, CLONE_NEWTIME (0x80) included, and CLONE_INTO_CGROUP has no
 # place in the 32 bits of clone(2).
 CLONE_NAMESPACES = 0x7E020080
+MAP_GROWSDOWN = 0x0100  # a mapping that the kernel extends by itself: the stack is one, and enough
+MAP_LOCKED = 0x2000
+MAP_HUGETLB = 0x40000  # from a pool that the host reserved for others
 CLONE_PTRACE_FLAGS = 0x00002000 | 0x00800000  # CLONE_PTRACE, CLONE_UNTRACED
 
 
@@ -80,75 +84,89 @@ _PRCTL = (
     39,  # PR_GET_NO_NEW_PRIVS
 )
 _ARCH_PRCTL = (0x1002, 0x1003)  # ARCH_SET_FS, ARCH_GET_FS
+# O_CLOEXEC, O_NONBLOCK. Not O_EXCL, which is O_NOTIFICATION_PIPE: a queue of events of the kernel's.
+_PIPE_FLAGS = 0o2004000
+_FUTEX = (0, 1, 3, 4, 5, 9, 10)  # WAIT, WAKE, REQUEUE, CMP_REQUEUE, WAKE_OP, WAIT_BITSET, WAKE_BITSET
+_FUTEX_FLAGS = 128 | 256  # FUTEX_PRIVATE_FLAG, FUTEX_CLOCK_REALTIME
+_MADVISE = (
+    *(0, 1, 2, 3),  # NORMAL, RANDOM, SEQUENTIAL, WILLNEED
+    *(4, 8),  # DONTNEED, FREE: allocators give memory back
+    *(10, 11, 18, 19),  # DONTFORK, DOFORK, WIPEONFORK, KEEPONFORK: random state of libraries
+    *(14, 15, 16, 17),  # HUGEPAGE, NOHUGEPAGE, DONTDUMP, DODUMP
+    *(102, 103),  # GUARD_INSTALL, GUARD_REMOVE: stacks of threads
+)
+# Not the two global ones, which interrupt every processor of the host.
+_MEMBARRIER = (0, 8, 16, 32, 64)  # QUERY, PRIVATE_EXPEDITED and its registration, the same with SYNC_CORE
+_SOCKET_FACTS = (3, 4, 38, 39)  # SO_TYPE, SO_ERROR, SO_PROTOCOL, SO_DOMAIN
+# What either direction may ask for. Not MSG_OOB: its queue is the part of stream pairs that broke most.
+_SEND = 0x40 | 0x4000  # MSG_DONTWAIT, MSG_NOSIGNAL
+_RECEIVE = 0x02 | 0x20 | 0x40 | 0x100 | 0x40000000  # MSG_PEEK, TRUNC, DONTWAIT, WAITALL, CMSG_CLOEXEC
 
 _BASE: tuple[Allow, ...] = (
-    *_calls(
-        "read and write open descriptors",
-        "read write readv writev pread64 pwrite64 preadv pwritev preadv2 pwritev2",
-    ),
-    *_calls(
-        "position, length and durability of open files", "lseek ftruncate fallocate fadvise64 fsync fdatasync"
-    ),
-    *_calls("copy between open files", "sendfile copy_file_range"),
-    *_calls("close and duplicate descriptors", "close close_range dup dup2 dup3"),
+    *_calls("read and write open descriptors", "read write readv writev pread64 pwrite64 preadv pwritev"),
+    *_calls("position, length and durability of open files", "lseek ftruncate fsync fdatasync"),
+    Allow("fallocate", "reserve room, as posix_fallocate(3) does; no holes, no moving", (Arg(1, (0,), LOW),)),
+    *_calls("close and duplicate descriptors", "close dup dup2 dup3"),
+    Allow("close_range", "close many; no table of descriptors of its own", (Arg(2, (0, 4), LOW),)),
     Allow(
         "fcntl", "descriptor flags and locks; no pipe sizes, no leases, no signals", (Arg(1, _FCNTL, LOW),)
     ),
     Allow("ioctl", "is it a terminal, how much is there, non-blocking; nothing else", (Arg(1, _IOCTL, LOW),)),
     *_calls("advisory locks (sqlite3)", "flock"),
-    *_calls("pipes within the sandbox", "pipe pipe2"),
+    *_calls("pipes within the sandbox", "pipe"),
+    Allow("pipe2", "as pipe: close-on-exec, non-blocking", (Arg(1, (0,), LOW & ~_PIPE_FLAGS),)),
     *_calls("wait for descriptors", "poll ppoll select pselect6"),
-    *_calls(
-        "event loops",
-        "epoll_create epoll_create1 epoll_ctl epoll_wait epoll_pwait epoll_pwait2 eventfd eventfd2",
-    ),
-    *_calls("timers as descriptors", "timerfd_create timerfd_settime timerfd_gettime"),
+    *_calls("event loops", "epoll_create1 epoll_ctl epoll_wait epoll_pwait eventfd2"),
     Allow("open", "open files that mounts and Landlock let through; no set-id modes", _no_setid(2)),
     Allow("openat", "as open", _no_setid(3)),
-    Allow("creat", "as open", _no_setid(1)),
     *_calls(
         "file metadata", "stat lstat fstat newfstatat statx access faccessat faccessat2 readlink readlinkat"
     ),
-    *_calls("file system size", "statfs fstatfs"),
-    *_calls("list folders", "getdents getdents64"),
+    *_calls("list folders", "getdents64"),
     *_calls("working directory", "getcwd chdir fchdir"),
     Allow("mkdir", "make folders; no set-id modes", _no_setid(1)),
     Allow("mkdirat", "as mkdir", _no_setid(2)),
     Allow("chmod", "permission bits of own files; no set-id bits", _no_setid(1)),
     Allow("fchmod", "as chmod", _no_setid(1)),
     Allow("fchmodat", "as chmod", _no_setid(2)),
-    *_calls(
-        "change the tree where it is writable", "rmdir unlink unlinkat rename renameat renameat2 truncate"
-    ),
+    *_calls("change the tree where it is writable", "rmdir unlink unlinkat rename renameat truncate"),
+    Allow("renameat2", "as rename, or not onto something; no exchange, no device", (Arg(4, (0, 1), LOW),)),
     *_calls("links where the tree is writable", "link linkat symlink symlinkat"),
-    *_calls("time stamps of own files", "utime utimes utimensat futimesat umask"),
+    *_calls("time stamps of own files", "utimensat umask"),
     *_calls(
         "extended attributes are read by copying tools",
         "getxattr lgetxattr fgetxattr listxattr llistxattr flistxattr",
     ),
-    *_calls("memory of its own", "munmap mremap brk madvise msync mlock munlock membarrier"),
+    *_calls("memory of its own", "munmap brk msync"),
+    Allow("mremap", "grow and move own mappings, as realloc(3) does", (Arg(3, (0, 1)),)),
+    Allow(
+        "madvise",
+        "give memory back, huge pages, what forks inherit; no merging, no eviction",
+        (Arg(2, _MADVISE, LOW),),
+    ),
     *_calls("who am I", "getpid gettid getppid getuid geteuid getgid getegid getgroups getresuid getresgid"),
     *_calls("process group and session numbers", "getpgrp getpgid getsid"),
     *_calls("kernel name and machine size, as every runtime asks at start", "uname sysinfo"),
-    *_calls("own resource use", "getrusage times getrlimit getpriority getcpu capget"),
+    *_calls("own resource use and rights", "getrusage times getrlimit capget"),
     Allow("prlimit64", "own limits: a hard one cannot be raised without a capability", (Arg(0, (0,), LOW),)),
     *_calls("scheduling facts", "sched_yield sched_getaffinity sched_getparam sched_getscheduler"),
     *_calls("scheduling bounds", "sched_get_priority_max sched_get_priority_min"),
     Allow("arch_prctl", "thread-local storage", (Arg(0, _ARCH_PRCTL, LOW),)),
     Allow("prctl", "thread names and own state", (Arg(0, _PRCTL, LOW),)),
     *_calls("thread start and end", "set_tid_address set_robust_list rseq exit exit_group"),
-    *_calls("locks between threads", "futex futex_waitv"),
-    *_calls("reap, where there is something to reap", "wait4 waitid"),
+    Allow(
+        "futex",
+        "locks between threads; no priority inheritance, where most of its flaws were",
+        (Arg(1, _FUTEX, LOW & ~_FUTEX_FLAGS),),
+    ),
     *_calls(
         "signal handling",
         "rt_sigaction rt_sigprocmask rt_sigreturn rt_sigpending rt_sigsuspend rt_sigtimedwait",
     ),
-    *_calls("signal stacks, and continuing after a signal", "sigaltstack restart_syscall pause signalfd4"),
+    *_calls("signal stacks, and continuing after a signal", "sigaltstack restart_syscall pause"),
     *_calls("signals within the PID namespace", "kill tkill tgkill"),
-    *_calls(
-        "alarms",
-        "alarm getitimer setitimer timer_create timer_settime timer_gettime timer_getoverrun timer_delete",
-    ),
+    *_calls("alarms", "alarm getitimer"),
+    Allow("setitimer", "alarms by the clock; not by processor time", (Arg(0, (0,), LOW),)),
     *_calls("clocks", "clock_gettime clock_getres clock_nanosleep nanosleep gettimeofday time"),
     *_calls("randomness", "getrandom"),
     Allow(
@@ -156,9 +174,24 @@ _BASE: tuple[Allow, ...] = (
         "asyncio wakes its loop over one: AF_UNIX, SOCK_STREAM",
         (Arg(0, (1,), LOW), Arg(1, (1,), LOW & ~0o2004000)),
     ),
-    *_calls("talk over such a pair", "sendto recvfrom shutdown"),
+    Allow("sendto", "talk over such a pair; not out of band", (Arg(3, (0,), LOW & ~_SEND),)),
+    Allow("recvfrom", "as sendto", (Arg(3, (0,), LOW & ~_RECEIVE),)),
+    *_calls("end such a pair; its names, which are empty", "shutdown getsockname getpeername"),
     # Not setsockopt: SO_ATTACH_FILTER would hand BPF programs to the kernel.
-    *_calls("facts of such a pair", "getsockopt getsockname getpeername"),
+    Allow(
+        "getsockopt",
+        "kind and state of such a pair",
+        (Arg(1, (1,), LOW), Arg(2, _SOCKET_FACTS, LOW)),
+    ),
+)
+
+# What no Python needs: other runtimes, and programs that were linked to older C libraries.
+_PROGRAMS: tuple[Allow, ...] = (
+    Allow("creat", "as open; older programs", _no_setid(1)),
+    *_calls("time stamps of own files, older programs", "utime utimes"),
+    *_calls("event loops of older programs", "epoll_create eventfd"),
+    *_calls("copy between open files: libuv has no other way", "sendfile"),
+    Allow("membarrier", "barriers between own threads: musl, .NET", (Arg(0, _MEMBARRIER, LOW),)),
 )
 
 _THREADS = Allow(
@@ -173,11 +206,13 @@ _PROCESSES: tuple[Allow, ...] = (
         (Arg(0, (0,), CLONE_NAMESPACES | CLONE_PTRACE_FLAGS),),
     ),
     *_calls("start granted programs; Landlock's execute right names them", "fork vfork"),
+    *_calls("reap them", "wait4 waitid"),
     *_calls("job control among own processes", "setpgid setsid"),
 )
 # Anonymous and shared is memory that stays when its mappings go, so that no rlimit and no sampling sees it.
 _SHARED_ANONYMOUS = MAP_SHARED | MAP_ANONYMOUS
-_NOT_SHARED = Arg(3, (0, MAP_SHARED, MAP_ANONYMOUS), _SHARED_ANONYMOUS)
+_NO_MAPPING = MAP_GROWSDOWN | MAP_LOCKED | MAP_HUGETLB
+_NOT_SHARED = Arg(3, (0, MAP_SHARED, MAP_ANONYMOUS), _SHARED_ANONYMOUS | _NO_MAPPING)
 _NOT_BOTH = Arg(2, (0, PROT_WRITE, PROT_EXEC), PROT_WRITE | PROT_EXEC)
 _ANY_PROTECTION: tuple[Allow, ...] = (
     Allow("mmap", "map memory; a program of the package may bring a compiler", (_NOT_SHARED,)),
@@ -218,8 +253,9 @@ def tool_profile(kind: str, *, subprocess: bool, mounts: bool = True) -> tuple[A
         return tuple(allow for allow in whole if allow.name not in _METADATA)
     processes = _PROCESSES if subprocess else (_THREADS,)
     if kind == "python":
-        return (*_BASE, *processes, *_NO_WRITABLE_CODE, _EXECVE, _SEAL)
-    return (*_BASE, *processes, *_ANY_PROTECTION, _EXECVE)
+        programs = _PROGRAMS if subprocess else ()
+        return (*_BASE, *programs, *processes, *_NO_WRITABLE_CODE, _EXECVE, _SEAL)
+    return (*_BASE, *_PROGRAMS, *processes, *_ANY_PROTECTION, _EXECVE)
 
 
 @cache

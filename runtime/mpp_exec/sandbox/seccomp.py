@@ -19,7 +19,7 @@ from mpp_exec.sandbox.profiles import FULL, SEALED_AWAY, Allow, Arg, decide
 
 REFUSED = bpf.RET_ERRNO | errno.ENOSYS
 SEALED = bpf.RET_ERRNO | errno.EPERM
-COMPILER_VERSION = 2
+COMPILER_VERSION = 3
 """Raised with every change of this file or of ``profiles`` that changes programs; part of cache keys."""
 
 _LAST_NUMBER = 600  # beyond the table's last; the boundary numbers are added to these
