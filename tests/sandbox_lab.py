@@ -121,6 +121,12 @@ class Lab:
         app = self._app({"tool.py": code, **(files or {})})
         return self._compile(made, app, storage_folder, grant(operation=operation, **granted))
 
+    def installed(self, app: Path, *, path: tuple[str, ...] = (), **granted: Any) -> SandboxPlan:
+        """Return the plan of a Python tool whose files, ``tool.py`` among them, stand in the folder *app*."""
+        return self._compile(
+            manifest(RuntimeSpec(kind="python", path=path)), str(app), None, grant(**granted)
+        )
+
     def program(
         self,
         binary: Path | None,

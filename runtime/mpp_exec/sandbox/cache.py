@@ -22,7 +22,7 @@ from mpp_exec.sandbox.profiles import Allow
 
 _DIGEST = 32
 _MAX = 1 << 20
-_PROGRAM_VERSION = 2
+_PROGRAM_VERSION = 3
 _MESSAGES = 32
 
 

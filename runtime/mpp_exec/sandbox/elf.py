@@ -47,6 +47,7 @@ def loader_of(path: str) -> str | None:
 def libraries(program: str, loader: str, modules: Sequence[str] = ()) -> dict[str, str]:
     """Return the shared libraries of *program* and of the extension *modules* it may load.
 
+    A module without a slash is itself a library that the loader looks for, and is in the answer.
     Keys are the names the loader looks for (``libc.so.6``), values the paths it found, as it found
     them (links unresolved). A library that only an optional module misses is left out: importing
     that module fails inside as it does outside.

@@ -30,6 +30,13 @@ PROGRAMS = "/bin"
 # they load stays out; importing one inside fails with a missing library.
 _OMITTED_MODULES = ("_tkinter", "readline", "nis", "_curses", "_curses_panel")
 
+# What a wheel expects of every host (PEP 600's policies, less what draws on a screen): the compilers'
+# run-time libraries, and names that older C libraries had. One that this host lacks is left out.
+_WHEEL_LIBRARIES = (
+    *("libgcc_s.so.1", "libstdc++.so.6", "libm.so.6", "libdl.so.2", "librt.so.1", "libpthread.so.0"),
+    *("libutil.so.1", "libresolv.so.2", "libexpat.so.1", "libz.so.1"),
+)
+
 _PYTHON_FACTS = """
 import json, os, sys, sysconfig
 print(json.dumps({
@@ -292,7 +299,7 @@ def _describe_python(executable: str, stdlib: str, version: str) -> Program:
         str(path) for path in dynamic.glob("*.so") if path.name.partition(".")[0] not in _OMITTED_MODULES
     )
     files = [HostFile(executable, inside, executable=True), HostFile(stdlib, inside_library)]
-    files += _loaded(executable, modules, prefix)
+    files += _loaded(executable, (*modules, *_WHEEL_LIBRARIES), prefix)
     # Where an installation keeps its packages inside the library folder, they are the host's, not the tool's.
     hidden = tuple(
         f"{inside_library}/{name}"
