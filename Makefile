@@ -3,7 +3,7 @@
 # make test   runs the tests
 # make fuzz   attacks every reader for a minute each
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-sanitized fuzz lint fix bench dist check clean native print-python
+.PHONY: help demo test test-sanitized fuzz test-stdlib cpython-tests docs lint fix bench dist check clean native print-python
 
 # The distribution's own interpreter: one that an unprivileged user can reach, too.
 PYTHON ?= $(firstword $(wildcard /usr/bin/python3.13 /usr/bin/python3.12 /usr/bin/python3.11 /usr/bin/python3) python3)
@@ -66,6 +66,15 @@ $(VENV)/.fuzz: $(VENV)/.native
 fuzz: $(VENV)/.fuzz  ## fuzz every reader, FUZZ_SECONDS each
 	@PYTHONPATH=tests $(BIN)/python -m fuzz --seconds $(FUZZ_SECONDS) --seed $(FUZZ_SEED) $(FUZZ_TARGETS)
 
+cpython-tests:  ## fetch CPython's own tests, for the interpreter at hand
+	@tests/stdlib/fetch $(PYTHON)
+
+test-stdlib: $(VENV)/.native cpython-tests  ## run them inside sandboxes, all modules
+	@MPP_STDLIB=all $(BIN)/python -m pytest tests/stdlib $(PYTEST_ARGS)
+
+docs: $(VENV)/.native  ## write the pages that are made from the code
+	@MPP_WRITE_DOCS=1 $(BIN)/python -m pytest -q tests/unit/test_docs_system_calls.py
+
 lint: $(VENV)/.native  ## ruff, mypy --strict, import-linter, clang-format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -90,6 +99,6 @@ print-python:
 	@echo $(PYTHON)
 
 clean:  ## remove everything that was built
-	rm -rf $(VENV) .venv-interop build dist runtime/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-interop .cpython-tests build dist runtime/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find runtime native tests bench examples -name __pycache__ -type d -prune -exec rm -rf {} +
 	rm -f runtime/mpp_exec/sandbox/*.so runtime/mpp_exec/sandbox/inside/*.so runtime/mpp_exec/sandbox/mpp-init
