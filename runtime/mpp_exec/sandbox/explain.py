@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from mpp_exec.permissions import DEGRADATIONS, Limits
-from mpp_exec.sandbox import bare, layout, native, properties
+from mpp_exec.sandbox import bare, layout, native, properties, surface
 from mpp_exec.sandbox.kernel import KernelFacts
 from mpp_exec.sandbox.plan import SandboxPlan
 
@@ -63,11 +63,16 @@ def explain(plan: SandboxPlan, facts: KernelFacts) -> dict[str, Any]:
         "touches": list(plan.touches),
         "limits": _limits(plan.limits),
         "mechanisms": mechanisms(plan, facts),
-        "system_calls": len(plan.tool_profile),
+        "system_calls": _system_calls(plan),
         "degraded": list(plan.degraded),
         "single": _single(plan, facts),
         "exposed": list(DEGRADATIONS["namespaces"]) if plan.bare is not None else [],
     }
+
+
+def _system_calls(plan: SandboxPlan) -> int:
+    """Return how many system calls the tool's own code can make, some with certain arguments only."""
+    return len(surface.sealed(plan.tool_profile, plan.kind, subprocess=bool(plan.started)))
 
 
 def _single(plan: SandboxPlan, facts: KernelFacts) -> dict[str, str]:
@@ -104,7 +109,7 @@ def mechanisms(plan: SandboxPlan, facts: KernelFacts) -> dict[str, list[str]]:
     """Return, for each property, what enforces it on this host."""
     return {
         **{each.name: list(each.working) for each in properties.properties(plan.situation(facts))},
-        "system calls": [f"seccomp: {len(plan.tool_profile)} calls, all others ENOSYS", "no capabilities"],
+        "system calls": [f"seccomp: {_system_calls(plan)} calls, all others ENOSYS", "no capabilities"],
         "output": ["supervisor's bound"],
     }
 

@@ -23,7 +23,7 @@ from typing import Any
 from mpp_exec.errors import HostError, MppError
 from mpp_exec.package.requirement import Requirement
 from mpp_exec.permissions import Limits
-from mpp_exec.sandbox import bare, building, interpreter, kernel, native, properties, spaces, spawn
+from mpp_exec.sandbox import bare, building, interpreter, kernel, native, properties, spaces, spawn, surface
 from mpp_exec.sandbox.cache import SandboxCache
 from mpp_exec.sandbox.plan import SandboxPlan, probe_plan
 from mpp_exec.sandbox.profiles import SEALED_AWAY, Allow, tool_profile
@@ -154,13 +154,13 @@ def _seccomp(facts: kernel.KernelFacts, cache: SandboxCache) -> Check:
             "seccomp", "missing", "this kernel has no seccomp filters", "CONFIG_SECCOMP_FILTER is needed"
         )
     try:
-        size = len(cache.seal(SEALED_AWAY))
+        cache.seal(SEALED_AWAY)
     except MppError as error:
         return Check("seccomp", "missing", error.message, error.hint)
     return Check(
         "seccomp",
         "ok",
-        f"libseccomp's programs agree with the policy table ({size // 8} instructions sealed)",
+        f"libseccomp's programs agree with the policy table (calls a tool can make: {surface.summary()})",
     )
 
 
