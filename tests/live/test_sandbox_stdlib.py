@@ -70,6 +70,25 @@ def try_mmap():
     memory[:2] = b"hi"
     return memory[:2].decode()
 
+def try_vectors():
+    import os
+    with open("/tmp/v", "w+b") as file:
+        os.posix_fallocate(file.fileno(), 0, 8)
+        os.pwritev(file.fileno(), [b"he", b"llo"], 0)
+        os.preadv(file.fileno(), [first := bytearray(2), rest := bytearray(3)], 0)
+    return (first + rest).decode()
+
+def try_disk_usage():
+    import shutil
+    try:
+        return shutil.disk_usage("/app").total
+    except OSError as error:
+        return error.strerror
+
+def try_names():
+    import os
+    return [os.pathconf("/tmp", "PC_NAME_MAX"), os.cpu_count() > 0]
+
 def try_ctypes():
     import ctypes
     return ctypes.CDLL(None).abs(-5)
@@ -161,6 +180,9 @@ WORKS = {
     "tempfile": ["/tmp", False],
     "shutil": "\n",
     "mmap": "hi",
+    "vectors": "hello",
+    "disk_usage": "Function not implemented",  # the host's
+    "names": [255, True],
     "ctypes": 5,
     "subprocess": "Function not implemented",
     "multiprocessing": "Function not implemented",
