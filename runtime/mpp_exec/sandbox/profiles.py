@@ -238,7 +238,7 @@ _INIT_ALONE: tuple[Allow, ...] = (
     Allow("kill", "end the tool's process and group", (Arg(1, (9,), LOW),)),
     Allow("waitid", "see that the tool is dead before its number is free"),
 )
-_METADATA = frozenset(["chmod", "fchmod", "fchmodat", "utime", "utimes", "utimensat", "futimesat"])
+_METADATA = frozenset(["chmod", "fchmod", "fchmodat", "utime", "utimes", "utimensat"])
 
 
 @cache
