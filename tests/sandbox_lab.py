@@ -34,6 +34,9 @@ CACHE = cache.SandboxCache(None)
 
 NUMBERS = syscalls.X86_64
 
+PLACES = Path("/var/tmp")
+"""Where calls without namespaces get their folders: one that the tool's own id can reach."""
+
 EVERY_CALL = tuple(Allow(name, "the experiment does without seccomp") for name in NUMBERS)
 """A profile that refuses nothing, so that what is still refused is refused by another mechanism."""
 
@@ -166,7 +169,7 @@ class Lab:
 def run(compiled: SandboxPlan, request: bytes = b"{}", **options: Any) -> spawn.Completed:
     """Run *compiled* once with *request* on its descriptor 0."""
     if compiled.bare is not None:
-        with tempfile.TemporaryDirectory(prefix="mpp-place-", dir="/var/tmp") as place:
+        with tempfile.TemporaryDirectory(prefix="mpp-place-", dir=PLACES) as place:
             Path(place).chmod(0o755)
             settled = settle.settle(compiled, Path(place), CACHE)
             return spawn.run(settled, request, cache=CACHE, invocation="lab", **options)

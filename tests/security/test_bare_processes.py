@@ -226,6 +226,7 @@ import sys
 sys.path[:0] = sys.argv[1:2]
 from pathlib import Path
 import sandbox_lab
+sandbox_lab.PLACES = Path(sys.argv[2])  # the host does not live to remove it
 lab = sandbox_lab.Lab(Path(sys.argv[2])).without_namespaces()
 plan = lab.python("import time\\ndef run():\\n    time.sleep(600)\\n")
 print("ready", flush=True)
