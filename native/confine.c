@@ -82,14 +82,30 @@ long confine_landlock(const struct init_context *context, uint32_t *detail)
     return error;
 }
 
-long confine_seccomp(const struct init_context *context, struct mpp_span filter)
+static long add_program(const struct init_context *context, struct mpp_span filter, unsigned long flags)
 {
     struct sock_fprog program;
 
     if (filter.count == 0 || filter.count > 4096) return -EINVAL;
     program.len = (unsigned short)filter.count;
     program.filter = (struct sock_filter *)(uintptr_t)(context->base + filter.offset);
-    return sys3(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program);
+    return sys3(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program);
+}
+
+long confine_seccomp(const struct init_context *context, struct mpp_span filter)
+{
+    return add_program(context, filter, 0);
+}
+
+long confine_watch(const struct init_context *context)
+{
+    /* A call that the owner has received is interrupted by death only: a tool with a timer would else repeat it
+     * for ever. Before Linux 5.19 it would. */
+    unsigned long flags = SECCOMP_FILTER_FLAG_NEW_LISTENER | MPP_SECCOMP_WAIT_KILLABLE;
+    long listener = add_program(context, context->plan->watch, flags);
+
+    if (listener == -EINVAL) listener = add_program(context, context->plan->watch, SECCOMP_FILTER_FLAG_NEW_LISTENER);
+    return listener;
 }
 
 #if defined(__x86_64__)

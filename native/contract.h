@@ -27,6 +27,7 @@ enum mpp_step {
     MPP_STEP_FORK,         /* init: fork the tool */
     MPP_STEP_LIMITS,       /* tool: one rlimit; detail is its index */
     MPP_STEP_STDIO,        /* tool: descriptors 0, 1, 2 */
+    MPP_STEP_WATCH,        /* tool, traced: install the watching program, send its listener */
     MPP_STEP_SECCOMP,      /* tool: install the program */
     MPP_STEP_EXEC,         /* tool: execve of the entry */
     MPP_STEP_COUNT
@@ -102,6 +103,7 @@ struct mpp_plan {
     struct mpp_span limits;  /* struct mpp_rlimit */
     struct mpp_span filter;  /* struct sock_filter of the tool, 8 bytes each */
     struct mpp_span guard;   /* struct sock_filter of init itself */
+    struct mpp_span watch;   /* struct sock_filter of a traced call, beside filter; empty for any other */
     struct mpp_span argv;    /* uint32_t offsets of text */
     struct mpp_span envp;
 };
@@ -112,7 +114,12 @@ struct mpp_plan {
 #define MPP_TREES_MAX 240
 
 /* What init and the tool's last steps report to the owner: one datagram each. */
-enum mpp_report_kind { MPP_REPORT_FAILED = 1, MPP_REPORT_READY, MPP_REPORT_EXITED };
+enum mpp_report_kind {
+    MPP_REPORT_FAILED = 1,
+    MPP_REPORT_READY,
+    MPP_REPORT_EXITED,
+    MPP_REPORT_WATCHED /* carries the listener of a traced tool */
+};
 
 struct mpp_report {
     uint32_t kind;
@@ -136,7 +143,30 @@ enum mpp_stop {
     MPP_STOP_OUTPUT,
     MPP_STOP_PROCESSES,
     MPP_STOP_CANCELLED,
-    MPP_STOP_LOST /* init vanished without a report */
+    MPP_STOP_LOST, /* init vanished without a report */
+    MPP_STOP_WATCH /* the watcher of a traced call failed */
+};
+
+/* One way to read a system call that a traced tool makes. A number may stand in several rows (rename). */
+struct mpp_watched {
+    uint32_t number;
+    int8_t path;    /* argument that points to a path, -1 for none */
+    int8_t folder;  /* argument that is the descriptor a relative path starts from, -1: the working directory */
+    int8_t word;    /* argument to note as a number, -1 for none */
+    uint8_t refuse; /* 1: answered ENOSYS, always; 0: let on, to what the ordinary program has allowed already */
+};
+
+#define MPP_NOTES_MAX 4096     /* distinct accesses kept of one call; the others are counted */
+#define MPP_NOTES_SIZE 1048576 /* bytes of them */
+#define MPP_NOTE_NO_FOLDER 1   /* a relative path whose start could not be told */
+
+/* One access, followed by the folder that a relative path starts from and the path, without NULs, padded to 8. */
+struct mpp_note {
+    uint32_t row; /* index of struct mpp_watched */
+    uint32_t flags;
+    uint64_t word;
+    uint32_t folder_size;
+    uint32_t path_size;
 };
 
 struct mpp_launch {
@@ -150,10 +180,11 @@ struct mpp_launch {
     uint32_t namespaces;     /* CLONE_NEW*; all of them, or 0 for the profile without namespaces */
     uint64_t wall_ns;
     uint64_t cpu_us;
-    uint64_t memory;    /* bytes resident over all processes, beside the rlimit */
-    uint64_t output;    /* bytes of stdout + stderr */
-    uint32_t processes; /* beside RLIMIT_NPROC, which counts all of a user's where there is no user namespace */
-    uint32_t reserved;
+    uint64_t memory;        /* bytes resident over all processes, beside the rlimit */
+    uint64_t output;        /* bytes of stdout + stderr */
+    uint32_t processes;     /* beside RLIMIT_NPROC, which counts all of a user's where there is no user namespace */
+    uint32_t watched_count; /* 0: the call is not traced */
+    const struct mpp_watched *watched;
 };
 
 struct mpp_outcome {
@@ -176,6 +207,9 @@ struct mpp_outcome {
     size_t output_size;
     uint8_t *errors; /* stderr */
     size_t errors_size;
+    uint8_t *notes; /* struct mpp_note, each once; owned by the sandbox handle */
+    size_t notes_size;
+    uint64_t notes_lost; /* accesses beyond what is kept */
 };
 
 struct mpp_sandbox;

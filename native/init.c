@@ -185,6 +185,30 @@ static long stand_alone(long init)
     return error < 0 ? error : 0;
 }
 
+/* Installs the watching program of a traced call and hands its listener to the owner. It is closed by execve. */
+static long send_listener(const struct init_context *context)
+{
+    static uint8_t control[24] __attribute__((aligned(8))); /* CMSG_SPACE(sizeof(int)) */
+    struct kernel_cmsghdr *head = (void *)control;
+    struct mpp_report what = { .kind = MPP_REPORT_WATCHED, .at_ns = now_ns() };
+    struct kernel_iovec vector = { &what, sizeof what };
+    struct kernel_msghdr header = { 0, 0, &vector, 1, control, sizeof control, 0 };
+    /* As execve will make it: till then the owner, who is asked about that execve, could not read its path. */
+    long error = sys5(SYS_prctl, PR_SET_DUMPABLE, 1, 0, 0, 0);
+    long listener = error < 0 ? error : confine_watch(context);
+    long sent;
+    int descriptor;
+
+    if (listener < 0) return listener;
+    descriptor = (int)listener;
+    head->size = sizeof *head + sizeof descriptor;
+    head->level = 1; /* SOL_SOCKET */
+    head->type = 1;  /* SCM_RIGHTS */
+    memcpy(control + sizeof *head, &descriptor, sizeof descriptor);
+    sent = sys3(SYS_sendmsg, CONTROL, &header, 0);
+    return sent < 0 ? sent : 0;
+}
+
 static _Noreturn void become_tool(struct init_context *context, long init)
 {
     const struct mpp_plan *plan = context->plan;
@@ -207,6 +231,9 @@ static _Noreturn void become_tool(struct init_context *context, long init)
     if (error < 0) fail(MPP_STEP_STDIO, error, 0);
     error = sys4(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, &unblocked, 0, sizeof unblocked);
     if (error < 0) fail(MPP_STEP_STDIO, error, 1);
+    /* Below the ordinary program, which would refuse this call. The order does not matter to the kernel: of two
+     * answers it takes the stricter one, and a refusal is stricter than a notification. */
+    if (plan->watch.count > 0 && (error = send_listener(context)) < 0) fail(MPP_STEP_WATCH, error, 0);
     if (plan->own_signals && (error = confine_signals()) < 0) fail(MPP_STEP_SECCOMP, error, 2);
     error = confine_seccomp(context, plan->filter);
     if (error < 0) fail(MPP_STEP_SECCOMP, error, 0);

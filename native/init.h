@@ -24,6 +24,7 @@ long confine_capabilities(void);
 long confine_landlock(const struct init_context *context, uint32_t *detail);
 long confine_seccomp(const struct init_context *context, struct mpp_span filter);
 long confine_signals(void);
+long confine_watch(const struct init_context *context); /* returns the listener */
 
 /* The text at an offset of the message; offsets were checked when the message arrived. */
 static inline const char *text_at(const struct init_context *context, uint32_t offset)

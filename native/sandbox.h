@@ -30,7 +30,8 @@ struct mpp_sandbox {
     int request; /* write end of descriptor 0 of the tool */
     int output;  /* read ends of 1 and 2 */
     int errors;
-    int peers[4]; /* the child's ends and this process's pidfd, until they are sent */
+    struct mpp_watcher *watcher; /* of a traced call, else NULL */
+    int peers[4];                /* the child's ends and this process's pidfd, until they are sent */
     size_t request_sent;
     uint64_t deadline_ns;
     uint64_t tick_ns;
@@ -50,6 +51,15 @@ uint64_t mpp_now_ns(void);
 void mpp_close(int *fd);
 void mpp_close_sources(struct mpp_sandbox *sandbox);
 void mpp_feed(struct mpp_sandbox *sandbox); /* writes what the pipe takes of the request, and closes it at the end */
+/* The watcher of a traced call (notify.c). All but mpp_watcher_close may be given NULL, for a call that is not traced. */
+int mpp_watcher_open(struct mpp_sandbox *sandbox); /* 0 or an errno */
+int mpp_watcher_fd(const struct mpp_watcher *watcher);
+int mpp_watcher_attend(struct mpp_watcher *watcher, short events); /* 0, or -1 where it cannot go on */
+void mpp_watcher_tell(const struct mpp_watcher *watcher, struct mpp_outcome *outcome);
+void mpp_watcher_close(struct mpp_watcher **watcher);
+/* One report of init, and the listener that may come with it. As recv(2). */
+ssize_t mpp_receive_report(struct mpp_sandbox *sandbox, struct mpp_report *report);
+
 void mpp_watch(pid_t init, struct mpp_usage *usage);
 int mpp_map_ids(pid_t pid, int pidfd, uint32_t inside, uint32_t outer_uid, uint32_t outer_gid, int self_map);
 int mpp_idmap_namespace(uint32_t inside_uid, uint32_t inside_gid, uint32_t outer, int *namespace_fd);

@@ -311,6 +311,7 @@ static int start(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
     if (error != 0) return error;
     outcome->step = MPP_STEP_PIPES;
     error = open_channels(sandbox, &child_control);
+    if (error == 0) error = mpp_watcher_open(sandbox);
     if (error == 0) error = clone_init(sandbox, child_control, &outcome->step);
     mpp_close(&child_control);
     if (error != 0) return error;

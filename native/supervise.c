@@ -18,7 +18,7 @@
 /* A signal in the moment before poll(2) interrupts nothing: the caller looks for it this often. */
 #define BACK_NS (100 * NS_PER_MS)
 
-enum { SLOT_CONTROL, SLOT_OUTPUT, SLOT_ERRORS, SLOT_REQUEST, SLOT_CANCEL, SLOT_COUNT };
+enum { SLOT_CONTROL, SLOT_OUTPUT, SLOT_ERRORS, SLOT_REQUEST, SLOT_CANCEL, SLOT_WATCHER, SLOT_COUNT };
 
 /* Appends what a pipe holds. Returns 1 while it is open, 0 at its end, -1 where memory or the bound ends. */
 static int drain(struct mpp_sandbox *sandbox, int *fd, struct mpp_buffer *buffer)
@@ -147,7 +147,7 @@ static int listen_control(struct mpp_sandbox *sandbox, struct mpp_outcome *outco
     struct mpp_report said;
 
     for (;;) {
-        ssize_t got = recv(sandbox->control, &said, sizeof said, 0);
+        ssize_t got = mpp_receive_report(sandbox, &said);
 
         if (got < 0 && errno == EINTR) continue;
         if (got < 0 && errno == EAGAIN) return 0;
@@ -160,6 +160,8 @@ static int listen_control(struct mpp_sandbox *sandbox, struct mpp_outcome *outco
         case MPP_REPORT_READY:
             outcome->ready_ns = said.at_ns;
             sandbox->tick_ns = mpp_now_ns() + TICK_NS;
+            break;
+        case MPP_REPORT_WATCHED:
             break;
         case MPP_REPORT_FAILED:
             outcome->step = said.step;
@@ -207,6 +209,7 @@ static void finish(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
     outcome->output_size = sandbox->out.size;
     outcome->errors = sandbox->err.data;
     outcome->errors_size = sandbox->err.size;
+    mpp_watcher_tell(sandbox->watcher, outcome);
 }
 
 int mpp_supervise(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
@@ -222,6 +225,7 @@ int mpp_supervise(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
             [SLOT_ERRORS] = { .fd = sandbox->errors, .events = POLLIN },
             [SLOT_REQUEST] = { .fd = sandbox->request, .events = POLLOUT },
             [SLOT_CANCEL] = { .fd = sandbox->launch.cancel_fd, .events = POLLIN },
+            [SLOT_WATCHER] = { .fd = mpp_watcher_fd(sandbox->watcher), .events = POLLIN },
         };
         uint64_t now = mpp_now_ns();
         uint64_t until = sandbox->deadline_ns;
@@ -242,6 +246,8 @@ int mpp_supervise(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
             stop(outcome, MPP_STOP_OUTPUT);
         if (slots[SLOT_CONTROL].revents != 0) over = listen_control(sandbox, outcome);
         if (over) break;
+        if (slots[SLOT_WATCHER].revents != 0 && mpp_watcher_attend(sandbox->watcher, slots[SLOT_WATCHER].revents) < 0)
+            stop(outcome, MPP_STOP_WATCH);
         if (slots[SLOT_CANCEL].revents != 0) stop(outcome, MPP_STOP_CANCELLED);
         now = mpp_now_ns();
         if (sandbox->tick_ns != 0 && now >= sandbox->tick_ns) {
@@ -269,6 +275,7 @@ void mpp_release(struct mpp_sandbox *sandbox)
     mpp_close(&sandbox->output);
     mpp_close(&sandbox->errors);
     for (size_t i = 0; i < sizeof sandbox->peers / sizeof sandbox->peers[0]; i++) mpp_close(&sandbox->peers[i]);
+    mpp_watcher_close(&sandbox->watcher);
     free(sandbox->sources);
     free(sandbox->plan);
     free(sandbox->out.data);

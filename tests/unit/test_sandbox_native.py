@@ -225,6 +225,7 @@ def test_steps_and_stops_have_names() -> None:
         "processes",
         "cancelled",
         "lost",
+        "watch",
     }
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from mpp_exec.errors import InternalError
-from mpp_exec.sandbox import bpf, profiles, seccomp, syscalls
+from mpp_exec.sandbox import bpf, profiles, seccomp, syscalls, watching
 from mpp_exec.sandbox.bpf import Instruction
 from mpp_exec.sandbox.profiles import FULL, Allow, Arg
 
@@ -184,3 +184,42 @@ def test_tampered_seal_is_disproven_unless_it_means_the_same() -> None:
         except InternalError:
             continue
         assert [outcome(mutant, words) for words in calls] == before, what
+
+
+@pytest.mark.parametrize("kind", ["python", "exec"])
+@pytest.mark.parametrize("subprocess", [False, True])
+def test_a_traced_tool_may_do_what_it_may_do_untraced(kind: str, subprocess: bool) -> None:
+    """The two programs of a traced call, with the watcher's refusals, are proven to be the profile."""
+    profile = profiles.tool_profile(kind, subprocess=subprocess)
+    seccomp.prove_watch(seccomp.compile_watch(profile), profile)
+    seccomp.compile_profile(watching.told_profile(profile))
+    refused = {row.name for row in watching.watched_calls(profile) if row.refuse}
+    assert refused == ({"socket"} if subprocess else {"socket", "fork", "vfork", "clone"})
+
+
+def test_a_watching_program_that_asks_about_less_is_disproven() -> None:
+    """Whoever was not asked lets a socket through: such a program is never installed."""
+    profile = profiles.tool_profile("exec", subprocess=False)
+    code = bpf.decode(seccomp.compile_watch(profile))
+    blind = [
+        dataclasses.replace(each, constant=bpf.RET_ALLOW) if each.constant == bpf.RET_USER_NOTIF else each
+        for each in code
+    ]
+    for program in (
+        bpf.encode(tuple(blind)),
+        seccomp.compile_watch(profiles.tool_profile("exec", subprocess=True)),
+    ):
+        with pytest.raises(InternalError) as caught:
+            seccomp.prove_watch(program, profile)
+        assert caught.value.code == "seccomp.disproven"
+
+
+def test_watched_rows_that_let_more_through_are_disproven(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A told call that the watcher would let on is wider than the profile, and the proof says so."""
+    profile = profiles.tool_profile("exec", subprocess=False)
+    program = seccomp.compile_watch(profile)
+    rows = tuple(dataclasses.replace(row, refuse=False) for row in watching.watched_calls(profile))
+    monkeypatch.setattr(seccomp, "watched_calls", lambda _: rows)
+    with pytest.raises(InternalError) as caught:
+        seccomp.prove_watch(program, profile)
+    assert "traced" in caught.value.message

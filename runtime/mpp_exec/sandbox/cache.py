@@ -31,7 +31,7 @@ class SandboxCache:
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
-        self._filters: dict[tuple[Allow, ...] | tuple[str, ...], bytes] = {}
+        self._filters: dict[tuple[Allow | str, ...], bytes] = {}
         self._held: dict[int, tuple[object, bytes]] = {}
         self._messages: dict[int, tuple[object, tuple[object, ...], bytes]] = {}
         self._programs: dict[Requirement | str, Program] = {}
@@ -52,6 +52,14 @@ class SandboxCache:
         """
         return self._compiled(away, lambda: seccomp.compile_seal(away))
 
+    def watch(self, profile: tuple[Allow, ...]) -> bytes:
+        """Return the proven program of a traced call of *profile*.
+
+        Raises:
+            HostError, InternalError: as ``seccomp.compile_watch``.
+        """
+        return self._compiled(("watch", *profile), lambda: seccomp.compile_watch(profile))
+
     def message(self, plan: object, differs: tuple[object, ...], encode: Callable[[], bytes]) -> bytes:
         """Return what *encode* makes of *plan* with what *differs* between its calls; a few are kept.
 
@@ -64,9 +72,7 @@ class SandboxCache:
             held = self._messages[id(plan)] = plan, differs, encode()
         return held[2]
 
-    def _compiled(
-        self, key: tuple[Allow, ...] | tuple[str, ...], compile_program: Callable[[], bytes]
-    ) -> bytes:
+    def _compiled(self, key: tuple[Allow | str, ...], compile_program: Callable[[], bytes]) -> bytes:
         # Profiles are made once, so identity answers at once; hashing one takes longer than a system call.
         held = self._held.get(id(key))
         if held is not None and held[0] is key:

@@ -10,7 +10,7 @@ import contextlib
 import errno
 import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
@@ -115,6 +115,7 @@ def encode_plan(
     limits: Sequence[tuple[int, int, int]],
     filter_program: bytes,
     guard_program: bytes,
+    watch_program: bytes = b"",
     argv: Sequence[str],
     environment: Sequence[tuple[str, str]],
     exec_path: str,
@@ -129,7 +130,7 @@ def encode_plan(
 
     ``entries`` are ``plan.Entry`` values, ``rules`` pairs of path and access bits, ``limits``
     triples of RLIMIT number, soft and hard value, ``landlock`` the handled file system and network
-    rights and scopes.
+    rights and scopes. ``watch_program`` is a traced call's, empty for any other.
 
     Raises:
         InternalError: it does not fit in PLAN_MAX bytes or ARGS_MAX arguments or variables.
@@ -175,6 +176,7 @@ def encode_plan(
     _place(blob, header.limits, bytes(ffi.buffer(bounds)), len(limits))
     _place(blob, header.filter, filter_program, len(filter_program) // 8)
     _place(blob, header.guard, guard_program, len(guard_program) // 8)
+    _place(blob, header.watch, watch_program, len(watch_program) // 8)
     _place(blob, header.argv, _offsets(blob, argv), len(argv))
     variables = [f"{name}={value}" for name, value in environment]
     _place(blob, header.envp, _offsets(blob, variables), len(variables))
@@ -206,6 +208,29 @@ class RawOutcome:
     stamps: dict[str, int]
     output: bytes
     errors: bytes
+    notes: tuple[RawNote, ...] = ()
+    notes_lost: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class WatchedRow:
+    """``struct mpp_watched``: which arguments of a traced call to note; -1 for none."""
+
+    number: int
+    path: int
+    folder: int
+    word: int
+    refuse: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RawNote:
+    """``struct mpp_note``: *row* is an index; *folder* is where a relative *path* starts, None if unknown."""
+
+    row: int
+    word: int
+    path: bytes
+    folder: bytes | None
 
 
 def _init_program() -> int:
@@ -250,11 +275,13 @@ def invoke(
     namespaces: int = ALL_NAMESPACES,
     as_root: bool,
     cancel_fd: int = -1,
+    watched: Sequence[WatchedRow] = (),
 ) -> RawOutcome:
     """Run one sandbox from *message* to its end; every process of it is dead and reaped on return.
 
     The calling thread waits without the GIL. A signal lets Python's handlers run; what they raise
     kills the sandbox first and then passes on. *cancel_fd* kills it when it becomes readable.
+    *watched* says what to note of a traced call, whose message holds a watching program.
     A spawn that failed is an outcome as well: ``step`` and ``error`` say where and why.
     """
     launch = ffi.new("struct mpp_launch *")
@@ -273,6 +300,12 @@ def invoke(
     launch.memory = memory
     launch.output = output
     launch.processes = processes
+    rows = ffi.new("struct mpp_watched[]", max(1, len(watched)))
+    for row, each in zip(rows, watched, strict=False):
+        row.number, row.path, row.folder = each.number, each.path, each.folder
+        row.word, row.refuse = each.word, each.refuse
+    launch.watched = rows
+    launch.watched_count = len(watched)
     outcome = ffi.new("struct mpp_outcome *")
     slot = ffi.new("struct mpp_sandbox **")
     # Whatever a signal handler raises, and wherever: no process stays, and the buffers are freed.
@@ -302,7 +335,20 @@ def _collect(outcome: Any) -> RawOutcome:
         },
         output=bytes(ffi.buffer(outcome.output, outcome.output_size)) if outcome.output_size else b"",
         errors=bytes(ffi.buffer(outcome.errors, outcome.errors_size)) if outcome.errors_size else b"",
+        notes=tuple(_notes(outcome)),
+        notes_lost=outcome.notes_lost,
     )
+
+
+def _notes(outcome: Any) -> Iterator[RawNote]:
+    at, size = 0, outcome.notes_size
+    head = ffi.sizeof("struct mpp_note")
+    while at < size:
+        note = ffi.cast("struct mpp_note *", outcome.notes + at)
+        text = bytes(ffi.buffer(outcome.notes + at + head, note.folder_size + note.path_size))
+        folder = None if note.flags & lib.MPP_NOTE_NO_FOLDER else text[: note.folder_size]
+        yield RawNote(note.row, note.word, text[note.folder_size :], folder)
+        at += head + (len(text) + 7) // 8 * 8
 
 
 def try_namespaces(flags: int) -> int:

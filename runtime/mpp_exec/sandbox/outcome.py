@@ -25,6 +25,7 @@ _STOPS: dict[str, tuple[Outcome, str]] = {
     "processes": ("processes", "stopped above {processes} processes and threads, its limit"),
     "cancelled": ("killed", "cancelled by its caller"),
     "lost": ("killed", "its sandbox was killed from outside"),
+    "watch": ("killed", "what watched it failed, and an unwatched call was not asked for"),
 }
 # Sampling sees memory every 10 ms, and the last allocation is the one that fails.
 _NEAR = 0.8

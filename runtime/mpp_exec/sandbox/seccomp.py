@@ -16,11 +16,12 @@ from collections.abc import Iterator
 from mpp_exec.errors import HostError, InternalError
 from mpp_exec.sandbox import bpf, syscalls
 from mpp_exec.sandbox.profiles import FULL, SEALED_AWAY, Allow, Arg, decide
+from mpp_exec.sandbox.watching import Watched, asks, ordinary, told_profile, watched_calls
 
 REFUSED = bpf.RET_ERRNO | errno.ENOSYS
 SEALED = bpf.RET_ERRNO | errno.EPERM
-COMPILER_VERSION = 3
-"""Raised with every change of this file or of ``profiles`` that changes programs; part of cache keys."""
+COMPILER_VERSION = 4
+"""Raised when this file, ``profiles`` or ``watching`` change what programs do; part of cache keys."""
 
 _LAST_NUMBER = 600  # beyond the table's last; the boundary numbers are added to these
 _BOUNDARY_NUMBERS = (0x3FFFFFFF, 0x40000000, 0x40000001, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFE, 0xFFFFFFFF)
@@ -49,7 +50,21 @@ def compile_seal(away: tuple[str, ...] = SEALED_AWAY) -> bytes:
     return program
 
 
-def _export(profile: tuple[Allow, ...], away: tuple[str, ...] = ()) -> bytes:
+def compile_watch(profile: tuple[Allow, ...]) -> bytes:
+    """Return the proven program of a traced call: it asks the watcher of what ``watching`` lists.
+
+    Raises:
+        HostError, InternalError: as :func:`compile_profile`.
+    """
+    rows = watched_calls(profile)
+    program = _export((), watched=rows)
+    prove_watch(program, profile)
+    return program
+
+
+def _export(
+    profile: tuple[Allow, ...], away: tuple[str, ...] = (), watched: tuple[Watched, ...] = ()
+) -> bytes:
     try:
         import pyseccomp  # noqa: PLC0415 - 19 ms and libseccomp, needed when a plan is compiled only
     except (ImportError, OSError, RuntimeError) as error:
@@ -59,18 +74,22 @@ def _export(profile: tuple[Allow, ...], away: tuple[str, ...] = ()) -> bytes:
             "install it: apt-get install libseccomp2",
         ) from error
     try:
-        default = pyseccomp.ALLOW if away else pyseccomp.ERRNO(errno.ENOSYS)
+        default = pyseccomp.ALLOW if away or watched else pyseccomp.ERRNO(errno.ENOSYS)
         compiler = pyseccomp.SyscallFilter(default)
         # By default libseccomp kills the thread only, which leaves a process that lost one.
         compiler.set_attr(pyseccomp.Attr.ACT_BADARCH, pyseccomp.KILL_PROCESS)
         compiler.set_attr(pyseccomp.Attr.CTL_OPTIMIZE, 2)  # binary tree
         for name in away:
             compiler.add_rule(pyseccomp.ERRNO(errno.EPERM), syscalls.X86_64[name])
-        for allow in profile:
+        asked = {(row.name, row.args): Allow(row.name, "", row.args) for row in watched}
+        for action, allow in (
+            *((pyseccomp.ALLOW, allow) for allow in profile),
+            *((pyseccomp.NOTIFY, row) for row in asked.values()),
+        ):
             number = syscalls.X86_64[allow.name]
             for values in itertools.product(*(arg.values for arg in allow.args)):
                 compiler.add_rule(
-                    pyseccomp.ALLOW,
+                    action,
                     number,
                     *(
                         pyseccomp.Arg(arg.index, pyseccomp.MASKED_EQ, arg.mask, value)
@@ -128,6 +147,32 @@ def prove_seal(program: bytes, away: tuple[str, ...] = SEALED_AWAY) -> None:
             verdict = bpf.simulate(code, bpf.call_data(number, arguments, syscalls.AUDIT_ARCH_X86_64))
             if verdict != (SEALED if number in refused else bpf.RET_ALLOW):
                 raise _disproven(number, names.get(number), arguments, verdict)
+
+
+def prove_watch(program: bytes, profile: tuple[Allow, ...]) -> None:
+    """Hold the watching *program* against its rows, and the rows against *profile*.
+
+    With the ordinary program replaced by that of ``told_profile``, a traced tool may do what *profile*
+    allows and nothing else: what only the traced one allows is asked of the watcher, which refuses it.
+
+    Raises:
+        InternalError: it asks of another call, or says anything but "ask" and "allow".
+    """
+    code = bpf.decode(program)
+    rows, told = watched_calls(profile), told_profile(profile)
+    names = {number: name for name, number in syscalls.X86_64.items()}
+    _prove_architectures(code)
+    for number in range(_LAST_NUMBER):
+        name = names.get(number)
+        conditions = [allow for allow in (*profile, *told) if allow.name == name and allow.args]
+        conditions += [Allow(row.name, "", row.args) for row in rows if row.name == name and row.args]
+        for arguments in itertools.chain(_boundaries(None), *map(_boundaries, conditions)):
+            verdict = bpf.simulate(code, bpf.call_data(number, arguments, syscalls.AUDIT_ARCH_X86_64))
+            asked = asks(rows, name, arguments)
+            if verdict != (bpf.RET_USER_NOTIF if asked else bpf.RET_ALLOW):
+                raise _disproven(number, name, arguments, verdict)
+            if ordinary(rows, told, name, arguments) != decide(profile, name, arguments):
+                raise _disproven(number, f"traced {name}", arguments, verdict)
 
 
 def _prove_architectures(code: tuple[bpf.Instruction, ...]) -> None:

@@ -9,10 +9,12 @@ from dataclasses import dataclass, replace
 
 from mpp_exec.errors import HostError, InternalError
 from mpp_exec.sandbox import bare, layout, native, profiles
+from mpp_exec.sandbox.access import Access, read_notes, watched_rows
 from mpp_exec.sandbox.building import HOST_NAME, TOOL_ID
 from mpp_exec.sandbox.cache import SandboxCache
 from mpp_exec.sandbox.outcome import Outcome, judge
 from mpp_exec.sandbox.plan import SandboxPlan, special_entries, with_seal
+from mpp_exec.sandbox.watching import told_profile
 
 # No more than a spawn on a loaded machine needs; the wall limit of the call runs from the same moment.
 _STAGES = (("clone", "started", "cloned"), ("prepare", "cloned", "sent"), ("confine", "sent", "ready"))
@@ -27,6 +29,7 @@ class Completed:
         output: what it wrote to descriptor 1, ``errors`` to descriptor 2, together within the bound.
         timing: µs by stage: clone, prepare, confine, run, reap.
         cpu_us, memory_peak, processes_peak: what it used (bytes; processes and threads, sampled).
+        accesses: what a traced call asked the kernel for; ``accesses_lost`` counts those beyond the bound.
     """
 
     outcome: Outcome
@@ -37,6 +40,8 @@ class Completed:
     cpu_us: int
     memory_peak: int
     processes_peak: int
+    accesses: tuple[Access, ...] = ()
+    accesses_lost: int = 0
 
 
 def run(
@@ -49,11 +54,13 @@ def run(
     arguments: tuple[str, ...] | None = None,
     wall_ms: int | None = None,
     cancel_fd: int = -1,
+    traced: bool = False,
 ) -> Completed:
     """Run *plan* once with *request* on descriptor 0, in a sandbox that nothing else has seen.
 
     *variables* are what was granted of the environment; *arguments* replace the plan's command line
     where values were put into it; *wall_ms* shortens the limit of time. The calling thread waits.
+    A *traced* call is confined in the same way, and watched.
 
     Raises:
         HostError: a step of the spawn was refused by this kernel, or a granted path changed.
@@ -72,6 +79,7 @@ def run(
         variables=variables,
         cache=cache,
         invocation=invocation,
+        traced=traced,
     )
     raw = native.invoke(
         message,
@@ -84,6 +92,7 @@ def run(
         namespaces=native.ALL_NAMESPACES if plan.bare is None else 0,
         as_root=plan.root,
         cancel_fd=cancel_fd,
+        watched=watched_rows(plan.tool_profile) if traced else (),
     )
     if raw.step != "none":
         raise _spawn_error(raw, [entry.target for entry in entries], [path for path, _ in plan.rules])
@@ -97,6 +106,8 @@ def run(
         cpu_us=raw.user_us + raw.system_us,
         memory_peak=raw.resident_peak,
         processes_peak=raw.processes_peak,
+        accesses=read_notes(plan.tool_profile, raw.notes),
+        accesses_lost=raw.notes_lost,
     )
 
 
@@ -112,6 +123,7 @@ def _message(
     variables: tuple[tuple[str, str], ...],
     cache: SandboxCache,
     invocation: str,
+    traced: bool,
 ) -> bytes:
     """Return what init reads. Calls that differ in nothing but their number share one encoding."""
 
@@ -120,7 +132,8 @@ def _message(
             entries=entries,
             rules=plan.rules,
             limits=plan.rlimits,
-            filter_program=cache.filter(plan.tool_profile),
+            filter_program=cache.filter(told_profile(plan.tool_profile) if traced else plan.tool_profile),
+            watch_program=cache.watch(plan.tool_profile) if traced else b"",
             guard_program=cache.filter(profiles.init_profile(namespaces=plan.bare is None)),
             argv=argv,
             environment=(*plan.environment, ("MPP_INVOCATION", number), *variables),
@@ -136,7 +149,7 @@ def _message(
     if len(invocation) != len(_UNNUMBERED) or plan.bare is not None:
         return encode(invocation)
     template = cache.message(
-        plan, (entries[len(plan.entries) :], argv, variables), lambda: encode(_UNNUMBERED)
+        plan, (entries[len(plan.entries) :], argv, variables, traced), lambda: encode(_UNNUMBERED)
     )
     mark = _UNNUMBERED.encode()
     if template.count(mark) != 1:

@@ -1,0 +1,291 @@
+/* The watcher of a traced call: reads what the tool asks the kernel for, and notes it.
+ *
+ * It allows nothing. The kernel asks it only about calls that every other program of the tool let through, and a
+ * call that it lets on goes to the mounts, Landlock and limits that are there without tracing. What a path in the
+ * tool's memory says may have changed a moment later: a note is a hint for people, and nothing is decided by it.
+ * The few numbers that are marked are refused, whatever their arguments, and so is one that is in no row; if
+ * nobody listens any more, the kernel refuses all of them (seccomp_unotify(2)).
+ *
+ * The tool chooses how many calls it makes, from how many threads, and where its pointers point: what is kept is
+ * bounded, a round handles so many calls and then goes back to the deadline, and no memory of the tool is waited
+ * for. */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/seccomp.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "kernel.h"
+#include "sandbox.h"
+#include "sys.h"
+
+#define ROUND 64 /* calls between two looks at the deadline */
+#define PLACES (2 * MPP_NOTES_MAX)
+#define PAGE 4096u /* no architecture has smaller ones, so a read within one faults as a whole or not at all */
+
+/* The kernel copies structures of its own size, which may have grown since this was compiled. */
+union request {
+    struct seccomp_notif notif;
+    uint8_t room[512];
+};
+
+union answer {
+    struct seccomp_notif_resp resp;
+    uint8_t room[512];
+};
+
+struct mpp_watcher {
+    const struct mpp_watched *rows;
+    uint32_t row_count;
+    int listener;
+    struct mpp_buffer notes;
+    uint32_t count;
+    uint64_t lost;
+    uint32_t places[PLACES]; /* offset of a note plus 1; open addressing */
+};
+
+int mpp_watcher_open(struct mpp_sandbox *sandbox)
+{
+    struct seccomp_notif_sizes sizes;
+    struct mpp_watcher *watcher;
+    long error;
+
+    if (sandbox->launch.watched_count == 0) return 0;
+    error = sys3(SYS_seccomp, SECCOMP_GET_NOTIF_SIZES, 0, &sizes);
+    if (error < 0) return (int)-error;
+    if (sizes.seccomp_notif > sizeof(union request) || sizes.seccomp_notif_resp > sizeof(union answer))
+        return EOVERFLOW;
+    watcher = calloc(1, sizeof *watcher);
+    if (watcher == NULL) return ENOMEM;
+    watcher->rows = sandbox->launch.watched;
+    watcher->row_count = sandbox->launch.watched_count;
+    watcher->listener = -1;
+    sandbox->watcher = watcher;
+    return 0;
+}
+
+int mpp_watcher_fd(const struct mpp_watcher *watcher)
+{
+    return watcher != NULL ? watcher->listener : -1;
+}
+
+void mpp_watcher_tell(const struct mpp_watcher *watcher, struct mpp_outcome *outcome)
+{
+    if (watcher == NULL) return;
+    outcome->notes = watcher->notes.data;
+    outcome->notes_size = watcher->notes.size;
+    outcome->notes_lost = watcher->lost;
+}
+
+void mpp_watcher_close(struct mpp_watcher **watcher)
+{
+    if (*watcher == NULL) return;
+    mpp_close(&(*watcher)->listener);
+    free((*watcher)->notes.data);
+    free(*watcher);
+    *watcher = NULL;
+}
+
+ssize_t mpp_receive_report(struct mpp_sandbox *sandbox, struct mpp_report *report)
+{
+    union {
+        struct cmsghdr head;
+        char room[CMSG_SPACE(sizeof(int))];
+    } control;
+    struct iovec vector = { report, sizeof *report };
+    struct msghdr header = {
+        .msg_iov = &vector, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control
+    };
+    ssize_t got = recvmsg(sandbox->control, &header, MSG_CMSG_CLOEXEC);
+    const struct cmsghdr *head;
+    int wanted;
+    int fd = -1;
+
+    if (got < 0) return got;
+    head = CMSG_FIRSTHDR(&header);
+    if (head != NULL && head->cmsg_level == SOL_SOCKET && head->cmsg_type == SCM_RIGHTS &&
+        head->cmsg_len == CMSG_LEN(sizeof fd))
+        memcpy(&fd, CMSG_DATA(head), sizeof fd);
+    wanted = got == (ssize_t)sizeof *report && report->kind == MPP_REPORT_WATCHED && sandbox->watcher != NULL &&
+             sandbox->watcher->listener < 0;
+    if (wanted && fd >= 0) {
+        sandbox->watcher->listener = fd;
+        return got;
+    }
+    mpp_close(&fd);
+    /* A listener that was not asked for, or one that is missing: read as the end of the channel. */
+    return head != NULL || report->kind == MPP_REPORT_WATCHED ? 0 : got;
+}
+
+static uint64_t hash_of(const uint8_t *data, size_t size)
+{
+    uint64_t hash = 0xcbf29ce484222325u; /* FNV-1a */
+
+    for (size_t i = 0; i < size; i++) hash = (hash ^ data[i]) * 0x100000001b3u;
+    return hash;
+}
+
+static size_t padded(size_t size)
+{
+    return (size + 7) & ~(size_t)7;
+}
+
+static size_t note_size(const struct mpp_note *note)
+{
+    return sizeof *note + padded((size_t)note->folder_size + note->path_size);
+}
+
+/* Keeps a note unless it is known or there is no room. Returns 0, or -1 without memory. */
+static int keep(struct mpp_watcher *watcher, const struct mpp_note *note, const char *folder, const char *path)
+{
+    uint8_t made[sizeof *note + 2 * PATH_MAX + 8] = { 0 };
+    size_t size = note_size(note);
+    uint32_t place;
+
+    memcpy(made, note, sizeof *note);
+    memcpy(made + sizeof *note, folder, note->folder_size);
+    memcpy(made + sizeof *note + note->folder_size, path, note->path_size);
+    place = (uint32_t)(hash_of(made, size) % PLACES);
+    /* There are twice as many places as notes, so the search ends. */
+    for (; watcher->places[place] != 0; place = (place + 1) % PLACES) {
+        const uint8_t *known = watcher->notes.data + watcher->places[place] - 1;
+        if (note_size((const void *)known) == size && memcmp(known, made, size) == 0) return 0;
+    }
+    if (watcher->count == MPP_NOTES_MAX || watcher->notes.size + size > MPP_NOTES_SIZE) {
+        watcher->lost++;
+        return 0;
+    }
+    if (watcher->notes.room - watcher->notes.size < size) {
+        size_t room = watcher->notes.room > 0 ? watcher->notes.room * 2 : 65536;
+        uint8_t *data = realloc(watcher->notes.data, room);
+        if (data == NULL) return -1;
+        watcher->notes.data = data;
+        watcher->notes.room = room;
+    }
+    memcpy(watcher->notes.data + watcher->notes.size, made, size);
+    watcher->places[place] = (uint32_t)watcher->notes.size + 1;
+    watcher->notes.size += size;
+    watcher->count++;
+    return 0;
+}
+
+/* Reads a path from the tool's memory, up to its NUL. Returns its length, or -EFAULT where the tool's pointer is
+ * bad or the path too long (the kernel will say so), -ESRCH where the thread is gone, another -errno on a
+ * failure that is ours. */
+static int read_path(pid_t thread, uint64_t address, char *path)
+{
+    size_t size = 0;
+
+    while (size < PATH_MAX) {
+        size_t wanted = PAGE - (size_t)((address + size) % PAGE);
+        struct iovec to = { path + size, 0 };
+        struct iovec from = { (void *)(uintptr_t)(address + size), 0 }; // NOLINT(performance-no-int-to-ptr)
+        const char *end;
+        ssize_t got;
+
+        if (wanted > PATH_MAX - size) wanted = PATH_MAX - size;
+        to.iov_len = from.iov_len = wanted;
+        got = process_vm_readv(thread, &to, 1, &from, 1, 0);
+        if (got < 0) return -errno;
+        if (got == 0) return -EFAULT;
+        end = memchr(path + size, 0, (size_t)got);
+        if (end != NULL) return (int)(end - path);
+        size += (size_t)got;
+    }
+    return -EFAULT;
+}
+
+/* Where a relative path of the thread starts, as the thread would name it: a path of its own root, since none of
+ * its mounts lies below ours. Returns its length, or 0 where that cannot be told. */
+static uint32_t folder_of(pid_t thread, int descriptor, char *folder)
+{
+    char link[64];
+    ssize_t size;
+
+    if (descriptor == AT_FDCWD)
+        snprintf(link, sizeof link, "/proc/%d/cwd", (int)thread);
+    else
+        snprintf(link, sizeof link, "/proc/%d/fd/%d", (int)thread, descriptor);
+    size = readlink(link, folder, PATH_MAX);
+    return size > 0 && size < PATH_MAX && folder[0] == '/' ? (uint32_t)size : 0;
+}
+
+/* Notes what one row says of a call. Returns 0, or -1 where the watcher cannot go on. */
+static int note_row(struct mpp_watcher *watcher, const struct seccomp_notif *call, uint32_t row)
+{
+    const struct mpp_watched *how = &watcher->rows[row];
+    struct mpp_note note = { .row = row };
+    char folder[PATH_MAX];
+    char path[PATH_MAX];
+
+    if (how->word >= 0) note.word = call->data.args[how->word];
+    if (how->path >= 0) {
+        pid_t thread = (pid_t)call->pid;
+        int size = read_path(thread, call->data.args[how->path], path);
+
+        if (size == -EFAULT || size == -ESRCH || size == 0) return 0; /* nothing that the kernel would look up */
+        if (size < 0) return -1;
+        note.path_size = (uint32_t)size;
+        if (path[0] != '/') {
+            int descriptor = how->folder >= 0 ? (int)(uint32_t)call->data.args[how->folder] : AT_FDCWD;
+            note.folder_size = folder_of(thread, descriptor, folder);
+            if (note.folder_size == 0) note.flags |= MPP_NOTE_NO_FOLDER;
+        }
+        /* The thread may be gone and its number another one's: what was read is its own only if it still waits. */
+        if (ioctl(watcher->listener, SECCOMP_IOCTL_NOTIF_ID_VALID, &call->id) < 0) return errno == ENOENT ? 0 : -1;
+    }
+    return keep(watcher, &note, folder, path);
+}
+
+/* Handles one call. Returns 1, 0 where there is none to handle, -1 where the watcher cannot go on. */
+static int attend_one(struct mpp_watcher *watcher)
+{
+    union request request;
+    union answer answer;
+    int known = 0;
+    int refuse = 0;
+
+    memset(&request, 0, sizeof request);
+    if (ioctl(watcher->listener, SECCOMP_IOCTL_NOTIF_RECV, &request) < 0)
+        return errno == ENOENT || errno == EINTR || errno == EAGAIN ? 0 : -1;
+    for (uint32_t row = 0; row < watcher->row_count; row++) {
+        if (watcher->rows[row].number != (uint32_t)request.notif.data.nr) continue;
+        known = 1;
+        if (watcher->rows[row].refuse) refuse = 1;
+        if (note_row(watcher, &request.notif, row) < 0) return -1;
+    }
+    memset(&answer, 0, sizeof answer);
+    answer.resp.id = request.notif.id;
+    answer.resp.error = -ENOSYS;
+    if (known && !refuse) {
+        answer.resp.error = 0;
+        answer.resp.flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
+    }
+    if (ioctl(watcher->listener, SECCOMP_IOCTL_NOTIF_SEND, &answer) < 0 && errno != ENOENT) return -1;
+    return known ? 1 : -1; /* a call that nobody asked to be told of: program and rows disagree */
+}
+
+int mpp_watcher_attend(struct mpp_watcher *watcher, short events)
+{
+    struct pollfd more = { .fd = watcher->listener, .events = POLLIN, .revents = events };
+
+    for (int i = 0; i < ROUND; i++) {
+        if ((more.revents & (POLLERR | POLLNVAL)) != 0) return -1;
+        if ((more.revents & POLLIN) == 0) {
+            /* Everybody who could have asked is dead. */
+            if ((more.revents & POLLHUP) != 0) mpp_close(&watcher->listener);
+            return 0;
+        }
+        /* Received only after poll(2) saw one: RECV waits, and nobody may make the owner wait. */
+        if (attend_one(watcher) < 0) return -1;
+        if (poll(&more, 1, 0) < 0) return errno == EINTR ? 0 : -1;
+    }
+    return 0;
+}
