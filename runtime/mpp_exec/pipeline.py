@@ -17,7 +17,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from mpp_exec import encoding
 from mpp_exec.audit.entry import Caller, Outcome
 from mpp_exec.audit.ledger import Ledger, Token
 from mpp_exec.audit.record import Ending, new_invocation
@@ -26,7 +25,7 @@ from mpp_exec.consent.policy_file import PolicyFiles
 from mpp_exec.errors import ConsentError, MppError, UsageError
 from mpp_exec.opened import Opened
 from mpp_exec.package.schema import Validator
-from mpp_exec.prepare import Prepared, Preparer
+from mpp_exec.prepare import Prepared, Preparer, Temporary, Trace
 from mpp_exec.privacy.redact import Redactor
 from mpp_exec.registry.home import Home
 from mpp_exec.registry.places import call_folder
@@ -34,14 +33,10 @@ from mpp_exec.registry.store import Store
 from mpp_exec.result import ToolResult, read_result
 from mpp_exec.sandbox import spawn
 from mpp_exec.sandbox.cache import SandboxCache
-from mpp_exec.sandbox.denial import explain_denial
+from mpp_exec.sandbox.denial import denials, explain_denial
 from mpp_exec.sandbox.plan import SandboxPlan
 from mpp_exec.sandbox.settle import settle
 from mpp_exec.withdraw import Cancellation, RunningCall, folder_size
-
-MAX_ARGUMENTS: Final = 4 << 20
-"""Bytes of a call's arguments as JSON."""
-
 
 _LONGEST: Final = 24 * 3600.0  # seconds; no limit of a package is longer
 
@@ -212,8 +207,39 @@ class Runtime:
                 await asyncio.shield(future)
             raise
 
+    def trace(
+        self,
+        package: str,
+        tool: str,
+        arguments: Mapping[str, Any],
+        temporary: Temporary,
+        *,
+        timeout: float | None = None,
+    ) -> tuple[ToolResult, Trace]:
+        """Call a tool once under a *temporary* grant, watched, and return what it tried as well.
+
+        It is confined as any other call, and on the ledger as a traced one. A tool that has to be
+        confirmed is asked about each time; no answer is remembered.
+
+        Raises:
+            as :meth:`call`.
+        """
+        cancel = Cancellation()
+        trace = Trace(temporary)
+        try:
+            return self._call(package, tool, dict(arguments), timeout, cancel, trace=trace), trace
+        finally:
+            cancel.close()
+
     def _call(
-        self, package: str, tool: str, arguments: dict[str, Any], timeout: float | None, cancel: Cancellation
+        self,
+        package: str,
+        tool: str,
+        arguments: dict[str, Any],
+        timeout: float | None,
+        cancel: Cancellation,
+        *,
+        trace: Trace | None = None,
     ) -> ToolResult:
         parts = self._open()
         caller = Caller.current(principal=self._principal, client=self._client)
@@ -224,11 +250,12 @@ class Runtime:
                     raise UsageError(
                         "call.timeout", f"a timeout of {timeout} s leaves no time", "give seconds above zero"
                     )
-                prepared = stack.enter_context(parts.preparer.prepared(package, tool))
+                temporary = trace.temporary if trace is not None else None
+                prepared = stack.enter_context(parts.preparer.prepared(package, tool, temporary))
                 clock.stage("verify")
-                request = _request(prepared, arguments)
+                request = prepared.request(arguments)
                 clock.stage("validate")
-                confirmed = self._confirmed(parts.store, prepared, arguments)
+                confirmed = self._confirmed(parts.store, prepared, arguments, remember=trace is None)
                 _require_room(prepared)
                 clock.stage("confirm")
             except MppError as error:
@@ -250,7 +277,15 @@ class Runtime:
                     parts.ledger.finish(token, _failed(error, clock))
                     raise
                 return self._run(
-                    parts, prepared, running, request, stack=stack, timeout=timeout, token=token, clock=clock
+                    parts,
+                    prepared,
+                    running,
+                    request,
+                    stack=stack,
+                    timeout=timeout,
+                    token=token,
+                    clock=clock,
+                    trace=trace,
                 )
             except BaseException as error:
                 if not isinstance(error, Exception):  # Ctrl-C: nobody knows between which two steps it came
@@ -280,6 +315,7 @@ class Runtime:
         timeout: float | None,
         token: Token,
         clock: _Clockwork,
+        trace: Trace | None,
     ) -> ToolResult:
         try:
             plan = self._placed(parts, prepared.plan, running, stack)
@@ -292,6 +328,7 @@ class Runtime:
                 arguments=prepared.command(),
                 wall_ms=None if timeout is None else max(1, int(min(timeout, _LONGEST) * 1000)),
                 cancel_fd=running.cancellation.fd,
+                traced=trace is not None,
             )
             clock.stage("sandbox")
             result = read_result(
@@ -301,11 +338,19 @@ class Runtime:
                 Redactor(prepared.redaction, secrets=prepared.secrets.values()),
                 violations=_violations(prepared.result),
                 explain=functools.partial(explain_denial, plan),
+                denials=functools.partial(
+                    denials,
+                    plan,
+                    granted=prepared.grant.permissions,
+                    asked=prepared.manifest.permissions,
+                ),
                 max_size=prepared.plan.limits.output,
                 invocation=token.invocation,
                 reason=running.reason,
             )
             clock.stage("redact")
+            if trace is not None:
+                trace.prepared, trace.completed = prepared, completed
         except Exception as error:
             parts.ledger.finish(token, _failed(error, clock))
             raise
@@ -329,19 +374,22 @@ class Runtime:
                 **({"mpp-exec/degraded": list(prepared.plan.degraded)} if prepared.plan.degraded else {}),
                 **({"mpp-exec/reason": result.reason} if result.reason else {}),
                 **({"mpp-exec/denied": result.denied} if result.denied else {}),
+                **({"mpp-exec/denials": list(result.denials)} if result.denials else {}),
             }
         )
 
-    def _confirmed(self, store: Store, prepared: Prepared, arguments: dict[str, Any]) -> str:
+    def _confirmed(
+        self, store: Store, prepared: Prepared, arguments: dict[str, Any], *, remember: bool
+    ) -> str:
         """Ask where a person must agree; return who did, "" where nobody had to."""
         tool = prepared.tool.name
         if prepared.grant.confirm[tool] == "never":
             return ""
         request = ConfirmationRequest.of_call(prepared.grant, tool, arguments)
-        remembered = store.is_confirmed(prepared.approved, tool)
+        remembered = remember and store.is_confirmed(prepared.approved, tool)
         if not require_confirmation(request, self._confirm, remembered=remembered):
             return ""
-        if request.confirmation == "once":
+        if request.confirmation == "once" and remember:
             store.remember_confirmation(prepared.approved, tool)
         return self._principal or f"uid {os.getuid()}"
 
@@ -360,32 +408,6 @@ def _require_room(prepared: Prepared) -> None:
             f"the storage of {prepared.manifest.name} is over its {limit} bytes, or cannot be measured",
             f"clear {prepared.storage}, or install a version that asks for more",
         )
-
-
-def _request(prepared: Prepared, arguments: dict[str, Any]) -> bytes:
-    """Check *arguments* and return what the tool reads.
-
-    Raises:
-        UsageError: they are no JSON, too large or deep, or against the inputSchema.
-    """
-    try:
-        text = encoding.json_dumps(arguments)
-        # Read back: what is checked is what the tool will read, and nobody can change it meanwhile.
-        checked = encoding.json_loads(text, max_size=MAX_ARGUMENTS)
-    except encoding.JsonError as error:
-        raise UsageError(
-            "arguments.not_json", f"the arguments cannot be sent: {error.message}", "give one JSON object"
-        ) from error
-    found = prepared.arguments.validate(checked, limit=1)
-    if found:
-        raise UsageError(
-            "arguments.schema",
-            f"the arguments break the inputSchema at {found[0].pointer or '/'}: {found[0].keyword}",
-            f"mpp-exec inspect {prepared.manifest.name} shows what {prepared.tool.name} takes",
-        )
-    if prepared.plan.kind == "python":
-        return f'{{"arguments":{text}}}'.encode()
-    return f'{{"arguments":{text},"name":{encoding.json_dumps(prepared.tool.name)}}}'.encode()
 
 
 def _violations(validator: Validator | None) -> Callable[[Any], list[tuple[str, str]]] | None:

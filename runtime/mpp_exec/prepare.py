@@ -13,27 +13,36 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+from mpp_exec import encoding
 from mpp_exec.audit.entry import PackageRef, Terms
 from mpp_exec.consent.config import Filled, fill
 from mpp_exec.consent.grant import Grant, effective
 from mpp_exec.consent.paths import Protected
 from mpp_exec.consent.policy import Policy
 from mpp_exec.consent.policy_file import PolicyFiles
-from mpp_exec.errors import UsageError
+from mpp_exec.errors import ConsentError, UsageError
 from mpp_exec.package.fields import nearest
 from mpp_exec.package.manifest import Manifest, Tool
 from mpp_exec.package.schema import Validator, compile_schema
 from mpp_exec.package.unpacked import fingerprint
 from mpp_exec.privacy.policy import RedactionPolicy, effective_actions
+from mpp_exec.registry.grants import StoredGrant
 from mpp_exec.registry.records import Installed
 from mpp_exec.registry.store import Approved, Store
 from mpp_exec.sandbox import explain, kernel, spaces
 from mpp_exec.sandbox.cache import SandboxCache
 from mpp_exec.sandbox.plan import SandboxPlan, compile_plan
+from mpp_exec.sandbox.spawn import Completed
 from mpp_exec.trust.installed import InstalledPackage, verify_installed
 from mpp_exec.trust.publishers import TrustView
+
+MAX_ARGUMENTS: Final = 4 << 20
+"""Bytes of a call's arguments as JSON."""
+
+TRACED: Final = "traced: seccomp user notification, which notes and allows nothing"
+"""Stands among the mechanisms of a traced call on the ledger."""
 
 
 @dataclass(frozen=True)
@@ -71,11 +80,57 @@ class Prepared:
         granted = {name: environ[name] for name in self.grant.permissions.environment if name in environ}
         return tuple((granted | dict(self.filled.env)).items())
 
+    def request(self, arguments: dict[str, Any]) -> bytes:
+        """Check *arguments* and return what the tool reads.
+
+        Raises:
+            UsageError: they are no JSON, too large or deep, or against the inputSchema.
+        """
+        try:
+            text = encoding.json_dumps(arguments)
+            # Read back: what is checked is what the tool will read, and nobody can change it meanwhile.
+            checked = encoding.json_loads(text, max_size=MAX_ARGUMENTS)
+        except encoding.JsonError as error:
+            raise UsageError(
+                "arguments.not_json", f"the arguments cannot be sent: {error.message}", "give one JSON object"
+            ) from error
+        found = self.arguments.validate(checked, limit=1)
+        if found:
+            raise UsageError(
+                "arguments.schema",
+                f"the arguments break the inputSchema at {found[0].pointer or '/'}: {found[0].keyword}",
+                f"mpp-exec inspect {self.manifest.name} shows what {self.tool.name} takes",
+            )
+        if self.plan.kind == "python":
+            return f'{{"arguments":{text}}}'.encode()
+        return f'{{"arguments":{text},"name":{encoding.json_dumps(self.tool.name)}}}'.encode()
+
     def command(self) -> tuple[str, ...]:
         """Return the plan's command line with the user's values put in."""
         if self.plan.kind == "python":
             return self.plan.argv
         return (self.plan.argv[0], *self.filled.command[1:])
+
+
+@dataclass(frozen=True, slots=True)
+class Temporary:
+    """A grant that a person confirmed for one traced call. It is stored nowhere."""
+
+    grant: Grant
+    secrets: Mapping[str, str] = field(repr=False)
+
+
+class Trace:
+    """One traced call: the grant it is made under, and, once it has ended, what the tool tried.
+
+    Attributes:
+        prepared: the call as it was made; *completed* what came out, with ``accesses``.
+    """
+
+    def __init__(self, temporary: Temporary) -> None:
+        self.temporary = temporary
+        self.prepared: Prepared | None = None
+        self.completed: Completed | None = None
 
 
 class Preparer:
@@ -101,8 +156,13 @@ class Preparer:
         self._checked: dict[str, tuple[tuple[TrustView, date], InstalledPackage]] = {}
 
     @contextmanager
-    def prepared(self, package: str, tool_name: str) -> Iterator[Prepared]:
+    def prepared(
+        self, package: str, tool_name: str, temporary: Temporary | None = None
+    ) -> Iterator[Prepared]:
         """Yield the call of *tool_name* ("" for the only one) of *package*, ready to run.
+
+        A traced call may have a *temporary* grant in the place of the stored one. Policy and what is
+        protected bound it as they do any other.
 
         For the length of the block the installed files stay where they are, also when another
         process installs another version or removes the package.
@@ -114,11 +174,16 @@ class Preparer:
             HostError: this host cannot enforce the plan.
         """
         policy = self._policies.load()
-        approved = self._approval(package)
+        approved = self._approval(package) if temporary is None else self._temporary(package, temporary)
         with self._store.leased(approved.installed) as folder:
             manifest = self._verified(approved.installed, folder, approved.view)
             tool = _choose(manifest, tool_name)
             granted = self._effective(approved.grant, policy)
+            if temporary is not None:
+                made = self._assemble(approved, manifest, tool, granted, policy, traced=True)
+                # Read now: verifying may have noted something in the store.
+                yield replace(made, approved=replace(approved, generation=self._store.generation()))
+                return
             inputs = (approved.installed.digest, granted, approved.secrets, policy)
             key = (package, tool.name)
             with self._lock:
@@ -169,6 +234,23 @@ class Preparer:
                 self._approved[package] = known
         return known
 
+    def _temporary(self, package: str, temporary: Temporary) -> Approved:
+        installed = self._store.package(package)
+        if (installed.digest, installed.key_id) != (temporary.grant.digest, temporary.grant.key_id):
+            raise ConsentError(
+                "grant.outdated",
+                f"{package} was replaced by another version meanwhile",
+                "trace it again",
+            )
+        return Approved(
+            installed=installed,
+            grant=temporary.grant,
+            secrets=temporary.secrets,
+            view=self._store.trust_view(),
+            generation=self._store.generation(),
+            stored=StoredGrant(temporary.grant, b""),
+        )
+
     def _verified(self, installed: Installed, folder: int, view: TrustView) -> Manifest:
         now = self._clock()
         basis = view, now.date()
@@ -194,7 +276,14 @@ class Preparer:
         return checked.manifest
 
     def _assemble(
-        self, approved: Approved, manifest: Manifest, tool: Tool, grant: Grant, policy: Policy
+        self,
+        approved: Approved,
+        manifest: Manifest,
+        tool: Tool,
+        grant: Grant,
+        policy: Policy,
+        *,
+        traced: bool = False,
     ) -> Prepared:
         home = self._store.home
         storage = None
@@ -229,7 +318,7 @@ class Preparer:
             ),
             secrets=secrets,
             redaction=self._redaction(manifest, grant, policy),
-            terms=_terms(manifest, tool, grant, plan, facts),
+            terms=_terms(manifest, tool, grant, plan, facts, traced=traced),
             storage=storage,
             approved=approved,
         )
@@ -260,7 +349,13 @@ def _choose(manifest: Manifest, name: str) -> Tool:
 
 
 def _terms(
-    manifest: Manifest, tool: Tool, grant: Grant, plan: SandboxPlan, facts: kernel.KernelFacts
+    manifest: Manifest,
+    tool: Tool,
+    grant: Grant,
+    plan: SandboxPlan,
+    facts: kernel.KernelFacts,
+    *,
+    traced: bool,
 ) -> Terms:
     means = explain.mechanisms(plan, facts)
     return Terms(
@@ -269,6 +364,9 @@ def _terms(
         granted=grant.permissions,
         withheld=tuple(each.permission for each in grant.withheld),
         limits=plan.limits,
-        mechanisms=tuple(sorted({name for names in means.values() for name in names})),
+        mechanisms=(
+            *sorted({name for names in means.values() for name in names}),
+            *((TRACED,) if traced else ()),
+        ),
         degradations=plan.degraded,
     )

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 from mpp_exec import encoding
 from mpp_exec.package.manifest import Tool
 from mpp_exec.privacy.redact import Redactor
+from mpp_exec.sandbox.denial import Denial
 from mpp_exec.sandbox.outcome import Outcome
 from mpp_exec.sandbox.spawn import Completed
 
@@ -42,7 +43,9 @@ class ToolResult:
         stderr: what it wrote to stderr, as text.
         redactions: how many values of each kind were found.
         invocation: the number under which the ledger has it.
-        denied: which permission would have allowed what failed, "" where none was missing.
+        denied: which permissions would have allowed what failed, a line for each, "" where none was missing.
+        kind: of the package. What a tool that is not Python was denied is not known, unless it is traced.
+        denials: the same as JSON, with what a Python tool tried without failing of it.
         meta: ``_meta`` of the contract.
     """
 
@@ -54,7 +57,9 @@ class ToolResult:
     stderr: str
     redactions: Mapping[str, int]
     invocation: str
+    kind: str = ""
     denied: str = ""
+    denials: tuple[Mapping[str, str], ...] = ()
     meta: Mapping[str, Any] = field(default_factory=dict)
 
     def with_meta(self, meta: Mapping[str, Any]) -> ToolResult:
@@ -68,6 +73,10 @@ class ToolResult:
             result["structuredContent"] = self.structured
         result["_meta"] = dict(self.meta)
         return result
+
+
+_SAID_TWICE: Final = ("hint", "denials")
+"""Channels whose words stand in another one: what was found in them is counted there."""
 
 
 @dataclass(slots=True)
@@ -85,6 +94,7 @@ class _Said:
     message: str = ""
     denied_path: str | None = None
     denied_errno: int | None = None
+    tried: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_result(
@@ -98,6 +108,7 @@ def read_result(
     max_size: int,
     invocation: str,
     reason: str = "",
+    denials: Callable[[Mapping[str, Any]], Sequence[Denial]] = lambda _: (),
 ) -> ToolResult:
     """Return the redacted result of *completed*.
 
@@ -105,6 +116,7 @@ def read_result(
 
     *violations* checks the structured content against the tool's outputSchema, None without one;
     *explain* says for a path and an errno which permission would have allowed it, "" if none would;
+    *denials* what of that which the launcher says was tried was denied;
     *reason* says why the call was cancelled, where it was.
     """
     said = _read_python(completed, max_size) if kind == "python" else _read_exec(completed, max_size)
@@ -114,6 +126,9 @@ def read_result(
         said.reason = reason
     is_error = said.outcome != "ok" or said.tool_error
     hint = explain(said.denied_path, said.denied_errno) if said.denied_path or said.denied_errno else ""
+    denied = denials(said.tried)
+    # What failed the call comes first; a denial that the tool handled itself says no more than that.
+    sentences = list(dict.fromkeys([*([hint] if hint else []), *(each.sentence for each in denied)]))
     channels: dict[str, Any] = {
         "value": said.value if said.has_value else None,
         "blocks": [_text_parts(block) for block in said.blocks],
@@ -121,11 +136,13 @@ def read_result(
         "message": said.message,
         "reason": said.reason,  # names properties, and those are the tool's words
         "hint": hint,
+        "denied": "\n".join(sentences),
+        "denials": [each.to_value() for each in denied],
         "stderr": completed.errors.decode("utf-8", "replace"),
     }
     clean = redactor.redact_many(channels)
     counts: dict[str, int] = {}
-    for channel in clean.values():
+    for channel in (clean[name] for name in clean if name not in _SAID_TWICE):
         for name, count in channel.counts().items():
             counts[name] = counts.get(name, 0) + count
     said.reason = clean["reason"].value
@@ -139,7 +156,9 @@ def read_result(
         stderr=clean["stderr"].value,
         redactions=dict(sorted(counts.items())),
         invocation=invocation,
-        denied=clean["hint"].value,
+        kind=kind,
+        denied=clean["denied"].value,
+        denials=tuple(clean["denials"].value),
     )
 
 
@@ -150,8 +169,11 @@ def _read_python(completed: Completed, max_size: int) -> _Said:
         document = _parse(completed.output, max_size)
     except encoding.JsonError as error:
         return _protocol(completed, error.message)
+    tried = document.pop("tried", {}) if isinstance(document, dict) else {}
+    if not isinstance(tried, dict):
+        return _protocol(completed, "it is not what the launcher writes")
     if isinstance(document, dict) and document.keys() == {"value"}:
-        return _Said("ok", has_value=True, value=document["value"])
+        return _Said("ok", has_value=True, value=document["value"], tried=tried)
     told = document.get("error") if isinstance(document, dict) else None
     if (
         not isinstance(told, dict)
@@ -166,7 +188,18 @@ def _read_python(completed: Completed, max_size: int) -> _Said:
     path, number = told.get("path"), told.get("errno")
     said.denied_path = path if isinstance(path, str) else None
     said.denied_errno = number if isinstance(number, int) else None
+    said.tried = tried
     return said
+
+
+def tried_by(completed: Completed, max_size: int) -> Mapping[str, Any]:
+    """Return what the launcher of a Python tool noted, {} for nothing. The tool's own word, not redacted."""
+    try:
+        document = _parse(completed.output, max_size)
+    except encoding.JsonError:
+        return {}
+    tried = document.get("tried") if isinstance(document, dict) else None
+    return tried if isinstance(tried, dict) else {}
 
 
 def _read_exec(completed: Completed, max_size: int) -> _Said:

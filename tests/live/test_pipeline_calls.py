@@ -438,3 +438,34 @@ def test_a_forked_child_calls_on_its_own(stage: Stage) -> None:
     with os.fdopen(read_end) as answers:
         assert (status, json.load(answers)) == (0, {"who": "child"})
     assert stage.runtime.call(NAME, "run", {"who": "parent"}).structured == {"who": "parent"}
+
+
+def test_a_denial_that_the_tool_handles_itself_is_told(stage: Stage) -> None:
+    """A good end, and all the same it is said what was refused, as text and as a list."""
+    stage.python(
+        """
+def run(path):
+    try:
+        return open(path).read()
+    except OSError:
+        return "nothing"
+"""
+    )
+    result = stage.runtime.call(NAME, "run", {"path": "/etc/shadow"})
+    assert (result.outcome, result.structured) == ("ok", {"result": "nothing"})
+    assert "/etc/shadow is not granted" in result.meta["mpp-exec/denied"]
+    (denial,) = result.meta["mpp-exec/denials"]
+    assert denial == {
+        "kind": "path",
+        "tried": "/etc/shadow",
+        "permission": "filesystem.read",
+        "toml": 'read = ["/etc/shadow"]',
+    }
+
+
+def test_what_a_denial_quotes_is_redacted(stage: Stage) -> None:
+    """A path is the tool's to choose, and so a way out as any other."""
+    stage.python("def run(path):\n    return open(path).read()\n")
+    result = stage.runtime.call(NAME, "run", {"path": "/srv/4111111111111111"})
+    assert "4111111111111111" not in json.dumps(result.to_call_tool_result())
+    assert result.denials[0]["tried"] == "/srv/[CREDIT_CARD]"

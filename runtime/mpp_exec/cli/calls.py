@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import argparse
 import math
+import shlex
 import threading
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from mpp_exec.cli.console import Console
 from mpp_exec.cli.opening import CLIENT, read_input
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from mpp_exec.pipeline import Runtime
     from mpp_exec.result import ToolResult
 
+_Result = TypeVar("_Result")
 _TOOL_FAILED: Final = 1
 _STOPPED: Final = 6
 
@@ -37,14 +40,19 @@ def _run_arguments(parser: VerbParser) -> None:
     )
     parser.positional("NAME", "an approved package", complete="package")
     parser.positional("TOOL", "the tool, where there are several; then KEY=VALUE, its arguments", times="*")
+    add_call_options(parser)
+    parser.flag("--confirm", help_text="be asked at the terminal, if the tool has to be confirmed")
+    parser.common()
+
+
+def add_call_options(parser: VerbParser) -> None:
+    """Add what every verb has that calls a tool."""
     parser.option(
         "--args", value="JSON", help_text="all arguments: a JSON object, @FILE, or - for standard input"
     )
-    parser.flag("--confirm", help_text="be asked at the terminal, if the tool has to be confirmed")
     parser.option(
         "--timeout", value="S", type=_seconds, help_text="seconds; can only shorten the package's limit"
     )
-    parser.common()
 
 
 def _seconds(text: str) -> float:
@@ -60,29 +68,32 @@ def _seconds(text: str) -> float:
 def _run(given: argparse.Namespace, console: Console) -> int:
     from mpp_exec.cli.arguments import read_arguments, split_words  # noqa: PLC0415 -- not for --help
     from mpp_exec.lifecycle.session import resolve_path  # noqa: PLC0415
-    from mpp_exec.pipeline import MAX_ARGUMENTS, Runtime  # noqa: PLC0415
+    from mpp_exec.pipeline import Runtime  # noqa: PLC0415
 
     tool, pairs = split_words(given.tool)
-    text = _given_arguments(given.args, MAX_ARGUMENTS)
+    text = given_arguments(given.args)
     confirm = _confirm if given.confirm else None
     with Runtime(resolve_path(given.home), confirm=confirm, client=CLIENT) as runtime:
-        schema = _schema(runtime, given.name, tool) if pairs else {}
+        schema = input_schema(runtime, given.name, tool) if pairs else {}
         arguments = read_arguments(text, pairs, schema)
-        result = _Call(runtime, given.name, tool, arguments, given.timeout).wait()
+        result = in_thread(runtime, lambda: runtime.call(given.name, tool, arguments, timeout=given.timeout))
     return _show(result, given, console)
 
 
-def _given_arguments(word: str | None, limit: int) -> bytes | None:
+def given_arguments(word: str | None) -> bytes | None:
+    """Return the text of ``--args``, None without it."""
+    from mpp_exec.prepare import MAX_ARGUMENTS  # noqa: PLC0415 -- not for --help
+
     if word is None:
         return None
     if word == "-":
-        return read_input("-", limit, "the arguments")
+        return read_input("-", MAX_ARGUMENTS, "the arguments")
     if word.startswith("@"):
-        return read_input(word[1:], limit, "the arguments")
+        return read_input(word[1:], MAX_ARGUMENTS, "the arguments")
     return word.encode("utf-8", "surrogateescape")
 
 
-def _schema(runtime: Runtime, package: str, tool: str) -> dict[str, Any]:
+def input_schema(runtime: Runtime, package: str, tool: str) -> dict[str, Any]:
     """Return the inputSchema that KEY=VALUE words are read by; {} leaves a mistake to the call."""
     _, manifest = runtime.preparer.manifest(package)
     if not tool and len(manifest.tools) == 1:
@@ -91,41 +102,31 @@ def _schema(runtime: Runtime, package: str, tool: str) -> dict[str, Any]:
     return found.input_schema if found is not None else {}
 
 
-class _Call:
-    """One call in a thread of its own, so that a signal is heard while it runs.
+def in_thread(runtime: Runtime, call: Callable[[], _Result]) -> _Result:
+    """Make a *call* of *runtime* in a thread of its own, so that a signal is heard while it runs.
 
     The thread of a call waits in the kernel, where Python cannot act on Ctrl-C. This one waits for
     that thread instead; interrupted, it closes the runtime, which ends the call and its sandbox.
     """
+    results: list[_Result] = []
+    errors: list[BaseException] = []
 
-    def __init__(
-        self, runtime: Runtime, package: str, tool: str, arguments: dict[str, Any], timeout: float | None
-    ) -> None:
-        self._runtime = runtime
-        self._what = (package, tool, arguments, timeout)
-        self._result: ToolResult | None = None
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._work, name="mpp-exec-run", daemon=True)
-
-    def wait(self) -> ToolResult:
-        """Make the call and return its result, or raise what it raises."""
-        self._thread.start()
+    def work() -> None:
         try:
-            self._thread.join()
-        except BaseException:
-            self._runtime.close()
-            raise
-        if self._error is not None:
-            raise self._error
-        assert self._result is not None
-        return self._result
-
-    def _work(self) -> None:
-        package, tool, arguments, timeout = self._what
-        try:
-            self._result = self._runtime.call(package, tool, arguments, timeout=timeout)
+            results.append(call())
         except BaseException as error:  # noqa: BLE001 -- it is raised where somebody waits for it
-            self._error = error
+            errors.append(error)
+
+    thread = threading.Thread(target=work, name="mpp-exec-run", daemon=True)
+    try:
+        thread.start()
+        thread.join()
+    except BaseException:
+        runtime.close()
+        raise
+    if errors:
+        raise errors[0]
+    return results[0]
 
 
 def _confirm(request: ConfirmationRequest) -> bool:
@@ -152,12 +153,18 @@ def _show(result: ToolResult, given: argparse.Namespace, console: Console) -> in
         console.note(f"redacted: {counts}")
     if degraded := result.meta.get("mpp-exec/degraded"):
         console.note(f"degraded, as you agreed: {', '.join(degraded)}")
+    console.note(*(f"denied: {line}" for line in result.denied.splitlines()))
     if result.outcome == "ok":
         return 0
+    # A Python tool's launcher tells what was denied; another program may say anything of it, or nothing.
+    hint = ""
+    if not result.denied and result.kind != "python":
+        command = shlex.join(["mpp-exec", "trace", given.name, *given.tool[:1]])
+        hint = f"to see what it tried to reach: {command} …"
     if result.outcome == "tool_error":
-        console.failed("call.tool_error", result.reason or f"the tool of {given.name} failed")
+        console.failed("call.tool_error", result.reason or f"the tool of {given.name} failed", hint)
         return _TOOL_FAILED
-    console.failed(f"call.{result.outcome}", result.reason or "the tool was stopped", result.denied)
+    console.failed(f"call.{result.outcome}", result.reason or "the tool was stopped")
     return _STOPPED
 
 
@@ -192,12 +199,14 @@ def _explain(given: argparse.Namespace, console: Console) -> int:
         names = [given.tool] if given.tool else [tool.name for tool in manifest.tools]
         for name in names:
             with runtime.preparer.prepared(given.name, name) as prepared:
-                documents.append(explain.explain(prepared.plan, facts))
+                told = explain.granted(prepared.plan, prepared.grant)
+                documents.append({**explain.explain(prepared.plan, facts), **told})
     if given.json:
         console.json({"package": manifest.name, "version": manifest.version, "tools": documents})
         return 0
     for number, document in enumerate(documents):
-        console.result([*([""] if number else []), *explain.explain_lines(document)])
+        lines = [*explain.explain_lines(document), *explain.granted_lines(document)]
+        console.result([*([""] if number else []), *lines])
     return 0
 
 

@@ -18,6 +18,8 @@ OTHER_SCRATCH = "/scratch"
 the tree, over mounts, so below a writable scratch that would have no second mechanism, and none against its
 FIFOs."""
 STORAGE = "/storage"
+SEAL = "/mpp/seal.bpf"
+SHOWN = "/mpp/shown.json"
 TOOL_ID = 1000
 HOST_NAME = "mpp"
 
@@ -96,7 +98,8 @@ class Builder:
         """Mount what runs before a Python tool."""
         for name in ("launch.py", "_seal.abi3.so"):
             self.layout.bind(f"{launcher}/{name}", f"/mpp/{name}", layout.CODE)
-        self.layout.file("/mpp/seal.bpf", b"")  # filled in when the programs are compiled
+        self.layout.file(SEAL, b"")  # filled in when the programs are compiled
+        self.layout.file(SHOWN, b"")  # filled in when everything else is here
         self.rule("/mpp", landlock.READ, is_dir=True)
 
     def entry_point(self, path: str) -> None:

@@ -3,18 +3,60 @@
 A tool is told ENOENT for what it was not granted, so that it learns nothing; whoever called it is told
 what the sandbox knows: which path was tried, and that no grant names it. Whether the path exists on
 the host is not looked up: the explanation reaches the model, too.
+
+What a Python tool tried and was denied without failing of it, its launcher notes. That is the tool's own
+word, and nothing but a hint for people: each of its notes is held against the plan here, and told only
+where the plan does deny it. Of a program in another language nothing is known unless the call is traced.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
 
+from mpp_exec import encoding
+from mpp_exec.permissions import HostPort, Permissions
 from mpp_exec.sandbox import native
 from mpp_exec.sandbox.plan import SandboxPlan
+from mpp_exec.vocabulary import VocabularyError, forbidden_character, parse_host_port, parse_program
 
 _MISSING = (errno.ENOENT, errno.EACCES, errno.EPERM)
 _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
+_OWN: Final = ("/app", "/dev", "/mpp", "/proc", "/python", "/sys")
+
+_SHOWS: Final = ("bind", "tmpfs", "hold")
+
+DENIALS_MAX: Final = 16
+"""Denials that a result tells of."""
+
+_TEXT_MAX: Final = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Denial:
+    """One thing that a tool tried and was not given.
+
+    Attributes:
+        kind: ``path``, ``host``, ``program``, ``variable`` or ``call``.
+        tried: which one, "" where that is not known (the host of a socket).
+        permission: where a package asks for it, ``filesystem.read`` say; "" where none would allow it.
+        toml: the line of ``[permissions]`` that asks for it; "" with no permission.
+        sentence: all of it, for people.
+    """
+
+    kind: Literal["path", "host", "program", "variable", "call"]
+    tried: str
+    permission: str
+    toml: str
+    sentence: str
+
+    def to_value(self) -> dict[str, str]:
+        """Return it as JSON, less the sentence."""
+        told = {"kind": self.kind, "tried": self.tried, "permission": self.permission, "toml": self.toml}
+        return {name: text for name, text in told.items() if text or name in ("kind", "tried")}
 
 
 def explain_denial(plan: SandboxPlan, path: str | None, number: int | None) -> str:
@@ -29,22 +71,155 @@ def explain_denial(plan: SandboxPlan, path: str | None, number: int | None) -> s
     if number == errno.ENOSPC and _within(os.path.normpath(path), plan.scratch):
         return f"{plan.scratch} is full: its limit is {plan.limits.scratch >> 20} MiB, [limits] scratch"
     absolute = os.path.normpath(os.path.join(plan.scratch, path))  # noqa: PTH118 - a path inside, not on this host
-    shown = [
-        entry for entry in plan.entries if entry.kind in ("bind", "hold") and _within(absolute, entry.target)
-    ]
-    if not shown and not _within(absolute, plan.scratch) and number in _MISSING:
-        return (
-            f"{absolute} is not granted to {plan.package}: to allow it, the package must ask for it under "
-            f"[permissions.filesystem] read, and you approve: mpp-exec approve {plan.package}"
-        )
-    if shown and number in _READ_ONLY:
-        nearest = max(shown, key=lambda entry: len(entry.target))
-        if nearest.attributes & native.MOUNT_RDONLY:
-            return (
-                f"{nearest.target} is granted to {plan.package} for reading only: writing needs "
-                "[permissions.filesystem] write, and a tool whose operation is write"
-            )
+    if number in _MISSING and (denial := _unread(plan, absolute)):
+        return denial.sentence
+    if number in _READ_ONLY and (denial := _unwritten(plan, absolute)):
+        return denial.sentence
     return ""
+
+
+def denials(
+    plan: SandboxPlan, tried: Mapping[str, Any], *, granted: Permissions, asked: Permissions
+) -> tuple[Denial, ...]:
+    """Return what *plan* denies of what a launcher says was *tried*, each once, DENIALS_MAX at most.
+
+    *tried* is the tool's word, of any form. *granted* is what the plan was made of; of variables only
+    those are told that the package *asked* for and was not given: programs look for many that are
+    nowhere set.
+    """
+    found: dict[Denial, None] = {}
+    words: dict[str, Callable[[str], Denial | None]] = {
+        "read": lambda text: _unread(plan, os.path.normpath(text)) if text.startswith("/") else None,
+        "write": lambda text: _unwritten(plan, os.path.normpath(text)) if text.startswith("/") else None,
+        "program": lambda text: _unstarted(plan, text),
+        "host": lambda text: _unreached(plan, text, granted),
+        "variable": lambda text: _unseen(plan, text, granted, asked),
+    }
+    for word, explain in words.items():
+        for text in _texts(tried.get(word)):
+            if (denial := explain(text)) is not None:
+                found[denial] = None
+    hosts = any(each.kind == "host" for each in found)
+    # A socket after a lookup is the same attempt.
+    told = [each for each in found if not (hosts and each.kind == "call" and each.permission == "network")]
+    return tuple(told[:DENIALS_MAX])
+
+
+def _texts(value: Any) -> Iterable[str]:
+    entries = value[:64] if isinstance(value, list) else []
+    return (each for each in entries if isinstance(each, str) and len(each) <= _TEXT_MAX)
+
+
+def _unread(plan: SandboxPlan, path: str) -> Denial | None:
+    shown = any(
+        _within(path, entry.target) if entry.kind in _SHOWS else path == entry.target
+        for entry in plan.entries
+        if entry.kind in (*_SHOWS, "file")
+    )
+    if shown:
+        return None
+    return _path(plan, path, "read")
+
+
+def _unwritten(plan: SandboxPlan, path: str) -> Denial | None:
+    shown = [entry for entry in plan.entries if entry.kind in _SHOWS and _within(path, entry.target)]
+    if not shown:
+        return _path(plan, path, "write")
+    nearest = max(shown, key=lambda entry: len(entry.target))
+    if not nearest.attributes & native.MOUNT_RDONLY:
+        return None
+    if any(_within(path, own) for own in _OWN):
+        return Denial(
+            "path", path, "", "", f"{path} is the sandbox's own: only {plan.scratch} can be written"
+        )
+    sentence = (
+        f"{nearest.target} is granted to {plan.package} for reading only: writing needs "
+        "[permissions.filesystem] write, and a tool whose operation is write"
+    )
+    return Denial("path", path, "filesystem.write", _line("write", nearest.target), sentence)
+
+
+def _path(plan: SandboxPlan, path: str, access: Literal["read", "write"]) -> Denial:
+    if any(_within(path, own) for own in _OWN) or path == "/":
+        return Denial(
+            "path", path, "", "", f"{path} is the sandbox's own place: no permission shows more of it"
+        )
+    sentence = (
+        f"{path} is not granted to {plan.package}: to allow it, the package must ask for it under "
+        f"[permissions.filesystem] {access}, and you approve: mpp-exec approve {plan.package}"
+    )
+    return Denial("path", path, f"filesystem.{access}", _line(access, path), sentence)
+
+
+def _unstarted(plan: SandboxPlan, text: str) -> Denial | None:
+    name = text.rpartition("/")[2]
+    if any(program.name == name for program in plan.started) or (not name and plan.started):
+        return None
+    if not name:
+        what, line = "another process", 'subprocess = ["PROGRAM"]'
+        return Denial(
+            "call", "fork", "subprocess", line, _needs(plan, "the system call fork", what, "subprocess")
+        )
+    try:
+        parse_program(name)
+    except VocabularyError:
+        return None
+    return Denial(
+        "program",
+        name,
+        "subprocess",
+        _line("subprocess", name),
+        _needs(plan, name, "a program", "subprocess"),
+    )
+
+
+def _unreached(plan: SandboxPlan, text: str, granted: Permissions) -> Denial | None:
+    host, _, port = text.rpartition(":")
+    if not host:
+        if granted.network:
+            return None
+        line = 'network = ["HOST:PORT"]'
+        return Denial(
+            "call", "socket", "network", line, _needs(plan, "the system call socket", "network", "network")
+        )
+    try:
+        wanted = parse_host_port(f"{host}:{port if port.isdigit() and int(port) else 443}")
+    except VocabularyError:
+        return None
+    if _reaches(granted, wanted):
+        return None
+    return Denial(
+        "host",
+        str(wanted),
+        "network",
+        _line("network", str(wanted)),
+        _needs(plan, str(wanted), "a host", "network"),
+    )
+
+
+def _reaches(granted: Permissions, wanted: HostPort) -> bool:
+    return granted.covers(Permissions(network=(wanted,)))
+
+
+def _unseen(plan: SandboxPlan, name: str, granted: Permissions, asked: Permissions) -> Denial | None:
+    if name in granted.environment or name not in asked.environment:
+        return None
+    sentence = (
+        f"the variable {name} was withheld from {plan.package}; to allow it: mpp-exec approve {plan.package}"
+    )
+    return Denial("variable", name, "environment", _line("environment", name), sentence)
+
+
+def _needs(plan: SandboxPlan, tried: str, what: str, permission: str) -> str:
+    return (
+        f"{tried} was refused to {plan.package}: {what} needs [permissions] {permission}, "
+        f"and that you approve: mpp-exec approve {plan.package}"
+    )
+
+
+def _line(key: str, entry: str) -> str:
+    """Return a line of TOML, "" for what no package can ask for. A JSON string is a basic string of TOML."""
+    return "" if forbidden_character(entry) else f"{key} = [{encoding.json_dumps(entry)}]"
 
 
 def _within(path: str, folder: str) -> bool:

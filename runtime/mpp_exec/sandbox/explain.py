@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from mpp_exec.consent.grant import Grant
 from mpp_exec.permissions import DEGRADATIONS, Limits
 from mpp_exec.sandbox import bare, layout, native, properties, surface
 from mpp_exec.sandbox.kernel import KernelFacts
 from mpp_exec.sandbox.plan import SandboxPlan
+from mpp_exec.vocabulary import format_size
 
 _ZONE = os.path.realpath("/etc/localtime")
 
@@ -112,6 +114,44 @@ def mechanisms(plan: SandboxPlan, facts: KernelFacts) -> dict[str, list[str]]:
         "system calls": [f"seccomp: {_system_calls(plan)} calls, all others ENOSYS", "no capabilities"],
         "output": ["supervisor's bound"],
     }
+
+
+def granted(plan: SandboxPlan, grant: Grant) -> dict[str, Any]:
+    """Return what *plan* makes of *grant*: each entry with what holds a tool to it, and what was withheld."""
+    landlock = ["Landlock"] if plan.landlock is not None else []
+    given, read_only = grant.permissions, not plan.write_roots
+    writing = "bind mount; .git and what shells, editors and agents obey are read-only"
+    rows = [("filesystem.read", path, ["read-only bind mount", *landlock]) for path in given.read]
+    rows += [
+        ("filesystem.write", path, ["read-only bind mount: the tool only reads", *landlock])
+        if read_only
+        else ("filesystem.write", path, [writing, *landlock])
+        for path in given.write
+    ]
+    rows += [("environment", name, ["environment made anew for each call"]) for name in given.environment]
+    rows += [
+        ("subprocess", name, ["seccomp: fork allowed", "noexec mounts but for its own files", *landlock])
+        for name in given.subprocess
+    ]
+    if given.storage:
+        held = ["bind mount", *landlock, "measured while the tool runs", "RLIMIT_FSIZE"]
+        rows.append(("storage", format_size(given.storage), held))
+    return {
+        "granted": [{"permission": word, "entry": entry, "held_by": held} for word, entry, held in rows],
+        "withheld": [{"permission": each.permission, "reason": each.reason} for each in grant.withheld],
+    }
+
+
+def granted_lines(document: dict[str, Any]) -> list[str]:
+    """Return the lines that a person reads, from the document of :func:`granted`."""
+    lines = ["", "Granted, and held to it by:"] if document["granted"] else ["", "Nothing was granted."]
+    lines += [
+        f"  {row['permission']} {row['entry']}: {', '.join(row['held_by'])}" for row in document["granted"]
+    ]
+    if document["withheld"]:
+        lines += ["", "Asked for, and withheld:"]
+        lines += [f"  {row['permission']}: {row['reason']}" for row in document["withheld"]]
+    return lines
 
 
 def explain_lines(document: dict[str, Any]) -> list[str]:

@@ -6,6 +6,7 @@ one approved host path, a fresh tmpfs. What is not listed does not exist inside.
 
 from __future__ import annotations
 
+import json
 import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -123,6 +124,26 @@ class Layout:
 
     def _inside_bind(self, target: str) -> bool:
         return any(target == bind or target.startswith(f"{bind}/") for bind in self._binds)
+
+
+def shown(entries: Iterable[Entry], limit: int, *, traced: bool = False) -> bytes:
+    """Return, as JSON, what the launcher of a Python tool knows: the paths shown, and the output's bound.
+
+    It notes what lies beside these paths. They are no secret to a tool: it can try each of them.
+    """
+    paths = {
+        entry.target: not entry.attributes & native.MOUNT_RDONLY
+        for entry in entries
+        if entry.kind in ("bind", "tmpfs")
+    }
+    files = [entry.target for entry in entries if entry.kind == "file"]
+    told = {
+        "read": [*paths, *files],
+        "write": [path for path, writable in paths.items() if writable],
+        "limit": limit,
+        "traced": traced,
+    }
+    return json.dumps(told).encode("ascii")
 
 
 def refuse_reserved(paths: Iterable[str]) -> None:

@@ -21,7 +21,7 @@ from mpp_exec.package.manifest import Manifest, Tool
 from mpp_exec.package.requirement import Requirement
 from mpp_exec.permissions import Limits
 from mpp_exec.sandbox import bare, interpreter, kernel, landlock, layout, native, profiles, properties
-from mpp_exec.sandbox.building import APP, SCRATCH, STORAGE, Builder
+from mpp_exec.sandbox.building import APP, SCRATCH, SEAL, SHOWN, STORAGE, Builder
 from mpp_exec.sandbox.layout import Entry
 
 # A runtime that reserves address space it never uses cannot start with no more of it than memory. Without any
@@ -200,7 +200,7 @@ def compile_plan(
         digest=grant.digest,
         tool=tool.name,
         kind=manifest.runtime.kind,
-        entries=tuple(made.entries),
+        entries=_told(made.entries, grant.limits),
         rules=tuple(made.rules),
         landlock=landlock.handled(facts.landlock_abi) if facts.landlock_abi else None,
         limits=grant.limits,
@@ -244,7 +244,7 @@ def probe_plan(
         digest="",
         tool="attempts",
         kind="python",
-        entries=tuple(build.layout.entries),
+        entries=_told(build.layout.entries, limits),
         rules=tuple(build.rules),
         landlock=landlock.handled(facts.landlock_abi),
         limits=limits,
@@ -383,9 +383,21 @@ def _again(plan: SandboxPlan, special: list[Entry]) -> Iterable[Entry]:
         yield dataclasses.replace(entry, attributes=attributes, flags=entry.flags | native.ENTRY_EXISTS)
 
 
-def with_seal(plan: SandboxPlan, seal: bytes) -> tuple[Entry, ...]:
-    """Return the plan's entries with the sealing program where the launcher reads it."""
+def with_seal(plan: SandboxPlan, seal: bytes, *, traced: bool = False) -> tuple[Entry, ...]:
+    """Return the plan's entries with what the launcher reads: the sealing program, and what it is shown."""
+    data = (
+        {SEAL: seal, SHOWN: layout.shown(plan.entries, plan.limits.output, traced=True)}
+        if traced
+        else {SEAL: seal}
+    )
     return tuple(
-        dataclasses.replace(entry, data=seal) if entry.target == "/mpp/seal.bpf" else entry
+        dataclasses.replace(entry, data=data[entry.target]) if entry.target in data else entry
         for entry in plan.entries
     )
+
+
+def _told(entries: Iterable[Entry], limits: Limits) -> tuple[Entry, ...]:
+    """Return *entries* with the launcher told what all of them show, where there is a place for it."""
+    made = tuple(entries)
+    text = layout.shown(made, limits.output)
+    return tuple(dataclasses.replace(entry, data=text) if entry.target == SHOWN else entry for entry in made)

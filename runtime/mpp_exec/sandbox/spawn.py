@@ -71,7 +71,7 @@ def run(
         entries = plan.entries
         arguments, variables = _placed(plan, arguments, variables)
     else:
-        entries = (*_with_programs(plan, cache), *special_entries(plan))
+        entries = (*_with_programs(plan, cache, traced=traced), *special_entries(plan))
     message = _message(
         plan,
         entries,
@@ -169,12 +169,11 @@ def _placed(
     return moved, tuple((name, bare.at(value, place)) for name, value in variables)
 
 
-def _with_programs(plan: SandboxPlan, cache: SandboxCache) -> tuple[layout.Entry, ...]:
+def _with_programs(plan: SandboxPlan, cache: SandboxCache, *, traced: bool) -> tuple[layout.Entry, ...]:
     if plan.kind != "python":
         return plan.entries
-    return with_seal(
-        plan, cache.seal(profiles.SEALED_WITH_PROGRAMS if plan.started else profiles.SEALED_AWAY)
-    )
+    seal = cache.seal(profiles.SEALED_WITH_PROGRAMS if plan.started else profiles.SEALED_AWAY)
+    return with_seal(plan, seal, traced=traced)
 
 
 def _timing(stamps: Mapping[str, int]) -> dict[str, int]:

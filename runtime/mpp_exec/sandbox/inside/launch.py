@@ -2,7 +2,9 @@
 
 ``launch.py ENTRY [FOLDER…]``: ENTRY is ``module:function``, the folders go on ``sys.path``. Descriptor 0
 holds one JSON object ``{"arguments": {…}}``; descriptor 1 takes one JSON document, and nothing else:
-``{"value": …}`` or ``{"error": {"type": …, "message": …}}``. The tool's own output goes to stderr.
+``{"value": …}`` or ``{"error": {"type": …, "message": …}}``. The tool's own output goes to stderr. Beside
+them may stand ``tried``, what the tool tried beyond what it was given: for people, who would else not
+hear of it where the tool handles its errors itself. The tool can prevent or forge it, as anything here.
 
 The sandbox is complete before this file is read. What it does with ``_seal`` only takes away the one
 right that starting Python needed. Nothing here is a defence against the tool: after the import the
@@ -15,6 +17,15 @@ import os
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120 - pathlib costs an import
+NOTES_MAX = 32  # of each kind
+NOTE_MAX = 1024  # characters
+TRIED_MAX = 8192  # bytes of all of them in the document
+WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
+READS = ("os.listdir", "os.scandir", "sqlite3.connect")
+WRITES = ("os.mkdir", "os.remove", "os.rmdir", "os.truncate", "os.chmod", "os.utime")
+MOVES = ("os.rename",)
+LINKS = ("os.link", "os.symlink")
+STARTS = ("subprocess.Popen", "os.exec", "os.posix_spawn")
 
 
 def read_all(descriptor: int) -> bytes:
@@ -38,6 +49,95 @@ def seal() -> None:
 
     with open(f"{HERE}/seal.bpf", "rb") as file:  # noqa: PTH123 - pathlib costs an import
         add_program(file.read())
+
+
+class Tried:
+    """Notes what the tool tries beyond what it is shown (audit events, and lookups of variables)."""
+
+    def __init__(self) -> None:
+        try:
+            with open(f"{HERE}/shown.json", "rb") as file:  # noqa: PTH123 - as above
+                shown = json.load(file)
+        except FileNotFoundError:  # without namespaces nothing is hidden, so nothing can be told beside it
+            shown = {"read": ["/"], "write": ["/"], "limit": 0, "traced": False}
+        self.limit = shown["limit"]
+        self.every_variable = shown["traced"]
+        self.notes: dict[str, dict[str, None]] = {}
+        modes = ("read", "write")
+        self._exact = {mode: frozenset(shown[mode]) for mode in modes}
+        self._below = {
+            mode: tuple(f"{path.rstrip('/')}/" for path in shown[mode]) for mode in ("read", "write")
+        }
+        sys.addaudithook(self._hear)
+        self._listen_to_variables()
+
+    def document(self, size: int) -> dict[str, list[str]]:
+        """Return the notes for a document that is *size* bytes without them; nothing where room is short."""
+        found = {kind: list(notes) for kind, notes in self.notes.items()}
+        room = len(json.dumps(found))
+        return found if room <= TRIED_MAX and size + room <= self.limit // 2 else {}
+
+    def note(self, kind: str, what: object) -> None:
+        """Keep one, once, within the bounds."""
+        notes = self.notes.setdefault(kind, {})
+        if isinstance(what, str) and len(what) <= NOTE_MAX and len(notes) < NOTES_MAX:
+            notes[what] = None
+
+    def _hear(self, event: str, given: tuple[object, ...]) -> None:
+        # What goes wrong in here must not go wrong in the tool.
+        with contextlib.suppress(Exception):
+            if event == "open":
+                flags = given[2]
+                self._path("write" if isinstance(flags, int) and flags & WRITING else "read", given[0])
+            elif event in READS:
+                self._path("read", "." if given[0] is None else given[0])
+            elif event in WRITES:
+                self._path("write", given[0])
+            elif event in MOVES:
+                self._path("write", given[0])
+                self._path("write", given[1])
+            elif event in LINKS:
+                self._path("write", given[1])
+            elif event in STARTS:
+                self.note("program", os.fsdecode(given[0]))  # type: ignore[arg-type]
+            elif event in ("os.system", "os.fork", "os.forkpty"):
+                self.note("program", "sh" if event == "os.system" else "")
+            elif event == "socket.getaddrinfo":
+                self.note("host", f"{_text(given[0])}:{_text(given[1])}")
+            elif event == "socket.gethostbyname":
+                self.note("host", f"{_text(given[0])}:")
+            elif event == "socket.__new__" and given[1] not in (-1, 1):  # AF_UNIX is no network
+                self.note("host", "")
+
+    def _path(self, mode: str, given: object) -> None:
+        if isinstance(given, int):
+            return
+        path = os.fsdecode(given)  # type: ignore[arg-type]
+        if not path.startswith("/"):
+            path = f"{os.getcwd()}/{path}"  # noqa: PTH109 - pathlib costs an import
+        path = os.path.normpath(path)
+        if path not in self._exact[mode] and not path.startswith(self._below[mode]):
+            self.note(mode, path)
+
+    def _listen_to_variables(self) -> None:
+        tried = self
+
+        class Environ(type(os.environ)):  # type: ignore[misc]
+            def __getitem__(self, name: str) -> str:
+                try:
+                    value: str = super().__getitem__(name)
+                except KeyError:
+                    tried.note("variable", name)
+                    raise
+                if tried.every_variable:
+                    tried.note("variable", name)
+                return value
+
+        os.environ.__class__ = Environ
+
+
+def _text(value: object) -> str:
+    return os.fsdecode(value) if isinstance(value, str | bytes) else "" if value is None else str(value)
 
 
 def load(entry: str):  # type: ignore[no-untyped-def]  # noqa: ANN201 - typing costs an import
@@ -74,6 +174,7 @@ def main() -> None:
     sys.path.remove(HERE)
     sys.path[:0] = folders
     sys.argv[1:] = []
+    tried = Tried()
     try:
         function = load(entry)
         request = json.loads(read_all(0))
@@ -87,6 +188,9 @@ def main() -> None:
             data = json.dumps({"error": describe(error)}).encode("utf-8", "backslashreplace")
         except BaseException:  # noqa: BLE001 - str() of a tool's exception is tool code
             data = b'{"error":{"type":"Exception","message":"the exception could not be described"}}'
+    with contextlib.suppress(BaseException):
+        if notes := tried.document(len(data)):
+            data = data[:-1] + b',"tried":' + json.dumps(notes).encode("utf-8", "backslashreplace") + b"}"
     write_all(result, data)
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError, AttributeError):
