@@ -183,6 +183,20 @@ MISTAKES = [
     # calls
     Mistake(("run", "acme/ecko"), 2, "store.not_installed", "acme/ecko", "acme/echo"),
     Mistake(("run", "acme/waiting", "text=x"), 4, "grant.none", "not approved", "mpp-exec approve"),
+    Mistake(("trace", "acme/ecko"), 2, "store.not_installed", "acme/ecko", "acme/echo"),
+    Mistake(("trace", "acme/echo", "text=x", "--env", "LD_PRELOAD"), 2, "trace.word", "LD_PRELOAD", ""),
+    Mistake(("trace", "acme/echo", "text=x", "--read", "/absent/x"), 2, "path.missing", "/absent/x", ""),
+    Mistake(
+        ("trace", "acme/echo", "text=x", "--read", "/proc", "--yes"),
+        4,
+        "grant.kernel_file_system",
+        "/proc",
+        "",
+    ),
+    Mistake(
+        ("trace", "acme/echo", "text=x", "--env", "TZ"), 4, "consent.approval_needed", "no terminal", "--yes"
+    ),
+    Mistake(("trace", "acme/echo", "--set", "a=b"), 2, "trace.settings", "is approved", "mpp-exec approve"),
     Mistake(("explain", "acme/waiting"), 4, "grant.none", "not approved", "mpp-exec approve"),
     Mistake(("run", "acme/echo", "cal", "text=x"), 2, "tool.unknown", "no tool cal", "'call'"),
     Mistake(("run", "acme/echo", "text=x", "call"), 2, "arguments.word", "'call'", "KEY=VALUE"),

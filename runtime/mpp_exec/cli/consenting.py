@@ -234,7 +234,7 @@ class _Asking:
         from mpp_exec.lifecycle.proposing import propose  # noqa: PLC0415 -- not for --help
 
         ask = None if self._terminal is None or self._given.approve else self._ask_for_setting
-        return propose(self._session, package, wishes, old, read_secret=_read_secret, ask=ask)
+        return propose(self._session, package, wishes, old, read_secret=read_secret, ask=ask)
 
     def _ask_for_setting(self, each: ConfigField) -> str:
         terminal = self._terminal
@@ -262,7 +262,8 @@ class _Asking:
             raise ConsentError("consent.refused", "it was not approved", "nothing was changed")
 
 
-def _read_secret(setting: Setting) -> bytes:
+def read_secret(setting: Setting) -> bytes:
+    """Read what ``--set K=@FILE`` or ``K=-`` names."""
     from mpp_exec.consent.config import MAX_VALUE  # noqa: PLC0415 -- not for --help
 
     # A file may be called "-"; standard input is asked for without the "@".

@@ -37,6 +37,7 @@ VERBS: Final[dict[str, Entry]] = {
     "run": Entry("calls", "run NAME [TOOL] [KEY=VALUE]…", "call a tool once, in a fresh sandbox"),
     "explain": Entry("calls", "explain NAME [TOOL]", "say what a tool can reach, and what enforces it"),
     "mcp": Entry("agents", "mcp", "be the MCP server through which an agent calls the tools"),
+    "trace": Entry("tracing", "trace NAME [TOOL] [KEY=VALUE]…", "run a tool watched, say what it needs"),
     "redact": Entry("redaction", "redact", "take sensitive data out of text or JSON on stdin"),
     "audit list": Entry("auditing", "audit list", "list what happened, newest first"),
     "audit show": Entry("auditing", "audit show ID", "show one entry, or prove what a call was given"),
@@ -56,7 +57,7 @@ GROUPS: Final = (
         ("verify", "inspect", "publisher list", "publisher add", "publisher show", "publisher remove"),
     ),
     ("having tools", ("install", "approve", "revoke", "uninstall", "list")),
-    ("using tools", ("run", "mcp", "explain", "redact")),
+    ("using tools", ("run", "mcp", "explain", "trace", "redact")),
     ("looking back", ("audit list", "audit show", "audit verify", "audit export", "audit erase")),
     ("this host", ("doctor", "completion")),
 )

@@ -1,0 +1,182 @@
+"""From accesses to permissions: minimal, tidy, and nothing but what a manifest can say."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from mpp_exec.lifecycle.suggesting import Host, Suggestion, suggest
+from mpp_exec.package.manifest import ConfigField, RuntimeSpec
+from mpp_exec.permissions import Permissions
+from mpp_exec.sandbox.access import Access
+
+ANYWHERE = Host(lambda _: True, lambda _: True, lambda _: True)
+
+
+def suggested(
+    accesses: Iterable[Access],
+    *,
+    granted: Permissions | None = None,
+    tried: dict[str, Any] | None = None,
+    host: Host = ANYWHERE,
+    ok: bool = False,
+    kind: str = "python",
+    **changes: Any,
+) -> Suggestion:
+    """Return what is suggested for *accesses* of a tool under *granted*."""
+    granted = granted or Permissions()
+    plan = SimpleNamespace(
+        kind=kind,
+        scratch="/tmp",
+        entries=(),
+        exec_path="/python/bin/python3.11",
+        programs=(),
+        started=tuple(SimpleNamespace(name=name) for name in granted.subprocess),
+    )
+    prepared: Any = SimpleNamespace(
+        manifest=SimpleNamespace(
+            runtime=RuntimeSpec(kind="python"),
+            user_config=changes.get("user_config", ()),
+            permissions=Permissions(),
+        ),
+        tool=SimpleNamespace(name="tool", operation=changes.get("operation", "write")),
+        grant=SimpleNamespace(permissions=granted, config=changes.get("config", {})),
+        plan=plan,
+    )
+    return suggest(prepared, accesses, tried or {}, host, ok=ok)
+
+
+def read(*paths: str) -> list[Access]:
+    return [Access("read", "openat", path) for path in paths]
+
+
+def test_few_files_are_named_and_many_are_their_folder() -> None:
+    few = [f"/srv/data/in/{number}" for number in range(8)]
+    granted = Permissions(read=("/srv",))
+    assert suggested(read(*few), granted=granted).permissions.read == tuple(few)
+    many = [f"/srv/data/in/{number}" for number in range(9)]
+    assert suggested(read(*many), granted=granted).permissions.read == ("/srv/data/in",)
+
+
+def test_a_folder_that_was_listed_covers_what_was_read_in_it() -> None:
+    found = suggested(read("/srv/data", "/srv/data/a", "/srv/data/b"), granted=Permissions(read=("/srv",)))
+    assert found.permissions.read == ("/srv/data",)
+
+
+def test_what_was_granted_and_not_used_is_left_out() -> None:
+    granted = Permissions(
+        read=("/srv/a", "/srv/b"), environment=("TZ",), subprocess=("git",), storage=1 << 20
+    )
+    found = suggested(read("/srv/a"), granted=granted, ok=True)
+    assert found.permissions == Permissions(read=("/srv/a",))
+
+
+def test_an_entry_is_made_in_its_folder_and_a_file_that_is_there_is_changed() -> None:
+    """What does not exist cannot be granted, so a new file needs its folder."""
+    granted = Permissions(write=("/srv/out",))
+    made = suggested([Access("make", "openat", "/srv/out/sub/new")], granted=granted)
+    assert made.permissions.write == ("/srv/out/sub",)
+    changed = suggested([Access("change", "truncate", "/srv/out/old")], granted=granted)
+    assert changed.permissions.write == ("/srv/out/old",)
+    itself = suggested([Access("make", "mkdir", "/srv/out")], granted=granted)
+    assert itself.permissions.write == ("/srv/out",)
+
+
+def test_reading_and_writing_one_folder_is_one_grant() -> None:
+    accesses = [*read("/srv/out/a"), Access("make", "openat", "/srv/out/b")]
+    found = suggested(accesses, granted=Permissions(write=("/srv/out",)))
+    assert found.permissions == Permissions(write=("/srv/out",))
+
+
+def test_folders_on_the_way_and_the_systems_own_are_left_out() -> None:
+    accesses = [
+        Access("look", "newfstatat", "/srv"),
+        Access("look", "newfstatat", "/srv/data"),
+        *read(
+            "/srv/data/x",
+            "/etc/ld.so.cache",
+            "/lib/x86_64-linux-gnu/libc.so.6",
+            "/usr/lib/locale/C",
+            "/tmp/x",
+        ),
+        *read("/proc/self/status", "/app/tool.py", "/python/lib/x.py"),
+    ]
+    assert suggested(accesses).permissions == Permissions(read=("/srv/data/x",))
+
+
+def test_what_is_not_on_the_host_cannot_be_granted() -> None:
+    found = suggested(read("/srv/gone"), host=Host(lambda _: False, lambda _: False, lambda _: False))
+    assert found.permissions == Permissions()
+    assert "1 paths" in found.remarks[0]
+
+
+def test_what_a_tool_could_do_without_is_a_comment_of_its_toml() -> None:
+    found = suggested(read("/srv/x"), ok=True)
+    assert found.permissions == Permissions()
+    assert tomllib.loads(found.toml()) == {"permissions": {}}
+    assert '# read = ["/srv/x"]' in found.toml()
+
+
+def test_paths_below_a_setting_take_its_name() -> None:
+    setting = ConfigField(key="folder", type="directory", title="", required=True)
+    found = suggested(
+        read("/srv/data/a", "/srv/database"), user_config=(setting,), config={"folder": "/srv/data"}
+    )
+    assert found.permissions.read == ("${user_config.folder}/a", "/srv/database")
+
+
+@pytest.mark.parametrize(
+    "path", ['/srv/\n[permissions]\nread = ["/"]', "/srv/\x1b[0m", "/srv/\u202ex", "/srv/\udcff"]
+)
+def test_a_path_that_no_manifest_can_say_is_a_remark(path: str) -> None:
+    """Nothing that a tool puts into a path becomes a line of TOML."""
+    found = suggested(read(path, "/srv/fine"))
+    assert tomllib.loads(found.toml()) == {"permissions": {"filesystem": {"read": ["/srv/fine"]}}}
+    assert any("cannot be asked for" in remark for remark in found.remarks)
+
+
+def test_programs_are_named_where_they_were_started_or_looked_for() -> None:
+    started = suggested(
+        [Access("start", "execve", "/bin/git")], granted=Permissions(subprocess=("git", "cat"))
+    )
+    assert started.permissions.subprocess == ("git",)
+    looked = [Access("look", "newfstatat", "/usr/bin/jq"), Access("fork", "clone")]
+    assert suggested(looked).permissions.subprocess == ("jq",)
+    assert suggested(looked[:1]).permissions.subprocess == ()
+    unknown = suggested(looked[1:])
+    assert unknown.permissions.subprocess == ()
+    assert "--subprocess" in unknown.remarks[0]
+
+
+def test_variables_are_those_that_a_python_tool_looked_up() -> None:
+    tried = {"variable": ["TZ", "WHO", "LC_ALL", "PATH", "MPP_TOOL", "NOT\nA NAME", 5]}
+    found = suggested([], tried=tried, granted=Permissions(environment=("TZ", "PAGER")))
+    assert found.permissions.environment == ("TZ", "WHO")
+    program = suggested([], kind="exec", granted=Permissions(environment=("PAGER",)))
+    assert program.permissions.environment == ("PAGER",)
+    assert "not seen" in program.remarks[0]
+
+
+def test_hosts_are_named_where_they_are_known_and_sockets_where_not() -> None:
+    found = suggested([Access("socket", "socket", family=2)], tried={"host": ["example.com:443", "a b:1"]})
+    assert [str(each) for each in found.permissions.network] == ["example.com:443"]
+    assert found.remarks == []
+    assert "network socket" in suggested([Access("socket", "socket", family=10)]).remarks[0]
+    assert suggested([Access("socket", "socket", family=1)]).remarks == []
+
+
+def test_writing_by_a_tool_that_reads_is_remarked() -> None:
+    found = suggested([Access("make", "openat", "/srv/out/x")], operation="read")
+    assert found.permissions.write == ("/srv/out",)
+    assert 'operation = "write"' in found.remarks[0]
+
+
+def test_storage_is_what_was_granted_or_a_default() -> None:
+    assert suggested([], tried={"variable": ["MPP_STORAGE"]}).toml().splitlines()[1] == 'storage = "16MiB"'
+    granted = Permissions(storage=1 << 20)
+    assert suggested([Access("make", "openat", "/storage/x")], granted=granted).permissions.storage == 1 << 20
+    assert suggested([], granted=granted).permissions.storage == 0
