@@ -115,7 +115,8 @@ struct mpp_plan {
 
 /* What init and the tool's last steps report to the owner: one datagram each. */
 enum mpp_report_kind {
-    MPP_REPORT_FAILED = 1,
+    MPP_REPORT_NONE,
+    MPP_REPORT_FAILED,
     MPP_REPORT_READY,
     MPP_REPORT_EXITED,
     MPP_REPORT_WATCHED /* carries the listener of a traced tool */

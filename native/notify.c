@@ -109,12 +109,12 @@ ssize_t mpp_receive_report(struct mpp_sandbox *sandbox, struct mpp_report *repor
     int fd = -1;
 
     if (got < 0) return got;
+    if (got < (ssize_t)sizeof *report) report->kind = MPP_REPORT_NONE;
     head = CMSG_FIRSTHDR(&header);
     if (head != NULL && head->cmsg_level == SOL_SOCKET && head->cmsg_type == SCM_RIGHTS &&
         head->cmsg_len == CMSG_LEN(sizeof fd))
         memcpy(&fd, CMSG_DATA(head), sizeof fd);
-    wanted = got == (ssize_t)sizeof *report && report->kind == MPP_REPORT_WATCHED && sandbox->watcher != NULL &&
-             sandbox->watcher->listener < 0;
+    wanted = report->kind == MPP_REPORT_WATCHED && sandbox->watcher != NULL && sandbox->watcher->listener < 0;
     if (wanted && fd >= 0) {
         sandbox->watcher->listener = fd;
         return got;

@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 
 import sandbox_lab
+from mpp_exec.errors import HostError
 from mpp_exec.permissions import Limits
-from mpp_exec.sandbox import access, spawn, watching
+from mpp_exec.sandbox import access, bpf, native, spawn, watching
 from mpp_exec.sandbox.native import WatchedRow
 from mpp_exec.sandbox.plan import SandboxPlan
 from needs import missing
@@ -229,3 +230,15 @@ def test_bytes_that_are_no_text_are_kept_as_they_are(lab: Lab, attacker: Path) -
         b'/srv/\x1b]0;owned\x07\nread = ["/"]\n',
         b"/srv/\xff\xfe",
     }
+
+
+def test_a_kernel_without_notifications_traces_nothing(
+    lab: Lab, attacker: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing runs, rather than unwatched; the same call without a trace does."""
+    compiled = lab.program(attacker, "control")
+    monkeypatch.setattr(native, "seccomp_has", lambda action: action != bpf.RET_USER_NOTIF)
+    with pytest.raises(HostError) as refused:
+        run(compiled, traced=True)
+    assert refused.value.code == "host.no_user_notification"
+    assert run(compiled).outcome == "ok"

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from mpp_exec.errors import HostError, InternalError
 from mpp_exec.sandbox import bare, layout, native, profiles
 from mpp_exec.sandbox.access import Access, read_notes, watched_rows
+from mpp_exec.sandbox.bpf import RET_USER_NOTIF
 from mpp_exec.sandbox.building import HOST_NAME, TOOL_ID
 from mpp_exec.sandbox.cache import SandboxCache
 from mpp_exec.sandbox.outcome import Outcome, judge
@@ -66,6 +67,12 @@ def run(
         HostError: a step of the spawn was refused by this kernel, or a granted path changed.
         InternalError: the machine lacks memory, descriptors or processes.
     """
+    if traced and not native.seccomp_has(RET_USER_NOTIF):
+        raise HostError(
+            "host.no_user_notification",
+            "this kernel offers no seccomp user notification, so nothing can be watched",
+            "Linux 5.5 or later has it; without a trace the tool runs as ever",
+        )
     limits = replace(plan.limits, wall_ms=min(plan.limits.wall_ms, wall_ms or plan.limits.wall_ms))
     if plan.bare is not None:
         entries = plan.entries
@@ -205,6 +212,8 @@ _HINTS = {
     "root": _NAMESPACES,
     "idmap_mount": "the file system of a writable grant has no idmapped mounts: run as an unprivileged user, "
     "or grant a folder on another file system",
+    "watch": "what a container or another sandbox watches through seccomp can have no second watcher: "
+    "trace outside of it",
     "landlock": "the kernel refused the Landlock rules it announced; run mpp-exec doctor",
     "exec": "the entry cannot be executed: is the home on a noexec mount? mpp-exec --home DIR names another",
     "exec_init": "the init program of mpp-exec cannot be executed: is it on a noexec mount?",
