@@ -180,3 +180,11 @@ def test_storage_is_what_was_granted_or_a_default() -> None:
     granted = Permissions(storage=1 << 20)
     assert suggested([Access("make", "openat", "/storage/x")], granted=granted).permissions.storage == 1 << 20
     assert suggested([], granted=granted).permissions.storage == 0
+
+
+def test_what_is_for_reading_only_inside_a_write_grant_stays_so() -> None:
+    """Of granted paths in one another the innermost decides, so leaving it out would be wider."""
+    granted = Permissions(read=("/srv/out/fixed",), write=("/srv/out",))
+    accesses = [*read("/srv/out/fixed/a", "/srv/out/b"), Access("make", "openat", "/srv/out/c")]
+    found = suggested(accesses, granted=granted)
+    assert found.permissions == Permissions(read=("/srv/out/fixed/a",), write=("/srv/out",))

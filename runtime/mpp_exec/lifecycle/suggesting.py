@@ -236,6 +236,14 @@ class _Suggesting:
         for path, mode in refused:
             getattr(self._refused, mode).add(path)
             self._made.denied.append(f"filesystem.{mode}={path}")
+        # Writing covers reading, but where a grant for reading protects its path from a write grant around it.
+        writes = self._used.write | self._refused.write
+        for found in (self._used, self._refused):
+            found.read = {
+                path
+                for path in found.read
+                if self._root(path) in self._granted.read or not any(_within(path, each) for each in writes)
+            }
 
     def _root(self, path: str) -> str | None:
         covering = [root for root in (*self._granted.read, *self._granted.write) if _within(path, root)]

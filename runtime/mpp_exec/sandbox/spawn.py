@@ -67,6 +67,12 @@ def run(
         HostError: a step of the spawn was refused by this kernel, or a granted path changed.
         InternalError: the machine lacks memory, descriptors or processes.
     """
+    if traced and plan.bare is not None:
+        raise HostError(
+            "host.trace_without_namespaces",
+            "without namespaces a trace could not tell what was refused from what the host has anyway",
+            "trace it on a host with namespaces; without a trace the tool runs as ever",
+        )
     if traced and not native.seccomp_has(RET_USER_NOTIF):
         raise HostError(
             "host.no_user_notification",
