@@ -236,7 +236,7 @@ class _Suggesting:
         for path, mode in refused:
             getattr(self._refused, mode).add(path)
             self._made.denied.append(f"filesystem.{mode}={path}")
-        # Writing covers reading, but where a grant for reading protects its path from a write grant around it.
+        # Writing covers reading, but for what a grant for reading protects inside of a write grant.
         writes = self._used.write | self._refused.write
         for found in (self._used, self._refused):
             found.read = {
