@@ -46,6 +46,16 @@ def probe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
 
 
+@pytest.fixture(scope="session")
+def attacker(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The static program of ``sandbox_attacker.c``."""
+    if shutil.which("cc") is None:
+        missing("there is no C compiler")
+    return sandbox_lab.build_program(
+        sandbox_lab.HERE / "sandbox_attacker.c", tmp_path_factory.mktemp("attacker") / "attacker"
+    )
+
+
 @pytest.fixture
 def ground() -> Iterator[Path]:
     """A folder of the user's to be granted: outside of /tmp, where the sandbox has something of its own."""

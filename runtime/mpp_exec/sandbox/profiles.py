@@ -4,8 +4,8 @@ A profile is a tuple of :class:`Allow`. What is not in it does not exist (ENOSYS
 ``clone3`` (its flags lie in memory where no filter sees them), ``openat2``, io_uring, userfaultfd,
 bpf, keyctl, ptrace, process_vm_*, process_madvise, pidfd_getfd, perf_event_open, open_by_handle_at,
 the mount calls old and new, unshare, setns, memfd_create, mknod, inotify, message queues, System V
-IPC, personality, POSIX timers and timers as descriptors, statfs (the host's disk), fadvise (what
-the host's page cache holds), and every socket call beyond a stream pair.
+IPC, personality, sysinfo, POSIX timers and timers as descriptors, statfs (the host's disk), fadvise
+(what the host's page cache holds), and every socket call beyond a stream pair.
 
 :func:`decide` is the meaning of a profile. ``seccomp.prove`` holds every compiled program against it.
 """
@@ -146,7 +146,8 @@ _BASE: tuple[Allow, ...] = (
     ),
     *_calls("who am I", "getpid gettid getppid getuid geteuid getgid getegid getgroups getresuid getresgid"),
     *_calls("process group and session numbers", "getpgrp getpgid getsid"),
-    *_calls("kernel name and machine size, as every runtime asks at start", "uname sysinfo"),
+    # Not sysinfo: load, free memory and the number of processes are the host's, and change while one looks.
+    *_calls("kernel name, as every runtime asks at start", "uname"),
     *_calls("own resource use and rights", "getrusage times getrlimit capget"),
     Allow("prlimit64", "own limits: a hard one cannot be raised without a capability", (Arg(0, (0,), LOW),)),
     *_calls("scheduling facts", "sched_yield sched_getaffinity sched_getparam sched_getscheduler"),
