@@ -163,6 +163,7 @@ class Lab:
             storage=str(storage) if storage else None,
             launcher=LAUNCHER,
             find_program=CACHE.program,
+            find_started=CACHE.started,
         )
 
 

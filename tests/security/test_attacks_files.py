@@ -290,7 +290,7 @@ THROUGH_PROC = (
     ("list", "root/"),
     ("list", "cwd/"),
     ("link", "exe"),
-    ("list", "fd"),
+    ("link", "fd/0"),
     ("read", "mem"),
     ("read", "maps"),
     ("link", "ns/mnt"),
@@ -307,9 +307,9 @@ def test_process_of_the_host_through_proc(lab: Lab, what: str, name: str) -> Non
     assert call(compiled, tries=tries) == [ENOENT] * 3
     entries = (*compiled.entries, Entry("bind", "/proc", "/proc", attributes=layout.WRITABLE))
     shown = replace(compiled, entries=entries)
-    assert set(call(shown, tries=tries[:1])) <= {EACCES, EPERM}
+    assert call(shown, tries=tries[:1])[0] in (EACCES, EPERM)
     alone = without_landlock(shown)
-    assert set(call(alone, tries=[tries[0], tries[2]])) <= {EACCES, EPERM, ENOENT}
+    assert all(seen in (EACCES, EPERM, ENOENT) for seen in call(alone, tries=[tries[0], tries[2]]))
     cmdline = [["read", f"/proc/{os.getpid()}/cmdline"]]
     assert isinstance(call(alone, tries=cmdline)[0], str), "what needs no right over the process is there"
     assert call(shown, tries=cmdline) == [EACCES]

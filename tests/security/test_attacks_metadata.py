@@ -1,0 +1,181 @@
+"""What a tool can learn about its host without opening anything: no process, mount, name or path of it.
+
+What is left, and why, stands in ``docs/threat-model.md`` ("What a tool can learn").
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import platform
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sandbox_lab import Lab, call, run, without_landlock, without_seccomp
+
+ENOENT, ESRCH, EACCES, ENOTTY, EPERM, ENOSYS = 2, 3, 13, 25, 1, 38
+
+LOOK = """
+import ctypes, os, resource, socket, struct, sys, time
+libc = ctypes.CDLL(None, use_errno=True)
+def said(result):
+    return ctypes.get_errno() if result == -1 else result
+def run(code, pid=0):
+    ctypes.set_errno(0)
+    try:
+        return eval(code)
+    except OSError as error:
+        return error.errno
+"""
+
+
+@pytest.fixture(scope="module")
+def look(lab: Lab) -> Any:
+    compiled = lab.python(LOOK)
+    return lambda code, **more: call(compiled, code=code, **more)
+
+
+BY_NUMBER = {
+    "signal 0": "os.kill(pid, 0)",
+    "priority": "os.getpriority(os.PRIO_PROCESS, pid)",
+    "priority of its group": "os.getpriority(os.PRIO_PGRP, pid)",
+    "processors": "sorted(os.sched_getaffinity(pid))",
+    "scheduler": "os.sched_getscheduler(pid)",
+    "session": "os.getsid(pid)",
+    "process group": "os.getpgid(pid)",
+    "child": "os.waitpid(pid, os.WNOHANG)",
+}
+
+
+@pytest.mark.parametrize("how", BY_NUMBER)
+def test_process_of_the_host_by_its_number(look: Any, lab: Lab, how: str) -> None:
+    """Answered as for a number that nobody has: by the PID namespace, whatever the filter lets through."""
+    nobody = 4_000_000
+    open_ = without_landlock(without_seccomp(lab.python(LOOK)))
+    for pid in {os.getpid(), os.getppid()} - {0, 1, 2}:
+        expected = {"child": 10}.get(how, ESRCH)
+        assert look(BY_NUMBER[how], pid=pid) == look(BY_NUMBER[how], pid=nobody) == expected
+        assert call(open_, code=BY_NUMBER[how], pid=pid) == expected
+    assert look(BY_NUMBER[how], pid=0) != expected or how == "child", "the question is a real one"
+
+
+def test_priority_of_all_processes_of_a_user(look: Any) -> None:
+    """Its own, and of no process of the host's user, who may have the same id."""
+    os.setpriority(os.PRIO_PROCESS, 0, os.getpriority(os.PRIO_PROCESS, 0))
+    assert look("os.getpriority(os.PRIO_USER, 0)") == os.getpriority(os.PRIO_PROCESS, 0)
+    assert look("os.getpriority(os.PRIO_USER, 33)") == ESRCH
+
+
+def test_load_memory_and_processes_of_the_host(look: Any, lab: Lab) -> None:
+    code = "said(libc.sysinfo(ctypes.create_string_buffer(256)))"
+    assert look(code) == ENOSYS
+    assert call(without_seccomp(lab.python(LOOK), "sysinfo"), code=code) == 0, "the attack is real"
+
+
+@pytest.mark.parametrize("path", ["loadavg", "meminfo", "stat", "uptime", "self/mountinfo", "self/status"])
+def test_host_facts_in_proc(look: Any, path: str) -> None:
+    assert look(f"os.open('/proc/{path}', 0)") == ENOENT
+
+
+def test_names_of_the_host(look: Any) -> None:
+    """Host, domain and user name, in no answer of the kernel and no file."""
+    code = (
+        "[list(os.uname()), socket.gethostname(), open('/etc/passwd').read(), open('/etc/hosts').read(),"
+        " open('/etc/resolv.conf').read(), dict(os.environ), sys.argv, os.getcwd()]"
+    )
+    seen = look(code)
+    assert seen[0][1] == seen[1] == "mpp"
+    text = repr(seen)
+    names = {socket.gethostname(), socket.getfqdn(), getpass.getuser(), str(Path.home())} - {"localhost"}
+    assert [name for name in names if len(name) > 3 and name in text] == []
+
+
+def test_domain_name(look: Any) -> None:
+    """uname(2) has a field for it that a new namespace copies from the host's."""
+    code = "[libc.uname(room := ctypes.create_string_buffer(390)), room.raw[325:].rstrip(bytes(1)).decode()]"
+    assert look(code) == [0, "mpp"]
+
+
+@pytest.mark.parametrize(
+    "path", ["/etc/machine-id", "/etc/hostname", "/etc/os-release", "/etc/fstab", "/etc/mtab"]
+)
+def test_file_that_tells_which_host_it_is(look: Any, path: str) -> None:
+    assert look(f"os.stat({path!r})") == ENOENT
+
+
+def test_stack_of_a_program_holds_what_it_was_given(lab: Lab, attacker: Path) -> None:
+    """Above the stack lie arguments, variables and what the kernel tells a loader: nothing of the host's."""
+    done = run(lab.program(attacker, "stack", "end"))
+    words = [word.decode() for word in done.output.split(b"\0") if word]
+    assert words[:3] == ["/app/bin/tool", "stack", "end"]
+    variables, last = words[3:-1], words[-1]
+    assert last == "/app/bin/tool"
+    assert sorted(word.partition("=")[0] for word in variables) == sorted(
+        ("PATH", "HOME", "TMPDIR", "LANG", "MPP_PACKAGE", "MPP_TOOL", "MPP_INVOCATION")
+    )
+    assert str(lab.root) not in done.output.decode()
+
+
+def test_auxiliary_vector_names_its_own_ids(lab: Lab, attacker: Path) -> None:
+    assert run(lab.program(attacker, "auxiliary")).output == b"1000 1000 1000 0 0"
+
+
+def test_descriptors_say_nothing_about_who_holds_the_other_end(look: Any) -> None:
+    """Three pipes: no name, no terminal, no credentials."""
+    code = (
+        "[[os.fstat(fd).st_mode >> 12, os.isatty(fd), said(libc.getsockopt(fd, 1, 17, None, None))]"
+        " for fd in (0, 1, 2)]"
+    )
+    fifo, enotsock = 1, 88
+    assert look(code) == [[fifo, False, enotsock]] * 3
+
+
+@pytest.mark.parametrize("fd", [0, 1, 2])
+def test_path_of_a_descriptor(look: Any, fd: int) -> None:
+    for path in (f"/proc/self/fd/{fd}", f"/dev/fd/{fd}", ("/dev/stdin", "/dev/stdout", "/dev/stderr")[fd]):
+        assert look(f"os.readlink({path!r})") == ENOENT
+
+
+def test_mount_sources_are_not_told(look: Any, lab: Lab) -> None:
+    """The package is at /app and says nothing of where the home is; its folder has no parent to be named."""
+    for code in ("os.getcwd()", "os.path.realpath('/app')", "os.path.realpath('/app/..')"):
+        assert str(lab.root) not in str(look(code))
+    assert look("os.chdir('/app') or os.getcwd()") == "/app"
+    assert look("os.listdir('/app/..')") == EACCES
+
+
+def test_owners_that_mean_nothing_inside(lab: Lab, ground: Path) -> None:
+    """A granted file's owner is the tool's own id or nobody's: no number of a user of the host."""
+    (ground / "file").write_text("x")
+    code = "[os.stat(path).st_uid for path in (pid, pid + '/file', '/app', '/dev/null', '/python')]"
+    seen = call(lab.python(LOOK, read=[ground]), code=code, pid=str(ground))
+    assert set(seen) <= {1000, 65534}
+
+
+def test_time_stamps_are_not_left_on_what_is_read(lab: Lab, ground: Path) -> None:
+    """Reading changes no access time on a read-only mount: it would be seen by the next call."""
+    (ground / "file").write_text("x")
+    os.utime(ground / "file", (1, 1))
+    compiled = lab.python(LOOK, read=[ground])
+    code = "[os.read(os.open(pid, 0), 9).decode(), int(os.stat(pid).st_atime)]"
+    for _ in range(2):
+        assert call(compiled, code=code, pid=f"{ground}/file") == ["x", 1]
+    assert (ground / "file").stat().st_atime == 1
+
+
+def test_kernel_release_is_told(look: Any) -> None:
+    """Known and accepted: C libraries refuse to start without it, and vDSO and behaviour tell it as well."""
+    assert look("os.uname().release") == platform.release()
+
+
+def test_size_of_the_disk_is_that_of_what_was_granted(look: Any, lab: Lab, ground: Path) -> None:
+    """The sandbox's own file systems say their own size; a granted folder says its disk's, as it must."""
+    size = "os.statvfs(pid).f_blocks * os.statvfs(pid).f_frsize"
+    assert look(size, pid="/tmp") == lab.python(LOOK).limits.scratch
+    assert look(size, pid="/") <= 4 << 20
+    granted = lab.python(LOOK, read=[ground])
+    facts = os.statvfs(ground)
+    assert call(granted, code=size, pid=str(ground)) == facts.f_blocks * facts.f_frsize
