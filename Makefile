@@ -3,7 +3,8 @@
 # make test   runs the tests
 # make fuzz   attacks every reader for a minute each
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-sanitized fuzz test-stdlib cpython-tests docs lint fix bench dist check clean native print-python
+.PHONY: help demo test test-long test-sanitized fuzz test-stdlib cpython-tests docs lint fix bench dist check clean native \
+	print-python
 
 # The distribution's own interpreter: one that an unprivileged user can reach, too.
 PYTHON ?= $(firstword $(wildcard /usr/bin/python3.13 /usr/bin/python3.12 /usr/bin/python3.11 /usr/bin/python3) python3)
@@ -38,6 +39,9 @@ demo: $(VENV)/.native  ## build, sign, install, approve and run a real tool
 
 test: $(VENV)/.native  ## run the tests
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-long: $(VENV)/.native  ## 10,000 calls in one process, 1,000 killed hosts (half an hour)
+	@MPP_LONG=1 $(BIN)/python -m pytest -s tests/live/test_sandbox_many_calls.py $(PYTEST_ARGS)
 
 # The runtime of AddressSanitizer has to be loaded first, since python itself is not built with it. Leaks of a
 # process that ends are python's; the project's own show in tests/live/test_seam_leaks.py. What python allocates

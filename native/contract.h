@@ -203,6 +203,7 @@ struct mpp_outcome {
     uint64_t sent_ns;
     uint64_t ready_ns;
     uint64_t exited_ns;
+    uint64_t stopped_ns; /* 0 where the supervisor stopped nothing */
     uint64_t reaped_ns;
     uint8_t *output; /* stdout, owned by the sandbox handle */
     size_t output_size;

@@ -121,7 +121,9 @@ static void reap(struct mpp_sandbox *sandbox)
 
 static void stop(struct mpp_outcome *outcome, enum mpp_stop why)
 {
-    if (outcome->stop == MPP_STOP_NONE) outcome->stop = why;
+    if (outcome->stop != MPP_STOP_NONE) return;
+    outcome->stop = why;
+    outcome->stopped_ns = mpp_now_ns();
 }
 
 static void sample(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)

@@ -89,7 +89,8 @@ def test_names_of_the_host(look: Any) -> None:
     seen = look(code)
     assert seen[0][1] == seen[1] == "mpp"
     text = repr(seen)
-    names = {socket.gethostname(), socket.getfqdn(), getpass.getuser(), str(Path.home())} - {"localhost"}
+    names = {socket.gethostname(), socket.getfqdn(), getpass.getuser(), str(Path.home())}
+    names -= {"localhost", "/tmp"}  # which are the sandbox's own words, too
     assert [name for name in names if len(name) > 3 and name in text] == []
 
 

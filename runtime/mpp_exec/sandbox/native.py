@@ -331,7 +331,7 @@ def _collect(outcome: Any) -> RawOutcome:
         resident_peak=outcome.resident_peak,
         stamps={
             stage: getattr(outcome, f"{stage}_ns")
-            for stage in ("started", "cloned", "sent", "ready", "exited", "reaped")
+            for stage in ("started", "cloned", "sent", "ready", "exited", "stopped", "reaped")
         },
         output=bytes(ffi.buffer(outcome.output, outcome.output_size)) if outcome.output_size else b"",
         errors=bytes(ffi.buffer(outcome.errors, outcome.errors_size)) if outcome.errors_size else b"",

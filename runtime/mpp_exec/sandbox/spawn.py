@@ -195,7 +195,7 @@ def _timing(stamps: Mapping[str, int]) -> dict[str, int]:
         for name, begin, end in _STAGES
         if stamps[begin] and stamps[end] >= stamps[begin]
     }
-    last = stamps["exited"] or stamps["reaped"]
+    last = stamps["exited"] or stamps["stopped"] or stamps["reaped"]
     if stamps["ready"]:
         timing["run"] = (last - stamps["ready"]) // 1000
     timing["reap"] = max(0, stamps["reaped"] - last) // 1000
