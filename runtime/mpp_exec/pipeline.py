@@ -375,6 +375,7 @@ class Runtime:
                 **({"mpp-exec/reason": result.reason} if result.reason else {}),
                 **({"mpp-exec/denied": result.denied} if result.denied else {}),
                 **({"mpp-exec/denials": list(result.denials)} if result.denials else {}),
+                **({"mpp-exec/appeared": list(completed.appeared)} if completed.appeared else {}),
             }
         )
 

@@ -233,3 +233,20 @@ def test_names_that_begin_with_a_dash(shell: Shell) -> None:
     assert shell.ok("install", "--approve", "--", "-x.mpp").out == "installed acme/echo 1.0.0\n"
     assert shell.ok("run", "acme/echo", "text=--json").out == "--json\n"
     assert shell.ok("run", "acme/echo", "--", "call", "text=-h").out == "-h\n"
+
+
+def test_special_file_that_appeared_is_a_warning(shell: Shell, tmp_path: Path) -> None:
+    """On stderr, with the result on stdout as ever; as JSON it stands in the result."""
+    project = tmp_path / "project"
+    project.mkdir()
+    shell.install(
+        code="def call(text):\n    open(text, 'w').close()\n    return 'done'\n",
+        extra='operation = "write"',
+        toml=f'[permissions.filesystem]\nwrite = ["{project}"]\n',
+    )
+    done = shell.ok("run", "acme/echo", f"text={project}/.envrc")
+    assert done.out == "done\n"
+    assert f"warning: while the tool ran, {project}/.envrc appeared" in done.err
+    (project / ".envrc").unlink()
+    done = shell.ok("run", "acme/echo", f"text={project}/.envrc", "--json")
+    assert done.json["_meta"]["mpp-exec/appeared"] == [f"{project}/.envrc"]

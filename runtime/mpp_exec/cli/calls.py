@@ -144,6 +144,10 @@ def _confirm(request: ConfirmationRequest) -> bool:
 
 def _show(result: ToolResult, given: argparse.Namespace, console: Console) -> int:
     console.tool_stderr(result.stderr)
+    if appeared := result.meta.get("mpp-exec/appeared"):
+        from mpp_exec.sandbox.appeared import in_words  # noqa: PLC0415 -- not for --help
+
+        console.warning(in_words(appeared))
     if given.json:
         console.json(result.to_call_tool_result())
     elif result.outcome in ("ok", "tool_error"):

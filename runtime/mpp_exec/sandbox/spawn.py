@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from mpp_exec.errors import HostError, InternalError
 from mpp_exec.sandbox import bare, layout, native, profiles
 from mpp_exec.sandbox.access import Access, read_notes, watched_rows
+from mpp_exec.sandbox.appeared import appeared, unguarded
 from mpp_exec.sandbox.bpf import RET_USER_NOTIF
 from mpp_exec.sandbox.building import HOST_NAME, TOOL_ID
 from mpp_exec.sandbox.cache import SandboxCache
@@ -31,6 +32,7 @@ class Completed:
         timing: µs by stage: clone, prepare, confine, run, reap.
         cpu_us, memory_peak, processes_peak: what it used (bytes; processes and threads, sampled).
         accesses: what a traced call asked the kernel for; ``accesses_lost`` counts those beyond the bound.
+        appeared: files that other programs obey, and that were not there when it began.
     """
 
     outcome: Outcome
@@ -43,6 +45,7 @@ class Completed:
     processes_peak: int
     accesses: tuple[Access, ...] = ()
     accesses_lost: int = 0
+    appeared: tuple[str, ...] = ()
 
 
 def run(
@@ -94,6 +97,7 @@ def run(
         invocation=invocation,
         traced=traced,
     )
+    before = unguarded(plan)
     raw = native.invoke(
         message,
         request,
@@ -121,6 +125,7 @@ def run(
         processes_peak=raw.processes_peak,
         accesses=read_notes(plan.tool_profile, raw.notes),
         accesses_lost=raw.notes_lost,
+        appeared=appeared(before),
     )
 
 
