@@ -26,19 +26,14 @@ def rows() -> list[dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def collected() -> set[str]:
-    """The tests that pytest finds in ``tests/security``, by file and name."""
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-p",
-        "no:cacheprovider",
-        "--collect-only",
-        "-q",
-        "tests/security",
-    ]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=True)
-    return {line.removeprefix("tests/security/") for line in done.stdout.splitlines() if "::" in line}
+    """The tests that pytest finds in ``tests/security`` and ``tests/live``, by file and name."""
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--collect-only", "-q"]
+    folders = ["tests/security", "tests/live"]
+    done = subprocess.run(
+        [*command, *folders], cwd=ROOT, capture_output=True, text=True, timeout=100, check=True
+    )
+    lines = [line for line in done.stdout.splitlines() if line.startswith("tests/") and "::" in line]
+    return {line.removeprefix("tests/security/").removeprefix("tests/live/") for line in lines}
 
 
 def test_every_row_has_a_test_of_its_own(rows: list[dict[str, str]], collected: set[str]) -> None:
