@@ -41,7 +41,10 @@ def run(calls):
     return seen
 """
 
-PATHS = ("program", "python", "program with subprocess", "python with subprocess")
+PATHS = (
+    *("program", "python", "program with subprocess", "python with subprocess"),
+    *("program without namespaces", "python without namespaces"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -50,12 +53,13 @@ def answers(lab: Lab, probe: Path) -> dict[str, dict[str, int]]:
     seen = {}
     for path in PATHS:
         granted = ("true",) if path.endswith("subprocess") else ()
+        there = lab.without_namespaces() if path.endswith("namespaces") else lab
         rows = [row for row in ALL if not (granted and row.starts)]
         if path.startswith("program"):
-            got = sweep(lab.program(probe, "sweep", subprocess=granted), [row.call for row in rows])
+            got = sweep(there.program(probe, "sweep", subprocess=granted), [row.call for row in rows])
         else:
             numbered = [(X86_64[str(row.call[0])], *row.call[1:]) for row in rows]
-            got = call(lab.python(PYTHON_SWEEP, subprocess=granted), calls=numbered)
+            got = call(there.python(PYTHON_SWEEP, subprocess=granted), calls=numbered)
         seen[path] = {row.name: errno for row, errno in zip(rows, got, strict=True)}
     return seen
 

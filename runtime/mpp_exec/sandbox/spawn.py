@@ -83,6 +83,7 @@ def run(
             "Linux 5.5 or later has it; without a trace the tool runs as ever",
         )
     limits = replace(plan.limits, wall_ms=min(plan.limits.wall_ms, wall_ms or plan.limits.wall_ms))
+    before = unguarded(plan)
     if plan.bare is not None:
         entries = plan.entries
         arguments, variables = _placed(plan, arguments, variables)
@@ -97,7 +98,6 @@ def run(
         invocation=invocation,
         traced=traced,
     )
-    before = unguarded(plan)
     raw = native.invoke(
         message,
         request,
