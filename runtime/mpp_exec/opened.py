@@ -29,6 +29,7 @@ class Opened:
 
     def __init__(self, home: Home, policies: PolicyFiles, clock: Callable[[], datetime]) -> None:
         self.process = os.getpid()
+        self.home = home
         self.store = Store(home)
         self.ledger = Ledger(home.path, self.store.key, clock=clock)
         self.cache = SandboxCache(home.cache)

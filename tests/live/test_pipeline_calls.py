@@ -268,7 +268,7 @@ def test_ctrl_c_in_the_main_thread_ends_the_call_at_once_and_is_on_record(stage:
 def test_ctrl_c_between_any_two_lines_leaves_no_call_without_an_end(stage: Stage) -> None:
     stage.python(ECHO)
     stage.runtime.call(NAME)
-    watched = ("pipeline.py", "ledger.py", "committer.py", "spawn.py", "withdraw.py")
+    watched = ("pipeline.py", "invocation.py", "ledger.py", "committer.py", "spawn.py", "withdraw.py")
     interrupted = 0
     for line in itertools.count(1):
         left = line

@@ -1,0 +1,266 @@
+"""One call, from the name of a tool to its redacted result.
+
+Verified, approved, checked, confirmed, on record, run, read, redacted, on record again: in this
+order, and what fails ends the call there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from mpp_exec.audit.entry import Caller, Outcome
+from mpp_exec.audit.record import Ending, new_invocation
+from mpp_exec.consent.confirm import Confirm, ConfirmationRequest, require_confirmation
+from mpp_exec.errors import ConsentError, MppError, UsageError
+from mpp_exec.opened import Opened
+from mpp_exec.package.schema import Validator
+from mpp_exec.prepare import Prepared, Trace
+from mpp_exec.privacy.redact import Redactor
+from mpp_exec.registry.places import call_folder
+from mpp_exec.result import ToolResult, read_result
+from mpp_exec.sandbox import spawn
+from mpp_exec.sandbox.denial import denials, explain_denial
+from mpp_exec.sandbox.plan import SandboxPlan
+from mpp_exec.sandbox.settle import settle
+from mpp_exec.sandbox.spawn import Completed
+from mpp_exec.withdraw import Cancellation, RunningCall, folder_size
+
+_LONGEST: Final = 24 * 3600.0  # seconds; no limit of a package is longer
+
+
+class _Clockwork:
+    """Times the stages of one call, in µs."""
+
+    def __init__(self) -> None:
+        self.stages: dict[str, int] = {}
+        self._last = time.perf_counter_ns()
+
+    def stage(self, name: str) -> None:
+        now = time.perf_counter_ns()
+        self.stages[name] = (now - self._last) // 1000
+        self._last = now
+
+
+@dataclass(frozen=True, slots=True)
+class _Agreed:
+    """A call that may be made: its number, what it is given, who confirmed it ("" where nobody had to)."""
+
+    invocation: str
+    prepared: Prepared
+    arguments: dict[str, Any]
+    request: bytes
+    confirmed: str
+
+
+class Invocation:
+    """One call of one tool; to be made once.
+
+    Args:
+        parts: what the runtime holds open.
+        caller: on whose behalf, for the ledger.
+        confirm: asked where a person must agree.
+        timeout: seconds that shorten the package's limit, None for the limit itself.
+        cancel: ends the call when it is set; the caller closes it.
+        trace: takes what a watched call tried; None for an ordinary one.
+    """
+
+    def __init__(
+        self,
+        parts: Opened,
+        caller: Caller,
+        confirm: Confirm | None,
+        *,
+        timeout: float | None,
+        cancel: Cancellation,
+        trace: Trace | None = None,
+    ) -> None:
+        self._parts = parts
+        self._caller = caller
+        self._confirm = confirm
+        self._timeout = timeout
+        self._cancel = cancel
+        self._trace = trace
+        self._clock = _Clockwork()
+
+    def run(self, package: str, tool: str, arguments: dict[str, Any]) -> ToolResult:
+        """Make the call.
+
+        Raises:
+            as ``Runtime.call``.
+        """
+        with contextlib.ExitStack() as stack:
+            try:
+                agreed = self._agreed(stack, package, tool, arguments)
+            except MppError as error:
+                self._parts.refused(package, tool, self._caller, error)
+                raise
+            try:
+                return self._recorded(stack, agreed)
+            except BaseException as error:
+                if not isinstance(error, Exception):  # Ctrl-C: nobody knows between which two steps it came
+                    with contextlib.suppress(MppError):
+                        self._parts.ledger.abandon(agreed.invocation, self._failed(error))
+                raise
+
+    def _agreed(
+        self, stack: contextlib.ExitStack, package: str, tool: str, arguments: dict[str, Any]
+    ) -> _Agreed:
+        """Check everything that must be true before a call; nothing has begun."""
+        if self._timeout is not None and not self._timeout > 0:
+            raise UsageError(
+                "call.timeout", f"a timeout of {self._timeout} s leaves no time", "give seconds above zero"
+            )
+        temporary = self._trace.temporary if self._trace is not None else None
+        prepared = stack.enter_context(self._parts.preparer.prepared(package, tool, temporary))
+        self._clock.stage("verify")
+        request = prepared.request(arguments)
+        self._clock.stage("validate")
+        confirmed = self._confirmed(prepared, arguments)
+        _require_room(prepared)
+        self._clock.stage("confirm")
+        return _Agreed(new_invocation(), prepared, arguments, request, confirmed)
+
+    def _confirmed(self, prepared: Prepared, arguments: dict[str, Any]) -> str:
+        """Ask where a person must agree; return who did, "" where nobody had to."""
+        tool = prepared.tool.name
+        if prepared.grant.confirm[tool] == "never":
+            return ""
+        store = self._parts.store
+        remember = self._trace is None
+        request = ConfirmationRequest.of_call(prepared.grant, tool, arguments)
+        remembered = remember and store.is_confirmed(prepared.approved, tool)
+        if not require_confirmation(request, self._confirm, remembered=remembered):
+            return ""
+        if request.confirmation == "once" and remember:
+            store.remember_confirmation(prepared.approved, tool)
+        return self._caller.principal or f"uid {os.getuid()}"
+
+    def _recorded(self, stack: contextlib.ExitStack, agreed: _Agreed) -> ToolResult:
+        ledger, prepared = self._parts.ledger, agreed.prepared
+        running = RunningCall(prepared.manifest.name, prepared.grant.digest, self._cancel)
+        if prepared.storage is not None:
+            running.bound(prepared.storage, prepared.grant.permissions.storage, "its storage is full")
+        token = ledger.begin(
+            prepared.terms,
+            self._caller,
+            agreed.arguments,
+            confirmed_by=agreed.confirmed,
+            invocation=agreed.invocation,
+        )
+        self._clock.stage("record")
+        try:
+            # Watched until its end is on the ledger: who closes the runtime waits for that, too.
+            stack.enter_context(self._parts.watchdog.watch(running, prepared.approved.generation))
+            plan = self._placed(prepared.plan, running, stack)
+            completed = self._spawned(agreed, plan)
+            self._clock.stage("sandbox")
+            result = _read(agreed, plan, completed, reason=running.reason)
+            self._clock.stage("redact")
+        except Exception as error:
+            ledger.finish(token, self._failed(error))
+            raise
+        if self._trace is not None:
+            self._trace.prepared, self._trace.completed = prepared, completed
+        body = {"content": result.content, "structuredContent": result.structured, "isError": result.is_error}
+        timing = self._clock.stages | {f"sandbox.{name}": value for name, value in completed.timing.items()}
+        ledger.finish(
+            token, Ending(Outcome(result.outcome), result=body, redactions=result.redactions, timing=timing)
+        )
+        self._clock.stage("commit")
+        return result.with_meta(
+            _meta(prepared, result, completed, timing | {"commit": self._clock.stages["commit"]})
+        )
+
+    def _placed(self, plan: SandboxPlan, running: RunningCall, stack: contextlib.ExitStack) -> SandboxPlan:
+        """Return *plan*; one that mounts nothing gets a folder of the call's own, until *stack* ends."""
+        if plan.bare is None:
+            return plan
+        place = stack.enter_context(call_folder(self._parts.home, root=plan.root))
+        placed = settle(plan, place, self._parts.cache)
+        running.bound(Path(placed.scratch), placed.limits.scratch, "its scratch is full")
+        return placed
+
+    def _spawned(self, agreed: _Agreed, plan: SandboxPlan) -> Completed:
+        timeout = self._timeout
+        return spawn.run(
+            plan,
+            agreed.request,
+            cache=self._parts.cache,
+            invocation=agreed.invocation,
+            variables=agreed.prepared.variables(os.environ),
+            arguments=agreed.prepared.command(),
+            wall_ms=None if timeout is None else max(1, int(min(timeout, _LONGEST) * 1000)),
+            cancel_fd=self._cancel.fd,
+            traced=self._trace is not None,
+        )
+
+    def _failed(self, error: BaseException) -> Ending:
+        """Return the end of a call that *error* ended, Ctrl-C included: what began has an end on record."""
+        code = error.code if isinstance(error, MppError) else f"python.{type(error).__name__}"
+        return Ending(Outcome.FAILED, code=code, timing=self._clock.stages)
+
+
+def _read(agreed: _Agreed, plan: SandboxPlan, completed: Completed, *, reason: str) -> ToolResult:
+    prepared = agreed.prepared
+    return read_result(
+        prepared.plan.kind,
+        prepared.tool,
+        completed,
+        Redactor(prepared.redaction, secrets=prepared.secrets.values()),
+        violations=_violations(prepared.result),
+        explain=functools.partial(explain_denial, plan),
+        denials=functools.partial(
+            denials, plan, granted=prepared.grant.permissions, asked=prepared.manifest.permissions
+        ),
+        max_size=prepared.plan.limits.output,
+        invocation=agreed.invocation,
+        reason=reason,
+    )
+
+
+def _meta(
+    prepared: Prepared, result: ToolResult, completed: Completed, timing: dict[str, int]
+) -> dict[str, Any]:
+    """Return the ``_meta`` of the contract."""
+    sometimes = {
+        "mpp-exec/degraded": list(prepared.plan.degraded),
+        "mpp-exec/reason": result.reason,
+        "mpp-exec/denied": result.denied,
+        "mpp-exec/denials": list(result.denials),
+        "mpp-exec/appeared": list(completed.appeared),
+    }
+    return {
+        "mpp-exec/invocation": result.invocation,
+        "mpp-exec/package": {
+            "name": prepared.manifest.name,
+            "version": prepared.manifest.version,
+            "digest": prepared.grant.digest,
+        },
+        "mpp-exec/outcome": result.outcome,
+        "mpp-exec/redactions": dict(result.redactions),
+        "mpp-exec/timing": timing,
+        **{name: value for name, value in sometimes.items() if value},
+    }
+
+
+def _require_room(prepared: Prepared) -> None:
+    limit = prepared.grant.permissions.storage
+    if prepared.storage is not None and folder_size(prepared.storage, limit) > limit:
+        raise ConsentError(
+            "storage.full",
+            f"the storage of {prepared.manifest.name} is over its {limit} bytes, or cannot be measured",
+            f"clear {prepared.storage}, or install a version that asks for more",
+        )
+
+
+def _violations(validator: Validator | None) -> Callable[[Any], list[tuple[str, str]]] | None:
+    if validator is None:
+        return None
+    return lambda value: [(found.pointer, found.keyword) for found in validator.validate(value, limit=1)]
