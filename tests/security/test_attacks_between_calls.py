@@ -218,4 +218,4 @@ def test_package_changed_by_its_own_tool_between_calls(lab: Lab) -> None:
     compiled = lab.python(code)
     request = json.dumps({"arguments": {"evil": "raise SystemExit"}}).encode()
     for _ in range(2):
-        assert answer(run(compiled, request)) == {"value": 9}
+        assert answer(run(compiled, request))["value"] == 9

@@ -69,7 +69,6 @@ READING = (
     _F("by moving it into the grant", "os.rename(secret, granted + '/x') or read(granted + '/x')"),
     _F("by moving it to scratch", "os.rename(secret, '/tmp/x') or read('/tmp/x')"),
     _F("by mapping it", "mmap.mmap(os.open(secret, os.O_RDWR), 0)[:6].decode()"),
-    _F("by copying it", "os.copy_file_range(os.open(secret, 0), os.open(granted + '/c', 66), 6)"),
     _F("by listing the folder", "'secret' in os.listdir(beside) or 2"),
     _F("by a descriptor of the folder", "read('secret', dir_fd=os.open(beside, os.O_PATH))"),
 )
