@@ -3,7 +3,7 @@
 # make test   runs the tests
 # make fuzz   attacks every reader for a minute each
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long test-sanitized fuzz test-stdlib cpython-tests docs lint fix bench dist check clean native \
+.PHONY: help demo test test-kernels test-long test-sanitized fuzz test-stdlib cpython-tests docs lint fix bench dist check clean native \
 	print-python
 
 # The distribution's own interpreter: one that an unprivileged user can reach, too.
@@ -11,8 +11,10 @@ PYTHON ?= $(firstword $(wildcard /usr/bin/python3.13 /usr/bin/python3.12 /usr/bi
 VENV := .venv
 BIN := $(VENV)/bin
 NATIVE := $(wildcard native/*.c native/*.h native/*.py) setup.py
-C_FILES := $(wildcard native/*.c native/*.h tests/fuzz/*.c tests/fuzz/*.h)
+C_FILES := $(wildcard native/*.c native/*.h tests/fuzz/*.c tests/fuzz/*.h tests/kernels/*.c)
 PYTEST_ARGS ?=
+# --short, --kernel 6.1, or tests as pytest takes them
+KERNELS_ARGS ?=
 
 help:  ## print the targets
 	@awk -F ':.*##' '/^[a-z-]+:.*##/ {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -78,6 +80,9 @@ test-stdlib: $(VENV)/.native cpython-tests  ## run them inside sandboxes, all mo
 
 docs: $(VENV)/.native  ## write the pages that are made from the code
 	@MPP_WRITE_DOCS=1 $(BIN)/python -m pytest -q tests/unit/test_docs_system_calls.py
+
+test-kernels: $(VENV)/.native  ## boot Debian's kernels 6.1 and 6.12, and run the tests inside
+	@PYTHONPATH=tests $(BIN)/python -m kernels $(KERNELS_ARGS)
 
 lint: $(VENV)/.native  ## ruff, mypy --strict, import-linter, clang-format
 	$(BIN)/ruff check .

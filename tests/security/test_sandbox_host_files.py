@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from mpp_exec.errors import HostError
-from mpp_exec.sandbox import layout
+from mpp_exec.sandbox import kernel, layout
 from mpp_exec.sandbox.layout import Entry
 from mpp_exec.sandbox.plan import SandboxPlan
 from sandbox_lab import ATTEMPTS, Lab, attempt, call, run, without_landlock, without_seccomp
@@ -62,9 +62,12 @@ class TestReadingAHostFile:
 
     def test_by_its_absolute_path_with_landlock_alone(self, lab: Lab, secret: Path) -> None:
         compiled = showing(lab.python(ATTEMPTS), secret, layout.WRITABLE)
-        tries = (("read", secret), ("write", secret), ("truncate", secret, 0), ("unlink", secret))
+        tries = (("read", secret), ("write", secret), ("unlink", secret))
         assert set(attempt(compiled, *tries)) <= {DENIED, RO}
         assert secret.read_text() == "secret"
+        # Before ABI 3 (Linux 6.2) Landlock does not see it: there the mount, read-only, is all there is.
+        seen = attempt(compiled, ("truncate", secret, 0))
+        assert seen == [DENIED if kernel.probe().landlock_abi >= 3 else "done"]
 
     def test_attack_is_real_with_both_taken_away(self, lab: Lab, secret: Path) -> None:
         compiled = without_landlock(showing(lab.python(ATTEMPTS), secret))
