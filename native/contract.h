@@ -177,11 +177,12 @@ struct mpp_launch {
     size_t request_size;
     int init_fd;             /* the init program, opened for reading */
     int cancel_fd;           /* readable: stop; -1 for none */
+    int cgroup_fd;           /* folder of the cgroup that everything runs in; -1 for none */
     uint32_t outer_uid_base; /* root: the outer id is this plus the host pid of init; 0: self-map */
     uint32_t namespaces;     /* CLONE_NEW*; all of them, or 0 for the profile without namespaces */
     uint64_t wall_ns;
     uint64_t cpu_us;
-    uint64_t memory;        /* bytes resident over all processes, beside the rlimit */
+    uint64_t memory;        /* bytes over all processes, beside rlimit and cgroup */
     uint64_t output;        /* bytes of stdout + stderr */
     uint32_t processes;     /* beside RLIMIT_NPROC, which counts all of a user's where there is no user namespace */
     uint32_t watched_count; /* 0: the call is not traced */
@@ -197,8 +198,11 @@ struct mpp_outcome {
     uint32_t processes_peak; /* processes and threads seen at once; sampled */
     uint64_t user_us;
     uint64_t system_us;
-    uint64_t resident_peak; /* bytes */
-    uint64_t started_ns;    /* CLOCK_MONOTONIC stamps of the stages */
+    uint64_t resident_peak;    /* bytes */
+    uint64_t memory_peak;      /* bytes, as its cgroup counts; this and the next two are 0 without one */
+    uint32_t memory_kills;     /* processes that the kernel killed at the cgroup's bound of memory */
+    uint32_t processes_denied; /* forks and threads refused at the cgroup's bound */
+    uint64_t started_ns;       /* CLOCK_MONOTONIC stamps of the stages */
     uint64_t cloned_ns;
     uint64_t sent_ns;
     uint64_t ready_ns;
@@ -227,8 +231,8 @@ int mpp_supervise(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome);
 /* Kills every process of the sandbox, reaps it and frees the handle with its buffers. */
 void mpp_release(struct mpp_sandbox *sandbox);
 
-/* Clones a process that ends at once into the given namespaces: 0, or the errno of clone(2). */
-int mpp_try_namespaces(uint32_t namespaces);
+/* Clones a process that ends at once into the given namespaces and cgroup (-1: none): 0, or the errno of clone(2). */
+int mpp_try_clone(uint32_t namespaces, int cgroup);
 
 /* Landlock: ABI version (0 where there is none) and errata bits; -errno on a failure other than absence. */
 int mpp_landlock_abi(void);

@@ -15,6 +15,9 @@
 #ifndef SYS_mount_setattr /* Linux 5.12 */
 #define SYS_mount_setattr 442
 #endif
+#ifndef SYS_clone3 /* Linux 5.3, with a cgroup 5.7 */
+#define SYS_clone3 435
+#endif
 #ifndef SYS_openat2 /* Linux 5.6 */
 #define SYS_openat2 437
 #endif
@@ -42,6 +45,21 @@ struct mpp_open_how { /* struct open_how, linux/openat2.h */
     uint64_t resolve;
 };
 
+struct mpp_clone_args { /* struct clone_args, linux/sched.h */
+    uint64_t flags;
+    uint64_t pidfd;
+    uint64_t child_tid;
+    uint64_t parent_tid;
+    uint64_t exit_signal;
+    uint64_t stack;
+    uint64_t stack_size;
+    uint64_t tls;
+    uint64_t set_tid;
+    uint64_t set_tid_size;
+    uint64_t cgroup;
+};
+
+#define MPP_CLONE_INTO_CGROUP 0x200000000u
 #define MPP_RESOLVE_NO_MAGICLINKS 0x02
 #define MPP_RESOLVE_NO_SYMLINKS 0x04
 #define MPP_RESOLVE_BENEATH 0x08

@@ -35,12 +35,14 @@ struct mpp_sandbox {
     size_t request_sent;
     uint64_t deadline_ns;
     uint64_t tick_ns;
+    uint64_t before_user_us; /* what its cgroup had counted when the tool began: the building of the sandbox */
+    uint64_t before_system_us;
     int reaped;
     struct mpp_buffer out;
     struct mpp_buffer err;
 };
 
-/* What all processes of a sandbox use at this moment, as far as /proc tells. */
+/* What all processes of a sandbox use at this moment, as its cgroup or /proc tells. */
 struct mpp_usage {
     uint64_t resident; /* bytes */
     uint64_t cpu_us;
@@ -61,6 +63,12 @@ void mpp_watcher_close(struct mpp_watcher **watcher);
 ssize_t mpp_receive_report(struct mpp_sandbox *sandbox, struct mpp_report *report);
 
 void mpp_watch(pid_t init, struct mpp_usage *usage);
+/* clone(2) with a pidfd and SIGCHLD, into a cgroup where that is not -1. Returns -1 with errno set on failure. */
+int mpp_clone(uint64_t flags, int cgroup, char *stack, size_t size, int (*child)(void *), void *argument, int *pidfd);
+int mpp_cgroup_usage(const struct mpp_sandbox *sandbox, struct mpp_usage *usage); /* -1 where it cannot be read */
+void mpp_cgroup_times(int cgroup, uint64_t *user_us, uint64_t *system_us); /* left alone where they cannot be read */
+void mpp_cgroup_account(const struct mpp_sandbox *sandbox, struct mpp_outcome *outcome);
+void mpp_cgroup_kill(int cgroup);
 int mpp_map_ids(pid_t pid, int pidfd, uint32_t inside, uint32_t outer_uid, uint32_t outer_gid, int self_map);
 int mpp_idmap_namespace(uint32_t inside_uid, uint32_t inside_gid, uint32_t outer, int *namespace_fd);
 

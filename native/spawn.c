@@ -182,13 +182,12 @@ static int clone_init(struct mpp_sandbox *sandbox, int child_control, uint32_t *
     struct child child = { child_control, sandbox->launch.init_fd, sandbox->launch.namespaces != 0, 0 };
     sigset_t all;
     sigset_t before;
-    int flags = (int)sandbox->launch.namespaces;
     int error = 0;
 
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before); /* a handler would run in the child, on this memory */
-    sandbox->pid = clone(become_init, stack + sizeof stack, CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD | flags,
-                         &child, &sandbox->pidfd);
+    sandbox->pid = mpp_clone(CLONE_VM | CLONE_VFORK | (uint64_t)sandbox->launch.namespaces, sandbox->launch.cgroup_fd,
+                             stack, sizeof stack, become_init, &child, &sandbox->pidfd);
     if (sandbox->pid < 0) {
         error = errno;
         *step = MPP_STEP_CLONE;
@@ -390,7 +389,7 @@ MPP_NEVER_RETURNS static int end_at_once(void *unused)
     return 0;
 }
 
-int mpp_try_namespaces(uint32_t namespaces)
+int mpp_try_clone(uint32_t namespaces, int cgroup)
 {
     alignas(16) char stack[4096];
     siginfo_t ended;
@@ -401,8 +400,8 @@ int mpp_try_namespaces(uint32_t namespaces)
 
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    if (clone(end_at_once, stack + sizeof stack, CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD | (int)namespaces, NULL,
-              &pidfd) < 0)
+    if (mpp_clone(CLONE_VM | CLONE_VFORK | (uint64_t)namespaces, cgroup, stack, sizeof stack, end_at_once, NULL,
+                  &pidfd) < 0)
         error = errno;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (error == 0) {

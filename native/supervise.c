@@ -95,6 +95,7 @@ static void kill_all(struct mpp_sandbox *sandbox)
         mpp_close(&sandbox->control);
         return;
     }
+    mpp_cgroup_kill(sandbox->launch.cgroup_fd);
     sys4(SYS_pidfd_send_signal, sandbox->pidfd, SIGKILL, 0, 0);
 }
 
@@ -126,12 +127,18 @@ static void stop(struct mpp_outcome *outcome, enum mpp_stop why)
     outcome->stopped_ns = mpp_now_ns();
 }
 
+/* A cgroup has counted everything, what has ended and the kernel's own memory included; /proc shows what is alive. */
+static void measure(const struct mpp_sandbox *sandbox, struct mpp_usage *usage)
+{
+    if (sandbox->launch.cgroup_fd < 0 || mpp_cgroup_usage(sandbox, usage) < 0) mpp_watch(sandbox->pid, usage);
+}
+
 static void sample(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
 {
     const struct mpp_launch *launch = &sandbox->launch;
     struct mpp_usage usage;
 
-    mpp_watch(sandbox->pid, &usage);
+    measure(sandbox, &usage);
     if (usage.resident > outcome->resident_peak) outcome->resident_peak = usage.resident;
     if (usage.tasks > outcome->processes_peak) outcome->processes_peak = usage.tasks;
     outcome->user_us = usage.cpu_us; /* until init tells exactly, which it cannot of one that is killed */
@@ -161,6 +168,8 @@ static int listen_control(struct mpp_sandbox *sandbox, struct mpp_outcome *outco
         switch (said.kind) {
         case MPP_REPORT_READY:
             outcome->ready_ns = said.at_ns;
+            if (sandbox->launch.cgroup_fd >= 0)
+                mpp_cgroup_times(sandbox->launch.cgroup_fd, &sandbox->before_user_us, &sandbox->before_system_us);
             sandbox->tick_ns = mpp_now_ns() + TICK_NS;
             break;
         case MPP_REPORT_WATCHED:
@@ -202,6 +211,7 @@ static void finish(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
         if (!sandbox->reaped) stop(outcome, MPP_STOP_LOST);
     }
     outcome->reaped_ns = mpp_now_ns();
+    if (sandbox->launch.cgroup_fd >= 0) mpp_cgroup_account(sandbox, outcome);
     /* Nobody can write any more; what is in the pipes is the rest. */
     if (sandbox->output >= 0 && outcome->stop != MPP_STOP_OUTPUT && drain(sandbox, &sandbox->output, &sandbox->out) < 0)
         stop(outcome, MPP_STOP_OUTPUT);

@@ -6,6 +6,7 @@ where it would otherwise be skipped.
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -39,7 +40,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
 @pytest.fixture(scope="session")
 def probe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The static program of ``sandbox_probe.c``."""
-    if shutil.which("cc") is None:
+    if shutil.which("cc") is None and "MPP_GUEST" not in os.environ:
         missing("there is no C compiler")
     return sandbox_lab.build_program(
         sandbox_lab.HERE / "sandbox_probe.c", tmp_path_factory.mktemp("probe") / "probe"

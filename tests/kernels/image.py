@@ -27,6 +27,7 @@ _TAKEN = ("bench", "docs", "examples", "native", "runtime", "tests")
 _FILES = ("CHANGELOG.md", "LICENSE", "Makefile", "README.md", "SPECIFICATION.md", "pyproject.toml")
 # Tools of the development environment that no test imports, most of its size.
 _NOT_TAKEN = ("mypy", "mypyc", "ruff", "pip", "grimp", "importlinter", "*__mypyc*", "rich", "librt")
+_PROGRAMS = ("sandbox_probe.c", "kernels/guest/crowd.c")
 _MERGED = ("bin", "lib", "lib64", "sbin")
 
 
@@ -36,15 +37,15 @@ def ramdisk(kernel: Path, cache: Path) -> tuple[Path, Path]:
     target = cache / f"{kernel.name}.cpio"
     with _folder(cache) as root:
         (root / "modules").mkdir()
-        _build_init(root / "init")
+        _compile(HERE / "init.c", root / "init")
         for number, content in enumerate(_modules(kernel)):
             (root / "modules" / f"{number:02}.ko").write_bytes(content)
         target.write_bytes(_cpio(root))
     return image, target
 
 
-def _build_init(target: Path) -> None:
-    command = ["cc", "-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", "-static", str(HERE / "init.c")]
+def _compile(source: Path, target: Path) -> None:
+    command = ["cc", "-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", "-static", "-pthread", str(source)]
     subprocess.run([*command, "-o", str(target)], check=True)
 
 
@@ -139,9 +140,8 @@ def _copy_system(files: list[Path], root: Path) -> None:
     for name, text in etc.items():
         (root / "etc" / name).write_text(text)
         (root / "etc" / name).chmod(0o644)
-    for name, target in {"usr/bin/cc": "gcc", "etc/localtime": "/usr/share/zoneinfo/Etc/UTC"}.items():
-        if not (root / name).is_symlink():
-            (root / name).symlink_to(target)
+    if not (root / "etc/localtime").is_symlink():
+        (root / "etc/localtime").symlink_to("/usr/share/zoneinfo/Etc/UTC")
 
 
 def _copy(source: Path, root: Path) -> None:
@@ -169,6 +169,9 @@ def project_disk(facts: Mapping[str, Any], cache: Path) -> Path:
         for name in _FILES:
             shutil.copy2(PROJECT / name, root / name)
         (root / "guest.json").write_text(json.dumps(facts))
+        (root / "programs").mkdir()
+        for source in _PROGRAMS:
+            _compile(PROJECT / "tests" / source, root / "programs" / Path(source).stem)
         _copy_environment(PROJECT / ".venv", root / ".venv")
         for path in root.rglob("*"):
             if not path.is_symlink():  # the guest's user reads it, too

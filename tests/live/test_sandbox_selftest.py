@@ -98,7 +98,7 @@ def test_namespace_that_cannot_be_had_is_named(lab: Lab, monkeypatch: pytest.Mon
     assert lab
     refused = native.constant("CLONE_NEWNET")
     eperm = 1
-    monkeypatch.setattr(native, "try_namespaces", lambda flags: eperm if flags & refused else 0)
+    monkeypatch.setattr(native, "try_clone", lambda flags, _=-1: eperm if flags & refused else 0)
     monkeypatch.setattr(spaces, "missing", lambda: Missing("clone", eperm))
     found = examine()
     checks = {check.name: check for check in found.checks}

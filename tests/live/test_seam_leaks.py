@@ -208,7 +208,7 @@ def _encode() -> None:
 
 EXERCISED: Final[dict[str, Callable[[], object]]] = {
     "encode_plan": _encode,
-    "try_namespaces": lambda: native.try_namespaces(lib.CLONE_NEWUSER),
+    "try_clone": lambda: native.try_clone(lib.CLONE_NEWUSER),
     "landlock_abi": native.landlock_abi,
     "landlock_errata": native.landlock_errata,
     "seccomp_has": lambda: native.seccomp_has(lib.SECCOMP_RET_ERRNO),
@@ -223,8 +223,8 @@ def test_function_called_thousands_of_times(name: str) -> None:
 
 @pytest.mark.parametrize("flags", [CLONE_THREAD, lib.CLONE_NEWUSER | CLONE_THREAD])
 def test_namespaces_that_cannot_be(flags: int) -> None:
-    assert native.try_namespaces(flags) == errno.EINVAL
-    assert_leaves_nothing(lambda: native.try_namespaces(flags), 2000)
+    assert native.try_clone(flags) == errno.EINVAL
+    assert_leaves_nothing(lambda: native.try_clone(flags), 2000)
 
 
 def test_invoke_a_thousand_times(invoke: Call) -> None:

@@ -65,6 +65,7 @@ def test_constants_newer_than_the_headers_are_the_kernels(tmp_path: Path) -> Non
         "linux/mount.h": (
             *("MOVE_MOUNT_F_EMPTY_PATH", "MOVE_MOUNT_T_EMPTY_PATH", "MOUNT_ATTR_IDMAP", "OPEN_TREE_CLONE"),
         ),
+        "linux/sched.h": ("CLONE_INTO_CGROUP",),
         "linux/close_range.h": ("CLOSE_RANGE_CLOEXEC",),
         "linux/landlock.h": ("LANDLOCK_CREATE_RULESET_VERSION", "LANDLOCK_CREATE_RULESET_ERRATA"),
         "linux/fcntl.h": ("AT_EMPTY_PATH", "AT_RECURSIVE"),
@@ -73,9 +74,10 @@ def test_constants_newer_than_the_headers_are_the_kernels(tmp_path: Path) -> Non
     for name in itertools.chain.from_iterable(pairs.values()):
         lines += [
             f"#ifdef {name}",
-            f'_Static_assert((unsigned)MPP_{name} == (unsigned){name}, "{name}");',
+            f'_Static_assert((unsigned long long)MPP_{name} == (unsigned long long){name}, "{name}");',
             "#endif",
         ]
+    lines.append('_Static_assert(sizeof(struct mpp_clone_args) == CLONE_ARGS_SIZE_VER2, "clone_args");')
     source = tmp_path / "constants.c"
     source.write_text("\n".join(lines) + "\n")
     command = ["cc", "-std=c11", "-fsyntax-only", "-Werror", f"-I{NATIVE}", str(source)]

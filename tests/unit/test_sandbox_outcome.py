@@ -55,6 +55,12 @@ def exited(code: int) -> int:
         ("memory", raw(status=signal.SIGABRT | 0x80, resident_peak=LIMITS.memory)),  # with a core dump
         ("output", raw(stop="output", status=-1)),
         ("processes", raw(status=exited(1), processes_peak=LIMITS.processes)),
+        # What a cgroup counted is exact, whatever sampling saw; its group dies as one, init included.
+        ("memory", raw(stop="lost", status=-1, memory_kills=2)),
+        ("memory", raw(status=signal.SIGKILL, memory_kills=1)),
+        ("timeout", raw(stop="wall", status=-1, memory_kills=1)),
+        ("processes", raw(status=exited(1), processes_denied=1)),
+        ("ok", raw(processes_denied=1)),
         ("syscall", raw(status=signal.SIGSYS)),
         ("syscall", raw(status=signal.SIGSYS | 0x80)),
         ("killed", raw(status=signal.SIGKILL)),

@@ -225,6 +225,14 @@ def test_scratch_stays_in_tmp_beside_any_other_grant(folder: Path) -> None:
     assert compiled(write=["/tmp"]).scratch == "/scratch", "it would lie over the private one"
 
 
+def test_cgroup_is_the_first_to_refuse_a_process_since_it_counts_that() -> None:
+    facts = dataclasses.replace(FACTS, cgroup=("memory", "pids"), processors=2)
+    made = compiled(facts=facts, limits=Limits(processes=4))
+    rows = {number: soft for number, soft, _ in made.rlimits}
+    assert int(dict(made.cgroup)["pids.max"]) == 5 < rows[resource.RLIMIT_NPROC]
+    assert compiled(limits=Limits(processes=4)).cgroup == ()
+
+
 def test_limits_of_the_process_follow_the_grant() -> None:
     limits = Limits(cpu_ms=1_200, memory=64 << 20, processes=4, open_files=32, scratch=1 << 20)
     made = compiled(limits=limits)

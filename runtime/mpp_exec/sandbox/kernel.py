@@ -13,7 +13,7 @@ import platform
 from dataclasses import dataclass
 
 from mpp_exec.errors import HostError
-from mpp_exec.sandbox import native
+from mpp_exec.sandbox import cgroup, native
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,8 @@ class KernelFacts:
         seccomp: filters with ENOSYS answers and process kill are there.
         root: the host runs as root, so sandboxes get an id of their own; else they keep the host's.
         namespaces: taken to be there until a sandbox was seen to fail for the lack of them.
+        cgroup: controllers of cgroups that this process may make; empty where none is delegated.
+        processors: how many this process may run on.
     """
 
     machine: str
@@ -37,6 +39,8 @@ class KernelFacts:
     seccomp: bool
     root: bool
     namespaces: bool = True
+    cgroup: tuple[str, ...] = ()
+    processors: int = 1
 
     @property
     def platform(self) -> str:
@@ -56,6 +60,8 @@ def _probe(uid: int) -> KernelFacts:
             for action in ("ERRNO", "KILL_PROCESS", "ALLOW")
         ),
         root=uid == 0,
+        cgroup=cgroup.delegation().controllers,
+        processors=len(os.sched_getaffinity(0)),
     )
 
 
@@ -63,7 +69,8 @@ def probe() -> KernelFacts:
     """Ask the kernel; the answers hold for the life of the process and its effective user.
 
     Raises:
-        HostError: this machine's architecture has no system call table here, or it shows no ``/proc``.
+        HostError: this machine's architecture has no system call table here, it shows no ``/proc``,
+            or a cgroup that was named for this process cannot be used.
     """
     if not os.path.exists("/proc/self/stat"):  # noqa: PTH110 - asked before every call
         raise HostError(

@@ -194,7 +194,10 @@ def _offsets(blob: _Blob, texts: Sequence[str]) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class RawOutcome:
-    """``struct mpp_outcome`` as Python values: bytes, µs, and CLOCK_MONOTONIC ns stamps by stage."""
+    """``struct mpp_outcome`` as Python values: bytes, µs, and CLOCK_MONOTONIC ns stamps by stage.
+
+    ``memory_peak``, ``memory_kills`` and ``processes_denied`` are what a cgroup counted, 0 without one.
+    """
 
     step: str
     error: int
@@ -210,6 +213,9 @@ class RawOutcome:
     errors: bytes
     notes: tuple[RawNote, ...] = ()
     notes_lost: int = 0
+    memory_peak: int = 0
+    memory_kills: int = 0
+    processes_denied: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,12 +282,14 @@ def invoke(
     as_root: bool,
     cancel_fd: int = -1,
     watched: Sequence[WatchedRow] = (),
+    cgroup_fd: int = -1,
 ) -> RawOutcome:
     """Run one sandbox from *message* to its end; every process of it is dead and reaped on return.
 
     The calling thread waits without the GIL. A signal lets Python's handlers run; what they raise
     kills the sandbox first and then passes on. *cancel_fd* kills it when it becomes readable.
-    *watched* says what to note of a traced call, whose message holds a watching program.
+    *watched* says what to note of a traced call, whose message holds a watching program. Everything
+    is born in the cgroup of *cgroup_fd*, where that is given.
     A spawn that failed is an outcome as well: ``step`` and ``error`` say where and why.
     """
     launch = ffi.new("struct mpp_launch *")
@@ -293,6 +301,7 @@ def invoke(
     launch.request_size = len(request)
     launch.init_fd = _init_program()
     launch.cancel_fd = cancel_fd
+    launch.cgroup_fd = cgroup_fd
     launch.outer_uid_base = OUTER_ID_BASE if as_root else 0
     launch.namespaces = namespaces
     launch.wall_ns = wall_ns
@@ -329,6 +338,9 @@ def _collect(outcome: Any) -> RawOutcome:
         user_us=outcome.user_us,
         system_us=outcome.system_us,
         resident_peak=outcome.resident_peak,
+        memory_peak=outcome.memory_peak,
+        memory_kills=outcome.memory_kills,
+        processes_denied=outcome.processes_denied,
         stamps={
             stage: getattr(outcome, f"{stage}_ns")
             for stage in ("started", "cloned", "sent", "ready", "exited", "stopped", "reaped")
@@ -351,9 +363,9 @@ def _notes(outcome: Any) -> Iterator[RawNote]:
         at += head + (len(text) + 7) // 8 * 8
 
 
-def try_namespaces(flags: int) -> int:
-    """Return 0 where a process can be cloned into the namespaces of *flags*, else the errno of clone(2)."""
-    return int(lib.mpp_try_namespaces(flags))
+def try_clone(namespaces: int, cgroup_fd: int = -1) -> int:
+    """Return 0 where a process can be cloned into *namespaces* and a cgroup, else the errno of clone(2)."""
+    return int(lib.mpp_try_clone(namespaces, cgroup_fd))
 
 
 def landlock_abi() -> int:

@@ -33,6 +33,8 @@ _NEAR = 0.8
 
 def judge(raw: RawOutcome, limits: Limits) -> tuple[Outcome, str]:  # noqa: PLR0911 - a table in prose
     """Return the outcome of *raw* and why, "" for one that went well."""
+    if raw.memory_kills and raw.stop in ("none", "lost", "memory"):  # init included: the group dies as one
+        return "memory", f"killed by the kernel at its memory limit of {limits.memory >> 20} MiB"
     if raw.stop != "none":
         outcome, text = _STOPS[raw.stop]
         return outcome, text.format(
@@ -66,7 +68,7 @@ def judge(raw: RawOutcome, limits: Limits) -> tuple[Outcome, str]:  # noqa: PLR0
     code = os.WEXITSTATUS(raw.status)
     if near_memory:
         return "memory", f"failed with status {code} at its memory limit of {limits.memory >> 20} MiB"
-    if raw.processes_peak >= limits.processes:
+    if raw.processes_denied or raw.processes_peak >= limits.processes:
         return (
             "processes",
             f"failed with status {code} at its limit of {limits.processes} processes and threads",

@@ -20,7 +20,7 @@ from mpp_exec.errors import HostError, InternalError
 from mpp_exec.package.manifest import Manifest, Tool
 from mpp_exec.package.requirement import Requirement
 from mpp_exec.permissions import Limits
-from mpp_exec.sandbox import bare, interpreter, kernel, landlock, layout, native, profiles, properties
+from mpp_exec.sandbox import bare, cgroup, interpreter, kernel, landlock, layout, native, profiles, properties
 from mpp_exec.sandbox.building import APP, SCRATCH, SEAL, SHOWN, STORAGE, Builder
 from mpp_exec.sandbox.layout import Entry
 
@@ -42,7 +42,8 @@ class SandboxPlan:
         package, digest, tool: what it runs.
         entries: the file system, in the order of making.
         rules: Landlock rules, path and access bits; ``landlock`` what is handled, None if degraded.
-        limits: the bounds of the call; ``rlimits`` as (RLIMIT number, soft, hard).
+        limits: the bounds of the call; ``rlimits`` as (RLIMIT number, soft, hard); ``cgroup`` the files of
+            the call's cgroup and what each is set to, empty where none is delegated.
         tool_profile: the system call table; its programs are in ``programs``.
         argv, exec_path: the command inside.
         environment: the constant variables.
@@ -80,6 +81,7 @@ class SandboxPlan:
     own_signals: bool = False
     storage: str = STORAGE
     bare: bare.Bare | None = None
+    cgroup: cgroup.Bounds = ()
 
     @property
     def app(self) -> str:
@@ -94,6 +96,7 @@ class SandboxPlan:
             namespaces=self.bare is None,
             python=self.kind == "python",
             subprocess=bool(self.started),
+            cgroup=bool(self.cgroup),
         )
 
     def fingerprint(self) -> str:
@@ -204,9 +207,7 @@ def compile_plan(
         rules=tuple(made.rules),
         landlock=landlock.handled(facts.landlock_abi) if facts.landlock_abi else None,
         limits=grant.limits,
-        rlimits=_rlimits(
-            grant.limits, grant.permissions.storage, programs, count=facts.namespaces or facts.root
-        ),
+        rlimits=_rlimits(grant.limits, grant.permissions.storage, programs, facts),
         tool_profile=profiles.tool_profile(
             manifest.runtime.kind, subprocess=bool(started), mounts=facts.namespaces
         ),
@@ -223,6 +224,7 @@ def compile_plan(
         own_signals=at.own_signals,
         storage=made.storage,
         bare=made.bare,
+        cgroup=cgroup.bounds(grant.limits, facts.cgroup, facts.processors),
     )
 
 
@@ -248,7 +250,7 @@ def probe_plan(
         rules=tuple(build.rules),
         landlock=landlock.handled(facts.landlock_abi),
         limits=limits,
-        rlimits=_rlimits(limits, 0, (python,)),
+        rlimits=_rlimits(limits, 0, (python,), facts),
         tool_profile=profiles.tool_profile("python", subprocess=False),
         argv=argv,
         exec_path=python.path,
@@ -265,6 +267,7 @@ def probe_plan(
         touches=(),
         degraded=(),
         root=facts.root,
+        cgroup=cgroup.bounds(limits, facts.cgroup, facts.processors),
     )
 
 
@@ -307,11 +310,14 @@ def _entry_program(
 
 
 def _rlimits(
-    limits: Limits, storage: int, programs: tuple[interpreter.Program, ...], *, count: bool = True
+    limits: Limits, storage: int, programs: tuple[interpreter.Program, ...], facts: kernel.KernelFacts
 ) -> tuple[tuple[int, int, int], ...]:
     cpu = max(1, math.ceil(limits.cpu_ms / 1000))
     # Beyond what scratch holds: a tool that fills it is told ENOSPC, and not killed by SIGXFSZ.
     file_size = max(limits.scratch, storage) + _PAGE
+    # One for init, which is of the same user in the same namespace; and one more where a cgroup is to be the
+    # first to refuse, since it counts what it refused.
+    processes = limits.processes + (2 if facts.cgroup else 1)
     reserved = _RESERVED if any(program.name in _RESERVING for program in programs) else 0
     rows = {
         resource.RLIMIT_CPU: (cpu, cpu + 1),
@@ -321,8 +327,7 @@ def _rlimits(
         resource.RLIMIT_STACK: (8 << 20, 8 << 20),
         # 1, not 0: with a core_pattern that is a pipe, 0 still starts the host's helper.
         resource.RLIMIT_CORE: (1, 1),
-        # One for init, which is of the same user in the same namespace.
-        resource.RLIMIT_NPROC: (limits.processes + 1, limits.processes + 1),
+        resource.RLIMIT_NPROC: (processes, processes),
         resource.RLIMIT_NOFILE: (limits.open_files, limits.open_files),
         resource.RLIMIT_MEMLOCK: (65536, 65536),
         resource.RLIMIT_SIGPENDING: (256, 256),
@@ -330,7 +335,9 @@ def _rlimits(
         resource.RLIMIT_NICE: (0, 0),
         resource.RLIMIT_RTPRIO: (0, 0),
     }
-    if not count:  # of all processes of the user's, where there is no user namespace: the supervisor counts
+    if not (
+        facts.namespaces or facts.root
+    ):  # of all processes of the user's, where there is no user namespace: the supervisor counts
         del rows[resource.RLIMIT_NPROC]
     return tuple((number, soft, hard) for number, (soft, hard) in sorted(rows.items()))
 

@@ -45,6 +45,7 @@ class Situation:
         namespaces: the sandbox gets namespaces of its own.
         python: the launcher is there to take execve away.
         subprocess: it may start programs.
+        cgroup: it runs in a cgroup of its own.
     """
 
     landlock_abi: int
@@ -52,6 +53,7 @@ class Situation:
     namespaces: bool
     python: bool
     subprocess: bool
+    cgroup: bool = False
 
     @property
     def own_signals(self) -> bool:
@@ -108,6 +110,7 @@ def properties(at: Situation) -> tuple[Property, ...]:
 
     some = space("mount namespace"), landlock(f"Landlock ABI {abi}")
     alone = not at.subprocess
+    counted = given("cgroup: counted by the kernel" if at.cgroup else "supervisor's sampling")
     rows = {
         ("files", "that files outside of the grant cannot be read"): some,
         ("writing", "that what is read-only cannot be written"): (
@@ -146,6 +149,7 @@ def properties(at: Situation) -> tuple[Property, ...]:
             given("seccomp: no fork", alone),
             given("RLIMIT_NPROC", at.namespaces or at.root),
             given("supervisor's count"),
+            given("cgroup: pids.max", at.cgroup),
         ),
         ("signals", "that no other process can be signalled"): (
             space("PID namespace"),
@@ -177,10 +181,15 @@ def properties(at: Situation) -> tuple[Property, ...]:
             given("no_new_privs"),
             given("no capabilities"),
         ),
-        ("time", "that it ends in time"): (given("supervisor's deadline"), given("RLIMIT_CPU")),
+        ("time", "that it ends in time"): (
+            given("supervisor's deadline"),
+            given("RLIMIT_CPU"),
+            counted,
+        ),
         ("memory", "that memory is bounded"): (
             given("RLIMIT_AS, RLIMIT_DATA"),
-            given("supervisor's sampling"),
+            given("cgroup: memory.max without swap", at.cgroup),
+            counted,
         ),
         ("scratch", "that scratch is bounded"): (
             given("sized tmpfs" if at.namespaces else "its size is watched"),

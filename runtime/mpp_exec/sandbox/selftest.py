@@ -23,7 +23,18 @@ from typing import Any
 from mpp_exec.errors import HostError, MppError
 from mpp_exec.package.requirement import Requirement
 from mpp_exec.permissions import Limits
-from mpp_exec.sandbox import bare, building, interpreter, kernel, native, properties, spaces, spawn, surface
+from mpp_exec.sandbox import (
+    bare,
+    building,
+    cgroup,
+    interpreter,
+    kernel,
+    native,
+    properties,
+    spaces,
+    spawn,
+    surface,
+)
 from mpp_exec.sandbox.cache import SandboxCache
 from mpp_exec.sandbox.plan import SandboxPlan, probe_plan
 from mpp_exec.sandbox.profiles import SEALED_AWAY, Allow, tool_profile
@@ -31,6 +42,7 @@ from mpp_exec.sandbox.remedy import Remedy, remedy
 from mpp_exec.sandbox.settle import settle
 
 CANARY = "/canary"
+_UNHURRIED = Limits(wall_ms=60_000, cpu_ms=60_000)  # a slow machine is not one that cannot enforce
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +131,7 @@ def _tried(facts: kernel.KernelFacts, cache: SandboxCache, launcher: str, place:
         ),
         _landlock(facts),
         _seccomp(facts, cache),
+        _cgroup(facts),
     ]
     try:
         python = cache.program(Requirement("python", ">=3.11"))
@@ -148,6 +161,17 @@ def _landlock(facts: kernel.KernelFacts) -> Check:
     return Check("landlock", "ok", f"ABI {facts.landlock_abi}, errata {facts.landlock_errata:#x}")
 
 
+def _cgroup(facts: kernel.KernelFacts) -> Check:
+    """Say whether the kernel counts; where it does not, everything runs all the same."""
+    where = cgroup.delegation()
+    if facts.cgroup:
+        return Check(
+            "cgroup", "ok", f"each call in one of its own below {where.path}: {', '.join(facts.cgroup)}"
+        )
+    detail = f"none is delegated, so memory and processor time are sampled every 10 ms ({where.reason})"
+    return Check("cgroup", "ok", detail, where.hint)
+
+
 def _seccomp(facts: kernel.KernelFacts, cache: SandboxCache) -> Check:
     if not facts.seccomp:
         return Check(
@@ -169,7 +193,7 @@ def _namespaces(hint: str) -> list[Check]:
     checks = []
     for name in ("USER", "NS", "PID", "NET", "IPC", "UTS", "CGROUP"):
         flags = native.constant(f"CLONE_NEW{name}") | native.constant("CLONE_NEWUSER")
-        error = native.try_namespaces(flags)
+        error = native.try_clone(flags)
         label = "mount" if name == "NS" else name.lower()
         state, detail = ("ok", "can be made") if error == 0 else ("missing", os.strerror(error))
         checks.append(Check(f"{label} namespace", state, detail, "" if error == 0 else hint))
@@ -185,7 +209,7 @@ def _enforcement(
         canary.chmod(0o666)
         listener.bind(("127.0.0.1", 0))
         listener.listen(1)
-        plan = probe_plan(facts, python, launcher, canary=str(canary), limits=Limits())
+        plan = probe_plan(facts, python, launcher, canary=str(canary), limits=_UNHURRIED)
         request = {
             "hidden": str(canary),
             "canary": CANARY,

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from mpp_exec.errors import HostError, InternalError
-from mpp_exec.sandbox import bare, layout, native, profiles
+from mpp_exec.sandbox import bare, cgroup, layout, native, profiles
 from mpp_exec.sandbox.access import Access, read_notes, watched_rows
 from mpp_exec.sandbox.appeared import appeared, unguarded
 from mpp_exec.sandbox.bpf import RET_USER_NOTIF
@@ -30,7 +30,8 @@ class Completed:
         outcome: one of the contract's words; ``reason`` says it in a sentence, "" for ``ok``.
         output: what it wrote to descriptor 1, ``errors`` to descriptor 2, together within the bound.
         timing: µs by stage: clone, prepare, confine, run, reap.
-        cpu_us, memory_peak, processes_peak: what it used (bytes; processes and threads, sampled).
+        cpu_us, memory_peak, processes_peak: what it used (bytes; processes and threads). With a cgroup, what
+            the kernel counted, the kernel's own memory and pages of files included; else sampled.
         accesses: what a traced call asked the kernel for; ``accesses_lost`` counts those beyond the bound.
         appeared: files that other programs obey, and that were not there when it began.
     """
@@ -67,7 +68,7 @@ def run(
     A *traced* call is confined in the same way, and watched.
 
     Raises:
-        HostError: a step of the spawn was refused by this kernel, or a granted path changed.
+        HostError: a step of the spawn was refused by this kernel, or a granted path or a cgroup changed.
         InternalError: the machine lacks memory, descriptors or processes.
     """
     if traced and plan.bare is not None:
@@ -98,19 +99,22 @@ def run(
         invocation=invocation,
         traced=traced,
     )
-    raw = native.invoke(
-        message,
-        request,
-        wall_ns=limits.wall_ms * 1_000_000,
-        cpu_us=plan.limits.cpu_ms * 1000,
-        memory=plan.limits.memory,
-        output=plan.limits.output,
-        processes=plan.limits.processes,
-        namespaces=native.ALL_NAMESPACES if plan.bare is None else 0,
-        as_root=plan.root,
-        cancel_fd=cancel_fd,
-        watched=watched_rows(plan.tool_profile) if traced else (),
-    )
+    with cgroup.entered(plan.cgroup) as group:
+        raw = native.invoke(
+            message,
+            request,
+            wall_ns=limits.wall_ms * 1_000_000,
+            cpu_us=plan.limits.cpu_ms * 1000,
+            # A cgroup counts the sandbox's own memory, too.
+            memory=plan.limits.memory + (cgroup.OVERHEAD if plan.cgroup else 0),
+            output=plan.limits.output,
+            processes=plan.limits.processes,
+            namespaces=native.ALL_NAMESPACES if plan.bare is None else 0,
+            as_root=plan.root,
+            cancel_fd=cancel_fd,
+            watched=watched_rows(plan.tool_profile) if traced else (),
+            cgroup_fd=group,
+        )
     if raw.step != "none":
         raise _spawn_error(raw, [entry.target for entry in entries], [path for path, _ in plan.rules])
     outcome, reason = judge(raw, limits)
@@ -121,7 +125,7 @@ def run(
         errors=raw.errors,
         timing=_timing(raw.stamps),
         cpu_us=raw.user_us + raw.system_us,
-        memory_peak=raw.resident_peak,
+        memory_peak=raw.memory_peak or raw.resident_peak,
         processes_peak=raw.processes_peak,
         accesses=read_notes(plan.tool_profile, raw.notes),
         accesses_lost=raw.notes_lost,

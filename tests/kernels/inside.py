@@ -15,7 +15,10 @@ PROJECT = Path("/mpp")
 CGROUPS = Path("/sys/fs/cgroup")
 USER = 1000
 DELEGATED = CGROUPS / "delegated"
-_PYTEST = ("-m", "pytest", "--color=no", "--tb=short", "-p", "no:cacheprovider")
+_PYTEST = (
+    *("-m", "pytest", "-v", "--color=no", "--tb=short", "--no-summary"),
+    *("-p", "no:cacheprovider", "-p", "kernels.report", "-o", "timeout=600"),
+)
 
 
 def delegate() -> None:
@@ -36,6 +39,8 @@ def run(given: dict[str, object], name: str, tests: list[str], *, user: int | No
     environment = {
         **os.environ,
         "HOME": str(home),
+        "HYPOTHESIS_STORAGE_DIRECTORY": str(home / "hypothesis"),
+        "PYTHONPATH": str(PROJECT / "tests"),
         "MPP_MUST_CONFINE": "1",
         "MPP_GUEST": json.dumps(given),
     }

@@ -1,0 +1,20 @@
+"""A pytest plugin of the guests: tells a failure at once, since a guest that hangs later tells nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+
+class _AtOnce:
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        terminal = self._config.pluginmanager.get_plugin("terminalreporter")
+        if report.failed and terminal is not None:
+            terminal.write_line(f"\n{report.nodeid}, {report.when}:\n{report.longreprtext}")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Stand beside pytest's own reporter."""
+    config.pluginmanager.register(_AtOnce(config))
