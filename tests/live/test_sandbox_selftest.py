@@ -38,7 +38,9 @@ def examine() -> Findings:
 def test_host_that_confines(lab: Lab) -> None:
     assert lab
     checks = examine().checks
-    assert [check for check in checks if check.state != "ok"] == []
+    # On a kernel that lacks a right it says which must be agreed to, and nothing else is wrong.
+    lacking = ["degradations"] if sandbox_lab.AGREED else []
+    assert [check.name for check in checks if check.state != "ok"] == lacking
     names = " ".join(check.name for check in checks)
     for word in (
         "kernel",
