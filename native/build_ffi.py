@@ -67,7 +67,9 @@ ffi.cdef(CONTRACT + CONSTANTS)
 ffi.set_source(
     "mpp_exec.sandbox._native",
     SOURCE,
-    sources=[f"native/{name}.c" for name in ("spawn", "cgroup", "ids", "sound", "supervise", "watch", "notify")],
+    sources=[
+        f"native/{name}.c" for name in ("spawn", "cgroup", "ids", "sound", "supervise", "watch", "notify")
+    ],
     depends=[f"native/{name}.h" for name in ("contract", "kernel", "sandbox", "sound", "sys")],
     include_dirs=["native"],
     define_macros=[("_GNU_SOURCE", "1")],
