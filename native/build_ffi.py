@@ -68,7 +68,8 @@ ffi.set_source(
     "mpp_exec.sandbox._native",
     SOURCE,
     sources=[
-        f"native/{name}.c" for name in ("spawn", "cgroup", "ids", "sound", "supervise", "watch", "notify")
+        f"native/{name}.c"
+        for name in ("spawn", "cgroup", "ids", "probe", "sound", "supervise", "watch", "notify")
     ],
     depends=[f"native/{name}.h" for name in ("contract", "kernel", "sandbox", "sound", "sys")],
     include_dirs=["native"],

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mpp_exec.errors import UsageError
 from mpp_exec.permissions import HostPort, Limits, Permissions, Privacy, is_protected_name, path_covers
-from mpp_exec.sandbox.layout import EXECUTED_BY_OTHERS
+from mpp_exec.sandbox.special import EXECUTED_BY_OTHERS
 
 # Small vocabularies, so that values meet: covering and being covered must be common.
 hosts = st.sampled_from(["a.x.y", "b.x.y", "c.b.x.y", "*.x.y", "*.b.x.y", "x.y", "*.y.z", "127.0.0.1", "::1"])

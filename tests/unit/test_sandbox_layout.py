@@ -9,6 +9,7 @@ import pytest
 from mpp_exec.errors import ConsentError
 from mpp_exec.sandbox import layout, native
 from mpp_exec.sandbox.layout import Entry, Layout
+from mpp_exec.sandbox.special import EXECUTED_BY_OTHERS, special_names
 
 FOLDER = stat.S_IFDIR | 0o755
 FILE = stat.S_IFREG | 0o644
@@ -112,7 +113,7 @@ def test_other_path_can_be_granted(path: str) -> None:
 
 
 def special(present: dict[str, int], *, git: bool = False) -> list[tuple[str, bool]]:
-    return list(layout.special_names("/w", present.items(), git=git))
+    return list(special_names("/w", present.items(), git=git))
 
 
 def test_nothing_special_needs_no_mount() -> None:
@@ -147,8 +148,8 @@ def test_folder_on_the_way_to_a_protected_file_is_a_mount_before_it() -> None:
 
 
 def test_names_are_relative_and_stay_inside() -> None:
-    for name in layout.EXECUTED_BY_OTHERS:
+    for name in EXECUTED_BY_OTHERS:
         assert not name.startswith("/")
         assert ".." not in name.split("/")
         assert name.count("/") <= 1, "a deeper one would need each folder on the way"
-    assert len(set(layout.EXECUTED_BY_OTHERS)) == len(layout.EXECUTED_BY_OTHERS)
+    assert len(set(EXECUTED_BY_OTHERS)) == len(EXECUTED_BY_OTHERS)

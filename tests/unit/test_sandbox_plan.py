@@ -20,7 +20,8 @@ from mpp_exec.sandbox import explain, landlock, layout, native, plan
 from mpp_exec.sandbox.interpreter import HostFile, Program
 from mpp_exec.sandbox.kernel import KernelFacts
 from mpp_exec.sandbox.layout import Entry
-from mpp_exec.sandbox.plan import SandboxPlan, compile_plan, special_entries
+from mpp_exec.sandbox.plan import SandboxPlan, compile_plan
+from mpp_exec.sandbox.special import special_entries
 from mpp_exec.vocabulary import HostPort
 
 FACTS = KernelFacts(

@@ -1,6 +1,6 @@
 """Files that other programs obey and that were not there when a call began: found after it, and told.
 
-What exists of them is mounted read-only (``plan.special_entries``). A name that does not exist cannot be
+What exists of them is mounted read-only (``special.special_entries``). A name that does not exist cannot be
 guarded: a mount needs something to lie on, Landlock's rights are of whole trees and never of a name, a
 seccomp program sees no path, and a private upper layer would have to be merged by somebody whom the
 tool could then deceive. A placeholder in the user's folder would be seen by the very programs it is
@@ -16,8 +16,8 @@ import os
 import stat
 from collections.abc import Iterable, Mapping
 
-from mpp_exec.sandbox import layout
 from mpp_exec.sandbox.plan import SandboxPlan
+from mpp_exec.sandbox.special import EXECUTED_BY_OTHERS
 
 _GIT = (".git/hooks", ".git/config", ".git/commondir")
 _ABSENT: tuple[int, ...] = ()
@@ -31,7 +31,7 @@ def unguarded(plan: SandboxPlan) -> Unguarded:
     """Return the special names in the writable folders of *plan* that no mount will guard in this call."""
     found: dict[str, tuple[int, ...]] = {}
     for root in plan.write_roots:
-        for name in (".git", *_GIT, *layout.EXECUTED_BY_OTHERS):
+        for name in (".git", *_GIT, *EXECUTED_BY_OTHERS):
             path = f"{root}/{name}"
             if path in plan.write_roots:
                 continue  # named by the grant itself

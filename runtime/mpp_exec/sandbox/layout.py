@@ -7,7 +7,6 @@ one approved host path, a fresh tmpfs. What is not listed does not exist inside.
 from __future__ import annotations
 
 import json
-import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -162,84 +161,3 @@ def refuse_reserved(paths: Iterable[str]) -> None:
                     f"{path} cannot be granted: the sandbox has something of its own there",
                     "grant a folder below your home or another data folder",
                 )
-
-
-def special_names(root: str, present: Iterable[tuple[str, int]], *, git: bool) -> Iterable[tuple[str, bool]]:
-    """Yield (path, writable) for what must be a mount of its own inside the writable folder *root*.
-
-    ``.git`` is one, so that it cannot be replaced by renaming it away. A tool that was granted *git*
-    works in it, with hooks and configuration read-only; for any other it is read-only as a whole,
-    since a file such as ``commondir`` leads the host's git to other hooks. What a shell, an editor, an
-    agent or a login runs is read-only. *present* are (name relative to root, st_mode) of what exists.
-    """
-    found = dict(present)
-    if stat.S_ISDIR(found.get(".git", 0)):
-        yield f"{root}/.git", git
-        for name in (".git/hooks", ".git/config"):
-            if name in found:
-                yield f"{root}/{name}", False
-    elif stat.S_ISREG(found.get(".git", 0)):
-        yield f"{root}/.git", False  # of a worktree: it names the folder
-    others = [name for name, mode in found.items() if name.split("/")[0] != ".git" and not stat.S_ISLNK(mode)]
-    # A folder on the way, too: renamed away, it would take the protected file with it.
-    for parent in dict.fromkeys(name.rpartition("/")[0] for name in others if "/" in name):
-        yield f"{root}/{parent}", True
-    for name in others:
-        yield f"{root}/{name}", False
-
-
-EXECUTED_BY_OTHERS = (
-    *(".bashrc", ".bash_profile", ".bash_login", ".bash_logout", ".bash_aliases", ".profile", ".login"),
-    *(".zshrc", ".zshenv", ".zprofile", ".zlogin", ".cshrc", ".tcshrc", ".kshrc", ".inputrc", ".envrc"),
-    *(
-        ".config/fish",
-        ".config/autostart",
-        ".config/systemd",
-        ".config/environment.d",
-        ".xprofile",
-        ".xinitrc",
-    ),
-    *(
-        ".xsession",
-        ".pam_environment",
-        ".ssh",
-        ".gnupg",
-        ".netrc",
-        ".gitconfig",
-        ".config/git",
-        ".gitmodules",
-    ),
-    *(
-        ".vscode",
-        ".vscode-server",
-        ".idea",
-        ".cursor",
-        ".zed",
-        ".vim",
-        ".vimrc",
-        ".exrc",
-        ".config/nvim",
-        ".emacs",
-    ),
-    *(
-        ".emacs.d",
-        ".claude",
-        ".claude.json",
-        ".codex",
-        ".gemini",
-        ".mcp.json",
-        ".aider.conf.yml",
-        ".continue",
-    ),
-    *(
-        ".local/bin",
-        ".npmrc",
-        ".yarnrc",
-        ".yarnrc.yml",
-        ".pypirc",
-        ".config/pip",
-        ".cargo/config.toml",
-        ".pythonrc.py",
-    ),
-)
-"""Names below a writable grant that other programs execute or obey."""

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 
 from mpp_exec import encoding
 from mpp_exec.consent.grant import Grant
-from mpp_exec.errors import HostError, InternalError
+from mpp_exec.errors import HostError
 from mpp_exec.package.manifest import Manifest, Tool
 from mpp_exec.package.requirement import Requirement
 from mpp_exec.permissions import Limits
-from mpp_exec.sandbox import bare, cgroup, interpreter, kernel, landlock, layout, native, profiles, properties
+from mpp_exec.sandbox import bare, cgroup, interpreter, kernel, landlock, layout, profiles, properties
 from mpp_exec.sandbox.building import APP, SCRATCH, SEAL, SHOWN, STORAGE, Builder
 from mpp_exec.sandbox.layout import Entry
 
@@ -340,56 +340,6 @@ def _rlimits(
     ):  # of all processes of the user's, where there is no user namespace: the supervisor counts
         del rows[resource.RLIMIT_NPROC]
     return tuple((number, soft, hard) for number, (soft, hard) in sorted(rows.items()))
-
-
-def special_entries(plan: SandboxPlan) -> tuple[Entry, ...]:
-    """Return the mounts that protect special files in writable grants, as they are at this moment.
-
-    Raises:
-        InternalError: a writable folder cannot be looked at.
-    """
-    entries: list[Entry] = []
-    git = any(program.name == "git" for program in plan.started)
-    # Outer ones first: what protecting an outer one mounts again, an inner one protects anew.
-    for root in sorted(plan.write_roots):
-        present = []
-        for name in (".git", ".git/hooks", ".git/config", *layout.EXECUTED_BY_OTHERS):
-            path = f"{root}/{name}"
-            if path in plan.write_roots:
-                continue  # named by the grant itself
-            if "/" in name and os.path.islink(os.path.dirname(path)):  # noqa: PTH114, PTH120 -- quicker
-                continue  # a tool could lead there by a link, and no call would start any more
-            try:
-                present.append((name, os.lstat(path).st_mode))
-            except (FileNotFoundError, NotADirectoryError):
-                continue
-            except OSError as error:
-                raise InternalError(
-                    "sandbox.special_files",
-                    f"{path} cannot be looked at: {error.strerror}",
-                    "check its permissions",
-                ) from error
-        special = []
-        for path, writable in layout.special_names(root, present, git=git):
-            flags = native.ENTRY_EXISTS | native.ENTRY_IDMAP | (native.ENTRY_WRITABLE if writable else 0)
-            attributes = layout.WRITABLE if writable else layout.READ_ONLY
-            special.append(Entry("bind", path, path, attributes=attributes, flags=flags))
-        entries += special
-        entries += _again(plan, special)
-    return tuple(entries)
-
-
-def _again(plan: SandboxPlan, special: list[Entry]) -> Iterable[Entry]:
-    """Yield the plan's mounts that *special* ones lie over: a fresh copy of the host's tree has no covers."""
-    for entry in plan.entries:
-        above = [mount for mount in special if entry.target.startswith(f"{mount.target}/")]
-        if not above or entry.kind not in ("bind", "tmpfs"):
-            continue
-        locked = any(mount.attributes & native.MOUNT_RDONLY for mount in above)
-        attributes = entry.attributes
-        if locked and entry.target not in plan.write_roots:  # a pin, which must not open what is protected
-            attributes |= native.MOUNT_RDONLY
-        yield dataclasses.replace(entry, attributes=attributes, flags=entry.flags | native.ENTRY_EXISTS)
 
 
 def with_seal(plan: SandboxPlan, seal: bytes, *, traced: bool = False) -> tuple[Entry, ...]:

@@ -8,7 +8,8 @@ from pathlib import Path
 from mpp_exec.sandbox import bare, profiles
 from mpp_exec.sandbox.bare import needs_namespaces
 from mpp_exec.sandbox.cache import SandboxCache
-from mpp_exec.sandbox.plan import SandboxPlan, special_entries
+from mpp_exec.sandbox.plan import SandboxPlan
+from mpp_exec.sandbox.special import special_entries
 
 
 def settle(plan: SandboxPlan, place: Path, cache: SandboxCache) -> SandboxPlan:

@@ -15,7 +15,8 @@ from mpp_exec.sandbox.bpf import RET_USER_NOTIF
 from mpp_exec.sandbox.building import HOST_NAME, TOOL_ID
 from mpp_exec.sandbox.cache import SandboxCache
 from mpp_exec.sandbox.outcome import Outcome, judge
-from mpp_exec.sandbox.plan import SandboxPlan, special_entries, with_seal
+from mpp_exec.sandbox.plan import SandboxPlan, with_seal
+from mpp_exec.sandbox.special import special_entries
 from mpp_exec.sandbox.watching import told_profile
 
 # No more than a spawn on a loaded machine needs; the wall limit of the call runs from the same moment.
