@@ -59,6 +59,33 @@ REPEATED = {
     "percent": "%3D",
     "unicode addresses": "é@é.é",
     "spaces and cards": " 4111111111111111,",
+    "announced numbers": "ssn 219 09 1234 ",
+    "announcements": "phone number is ",
+    "announcements of nothing": "ssn",
+    "separated digits": "1-",
+    "pluses": "+1",
+    "numbers with a plus": "+1 212 555 0199 ",
+    "dates of birth": "dob 1 jan 1970 ",
+    "names": "Name: Ann Lee\n",
+    "addresses behind labels": "Address: 1 Long Road ",
+    "one long address": "Address: 1 " + "a " * 80,
+    "passwords": "password=hunter22 ",
+    "quotes that never close": 'password = "',
+    "keys": "key ",
+    "joined keys": "key_",
+    "expressions": "token = a.b.c.d.e(",
+    "underscores": "secret: " + "_" * 64 + "1 ",
+    "credentials": "://a:b@",
+    "colons and slashes": "://",
+    "prefixes": "sk_live_",
+    "token like": "AAAAAAAAAAAAAAAAAAAAA",
+    "hexadecimal pairs": "aa:bb:cc:dd:ee:ff ",
+    "pairs without end": "aa:",
+    "look-alike digits": "1O",
+    "look-alike letters": "\u0430b ",
+    "wallets": "1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNa ",
+    "vehicles": "1M8GDM9AXKP042788 ",
+    "masks": "[SECRET]: ",
 }
 
 
@@ -77,6 +104,13 @@ MADE: dict[str, Callable[[int], Any]] = {
     "leading space": lambda size: " " * (size // 2) + "[" + "4111111111111111," * (size // 34),
     "many secrets": lambda size: _distinct(size // 56),
     "many secrets in many strings": lambda size: _distinct(size // 56).split("\n"),
+    "many announced values": lambda size: [{"ssn": str(10**8 + number)} for number in range(size // 24)],
+    "many names that start alike": lambda size: [
+        {"full_name": f"Ann {'b' * (n % 90 + 1)}"} for n in range(size // 60)
+    ],
+    "many secrets under keys": lambda size: [
+        {"token": f"tokEn{number:014d}Xyz"} for number in range(size // 40)
+    ],
     "many keys made equal": lambda size: {f"a{number}@b.cc": 1 for number in range(size // 16)},
     "many small numbers": lambda size: list(range(size // 8)),
     "a wide tree": lambda size: [{"a": {"b": [{}]}}] * (size // 32),

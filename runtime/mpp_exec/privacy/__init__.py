@@ -4,9 +4,18 @@
 
     finding     the words: kinds, what a detector proposes, what a redaction reports
     fold        the same text as a reader sees it, offsets kept
+    lookalikes  letters that stand for digits
     network     detectors: e-mail and IP addresses
     numbers     detectors: payment cards and IBANs, by their checksums
-    rules       detectors: secrets, by their providers' published formats
+    shapes      detectors: telephone, SSN, MAC, VIN, by how they are written
+    wallets     detectors: crypto addresses, by their checksums
+    people      what a value looks like where it is announced
+    labels      the words that announce a kind, as keys and headers
+    labelled    detectors: values that somebody has announced
+    names       detectors: names, addresses and user names, only where announced
+    rules       detectors: private keys, AWS, GitHub and JSON web tokens
+    tokens      detectors: secrets, by their providers' published prefixes
+    assignments detectors: secrets, by their names, and credentials in URLs
     detect      every detector over one string
     literals    values that are known already, wherever they stand
     policy      which kind is masked, hashed, dropped or allowed, and who decides

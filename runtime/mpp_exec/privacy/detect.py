@@ -2,14 +2,30 @@
 
 A detector is added by writing a function and naming it in :data:`DETECTORS`. Detectors do not know
 of each other; what overlaps is settled where actions are known (``redact``).
+
+Most strings hold nothing, so what costs is asking. :func:`prepare` looks once at all strings of a value
+together and says which detectors could find anything in them; only those are asked about each.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+import re
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from mpp_exec.privacy import network, numbers, rules
+from mpp_exec.privacy import (
+    assignments,
+    labelled,
+    lookalikes,
+    names,
+    network,
+    numbers,
+    rules,
+    shapes,
+    tokens,
+    wallets,
+)
 from mpp_exec.privacy.finding import Candidate, Detector
 
 if TYPE_CHECKING:
@@ -17,29 +33,88 @@ if TYPE_CHECKING:
 
 # Ordered by length, so that a short string meets few of them.
 DETECTORS: Final = (
-    Detector(4, ":", network.ipv6_addresses),
+    Detector(4, ":", network.ipv6_addresses, network.IPV6_GATES),
     Detector(6, "@", network.emails),
-    Detector(7, ".", network.ip_addresses),
-    Detector(12, "", numbers.cards),
-    Detector(15, "", numbers.ibans),
+    Detector(7, ".", network.ip_addresses, network.IPV4_GATES),
+    Detector(10, "", shapes.phones, shapes.PHONE_GATES, digits=True),
+    Detector(11, "-", shapes.ssns, shapes.SSN_GATES),
+    Detector(12, "://", assignments.url_credentials, assignments.URL_GATES),
+    Detector(12, "-u", assignments.user_options),
+    Detector(12, "", numbers.cards, numbers.CARD_GATES, digits=True),
+    Detector(14, "", shapes.macs, shapes.MAC_GATES),
+    Detector(15, "", numbers.ibans, numbers.IBAN_GATES),
     Detector(20, "A", rules.aws_key_ids),
     Detector(24, "eyJ", rules.jwts),
     Detector(26, "PRIVATE KEY", rules.private_keys),
     Detector(40, "g", rules.github_tokens),
     Detector(40, "", rules.aws_secret_keys),
 )
+_ANNOUNCING: Final = labelled.WORDS | names.WORDS
+# Letters in lower case, digits kept (``9c56cc51`` is one word), everything else a space.
+_LETTERS: Final = bytes(
+    byte | 0x20 if 65 <= byte <= 90 else byte if chr(byte).isascii() and chr(byte).isalnum() else 32
+    for byte in range(256)
+)
+_LONG: Final = 16  # no token, wallet or vehicle is shorter
+# The bytes that tokens are made of; what separates them from their surroundings is a space.
+_TOKEN_BYTES: Final = bytes(
+    byte if (chr(byte).isascii() and chr(byte).isalnum()) or chr(byte) in "_-.+~$" else 32
+    for byte in range(256)
+)
+_NINE_DIGITS: Final = re.compile(r"[0-9](?:[-. ()/_]{0,3}[0-9]){8}")
 
 
-def detect(text: str, key: str = "") -> list[Candidate]:
+class Prepared(NamedTuple):
+    """The detectors that could find something in some strings.
+
+    Attributes:
+        detectors: those that look for a form.
+        by_word: those that look for words, which they have been told, in a string and its lower case.
+        long: some word of the strings is a token, a wallet or a vehicle.
+        mixed: letters may stand for digits in them.
+    """
+
+    detectors: tuple[Detector, ...]
+    by_word: tuple[Callable[[str, str], list[Candidate]], ...]
+    long: bool
+    mixed: bool
+
+
+def prepare(text: str) -> Prepared:
+    """Return the detectors that could find something in *text*, or in any part of it."""
+    lowered = text.lower()
+    words = text.encode("utf-8", "replace").translate(_LETTERS).decode("ascii", "replace").split()
+    present = _ANNOUNCING.intersection(words)
+    by_word: list[Callable[[str, str], list[Candidate]]] = []
+    if announcing := labelled.announcing(present & labelled.WORDS):
+        by_word.append(partial(labelled.announced, words=announcing))
+    if (named := present & names.WORDS) and (":" in text or "=" in text):
+        by_word.append(partial(names.announced, words=sorted(named)))
+    if stems := [stem for stem in assignments.STEMS if stem in lowered]:
+        by_word.append(partial(assignments.assigned, stems=stems))
+    digits = "+" in text or bool(_NINE_DIGITS.search(text))
+    detectors = tuple(
+        [each for each in DETECTORS if each.needle in text and _passes(each, text, digits=digits)]
+    )
+    pieces = _pieces(text)
+    long = bool(pieces and _in_pieces(text, pieces))
+    mixed = bool(lookalikes.MIXED.search(text))
+    return Prepared(detectors, tuple(by_word), long, mixed)
+
+
+def detect(text: str, key: str = "", prepared: Prepared | None = None) -> list[Candidate]:
     """Return what every detector finds in *text*, in its offsets, in no particular order.
 
-    *key* is the nearest JSON key above the text, "" if there is none. Candidates may overlap.
+    *key* is the nearest JSON key above the text, "" if there is none; *prepared* is what :func:`prepare`
+    said about a text that this one is part of. Candidates may overlap.
     """
     if text.isascii():
-        return _scan(text, key)
+        prepared = prepared or prepare(text)
+        if not prepared.mixed or lookalikes.digits(text) == text:
+            return _scan(text, key, prepared)
     placed: dict[tuple[str, int, int], Candidate] = {}
     for view, offsets in views(text):
-        for candidate in _scan(view, key):
+        for candidate in _scan(view, key, prepare(view)):
             original = in_original(candidate, offsets)
             placed.setdefault((original.kind, original.start, original.end), original)
     return list(placed.values())
@@ -49,17 +124,26 @@ def views(text: str) -> Iterator[tuple[str, Offsets | None]]:
     """Yield *text* in each way it has to be read, with the way back to its own offsets.
 
     Invisible characters are read both as nothing (``jane@exa|mple.com``) and as the separators that
-    they are as well (``order|4111111111111111``).
+    they are as well (``order|4111111111111111``); letters that stand among digits as digits too.
     """
     if text.isascii():
         yield text, None
+        if (digits := lookalikes.digits(text)) != text:
+            yield digits, None
         return
     from mpp_exec.privacy import fold  # noqa: PLC0415  # tables that plain ASCII never needs
 
     spelled = fold.spelled(text)
-    yield spelled, None
-    if shortened := fold.without_invisible(spelled):
-        yield shortened
+    readings = dict.fromkeys((spelled, latin := fold.latin(spelled), lookalikes.digits(latin)))
+    for reading in readings:
+        yield reading, None
+    for reading in readings:
+        if shortened := fold.without_invisible(reading):
+            yield shortened
+            shorter, offsets = shortened
+            for again in dict.fromkeys((fold.latin(shorter), lookalikes.digits(fold.latin(shorter)))):
+                if again != shorter:
+                    yield again, offsets
 
 
 def in_original(candidate: Candidate, offsets: Offsets | None) -> Candidate:
@@ -71,12 +155,41 @@ def in_original(candidate: Candidate, offsets: Offsets | None) -> Candidate:
     )
 
 
-def _scan(text: str, key: str) -> list[Candidate]:
+def _scan(text: str, key: str, prepared: Prepared) -> list[Candidate]:
     length = len(text)
     found: list[Candidate] = []
-    for shortest, needle, find in DETECTORS:
+    for shortest, needle, find, _gates, _digits in prepared.detectors:
         if length < shortest:
             break
         if needle in text:
             found += find(text, key)
+    if prepared.by_word:
+        lowered = text.lower()
+        for find_announced in prepared.by_word:
+            found += find_announced(text, lowered)
+    if prepared.long and length >= _LONG and (pieces := _pieces(text)):
+        found += _in_pieces(text, pieces)
+    if "@" in text:
+        found += shapes.beside_emails(text, [each for each in found if each.kind == "email"])
     return found
+
+
+def _passes(detector: Detector, text: str, *, digits: bool) -> bool:
+    if detector.shortest > len(text) or (detector.digits and not digits):
+        return False
+    return not detector.gates or any(gate(text) for gate in detector.gates)
+
+
+def _in_pieces(text: str, pieces: frozenset[str]) -> list[Candidate]:
+    """Return what is found in *text* by its long *pieces*."""
+    return [
+        *tokens.prefixed(text, pieces),
+        *wallets.wallets(text, pieces),
+        *shapes.vins(text, pieces),
+    ]
+
+
+def _pieces(text: str) -> frozenset[str]:
+    """Return the parts of *text*, between what separates tokens, that are long enough for one."""
+    parts = text.encode("utf-8", "replace").translate(_TOKEN_BYTES).split()
+    return frozenset([part.decode("utf-8", "replace") for part in parts if len(part) >= _LONG])

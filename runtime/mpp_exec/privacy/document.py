@@ -8,13 +8,17 @@ from dataclasses import replace
 from typing import Any, Final
 
 from mpp_exec.errors import UsageError
-from mpp_exec.privacy import rules
-from mpp_exec.privacy.detect import detect
+from mpp_exec.privacy import labelled, labels, rules
+from mpp_exec.privacy.assignments import strength
+from mpp_exec.privacy.detect import Prepared, detect, prepare
 from mpp_exec.privacy.finding import Candidate, Finding
 
 MAX_DEPTH: Final = 128
 # Numbers below this have fewer digits than any value that is looked for.
-_SMALL: Final = 10**11
+_SMALL: Final = 10**5
+_PARTS_OF_NAMES: Final = frozenset(("first", "last", "middle", "given", "family", "full"))
+# What a label says about all that is nested below it: ``"phone": {"home": …}``.
+_NESTED: Final = frozenset(("phone", "ssn", "passport", "drivers_license", "bank_account", "address"))
 
 
 class Leaf:
@@ -23,25 +27,29 @@ class Leaf:
     Attributes:
         text: the string, or the digits of the number.
         key: nearest JSON key above it, "" if there is none.
+        label: kind that the keys above it announce, "" if none.
         after_key: a private key block is open in front of it.
         candidates: what the detectors found.
         spans: what counts as found, in order, once that is settled.
         written: the string with its spans replaced, None where it stays as it is.
     """
 
-    __slots__ = ("after_key", "candidates", "key", "spans", "text", "written")
+    __slots__ = ("after_key", "candidates", "key", "label", "spans", "text", "written")
 
-    def __init__(self, text: str, key: str, *, after_key: bool = False) -> None:
+    def __init__(self, text: str, key: str, label: str = "", *, after_key: bool = False) -> None:
         self.text = text
         self.key = key
+        self.label = label
         self.after_key = after_key
-        self.candidates = self.scan(text)
+        self.candidates: list[Candidate] = []
         self.spans: list[Candidate] = []
         self.written: str | None = None
 
-    def scan(self, text: str) -> list[Candidate]:
+    def scan(self, text: str, prepared: Prepared | None = None) -> list[Candidate]:
         """Return what the detectors would find if *text* stood here."""
-        found = detect(text, self.key)
+        found = detect(text, self.key, prepared)
+        if self.label:
+            found += labelled.under(self.label, self.key, text)
         if self.after_key and rules.continues_private_key(text):
             found.append(Candidate("secret", 0, len(text), 0.9, text, "private_key"))
         return found
@@ -66,7 +74,13 @@ class Document:
         self._open: set[str] = set()
         self._strings: list[Leaf] = []
         self._keys: dict[str, Leaf] = {}
-        self._read(value, "", 0)
+        self._labels: dict[str, str] = {}
+        self._personal: dict[str, bool] = {}
+        self._read(value, "", "", 0)
+        leaves = (*self._keys.values(), *self._strings)
+        prepared = prepare("\n".join([leaf.text for leaf in leaves]))
+        for leaf in leaves:
+            leaf.candidates = leaf.scan(leaf.text, prepared)
 
     @property
     def keys(self) -> Collection[Leaf]:
@@ -87,6 +101,7 @@ class Document:
             above = self._keys.get(leaf.key)
             if above and above.written is not None:
                 leaf.key = above.written
+                leaf.label = _announced(leaf.key) or leaf.label
                 leaf.candidates += leaf.scan(leaf.text)
                 yield leaf
 
@@ -98,13 +113,13 @@ class Document:
             return value, tuple(replace(finding, pointer=None) for finding in writer.findings)
         return value, tuple(writer.findings)
 
-    def _read(self, value: Any, key: str, depth: int) -> None:
+    def _read(self, value: Any, key: str, label: str, depth: int) -> None:
         if isinstance(value, str):
-            self._read_string(value, key)
+            self._read_string(value, key, label)
         elif isinstance(value, list):
             _check_depth(depth)
             for item in value:
-                self._read(item, key, depth + 1)
+                self._read(item, key, label, depth + 1)
         elif isinstance(value, dict):
             _check_depth(depth)
             for name, item in value.items():
@@ -112,19 +127,42 @@ class Document:
                     raise _not_json(name, "the key of an object")
                 if name not in self._keys:
                     self._keys[name] = Leaf(name, "")
-                self._read(item, name, depth + 1)
+                    self._labels[name] = _announced(name)
+                self._read(item, name, self._label(name, value, key, label), depth + 1)
         elif (digits := _digits(value, every_number=self._every_number)) is not None:
-            self._strings.append(Leaf(digits, key))
+            self._strings.append(Leaf(digits, key, label))
 
-    def _read_string(self, text: str, key: str) -> None:
+    def _label(self, name: str, beside: dict[str, Any], above: str, outer: str) -> str:
+        """Return what *name* announces, beside other keys of its object and below another."""
+        label = self._labels[name]
+        if label == "name?":
+            return "person" if outer == "person?" or any(map(self._is_personal, beside)) else label
+        if label or not outer:
+            return label
+        if outer in ("person", "name?") and name.lower() in _PARTS_OF_NAMES:
+            return "person"
+        return outer if outer in _NESTED or (outer == "secret" and not above) else ""
+
+    def _is_personal(self, key: str) -> bool:
+        known = self._personal.get(key)
+        if known is None:
+            known = self._personal[key] = isinstance(key, str) and labels.is_personal(key)
+        return known
+
+    def _read_string(self, text: str, key: str, label: str) -> None:
         after_key = key in self._open
-        self._strings.append(Leaf(text, key, after_key=after_key))
+        self._strings.append(Leaf(text, key, label, after_key=after_key))
         if rules.opens_private_key(text):
             self._open.add(key)
         elif after_key:
             continues = rules.continues_private_key(text)
             if continues is False or (continues and "PRIVATE KEY" in text):
                 self._open.discard(key)
+
+
+def _announced(key: str) -> str:
+    """Return the kind that a key announces, "" if none."""
+    return labels.of_key(key) or ("secret" if strength(key) else "")
 
 
 class _Writer:

@@ -2,29 +2,55 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-# Every kind that a policy, a grant or a manifest may name (contract, section 7). The engine finds
-# those that have a detector in ``detect``; naming one of the others is no mistake.
+# Every kind that a policy, a grant or a manifest may name: those of the contract (section 7), and those
+# that a checksum, a form or a label makes certain.
 KINDS: Final = (
+    "address",
+    "bank_account",
     "credit_card",
+    "crypto_address",
     "date_of_birth",
     "drivers_license",
     "email",
     "iban",
     "ip_address",
+    "mac_address",
     "passport",
+    "person",
     "phone",
     "secret",
     "ssn",
+    "url_credential",
+    "username",
+    "vin",
 )
 
 # A word starts where no letter or digit precedes it; but ``\n`` in JSON text that travels inside a
 # string and ``%3D`` in a URL end in a letter or digit and are separators all the same. To be placed
 # after the first character of a pattern, so that the search for that character stays a plain scan.
 WORD_START: Final = r"(?:(?<![0-9A-Za-z].)|(?<=\\[nrt].)|(?<=%[0-9A-Fa-f]{2}.))"
+
+
+# What stands where a value stood (``mask``). The words in it announce nothing.
+MASK: Final = re.compile(r"\[[A-Z][A-Z_]{1,16}[A-Z](?::[0-9a-f]{12})?\]")
+_MASK_MAX: Final = 18
+
+
+def is_in_mask(text: str, at: int) -> bool:
+    """Tell whether the code point at *at* is part of a mask."""
+    start = text.rfind("[", max(0, at - _MASK_MAX), at)
+    mask = MASK.match(text, start) if start >= 0 else None
+    return bool(mask) and mask.end() > at  # type: ignore[union-attr]  # bool says so
+
+
+def listed(words: str) -> frozenset[str]:
+    """Return the words of a table that is written as text."""
+    return frozenset(words.split())
 
 
 def is_word(character: str) -> bool:
@@ -63,11 +89,15 @@ class Detector(NamedTuple):
         needle: no value is without this substring ("" for none). Both are only there to be cheap.
         find: candidates in a text; the second argument is the nearest JSON key above it, or "".
             Its time is linear in the length of the text.
+        gates: where none of these answers, ``find`` finds nothing.
+        digits: it has nine or more digits, with at most three separators between two of them.
     """
 
     shortest: int
     needle: str
     find: Callable[[str, str], list[Candidate]]
+    gates: tuple[Callable[[str], object], ...] = ()
+    digits: bool = False
 
 
 @dataclass(frozen=True, slots=True)

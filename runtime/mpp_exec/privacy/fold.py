@@ -5,7 +5,8 @@ stay; :func:`without_invisible` removes code points and says where each remainin
 The tables stand here, rather than being asked of ``unicodedata``, so that what is found does not
 depend on the version of Python. They follow Unicode 16: decimal digits (Nd), compatibility forms
 with a single ASCII equivalent (NFKC), dashes (Pd), spaces (Zs), Default_Ignorable_Code_Point and
-combining marks. Homoglyphs of other scripts are not folded here.
+combining marks. Letters of other scripts that look Latin (Unicode confusables.txt) are folded by
+:func:`latin`, and only in words that mix scripts, since whole words in them are words.
 """
 
 from __future__ import annotations
@@ -106,6 +107,35 @@ def spelled(text: str) -> str:
     for character in found:  # each pass costs far less than a look at every code point
         text = text.replace(character, _SPELLING[character])
     return text
+
+
+# Cyrillic, Greek, Armenian and small-capital letters that are drawn like a Latin one.
+_CONFUSABLE: Final = dict(
+    zip(
+        "\u0430\u0435\u0451\u043e\u0440\u0441\u0443\u0445\u0456\u0458\u0455\u0501\u04bb\u051b\u051d\u0432\u043a\u043c\u043d\u0442"
+        "\u0410\u0412\u0415\u0401\u041a\u041c\u041d\u041e\u0420\u0421\u0422\u0423\u0425\u0406\u0408\u0405"
+        "\u03b1\u03bf\u03c1\u03bd\u03b5\u03b9\u03ba\u03c4\u03c5\u03b3\u03b7\u0391\u0392\u0395\u0396\u0397\u0399\u039a\u039c\u039d\u039f\u03a1\u03a4\u03a5\u03a7"
+        "\u0570\u0578\u057d\u0585\u0131\u0251\u0261\ua731\u0280\u029f\u1d0f\u1d04",
+        "aeeopcyxijsdhqwbkmhtABEEKMHOPCTYXIJSaopveiktuynABEZHIKMNOPTYXhnuoiagsrloc",
+        strict=True,
+    )
+)
+_CONFUSABLES: Final = str.maketrans(_CONFUSABLE)
+_CONFUSED: Final = re.compile("[" + "".join(_CONFUSABLE) + "]")
+_WORD: Final = re.compile(r"[^\s|<>()\"\\]+")
+_ASCII_WORD: Final = re.compile(r"[0-9A-Za-z]")
+
+
+def latin(text: str) -> str:
+    """Return *text* with look-alikes of Latin letters as these, in words that have both. Same length."""
+    if not _CONFUSED.search(text):
+        return text
+    return _WORD.sub(_as_latin, text)
+
+
+def _as_latin(match: re.Match[str]) -> str:
+    word = match[0]
+    return word.translate(_CONFUSABLES) if _ASCII_WORD.search(word) else word
 
 
 class Offsets:

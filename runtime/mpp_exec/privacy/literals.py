@@ -8,7 +8,7 @@ from typing import Final
 
 from mpp_exec.privacy import rules
 from mpp_exec.privacy.detect import in_original, views
-from mpp_exec.privacy.finding import Candidate, is_word
+from mpp_exec.privacy.finding import KINDS, Candidate, is_word
 
 USER_CONFIG: Final = "user_config"
 # A short value is likely to be part of some innocent word, so it counts only as a word of its own.
@@ -20,6 +20,12 @@ _PIECE: Final = 40
 # Up to here one fast search per piece is cheaper than that pass.
 _FEW: Final = 64
 _REST: Final = re.compile(r"[0-9A-Za-z+/_-]*={0,2}")
+# What was recognised by its label is looked for as it was written. Beyond a few values they are found by the
+# word that they start with; so that many that start alike stay cheap, each word leads to few lengths.
+_FIRST_WORD: Final = re.compile(r"[0-9A-Za-z]+|.", re.DOTALL)
+_MOST_LENGTHS: Final = 16
+_SHORTEST_SEEN: Final = 4
+_MASKS: Final = frozenset(word for kind in KINDS for word in (kind.upper(), *kind.upper().split("_")))
 
 
 class Literals:
@@ -28,9 +34,11 @@ class Literals:
     def __init__(self) -> None:
         self._configured: dict[str, Candidate] = {}
         self._pieces: dict[str, Candidate] = {}
+        self._seen: dict[str, Candidate] = {}
+        self._lengths: dict[str, set[int]] = {}
 
     def __bool__(self) -> bool:
-        return bool(self._configured or self._pieces)
+        return bool(self._configured or self._pieces or self._seen)
 
     def add_configured(self, value: str) -> None:
         """Make a sensitive configuration value known, also as it looks inside JSON text."""
@@ -48,6 +56,15 @@ class Literals:
         of_key = secret.rule == "private_key"
         self._add_pieces(rules.key_lines(secret.value) if of_key else [secret.value], secret)
 
+    def add_seen(self, written: str, candidate: Candidate) -> None:
+        """Make a value known that its label gave away, and that may stand elsewhere without one."""
+        if len(written) < _SHORTEST_SEEN or written.upper() in _MASKS:
+            return
+        lengths = self._lengths.setdefault(_first_word(written, 0), set())
+        if len(lengths) < _MOST_LENGTHS or len(written) in lengths:
+            lengths.add(len(written))
+            self._seen.setdefault(written, candidate)
+
     def _add_pieces(self, lines: list[str], secret: Candidate) -> None:
         for line in lines:
             for start in range(0, len(line) - _PIECE + 1, _PIECE):
@@ -57,7 +74,11 @@ class Literals:
         """Return every occurrence of every value in *text*, in time linear in its length."""
         found: list[Candidate] = []
         for view, offsets in views(text):
-            for start, end, known in (*self._find_configured(view), *self._find_pieces(view)):
+            for start, end, known in (
+                *self._find_configured(view),
+                *self._find_pieces(view),
+                *self._find_seen(view),
+            ):
                 found.append(in_original(known._replace(start=start, end=end), offsets))
         return found
 
@@ -70,6 +91,23 @@ class Literals:
                 if len(value) >= _SHORT or not inside:
                     yield start, end, known
                 start = text.find(value, end)
+
+    def _find_seen(self, text: str) -> Iterator[tuple[int, int, Candidate]]:
+        if len(self._seen) <= _FEW:
+            for written, known in self._seen.items():
+                start = text.find(written)
+                while start >= 0:
+                    end = start + len(written)
+                    if not _is_inside(text, start, end):
+                        yield start, end, known
+                    start = text.find(written, end)
+            return
+        for word in _FIRST_WORD.finditer(text):
+            for length in self._lengths.get(word[0], ()):
+                end = word.start() + length
+                written = text[word.start() : end]
+                if written in self._seen and not _is_inside(text, word.start(), end):
+                    yield word.start(), end, self._seen[written]
 
     def _find_pieces(self, text: str) -> Iterator[tuple[int, int, Candidate]]:
         if len(self._pieces) <= _FEW:
@@ -85,6 +123,17 @@ class Literals:
             if start >= end and (piece := text[start : start + _PIECE]) in self._pieces:
                 end = _end(text, start)
                 yield start, end, self._pieces[piece]
+
+
+def _first_word(text: str, start: int) -> str:
+    word = _FIRST_WORD.match(text, start)
+    return word[0] if word else ""
+
+
+def _is_inside(text: str, start: int, end: int) -> bool:
+    """Tell whether a value continues on either side, and so is only part of a longer one."""
+    before = is_word(text[start - 1 : start]) and is_word(text[start : start + 1])
+    return before or (is_word(text[end - 1 : end]) and is_word(text[end : end + 1]))
 
 
 def _end(text: str, start: int) -> int:

@@ -26,7 +26,7 @@ def replacement(candidate: Candidate, action: Action, policy: RedactionPolicy) -
 
 def in_json_text(text: str, span: Candidate, written: str) -> str:
     """Return *written* so that *text*, if it is JSON text, still is after a bare number in it is replaced."""
-    if span.kind != "credit_card" or not _JSON_TEXT.match(text):
+    if not text[span.start : span.end].isdecimal() or not _JSON_TEXT.match(text):
         return written
     before = text[max(0, span.start - _NEIGHBOURS) : span.start].rstrip()[-1:]
     after = text[span.end : span.end + _NEIGHBOURS].lstrip()[:1]

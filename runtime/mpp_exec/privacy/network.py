@@ -39,6 +39,11 @@ _NO_DOMAIN: Final = re.compile(
 _JSON_ESCAPE: Final = re.compile(r"[nrtbf]|u[0-9A-Fa-f]{4}")
 
 
+# Names that are reserved for examples (RFC 2606), in an address that is introduced as one, are nobody's.
+_RESERVED: Final = re.compile(r"(?:\A|\.)example\.(?:com|net|org)\Z", re.IGNORECASE)
+_EXAMPLE: Final = re.compile(r"(?:example|sample|e\.g\.)[:, ]{1,3}\Z", re.IGNORECASE)
+
+
 def emails(text: str, _key: str) -> list[Candidate]:
     """Return the e-mail addresses in *text*."""
     found: list[Candidate] = []
@@ -49,7 +54,10 @@ def emails(text: str, _key: str) -> list[Candidate]:
         start = _local_start(text, max(free, at - _LOCAL_MAX), at) if domain else at
         if domain and start < at and not _is_no_address(text, start, at, domain):
             free = domain.end()
-            found.append(Candidate("email", start, free, 0.95, text[start:free].casefold()))
+            weak = bool(
+                _RESERVED.search(domain[0]) and _EXAMPLE.search(text, max(0, start - _CONTEXT), start)
+            )
+            found.append(Candidate("email", start, free, 0.95, text[start:free].casefold(), weak=weak))
         at = text.find("@", at + 1)
     return found
 
@@ -71,7 +79,9 @@ def _local_start(text: str, floor: int, at: int) -> int:
 def _is_no_address(text: str, start: int, at: int, domain: re.Match[str]) -> bool:
     # ``git@github.com:owner/repository`` names a service, nobody's mailbox.
     service = text[start:at] == "git" and text[domain.end() : domain.end() + 1] in (":", "/")
-    return service or bool(_NO_DOMAIN.search(domain[0]))
+    # ``scheme://user:password@host``: what stands before the at sign is a password.
+    password = text[start - 1 : start] == ":" and "//" in text[max(0, start - _LOCAL_MAX) : start]
+    return service or password or bool(_NO_DOMAIN.search(domain[0]))
 
 
 # --- IPv4: dotted decimal, four parts. Searched for by its dots, which are rarer than digits.
@@ -95,6 +105,9 @@ _FILLING: Final = " .:=#(\"'`"
 _CONTEXT: Final = 32
 _LETTERS: Final = re.compile(r"[A-Za-z]+")
 _NUMBERING_KEYS: Final = ("version", "release", "revision", "build", "firmware", "oid", "section")
+
+
+IPV4_GATES: Final = (_DOTS.search,)
 
 
 def ip_addresses(text: str, key: str) -> list[Candidate]:
@@ -161,6 +174,9 @@ _IPV6_HEAD: Final = re.compile(r"[0-9A-Fa-f:]*")
 _IPV6_REST: Final = re.compile(r"[0-9A-Fa-f:]*(?:\.[0-9]{1,3}){0,3}")
 _ZONE: Final = re.compile(r"%[0-9A-Za-z]{1,15}")
 _LONGEST: Final = 45  # eight groups of four with an embedded IPv4 address
+
+
+IPV6_GATES: Final = (_COLONS.search,)
 
 
 def ipv6_addresses(text: str, _key: str) -> list[Candidate]:

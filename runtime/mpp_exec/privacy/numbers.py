@@ -68,6 +68,9 @@ _MOST_GROUPS: Final = 6
 _FRACTION: Final = re.compile(r"\.[0-9]+")
 
 
+CARD_GATES: Final = (_RUN.search,)
+
+
 def cards(text: str, _key: str) -> list[Candidate]:
     """Return the payment card numbers in *text*."""
     found: list[Candidate] = []
@@ -124,8 +127,13 @@ def is_card(digits: str) -> bool:
     issuer = _ISSUERS[bisect_right(_FIRST, prefix) - 1]
     if not issuer[0] <= prefix <= issuer[1] or len(digits) not in issuer[2]:
         return False
+    return is_luhn(digits) and digits.count(digits[0]) < len(digits)
+
+
+def is_luhn(digits: str) -> bool:
+    """Tell whether the last of *digits* is the Luhn check digit of the others (ISO/IEC 7812-1, annex B)."""
     total = sum(map(int, digits[-1::-2])) + sum(_DOUBLED[int(digit)] for digit in digits[-2::-2])
-    return total % 10 == 0 and digits.count(digits[0]) < len(digits)
+    return total % 10 == 0
 
 
 _DOUBLED: Final = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
@@ -163,6 +171,9 @@ _IBAN: Final = re.compile(
     r"(?:(?<![0-9A-Za-z]...)|(?<=\\[nrt]...)|(?<=%[0-9A-Fa-f]{2}...))[0-9](?:[ -]?[0-9A-Za-z]){11,32}"
 )
 _SEPARATORS: Final = re.compile(r"[ -]")
+
+
+IBAN_GATES: Final = (_IBAN.search,)
 
 
 def ibans(text: str, _key: str) -> list[Candidate]:

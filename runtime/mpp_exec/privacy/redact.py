@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from mpp_exec.privacy import rules
 from mpp_exec.privacy.document import Document, Leaf
-from mpp_exec.privacy.finding import Candidate, Finding
+from mpp_exec.privacy.finding import Candidate, Finding, listed
 from mpp_exec.privacy.literals import USER_CONFIG, Literals
 from mpp_exec.privacy.mask import in_json_text, replacement
 from mpp_exec.privacy.policy import MASK_ALL, Action, RedactionPolicy
@@ -24,6 +24,13 @@ from mpp_exec.privacy.policy import MASK_ALL, Action, RedactionPolicy
 _PASSES: Final = 4
 # Rules that need more than the value to recognise it: its name before it, or a boundary around it.
 _LEARNED: Final = ("aws_access_key", "github_token", "private_key")
+# Kinds and rules that a label gives away: the same value is one where nothing announces it, too.
+_ANNOUNCED: Final = listed(
+    """
+    address bank_account date_of_birth drivers_license passport person phone ssn username vin
+    assigned_password assigned_secret user_option
+    """
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +127,8 @@ class Redactor:
                     self._known.add((candidate.kind, candidate.value))
                     if candidate.rule in _LEARNED:
                         self._literals.add_found(candidate)
+                    elif (candidate.rule or candidate.kind) in _ANNOUNCED:
+                        self._literals.add_seen(leaf.text[candidate.start : candidate.end], candidate)
 
     def _settle_all(self, leaves: Iterable[Leaf]) -> bool:
         """Decide what becomes of every string. Tell whether anything was found in them."""

@@ -126,7 +126,7 @@ def aws_key_ids(text: str, _key: str) -> list[Candidate]:
 
 def aws_secret_keys(text: str, key: str) -> list[Candidate]:
     """Return the AWS secret access keys in *text* that are named or stand near an access key ID."""
-    if _AWS_NAME.search(key):
+    if key and _AWS_NAME.search(key):
         return [_aws_secret(match) for match in _AWS_SECRET.finditer(text)]
     if not any(hint in text for hint in _AWS_HINTS):
         return []

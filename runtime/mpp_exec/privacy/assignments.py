@@ -1,0 +1,348 @@
+"""Detectors for secrets that only their names give away: ``DB_PASSWORD=…``, ``"api_key": "…"``, ``Bearer …``.
+
+Three strengths of names. A *password* may be anything that is no placeholder and no code. A *secret* (token,
+API key, credential) has to look as if nobody had thought of it. A *key*, which names map keys more often than
+secrets, has to be long and random besides. What a provider marks by a prefix is found by ``tokens``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from mpp_exec.privacy.finding import Candidate, is_in_mask, listed
+from mpp_exec.privacy.labels import words_of
+
+STEMS: Final = (
+    *("pass", "pwd", "secret", "token", "key", "auth", "cred", "bearer", "salt", "identified by", "private"),
+    *("access", "sig=", "webhook", "pat=", "pat "),
+)
+_PASSWORDS: Final = listed(
+    """
+    password passwd passwords pwd pass passphrase passcode passwort passwrd pw psw passwordhash pswd
+    userpass dbpass
+    """
+)
+_SECRETS: Final = listed(
+    """
+    secret secrets token apikey apitoken apisecret authtoken accesstoken credential credentials cred
+    creds auth authorization bearer authkey accesskey secretkey privatekey clientsecret appsecret
+    masterkey signingkey encryptionkey sharedkey accountkey refreshtoken sessiontoken secrettoken
+    xauthtoken xapikey pat webhook
+    """
+)
+_ENDINGS: Final = (
+    (("password", "passwd", "pwd", "passphrase", "passcode"), "password"),
+    (
+        (
+            *("secret", "token", "apikey", "secretkey", "accesskey", "authkey", "privatekey"),
+            *("accountkey", "signingkey"),
+        ),
+        "secret",
+    ),
+    (("key", "salt", "access", "private", "license"), "key"),
+)  # fmt: skip
+_QUALIFIERS: Final = listed(
+    """
+    api access secret private auth encryption signing account shared storage master service ssh aes
+    hmac sas subscription webhook app application client server deploy session bot write admin
+    license consumer integration functions host user project rest cipher crypto decrypt encrypt jwt
+    developer dev prod live sandbox security
+    """
+)
+# As the last word of a label they say that the value is about a secret rather than one.
+_ABOUT: Final = listed(
+    """
+    path file filename dir directory folder url uri endpoint length len size min max count type
+    types name names field fields label placeholder hint prompt policy policies expires expiry
+    expiration expired ttl timeout reset change changed forgot manager required enable enabled
+    disabled valid validator validation version algorithm alg format prefix suffix header headers
+    param params class error errors message msg help desc description title status state column
+    index regex pattern provider store storage source handler service factory generator util utils
+    helper mode method scope scopes usage limit limits budget tokens keys keyword keywords id ids
+    arn ref reference alias host hostname issuer audience group role user username email code codes
+    response request form input button page view screen strength check checker rule rules attempts
+    history age date time at on in updated created rotation vault server domain dialog text callback
+    listener event kind level flow page
+    """
+)
+_NEVER: Final = listed(
+    """
+    public pub publishable primary foreign partition sort cache keyboard keycode keypress tokenizer
+    tokenize author authority authors monkey idempotency hotkey shortcut translation i18n locale
+    storagekey unique composite compound lookup dictionary registry csrf
+    """
+)
+_PART: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_.-"
+_LONGEST_LABEL: Final = 48
+_TAIL: Final = re.compile(r"[0-9A-Za-z_.-]{0,32}+")
+# Between a name and its value: an assignment of some language, an option, a header, an XML tag.
+_ASSIGN: Final = re.compile(
+    r"(?:\\?[\"'`\])]){0,3}[ \t]{0,16}+"
+    r"(?:[:=]{1,3}>?|=>|->|\|\||,(?=[ ]{0,2}[\"'`])|>(?=[^\s<>]{4,200}</))[ \t]{0,16}+(?:\\?\n[ \t]{0,16}+)?"
+    r"(?:(?:new )?(?:String|SecureString|SecretStr|Secret|str|bytes|Buffer\.from)\()?"
+    r"(?:[rbuf]{0,2}(?=[\"'`]))?",
+)
+_TYPED: Final = re.compile(r"[ ]{0,2}:[ ]{0,2}[A-Za-z&'<>\[\]. ]{2,24}?[ ]{0,2}=[ ]{0,2}(?=[\"'`])")
+_OPTION: Final = re.compile(r"[\"']?[ \t]{1,4}(?:(?:is|was|of)[ :]{1,3})?(?=[\"'`]?[^\s\"'`]{8})")
+_SCHEMES: Final = re.compile(
+    r"(?:bearer|basic|token|digest|apikey|bot|negotiate|key|sso-key|splunk)[ =]{1,3}", re.IGNORECASE
+)
+_QUOTED: Final = re.compile(r"(\\?[\"'`])((?:(?!\1)[^\r\n]){1,512}?)\1")
+_BARE: Final = re.compile(r"[^\s\"'`,;&<>(){}\[\]|\\]{1,512}")
+_BARE_PASSWORD: Final = re.compile(r"[^\s\"'`<>|\\]{1,128}")
+
+_PLACEHOLDER: Final = re.compile(
+    r"x{3,}|\*{2,}|\.{3,}|_{3,}|-{4,}|[<\[{(].{0,200}[>\]})]|\$.{0,200}|%.{1,100}%|\{\{?.{0,200}|#\{.{0,100}|@.{0,60}@|[?!]+"
+    r"|(?:.{0,40}[^A-Za-z])?(?:your|my|the|insert|enter|replace|change|put|add|use|set|some|fake|dummy|sample|example|placeholder|redacted|removed|masked|hidden|todo|fixme|foo|bar|test|default|undefined)"
+    r"(?:[^A-Za-z].{0,80}|me|this|here|it|ing|password|passwd|secret|token|key|api|pass|bar|foo)?"
+    r"|.{0,40}(?:changeme|change_me|change-me|placeholder|redacted|xxxxx|your[_-]|[_-]here|yourpass).{0,40}"
+    r"|(?:true|false|null|none|nil|nan|undefined|void|string|str|text|int|bool|boolean|number|object|any|optional|required|unknown"
+    r"|password|passwd|pass|pwd|secret|token|key|apikey|api_key|api-key|username|user|admin|root|basic|bearer|auth|yes|no|on|off|n/a|na|tbd|empty|hidden|disabled|enabled|never|always)[0-9!]{0,1}",
+    re.IGNORECASE,
+)
+# An expression rather than a string: a name with its parts, a call, an index. The parts are joined
+# by what they cannot contain, so there is one way to read it.
+_CODE: Final = re.compile(
+    r"[&*!]{0,2}[A-Za-z_$][0-9A-Za-z_$]*+(?:(?:\.|->|::|\?\.)[A-Za-z_$][0-9A-Za-z_$]*+)*(?P<more>[(\[].*)?",
+    re.DOTALL,
+)
+_PIECE: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|[0-9]+")
+_WORD_LIKE: Final = re.compile(r"[A-Za-z]{0,24}[0-9]{0,5}")
+_JOINTS: Final = re.compile(r"[ _./:+-]")
+_CONSONANTS: Final = re.compile(r"[bcdfghjklmnpqrstvwxzBCDFGHJKLMNPQRSTVWXZ]{5}")
+_PATHLIKE: Final = re.compile(
+    r"(?:[a-z]{2,10}://|\.{0,2}/|[A-Za-z]:\\|~/)[^@]{0,300}|[\w.-]{1,60}\.(?:json|pem|txt|yml|yaml|key|crt|cer|p12|jks|conf|cfg|ini|env|xml|html?|js|ts|py|rb|go|java|php|com|org|net|io)(?:[:/].{0,200})?",
+    re.IGNORECASE,
+)
+_UUID_ZERO: Final = re.compile(r"[0-]{30,}|(.)\1{5,}")
+
+
+def strength(label: str) -> str:
+    """Return what a name announces: ``password``, ``secret``, ``key``, or "" for nothing secret."""
+    words = words_of(label)
+    if not words or words[-1] in _ABOUT or not _NEVER.isdisjoint(words):
+        return ""
+    for word in reversed(words):
+        if word in _PASSWORDS:
+            return "password"
+        if word in _SECRETS:
+            return "secret"
+        if word == "key":
+            return "secret" if not _QUALIFIERS.isdisjoint(words) else "key"
+    last = words[-1]
+    for endings, found in _ENDINGS:
+        if last.endswith(endings):
+            return found
+    return ""
+
+
+def assigned(text: str, lowered: str, stems: Iterable[str]) -> list[Candidate]:
+    """Return the secrets in *text* whose name holds one of *stems*; *lowered* is the text in lower case."""
+    found: list[Candidate] = []
+    for stem in stems:
+        free = 0
+        at = lowered.find(stem)
+        while at >= 0:
+            start = _label_start(text, max(free, at - _LONGEST_LABEL), at)
+            end = _TAIL.match(text, at + len(stem)).end()  # type: ignore[union-attr]  # it matches the empty string
+            label = text[start:end].strip(".-_")
+            joined = text.startswith("--", at + len(stem)) or is_in_mask(text, at)  # of a mask, or a marker
+            candidate = None if joined else _value(text, label, end, stem)
+            if candidate:
+                found.append(candidate)
+            free = end
+            at = lowered.find(stem, max(end, at + 1))
+    return found
+
+
+def _label_start(text: str, floor: int, at: int) -> int:
+    start = at
+    while start > floor and text[start - 1] in _PART:
+        start -= 1
+    return start
+
+
+def _value(text: str, label: str, end: int, stem: str) -> Candidate | None:
+    how = "password" if stem == "identified by" else "secret" if stem == "sig=" else strength(label)
+    if not how:
+        return None
+    if stem in ("sig=", "pat=") and text[end - 1 : end] == "=":
+        end -= 1
+    assign = _TYPED.match(text, end) or _ASSIGN.match(text, end)
+    if assign:
+        return _read(text, assign.end(), how, label)
+    option = _OPTION.match(text, end)
+    if option:
+        return _read_loose(text, option.end(), how, label, after_by=stem == "identified by")
+    return None
+
+
+def _read(text: str, start: int, how: str, label: str) -> Candidate | None:
+    """Return the value that is assigned at *start*, if it is a secret."""
+    quoted = _QUOTED.match(text, start)
+    if quoted:
+        value, at = quoted[2], quoted.start(2)
+    else:
+        if scheme := _SCHEMES.match(text, start):
+            start = scheme.end()
+            how = "secret"
+        bare = (_BARE_PASSWORD if how == "password" else _BARE).match(text, start)
+        if not bare:
+            return None
+        value, at = bare[0].rstrip(".,;:)]}"), start
+        if how == "password" and "&" in value and "=" in value:
+            value = value.partition("&")[0]  # of a query
+        if how == "password":
+            value = value.partition(";")[0]  # of a connection string
+        if text[at + len(value) : at + len(value) + 1] == "(":
+            return None
+    if scheme := _SCHEMES.match(value):
+        at, value, how = at + scheme.end(), value[scheme.end() :], "secret"
+    return judged(value, at, how, quoted=bool(quoted), shell=label.isupper())
+
+
+def _read_loose(text: str, start: int, how: str, label: str, *, after_by: bool) -> Candidate | None:
+    """Return the value behind a name and a space: an option's, or a word that nobody would write."""
+    quoted = _QUOTED.match(text, start)
+    bare = None if quoted else _BARE.match(text, start)
+    if not quoted and not bare:
+        return None
+    value, at = (quoted[2], quoted.start(2)) if quoted else (bare[0].rstrip(".,;:"), start)  # type: ignore[index]
+    if "-----" in value:
+        return None  # a marker, and what follows it: ``PRIVATE KEY-----``
+    if after_by or (how == "password" and quoted):
+        return judged(value, at, how, quoted=True, shell=False)
+    if scheme := _SCHEMES.match(label + " "):
+        return judged(value, at, "secret", quoted=False, shell=False) if scheme and len(value) >= 16 else None
+    if len(value) >= 16 and is_random(value) and any(map(str.isdigit, value)):
+        return judged(value, at, "key", quoted=False, shell=False)
+    return None
+
+
+def judged(value: str, at: int, how: str, *, quoted: bool, shell: bool) -> Candidate | None:
+    """Return the candidate that *value* at offset *at* is, None if it is a placeholder, code or a plain word.
+
+    *shell*: the name is in capitals, as in a shell or ``.env`` file, where a bare word is a string.
+    """
+    is_password = how == "password"
+    if len(value) < _SHORTEST[how] or _is_filler(value) or (_is_path(value) and not is_password):
+        return None
+    if quoted:
+        # The name of a variable, or of a message.
+        is_code = is_password and "_" in value and _is_expression(value)
+    else:
+        plain = is_password and (shell or (value.isalpha() and value.islower() and len(value) >= 6))
+        is_code = value[0] in "([{<$!" or (not plain and _is_expression(value))
+    if is_code or (is_password and value.startswith("/")):
+        return None
+    if is_password:
+        return _secret(value, at, "assigned_password", 0.7)
+    if not is_random(value) or (how == "key" and not _is_long(value)):
+        return None
+    return _secret(value, at, "assigned_secret", 0.6 if how == "key" else 0.75)
+
+
+_SHORTEST: Final = {"password": 4, "secret": 8, "key": 16}
+
+
+def _is_filler(value: str) -> bool:
+    """Tell whether a value stands for one that somebody has yet to write, or is no single word."""
+    if _PLACEHOLDER.fullmatch(value) or _UUID_ZERO.fullmatch(value):
+        return True
+    return " " in value.strip() or len(set(value)) < 3
+
+
+def _is_path(value: str) -> bool:
+    return bool(_PATHLIKE.fullmatch(value)) or (
+        value.count("/") > 1 and not is_random(value.replace("/", "-"))
+    )
+
+
+def _is_long(value: str) -> bool:
+    digits = sum(map(str.isdigit, value))
+    return len(value) >= 16 and (digits >= 2 or len(value) >= 24)
+
+
+def is_random(value: str) -> bool:
+    """Tell a token from words, however they are joined: ``user-access-token-2`` is none."""
+    if value.isdigit():
+        return len(value) >= 12 and len(set(value)) >= 5
+    pieces = _PIECE.findall(value)
+    if len(set(value)) < 5 or not pieces:
+        return False
+    if not any(map(str.isdigit, value)):
+        return sum(map(len, pieces)) < 3 * len(pieces) or bool(_CONSONANTS.search(value))
+    parts = _JOINTS.split(value)
+    is_words = len(parts) > 1 and all(map(_WORD_LIKE.fullmatch, parts))
+    is_alphabet = "abcdefghijklmnop" in value.lower() and "0123456789" in value
+    return not is_words and not is_alphabet and (len(pieces) > 2 or len(value) >= 16)
+
+
+def _is_expression(value: str) -> bool:
+    """Tell whether an unquoted value is code: a name without digits, with parts, called or indexed."""
+    match = _CODE.fullmatch(value)
+    if not match:
+        return False
+    plain = match["more"] is None and not any(mark in value for mark in (".", "->", "::"))
+    return not plain or not any(map(str.isdigit, value))
+
+
+def _secret(value: str, at: int, rule: str, score: float) -> Candidate:
+    return Candidate("secret", at, at + len(value), score, value, rule)
+
+
+def under_label(key: str, text: str) -> Candidate | None:
+    """Return what a string under a JSON key or column header is, None if it is no secret."""
+    how = strength(key)
+    if not how:
+        return None
+    value = text.strip()
+    start = text.find(value)
+    if scheme := _SCHEMES.match(value):
+        start, value, how = start + scheme.end(), value[scheme.end() :], "secret"
+    return judged(value, start, how, quoted=True, shell=False)
+
+
+# --- credentials in a URL: RFC 3986 section 3.2.1, ``scheme://user:password@host``
+
+_USERINFO: Final = re.compile(
+    r"://(?<=[0-9A-Za-z+.-].{3})([^\s/?#@:\"'<>]{0,128}):([^\s/?#\"'<>]{1,256})@(?=[0-9A-Za-z\[_$-])"
+)
+
+
+URL_GATES: Final = (_USERINFO.search,)
+
+
+def url_credentials(text: str, _key: str) -> list[Candidate]:
+    """Return the user names and passwords in URLs. A password that a template will fill in is none."""
+    found: list[Candidate] = []
+    for match in _USERINFO.finditer(text):
+        password = match[2]
+        if "@" in password and "." in password.partition("@")[0]:
+            continue  # ``https://a.b:80,c@d``
+        if _PLACEHOLDER.fullmatch(password) and password.lower() not in (
+            "password",
+            "secret",
+            "admin",
+            "root",
+        ):
+            continue
+        found.append(Candidate("url_credential", match.start(1), match.end(2), 0.9, f"{match[1]}:{password}"))
+    return found
+
+
+_USER_OPTION: Final = re.compile(r"(?:-u|--user|-U)[ =]{0,2}[\"']?([^\s:\"'$]{1,64}:[^\s\"'$]{4,128})")
+
+
+def user_options(text: str, _key: str) -> list[Candidate]:
+    """Return the ``user:password`` that ``curl -u`` and its like are given."""
+    found: list[Candidate] = []
+    if "curl" not in text and "wget" not in text:
+        return found
+    for match in _USER_OPTION.finditer(text):
+        user, _, password = match[1].partition(":")
+        if not _PLACEHOLDER.fullmatch(password) and not _PLACEHOLDER.fullmatch(user + ":"):
+            found.append(Candidate("secret", *match.span(1), 0.7, match[1], "user_option"))
+    return found

@@ -1,0 +1,196 @@
+"""Detectors for values that somebody has announced: ``DOB: 1985-01-06``, ``my ssn is 219 09 9999``.
+
+A word that announces is searched for, and what follows it is looked at; the text is never searched for what
+might be a value. So text without such words costs nothing, and numbers that nobody has announced are left
+alone. Work is linear: every look ahead is bounded, and starts at a word.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Final, NamedTuple
+
+from mpp_exec.privacy import assignments, names, people
+from mpp_exec.privacy.finding import Candidate, is_in_mask, is_word, listed
+
+# What people write between an announcement and its value. All of it is optional, so nothing is read twice.
+# (No possessive groups here: before Python 3.11.5 they can lose a match, gh-106052.)
+_FILLING: Final = re.compile(
+    r"(?:'?s(?![A-Za-z]))?"
+    r"(?:[\s_.:#-]{0,2}(?:numbers?|num|no|nr|id|is|was|be|of|on|record|file|date|ending|in|at|with|me|us|my|your|her|his"
+    r"|the|by|back|up|or|call|text|txt|cell|mobile|phone|office|home|work|security|license|licence|lic|card|line|addr(?:ess)?"
+    r"|identification|support|request|please|assistance)(?![A-Za-z])){0,5}"
+    r"[\s:=#\"'*|>\\~,.?!\u2013-]{0,6}+(?:n(?=[0-9]))?",
+    re.IGNORECASE,
+)
+
+
+class _Announced(NamedTuple):
+    """A kind, the words that announce it, and where a value of it that starts at an offset ends (or 0)."""
+
+    kind: str
+    words: str
+    end: Callable[[str, int], int]
+    score: float
+    fewest: int = 0  # digits, where the word says little
+    rule: str = ""
+
+
+_ANNOUNCED: Final = (
+    _Announced(
+        "phone",
+        "phone phones telephone tel mobile cell cellphone cellular fax ph callback whatsapp telefon landline"
+        " msisdn",
+        people.phone, 0.9,
+    ),
+    _Announced(
+        "phone",
+        "call contact contacted text txt ring reach hmu dial sms caller confirm",
+        people.phone, 0.7, 10,
+    ),
+    _Announced("ssn", "ssn ssns ss social security itin", people.ssn, 0.95),
+    _Announced("ssn", "tax taxpayer", people.ssn, 0.7),
+    _Announced(
+        "date_of_birth",
+        "dob birth birthdate birthday born bday d.o.b b-day geburtsdatum geboren",
+        people.date, 0.95,
+    ),
+    _Announced("passport", "passport reisepass", people.passport, 0.9),
+    _Announced("passport", "travel document", people.passport, 0.7),
+    _Announced(
+        "drivers_license",
+        "license licence dl dln driver drivers driving permit",
+        people.licence, 0.85,
+    ),
+    _Announced(
+        "credit_card",
+        "card cards cc credit debit visa mastercard amex pan charge",
+        people.card, 0.95,
+    ),
+    _Announced("ip_address", "ip ips", people.ip, 0.8),
+    _Announced("vin", "vin vins vehicle identification chassis", people.vin, 0.9),
+    _Announced("email", "email e-mail mail", people.split_email, 0.6),
+    _Announced("bank_account", "account acct accounts checking savings routing a/c", people.account, 0.8),
+)  # fmt: skip
+_BY_WORD: Final = {word: announced for announced in _ANNOUNCED for word in announced.words.split()}
+# Glued together, a label is one word of a text: what may be found then is found by its first part.
+_GLUED: Final = listed(
+    """
+    phonenumber phoneno telephonenumber mobilenumber mobilephone cellnumber cellphonenumber
+    faxnumber contactnumber ssnumber socialsecuritynumber birthday dateofbirth birthdate
+    passportnumber passportno licensenumber licenseno licencenumber driverslicense driverlicense
+    dlnumber accountnumber acctnumber accountno bankaccount
+    """
+)
+WORDS: Final = frozenset(word for word in (*_BY_WORD, *_GLUED) if word.isalpha()) | {"b", "c", "e"}
+# The word that each glued one is found by.
+_PARTS: Final = {
+    glued: tuple(word for word in _BY_WORD if word.isalpha() and len(word) > 2 and word in glued)
+    for glued in _GLUED
+}
+# ``Your account 123`` and ``the license 2.0``: two of these say that the rest is no label.
+_NOT_BEFORE: Final = re.compile(
+    r"(?:software|apache|mit|gpl|bsd|open|source|api|aws|azure|cloud) $", re.IGNORECASE
+)
+_BEFORE: Final = 12
+_DIGIT: Final = re.compile(r"[0-9]")
+
+
+def announcing(words: Iterable[str]) -> tuple[str, ...]:
+    """Return, of the words of a text, those that the text has to be searched for."""
+    found: dict[str, None] = {}
+    for word in words:
+        if word in _BY_WORD:
+            found[word] = None
+        elif word == "b":
+            found |= dict.fromkeys(("d.o.b", "b-day"))
+        elif word == "e":
+            found["e-mail"] = None
+        elif word == "c":
+            found["a/c"] = None
+        else:
+            found |= dict.fromkeys(_PARTS.get(word, ()))
+    return tuple(sorted(found))
+
+
+def announced(text: str, lowered: str, words: Iterable[str]) -> list[Candidate]:
+    """Return the values in *text* that one of *words* announces; *lowered* is the text in lower case."""
+    found: list[Candidate] = []
+    for word in words:
+        rule = _BY_WORD[word]
+        at = lowered.find(word)
+        while at >= 0:
+            end = at + len(word)
+            starts = not lowered[at - 1 : at].isalpha() or (text[at].isupper() and text[at - 1].islower())
+            if starts and not is_in_mask(text, at):
+                candidate = _value(text, at, end, rule)
+                if candidate:
+                    found.append(candidate)
+            at = lowered.find(word, end)
+    return found
+
+
+def _value(text: str, at: int, end: int, rule: _Announced) -> Candidate | None:
+    start = _FILLING.match(text, end).end()  # type: ignore[union-attr]  # it matches the empty string
+    if start == end and len(rule.words) and is_word(text[end : end + 1]):
+        return None
+    stop = rule.end(text, start)
+    if not stop or (rule.fewest and len(_DIGIT.findall(text, start, stop)) < rule.fewest):
+        return None
+    if rule.kind in ("drivers_license", "bank_account") and _NOT_BEFORE.search(
+        text, max(0, at - _BEFORE), at
+    ):
+        return None
+    weak = rule.kind == "phone" and people.is_service_line(text, start, stop)
+    return Candidate(rule.kind, start, stop, rule.score, canonical(rule.kind, text[start:stop]), weak=weak)
+
+
+_NOT_DIGIT: Final = re.compile(r"[^0-9]+")
+_OCTETS: Final = re.compile(r"[._-]")
+_NOT_WORD: Final = re.compile(r"[^0-9A-Za-z]+")
+
+
+def canonical(kind: str, written: str) -> str:
+    """Return a value in one spelling, so that two ways to write it are the same value."""
+    if kind == "ip_address":
+        return ".".join(part.strip() for part in _OCTETS.split(written.replace(" ", "")))
+    if kind == "email":
+        return written.replace(" ", "").casefold()
+    if kind in ("phone", "ssn", "bank_account", "credit_card"):
+        return _NOT_DIGIT.sub("", written.partition("x")[0])
+    if kind in ("passport", "drivers_license", "vin", "mac_address"):
+        return _NOT_WORD.sub("", written).upper()
+    return " ".join(written.split()).casefold()
+
+
+# --- the same kinds where a JSON key or a column header announces the whole value
+
+_WHOLE: Final = {
+    "phone": people.phone,
+    "ssn": people.ssn,
+    "date_of_birth": people.date,
+    "passport": people.passport,
+    "drivers_license": people.licence,
+    "bank_account": people.account,
+    "vin": people.vin,
+    "credit_card": people.card,
+}
+
+
+def under(label: str, key: str, text: str) -> list[Candidate]:
+    """Return what a string is that stands under a JSON key or column header: one value, or nothing.
+
+    *label* is the kind that the header announces (``labels.of_key``), *key* its own words.
+    """
+    if label == "secret":
+        found = assignments.under_label(key, text)
+    elif label in _WHOLE:
+        start = len(text) - len(text.lstrip())
+        stop = _WHOLE[label](text, start)
+        found = Candidate(label, start, stop, 0.95, canonical(label, text[start:stop])) if stop else None
+    elif label in ("person", "person?", "address", "username"):
+        found = names.under_label(label, text)
+    else:
+        found = None
+    return [found] if found else []

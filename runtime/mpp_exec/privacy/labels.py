@@ -1,0 +1,125 @@
+"""The words by which people announce a value: as a JSON key, a column header, or in front of it in text.
+
+One table, from a label to its kind. A label is matched by its words, whatever joins them: ``phoneNumber``,
+``phone_number`` and ``Phone Number`` are the same. Labels of JSON keys and columns name the whole value
+below them; what may follow a label in running text is said by the detector of its kind.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from mpp_exec.privacy.finding import MASK, listed
+
+# kind -> labels, their words joined. ``name`` alone names products as often as people: it is settled by
+# what stands beside it.
+_LABELS: Final = {
+    "phone": (
+        "phone phones phoneno phonenum phonenumber phonenumbers telephone telephoneno telephonenumber tel"
+        " telno telnumber telefon telefono mobile mobileno mobilenumber mobilephone cell cellno cellnumber"
+        " cellphone cellular fax faxno faxnumber msisdn whatsapp landline callerid callbacknumber"
+        " contactnumber contactno handynummer telefonnummer"
+    ),
+    "ssn": (
+        "ssn ssns ssnumber ssno socialsecurity socialsecurityno socialsecuritynumber socialsecuritynum itin"
+        " taxpayerid taxpayeridentificationnumber individualtaxpayeridentificationnumber ssnlast4 ssnitin"
+    ),
+    "date_of_birth": (
+        "dob dateofbirth birthdate birthday birth born borndate bday birthdt dtofbirth dobdate geburtsdatum"
+        " geboren fechadenacimiento datedenaissance"
+    ),
+    "passport": (
+        "passport passportno passportnum passportnumber passportid traveldocument traveldocumentnumber"
+        " traveldocumentno reisepassnummer"
+    ),
+    "drivers_license": (
+        "driverslicense driverslicence driverlicense driverlicence drivinglicense drivinglicence"
+        " driverslicensenumber driverslicencenumber driverlicensenumber driverlicencenumber driverlicenseno"
+        " drivinglicensenumber drivinglicencenumber driverslicenseno driverslicenceno dl dlno dln dlnumber"
+        " driversid licensenumber licenseno licencenumber licenceno fuehrerschein"
+    ),
+    "bank_account": (
+        "accountnumber accountno accountnum acctnumber acctno acctnum bankaccount bankaccountnumber"
+        " bankaccountno checkingaccount savingsaccount routingnumber abarouting routingno aba sortcode"
+    ),
+    "vin": "vin vinno vinnumber vehicleid vehicleidentification vehicleidentificationnumber",
+    "mac_address": "mac macaddr macaddress hwaddr hwaddress hardwareaddress physicaladdress bssid",
+    "person": (
+        "fullname firstname lastname middlename givenname familyname surname forename maidenname fname lname"
+        " mothersmaidenname customername clientname patientname employeename contactname personname"
+        " cardholder cardholdername accountholder accountholdername holdername nameoncard policyholder"
+        " recipientname sendername membername guestname passengername ownername studentname applicantname"
+        " beneficiaryname emergencycontact emergencycontactname nextofkin legalname preferredname birthname"
+        " spousename fathername mothername doctorname physicianname drivername realname"
+        " vorname nachname nombre apellido apellidos prenom"
+    ),
+    "address": (
+        "address addressline addressline1 addressline2 address1 address2 streetaddress street streetname"
+        " homeaddress residentialaddress residence shippingaddress billingaddress mailingaddress"
+        " postaladdress deliveryaddress permanentaddress currentaddress workaddress officeaddress"
+        " addressonfile adresse anschrift strasse direccion domicilio"
+    ),
+    "username": (
+        "username userlogin loginname loginid login screenname nickname userhandle handle accountname"
+        " samaccountname upn"
+    ),
+}  # fmt: skip
+# Labels that end in one of those above and mean something else.
+_OTHERS: Final = (
+    "emailaddress ipaddress ipaddr webaddress urladdress siteaddress bindaddress listenaddress serveraddress"
+    " baseaddress memoryaddress walletaddress contractaddress returnaddress peeraddress remoteaddress"
+    " localaddress hostaddress sourceaddress destinationaddress bitcoinaddress btcaddress ethaddress"
+    " networkaddress startaddress targetaddress gatewayaddress linkaddress mailaddress"
+    " softwarelicensenumber onlogin lastlogin firstlogin"
+)
+KINDS: Final = {
+    label: kind for kind, labels in _LABELS.items() for label in labels.split()
+} | dict.fromkeys(_OTHERS.split(), "")  # fmt: skip
+# Somebody in this role, where the label has nothing else to say: ``"patient": "Jane Doe"``.
+ROLES: Final = listed(
+    """
+    applicant assignee attendee beneficiary borrower cardholder client customer defendant driver
+    employee guardian guest holder insured landlord member nurse owner parent passenger patient
+    payee payer person physician plaintiff recipient reporter requester resident sender signatory
+    spouse student subscriber tenant traveler traveller user undersigned victim witness
+    """
+)
+_LONGEST: Final = 64  # a key beyond this is no label
+_MOST_WORDS: Final = 4
+_HUMP: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[^0-9A-Za-z]+")
+_BESIDE: Final = frozenset(("email", "age", "gender", "sex", "nationality", "salary", "marital", "title"))
+
+
+def words_of(label: str) -> list[str]:
+    """Return the words of a label, in lower case: ``phoneNumber`` is ``phone``, ``number``."""
+    if "[" in label:
+        label = MASK.sub(" ", label)
+    return [word.lower() for word in _HUMP.split(label.replace("'", "")) if word]
+
+
+def of_key(key: str) -> str:
+    """Return the kind of the values that a JSON key or column header announces, "" if of none.
+
+    ``name?`` is the answer for ``name``, which needs somebody beside it, and ``person?`` for a role.
+    """
+    if not 1 < len(key) <= _LONGEST:
+        return ""
+    words = words_of(key)
+    if not words:
+        return ""
+    for count in range(min(_MOST_WORDS, len(words)), 0, -1):
+        kind = KINDS.get("".join(words[-count:]))
+        if kind is not None:
+            return kind
+    if words[-1] == "name":
+        return "name?" if len(words) == 1 else "person" if words[-2] in ROLES - {"user"} else ""
+    return "person?" if words[-1] in ROLES and len(words) <= 2 else ""
+
+
+def is_personal(key: str) -> bool:
+    """Tell whether a key that stands beside ``name`` says that somebody is described."""
+    kind = of_key(key)
+    if kind:
+        return kind in ("phone", "ssn", "date_of_birth", "passport", "drivers_license", "person", "address")
+    return not _BESIDE.isdisjoint(words_of(key))

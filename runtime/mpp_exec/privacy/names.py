@@ -1,0 +1,203 @@
+"""Detectors for names, addresses and user names: only where a label says so.
+
+Nothing about ``Jordan``, ``Paris`` or ``Chase`` tells a person from a product, so prose is never searched
+for names. What stands behind ``Patient:`` or under ``"first_name"`` is one, if it looks like one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from mpp_exec.privacy.finding import Candidate, is_in_mask, listed
+
+# ``Label: value``. What precedes the colon decides; a label is at most three words.
+_STRONG: Final = (  # nobody else is called this
+    "fullname surname forename cardholder patient applicant cardholdername patientname customername employee"
+    " passenger borrower payee recipient attention attn undersigned spouse guardian resident tenant"
+)
+_ROLES: Final = (  # these announce departments and products too
+    "name customer client member user contact owner holder driver sender student guest attendee to cc bcc"
+    " bio profile buyer seller author reporter requester requestor assignee insured subscriber"
+)
+_PERSON: Final = frozenset((_STRONG + " " + _ROLES).split())
+_STRONG_WORDS: Final = frozenset(_STRONG.split())
+_ADDRESS: Final = listed(
+    """
+    address addr residence location residing ship shipping billing street deliver delivery mailing
+    home
+    """
+)
+_USERNAME: Final = frozenset(("username", "login", "userid", "handle", "nickname"))
+WORDS: Final = _PERSON | _ADDRESS | _USERNAME
+# Words that make a label of a person into one of a thing.
+_OF_THINGS: Final = listed(
+    """
+    product brand file host domain server company business project package service app application
+    table column field class function variable event model city country school device user display
+    dataset branch repo repository image module team group role tag key path theme font plan job
+    task step workflow resource bucket cluster pod node volume account bank tool method type process
+    thread database schema index command program library plugin channel room course book game song
+    org organization organisation
+    """
+)
+_OF_PEOPLE: Final = listed(
+    "full first last middle legal maiden preferred given family customer client patient employee"
+)
+_BEFORE: Final = 16
+_COLON: Final = re.compile(
+    r"(?:[ _-]?(?:full[ _]?)?(?:name|names|details|on file|address|holder|to|info|line ?[12]))?['\"]?"
+    r"[ \t]{0,2}[:=][ \t]{0,4}['\"]?",
+    re.IGNORECASE,
+)
+
+# One to five words of letters; the first letter decides about an unclear label.
+_NAME: Final = re.compile(
+    r"(?:(?:mr|mrs|ms|miss|dr|prof|sir|herr|frau)\.?\s{1,2})?[^\W\d_][^\W\d_.'\u2019-]{0,30}+[.'\u2019-]?(?:[^\W\d_]{1,30}+)?"
+    r"(?:(?:,[ ]{0,2}|[ ]{1,2}|\.[ ]?)[^\W\d_]['\u2019-]?[^\W\d_]{0,30}+(?:['\u2019-][^\W\d_]{1,30}+)?)"
+    r"{0,4}\.?",
+    re.IGNORECASE,
+)
+_ENDS: Final = re.compile(r"[ \t]{0,4}(?:\Z|[\r\n|;<>()\[\]{}\"'\\/,]|[-\u2013\u2014] |[.!?](?:\s|\Z)|\S+@)")
+_NOT_NAMES: Final = listed(
+    """
+    true false null none nil undefined unknown anonymous n/a na tbd test admin root guest default
+    yes no string str int required optional empty system public private self this the a an all any
+    name value redacted
+    """
+)
+_CAPITAL: Final = re.compile(r"[^\W\d_]")
+# Up to the end of the line or the next field of it.
+_ADDRESS_VALUE: Final = re.compile(r"[^\r\n|;<>\"\\{}\[\]]{6,160}")
+_NEXT_FIELD: Final = re.compile(
+    r"(?:[.,]? {1,2}|[.,] ?| [-\u2013] | / )(?:and |or |my |with )?"
+    r"(?:[A-Za-z'#. ]{0,14}(?:ssn|dob|phone|email|e-mail|license|licence|passport|account|tel|fax|mobile"
+    r"|cell|ph|vin|ip|card)\b|[\w.+-]{1,40}@|\(?[0-9]{3}\)?[-. ][0-9]{3}[-. ][0-9]{4})",
+    re.IGNORECASE,
+)
+_STREET: Final = re.compile(
+    r"\b(?:st|street|ave|avenue|rd|road|blvd|boulevard|lane|ln|drive|dr|court|ct|way|place|pl|square|sq|box|apt|suite|ste|unit"
+    r"|floor|terrace|highway|hwy|parkway|circle|trail|stra(?:ss|\u00df)e|platz|weg|allee|rue|via|calle|avenida)\b",
+    re.IGNORECASE,
+)
+_SCHEME: Final = re.compile(r"[a-z][a-z+.-]{1,12}://|[/~.]|0x|[0-9A-Fa-f:.]+\Z", re.IGNORECASE)
+_USERNAME_VALUE: Final = re.compile(r"@?[0-9A-Za-z_][0-9A-Za-z_.@+-]{1,63}(?![^\s,;|\"'\\<>)\]}])")
+
+
+def announced(text: str, lowered: str, words: Iterable[str]) -> list[Candidate]:
+    """Return what in *text* stands behind one of *words* and a colon; *lowered* is the text in lower case."""
+    found: list[Candidate] = []
+    for word in words:
+        at = lowered.find(word)
+        while at >= 0:
+            end = at + len(word)
+            starts = not lowered[at - 1 : at].isalpha() and not is_in_mask(text, at)
+            if starts and (colon := _COLON.match(text, end)):
+                candidate = _value(text, word, at, colon)
+                if candidate:
+                    found.append(candidate)
+            at = lowered.find(word, end)
+    return found
+
+
+def last_word(before: str) -> str:
+    """Return the word that *before* ends in, in lower case, whatever joins it to what follows."""
+    words = _NOT_LETTERS.split(before.rstrip(" _.-"))
+    return words[-1].lower()
+
+
+_NOT_LETTERS: Final = re.compile(r"[^A-Za-z]+")
+
+
+def _value(text: str, word: str, at: int, colon: re.Match[str]) -> Candidate | None:
+    start = colon.end()
+    qualifier = last_word(text[max(0, at - _BEFORE) : at])
+    if qualifier in _OF_THINGS:
+        return None
+    label = colon[0].lower()
+    if word in _USERNAME or (word == "user" and "name" in label):
+        return _username(text, start)
+    if word in _ADDRESS or "address" in label:
+        return _address(
+            text, start, sure="addr" in word or "address" in label or word in ("residence", "residing")
+        )
+    return person(text, start, strong=word in _STRONG_WORDS or "name" in label or qualifier in _OF_PEOPLE)
+
+
+def person(text: str, start: int, *, strong: bool) -> Candidate | None:
+    """Return the name of somebody that starts at *start*, None if there is none.
+
+    *strong*: the label cannot mean anything else, so how it is capitalised does not matter. Otherwise
+    every word has to be capitalised, and one word is not enough to be sure.
+    """
+    match = _NAME.match(text, start)
+    if not match or not _ENDS.match(text, match.end()):
+        return None
+    value = match[0]
+    words = value.replace(",", " ").split()
+    if not words or len(value) < 2 or words[0].lower() in _NOT_NAMES:
+        return None
+    if not strong and (len(words) < 2 or not all(word[0].isupper() or word[1:2].isupper() for word in words)):
+        return None
+    return Candidate("person", start, match.end(), 0.8 if strong else 0.6, " ".join(words).casefold())
+
+
+def _address(text: str, start: int, *, sure: bool) -> Candidate | None:
+    match = _ADDRESS_VALUE.match(text, start)
+    if not match:
+        return None
+    following = _NEXT_FIELD.search(text, start, match.end())
+    end = following.start() if following else match.end()
+    value = text[start:end].rstrip(" .,-")
+    return (
+        Candidate("address", start, start + len(value), 0.7, _spelled(value))
+        if is_address(value, sure=sure)
+        else None
+    )
+
+
+def is_address(value: str, *, sure: bool = True) -> bool:
+    """Tell whether *value*, which is called an address, is a place: words and a number.
+
+    Not *sure*: the label has other uses (``Delivery: 3 business days``), so a street or a comma is asked for.
+    """
+    if _SCHEME.match(value) or "@" in value or "://" in value or len(value) < 6:
+        return False
+    words = value.split()
+    has_number = any(map(str.isdigit, value))
+    has_word = any(len(word) > 2 and word.strip(".,").isalpha() for word in words)
+    if not has_word or len(words) < 2:
+        return False
+    return (has_number and (sure or bool(_STREET.search(value)))) or ("," in value and has_number)
+
+
+def _spelled(value: str) -> str:
+    return " ".join(value.split()).casefold()
+
+
+def _username(text: str, start: int) -> Candidate | None:
+    match = _USERNAME_VALUE.match(text, start)
+    if not match or match[0].lower() in _NOT_NAMES:
+        return None
+    return Candidate("username", start, match.end(), 0.6, match[0].casefold())
+
+
+def under_label(kind: str, text: str) -> Candidate | None:
+    """Return what a string under a label of *kind* is: ``person``, ``person?``, ``address``, ``username``."""
+    value = text.strip()
+    start = text.find(value)
+    if not value or len(value) > 200 or value.lower() in _NOT_NAMES:
+        return None
+    if kind == "address":
+        if not is_address(value):
+            return None
+        return Candidate("address", start, start + len(value), 0.85, _spelled(value))
+    if kind == "username":
+        match = _USERNAME_VALUE.fullmatch(value)
+        return Candidate("username", start, start + len(value), 0.8, value.casefold()) if match else None
+    match = _NAME.fullmatch(value)
+    words = value.replace(",", " ").split()
+    if not match or (kind == "person?" and (len(words) < 2 or not all(word[0].isupper() for word in words))):
+        return None
+    return Candidate("person", start, start + len(value), 0.85, " ".join(words).casefold())

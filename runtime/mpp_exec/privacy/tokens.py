@@ -1,0 +1,213 @@
+"""Detectors for secrets with a published prefix: one line per format.
+
+Each provider says how its credentials begin so that scanners can find them; the page that says so stands
+beside the format. A format is a prefix, which is searched for, and what has to follow it. Only credentials
+are here: publishable keys, account numbers and identifiers that open nothing are not.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from mpp_exec.privacy.finding import Candidate
+
+_W: Final = "[0-9A-Za-z]"  # what most tokens are made of
+_U: Final = "[0-9A-Za-z_-]"  # base64url
+_H: Final = "[0-9a-f]"
+_UUID: Final = f"{_H}{{8}}-{_H}{{4}}-{_H}{{4}}-{_H}{{4}}-{_H}{{12}}"
+
+# (rule, prefixes, what follows one, where the format is published)
+_FORMATS: Final = (
+    ("slack_token", "xoxb- xoxp- xoxa- xoxo- xoxs- xoxr- xoxe- xoxc- xoxd- xapp- xoxe.xox", f"{_W}[0-9A-Za-z%/+=-]{{10,400}}", "api.slack.com/concepts/token-types"),
+    ("slack_webhook", "hooks.slack.com/services/ hooks.slack.com/workflows/", f"{_W}[0-9A-Za-z/]{{18,120}}", "api.slack.com/messaging/webhooks"),
+    ("stripe_key", "sk_live_ sk_test_ rk_live_ rk_test_", f"{_W}{{10,247}}", "docs.stripe.com/keys"),
+    ("stripe_webhook_secret", "whsec_", "[0-9A-Za-z+/=]{24,80}", "docs.stripe.com/webhooks/signature"),
+    ("google_api_key", "AIza", f"{_U}{{35}}(?!{_U})", "cloud.google.com/docs/authentication/api-keys"),
+    ("google_oauth_secret", "GOCSPX-", f"{_U}{{24,40}}", "developers.google.com/identity/protocols/oauth2"),
+    ("google_oauth_token", "ya29.", f"{_U}{{20,1024}}", "developers.google.com/identity/protocols/oauth2"),
+    ("gitlab_token", "glpat- gldt- glrt- glcbt- glptt- glft- glsoat- glimt- glagent- gloas- GR1348941", r"[0-9A-Za-z_.-]{20,300}", "docs.gitlab.com/security/tokens"),
+    ("npm_token", "npm_", f"{_W}{{36}}(?!{_W})", "docs.npmjs.com/about-access-tokens"),
+    ("pypi_token", "pypi-", f"{_U}{{50,1000}}", "pypi.org/help/#apitoken"),
+    ("rubygems_key", "rubygems_", f"{_H}{{48}}", "guides.rubygems.org/api-key-scopes"),
+    ("openai_key", "sk-proj- sk-svcacct- sk-admin- sk-None-", f"{_U}{{20,300}}", "platform.openai.com/docs/api-reference/authentication"),
+    ("openai_key", "sk-", f"{_W}{{20,64}}T3BlbkFJ{_W}{{20,64}}|(?={_U}{{0,60}}[0-9]){_W}{{32,64}}(?!{_U})", "platform.openai.com/docs/api-reference/authentication"),
+    ("anthropic_key", "sk-ant-", f"{_U}{{32,200}}", "docs.anthropic.com/en/api"),
+    ("openrouter_key", "sk-or-v1-", f"{_H}{{64}}", "openrouter.ai/docs/api-reference/authentication"),
+    ("huggingface_token", "hf_ api_org_", "[A-Za-z]{34}(?![0-9A-Za-z])", "huggingface.co/docs/hub/security-tokens"),
+    ("replicate_token", "r8_", f"{_W}{{37,40}}", "replicate.com/docs/topics/security/api-tokens"),
+    ("perplexity_key", "pplx-", f"{_W}{{40,64}}", "docs.perplexity.ai"),
+    ("groq_key", "gsk_", f"{_W}{{48,60}}", "console.groq.com/docs"),
+    ("xai_key", "xai-", f"{_W}{{70,90}}", "docs.x.ai"),
+    ("sendgrid_key", "SG.", rf"{_U}{{16,32}}\.{_U}{{16,64}}", "docs.sendgrid.com/ui/account-and-settings/api-keys"),
+    ("brevo_key", "xkeysib- xsmtpsib-", f"{_H}{{64}}-{_W}{{16}}", "developers.brevo.com"),
+    ("mailgun_key", "key- pubkey-", f"{_H}{{32}}(?!{_W})", "documentation.mailgun.com"),
+    ("digitalocean_token", "dop_v1_ doo_v1_ dor_v1_", f"{_H}{{64}}", "docs.digitalocean.com/reference/api"),
+    ("heroku_key", "HRKU-", f"{_U}{{36,70}}", "devcenter.heroku.com/articles/authentication"),
+    ("netlify_token", "nfp_", f"{_W}{{36,40}}", "docs.netlify.com"),
+    ("fly_token", "fo1_ fm1_ fm1a_ fm1r_ fm2_", "[0-9A-Za-z_+/=,-]{40,700}", "fly.io/docs/security/tokens"),
+    ("planetscale_token", "pscale_tkn_ pscale_pw_ pscale_oauth_", r"[0-9A-Za-z_.=-]{32,64}", "planetscale.com/docs"),
+    ("supabase_token", "sbp_ sb_secret_", f"{_U}{{20,60}}", "supabase.com/docs/guides/api/api-keys"),
+    ("databricks_token", "dapi", f"{_H}{{32}}(?:-[0-9])?(?!{_W})", "docs.databricks.com/dev-tools/auth/pat"),
+    ("atlassian_token", "ATATT3 ATCTT3 ATBB", r"[0-9A-Za-z_=+/-]{20,250}", "support.atlassian.com"),
+    ("shopify_token", "shpat_ shpss_ shppa_ shpca_ shptka_", "[0-9A-Fa-f]{32}", "shopify.dev/docs/apps/build/authentication-authorization"),
+    ("square_token", "sq0atp- sq0csp- sq0idp- EAAAE", f"{_U}{{22,60}}", "developer.squareup.com/docs/build-basics/access-tokens"),
+    ("plaid_token", "access-sandbox- access-development- access-production-", _UUID, "plaid.com/docs/api/tokens"),
+    ("paypal_token", "access_token$production$ access_token$sandbox$", rf"{_W}{{16}}\${_H}{{32}}", "developer.paypal.com/braintree/docs"),
+    ("flutterwave_key", "FLWSECK- FLWSECK_TEST- FLWPUBK_TEST-", f"{_W}{{12,40}}(?:-X)?", "developer.flutterwave.com/docs"),
+    ("vault_token", "hvs. hvb. hvr.", f"{_U}{{20,300}}", "developer.hashicorp.com/vault/docs/concepts/tokens"),
+    ("terraform_token", ".atlasv1.", "[0-9A-Za-z_=-]{60,70}", "developer.hashicorp.com/terraform/cloud-docs/api-docs"),
+    ("doppler_token", "dp.pt. dp.st. dp.ct. dp.sa. dp.scim. dp.audit.", r"[0-9A-Za-z_.-]{40,60}", "docs.doppler.com/docs/token-formats"),
+    ("pulumi_token", "pul-", f"{_H}{{40}}", "pulumi.com/docs/administration/access-identity/access-tokens"),
+    ("onepassword_token", "ops_", "eyJ[0-9A-Za-z+/_=-]{100,2000}", "developer.1password.com/docs/service-accounts"),
+    ("onepassword_secret_key", "A3-", r"[0-9A-Z]{6}-(?:[0-9A-Z]{11}|[0-9A-Z]{6}-[0-9A-Z]{5})(?:-[0-9A-Z]{5}){3}", "support.1password.com/secret-key-security"),
+    ("age_secret_key", "AGE-SECRET-KEY-1", "[0-9A-Z]{58}", "age-encryption.org/v1"),
+    ("grafana_token", "glsa_ glc_", r"[0-9A-Za-z_+/=-]{32,420}", "grafana.com/docs/grafana/latest/administration/service-accounts"),
+    ("newrelic_key", "NRAK- NRII- NRIQ- NRRA- NRJS- NRBR- NRSP- NRAA-", f"{_U}{{19,48}}", "docs.newrelic.com/docs/apis/intro-apis/new-relic-api-keys"),
+    ("sentry_token", "sntrys_ sntryu_ sntrya_ sntryi_", r"[0-9A-Za-z_+/=-]{40,500}", "docs.sentry.io/account/auth-tokens"),
+    ("dynatrace_token", "dt0c01. dt0s01. dt0s02. dt0a01.", r"[0-9A-Z]{8,24}\.[0-9A-Z]{32,64}", "docs.dynatrace.com/docs/dynatrace-api/basics"),
+    ("launchdarkly_key", "sdk- api- mob-", _UUID, "launchdarkly.com/docs/home/account/environment/keys"),
+    ("linear_key", "lin_api_ lin_oauth_", f"{_W}{{32,64}}", "linear.app/developers"),
+    ("notion_token", "ntn_", f"[0-9]{{11}}{_W}{{32,39}}(?!{_W})", "developers.notion.com/docs/authorization"),
+    ("notion_token", "secret_", f"{_W}{{43}}(?!{_W})", "developers.notion.com/docs/authorization"),
+    ("airtable_token", "pat", rf"{_W}{{14}}\.{_H}{{64}}", "airtable.com/developers/web/guides/personal-access-tokens"),
+    ("figma_token", "figd_ figu_", f"{_U}{{38,64}}", "developers.figma.com/docs/rest-api/authentication"),
+    ("typeform_token", "tfp_", r"[0-9A-Za-z_.=-]{40,64}", "www.typeform.com/developers/get-started/personal-access-token"),
+    ("postman_key", "PMAK-", f"{_H}{{24}}-{_H}{{34}}", "learning.postman.com/docs/developer/postman-api/authentication"),
+    ("docker_token", "dckr_pat_ dckr_oat_", f"{_U}{{20,64}}", "docs.docker.com/security/access-tokens"),
+    ("artifactory_token", "AKCp", f"{_W}{{12,69}}", "jfrog.com/help/r/jfrog-platform-administration-documentation"),
+    ("artifactory_token", "cmVmdGtu", f"{_W}{{56}}", "jfrog.com/help/r/jfrog-platform-administration-documentation"),
+    ("tailscale_key", "tskey-", r"(?:api|auth|client|scim|webhook)-[0-9A-Za-z-]{12,80}", "tailscale.com/kb/1277/key-prefixes"),
+    ("sourcegraph_token", "sgp_ slk_", r"(?:local_|[0-9a-f]{16}_)?[0-9a-f]{40,64}", "sourcegraph.com/docs/cli/how-tos/creating_an_access_token"),
+    ("sonar_token", "sqp_ squ_ sqa_", f"{_H}{{40}}", "docs.sonarsource.com/sonarqube-server/user-guide/managing-tokens"),
+    ("buildkite_token", "bkua_ bkct_ bkaj_", f"{_W}{{30,80}}", "buildkite.com/docs/apis/managing-api-tokens"),
+    ("circleci_token", "CCIPAT_ CCIPRJ_", f"{_W}{{10,30}}_{_H}{{40}}", "circleci.com/docs/managing-api-tokens"),
+    ("contentful_token", "CFPAT-", f"{_U}{{43}}", "www.contentful.com/developers/docs/references/authentication"),
+    ("clojars_token", "CLOJARS_", f"{_W}{{60}}", "github.com/clojars/clojars-web/wiki/Deploy-Tokens"),
+    ("adafruit_key", "aio_", f"{_W}{{28}}(?!{_W})", "io.adafruit.com/api/docs"),
+    ("duffel_token", "duffel_test_ duffel_live_", "[0-9A-Za-z_=-]{43}", "duffel.com/docs/api/overview"),
+    ("easypost_key", "EZAK EZTK", f"{_W}{{54}}", "docs.easypost.com/docs/authentication"),
+    ("frameio_token", "fio-u-", "[0-9A-Za-z_=-]{64}", "developer.adobe.com/frameio"),
+    ("prefect_key", "pnu_ pnb_", f"{_W}{{36}}", "docs.prefect.io"),
+    ("readme_key", "rdme_", f"{_W}{{70,72}}", "docs.readme.com"),
+    ("render_key", "rnd_", f"{_W}{{28,40}}", "render.com/docs/api"),
+    ("intra42_secret", "s-s4t2ud- s-s4t2af-", f"{_H}{{64}}", "api.intra.42.fr/apidoc"),
+    ("scalingo_token", "tk-us-", f"{_U}{{48}}", "developers.scalingo.com"),
+    ("alibaba_key_id", "LTAI", f"{_W}{{12,26}}(?!{_W})", "www.alibabacloud.com/help/en/ram"),
+    ("dropbox_token", "sl.", f"{_U}{{130,152}}", "www.dropbox.com/developers/reference/auth-types"),
+    ("facebook_token", "EAAM EAAC EAAD EAAG EAAB EAAI", f"{_W}{{40,300}}", "developers.facebook.com/docs/facebook-login/guides/access-tokens"),
+    ("twitter_bearer", "AAAAAAAAAAAAAAAAAAAAA", "[0-9A-Za-z%]{60,100}", "developer.x.com/en/docs/authentication/oauth-2-0/bearer-tokens"),
+    ("azure_client_secret", "Q~", r"[0-9A-Za-z_.~-]{31,34}(?![0-9A-Za-z_.~-])", "learn.microsoft.com/entra/identity-platform"),
+    ("appsync_key", "da2-", "[a-z0-9]{26}(?![0-9A-Za-z])", "docs.aws.amazon.com/appsync/latest/devguide/security-authz.html"),
+    ("bedrock_key", "ABSK bedrock-api-key-", "[0-9A-Za-z+/=]{60,300}", "docs.aws.amazon.com/bedrock/latest/userguide/api-keys.html"),
+    ("mapbox_token", "sk.eyJ pk.eyJ tk.eyJ", rf"{_U}{{40,200}}\.{_U}{{20,30}}", "docs.mapbox.com/accounts/guides/tokens"),
+    ("discord_webhook", "discord.com/api/webhooks/ discordapp.com/api/webhooks/", f"[0-9]{{17,20}}/{_U}{{60,80}}", "discord.com/developers/docs/resources/webhook"),
+    ("teams_webhook", ".webhook.office.com/webhookb2/ outlook.office.com/webhook/", r"[0-9a-f@-]{36,80}/IncomingWebhook/[0-9a-f]{32}/[0-9a-f-]{36}", "learn.microsoft.com/microsoftteams/platform/webhooks-and-connectors"),
+    ("zapier_webhook", "hooks.zapier.com/hooks/catch/", "[0-9]{4,12}/[0-9A-Za-z]{4,12}", "help.zapier.com"),
+    ("wechat_webhook", "qyapi.weixin.qq.com/cgi-bin/webhook/send?key=", f"{_U}{{30,40}}", "developer.work.weixin.qq.com"),
+)  # fmt: skip
+# What stands before the prefix belongs to some tokens.
+_HEADS: Final = {
+    "Q~": re.compile(r"[0-9A-Za-z_~.-]{3}[0-9]\Z|[0-9A-Za-z_~.]{3}[0-9]\Z"),
+    ".atlasv1.": re.compile(r"[0-9A-Za-z]{14}\Z"),
+}
+_HEAD: Final = 14
+_BY_PREFIX: Final = tuple(
+    (prefix, rule, body, _HEADS.get(prefix))  # compiled when it is needed, by the cache of ``re``
+    for rule, prefixes, body, _source in _FORMATS
+    for prefix in prefixes.split()
+)
+# Formats by the first characters of a piece of text; those that start elsewhere in one are searched for.
+_START: Final = 2
+_ESCAPE: Final = 2  # of ``\\nghp_`` and ``%3Dghp_`` that much is left in front
+_ANYWHERE: Final = tuple(
+    entry for entry in _BY_PREFIX if entry[3] or "/" in entry[0] or not entry[0][:_START].isalnum()
+)
+_BY_START: Final = {
+    start: tuple(entry for entry in _BY_PREFIX if entry not in _ANYWHERE and entry[0][:_START] == start)
+    for start in {entry[0][:_START] for entry in _BY_PREFIX if entry not in _ANYWHERE}
+}
+_PLACEHOLDER: Final = re.compile(r"(.)\1{7}|x{6}|X{6}|\*{4}|\.{4}|<|your|example_?token", re.IGNORECASE)
+
+
+def prefixed(text: str, pieces: frozenset[str]) -> list[Candidate]:
+    """Return the tokens in *text*, which has these long *pieces*, that start with a published prefix."""
+    found: list[Candidate] = []
+    heads = {piece[at : at + _START] for piece in pieces for at in range(_ESCAPE + 1)}
+    for start in heads & _BY_START.keys():
+        for entry in _BY_START[start]:
+            if any(entry[0] in piece[: len(entry[0]) + _ESCAPE] for piece in pieces):
+                found += _search(text, *entry)
+    joined = "\n".join(pieces)
+    for entry in _ANYWHERE:
+        if entry[0] in text:
+            found += _search(text, *entry)
+    return found + _shaped(text, joined)
+
+
+def _search(
+    text: str, prefix: str, rule: str, body: str, head: re.Pattern[str] | None
+) -> Iterator[Candidate]:
+    """Yield the tokens of one format."""
+    pattern = re.compile(body)
+    at = text.find(prefix)
+    while at >= 0:
+        match = pattern.match(text, at + len(prefix))
+        start = _start(text, at, head) if match else -1
+        if match and start >= 0 and not _PLACEHOLDER.search(match[0]):
+            token = text[start : match.end()].rstrip(".")
+            yield Candidate("secret", start, start + len(token), 0.95, token, rule)
+        at = text.find(prefix, match.end() if match and start >= 0 else at + 1)
+
+
+def _start(text: str, at: int, head: re.Pattern[str] | None) -> int:
+    """Return where the token starts whose prefix stands at *at*, -1 if it is the inside of a word."""
+    if head:
+        match = head.search(text, max(0, at - _HEAD), at)
+        return match.start() if match else -1
+    before = text[max(0, at - 2) : at]
+    if not before or not (before[-1].isalnum() or before[-1] == "_"):
+        return at
+    escaped = before in ("\\n", "\\r", "\\t") or (at >= 3 and text[at - 3] == "%")
+    return at if escaped or before[-1] == "_" else -1
+
+
+# --- formats without a prefix whose parts are telling enough
+
+_TELEGRAM: Final = re.compile(r":(?<=[0-9]{8}:)AA[0-9A-Za-z_-]{32,34}(?![0-9A-Za-z_-])")
+_TELEGRAM_HEAD: Final = re.compile(r"[0-9]{8,10}\Z")
+_DISCORD: Final = re.compile(
+    r"[MNO](?<![0-9A-Za-z_.-].)[0-9A-Za-z]{23,27}\.[0-9A-Za-z_-]{6}\.[0-9A-Za-z_-]{27,38}(?![0-9A-Za-z_-])"
+)
+_MAILCHIMP: Final = re.compile(r"(?<![0-9A-Za-z])[0-9a-f]{32}-us[0-9]{1,2}(?![0-9A-Za-z])")
+_TWILIO: Final = re.compile(r"(?<![0-9A-Za-z])SK[0-9a-f]{32}(?![0-9A-Za-z])")
+# crypt(5): a hash of a password is as good as the password to somebody with time.
+_CRYPT: Final = re.compile(
+    r"\$(?:2[abxy]\$[0-9]{2}\$[0-9A-Za-z./]{53}|[156y]\$[^\s$:'\"]{1,64}\$[0-9A-Za-z./]{22,128}|argon2(?:id|i|d)\$[^\s'\"]{40,200})"
+)
+_NEWRELIC: Final = re.compile(r"(?<![0-9A-Za-z])[0-9a-f]{36}NRAL(?![0-9A-Za-z])")
+
+
+def _shaped(text: str, words: str) -> list[Candidate]:
+    """Return the tokens of Telegram, Discord, Mailchimp and Twilio, and New Relic's licence keys."""
+    found: list[Candidate] = []
+    if "AA" in words:
+        for match in _TELEGRAM.finditer(text):
+            head = _TELEGRAM_HEAD.search(text, max(0, match.start() - 10), match.start())
+            if head:
+                found.append(_shaped_token(text, head.start(), match.end(), "telegram_token"))
+    for needle, pattern, rule in (
+        (".", _DISCORD, "discord_token"),
+        ("-us", _MAILCHIMP, "mailchimp_key"),
+        ("SK", _TWILIO, "twilio_key"),
+        ("NRAL", _NEWRELIC, "newrelic_key"),
+        ("$", _CRYPT, "password_hash"),
+    ):
+        if needle in words:
+            found += [_shaped_token(text, *match.span(), rule) for match in pattern.finditer(text)]
+    return found
+
+
+def _shaped_token(text: str, start: int, end: int, rule: str) -> Candidate:
+    return Candidate("secret", start, end, 0.9, text[start:end], rule)

@@ -1,0 +1,132 @@
+"""Secrets by their names: what is one, where it ends, and what only stands where one could."""
+
+from __future__ import annotations
+
+import pytest
+
+from mpp_exec.privacy.assignments import is_random, strength
+from mpp_exec.privacy.redact import redact
+
+TOKEN = "q7Rk2Zp9Lw4Xv8Tn3Bc6"
+PASSWORD = "kettle-91!x"
+
+
+@pytest.mark.parametrize(
+    ("text", "secret"),
+    [
+        (f"DB_PASSWORD={PASSWORD}", PASSWORD),
+        (f"export DB_PASSWORD='{PASSWORD}'", PASSWORD),
+        (f"password: {PASSWORD}\nuser: x", PASSWORD),
+        (f'"password": "{PASSWORD}",', PASSWORD),
+        (rf"{{\"password\": \"{PASSWORD}\"}}", PASSWORD),
+        (f"setPassword('x'); passwd => '{PASSWORD}'", PASSWORD),
+        (f'let apiKey: string = "{TOKEN}";', TOKEN),
+        (f"api-key: {TOKEN}", TOKEN),
+        (f"X-Auth-Token: {TOKEN}\r\n", TOKEN),
+        (f"Authorization: Bearer {TOKEN}", TOKEN),
+        (f"Authorization: Basic {TOKEN}==", f"{TOKEN}=="),
+        (f"https://x.example/?token={TOKEN}&a=b", TOKEN),
+        (f"Host=db;Username=u;Password={PASSWORD};Pooling=true", PASSWORD),
+        (f"<client_secret>{TOKEN}</client_secret>", TOKEN),
+        (f"mysql --password={PASSWORD} app", PASSWORD),
+        (f"IDENTIFIED BY '{PASSWORD}'", PASSWORD),
+        (f"curl -u deploy:{PASSWORD} https://x.example", f"deploy:{PASSWORD}"),
+    ],
+)
+def test_a_named_secret_is_found_to_its_edges(text: str, secret: str) -> None:
+    assert [text[f.start : f.end] for f in redact(text).findings if f.kind == "secret"] == [secret]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "password = get_password()",
+        "password = os.environ['DB_PASSWORD']",
+        "password = user.password",
+        "password: ${DB_PASSWORD}",
+        "password={{ vault_password }}",
+        "password: <your password>",
+        "password = None",
+        'password = "changeme"',
+        'password = "********"',
+        "Password must contain a digit",
+        "token_path = /etc/service/token",
+        "max_tokens=4096",
+        "public_key = " + TOKEN,
+        'tokenizer = "bert-base-uncased-v2"',
+        'api_key = "YOUR_API_KEY"',
+        "key = value",
+        'sortKey = "customer-name-2"',
+        "author: jane-doe-1234567",
+        "keyboard: qwerty-2024-edition",
+        "secret santa is on friday",
+        "[SECRET]: abcdef123456",
+        "const alphabetKey = '0123456789abcdefghijklmnopqrstuvwxyz'",
+    ],
+)
+def test_a_placeholder_code_and_plain_words_are_left_alone(text: str) -> None:
+    assert redact(text).findings == ()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "is_secret"),
+    [
+        ("password", PASSWORD, True),
+        ("dbPassword", PASSWORD, True),
+        ("client_secret", TOKEN, True),
+        ("headers", TOKEN, False),
+        ("password_hint", PASSWORD, False),
+        ("token_type", "bearer-token-1", False),
+        ("next_page_token_url", TOKEN, False),
+        ("id", TOKEN, False),
+    ],
+)
+def test_a_json_key_names_what_is_below_it(key: str, value: str, is_secret: bool) -> None:
+    assert (redact({key: value}).value == {key: "[SECRET]"}) is is_secret
+
+
+@pytest.mark.parametrize(
+    ("label", "found"),
+    [
+        ("SPRING_DATASOURCE_PASSWORD", "password"),
+        ("stripeSecretKey", "secret"),
+        ("x-api-key", "secret"),
+        ("license_key", "secret"),
+        ("map_key", "key"),
+        ("primaryKey", ""),
+        ("secret_name", ""),
+        ("description", ""),
+    ],
+)
+def test_the_strength_of_a_name(label: str, found: str) -> None:
+    assert strength(label) == found
+
+
+def test_random_tokens_are_told_from_words() -> None:
+    assert all(
+        map(is_random, (TOKEN, "9f86d081884c7d65", "wJalrXUtnFEMIK", "123e4567-e89b-12d3-a456-426614174000"))
+    )
+    assert not any(
+        map(is_random, ("user-access-token-2", "aaaaaaaa1111", "DOC_Vector_5_32", "2024-05-01", "password"))
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("postgres://svc:pl4tform@db.example/x", "postgres://[URL_CREDENTIAL]@db.example/x"),
+        ("https://user:p%40ss@host.example", "https://[URL_CREDENTIAL]@host.example"),
+        ("https://user:${PASSWORD}@host.example", "https://user:${PASSWORD}@host.example"),
+        ("https://host.example:8080/a@b", "https://host.example:8080/a@b"),
+        ("ssh://git@host.example/x", "ssh://git@host.example/x"),
+    ],
+)
+def test_credentials_in_a_url(text: str, written: str) -> None:
+    assert redact(text).value == written
+
+
+def test_a_password_that_a_label_gave_away_is_hidden_everywhere() -> None:
+    assert redact({"password": PASSWORD, "log": f"tried {PASSWORD} twice"}).value == {
+        "password": "[SECRET]",
+        "log": "tried [SECRET] twice",
+    }

@@ -1,0 +1,143 @@
+"""Values that somebody has announced, in text and as a JSON key; and what an announcement makes of others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from mpp_exec.privacy.labels import of_key
+from mpp_exec.privacy.redact import redact
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "value"),
+    [
+        ("SSN: 241 55 8820", "ssn", "241 55 8820"),
+        ("my ss# is 241558820", "ssn", "241558820"),
+        ("social security number\t241.55.8820", "ssn", "241.55.8820"),
+        ("DOB: 1991-11-30", "date_of_birth", "1991-11-30"),
+        ("born on 30 November 1991", "date_of_birth", "30 November 1991"),
+        ("d.o.b. 11/30/91", "date_of_birth", "11/30/91"),
+        ("birthday is Nov 30, 1991.", "date_of_birth", "Nov 30, 1991"),
+        ("passport number: 518220417", "passport", "518220417"),
+        ("Driver's License: D441-8827-6190", "drivers_license", "D441-8827-6190"),
+        ("acct# 0044188277", "bank_account", "0044188277"),
+        ("phone 4776186870", "phone", "4776186870"),
+        ("call me at (483) 966-0734", "phone", "(483) 966-0734"),
+        ("Tel.: 090-4418-2277", "phone", "090-4418-2277"),
+        ("card on file 3502-0502-5497-2393", "credit_card", "3502-0502-5497-2393"),
+        ("VIN E78AK047Q3Y719851", "vin", "E78AK047Q3Y719851"),
+        ("ip 138_104_38_119", "ip_address", "138_104_38_119"),
+        ("Email: wstewar t@hotmail.com", "email", "wstewar t@hotmail.com"),
+        ("Patient: EDWARDS, JEFF", "person", "EDWARDS, JEFF"),
+        ("Ship to: 12 Elm Street, Springfield", "address", "12 Elm Street, Springfield"),
+        ("Address: 0034 Li Garden\nx", "address", "0034 Li Garden"),
+        ("username: j.doe_77", "username", "j.doe_77"),
+    ],
+)
+def test_an_announced_value_is_found_to_its_edges(text: str, kind: str, value: str) -> None:
+    assert [(f.kind, text[f.start : f.end]) for f in redact(text).findings] == [(kind, value)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Published 1991-11-30",
+        "the deadline is 30 November 1991",
+        "License: Apache-2.0",
+        "license 2004-01-15",
+        "Account manager: 3 openings",
+        "phone: required",
+        "call 911",
+        "Contact us for assistance",
+        "card games for 4 players",
+        "Name: Widget",
+        "name: Build And Test pipeline 7",
+        "Product Name: Northwind Kettle",
+        "File name: Jane Doe",
+        "Customer: 4",
+        "Delivery: 3 business days",
+        "Address: 0x7fff5fbff8c0",
+        "Address: https://example.org/a b 1",
+        "user: admin",
+        "ssn 000000000",
+        "[PHONE] 4776186870 is what it was",
+    ],
+)
+def test_what_an_announcement_does_not_make_a_value_is_left_alone(text: str) -> None:
+    assert redact(text).findings == ()
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        ({"phoneNumber": "4776186870"}, {"phoneNumber": "[PHONE]"}),
+        ({"phone": {"home": "477 618 6870", "note": "none"}}, {"phone": {"home": "[PHONE]", "note": "none"}}),
+        ({"phones": [4776186870]}, {"phones": ["[PHONE]"]}),
+        ({"ssn": 241558820}, {"ssn": "[SSN]"}),
+        (
+            {"date_of_birth": "1991-11-30", "created": "1991-11-29"},
+            {"date_of_birth": "[DATE_OF_BIRTH]", "created": "1991-11-29"},
+        ),
+        ({"first_name": "Ada", "city": "Paris"}, {"first_name": "[PERSON]", "city": "Paris"}),
+        ({"customer": {"name": "Ada Lovelace"}}, {"customer": {"name": "[PERSON]"}}),
+        ({"patient": "Ada Lovelace"}, {"patient": "[PERSON]"}),
+        ({"name": {"first": "Ada", "last": "Lovelace"}}, {"name": {"first": "[PERSON]", "last": "[PERSON]"}}),
+        ({"name": "Ada", "email": ""}, {"name": "[PERSON]", "email": ""}),
+        ({"shippingAddress": "12 Elm Street"}, {"shippingAddress": "[ADDRESS]"}),
+        ({"username": "ada_l"}, {"username": "[USERNAME]"}),
+    ],
+)
+def test_a_key_announces_what_is_below_it(value: Any, written: Any) -> None:
+    assert redact(value).value == written
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"name": "Widget", "price": 19.99},
+        {"name": "Northwind Kettle", "city": "Paris", "country": "France"},
+        {"product_name": "Jordan", "file_name": "Chase"},
+        {"ip_address": "none", "email_address": "none"},
+        {"address": "0x7fff5fbff8c0"},
+        {"customer": "retail", "user": "root", "owner": "team-a"},
+        {"id": 4776186870, "count": 241558820},
+        {"birth": True, "phone": None},
+    ],
+)
+def test_products_places_and_plain_numbers_stay(value: Any) -> None:
+    assert redact(value).value == value
+
+
+@pytest.mark.parametrize(
+    ("key", "kind"),
+    [
+        ("Primary Phone Number", "phone"),
+        ("billing_address", "address"),
+        ("ipAddress", ""),
+        ("wallet_address", ""),
+        ("customerName", "person"),
+        ("userName", "username"),
+        ("hostname", ""),
+        ("[PHONE]", ""),
+        ("x" * 100, ""),
+    ],
+)
+def test_labels_are_matched_by_their_words(key: str, kind: str) -> None:
+    assert of_key(key) == kind
+
+
+def test_a_value_that_a_key_announces_is_hidden_where_nothing_announces_it() -> None:
+    clean = redact(
+        {
+            "ssn": "241558820",
+            "full_name": "Ada Lovelace",
+            "log": ["saw 241558820", "hi Ada Lovelace!", "2415588201"],
+        }
+    )
+    assert clean.value["log"] == ["saw [SSN]", "hi [PERSON]!", "2415588201"]
+
+
+def test_a_bare_number_in_json_text_becomes_a_string() -> None:
+    assert redact('{"ssn": 241558820, "a": 1}').value == '{"ssn": "[SSN]", "a": 1}'

@@ -1,0 +1,109 @@
+"""Every published token format, from a vector made of its own grammar; and what only looks like one.
+
+The vectors are made while the test runs, so that no scanner takes this file for a leak.
+"""
+
+from __future__ import annotations
+
+import re._constants as sre  # type: ignore[import-not-found]
+import re._parser as sre_parser  # type: ignore[import-not-found]
+from itertools import count
+from typing import Any
+
+import pytest
+
+from mpp_exec.privacy import tokens
+from mpp_exec.privacy.redact import redact
+
+FORMATS = [
+    pytest.param(rule, prefix, body, id=f"{rule} {prefix}")
+    for rule, prefixes, body, _source in tokens._FORMATS
+    for prefix in prefixes.split()
+]
+# Tokens of which a part stands before what they are searched by.
+HEADS = {"Q~": "abC1", ".atlasv1.": "q7Rk2Zp9Lw4Xv8"}
+
+
+def vector(body: str) -> str:
+    """Return the shortest string of a grammar, in which neighbours differ."""
+    numbers = count(5, 7)
+    return "".join(_made(sre_parser.parse(body), numbers))
+
+
+def _made(parsed: Any, numbers: Any) -> list[str]:
+    made: list[str] = []
+    for operation, argument in parsed:
+        if operation is sre.LITERAL:
+            made.append(chr(argument))
+        elif operation is sre.IN:
+            allowed = _allowed(argument)
+            made.append(allowed[next(numbers) % len(allowed)])
+        elif operation is sre.MAX_REPEAT:
+            for _ in range(argument[0]):
+                made += _made(argument[2], numbers)
+        elif operation is sre.BRANCH:
+            made += _made(argument[1][0], numbers)
+        elif operation is sre.SUBPATTERN:
+            made += _made(argument[3], numbers)
+        else:
+            assert operation in (sre.ASSERT, sre.ASSERT_NOT), operation
+    return made
+
+
+def _allowed(ranges: Any) -> str:
+    found = ""
+    for operation, argument in ranges:
+        found += (
+            "".join(map(chr, range(argument[0], argument[1] + 1)))
+            if operation is sre.RANGE
+            else chr(argument)
+        )
+    return "".join(sorted(character for character in found if character.isalnum())) or found
+
+
+@pytest.mark.parametrize(("rule", "prefix", "body"), FORMATS)
+def test_a_token_is_found_to_its_edges(rule: str, prefix: str, body: str) -> None:
+    token = HEADS.get(prefix, "") + prefix + vector(body)
+    for text in (token, f"use {token}, please", f'x="{token}"', rf"a\n{token}\n", f"t%3D{token}&x=1"):
+        clean = redact(text)
+        assert token not in clean.value, text
+        assert all(finding.kind == "secret" for finding in clean.findings)
+    assert [finding.rule for finding in redact(f"use {token} now").findings] == [rule]
+
+
+@pytest.mark.parametrize(("rule", "prefix"), [each.values[:2] for each in FORMATS])
+def test_a_prefix_alone_is_left_alone(rule: str, prefix: str) -> None:
+    for text in (prefix, f"tokens start with {prefix} here", f"{prefix}short"):
+        assert rule not in {finding.rule for finding in redact(text).findings}
+
+
+def test_every_format_names_where_it_is_published() -> None:
+    assert all("." in source and " " not in source for *_, source in tokens._FORMATS)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sk" + "_live_" + "x" * 24,
+        "gl" + "pat-" + "*" * 20,
+        "npm" + "_" + "x" * 36,
+        "disk_live_" + "q7Rk2Zp9Lw4Xv8Tn3Bc6",
+        "task-" + "user-interface-components-list",
+    ],
+)
+def test_a_placeholder_and_the_inside_of_a_word_are_left_alone(text: str) -> None:
+    assert redact(text).findings == ()
+
+
+def test_tokens_without_a_prefix() -> None:
+    letters = "q7Rk2Zp9Lw4Xv8Tn3Bc6Hd1Jf5Gs0MyAeUiOqWrTyP"
+    hexadecimal = "9f86d081884c7d659a2feaa0c55ad015"
+    for token, rule in (
+        ("110201543:AA" + letters[:33], "telegram_token"),
+        ("M" + letters[:23] + "." + letters[3:9] + "." + letters[:27], "discord_token"),
+        (hexadecimal + "-us12", "mailchimp_key"),
+        ("SK" + hexadecimal, "twilio_key"),
+        (hexadecimal + "abcd" + "NRAL", "newrelic_key"),
+        ("$2b" + "$12$" + (letters * 2)[:53], "password_hash"),
+    ):
+        assert [finding.rule for finding in redact(f"see {token} here").findings] == [rule]
