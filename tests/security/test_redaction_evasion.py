@@ -142,6 +142,51 @@ def test_values_with_escapes_in_front() -> None:
             assert value not in redact(before + value).value
 
 
+@pytest.mark.parametrize("value", [EMAIL, CARD, IP, IBAN, AWS_ID])
+def test_one_level_of_encoding(value: str) -> None:
+    """Percent escapes, JSON's own, and base64 of the value or of a text that it stands in."""
+    percent = "".join(f"%{ord(character):02X}" for character in value)
+    unicode = "".join(f"\\u{ord(character):04x}" for character in value)
+    for written in (percent, unicode):
+        assert redact(f"x={written}&y").value.count("[") == 1
+        assert written not in redact(f"x={written}&y").value
+    for text in (f"see {value} here", f'{{"to": "{value}"}}'):
+        encoded = base64.b64encode(text.encode()).decode()
+        for written in (encoded, encoded.rstrip("="), base64.urlsafe_b64encode(text.encode()).decode()):
+            assert written not in redact(f"data:{written};").value
+
+
+def test_base64_of_plain_text_stays() -> None:
+    encoded = base64.b64encode(b"nothing of anybody's is in this sentence").decode()
+    assert redact(encoded).value == encoded
+
+
+def test_letters_of_other_scripts_that_look_latin() -> None:
+    assert redact("j\u0430ne@ex\u0430mple.c\u043em").value == "[EMAIL]"
+    assert redact("\u041f\u0440\u0438\u0432\u0435\u0442, \u043c\u0438\u0440").findings == ()
+
+
+def test_letters_that_stand_for_digits() -> None:
+    assert redact("SSN: 24l-55-882O").value == "SSN: [SSN]"
+    assert redact("card 4lll llll 1111 1111").value == "card [CREDIT_CARD]"
+    assert redact("call 2I2-555-OI23 now").value == "call [PHONE] now"
+
+
+def test_a_value_under_a_header_of_a_table() -> None:
+    for delimiter in (",", ";", "\t", " | "):
+        table = "\n".join(
+            delimiter.join(row) for row in (("id", "ssn"), ("7", "241558820"), ("8", "241558821"))
+        )
+        assert "24155" not in redact(table).value
+    assert redact("id,total\n7,241558820").findings == ()
+
+
+def test_a_space_that_has_slipped_into_an_announced_value() -> None:
+    for text in ("SSN: 24 1558820", "Phone: (4 83) 966-0734", "DOB: 0 6/21/1951", "Email: jan e@hotmail.com"):
+        assert not any(map(str.isdigit, redact(text).value))
+        assert "@" not in redact(text).value
+
+
 def test_a_surrogate_beside_and_inside_a_value() -> None:
     clean = redact([f"\ud800{EMAIL}\udfff", f"jane\ud800{EMAIL}", f"{CARD}\ud800", "\ud800"])
     assert EMAIL not in "".join(clean.value)

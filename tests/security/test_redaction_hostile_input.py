@@ -86,6 +86,12 @@ REPEATED = {
     "wallets": "1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNa ",
     "vehicles": "1M8GDM9AXKP042788 ",
     "masks": "[SECRET]: ",
+    "percent escapes": "a%40b.cc ",
+    "escapes of nothing": "%41",
+    "base64 of values": "YUBiLmNjIGFAYi5jYyBhQGIuY2M= ",
+    "base64 of words": "anVzdCBzb21lIHBsYWluIHdvcmRz ",
+    "table headers": "\n\nssn,name\n",
+    "delimiters": ",\n",
 }
 
 
@@ -111,6 +117,8 @@ MADE: dict[str, Callable[[int], Any]] = {
     "many secrets under keys": lambda size: [
         {"token": f"tokEn{number:014d}Xyz"} for number in range(size // 40)
     ],
+    "a long table": lambda size: "id,ssn,phone\n" + "1,241558820,4776186870\n" * (size // 24),
+    "a wide table": lambda size: ("ssn," * 100 + "\n") + ("1," * 100 + "\n") * (size // 200),
     "many keys made equal": lambda size: {f"a{number}@b.cc": 1 for number in range(size // 16)},
     "many small numbers": lambda size: list(range(size // 8)),
     "a wide tree": lambda size: [{"a": {"b": [{}]}}] * (size // 32),

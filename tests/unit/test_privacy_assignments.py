@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mpp_exec.privacy.assignments import is_random, strength
+from mpp_exec.privacy.assignments import is_random
+from mpp_exec.privacy.labels import strength
 from mpp_exec.privacy.redact import redact
 
 TOKEN = "q7Rk2Zp9Lw4Xv8Tn3Bc6"

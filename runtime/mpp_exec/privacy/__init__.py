@@ -9,6 +9,8 @@
     numbers     detectors: payment cards and IBANs, by their checksums
     shapes      detectors: telephone, SSN, MAC, VIN, by how they are written
     wallets     detectors: crypto addresses, by their checksums
+    escapes     one level of encoding undone
+    tables      detectors: columns whose header announces what is below
     people      what a value looks like where it is announced
     labels      the words that announce a kind, as keys and headers
     labelled    detectors: values that somebody has announced

@@ -11,89 +11,33 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from mpp_exec.privacy.finding import Candidate, is_in_mask, listed
-from mpp_exec.privacy.labels import words_of
+from mpp_exec.privacy.finding import Candidate, is_in_mask, lazily
+from mpp_exec.privacy.labels import strength
 
 STEMS: Final = (
     *("pass", "pwd", "secret", "token", "key", "auth", "cred", "bearer", "salt", "identified by", "private"),
     *("access", "sig=", "webhook", "pat=", "pat "),
 )
-_PASSWORDS: Final = listed(
-    """
-    password passwd passwords pwd pass passphrase passcode passwort passwrd pw psw passwordhash pswd
-    userpass dbpass
-    """
-)
-_SECRETS: Final = listed(
-    """
-    secret secrets token apikey apitoken apisecret authtoken accesstoken credential credentials cred
-    creds auth authorization bearer authkey accesskey secretkey privatekey clientsecret appsecret
-    masterkey signingkey encryptionkey sharedkey accountkey refreshtoken sessiontoken secrettoken
-    xauthtoken xapikey pat webhook
-    """
-)
-_ENDINGS: Final = (
-    (("password", "passwd", "pwd", "passphrase", "passcode"), "password"),
-    (
-        (
-            *("secret", "token", "apikey", "secretkey", "accesskey", "authkey", "privatekey"),
-            *("accountkey", "signingkey"),
-        ),
-        "secret",
-    ),
-    (("key", "salt", "access", "private", "license"), "key"),
-)  # fmt: skip
-_QUALIFIERS: Final = listed(
-    """
-    api access secret private auth encryption signing account shared storage master service ssh aes
-    hmac sas subscription webhook app application client server deploy session bot write admin
-    license consumer integration functions host user project rest cipher crypto decrypt encrypt jwt
-    developer dev prod live sandbox security
-    """
-)
-# As the last word of a label they say that the value is about a secret rather than one.
-_ABOUT: Final = listed(
-    """
-    path file filename dir directory folder url uri endpoint length len size min max count type
-    types name names field fields label placeholder hint prompt policy policies expires expiry
-    expiration expired ttl timeout reset change changed forgot manager required enable enabled
-    disabled valid validator validation version algorithm alg format prefix suffix header headers
-    param params class error errors message msg help desc description title status state column
-    index regex pattern provider store storage source handler service factory generator util utils
-    helper mode method scope scopes usage limit limits budget tokens keys keyword keywords id ids
-    arn ref reference alias host hostname issuer audience group role user username email code codes
-    response request form input button page view screen strength check checker rule rules attempts
-    history age date time at on in updated created rotation vault server domain dialog text callback
-    listener event kind level flow page
-    """
-)
-_NEVER: Final = listed(
-    """
-    public pub publishable primary foreign partition sort cache keyboard keycode keypress tokenizer
-    tokenize author authority authors monkey idempotency hotkey shortcut translation i18n locale
-    storagekey unique composite compound lookup dictionary registry csrf
-    """
-)
 _PART: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_.-"
 _LONGEST_LABEL: Final = 48
-_TAIL: Final = re.compile(r"[0-9A-Za-z_.-]{0,32}+")
+_TAIL: Final = lazily(r"[0-9A-Za-z_.-]{0,32}+")
 # Between a name and its value: an assignment of some language, an option, a header, an XML tag.
-_ASSIGN: Final = re.compile(
+_ASSIGN: Final = lazily(
     r"(?:\\?[\"'`\])]){0,3}[ \t]{0,16}+"
     r"(?:[:=]{1,3}>?|=>|->|\|\||,(?=[ ]{0,2}[\"'`])|>(?=[^\s<>]{4,200}</))[ \t]{0,16}+(?:\\?\n[ \t]{0,16}+)?"
     r"(?:(?:new )?(?:String|SecureString|SecretStr|Secret|str|bytes|Buffer\.from)\()?"
     r"(?:[rbuf]{0,2}(?=[\"'`]))?",
 )
-_TYPED: Final = re.compile(r"[ ]{0,2}:[ ]{0,2}[A-Za-z&'<>\[\]. ]{2,24}?[ ]{0,2}=[ ]{0,2}(?=[\"'`])")
-_OPTION: Final = re.compile(r"[\"']?[ \t]{1,4}(?:(?:is|was|of)[ :]{1,3})?(?=[\"'`]?[^\s\"'`]{8})")
-_SCHEMES: Final = re.compile(
+_TYPED: Final = lazily(r"[ ]{0,2}:[ ]{0,2}[A-Za-z&'<>\[\]. ]{2,24}?[ ]{0,2}=[ ]{0,2}(?=[\"'`])")
+_OPTION: Final = lazily(r"[\"']?[ \t]{1,4}(?:(?:is|was|of)[ :]{1,3})?(?=[\"'`]?[^\s\"'`]{8})")
+_SCHEMES: Final = lazily(
     r"(?:bearer|basic|token|digest|apikey|bot|negotiate|key|sso-key|splunk)[ =]{1,3}", re.IGNORECASE
 )
-_QUOTED: Final = re.compile(r"(\\?[\"'`])((?:(?!\1)[^\r\n]){1,512}?)\1")
-_BARE: Final = re.compile(r"[^\s\"'`,;&<>(){}\[\]|\\]{1,512}")
-_BARE_PASSWORD: Final = re.compile(r"[^\s\"'`<>|\\]{1,128}")
+_QUOTED: Final = lazily(r"(\\?[\"'`])((?:(?!\1)[^\r\n]){1,512}?)\1")
+_BARE: Final = lazily(r"[^\s\"'`,;&<>(){}\[\]|\\]{1,512}")
+_BARE_PASSWORD: Final = lazily(r"[^\s\"'`<>|\\]{1,128}")
 
-_PLACEHOLDER: Final = re.compile(
+_PLACEHOLDER: Final = lazily(
     r"x{3,}|\*{2,}|\.{3,}|_{3,}|-{4,}|[<\[{(].{0,200}[>\]})]|\$.{0,200}|%.{1,100}%|\{\{?.{0,200}|#\{.{0,100}|@.{0,60}@|[?!]+"
     r"|(?:.{0,40}[^A-Za-z])?(?:your|my|the|insert|enter|replace|change|put|add|use|set|some|fake|dummy|sample|example|placeholder|redacted|removed|masked|hidden|todo|fixme|foo|bar|test|default|undefined)"
     r"(?:[^A-Za-z].{0,80}|me|this|here|it|ing|password|passwd|secret|token|key|api|pass|bar|foo)?"
@@ -104,38 +48,19 @@ _PLACEHOLDER: Final = re.compile(
 )
 # An expression rather than a string: a name with its parts, a call, an index. The parts are joined
 # by what they cannot contain, so there is one way to read it.
-_CODE: Final = re.compile(
+_CODE: Final = lazily(
     r"[&*!]{0,2}[A-Za-z_$][0-9A-Za-z_$]*+(?:(?:\.|->|::|\?\.)[A-Za-z_$][0-9A-Za-z_$]*+)*(?P<more>[(\[].*)?",
     re.DOTALL,
 )
-_PIECE: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|[0-9]+")
-_WORD_LIKE: Final = re.compile(r"[A-Za-z]{0,24}[0-9]{0,5}")
-_JOINTS: Final = re.compile(r"[ _./:+-]")
-_CONSONANTS: Final = re.compile(r"[bcdfghjklmnpqrstvwxzBCDFGHJKLMNPQRSTVWXZ]{5}")
-_PATHLIKE: Final = re.compile(
+_PIECE: Final = lazily(r"[A-Z]?[a-z]+|[A-Z]+|[0-9]+")
+_WORD_LIKE: Final = lazily(r"[A-Za-z]{0,24}[0-9]{0,5}")
+_JOINTS: Final = lazily(r"[ _./:+-]")
+_CONSONANTS: Final = lazily(r"[bcdfghjklmnpqrstvwxzBCDFGHJKLMNPQRSTVWXZ]{5}")
+_PATHLIKE: Final = lazily(
     r"(?:[a-z]{2,10}://|\.{0,2}/|[A-Za-z]:\\|~/)[^@]{0,300}|[\w.-]{1,60}\.(?:json|pem|txt|yml|yaml|key|crt|cer|p12|jks|conf|cfg|ini|env|xml|html?|js|ts|py|rb|go|java|php|com|org|net|io)(?:[:/].{0,200})?",
     re.IGNORECASE,
 )
-_UUID_ZERO: Final = re.compile(r"[0-]{30,}|(.)\1{5,}")
-
-
-def strength(label: str) -> str:
-    """Return what a name announces: ``password``, ``secret``, ``key``, or "" for nothing secret."""
-    words = words_of(label)
-    if not words or words[-1] in _ABOUT or not _NEVER.isdisjoint(words):
-        return ""
-    for word in reversed(words):
-        if word in _PASSWORDS:
-            return "password"
-        if word in _SECRETS:
-            return "secret"
-        if word == "key":
-            return "secret" if not _QUALIFIERS.isdisjoint(words) else "key"
-    last = words[-1]
-    for endings, found in _ENDINGS:
-        if last.endswith(endings):
-            return found
-    return ""
+_UUID_ZERO: Final = lazily(r"[0-]{30,}|(.)\1{5,}")
 
 
 def assigned(text: str, lowered: str, stems: Iterable[str]) -> list[Candidate]:
@@ -175,7 +100,10 @@ def _value(text: str, label: str, end: int, stem: str) -> Candidate | None:
         return _read(text, assign.end(), how, label)
     option = _OPTION.match(text, end)
     if option:
-        return _read_loose(text, option.end(), how, label, after_by=stem == "identified by")
+        # An option, or the first word of a line.
+        before = text[max(0, end - _LONGEST_LABEL) : end].removesuffix(label)
+        is_option = how == "password" and (before.endswith("-") or not before.rpartition("\n")[2].strip())
+        return _read_loose(text, option.end(), how, label, sure=stem == "identified by" or is_option)
     return None
 
 
@@ -203,7 +131,7 @@ def _read(text: str, start: int, how: str, label: str) -> Candidate | None:
     return judged(value, at, how, quoted=bool(quoted), shell=label.isupper())
 
 
-def _read_loose(text: str, start: int, how: str, label: str, *, after_by: bool) -> Candidate | None:
+def _read_loose(text: str, start: int, how: str, label: str, *, sure: bool) -> Candidate | None:
     """Return the value behind a name and a space: an option's, or a word that nobody would write."""
     quoted = _QUOTED.match(text, start)
     bare = None if quoted else _BARE.match(text, start)
@@ -212,8 +140,10 @@ def _read_loose(text: str, start: int, how: str, label: str, *, after_by: bool) 
     value, at = (quoted[2], quoted.start(2)) if quoted else (bare[0].rstrip(".,;:"), start)  # type: ignore[index]
     if "-----" in value:
         return None  # a marker, and what follows it: ``PRIVATE KEY-----``
-    if after_by or (how == "password" and quoted):
-        return judged(value, at, how, quoted=True, shell=False)
+    if quoted or sure:
+        is_mixed = not value.isalpha() and any(map(str.isalpha, value))
+        if how == "password" and (quoted or (is_mixed and len(value) >= 6)):
+            return judged(value, at, how, quoted=True, shell=False)
     if scheme := _SCHEMES.match(label + " "):
         return judged(value, at, "secret", quoted=False, shell=False) if scheme and len(value) >= 16 else None
     if len(value) >= 16 and is_random(value) and any(map(str.isdigit, value)):
@@ -285,6 +215,8 @@ def _is_expression(value: str) -> bool:
     match = _CODE.fullmatch(value)
     if not match:
         return False
+    if any(len(part) >= 16 and is_random(part) for part in _JOINTS.split(value)):
+        return False  # ``s.ZC9Ecf4M5g9o34Q6``
     plain = match["more"] is None and not any(mark in value for mark in (".", "->", "::"))
     return not plain or not any(map(str.isdigit, value))
 
@@ -307,7 +239,7 @@ def under_label(key: str, text: str) -> Candidate | None:
 
 # --- credentials in a URL: RFC 3986 section 3.2.1, ``scheme://user:password@host``
 
-_USERINFO: Final = re.compile(
+_USERINFO: Final = lazily(
     r"://(?<=[0-9A-Za-z+.-].{3})([^\s/?#@:\"'<>]{0,128}):([^\s/?#\"'<>]{1,256})@(?=[0-9A-Za-z\[_$-])"
 )
 
@@ -333,7 +265,7 @@ def url_credentials(text: str, _key: str) -> list[Candidate]:
     return found
 
 
-_USER_OPTION: Final = re.compile(r"(?:-u|--user|-U)[ =]{0,2}[\"']?([^\s:\"'$]{1,64}:[^\s\"'$]{4,128})")
+_USER_OPTION: Final = lazily(r"(?:-u|--user|-U)[ =]{0,2}[\"']?([^\s:\"'$]{1,64}:[^\s\"'$]{4,128})")
 
 
 def user_options(text: str, _key: str) -> list[Candidate]:

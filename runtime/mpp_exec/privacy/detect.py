@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from mpp_exec.privacy import (
     assignments,
+    escapes,
     labelled,
     lookalikes,
     names,
@@ -23,6 +24,7 @@ from mpp_exec.privacy import (
     numbers,
     rules,
     shapes,
+    tables,
     tokens,
     wallets,
 )
@@ -31,18 +33,19 @@ from mpp_exec.privacy.finding import Candidate, Detector
 if TYPE_CHECKING:
     from mpp_exec.privacy.fold import Offsets
 
+_IBAN_FORMS: Final = (b"aa00", b"al00", b"la00", b"ll00")
 # Ordered by length, so that a short string meets few of them.
 DETECTORS: Final = (
     Detector(4, ":", network.ipv6_addresses, network.IPV6_GATES),
     Detector(6, "@", network.emails),
     Detector(7, ".", network.ip_addresses, network.IPV4_GATES),
     Detector(10, "", shapes.phones, shapes.PHONE_GATES, digits=True),
-    Detector(11, "-", shapes.ssns, shapes.SSN_GATES),
+    Detector(11, "-", shapes.ssns, shapes.SSN_GATES, forms=(b"000-00-0000",)),
     Detector(12, "://", assignments.url_credentials, assignments.URL_GATES),
     Detector(12, "-u", assignments.user_options),
     Detector(12, "", numbers.cards, numbers.CARD_GATES, digits=True),
     Detector(14, "", shapes.macs, shapes.MAC_GATES),
-    Detector(15, "", numbers.ibans, numbers.IBAN_GATES),
+    Detector(15, "", numbers.ibans, numbers.IBAN_GATES, forms=_IBAN_FORMS),
     Detector(20, "A", rules.aws_key_ids),
     Detector(24, "eyJ", rules.jwts),
     Detector(26, "PRIVATE KEY", rules.private_keys),
@@ -62,6 +65,23 @@ _TOKEN_BYTES: Final = bytes(
     for byte in range(256)
 )
 _NINE_DIGITS: Final = re.compile(r"[0-9](?:[-. ()/_]{0,3}[0-9]){8}")
+# The form of a text in bytes: digits 0, letters a (l where they look like digits), separators -, others x.
+# What a number needs to be one is looked up there, which costs a tenth of a search by pattern.
+_FORM: Final = bytes(
+    ord(
+        "0"
+        if chr(byte) in "0123456789"
+        else "l"
+        if chr(byte) in "OoIli"
+        else "a"
+        if chr(byte).isascii() and chr(byte).isalpha()
+        else "-"
+        if chr(byte) in "-./ ()_"
+        else "x"
+    )
+    for byte in range(256)
+)
+_MIXED_FORMS: Final = (b"0l", b"l0", b"0-l", b"l-0")
 
 
 class Prepared(NamedTuple):
@@ -72,12 +92,14 @@ class Prepared(NamedTuple):
         by_word: those that look for words, which they have been told, in a string and its lower case.
         long: some word of the strings is a token, a wallet or a vehicle.
         mixed: letters may stand for digits in them.
+        encoded: there may be base64 in them, or escapes.
     """
 
     detectors: tuple[Detector, ...]
     by_word: tuple[Callable[[str, str], list[Candidate]], ...]
     long: bool
     mixed: bool
+    encoded: bool
 
 
 def prepare(text: str) -> Prepared:
@@ -92,14 +114,16 @@ def prepare(text: str) -> Prepared:
         by_word.append(partial(names.announced, words=sorted(named)))
     if stems := [stem for stem in assignments.STEMS if stem in lowered]:
         by_word.append(partial(assignments.assigned, stems=stems))
+    form = text.encode("utf-8", "replace").translate(_FORM)
     digits = "+" in text or bool(_NINE_DIGITS.search(text))
     detectors = tuple(
-        [each for each in DETECTORS if each.needle in text and _passes(each, text, digits=digits)]
+        [each for each in DETECTORS if each.needle in text and _passes(each, text, form, digits=digits)]
     )
     pieces = _pieces(text)
     long = bool(pieces and _in_pieces(text, pieces))
-    mixed = bool(lookalikes.MIXED.search(text))
-    return Prepared(detectors, tuple(by_word), long, mixed)
+    encoded = escapes.may_hold_base64(text) or bool(escapes.ESCAPED.search(text))
+    mixed = any(each in form for each in _MIXED_FORMS) and bool(lookalikes.MIXED.search(text))
+    return Prepared(detectors, tuple(by_word), long, mixed, encoded)
 
 
 def detect(text: str, key: str = "", prepared: Prepared | None = None) -> list[Candidate]:
@@ -110,14 +134,33 @@ def detect(text: str, key: str = "", prepared: Prepared | None = None) -> list[C
     """
     if text.isascii():
         prepared = prepared or prepare(text)
+        hidden = _encoded(text) if prepared.encoded else []
         if not prepared.mixed or lookalikes.digits(text) == text:
-            return _scan(text, key, prepared)
+            return _scan(text, key, prepared) + hidden
     placed: dict[tuple[str, int, int], Candidate] = {}
     for view, offsets in views(text):
         for candidate in _scan(view, key, prepare(view)):
             original = in_original(candidate, offsets)
             placed.setdefault((original.kind, original.start, original.end), original)
-    return list(placed.values())
+    return [*placed.values(), *_encoded(text)]
+
+
+def _encoded(text: str) -> list[Candidate]:
+    """Return what is found in *text* once one level of escapes and of base64 is undone."""
+    found: list[Candidate] = []
+    if escapes.ESCAPED.search(text):
+        unescaped = escapes.Unescaped(text)
+        for each in _scan(unescaped.text, "", prepare(unescaped.text)):
+            start, end = unescaped.original(each.start), unescaped.original(each.end)
+            if end - start > each.end - each.start:  # there was an escape in it
+                found.append(each._replace(start=start, end=end))
+    if escapes.may_hold_base64(text):
+        hidden = list(escapes.decoded(text))
+        prepared = prepare("\n".join([meaning for *_, meaning in hidden]))
+        for start, end, meaning in hidden:
+            sure = [each for each in _scan(meaning, "", prepared) if not each.weak]
+            found += [each._replace(start=start, end=end, value=text[start:end]) for each in sure[:1]]
+    return found
 
 
 def views(text: str) -> Iterator[tuple[str, Offsets | None]]:
@@ -158,24 +201,28 @@ def in_original(candidate: Candidate, offsets: Offsets | None) -> Candidate:
 def _scan(text: str, key: str, prepared: Prepared) -> list[Candidate]:
     length = len(text)
     found: list[Candidate] = []
-    for shortest, needle, find, _gates, _digits in prepared.detectors:
-        if length < shortest:
+    for detector in prepared.detectors:
+        if length < detector.shortest:
             break
-        if needle in text:
-            found += find(text, key)
+        if detector.needle in text:
+            found += detector.find(text, key)
     if prepared.by_word:
         lowered = text.lower()
         for find_announced in prepared.by_word:
             found += find_announced(text, lowered)
     if prepared.long and length >= _LONG and (pieces := _pieces(text)):
         found += _in_pieces(text, pieces)
+    if "\n" in text:
+        found += tables.columns(text)
     if "@" in text:
         found += shapes.beside_emails(text, [each for each in found if each.kind == "email"])
     return found
 
 
-def _passes(detector: Detector, text: str, *, digits: bool) -> bool:
+def _passes(detector: Detector, text: str, form: bytes, *, digits: bool) -> bool:
     if detector.shortest > len(text) or (detector.digits and not digits):
+        return False
+    if detector.forms and not any(each in form for each in detector.forms):
         return False
     return not detector.gates or any(gate(text) for gate in detector.gates)
 

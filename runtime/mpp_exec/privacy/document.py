@@ -9,7 +9,6 @@ from typing import Any, Final
 
 from mpp_exec.errors import UsageError
 from mpp_exec.privacy import labelled, labels, rules
-from mpp_exec.privacy.assignments import strength
 from mpp_exec.privacy.detect import Prepared, detect, prepare
 from mpp_exec.privacy.finding import Candidate, Finding
 
@@ -101,7 +100,7 @@ class Document:
             above = self._keys.get(leaf.key)
             if above and above.written is not None:
                 leaf.key = above.written
-                leaf.label = _announced(leaf.key) or leaf.label
+                leaf.label = labels.announced(leaf.key) or leaf.label
                 leaf.candidates += leaf.scan(leaf.text)
                 yield leaf
 
@@ -127,7 +126,7 @@ class Document:
                     raise _not_json(name, "the key of an object")
                 if name not in self._keys:
                     self._keys[name] = Leaf(name, "")
-                    self._labels[name] = _announced(name)
+                    self._labels[name] = labels.announced(name)
                 self._read(item, name, self._label(name, value, key, label), depth + 1)
         elif (digits := _digits(value, every_number=self._every_number)) is not None:
             self._strings.append(Leaf(digits, key, label))
@@ -158,11 +157,6 @@ class Document:
             continues = rules.continues_private_key(text)
             if continues is False or (continues and "PRIVATE KEY" in text):
                 self._open.discard(key)
-
-
-def _announced(key: str) -> str:
-    """Return the kind that a key announces, "" if none."""
-    return labels.of_key(key) or ("secret" if strength(key) else "")
 
 
 class _Writer:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 # Every kind that a policy, a grant or a manifest may name: those of the contract (section 7), and those
 # that a checksum, a form or a label makes certain.
@@ -46,6 +46,25 @@ def is_in_mask(text: str, at: int) -> bool:
     start = text.rfind("[", max(0, at - _MASK_MAX), at)
     mask = MASK.match(text, start) if start >= 0 else None
     return bool(mask) and mask.end() > at  # type: ignore[union-attr]  # bool says so
+
+
+class _Lazy:
+    """A pattern that is compiled when it is first used: most results need few of them."""
+
+    def __init__(self, source: str, flags: int) -> None:
+        self._source = source
+        self._flags = flags
+
+    def __getattr__(self, name: str) -> Any:
+        compiled = re.compile(self._source, self._flags)
+        for method in ("match", "search", "fullmatch", "finditer", "findall", "split", "sub"):
+            setattr(self, method, getattr(compiled, method))  # from now on there is no detour
+        return getattr(compiled, name)
+
+
+def lazily(source: str, flags: int = 0) -> re.Pattern[str]:
+    """Return a pattern that is compiled when it is first used."""
+    return cast(re.Pattern[str], _Lazy(source, flags))
 
 
 def listed(words: str) -> frozenset[str]:
@@ -90,6 +109,7 @@ class Detector(NamedTuple):
         find: candidates in a text; the second argument is the nearest JSON key above it, or "".
             Its time is linear in the length of the text.
         gates: where none of these answers, ``find`` finds nothing.
+        forms: one of these is in the form (``detect``) of every text that it finds something in.
         digits: it has nine or more digits, with at most three separators between two of them.
     """
 
@@ -98,6 +118,7 @@ class Detector(NamedTuple):
     find: Callable[[str, str], list[Candidate]]
     gates: tuple[Callable[[str], object], ...] = ()
     digits: bool = False
+    forms: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

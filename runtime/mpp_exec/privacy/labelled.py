@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
 from mpp_exec.privacy import assignments, names, people
-from mpp_exec.privacy.finding import Candidate, is_in_mask, is_word, listed
+from mpp_exec.privacy.finding import Candidate, is_in_mask, is_word, lazily, listed
 
 # What people write between an announcement and its value. All of it is optional, so nothing is read twice.
 # (No possessive groups here: before Python 3.11.5 they can lose a match, gh-106052.)
-_FILLING: Final = re.compile(
+_FILLING: Final = lazily(
     r"(?:'?s(?![A-Za-z]))?"
     r"(?:[\s_.:#-]{0,2}(?:numbers?|num|no|nr|id|is|was|be|of|on|record|file|date|ending|in|at|with|me|us|my|your|her|his"
     r"|the|by|back|up|or|call|text|txt|cell|mobile|phone|office|home|work|security|license|licence|lic|card|line|addr(?:ess)?"
@@ -90,11 +90,11 @@ _PARTS: Final = {
     for glued in _GLUED
 }
 # ``Your account 123`` and ``the license 2.0``: two of these say that the rest is no label.
-_NOT_BEFORE: Final = re.compile(
+_NOT_BEFORE: Final = lazily(
     r"(?:software|apache|mit|gpl|bsd|open|source|api|aws|azure|cloud) $", re.IGNORECASE
 )
 _BEFORE: Final = 12
-_DIGIT: Final = re.compile(r"[0-9]")
+_DIGIT: Final = lazily(r"[0-9]")
 
 
 def announcing(words: Iterable[str]) -> tuple[str, ...]:
@@ -146,9 +146,9 @@ def _value(text: str, at: int, end: int, rule: _Announced) -> Candidate | None:
     return Candidate(rule.kind, start, stop, rule.score, canonical(rule.kind, text[start:stop]), weak=weak)
 
 
-_NOT_DIGIT: Final = re.compile(r"[^0-9]+")
-_OCTETS: Final = re.compile(r"[._-]")
-_NOT_WORD: Final = re.compile(r"[^0-9A-Za-z]+")
+_NOT_DIGIT: Final = lazily(r"[^0-9]+")
+_OCTETS: Final = lazily(r"[._-]")
+_NOT_WORD: Final = lazily(r"[^0-9A-Za-z]+")
 
 
 def canonical(kind: str, written: str) -> str:

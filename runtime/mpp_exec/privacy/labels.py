@@ -8,6 +8,7 @@ below them; what may follow a label in running text is said by the detector of i
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
 from mpp_exec.privacy.finding import MASK, listed
@@ -117,9 +118,103 @@ def of_key(key: str) -> str:
     return "person?" if words[-1] in ROLES and len(words) <= 2 else ""
 
 
+def announced(key: str) -> str:
+    """Return the kind that a key or header announces, secrets included, "" if none."""
+    return _announced(key) if key.isidentifier() else of_key(key) or _secret(key)
+
+
+@lru_cache(maxsize=512)
+def _announced(identifier: str) -> str:
+    # Identifiers only: a key that is a value itself is not kept.
+    return of_key(identifier) or _secret(identifier)
+
+
+def _secret(key: str) -> str:
+    return "secret" if strength(key) else ""
+
+
 def is_personal(key: str) -> bool:
     """Tell whether a key that stands beside ``name`` says that somebody is described."""
     kind = of_key(key)
     if kind:
         return kind in ("phone", "ssn", "date_of_birth", "passport", "drivers_license", "person", "address")
     return not _BESIDE.isdisjoint(words_of(key))
+
+
+# --- names of secrets, in three strengths (``assignments`` says what each asks of a value)
+
+_PASSWORDS: Final = listed(
+    """
+    password passwd passwords pwd pass passphrase passcode passwort passwrd pw psw passwordhash pswd
+    userpass dbpass
+    """
+)
+_SECRETS: Final = listed(
+    """
+    secret secrets token apikey apitoken apisecret authtoken accesstoken credential credentials cred
+    creds auth authorization bearer authkey accesskey secretkey privatekey clientsecret appsecret
+    masterkey signingkey encryptionkey sharedkey accountkey refreshtoken sessiontoken secrettoken
+    xauthtoken xapikey pat webhook
+    """
+)
+_ENDINGS: Final = (
+    (("password", "passwd", "pwd", "passphrase", "passcode"), "password"),
+    (
+        (
+            *("secret", "token", "apikey", "secretkey", "accesskey", "authkey", "privatekey"),
+            *("accountkey", "signingkey"),
+        ),
+        "secret",
+    ),
+    (("key", "salt", "access", "private", "license"), "key"),
+)  # fmt: skip
+_QUALIFIERS: Final = listed(
+    """
+    api access secret private auth encryption signing account shared storage master service ssh aes
+    hmac sas subscription webhook app application client server deploy session bot write admin
+    license consumer integration functions host user project rest cipher crypto decrypt encrypt jwt
+    developer dev prod live sandbox security
+    """
+)
+# As the last word of a label they say that the value is about a secret rather than one.
+_ABOUT: Final = listed(
+    """
+    path file filename dir directory folder url uri endpoint length len size min max count type
+    types name names field fields label placeholder hint prompt policy policies expires expiry
+    expiration expired ttl timeout reset change changed forgot manager required enable enabled
+    disabled valid validator validation version algorithm alg format prefix suffix header headers
+    param params class error errors message msg help desc description title status state column
+    index regex pattern provider store storage source handler service factory generator util utils
+    helper mode method scope scopes usage limit limits budget tokens keys keyword keywords id ids
+    arn ref reference alias host hostname issuer audience group role user username email code codes
+    response request form input button page view screen strength check checker rule rules attempts
+    history age date time at on in updated created rotation vault server domain dialog text callback
+    listener event kind level flow page
+    """
+)
+_NEVER: Final = listed(
+    """
+    public pub publishable primary foreign partition sort cache keyboard keycode keypress tokenizer
+    tokenize author authority authors monkey idempotency hotkey shortcut translation i18n locale
+    storagekey unique composite compound lookup dictionary registry csrf
+    """
+)
+
+
+def strength(label: str) -> str:
+    """Return what a name announces: ``password``, ``secret``, ``key``, or "" for nothing secret."""
+    words = words_of(label)
+    if not words or words[-1] in _ABOUT or not _NEVER.isdisjoint(words):
+        return ""
+    for word in reversed(words):
+        if word in _PASSWORDS:
+            return "password"
+        if word in _SECRETS:
+            return "secret"
+        if word == "key":
+            return "secret" if not _QUALIFIERS.isdisjoint(words) else "key"
+    last = words[-1]
+    for endings, found in _ENDINGS:
+        if last.endswith(endings):
+            return found
+    return ""

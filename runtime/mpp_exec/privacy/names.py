@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from mpp_exec.privacy.finding import Candidate, is_in_mask, listed
+from mpp_exec.privacy.finding import Candidate, is_in_mask, lazily, listed
 
 # ``Label: value``. What precedes the colon decides; a label is at most three words.
 _STRONG: Final = (  # nobody else is called this
@@ -46,20 +46,20 @@ _OF_PEOPLE: Final = listed(
     "full first last middle legal maiden preferred given family customer client patient employee"
 )
 _BEFORE: Final = 16
-_COLON: Final = re.compile(
+_COLON: Final = lazily(
     r"(?:[ _-]?(?:full[ _]?)?(?:name|names|details|on file|address|holder|to|info|line ?[12]))?['\"]?"
     r"[ \t]{0,2}[:=][ \t]{0,4}['\"]?",
     re.IGNORECASE,
 )
 
 # One to five words of letters; the first letter decides about an unclear label.
-_NAME: Final = re.compile(
+_NAME: Final = lazily(
     r"(?:(?:mr|mrs|ms|miss|dr|prof|sir|herr|frau)\.?\s{1,2})?[^\W\d_][^\W\d_.'\u2019-]{0,30}+[.'\u2019-]?(?:[^\W\d_]{1,30}+)?"
     r"(?:(?:,[ ]{0,2}|[ ]{1,2}|\.[ ]?)[^\W\d_]['\u2019-]?[^\W\d_]{0,30}+(?:['\u2019-][^\W\d_]{1,30}+)?)"
     r"{0,4}\.?",
     re.IGNORECASE,
 )
-_ENDS: Final = re.compile(r"[ \t]{0,4}(?:\Z|[\r\n|;<>()\[\]{}\"'\\/,]|[-\u2013\u2014] |[.!?](?:\s|\Z)|\S+@)")
+_ENDS: Final = lazily(r"[ \t]{0,4}(?:\Z|[\r\n|;<>()\[\]{}\"'\\/,]|[-\u2013\u2014] |[.!?](?:\s|\Z)|\S+@)")
 _NOT_NAMES: Final = listed(
     """
     true false null none nil undefined unknown anonymous n/a na tbd test admin root guest default
@@ -67,22 +67,22 @@ _NOT_NAMES: Final = listed(
     name value redacted
     """
 )
-_CAPITAL: Final = re.compile(r"[^\W\d_]")
+_CAPITAL: Final = lazily(r"[^\W\d_]")
 # Up to the end of the line or the next field of it.
-_ADDRESS_VALUE: Final = re.compile(r"[^\r\n|;<>\"\\{}\[\]]{6,160}")
-_NEXT_FIELD: Final = re.compile(
+_ADDRESS_VALUE: Final = lazily(r"[^\r\n|;<>\"\\{}\[\]]{6,160}")
+_NEXT_FIELD: Final = lazily(
     r"(?:[.,]? {1,2}|[.,] ?| [-\u2013] | / )(?:and |or |my |with )?"
     r"(?:[A-Za-z'#. ]{0,14}(?:ssn|dob|phone|email|e-mail|license|licence|passport|account|tel|fax|mobile"
     r"|cell|ph|vin|ip|card)\b|[\w.+-]{1,40}@|\(?[0-9]{3}\)?[-. ][0-9]{3}[-. ][0-9]{4})",
     re.IGNORECASE,
 )
-_STREET: Final = re.compile(
+_STREET: Final = lazily(
     r"\b(?:st|street|ave|avenue|rd|road|blvd|boulevard|lane|ln|drive|dr|court|ct|way|place|pl|square|sq|box|apt|suite|ste|unit"
     r"|floor|terrace|highway|hwy|parkway|circle|trail|stra(?:ss|\u00df)e|platz|weg|allee|rue|via|calle|avenida)\b",
     re.IGNORECASE,
 )
-_SCHEME: Final = re.compile(r"[a-z][a-z+.-]{1,12}://|[/~.]|0x|[0-9A-Fa-f:.]+\Z", re.IGNORECASE)
-_USERNAME_VALUE: Final = re.compile(r"@?[0-9A-Za-z_][0-9A-Za-z_.@+-]{1,63}(?![^\s,;|\"'\\<>)\]}])")
+_SCHEME: Final = lazily(r"[a-z][a-z+.-]{1,12}://|[/~.]|0x|[0-9A-Fa-f:.]+\Z", re.IGNORECASE)
+_USERNAME_VALUE: Final = lazily(r"@?[0-9A-Za-z_][0-9A-Za-z_.@+-]{1,63}(?![^\s,;|\"'\\<>)\]}])")
 
 
 def announced(text: str, lowered: str, words: Iterable[str]) -> list[Candidate]:
@@ -107,7 +107,7 @@ def last_word(before: str) -> str:
     return words[-1].lower()
 
 
-_NOT_LETTERS: Final = re.compile(r"[^A-Za-z]+")
+_NOT_LETTERS: Final = lazily(r"[^A-Za-z]+")
 
 
 def _value(text: str, word: str, at: int, colon: re.Match[str]) -> Candidate | None:

@@ -14,20 +14,19 @@ import re
 from typing import Final
 
 from mpp_exec.privacy import numbers
+from mpp_exec.privacy.finding import lazily
 
 # A digit that goes on with a number. Separators are written so that there is one way to read them, and a
 # number that goes on does not match at all: there is nothing to go back to.
 _MORE: Final = r"[ ]?[-./_]?[ ]?[0-9]"
 # Digits with a separator and spaces between them.
-_RUN: Final = re.compile(
-    rf"[+(]{{0,2}}[0-9](?:[ ]{{0,2}}(?:[-./_()\u2013][ ]{{0,2}})?[0-9]){{5,19}}(?!{_MORE})"
-)
-_SEPARATED: Final = re.compile(
+_RUN: Final = lazily(rf"[+(]{{0,2}}[0-9](?:[ ]{{0,2}}(?:[-./_()\u2013][ ]{{0,2}})?[0-9]){{5,19}}(?!{_MORE})")
+_SEPARATED: Final = lazily(
     r"\+?(?:[0-9]{1,3}[-. _/]{1,2}|00[0-9]-)?\(?[0-9]{3}\)?[-. _/]{0,2}[0-9]{3}[-. _/]{0,2}[0-9]{4}(?![0-9])"
 )
-_EXTENSION: Final = re.compile(r"[ ,]{0,2}(?:x|ext\.?|extension|#) ?[0-9]{1,6}(?![0-9A-Za-z])", re.IGNORECASE)
-_AFTER: Final = re.compile(r"-?[0-9A-Za-z]")
-_DIGIT: Final = re.compile(r"[0-9]")
+_EXTENSION: Final = lazily(r"[ ,]{0,2}(?:x|ext\.?|extension|#) ?[0-9]{1,6}(?![0-9A-Za-z])", re.IGNORECASE)
+_AFTER: Final = lazily(r"-?[0-9A-Za-z]")
+_DIGIT: Final = lazily(r"[0-9]")
 
 
 def phone(text: str, start: int) -> int:
@@ -46,7 +45,7 @@ def _is_date(text: str) -> bool:
     return bool(_DATE.fullmatch(text))
 
 
-_SSN: Final = re.compile(r"[0-9](?:[ ]{0,2}(?:[-./_\u2013][ ]{0,2})?[0-9]){8}(?![0-9]|-[0-9A-Za-z])")
+_SSN: Final = lazily(r"[0-9](?:[ ]{0,2}(?:[-./_\u2013][ ]{0,2})?[0-9]){8}(?![0-9]|-[0-9A-Za-z])")
 
 
 def ssn(text: str, start: int) -> int:
@@ -68,7 +67,7 @@ _JOINT: Final = r"[ ]?[-./_\u2013 ][ ]?"
 _YEAR: Final = "(?:18|19|20)[0-9]{2}"
 _MONTH_NUMBER: Final = "(?:1[0-2]|0?[1-9])"
 _DAY: Final = "(?:3[01]|[12][0-9]|0?[1-9])"
-_DATE: Final = re.compile(
+_DATE: Final = lazily(
     rf"(?:{_YEAR}{_JOINT}{_MONTH_NUMBER}{_JOINT}{_DAY}|{_DAY}{_JOINT}{_DAY}{_JOINT}(?:{_YEAR}|[0-9]{{2}})"
     rf"|{_YEAR}(?:1[0-2]|0[1-9])(?:3[01]|[12][0-9]|0[1-9])|(?:3[01]|[12][0-9]|0[1-9]){{2}}{_YEAR}"
     rf"|{_MONTH}\.?{_BETWEEN}{_DAY}(?:st|nd|rd|th)?{_BETWEEN}(?:{_YEAR}|[0-9]{{2}})"
@@ -77,7 +76,7 @@ _DATE: Final = re.compile(
     re.IGNORECASE,
 )
 # As it is when a space has slipped in between two digits: six to eight digits in three parts.
-_BROKEN_DATE: Final = re.compile(
+_BROKEN_DATE: Final = lazily(
     r"[0-9](?: ?[0-9]){0,3} ?[-./_] ?[0-9](?: ?[0-9])? ?[-./_] ?[0-9](?: ?[0-9]){1,3}(?![0-9])"
 )
 
@@ -95,7 +94,7 @@ def date(text: str, start: int) -> int:
 
 # --- documents: letters and digits of which most are digits
 
-_PASSPORT: Final = re.compile(
+_PASSPORT: Final = lazily(
     r"[A-Za-z]{0,2} ?[0-9](?: ?[0-9]){5,8}[A-Za-z]?(?![0-9A-Za-z])|[0-9A-Z]{8,9}(?![0-9A-Za-z])"
 )
 
@@ -114,7 +113,7 @@ def licence(text: str, start: int) -> int:
     return match.end() if len(_DIGIT.findall(match[0])) >= 5 else 0
 
 
-_LICENCE: Final = re.compile(
+_LICENCE: Final = lazily(
     r"[A-Za-z]{1,2} ?[0-9](?:[ -]?[0-9]){5,13}(?![0-9A-Za-z])|[0-9](?: ?[0-9]){6,11}(?![0-9A-Za-z]|[-.][0-9])"
     r"|[A-Z0-9]{5,20}(?![0-9A-Za-z]|[-.][0-9])"
 )
@@ -126,12 +125,12 @@ def account(text: str, start: int) -> int:
     return match.end() if match else 0
 
 
-_ACCOUNT: Final = re.compile(r"[0-9](?:[ -]?[0-9]){5,16}(?![ ]?[0-9]|[A-Za-z]|[-./:][0-9A-Za-z])")
+_ACCOUNT: Final = lazily(r"[0-9](?:[ -]?[0-9]){5,16}(?![ ]?[0-9]|[A-Za-z]|[-./:][0-9A-Za-z])")
 
 
 # --- a payment card that is called one: any issuer's, in any grouping, with its check digit
 
-_CARD: Final = re.compile(rf"[0-9](?:[ ]{{0,2}}(?:[-._/\u2013][ ]{{0,2}})?[0-9]){{11,18}}(?!{_MORE})")
+_CARD: Final = lazily(rf"[0-9](?:[ ]{{0,2}}(?:[-._/\u2013][ ]{{0,2}})?[0-9]){{11,18}}(?!{_MORE})")
 
 
 def card(text: str, start: int) -> int:
@@ -145,10 +144,10 @@ def card(text: str, start: int) -> int:
 
 # --- an address that is called one, with separators or a space that have slipped in
 
-_IP: Final = re.compile(
+_IP: Final = lazily(
     r"[0-9](?: ?[0-9]){0,2}(?:[ ]?[._-][ ]?[0-9](?: ?[0-9]){0,2}){3}(?![0-9A-Za-z]|[._-][0-9])"
 )
-_NUMBERS: Final = re.compile(r"[._-]")
+_NUMBERS: Final = lazily(r"[._-]")
 
 
 def ip(text: str, start: int) -> int:
@@ -160,7 +159,7 @@ def ip(text: str, start: int) -> int:
     return match.end() if all(int(octet) <= 255 for octet in octets) and octets[0] not in ("0", "127") else 0
 
 
-_SPLIT_EMAIL: Final = re.compile(
+_SPLIT_EMAIL: Final = lazily(
     r"[\w.+-]{1,64}(?: [\w.+-]{1,64})?@[\w-]{1,63}(?: [\w-]{1,63})?(?: ?\.[\w-]{1,63}){0,3} ?\. ?"
     r"(?:c ?o ?m|o ?r ?g|n ?e ?t|edu|gov|b ?i ?z|i ?n ?f ?o|io|co|uk|de|fr|us|eu)(?![\w@-])"
 )
@@ -174,7 +173,7 @@ def split_email(text: str, start: int) -> int:
 
 # --- a vehicle that is called one: 17 letters and digits; only North America has a check digit
 
-_VIN: Final = re.compile(r"[0-9A-Za-z](?: ?[0-9A-Za-z]){16}(?![0-9A-Za-z])")
+_VIN: Final = lazily(r"[0-9A-Za-z](?: ?[0-9A-Za-z]){16}(?![0-9A-Za-z])")
 
 
 def vin(text: str, start: int) -> int:
@@ -187,15 +186,13 @@ def vin(text: str, start: int) -> int:
 
 # --- a line that a business publishes for everybody is nobody's
 
-_SERVICE_BEFORE: Final = re.compile(
+_SERVICE_BEFORE: Final = lazily(
     r"(?:support|help|service|sales|order|information|emergency|crisis)[ -]?(?:line|desk)(?: hours)?"
     r"[ :]{0,3}\Z"
     r"|(?:hot|help)line[ :]{0,3}\Z|toll[- ]free[ :]{0,3}\Z",
     re.IGNORECASE,
 )
-_SERVICE_AFTER: Final = re.compile(
-    r"[ ,]{0,2}\(?(?:press|option) [0-9]|[ ,]{0,2}\(?for orders", re.IGNORECASE
-)
+_SERVICE_AFTER: Final = lazily(r"[ ,]{0,2}\(?(?:press|option) [0-9]|[ ,]{0,2}\(?for orders", re.IGNORECASE)
 _NEAR: Final = 28
 
 

@@ -13,22 +13,22 @@ import re
 from typing import Final
 
 from mpp_exec.privacy import people
-from mpp_exec.privacy.finding import WORD_START, Candidate, listed
+from mpp_exec.privacy.finding import WORD_START, Candidate, lazily, listed
 
 # --- telephone: 212-555-0123, (212) 555-0123, +44 20 7123 4567. What is written with a plus has a country
 # code, everything else is three, three and four digits.
 
-_NANP: Final = re.compile(
+_NANP: Final = lazily(
     rf"[0-9]{WORD_START}(?<![#$].)[0-9]{{2}}"
     r"(?:(?P<close>\) ?)|(?P<s>[-.]| ))(?P<b>[0-9]{3})(?(close)[- .]|(?P=s))[0-9]{4}"
     r"(?![0-9A-Za-wyz]|[-./][0-9A-Za-z]|x[A-Za-z])"
 )
-_TRUNK: Final = re.compile(r"(?:\+?1[-. ]|001-|\+[1-9][0-9]{0,2}[-. ])\(?\Z|\(\Z|\+1\Z")
-_PLUS: Final = re.compile(
+_TRUNK: Final = lazily(r"(?:\+?1[-. ]|001-|\+[1-9][0-9]{0,2}[-. ])\(?\Z|\(\Z|\+1\Z")
+_PLUS: Final = lazily(
     r"\+(?<![0-9A-Za-z+=].)\(?[0-9](?:[-. /_()\u2013]{0,3}[0-9]){7,14}(?![-. /]?[0-9]|[A-Za-wyz])"
 )
-_EXTENSION: Final = re.compile(r"[ ,]{0,2}(?:x|ext\.?|extension) ?[0-9]{1,6}(?![0-9A-Za-z])", re.IGNORECASE)
-_DIGIT: Final = re.compile(r"[0-9]")
+_EXTENSION: Final = lazily(r"[ ,]{0,2}(?:x|ext\.?|extension) ?[0-9]{1,6}(?![0-9A-Za-z])", re.IGNORECASE)
+_DIGIT: Final = lazily(r"[0-9]")
 # Country codes: one digit for zones 1 and 7, two digits for these, else three.
 _TWO: Final = listed(
     """
@@ -52,7 +52,7 @@ _OTHER: Final = listed(
     """
 )
 _BETWEEN: Final = frozenset(("number", "num", "no", "id", "code", "nr"))
-_WORDS: Final = re.compile(r"[a-z]+")
+_WORDS: Final = lazily(r"[a-z]+")
 _NEAR: Final = 28
 
 
@@ -128,9 +128,7 @@ def _phone(text: str, start: int, end: int, digits: str) -> Candidate:
 
 # --- a bare number of ten digits in a line of somebody's: ``Kramer, Lee / lee@example.com / 6537932219``
 
-_BARE: Final = re.compile(
-    r"[0-9](?<![0-9A-Za-z#=:+.-].)(?<![0-9A-Za-z] .)1?[0-9]{9}(?![0-9A-Za-z.]|[-/][0-9])"
-)
+_BARE: Final = lazily(r"[0-9](?<![0-9A-Za-z#=:+.-].)(?<![0-9A-Za-z] .)1?[0-9]{9}(?![0-9A-Za-z.]|[-/][0-9])")
 _LINE: Final = 160
 
 
@@ -152,7 +150,7 @@ def beside_emails(text: str, emails: list[Candidate]) -> list[Candidate]:
 # --- SSN: 219-09-9999 in an area, group and serial that are issued
 
 # Searched for by its first hyphen, which is rarer than digits.
-_SSN: Final = re.compile(
+_SSN: Final = lazily(
     r"-(?<=[0-9]{3}-)(?:(?<![0-9A-Za-z-][0-9]{3}-)|(?<=\\[nrt][0-9]{3}-)|(?<=%[0-9A-Fa-f]{2}[0-9]{3}-))"
     r"[0-9]{2}-[0-9]{4}(?![0-9A-Za-z]|-[0-9A-Za-z])"
 )
@@ -185,18 +183,19 @@ def is_ssn(digits: str) -> bool:
 # --- MAC: IEEE 802, six pairs with colons or hyphens, or three groups of four with stops
 
 # Searched for by its first separator.
-_MAC: Final = re.compile(
+_MAC: Final = lazily(
     r"([:-])(?<=[0-9A-Fa-f]{2}.)(?:(?<![0-9A-Za-z:-]...)|(?<=\\[nrt]...)|(?<=%[0-9A-Fa-f]{2}...))"
     r"(?:[0-9A-Fa-f]{2}\1){4}[0-9A-Fa-f]{2}(?![0-9A-Za-z]|\1[0-9A-Fa-f])"
 )
-_MAC_DOTTED: Final = re.compile(
+_MAC_DOTTED: Final = lazily(
     r"\.(?<=[0-9A-Fa-f]{4}.)(?<![0-9A-Za-z.].{5})[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4}(?![0-9A-Za-z]|\.[0-9A-Za-z])"
 )
-_NOT_HEX: Final = re.compile(r"[^0-9A-Fa-f]")
+_NOT_HEX: Final = lazily(r"[^0-9A-Fa-f]")
 
 
 def _may_hold_mac(text: str) -> bool:
-    return text.count(":") >= 5 or text.count("-") >= 5 or bool(_MAC_DOTTED.search(text))
+    paired = text.count(":") >= 5 or text.count("-") >= 5
+    return (paired and bool(_MAC.search(text))) or bool(_MAC_DOTTED.search(text))
 
 
 MAC_GATES: Final = (_may_hold_mac,)
@@ -220,7 +219,7 @@ def macs(text: str, _key: str) -> list[Candidate]:
 
 # --- VIN: 17 characters without I, O and Q; the ninth is a check digit (weights of 49 CFR 565.15)
 
-_VIN: Final = re.compile(r"[A-HJ-NPR-Z0-9](?<![0-9A-Za-z_-].)[A-HJ-NPR-Z0-9]{16}(?![0-9A-Za-z_-])")
+_VIN: Final = lazily(r"[A-HJ-NPR-Z0-9](?<![0-9A-Za-z_-].)[A-HJ-NPR-Z0-9]{16}(?![0-9A-Za-z_-])")
 _VIN_LENGTH: Final = 17
 _VIN_VALUES: Final = dict(zip("ABCDEFGHJKLMNPRSTUVWXYZ", map(int, "12345678123457923456789"), strict=True))
 _VIN_WEIGHTS: Final = (8, 7, 6, 5, 4, 3, 2, 10, 0, 9, 8, 7, 6, 5, 4, 3, 2)

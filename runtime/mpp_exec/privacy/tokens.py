@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from mpp_exec.privacy.finding import Candidate
+from mpp_exec.privacy.finding import Candidate, lazily
 
 _W: Final = "[0-9A-Za-z]"  # what most tokens are made of
 _U: Final = "[0-9A-Za-z_-]"  # base64url
@@ -109,11 +109,12 @@ _FORMATS: Final = (
 )  # fmt: skip
 # What stands before the prefix belongs to some tokens.
 _HEADS: Final = {
-    "Q~": re.compile(r"[0-9A-Za-z_~.-]{3}[0-9]\Z|[0-9A-Za-z_~.]{3}[0-9]\Z"),
-    ".atlasv1.": re.compile(r"[0-9A-Za-z]{14}\Z"),
+    "Q~": lazily(r"[0-9A-Za-z_~.-]{3}[0-9]\Z|[0-9A-Za-z_~.]{3}[0-9]\Z"),
+    ".atlasv1.": lazily(r"[0-9A-Za-z]{14}\Z"),
 }
 _HEAD: Final = 14
-_BY_PREFIX: Final = tuple(
+_Format = tuple[str, str, str, re.Pattern[str] | None]
+_BY_PREFIX: Final[tuple[_Format, ...]] = tuple(
     (prefix, rule, body, _HEADS.get(prefix))  # compiled when it is needed, by the cache of ``re``
     for rule, prefixes, body, _source in _FORMATS
     for prefix in prefixes.split()
@@ -121,14 +122,14 @@ _BY_PREFIX: Final = tuple(
 # Formats by the first characters of a piece of text; those that start elsewhere in one are searched for.
 _START: Final = 2
 _ESCAPE: Final = 2  # of ``\\nghp_`` and ``%3Dghp_`` that much is left in front
-_ANYWHERE: Final = tuple(
-    entry for entry in _BY_PREFIX if entry[3] or "/" in entry[0] or not entry[0][:_START].isalnum()
-)
-_BY_START: Final = {
-    start: tuple(entry for entry in _BY_PREFIX if entry not in _ANYWHERE and entry[0][:_START] == start)
-    for start in {entry[0][:_START] for entry in _BY_PREFIX if entry not in _ANYWHERE}
-}
-_PLACEHOLDER: Final = re.compile(r"(.)\1{7}|x{6}|X{6}|\*{4}|\.{4}|<|your|example_?token", re.IGNORECASE)
+_ANYWHERE: Final[list[_Format]] = []
+_BY_START: Final[dict[str, list[_Format]]] = {}
+for _format in _BY_PREFIX:
+    if _format[3] or "/" in _format[0] or not _format[0][:_START].isalnum():
+        _ANYWHERE.append(_format)
+    else:
+        _BY_START.setdefault(_format[0][:_START], []).append(_format)
+_PLACEHOLDER: Final = lazily(r"(.)\1{7}|x{6}|X{6}|\*{4}|\.{4}|<|your|example_?token", re.IGNORECASE)
 
 
 def prefixed(text: str, pieces: frozenset[str]) -> list[Candidate]:
@@ -175,18 +176,18 @@ def _start(text: str, at: int, head: re.Pattern[str] | None) -> int:
 
 # --- formats without a prefix whose parts are telling enough
 
-_TELEGRAM: Final = re.compile(r":(?<=[0-9]{8}:)AA[0-9A-Za-z_-]{32,34}(?![0-9A-Za-z_-])")
-_TELEGRAM_HEAD: Final = re.compile(r"[0-9]{8,10}\Z")
-_DISCORD: Final = re.compile(
+_TELEGRAM: Final = lazily(r":(?<=[0-9]{8}:)AA[0-9A-Za-z_-]{32,34}(?![0-9A-Za-z_-])")
+_TELEGRAM_HEAD: Final = lazily(r"[0-9]{8,10}\Z")
+_DISCORD: Final = lazily(
     r"[MNO](?<![0-9A-Za-z_.-].)[0-9A-Za-z]{23,27}\.[0-9A-Za-z_-]{6}\.[0-9A-Za-z_-]{27,38}(?![0-9A-Za-z_-])"
 )
-_MAILCHIMP: Final = re.compile(r"(?<![0-9A-Za-z])[0-9a-f]{32}-us[0-9]{1,2}(?![0-9A-Za-z])")
-_TWILIO: Final = re.compile(r"(?<![0-9A-Za-z])SK[0-9a-f]{32}(?![0-9A-Za-z])")
+_MAILCHIMP: Final = lazily(r"(?<![0-9A-Za-z])[0-9a-f]{32}-us[0-9]{1,2}(?![0-9A-Za-z])")
+_TWILIO: Final = lazily(r"(?<![0-9A-Za-z])SK[0-9a-f]{32}(?![0-9A-Za-z])")
 # crypt(5): a hash of a password is as good as the password to somebody with time.
-_CRYPT: Final = re.compile(
+_CRYPT: Final = lazily(
     r"\$(?:2[abxy]\$[0-9]{2}\$[0-9A-Za-z./]{53}|[156y]\$[^\s$:'\"]{1,64}\$[0-9A-Za-z./]{22,128}|argon2(?:id|i|d)\$[^\s'\"]{40,200})"
 )
-_NEWRELIC: Final = re.compile(r"(?<![0-9A-Za-z])[0-9a-f]{36}NRAL(?![0-9A-Za-z])")
+_NEWRELIC: Final = lazily(r"(?<![0-9A-Za-z])[0-9a-f]{36}NRAL(?![0-9A-Za-z])")
 
 
 def _shaped(text: str, words: str) -> list[Candidate]:

@@ -6,17 +6,16 @@ Ethereum (EIP-55: twenty bytes in hexadecimal behind ``0x``).
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
-from mpp_exec.privacy.finding import Candidate
+from mpp_exec.privacy.finding import Candidate, lazily
 
 _BASE58: Final = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
-_LEGACY: Final = re.compile(r"[13LDt][1-9A-HJ-NP-Za-km-z]{25,34}")
-_BECH32: Final = re.compile(r"(?:bc|tb|ltc)1[02-9ac-hj-np-z]{11,87}", re.IGNORECASE)
-_ETHEREUM: Final = re.compile(r"0x[0-9A-Fa-f]{40}")
-_ANY: Final = re.compile(
-    rf"(?<![0-9A-Za-z])(?:{_LEGACY.pattern}|(?i:{_BECH32.pattern})|{_ETHEREUM.pattern})(?![0-9A-Za-z])"
+_LEGACY_FORM: Final = "[13LDt][1-9A-HJ-NP-Za-km-z]{25,34}"
+_BECH32_FORM: Final = "(?:bc|tb|ltc)1[02-9ac-hj-np-z]{11,87}"
+_LEGACY: Final = lazily(_LEGACY_FORM)
+_ANY: Final = lazily(
+    rf"(?<![0-9A-Za-z])(?:{_LEGACY_FORM}|(?i:{_BECH32_FORM})|0x[0-9A-Fa-f]{{40}})(?![0-9A-Za-z])"
 )
 _ZERO: Final = "0" * 40
 _SHORTEST: Final = 26

@@ -1,0 +1,83 @@
+"""Values in tables: CSV, TSV and Markdown, where the header of a column announces what stands below it."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from mpp_exec.privacy import labelled, labels
+from mpp_exec.privacy.finding import Candidate
+
+_DELIMITERS: Final = ",\t;|"
+_HEADER_MAX: Final = 2048
+_COLUMNS_MAX: Final = 128
+# One cell: quoted as in RFC 4180 section 2, or up to the next delimiter.
+_CELLS: Final = {
+    delimiter: re.compile(
+        rf'[ ]{{0,8}}"((?:[^"\n]|"")*)"[^{re.escape(delimiter)}\n]*|([^{re.escape(delimiter)}\n]*)'
+    )
+    for delimiter in _DELIMITERS
+}
+
+
+def columns(text: str) -> list[Candidate]:
+    """Return what stands in *text* in columns whose header announces it.
+
+    A header is the first line, or the first after a blank one; a table ends where a line has fewer cells
+    than columns that matter.
+    """
+    found: list[Candidate] = []
+    start = 0
+    header: list[str] = []
+    delimiter = ""
+    fresh = True
+    while start < len(text):
+        end = text.find("\n", start)
+        end = end if end >= 0 else len(text)
+        if end - start <= 1 and not text[start:end].strip():
+            fresh, header = True, []
+        elif fresh:
+            delimiter, header = _header(text[start:end])
+            fresh = False
+        elif header:
+            found += _row(text, start, end, delimiter, header)
+        start = end + 1
+    return found
+
+
+def _header(line: str) -> tuple[str, list[str]]:
+    """Return the delimiter of a line and what its cells announce; nothing where none announces anything."""
+    delimiter = max(_DELIMITERS, key=line.count)
+    count = line.count(delimiter)
+    if not 1 <= count <= _COLUMNS_MAX or len(line) > _HEADER_MAX:
+        return "", []
+    cells = [cell.strip(" \t\r\"'*`") for cell in line.split(delimiter)]
+    kinds = [labels.announced(cell) for cell in cells]
+    somebody = any(map(labels.is_personal, cells))
+    kinds = ["person" if kind == "name?" and somebody else kind for kind in kinds]
+    return (
+        (delimiter, [f"{kind}\0{cell}" for kind, cell in zip(kinds, cells, strict=True)])
+        if any(kinds)
+        else ("", [])
+    )
+
+
+def _row(text: str, start: int, end: int, delimiter: str, header: list[str]) -> list[Candidate]:
+    found: list[Candidate] = []
+    at = start
+    for column in header:
+        cell = _CELLS[delimiter].match(text, at, end)
+        if not cell:
+            break
+        kind, _, label = column.partition("\0")
+        group = 1 if cell[1] is not None else 2
+        if kind:
+            offset = cell.start(group)
+            found += [
+                each._replace(start=each.start + offset, end=each.end + offset)
+                for each in labelled.under(kind, label, cell[group])
+            ]
+        at = cell.end() + 1
+        if at > end:
+            break
+    return found
