@@ -57,9 +57,11 @@ def test_structured_kinds_of_the_development_data() -> None:
 @needs_data
 def test_adversarial_rows_of_the_development_data() -> None:
     adversarial = redaction_scores.score(
-        row for row in redaction_scores.documents(_data()) if row.adversarial in ("unicode", "case")
+        row
+        for row in redaction_scores.documents(_data())
+        if row.adversarial in ("unicode", "case", "delimiter")
     )
-    assert adversarial.recall(STRUCTURED) >= 0.93
+    assert adversarial.recall(STRUCTURED) >= 0.95
 
 
 @needs_data

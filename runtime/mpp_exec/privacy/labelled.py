@@ -69,11 +69,19 @@ _ANNOUNCED: Final = (
         people.card, 0.95,
     ),
     _Announced("ip_address", "ip ips", people.ip, 0.8),
+    _Announced("phone", "my number|her number|his number|our number|their number", people.phone, 0.7, 10),
+    _Announced("mac_address", "mac hardware bssid", people.mac, 0.8),
     _Announced("vin", "vin vins vehicle identification chassis", people.vin, 0.9),
     _Announced("email", "email e-mail mail", people.split_email, 0.6),
     _Announced("bank_account", "account acct accounts checking savings routing a/c", people.account, 0.8),
 )  # fmt: skip
-_BY_WORD: Final = {word: announced for announced in _ANNOUNCED for word in announced.words.split()}
+
+
+def _words(table: str) -> list[str]:
+    return table.split("|") if "|" in table else table.split()
+
+
+_BY_WORD: Final = {word: announced for announced in _ANNOUNCED for word in _words(announced.words)}
 # Glued together, a label is one word of a text: what may be found then is found by its first part.
 _GLUED: Final = listed(
     """
@@ -83,7 +91,7 @@ _GLUED: Final = listed(
     dlnumber accountnumber acctnumber accountno bankaccount
     """
 )
-WORDS: Final = frozenset(word for word in (*_BY_WORD, *_GLUED) if word.isalpha()) | {"b", "c", "e"}
+WORDS: Final = frozenset(word for word in (*_BY_WORD, *_GLUED) if word.isalpha()) | {"b", "c", "e", "number"}
 # The word that each glued one is found by.
 _PARTS: Final = {
     glued: tuple(word for word in _BY_WORD if word.isalpha() and len(word) > 2 and word in glued)
@@ -105,6 +113,8 @@ def announcing(words: Iterable[str]) -> tuple[str, ...]:
             found[word] = None
         elif word == "b":
             found |= dict.fromkeys(("d.o.b", "b-day"))
+        elif word == "number":
+            found |= dict.fromkeys(name for name in _BY_WORD if " " in name)
         elif word == "e":
             found["e-mail"] = None
         elif word == "c":
@@ -147,14 +157,14 @@ def _value(text: str, at: int, end: int, rule: _Announced) -> Candidate | None:
 
 
 _NOT_DIGIT: Final = lazily(r"[^0-9]+")
-_OCTETS: Final = lazily(r"[._-]")
+_OCTETS: Final = lazily(r"[._/-]| (?=[0-9])")
 _NOT_WORD: Final = lazily(r"[^0-9A-Za-z]+")
 
 
 def canonical(kind: str, written: str) -> str:
     """Return a value in one spelling, so that two ways to write it are the same value."""
     if kind == "ip_address":
-        return ".".join(part.strip() for part in _OCTETS.split(written.replace(" ", "")))
+        return ".".join(filter(None, _OCTETS.split(written)))
     if kind == "email":
         return written.replace(" ", "").casefold()
     if kind in ("phone", "ssn", "bank_account", "credit_card"):
@@ -174,6 +184,7 @@ _WHOLE: Final = {
     "drivers_license": people.licence,
     "bank_account": people.account,
     "vin": people.vin,
+    "mac_address": people.mac,
     "credit_card": people.card,
 }
 

@@ -31,6 +31,11 @@ _DOMAIN: Final = re.compile(
     rf"{_LABELS}(?:xn--[0-9A-Za-z-]{{1,59}}|[A-Za-z]{{2,63}})|{_LABELS}[^\W\d_]{{2,63}}"
     r"|\[(?:IPv6:)?[0-9A-Fa-f:.]{3,45}\]"
 )
+# As it is when a single space has slipped in before or behind a stop or into the name behind the last one.
+_SPLIT_DOMAIN: Final = re.compile(
+    r"[\w-]{1,63}(?: ?\.[\w-]{1,63}){0,3} ?\. ?"
+    r"(?:c ?o ?m|o ?r ?g|n ?e ?t|b ?i ?z|i ?n ?f ?o|edu|gov|io|co\.uk|de|fr)(?![\w@-])"
+)
 # File name endings that are no top-level domains: ``icon@2x.png`` is a picture.
 _NO_DOMAIN: Final = re.compile(
     r"\.(?:bmp|css|csv|dll|exe|gif|html?|ico|jpe?g|jsx?|json|pdf|png|scss|svg|toml|tsx?|txt|webp|xml|ya?ml)\Z",
@@ -51,6 +56,8 @@ def emails(text: str, _key: str) -> list[Candidate]:
     at = text.find("@")
     while at >= 0:
         domain = _DOMAIN.match(text, at + 1)
+        if not domain and (split := _SPLIT_DOMAIN.match(text, at + 1)) and split[0].count(" ") == 1:
+            domain = split
         start = _local_start(text, max(free, at - _LOCAL_MAX), at) if domain else at
         if domain and start < at and not _is_no_address(text, start, at, domain):
             free = domain.end()
@@ -215,7 +222,7 @@ def _stands_alone(text: str, start: int, end: int) -> bool:
 def _ipv6(token: str) -> str:
     """Return the eight groups of an address as hexadecimal, "" if it is none or identifies nobody."""
     head, shortened, tail = token.partition("::")
-    if "::" in tail or tail[:1] == ":" or len(token) == _EUI_64:
+    if "::" in tail or tail[:1] == ":" or (not shortened and len(token) == _EUI_64):
         return ""
     before, after = _groups(head, last=not shortened), _groups(tail, last=True)
     if before is None or after is None:

@@ -145,9 +145,10 @@ def card(text: str, start: int) -> int:
 # --- an address that is called one, with separators or a space that have slipped in
 
 _IP: Final = lazily(
-    r"[0-9](?: ?[0-9]){0,2}(?:[ ]?[._-][ ]?[0-9](?: ?[0-9]){0,2}){3}(?![0-9A-Za-z]|[._-][0-9])"
+    r"[0-9](?: ?[0-9]){0,2}(?:[ ]?[._/-][ ]?[0-9](?: ?[0-9]){0,2}){3}(?![0-9A-Za-z]|[._/-][0-9])"
+    r"|[0-9]{1,3}(?: [0-9]{1,3}){3}(?![0-9A-Za-z]|[._/ -][0-9])"
 )
-_NUMBERS: Final = lazily(r"[._-]")
+_NUMBERS: Final = lazily(r"[._/-]")
 
 
 def ip(text: str, start: int) -> int:
@@ -156,7 +157,19 @@ def ip(text: str, start: int) -> int:
     if not match:
         return 0
     octets = [part.replace(" ", "") for part in _NUMBERS.split(match[0])]
-    return match.end() if all(int(octet) <= 255 for octet in octets) and octets[0] not in ("0", "127") else 0
+    octets = match[0].split() if len(octets) != 4 else octets
+    return match.end() if max(map(int, octets)) <= 255 and octets[0] not in ("0", "127") else 0
+
+
+# --- a hardware address that is called one, whatever separates its pairs
+
+_MAC: Final = lazily(r"[0-9A-Fa-f]{2}(?:[:._ -]?[0-9A-Fa-f]{2}){5}(?![0-9A-Za-z])")
+
+
+def mac(text: str, start: int) -> int:
+    """Return where the six pairs at *start* end, 0 if there are not six, or they are nobody's."""
+    match = _MAC.match(text, start)
+    return match.end() if match and len(set(match[0].lower()) & set("0123456789abcdef")) > 1 else 0
 
 
 _SPLIT_EMAIL: Final = lazily(

@@ -20,12 +20,12 @@ from mpp_exec.privacy.finding import WORD_START, Candidate, lazily, listed
 
 _NANP: Final = lazily(
     rf"[0-9]{WORD_START}(?<![#$].)[0-9]{{2}}"
-    r"(?:(?P<close>\) ?)|(?P<s>[-.]| ))(?P<b>[0-9]{3})(?(close)[- .]|(?P=s))[0-9]{4}"
-    r"(?![0-9A-Za-wyz]|[-./][0-9A-Za-z]|x[A-Za-z])"
+    r"(?:(?P<close>\) ?)|(?P<s>[-._/]| ))(?P<b>[0-9]{3})(?(close)[- .]|(?P=s))[0-9]{4}"
+    r"(?![0-9A-WYZa-wyz]|[-./][0-9A-Za-z]|[xX][A-Za-z])"
 )
-_TRUNK: Final = lazily(r"(?:\+?1[-. ]|001-|\+[1-9][0-9]{0,2}[-. ])\(?\Z|\(\Z|\+1\Z")
+_TRUNK: Final = lazily(r"(?:\+?1[-. /_]|001[-. /_]|\+[1-9][0-9]{0,2}[-. /_])\(?\Z|\(\Z|\+1\Z")
 _PLUS: Final = lazily(
-    r"\+(?<![0-9A-Za-z+=].)\(?[0-9](?:[-. /_()\u2013]{0,3}[0-9]){7,14}(?![-. /]?[0-9]|[A-Za-wyz])"
+    r"\+(?<![0-9A-Za-z+=].)\(?[0-9](?:[-. /_()\u2013]{0,3}[0-9]){7,14}(?![-. /]?[0-9]|[A-WYZa-wyz])"
 )
 _EXTENSION: Final = lazily(r"[ ,]{0,2}(?:x|ext\.?|extension) ?[0-9]{1,6}(?![0-9A-Za-z])", re.IGNORECASE)
 _DIGIT: Final = lazily(r"[0-9]")
@@ -128,7 +128,7 @@ def _phone(text: str, start: int, end: int, digits: str) -> Candidate:
 
 # --- a bare number of ten digits in a line of somebody's: ``Kramer, Lee / lee@example.com / 6537932219``
 
-_BARE: Final = lazily(r"[0-9](?<![0-9A-Za-z#=:+.-].)(?<![0-9A-Za-z] .)1?[0-9]{9}(?![0-9A-Za-z.]|[-/][0-9])")
+_BARE: Final = lazily(r"[0-9](?<![0-9A-Za-z#=:+.-].)1?[0-9]{9}(?![0-9A-Za-z.]|[-/][0-9])")
 _LINE: Final = 160
 
 
