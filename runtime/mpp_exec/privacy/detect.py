@@ -49,8 +49,8 @@ DETECTORS: Final = (
     Detector(20, "A", rules.aws_key_ids),
     Detector(24, "eyJ", rules.jwts),
     Detector(26, "PRIVATE KEY", rules.private_keys),
-    Detector(40, "g", rules.github_tokens),
-    Detector(40, "", rules.aws_secret_keys),
+    Detector(40, "g", rules.github_tokens, (rules.may_hold_github_token,)),
+    Detector(40, "", rules.aws_secret_keys, (rules.may_hold_aws_secret,)),
 )
 _ANNOUNCING: Final = labelled.WORDS | names.WORDS
 # Letters in lower case, digits kept (``9c56cc51`` is one word), everything else a space.
@@ -108,7 +108,8 @@ def prepare(text: str) -> Prepared:
     words = text.encode("utf-8", "replace").translate(_LETTERS).decode("ascii", "replace").split()
     present = _ANNOUNCING.intersection(words)
     by_word: list[Callable[[str, str], list[Candidate]]] = []
-    if announcing := labelled.announcing(present & labelled.WORDS):
+    announcing = [word for word in labelled.announcing(present & labelled.WORDS) if word in lowered]
+    if announcing:
         by_word.append(partial(labelled.announced, words=announcing))
     if (named := present & names.WORDS) and (":" in text or "=" in text):
         by_word.append(partial(names.announced, words=sorted(named)))
@@ -133,13 +134,13 @@ def detect(text: str, key: str = "", prepared: Prepared | None = None) -> list[C
     said about a text that this one is part of. Candidates may overlap.
     """
     if text.isascii():
-        prepared = prepared or prepare(text)
+        prepared = prepared or prepare(f"{key}\n{text}" if key else text)
         hidden = _encoded(text) if prepared.encoded else []
         if not prepared.mixed or lookalikes.digits(text) == text:
             return _scan(text, key, prepared) + hidden
     placed: dict[tuple[str, int, int], Candidate] = {}
     for view, offsets in views(text):
-        for candidate in _scan(view, key, prepare(view)):
+        for candidate in _scan(view, key, prepare(f"{key}\n{view}" if key else view)):
             original = in_original(candidate, offsets)
             placed.setdefault((original.kind, original.start, original.end), original)
     return [*placed.values(), *_encoded(text)]

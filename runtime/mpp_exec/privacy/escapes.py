@@ -46,8 +46,9 @@ class Unescaped:
 
 
 def may_hold_base64(text: str) -> bool:
-    """Tell whether a word of *text* is long enough to be text in base64."""
-    return any(len(word) >= _SHORTEST for word in text.split())
+    """Tell whether a word of *text* is printable text in base64."""
+    words = " ".join([word for word in text.split() if len(word) >= _SHORTEST])
+    return bool(words) and next(decoded(words), None) is not None
 
 
 def decoded(text: str) -> Iterator[tuple[int, int, str]]:

@@ -124,6 +124,14 @@ def aws_key_ids(text: str, _key: str) -> list[Candidate]:
     ]
 
 
+def may_hold_aws_secret(text: str) -> bool:
+    """Tell whether *text*, or a key in it, could name an AWS secret access key or hold its access key ID."""
+    if any(hint in text for hint in _AWS_HINTS):
+        return True
+    lowered = text.lower()
+    return "aws" in lowered or "amazon" in lowered
+
+
 def aws_secret_keys(text: str, key: str) -> list[Candidate]:
     """Return the AWS secret access keys in *text* that are named or stand near an access key ID."""
     if key and _AWS_NAME.search(key):
@@ -176,6 +184,14 @@ def _is_placeholder(token: str) -> bool:
 _GITHUB: Final = re.compile(
     rf"g{WORD_START}(?:h[pour]_[0-9A-Za-z_]{{36,}}|hs_[0-9A-Za-z._-]{{36,}}|ithub_pat_[0-9A-Za-z_]{{36,}})"
 )
+
+
+def may_hold_github_token(text: str) -> bool:
+    """Tell whether a prefix of GitHub's is in *text*."""
+    return "_" in text and any(prefix in text for prefix in _GITHUB_PREFIXES)
+
+
+_GITHUB_PREFIXES: Final = ("ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_")
 
 
 def github_tokens(text: str, _key: str) -> list[Candidate]:
