@@ -187,6 +187,18 @@ def test_a_space_that_has_slipped_into_an_announced_value() -> None:
         assert "@" not in redact(text).value
 
 
+def test_a_letter_that_grows_in_lower_case() -> None:
+    """\u0130 becomes two code points; what is announced behind it is still found where it stands."""
+    assert redact("\u0130\u0130\u0130 ssn 241558820 end").value == "\u0130\u0130\u0130 ssn [SSN] end"
+    grown = [chr(point) for point in range(0x110000) if len(chr(point).lower()) != 1]
+    assert grown == ["\u0130"]
+
+
+def test_a_word_in_another_script_beside_a_value() -> None:
+    for text in ("\u4e2d212-555-0123\u4e2d", "\u4e2dssn 241558820\u4e2d", "\u4e2ddob: 1991-11-30\u4e2d"):
+        assert not any(map(str.isdigit, redact(text).value))
+
+
 def test_a_surrogate_beside_and_inside_a_value() -> None:
     clean = redact([f"\ud800{EMAIL}\udfff", f"jane\ud800{EMAIL}", f"{CARD}\ud800", "\ud800"])
     assert EMAIL not in "".join(clean.value)

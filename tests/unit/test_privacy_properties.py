@@ -15,7 +15,7 @@ from mpp_exec.privacy.policy import Action, RedactionPolicy
 from mpp_exec.privacy.redact import Redactor, redact
 
 KEY = bytes(range(32))
-KINDS = ("email", "credit_card", "iban", "ip_address", "secret")
+KINDS = ("email", "credit_card", "iban", "ip_address", "secret", "phone", "ssn", "person", "date_of_birth")
 VALUES = [
     "jane@example.com",
     "root@[10.1.2.3]",
@@ -32,11 +32,43 @@ VALUES = [
     "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",
     "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl",
     "-----BEGIN PRIVATE KEY-----\n" + "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEA\n" * 2,
+    "212-555-0123",
+    "+49 30 901820",
+    "241-55-8820",
+    "3c:22:fb:91:0a:c4",
+    "1M8GDM9AXKP042788",
+    "1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNa",
     "-----END PRIVATE KEY-----",
+]
+# What announces a value, and values that nothing else gives away.
+ANNOUNCING = [
+    *("ssn ", "dob: ", "phone", "call me at ", "Name: ", "full_name", "patient", "Address: ", "username"),
+    *(
+        "password=",
+        '"token": "',
+        "api_key",
+        "secret ",
+        "passport no ",
+        "ssn,name\n",
+        "number",
+        "name",
+        "customer",
+    ),
+    *(
+        "241558820",
+        "4776186870",
+        "1991-11-30",
+        "Ada Lovelace",
+        "12 Elm Street",
+        "kettle-91!x",
+        "q7Rk2Zp9Lw4Xv8Tn3Bc6",
+    ),
+    *("%40", "\\u0040", "YUBiLmNjIGFAYi5jYyBhQGIuY2M=", "4l1O"),
 ]
 # Pieces that values are made of, what surrounds them, and what replaces them.
 PIECES = [
     *VALUES,
+    *ANNOUNCING,
     *("@", ".", ":", "::", "-", " ", "\n", "\\n", "%3D", "/", "_", "~", '"', ",", "{", "[", "]", "*", "="),
     *(
         "version ",

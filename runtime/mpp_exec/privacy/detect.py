@@ -104,7 +104,7 @@ class Prepared(NamedTuple):
 
 def prepare(text: str) -> Prepared:
     """Return the detectors that could find something in *text*, or in any part of it."""
-    lowered = text.lower()
+    lowered = _lowered(text)
     words = text.encode("utf-8", "replace").translate(_LETTERS).decode("ascii", "replace").split()
     present = _ANNOUNCING.intersection(words)
     by_word: list[Callable[[str, str], list[Candidate]]] = []
@@ -208,7 +208,7 @@ def _scan(text: str, key: str, prepared: Prepared) -> list[Candidate]:
         if detector.needle in text:
             found += detector.find(text, key)
     if prepared.by_word:
-        lowered = text.lower()
+        lowered = _lowered(text)
         for find_announced in prepared.by_word:
             found += find_announced(text, lowered)
     if prepared.long and length >= _LONG and (pieces := _pieces(text)):
@@ -218,6 +218,11 @@ def _scan(text: str, key: str, prepared: Prepared) -> list[Candidate]:
     if "@" in text:
         found += shapes.beside_emails(text, [each for each in found if each.kind == "email"])
     return found
+
+
+def _lowered(text: str) -> str:
+    """Return *text* in lower case and of the same length; one letter, U+0130, would become two."""
+    return text.lower() if text.isascii() else text.replace("\u0130", "I").lower()
 
 
 def _passes(detector: Detector, text: str, form: bytes, *, digits: bool) -> bool:

@@ -77,6 +77,11 @@ def is_word(character: str) -> bool:
     return character.isascii() and character.isalnum()
 
 
+def is_letter(character: str) -> bool:
+    """Tell whether *character* (or "") is an ASCII letter: a word in another script ends before one."""
+    return character.isascii() and character.isalpha()
+
+
 class Candidate(NamedTuple):
     """A span of a string that a detector takes for a value.
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
 from mpp_exec.privacy import assignments, names, people
-from mpp_exec.privacy.finding import Candidate, is_in_mask, is_word, lazily, listed
+from mpp_exec.privacy.finding import Candidate, is_in_mask, is_letter, is_word, lazily, listed
 
 # What people write between an announcement and its value. All of it is optional, so nothing is read twice.
 # (No possessive groups here: before Python 3.11.5 they can lose a match, gh-106052.)
@@ -132,7 +132,7 @@ def announced(text: str, lowered: str, words: Iterable[str]) -> list[Candidate]:
         at = lowered.find(word)
         while at >= 0:
             end = at + len(word)
-            starts = not lowered[at - 1 : at].isalpha() or (text[at].isupper() and text[at - 1].islower())
+            starts = not is_letter(lowered[at - 1 : at]) or (text[at].isupper() and text[at - 1].islower())
             if starts and not is_in_mask(text, at):
                 candidate = _value(text, at, end, rule)
                 if candidate:

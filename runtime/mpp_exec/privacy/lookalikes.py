@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from mpp_exec.privacy.finding import is_word
+
 # Where a digit and such a letter meet; most text has no such place.
 MIXED: Final = re.compile(r"[0-9](?:[-./ ]?[OoIli]|(?<=[OoIli].)|(?<=[OoIli][-./ ].))")
 # A number with separators, of nothing but digits and such letters; read forwards and backwards from there.
@@ -25,7 +27,7 @@ def digits(text: str) -> str:
         forward = _FORWARD.match(text, meeting.start())
         end = forward.end() if forward else meeting.end()
         number = text[start:end]
-        if (_is_number(number) and not text[end : end + 1].isalnum()) or text[end : end + 1] in ("x", "X"):
+        if (_is_number(number) and not is_word(text[end : end + 1])) or text[end : end + 1] in ("x", "X"):
             written += (text[read:start], number.translate(_TABLE))
             read = end
         meeting = MIXED.search(text, end)
@@ -40,7 +42,7 @@ def _start(text: str, floor: int, end: int) -> int:
     start = end - match.end() if match else end - 1
     while start < end and not text[start].isalnum():
         start += 1
-    return start if not text[start - 1 : start].isalnum() else end  # the end of a word
+    return start if not is_word(text[start - 1 : start]) else end  # the end of a word
 
 
 def _is_number(written: str) -> bool:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from mpp_exec.privacy.finding import Candidate, is_in_mask, lazily, listed
+from mpp_exec.privacy.finding import Candidate, is_in_mask, is_letter, lazily, listed
 
 # ``Label: value``. What precedes the colon decides; a label is at most three words.
 _STRONG: Final = (  # nobody else is called this
@@ -92,7 +92,7 @@ def announced(text: str, lowered: str, words: Iterable[str]) -> list[Candidate]:
         at = lowered.find(word)
         while at >= 0:
             end = at + len(word)
-            starts = not lowered[at - 1 : at].isalpha() and not is_in_mask(text, at)
+            starts = not is_letter(lowered[at - 1 : at]) and not is_in_mask(text, at)
             if starts and (colon := _COLON.match(text, end)):
                 candidate = _value(text, word, at, colon)
                 if candidate:

@@ -14,7 +14,7 @@ import re
 from typing import Final
 
 from mpp_exec.privacy import numbers
-from mpp_exec.privacy.finding import lazily
+from mpp_exec.privacy.finding import is_word, lazily
 
 # A digit that goes on with a number. Separators are written so that there is one way to read them, and a
 # number that goes on does not match at all: there is nothing to go back to.
@@ -84,7 +84,7 @@ _BROKEN_DATE: Final = lazily(
 def date(text: str, start: int) -> int:
     """Return where the date at *start* ends, 0 if there is none."""
     match = _DATE.match(text, start)
-    if match and not text[match.end() : match.end() + 1].isalnum():
+    if match and not is_word(text[match.end() : match.end() + 1]):
         return match.end()
     match = _BROKEN_DATE.match(text, start)
     if match and len(_DIGIT.findall(match[0])) in (6, 7, 8):

@@ -13,7 +13,7 @@ import re
 from typing import Final
 
 from mpp_exec.privacy import people
-from mpp_exec.privacy.finding import WORD_START, Candidate, lazily, listed
+from mpp_exec.privacy.finding import WORD_START, Candidate, is_word, lazily, listed
 
 # --- telephone: 212-555-0123, (212) 555-0123, +44 20 7123 4567. What is written with a plus has a country
 # code, everything else is three, three and four digits.
@@ -102,7 +102,7 @@ def _with_trunk(text: str, match: re.Match[str]) -> int:
     elif match["s"] == " " and not ("2" <= text[start] <= "9" and "2" <= match["b"][0] <= "9"):
         return -1  # three columns of a table
     previous, one_before = text[start - 1 : start], text[start - 2 : start - 1]
-    if previous.isalnum() and one_before != "\\":
+    if is_word(previous) and one_before != "\\":
         return -1
     if previous and (previous in "#$/-_+" or (previous in "., " and one_before.isdigit())):
         return -1

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from mpp_exec.privacy.finding import Candidate, lazily
+from mpp_exec.privacy.finding import Candidate, is_word, lazily
 
 _W: Final = "[0-9A-Za-z]"  # what most tokens are made of
 _U: Final = "[0-9A-Za-z_-]"  # base64url
@@ -168,7 +168,7 @@ def _start(text: str, at: int, head: re.Pattern[str] | None) -> int:
         match = head.search(text, max(0, at - _HEAD), at)
         return match.start() if match else -1
     before = text[max(0, at - 2) : at]
-    if not before or not (before[-1].isalnum() or before[-1] == "_"):
+    if not before or not (is_word(before[-1]) or before[-1] == "_"):
         return at
     escaped = before in ("\\n", "\\r", "\\t") or (at >= 3 and text[at - 3] == "%")
     return at if escaped or before[-1] == "_" else -1
@@ -203,10 +203,11 @@ def _shaped(text: str, words: str) -> list[Candidate]:
         ("-us", _MAILCHIMP, "mailchimp_key"),
         ("SK", _TWILIO, "twilio_key"),
         ("NRAL", _NEWRELIC, "newrelic_key"),
-        ("$", _CRYPT, "password_hash"),
     ):
-        if needle in words:
+        if needle in words and pattern.search(words):  # the pieces are far less than the text
             found += [_shaped_token(text, *match.span(), rule) for match in pattern.finditer(text)]
+    if "$" in words:  # a hash has slashes, and so is no piece
+        found += [_shaped_token(text, *match.span(), "password_hash") for match in _CRYPT.finditer(text)]
     return found
 
 
