@@ -12,7 +12,7 @@ import pytest
 from mpp_exec.errors import UsageError
 from mpp_exec.privacy.redact import redact
 
-SMALL, FACTOR = 1 << 16, 16
+SMALL, FACTOR = 1 << 14, 16
 # Linear work grows by FACTOR, quadratic by its square. What lies between leaves room for a busy machine.
 BOUND = FACTOR**1.5
 
