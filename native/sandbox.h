@@ -38,6 +38,7 @@ struct mpp_sandbox {
     uint64_t before_user_us; /* what its cgroup had counted when the tool began: the building of the sandbox */
     uint64_t before_system_us;
     int reaped;
+    int blind; /* looks in a row at what it uses that failed */
     struct mpp_buffer out;
     struct mpp_buffer err;
 };
@@ -62,7 +63,7 @@ void mpp_watcher_close(struct mpp_watcher **watcher);
 /* One report of init, and the listener that may come with it. As recv(2). */
 ssize_t mpp_receive_report(struct mpp_sandbox *sandbox, struct mpp_report *report);
 
-void mpp_watch(pid_t init, struct mpp_usage *usage);
+int mpp_watch(pid_t init, struct mpp_usage *usage); /* 0, or an errno where it could not look at everything */
 /* clone(2) with a pidfd and SIGCHLD, into a cgroup where that is not -1. Returns -1 with errno set on failure. */
 int mpp_clone(uint64_t flags, int cgroup, char *stack, size_t size, int (*child)(void *), void *argument, int *pidfd);
 int mpp_cgroup_usage(const struct mpp_sandbox *sandbox, struct mpp_usage *usage); /* -1 where it cannot be read */

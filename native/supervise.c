@@ -14,6 +14,7 @@
 
 #define NS_PER_MS 1000000ull
 #define TICK_NS (10 * NS_PER_MS)
+#define BLIND_MAX 10                 /* ticks for which what a sandbox uses may be unknown */
 #define DEATH_NS (10000 * NS_PER_MS) /* a killed sandbox that is still there after this is given up on */
 /* A signal in the moment before poll(2) interrupts nothing: the caller looks for it this often. */
 #define BACK_NS (100 * NS_PER_MS)
@@ -127,10 +128,20 @@ static void stop(struct mpp_outcome *outcome, enum mpp_stop why)
     outcome->stopped_ns = mpp_now_ns();
 }
 
-/* A cgroup has counted everything, what has ended and the kernel's own memory included; /proc shows what is alive. */
-static void measure(const struct mpp_sandbox *sandbox, struct mpp_usage *usage)
+/* A cgroup has counted everything, what has ended and the kernel's own memory included; /proc shows what is alive.
+ * Returns 0, or an errno where neither could be read. */
+static int measure(const struct mpp_sandbox *sandbox, struct mpp_usage *usage)
 {
-    if (sandbox->launch.cgroup_fd < 0 || mpp_cgroup_usage(sandbox, usage) < 0) mpp_watch(sandbox->pid, usage);
+    if (sandbox->launch.cgroup_fd >= 0 && mpp_cgroup_usage(sandbox, usage) == 0) return 0;
+    return mpp_watch(sandbox->pid, usage);
+}
+
+/* Not at once: a host that is out of descriptors for a moment, or a process that ends at this one, is no reason. */
+static void note_blindness(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
+{
+    struct pollfd alive = { .fd = sandbox->pidfd, .events = POLLIN, .revents = 0 };
+
+    if (poll(&alive, 1, 0) == 0 && ++sandbox->blind >= BLIND_MAX) stop(outcome, MPP_STOP_BLIND);
 }
 
 static void sample(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
@@ -138,7 +149,11 @@ static void sample(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
     const struct mpp_launch *launch = &sandbox->launch;
     struct mpp_usage usage;
 
-    measure(sandbox, &usage);
+    if (measure(sandbox, &usage) != 0) {
+        note_blindness(sandbox, outcome);
+        return;
+    }
+    sandbox->blind = 0;
     if (usage.resident > outcome->resident_peak) outcome->resident_peak = usage.resident;
     if (usage.tasks > outcome->processes_peak) outcome->processes_peak = usage.tasks;
     outcome->user_us = usage.cpu_us; /* until init tells exactly, which it cannot of one that is killed */

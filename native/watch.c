@@ -1,6 +1,9 @@
 /* What a sandbox uses, read from the host's /proc: the second line behind rlimits where no cgroup counts.
- * Whatever cannot be read counts as nothing; the rlimits still hold. */
+ *
+ * What vanishes while it is looked at has ended. What is there and cannot be read leaves the caller blind, and
+ * it says so: a sandbox that is not watched must not run on. */
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,82 +12,169 @@
 
 #include "sandbox.h"
 
-#define PROCESSES_MAX 1024
+#define PROCESSES_MAX 65536 /* more than any limit allows, with what dies meanwhile */
 
-static ssize_t read_text(const char *path, char *text, size_t room)
+struct found {
+    pid_t *processes;
+    size_t count;
+    size_t room;
+};
+
+/* What one line of proc_pid_stat(5) says: fields 3, 14 to 17, 20 and 24. */
+struct stat_line {
+    char state;
+    unsigned long long cpu_ticks; /* with what was waited for */
+    unsigned long long threads;
+    unsigned long long pages;
+};
+
+static int gone(int error)
+{
+    return error == ENOENT || error == ESRCH;
+}
+
+/* Reads all of a file into *text, which grows and ends in NUL. Returns its size, or -errno. */
+static ssize_t read_all(const char *path, char **text, size_t *room)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t size;
+    size_t size = 0;
+    ssize_t got = 0;
 
-    if (fd < 0) return -1;
-    size = read(fd, text, room - 1);
+    if (fd < 0) return -errno;
+    for (;;) {
+        if (*room - size < 4096) {
+            size_t larger = *room > 0 ? *room * 2 : 8192;
+            char *grown = larger <= (1u << 24) ? realloc(*text, larger) : NULL;
+            if (grown == NULL) {
+                got = -ENOMEM;
+                break;
+            }
+            *text = grown;
+            *room = larger;
+        }
+        got = read(fd, *text + size, *room - size - 1);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) got = -errno;
+        if (got <= 0) break;
+        size += (size_t)got;
+    }
     close(fd);
-    if (size < 0) return -1;
-    text[size] = '\0';
-    return size;
+    if (got < 0) return got;
+    (*text)[size] = '\0';
+    return (ssize_t)size;
 }
 
-/* proc_pid_stat(5): fields 14 to 17 are the times, 20 the threads, 24 the resident pages. The name in field 2
- * may hold anything, so counting starts behind the last parenthesis. */
-static void add_process(pid_t pid, int is_init, struct mpp_usage *usage)
+/* The name in field 2 may hold anything, so counting starts behind the last parenthesis. Returns 0 or -errno. */
+static int read_stat(const char *path, struct stat_line *line)
 {
-    char path[40];
-    char text[1024];
-    const char *at;
-    unsigned long long user, system, reaped_user, reaped_system, threads, pages;
+    char *text = NULL;
+    size_t room = 0;
+    ssize_t size = read_all(path, &text, &room);
+    const char *at = size > 0 ? strrchr(text, ')') : NULL;
+    unsigned long long user, system, reaped_user, reaped_system;
+    int error = 0;
+
+    if (size < 0)
+        error = (int)size;
+    else if (at == NULL ||
+             sscanf(at + 1,
+                    " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu %llu %llu %*d %*d %llu %*d %*u %*u %llu",
+                    &line->state, &user, &system, &reaped_user, &reaped_system, &line->threads, &line->pages) != 7)
+        error = -EPROTO;
+    else
+        line->cpu_ticks = user + system + reaped_user + reaped_system;
+    free(text);
+    return error;
+}
+
+static int add_children(const char *task_path, struct found *found)
+{
+    char path[128];
+    char *text = NULL;
+    char *at;
+    size_t room = 0;
+    ssize_t size;
+    int error = 0;
+
+    snprintf(path, sizeof path, "%s/children", task_path);
+    size = read_all(path, &text, &room);
+    if (size < 0) {
+        free(text);
+        /* A kernel without CONFIG_PROC_CHILDREN has the task and not this file. */
+        return gone((int)-size) && access(task_path, F_OK) != 0 ? 0 : (int)size;
+    }
+    at = text;
+    while (error == 0) {
+        char *end;
+        long child = strtol(at, &end, 10);
+
+        if (end == at || child <= 0) break;
+        at = end;
+        if (found->count == found->room) {
+            size_t larger = found->room * 2;
+            pid_t *grown = larger <= PROCESSES_MAX ? realloc(found->processes, larger * sizeof *grown) : NULL;
+            if (grown == NULL) {
+                error = -ENOMEM;
+                break;
+            }
+            found->processes = grown;
+            found->room = larger;
+        }
+        found->processes[found->count++] = (pid_t)child;
+    }
+    free(text);
+    return error;
+}
+
+/* Adds one process and finds its children, who may be any of its threads'. Returns 0 or -errno. */
+static int add_process(pid_t pid, int is_init, struct found *found, struct mpp_usage *usage)
+{
     unsigned long long tick = (unsigned long long)sysconf(_SC_CLK_TCK);
+    struct stat_line whole;
+    char folder[40];
+    char path[96];
+    struct dirent *task;
+    DIR *tasks;
+    int error;
 
     snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
-    if (read_text(path, text, sizeof text) <= 0) return;
-    at = strrchr(text, ')');
-    if (at == NULL) return;
-    if (sscanf(at + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu %llu %llu %*d %*d %llu %*d %*u %*u %llu",
-               &user, &system, &reaped_user, &reaped_system, &threads, &pages) != 6)
-        return;
-    usage->cpu_us += (user + system + reaped_user + reaped_system) * 1000000u / tick;
-    if (is_init) return; /* the project's own process is not the tool's memory */
-    usage->tasks += (uint32_t)threads;
-    usage->resident += pages * (uint64_t)sysconf(_SC_PAGESIZE);
-}
+    error = read_stat(path, &whole);
+    if (error < 0) return gone(-error) && !is_init ? 0 : error;
+    snprintf(folder, sizeof folder, "/proc/%d/task", (int)pid);
+    tasks = opendir(folder);
+    if (tasks == NULL) return gone(errno) && !is_init ? 0 : -errno;
+    while (error == 0 && (task = readdir(tasks)) != NULL) {
+        struct stat_line one;
+        long id = strtol(task->d_name, NULL, 10);
 
-static size_t add_children(pid_t pid, long task, pid_t *found, size_t count)
-{
-    char path[64];
-    char text[8192];
-    char *at = text;
-    char *end;
-
-    snprintf(path, sizeof path, "/proc/%d/task/%ld/children", (int)pid, task);
-    if (read_text(path, text, sizeof text) <= 0) return count;
-    while (count < PROCESSES_MAX) {
-        long child = strtol(at, &end, 10);
-        if (end == at || child <= 0) break;
-        found[count++] = (pid_t)child;
-        at = end;
+        if (id <= 0) continue;
+        snprintf(path, sizeof path, "%s/%ld", folder, id);
+        error = add_children(path, found);
+        /* A first thread that has ended shows no memory, though the others still have it. */
+        if (error != 0 || whole.pages != 0 || whole.threads < 2) continue;
+        snprintf(path, sizeof path, "%s/%ld/stat", folder, id);
+        if (read_stat(path, &one) == 0) whole.pages = one.pages;
     }
-    return count;
+    closedir(tasks);
+    usage->cpu_us += whole.cpu_ticks * 1000000u / tick;
+    if (!is_init) { /* the project's own process is not the tool's memory */
+        usage->tasks += (uint32_t)whole.threads;
+        usage->resident += whole.pages * (uint64_t)sysconf(_SC_PAGESIZE);
+    }
+    return error;
 }
 
-void mpp_watch(pid_t init, struct mpp_usage *usage)
+int mpp_watch(pid_t init, struct mpp_usage *usage)
 {
-    pid_t found[PROCESSES_MAX];
-    size_t count = 1;
+    struct found found = { NULL, 1, 64 };
+    int error = 0;
 
     memset(usage, 0, sizeof *usage);
-    found[0] = init;
-    for (size_t i = 0; i < count; i++) {
-        char path[40];
-        DIR *tasks;
-        struct dirent *task;
-
-        add_process(found[i], i == 0, usage);
-        snprintf(path, sizeof path, "/proc/%d/task", (int)found[i]);
-        tasks = opendir(path);
-        if (tasks == NULL) continue;
-        while ((task = readdir(tasks)) != NULL) {
-            long id = strtol(task->d_name, NULL, 10);
-            if (id > 0) count = add_children(found[i], id, found, count);
-        }
-        closedir(tasks);
-    }
+    found.processes = malloc(found.room * sizeof *found.processes);
+    if (found.processes == NULL) return ENOMEM;
+    found.processes[0] = init;
+    for (size_t i = 0; error == 0 && i < found.count; i++)
+        error = add_process(found.processes[i], i == 0, &found, usage);
+    free(found.processes);
+    return -error;
 }

@@ -250,7 +250,7 @@ def test_tool_that_does_not_want_its_request(lab: Lab, probe: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "outcome"), [(9, "killed"), (15, "tool_error"), (11, "tool_error"), (24, "cpu")]
+    ("number", "outcome"), [(9, "killed"), (15, "tool_error"), (11, "tool_error"), (24, "tool_error")]
 )
 def test_signal_that_a_tool_died_of(lab: Lab, probe: Path, number: int, outcome: str) -> None:
     done = run(lab.program(probe, "raise", str(number)))

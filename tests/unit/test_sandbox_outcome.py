@@ -46,7 +46,8 @@ def exited(code: int) -> int:
         ("tool_error", raw(status=exited(255))),
         ("timeout", raw(stop="wall", status=-1)),
         ("cpu", raw(stop="cpu", status=-1)),
-        ("cpu", raw(status=signal.SIGXCPU)),
+        ("cpu", raw(status=signal.SIGXCPU, user_us=LIMITS.cpu_ms * 1000)),
+        ("tool_error", raw(status=signal.SIGXCPU)),  # which it sent itself
         ("cpu", raw(status=signal.SIGKILL, user_us=LIMITS.cpu_ms * 1000)),  # the hard limit's own signal
         ("memory", raw(stop="memory", status=-1)),
         ("memory", raw(status=exited(1), resident_peak=LIMITS.memory)),

@@ -24,6 +24,10 @@ _STOPS: dict[str, tuple[Outcome, str]] = {
     "output": ("output", "stopped after {output} KiB of output, its limit"),
     "processes": ("processes", "stopped above {processes} processes and threads, its limit"),
     "cancelled": ("killed", "cancelled by its caller"),
+    "blind": (
+        "killed",
+        "stopped because what it used could not be read: is /proc masked, or mounted with hidepid?",
+    ),
     "lost": ("killed", "its sandbox was killed from outside"),
     "watch": ("killed", "what watched it failed, and an unwatched call was not asked for"),
 }
@@ -50,10 +54,11 @@ def judge(raw: RawOutcome, limits: Limits) -> tuple[Outcome, str]:  # noqa: PLR0
     if os.WIFSIGNALED(raw.status):
         number = os.WTERMSIG(raw.status)
         name = signal_name(number)
-        if number == signal.SIGXCPU or (number == signal.SIGKILL and _cpu_ms(raw) >= limits.cpu_ms):
+        # A tool can send itself either; only what it used tells whether it was the limit.
+        if number in (signal.SIGXCPU, signal.SIGKILL) and _cpu_ms(raw) >= limits.cpu_ms:
             return "cpu", f"stopped after {limits.cpu_ms / 1000} s of processor time, its limit"
         if number == signal.SIGSYS:
-            return "syscall", "killed for a system call of another architecture (i386 or x32)"
+            return "syscall", "died of SIGSYS: a system call of another architecture (i386 or x32)"
         if near_memory and number in (
             signal.SIGSEGV,
             signal.SIGABRT,

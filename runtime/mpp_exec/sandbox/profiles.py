@@ -23,6 +23,9 @@ PROT_WRITE = 2
 PROT_EXEC = 4
 MAP_SHARED = 0x01  # set in MAP_SHARED_VALIDATE, too, and clear in MAP_PRIVATE
 MAP_ANONYMOUS = 0x20
+O_TMPFILE = 0o20000000  # __O_TMPFILE: the bit that no other flag has
+AT_EMPTY_PATH = 0x1000
+CLONE_FILES = 0x00000400
 CLONE_THREAD = 0x00010000
 # Every CLONE_NEW* of include/uapi/linux/sched.h, CLONE_NEWTIME (0x80) included, and CLONE_INTO_CGROUP has no
 # place in the 32 bits of clone(2).
@@ -117,8 +120,13 @@ _BASE: tuple[Allow, ...] = (
     Allow("pipe2", "as pipe: close-on-exec, non-blocking", (Arg(1, (0,), LOW & ~_PIPE_FLAGS),)),
     *_calls("wait for descriptors", "poll ppoll select pselect6"),
     *_calls("event loops", "epoll_create1 epoll_ctl epoll_wait epoll_pwait eventfd2"),
-    Allow("open", "open files that mounts and Landlock let through; no set-id modes", _no_setid(2)),
-    Allow("openat", "as open", _no_setid(3)),
+    # A file without a name is counted by nothing that measures a folder, and could be given one at the end.
+    Allow(
+        "open",
+        "open files that mounts and Landlock let through; no set-id modes, no file without a name",
+        (Arg(1, (0,), O_TMPFILE), *_no_setid(2)),
+    ),
+    Allow("openat", "as open", (Arg(2, (0,), O_TMPFILE), *_no_setid(3))),
     *_calls(
         "file metadata", "stat lstat fstat newfstatat statx access faccessat faccessat2 readlink readlinkat"
     ),
@@ -131,7 +139,8 @@ _BASE: tuple[Allow, ...] = (
     Allow("fchmodat", "as chmod", _no_setid(2)),
     *_calls("change the tree where it is writable", "rmdir unlink unlinkat rename renameat truncate"),
     Allow("renameat2", "as rename, or not onto something; no exchange, no device", (Arg(4, (0, 1), LOW),)),
-    *_calls("links where the tree is writable", "link linkat symlink symlinkat"),
+    *_calls("links where the tree is writable", "link symlink symlinkat"),
+    Allow("linkat", "as link, of what has a name", (Arg(4, (0,), AT_EMPTY_PATH),)),
     *_calls("time stamps of own files", "utimensat umask"),
     *_calls(
         "extended attributes are read by copying tools",
@@ -195,16 +204,18 @@ _PROGRAMS: tuple[Allow, ...] = (
     Allow("membarrier", "barriers between own threads: musl, .NET", (Arg(0, _MEMBARRIER, LOW),)),
 )
 
+# RLIMIT_NOFILE is of one table of descriptors: a thread with one of its own would have as many again.
+THREAD = CLONE_THREAD | CLONE_FILES
 _THREADS = Allow(
     "clone",
-    "threads of the same process; no process, no namespace",
-    (Arg(0, (CLONE_THREAD,), CLONE_THREAD | CLONE_NAMESPACES | CLONE_PTRACE_FLAGS),),
+    "threads with the descriptors of their process; no process, no namespace",
+    (Arg(0, (THREAD,), THREAD | CLONE_NAMESPACES | CLONE_PTRACE_FLAGS),),
 )
 _PROCESSES: tuple[Allow, ...] = (
     Allow(
         "clone",
-        "threads and processes; no namespace",
-        (Arg(0, (0,), CLONE_NAMESPACES | CLONE_PTRACE_FLAGS),),
+        "processes, and threads with the descriptors of theirs; no namespace",
+        (Arg(0, (0, CLONE_FILES, THREAD), THREAD | CLONE_NAMESPACES | CLONE_PTRACE_FLAGS),),
     ),
     *_calls("start granted programs; Landlock's execute right names them", "fork vfork"),
     *_calls("reap them", "wait4 waitid"),

@@ -16,7 +16,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
-from mpp_exec.sandbox.profiles import CLONE_NAMESPACES, CLONE_PTRACE_FLAGS, CLONE_THREAD, Allow, Arg
+from mpp_exec.sandbox.profiles import (
+    CLONE_FILES,
+    CLONE_NAMESPACES,
+    CLONE_PTRACE_FLAGS,
+    CLONE_THREAD,
+    THREAD,
+    Allow,
+    Arg,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +84,7 @@ _REFUSED: tuple[Watched, ...] = (
 _ANY_CLONE = Allow(
     "clone",
     "threads; what is no thread the watcher refuses",
-    (Arg(0, (0,), CLONE_NAMESPACES | CLONE_PTRACE_FLAGS),),
+    (Arg(0, (0, CLONE_FILES, THREAD), THREAD | CLONE_NAMESPACES | CLONE_PTRACE_FLAGS),),
 )
 
 
@@ -92,7 +100,7 @@ def _is_refused(row: Watched, allowed: dict[str, Allow]) -> bool:
     if row.name != "clone":
         return row.name not in allowed
     clone = allowed.get("clone")  # refused are processes, where the profile wants the thread flag set
-    return clone is None or any(arg.mask & CLONE_THREAD for arg in clone.args)
+    return clone is None or any(0 not in arg.values for arg in clone.args)
 
 
 @cache
