@@ -82,7 +82,6 @@ CHANGING = (
     _F("by making a file", "os.open(beside + '/x', os.O_CREAT | os.O_WRONLY) * 0"),
     _F("by making a folder", "os.mkdir(beside + '/x')"),
     _F("by making a link", "os.symlink('/', beside + '/x')"),
-    _F("by a nameless file", "os.open(beside, os.O_TMPFILE | os.O_WRONLY) * 0"),
     _F("by moving the granted folder", "os.rename(granted, beside + '/x')"),
     _F("by removing the folder", "os.rmdir(beside + '/empty')"),
 )

@@ -58,7 +58,7 @@ def judge(raw: RawOutcome, limits: Limits) -> tuple[Outcome, str]:  # noqa: PLR0
         if number in (signal.SIGXCPU, signal.SIGKILL) and _cpu_ms(raw) >= limits.cpu_ms:
             return "cpu", f"stopped after {limits.cpu_ms / 1000} s of processor time, its limit"
         if number == signal.SIGSYS:
-            return "syscall", "died of SIGSYS: a system call of another architecture (i386 or x32)"
+            return "syscall", "died of SIGSYS, as for a system call of another architecture (i386 or x32)"
         if near_memory and number in (
             signal.SIGSEGV,
             signal.SIGABRT,
