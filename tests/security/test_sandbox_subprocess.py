@@ -223,4 +223,4 @@ def test_answer_comes_from_the_tool_not_from_a_child_of_it(lab: Lab) -> None:
         "    return 'parent'\n"
     )
     done = run(lab.python(code, subprocess=("git",)), NO_ARGUMENTS)
-    assert answer(done) == {"value": "parent"}
+    assert answer(done)["value"] == "parent"
