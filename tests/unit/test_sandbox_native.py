@@ -223,6 +223,7 @@ def test_steps_and_stops_have_names() -> None:
         "wall",
         "cpu",
         "memory",
+        "blind",
         "output",
         "processes",
         "cancelled",
