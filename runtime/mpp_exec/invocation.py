@@ -174,9 +174,7 @@ class Invocation:
             token, Ending(Outcome(result.outcome), result=body, redactions=result.redactions, timing=timing)
         )
         self._clock.stage("commit")
-        return result.with_meta(
-            _meta(prepared, result, completed, timing | {"commit": self._clock.stages["commit"]})
-        )
+        return result.with_meta(_meta(prepared, result, timing | {"commit": self._clock.stages["commit"]}))
 
     def _placed(self, plan: SandboxPlan, running: RunningCall, stack: contextlib.ExitStack) -> SandboxPlan:
         """Return *plan*; one that mounts nothing gets a folder of the call's own, until *stack* ends."""
@@ -225,16 +223,14 @@ def _read(agreed: _Agreed, plan: SandboxPlan, completed: Completed, *, reason: s
     )
 
 
-def _meta(
-    prepared: Prepared, result: ToolResult, completed: Completed, timing: dict[str, int]
-) -> dict[str, Any]:
+def _meta(prepared: Prepared, result: ToolResult, timing: dict[str, int]) -> dict[str, Any]:
     """Return the ``_meta`` of the contract."""
     sometimes = {
         "mpp-exec/degraded": list(prepared.plan.degraded),
         "mpp-exec/reason": result.reason,
         "mpp-exec/denied": result.denied,
         "mpp-exec/denials": list(result.denials),
-        "mpp-exec/appeared": list(completed.appeared),
+        "mpp-exec/appeared": list(result.appeared),
     }
     return {
         "mpp-exec/invocation": result.invocation,

@@ -46,6 +46,7 @@ class ToolResult:
         denied: which permissions would have allowed what failed, a line for each, "" where none was missing.
         kind: of the package. What a tool that is not Python was denied is not known, unless it is traced.
         denials: the same as JSON, with what a Python tool tried without failing of it.
+        appeared: files that other programs obey and that were not there before.
         meta: ``_meta`` of the contract.
     """
 
@@ -60,6 +61,7 @@ class ToolResult:
     kind: str = ""
     denied: str = ""
     denials: tuple[Mapping[str, str], ...] = ()
+    appeared: tuple[str, ...] = ()
     meta: Mapping[str, Any] = field(default_factory=dict)
 
     def with_meta(self, meta: Mapping[str, Any]) -> ToolResult:
@@ -138,6 +140,7 @@ def read_result(
         "hint": hint,
         "denied": "\n".join(sentences),
         "denials": [each.to_value() for each in denied],
+        "appeared": list(completed.appeared),  # names that the tool chose
         "stderr": completed.errors.decode("utf-8", "replace"),
     }
     clean = redactor.redact_many(channels)
@@ -159,6 +162,7 @@ def read_result(
         kind=kind,
         denied=clean["denied"].value,
         denials=tuple(clean["denials"].value),
+        appeared=tuple(clean["appeared"].value),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,7 @@ class TestProtectedFiles:
         (folder / ".bashrc").write_text("alias")
         (folder / ".config/fish").mkdir(parents=True)
         (folder / ".vscode").mkdir()
+        (folder / ".gitignore").write_text("build")
         return folder
 
     def test_git_as_a_whole(self, lab: Lab, repository: Path) -> None:
@@ -141,8 +143,105 @@ class TestProtectedFiles:
             ("write", repository / ".gitignore"),
             write=[repository],
         )
-        assert seen == [RO, BUSY, BUSY, RO, BUSY, RO, BUSY, "done", "done"]
+        assert seen == [RO, BUSY, BUSY, RO, BUSY, RO, BUSY, RO, RO]
         assert (repository / ".bashrc").read_text() == "alias"
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            *("CLAUDE.md", "AGENTS.md", "Gemini.MD", ".tmux.conf", ".zlogout", ".env", ".gdbinit"),
+            *(".pre-commit-config.yaml", ".github/workflows/ci.yml", ".husky/pre-commit", ".hg/hgrc"),
+            *(".cargo/config", ".aws/config", ".devcontainer/devcontainer.json"),
+        ],
+    )
+    def test_file_that_instructs_others_cannot_be_rewritten(self, lab: Lab, folder: Path, name: str) -> None:
+        """Whatever approval says is not covered is not writable: one policy for both."""
+        victim = folder / name
+        victim.parent.mkdir(parents=True, exist_ok=True)
+        victim.write_text("the user's")
+        top = folder / name.partition("/")[0]
+        seen = attempts(
+            lab,
+            ("write", victim),
+            ("unlink", victim),
+            ("rename", folder / "a.txt", str(victim)),
+            ("rename", top, str(folder / "moved")),
+            ("write", folder / "plain"),
+            write=[folder],
+        )
+        assert "done" not in seen[:4]
+        assert seen[4] == "done"
+        assert victim.read_text() == "the user's"
+
+    def test_what_a_special_link_leads_to_cannot_be_rewritten(self, lab: Lab, folder: Path) -> None:
+        """A usual layout of dotfiles: all files in one folder, and links to them."""
+        (folder / "dot/config/fish").mkdir(parents=True)
+        (folder / "dot/bashrc").write_text("alias")
+        (folder / "dot/git").mkdir()
+        (folder / "dot/git/hooks").mkdir()
+        (folder / ".config").symlink_to("dot/config")
+        (folder / ".bashrc").symlink_to(folder / "dot/bashrc")
+        (folder / ".local").mkdir()
+        (folder / ".local/bin").symlink_to("../sub")
+        seen = attempts(
+            lab,
+            ("write", folder / "dot/bashrc"),
+            ("write", folder / ".bashrc"),
+            ("write", folder / "dot/config/fish/config.fish"),
+            ("rename", folder / "dot/config", str(folder / "moved")),
+            ("rename", folder / "dot", str(folder / "moved")),
+            ("write", folder / "sub/program"),
+            ("write", folder / "dot/other"),
+            write=[folder],
+        )
+        assert "done" not in seen[:6]
+        assert seen[6] == "done"
+        assert (folder / "dot/bashrc").read_text() == "alias"
+
+    def test_links_that_lead_nowhere_stop_no_call(self, lab: Lab, folder: Path) -> None:
+        """A tool can make any of them: each call after that starts, and writes where it was to write."""
+        for number in range(1500):
+            (folder / f"link{number}").symlink_to(f"link{number + 1}")
+        for name, leads in {
+            ".chain": "link0",
+            ".loop": ".loop",
+            ".here": ".",
+            ".above": "..",
+            ".gone": "missing/file",
+            ".long": "sub/../" * 500 + "sub",
+            ".file": "a.txt/below",
+            ".outside": "/etc/passwd",
+            ".null": "/dev/null",
+        }.items():
+            (folder / name).symlink_to(leads)
+        (folder / os.fsdecode(b".\xff\n")).write_text("")
+        assert attempts(lab, ("write", folder / "new"), write=[folder]) == ["done"]
+
+    def test_protected_name_that_is_covered_stays_covered(self, lab: Lab, folder: Path) -> None:
+        """The mount that protects it would show what the cover hides."""
+        (folder / ".home").mkdir()
+        (folder / ".home/key").write_text("secret")
+        (folder / ".key").write_text("secret")
+        seen = attempts(
+            lab,
+            ("list", folder / ".home"),
+            ("read", folder / ".home/key"),
+            ("read", folder / ".key"),
+            write=[folder],
+            covers=[folder / ".home", folder / ".key"],
+        )
+        assert seen[:2] == [[], GONE]
+        assert seen[2] != "secret"
+
+    def test_more_than_can_be_mounted_are_refused(self, lab: Lab, folder: Path) -> None:
+        for number in range(250):
+            (folder / f".file{number}").touch()
+        with pytest.raises(HostError, match="have to be read-only") as caught:
+            attempts(lab, ("write", folder / "x"), write=[folder])
+        assert caught.value.code == "host.too_many_special"
+        for number in range(100, 250):
+            (folder / f".file{number}").unlink()
+        assert attempts(lab, ("write", folder / "x"), write=[folder]) == ["done"]
 
     def test_named_ones_are_the_grants(self, lab: Lab, repository: Path) -> None:
         seen = attempts(

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import stat
-
 import pytest
 
 from mpp_exec.errors import ConsentError
 from mpp_exec.sandbox import layout, native
 from mpp_exec.sandbox.layout import Entry, Layout
-from mpp_exec.sandbox.special import EXECUTED_BY_OTHERS, special_names
-
-FOLDER = stat.S_IFDIR | 0o755
-FILE = stat.S_IFREG | 0o644
-LINK = stat.S_IFLNK | 0o777
+from mpp_exec.sandbox.special import LED_ELSEWHERE
 
 
 def rows(made: Layout) -> list[tuple[str, str]]:
@@ -112,44 +106,9 @@ def test_other_path_can_be_granted(path: str) -> None:
     layout.refuse_reserved([path])
 
 
-def special(present: dict[str, int], *, git: bool = False) -> list[tuple[str, bool]]:
-    return list(special_names("/w", present.items(), git=git))
-
-
-def test_nothing_special_needs_no_mount() -> None:
-    assert special({}) == []
-
-
-def test_git_is_a_mount_of_its_own_with_hooks_and_configuration_read_only() -> None:
-    present = {".git": FOLDER, ".git/hooks": FOLDER, ".git/config": FILE}
-    both = [("/w/.git/hooks", False), ("/w/.git/config", False)]
-    assert special(present, git=True) == [("/w/.git", True), *both]
-    assert special({".git": FOLDER, ".git/config": FILE}, git=True) == [("/w/.git", True), both[1]]
-
-
-def test_git_is_read_only_as_a_whole_for_a_tool_that_was_not_granted_git() -> None:
-    """A file named commondir in it would lead the host's git to other hooks."""
-    assert special({".git": FOLDER}) == [("/w/.git", False)]
-
-
-def test_git_of_a_worktree_is_a_read_only_file() -> None:
-    """The file names the repository: changed, it would name another one, with hooks."""
-    assert special({".git": FILE}) == [("/w/.git", False)]
-
-
-def test_folder_on_the_way_to_a_protected_file_is_a_mount_before_it() -> None:
-    """Renamed away, it would take the protected file with it."""
-    assert special({".config/git": FOLDER, ".config/fish": FOLDER, ".bashrc": FILE}) == [
-        ("/w/.config", True),
-        ("/w/.config/git", False),
-        ("/w/.config/fish", False),
-        ("/w/.bashrc", False),
-    ]
-
-
-def test_names_are_relative_and_stay_inside() -> None:
-    for name in EXECUTED_BY_OTHERS:
+def test_names_that_are_looked_at_one_by_one_are_relative_and_stay_inside() -> None:
+    for name in LED_ELSEWHERE:
         assert not name.startswith("/")
         assert ".." not in name.split("/")
-        assert name.count("/") <= 1, "a deeper one would need each folder on the way"
-    assert len(set(EXECUTED_BY_OTHERS)) == len(EXECUTED_BY_OTHERS)
+        assert name.count("/") == 1, "its folder is listed, and decides whether it is looked at"
+    assert len(set(LED_ELSEWHERE)) == len(LED_ELSEWHERE)

@@ -329,9 +329,43 @@ def test_protected_files_are_looked_up_at_each_call(folder: Path) -> None:
     assert protections(folder, write=[folder]) == []
     (folder / ".bashrc").write_text("x")
     (folder / ".git/hooks").mkdir(parents=True)
-    assert protections(folder, write=[folder]) == [(".git", "ro"), (".git/hooks", "ro"), (".bashrc", "ro")]
+    assert protections(folder, write=[folder]) == [(".bashrc", "ro"), (".git", "ro")]
     assert protections(folder, read=[folder]) == []
     assert protections(folder, write=[folder], operation="read") == []
+
+
+def test_git_for_a_tool_that_was_granted_it(folder: Path) -> None:
+    """A mount of its own, so that it cannot be renamed away, with hooks and configuration read-only."""
+    (folder / ".git/hooks").mkdir(parents=True)
+    (folder / ".git/config").write_text("x")
+    made = compiled(write=[folder])
+    git = dataclasses.replace(made.programs[0], name="git")
+    targets = {
+        os.path.relpath(entry.target, folder): not entry.attributes & native.MOUNT_RDONLY
+        for entry in special_entries(dataclasses.replace(made, started=(git,)))
+    }
+    assert targets == {".git": True, ".git/config": False, ".git/hooks": False}
+    assert protections(folder, write=[folder]) == [(".git", "ro")]
+
+
+def test_git_of_a_worktree_is_a_read_only_file(folder: Path) -> None:
+    """The file names the repository: changed, it would name another one, with hooks."""
+    (folder / ".git").write_text("gitdir: elsewhere")
+    assert protections(folder, write=[folder]) == [(".git", "ro")]
+
+
+def test_folder_on_the_way_to_where_a_special_link_leads_is_a_mount(folder: Path) -> None:
+    """Renamed away, it would take the protected file with it."""
+    (folder / "dot/shell").mkdir(parents=True)
+    (folder / "dot/shell/bashrc").write_text("x")
+    (folder / ".bashrc").symlink_to("dot/shell/bashrc")
+    (folder / ".here").symlink_to(".")
+    (folder / ".in").symlink_to("in")
+    assert protections(folder, write=[folder, folder / "in"]) == [
+        ("dot", "rw"),
+        ("dot/shell", "rw"),
+        ("dot/shell/bashrc", "ro"),
+    ]
 
 
 def test_protected_file_that_the_grant_names_is_left_to_it(folder: Path) -> None:
@@ -347,10 +381,9 @@ def test_cover_lies_over_the_mount_that_protects_its_folder(folder: Path) -> Non
     (folder / ".local/share/home").mkdir(parents=True)
     seen = protections(folder, write=[folder], covers=[folder / ".claude/home", folder / ".local/share/home"])
     assert seen == [
-        (".local", "rw"),
         (".claude", "ro"),
-        (".local/bin", "ro"),
-        (".local/share", "rw"),
+        (".local", "ro"),
+        (".local/share", "ro"),
         (".claude/home", "empty"),
         (".local/share/home", "empty"),
     ]

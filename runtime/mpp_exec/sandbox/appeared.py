@@ -1,6 +1,6 @@
 """Files that other programs obey and that were not there when a call began: found after it, and told.
 
-What exists of them is mounted read-only (``special.special_entries``). A name that does not exist cannot be
+What exists of them is mounted read-only (``special``). A name that does not exist cannot be
 guarded: a mount needs something to lie on, Landlock's rights are of whole trees and never of a name, a
 seccomp program sees no path, and a private upper layer would have to be merged by somebody whom the
 tool could then deceive. A placeholder in the user's folder would be seen by the very programs it is
@@ -12,58 +12,56 @@ whose it is. All processes of the call are dead when it looks the second time.
 
 from __future__ import annotations
 
-import os
-import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from typing import Final
 
+from mpp_exec.sandbox import special
 from mpp_exec.sandbox.plan import SandboxPlan
-from mpp_exec.sandbox.special import EXECUTED_BY_OTHERS
+from mpp_exec.vocabulary import visible
 
-_GIT = (".git/hooks", ".git/config", ".git/commondir")
-_ABSENT: tuple[int, ...] = ()
-_UNKNOWN = (-1,)
+TOLD_MAX: Final = 32
+"""Names that are told of one folder."""
 
-Unguarded = Mapping[str, tuple[int, ...]]
-"""By path: what was there, () for nothing. A link is known by its inode, since it can be replaced."""
+_NOTHING: Final = (special.ABSENT, special.ABSENT)
 
 
-def unguarded(plan: SandboxPlan) -> Unguarded:
-    """Return the special names in the writable folders of *plan* that no mount will guard in this call."""
-    found: dict[str, tuple[int, ...]] = {}
+def appeared(plan: SandboxPlan, before: special.Survey) -> tuple[str, ...]:
+    """Return what is there now and was not, or was another link, or leads to what has changed.
+
+    A folder that cannot be listed any more is named itself; behind TOLD_MAX new names, so are the others
+    as a whole. The names are the tool's choice: what would not be seen in them is written out.
+    """
+    found: list[str] = []
     for root in plan.write_roots:
-        for name in (".git", *_GIT, *EXECUTED_BY_OTHERS):
-            path = f"{root}/{name}"
-            if path in plan.write_roots:
-                continue  # named by the grant itself
-            seen = _seen(path)
-            if seen is not None:
-                found[path] = seen
-    return found
+        known = frozenset(
+            path[len(root) + 1 :].partition("/")[0]
+            for path in (*before.watched, *before.mounts)
+            if path.startswith(f"{root}/")
+        )
+        try:
+            names = list(special.protected_names(root, TOLD_MAX, known))
+        except OSError:
+            found.append(root)
+            continue
+        new = sorted(name for name in names if name not in known)
+        told = _changed(plan, root, [*(name for name in names if name in known), *new[:TOLD_MAX]], before)
+        found += told
+        if len(new) > TOLD_MAX:
+            found.append(f"{root}/… (and more)")
+    return tuple(visible(path) for path in found)
 
 
-def appeared(before: Unguarded) -> tuple[str, ...]:
-    """Return what is there now and was not, or was another link, or cannot be looked at any more."""
-    return tuple(path for path, seen in before.items() if _is_new(seen, _now(path)))
-
-
-def _is_new(before: tuple[int, ...], now: tuple[int, ...]) -> bool:
-    return now not in (_ABSENT, before)
-
-
-def _seen(path: str) -> tuple[int, ...] | None:
-    """Return what is at *path*; None where it is something that a mount guards."""
-    now = _now(path)
-    return now if now in (_ABSENT, _UNKNOWN) or stat.S_ISLNK(now[0]) else None
-
-
-def _now(path: str) -> tuple[int, ...]:
-    try:
-        facts = os.lstat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return _ABSENT
-    except OSError:
-        return _UNKNOWN
-    return facts.st_mode, facts.st_dev, facts.st_ino, facts.st_ctime_ns
+def _changed(plan: SandboxPlan, root: str, names: list[str], before: special.Survey) -> list[str]:
+    told: list[str] = []
+    for path in special.candidates(plan, root, names):
+        if special.is_guarded(root, path, before.mounts):
+            continue
+        if any(path.startswith(f"{above}/") for above in told):
+            continue
+        now = special.state(plan, path, before.mounts)
+        if now not in (_NOTHING, before.watched.get(path, _NOTHING)):
+            told.append(path)
+    return told
 
 
 def in_words(paths: Iterable[str]) -> str:

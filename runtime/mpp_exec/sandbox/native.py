@@ -50,6 +50,7 @@ ALL_NAMESPACES: int = (
 
 PLAN_MAX: int = lib.MPP_PLAN_MAX
 ARGS_MAX: int = lib.MPP_ARGS_MAX
+TREES_MAX: int = lib.MPP_TREES_MAX
 
 ENTRY_KINDS: dict[str, int] = {
     "dir": lib.MPP_ENTRY_DIR,

@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from mpp_exec.errors import HostError, InternalError
 from mpp_exec.sandbox import bare, cgroup, layout, native, profiles
 from mpp_exec.sandbox.access import Access, read_notes, watched_rows
-from mpp_exec.sandbox.appeared import appeared, unguarded
+from mpp_exec.sandbox.appeared import appeared
 from mpp_exec.sandbox.bpf import RET_USER_NOTIF
 from mpp_exec.sandbox.building import HOST_NAME, TOOL_ID
 from mpp_exec.sandbox.cache import SandboxCache
 from mpp_exec.sandbox.outcome import Outcome, judge
 from mpp_exec.sandbox.plan import SandboxPlan, with_seal
-from mpp_exec.sandbox.special import special_entries
+from mpp_exec.sandbox.special import mounts_of, survey
 from mpp_exec.sandbox.watching import told_profile
 
 # No more than a spawn on a loaded machine needs; the wall limit of the call runs from the same moment.
@@ -69,7 +69,8 @@ def run(
     A *traced* call is confined in the same way, and watched.
 
     Raises:
-        HostError: a step of the spawn was refused by this kernel, or a granted path or a cgroup changed.
+        HostError: a step of the spawn was refused by this kernel, or a granted path or a cgroup changed;
+            a write grant holds more files to protect than can be mounted.
         InternalError: the machine lacks memory, descriptors or processes.
     """
     if traced and plan.bare is not None:
@@ -85,12 +86,12 @@ def run(
             "Linux 5.5 or later has it; without a trace the tool runs as ever",
         )
     limits = replace(plan.limits, wall_ms=min(plan.limits.wall_ms, wall_ms or plan.limits.wall_ms))
-    before = unguarded(plan)
+    before = survey(plan)
     if plan.bare is not None:
         entries = plan.entries
         arguments, variables = _placed(plan, arguments, variables)
     else:
-        entries = (*_with_programs(plan, cache, traced=traced), *special_entries(plan))
+        entries = (*_with_programs(plan, cache, traced=traced), *mounts_of(plan, before))
     message = _message(
         plan,
         entries,
@@ -130,7 +131,7 @@ def run(
         processes_peak=raw.processes_peak,
         accesses=read_notes(plan.tool_profile, raw.notes),
         accesses_lost=raw.notes_lost,
-        appeared=appeared(before),
+        appeared=appeared(plan, before),
     )
 
 
