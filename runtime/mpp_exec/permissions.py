@@ -52,10 +52,11 @@ DEGRADATIONS: Final = {
     ),
     "namespaces": (
         "there are no namespaces: Landlock alone keeps files from it, and seccomp alone all sockets but TCP",
-        "it sees which files exist, with their names, owners, sizes and times, though not what is in them",
+        "it sees which files exist, their names, owners, sizes and times, where links lead, and no contents",
         "it sees which processes exist, the name of this host, and how busy it is",
         "what is installed beside its interpreter can be read",
         "the size of its scratch is looked at several times a second, and may be passed in between",
+        "files that it deletes and keeps open are not counted: as many as it may have open, each as large",
     ),
 }
 """What a person can agree to do without, by the name of what is missing, and what that means. A

@@ -14,6 +14,7 @@ import pytest
 
 import sandbox_lab
 from mpp_exec.errors import HostError
+from mpp_exec.permissions import DEGRADATIONS
 from mpp_exec.sandbox import landlock, layout, native
 from mpp_exec.sandbox.layout import Entry
 from mpp_exec.sandbox.plan import SandboxPlan
@@ -104,6 +105,22 @@ def test_modes_and_times_are_not_changed(bare: Lab, call: str, words: tuple[obje
     assert attempt(plan, *tries) == ["done", NO_CALL]
     calls = ("chmod", "fchmodat", "utimensat")
     assert attempt(sandbox_lab.without_seccomp(plan, *calls), *tries) == ["done", "done"]
+
+
+def test_extended_attributes_of_host_files_are_not_read(bare: Lab, outside: Path) -> None:
+    """They say where a download came from, among others, and Landlock does not see these calls."""
+    plan = bare.python(ATTEMPTS)
+    tries = (("listxattr", outside / "file"), ("getxattr", outside / "file", "user.origin"))
+    assert attempt(plan, *tries) == [NO_CALL, NO_CALL]
+    calls = ("listxattr", "getxattr")
+    assert attempt(sandbox_lab.without_seccomp(plan, *calls), tries[0]) == ["done"]
+
+
+def test_user_agrees_to_where_links_lead_being_seen(bare: Lab, outside: Path) -> None:
+    """Landlock does not cover readlink, and no runtime does without it."""
+    (outside / "link").symlink_to("elsewhere")
+    assert attempt(bare.python(ATTEMPTS), ("readlink", outside / "link")) == ["done"]
+    assert any("where links lead" in line for line in DEGRADATIONS["namespaces"])
 
 
 @pytest.mark.parametrize(

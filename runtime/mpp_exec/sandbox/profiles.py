@@ -250,15 +250,21 @@ _INIT_ALONE: tuple[Allow, ...] = (
     Allow("kill", "end the tool's process and group", (Arg(1, (9,), LOW),)),
     Allow("waitid", "see that the tool is dead before its number is free"),
 )
-_METADATA = frozenset(["chmod", "fchmod", "fchmodat", "utime", "utimes", "utimensat"])
+_METADATA = frozenset(
+    [
+        *("chmod", "fchmod", "fchmodat", "utime", "utimes", "utimensat"),
+        *("getxattr", "lgetxattr", "fgetxattr", "listxattr", "llistxattr", "flistxattr"),
+    ]
+)
 
 
 @cache
 def tool_profile(kind: str, *, subprocess: bool, mounts: bool = True) -> tuple[Allow, ...]:
     """Return what a tool of *kind* may call, with or without the right to start programs.
 
-    Landlock does not cover modes and times of files: without *mounts* of its own a tool could change those
-    of every file that its user owns, so that the calls for it are left out.
+    Landlock does not cover modes, times and extended attributes of files: without *mounts* of its own a tool
+    could change the former of every file that its user owns, and read the latter (origins of downloads,
+    labels, capabilities) of every file, so that the calls for it are left out.
     """
     if not mounts:
         whole = tool_profile(kind, subprocess=subprocess)
