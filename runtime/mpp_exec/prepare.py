@@ -188,11 +188,7 @@ class Preparer:
             key = (package, tool.name)
             with self._lock:
                 kept = self._kept.get(key)
-            if (
-                kept is None
-                or kept[0] != inputs
-                or not all(program.still_true() for program in kept[1].plan.programs)
-            ):
+            if kept is None or kept[0] != inputs or not _still_true(kept[1].plan):
                 kept = inputs, self._assemble(approved, manifest, tool, granted, policy)
                 with self._lock:
                     self._kept[key] = kept
@@ -330,6 +326,11 @@ class Preparer:
             requested=manifest.privacy.allow,
         )
         return RedactionPolicy(actions, hash_key=self._store.key.derive("redaction-hash"))
+
+
+def _still_true(plan: SandboxPlan) -> bool:
+    """Return whether the host's programs that *plan* mounts and lets start are what they were."""
+    return all(program.still_true() for program in (*plan.programs, *plan.started))
 
 
 def _choose(manifest: Manifest, name: str) -> Tool:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from mpp_exec.permissions import Limits, Permissions
+from mpp_exec.sandbox.interpreter import Program
 from stage import NAME, Stage
 
 RUN = """
@@ -152,6 +153,22 @@ def test_what_a_tool_started_dies_with_the_call(tmp_path: Path) -> None:
         result = stage.runtime.call(NAME)
         assert (result.outcome, result.structured) == ("ok", {"result": True})
     assert not [line for line in _command_lines() if mark.encode() in line]
+
+
+def test_replaced_program_is_not_started_under_the_old_plan(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a plan mounts and lets run is what was found; replaced meanwhile, it is looked at anew."""
+    plans = []
+    replaced: list[str] = []
+    whole = Program.still_true
+    monkeypatch.setattr(Program, "still_true", lambda self: whole(self) and self.name not in replaced)
+    for gone in ([], [], ["git"]):
+        replaced += gone
+        with stage.runtime.preparer.prepared(NAME, "run") as prepared:
+            plans.append(prepared.plan)
+    assert plans[0] is plans[1]
+    assert plans[2] is not plans[1]
 
 
 def _command_lines() -> Iterator[bytes]:
