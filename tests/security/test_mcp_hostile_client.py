@@ -11,10 +11,14 @@ from typing import Any
 
 import pytest
 
+import forge
 from command import DEADLINE, Shell
 from mcp_peer import Peer, meta
+from mpp_exec.mcp import catalog
 from mpp_exec.mcp.catalog import MAX_NAME, joined
 from mpp_exec.mcp.wire import MAX_MESSAGE
+from mpp_exec.package.manifest import Tool
+from stage import Stage
 
 
 @pytest.fixture(scope="module")
@@ -161,3 +165,32 @@ def test_names_of_different_packages_never_meet() -> None:
     other = joined("p" * 63 + "/" + "q" * 63, "t" * 127 + "u")
     assert len(long) == len(other) == MAX_NAME
     assert long != other
+
+
+def test_full_name_is_never_the_shortened_name_of_another_tool() -> None:
+    """Else a publisher's tool would answer, under terms of its own, for one that is known by that name."""
+    package = "acme/" + "q" * 40
+    shortened = joined(package, "t" * 128)
+    posing = shortened.removeprefix("acme_" + "q" * 40 + "_")
+    assert len(shortened) == MAX_NAME
+    assert joined(package, posing) != shortened
+    assert joined(package, posing) != joined(package, "t" * 127)
+    assert joined(package, "t" * len(posing)) == f"acme_{'q' * 40}_{'t' * len(posing)}", "others keep theirs"
+
+
+def test_second_tool_of_one_name_is_left_out_and_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The later one would silently take the place of the earlier."""
+    monkeypatch.setattr(catalog, "joined", lambda *_: "same")
+    tmp_path.chmod(0o755)
+    tools = tuple(
+        Tool(name=name, description="", input_schema={"type": "object"}, entry="code:run")
+        for name in ("first", "second")
+    )
+    with Stage(tmp_path) as stage:
+        _, signed = stage.install(forge.package_of({"code.py": b"def run():\n    return 1\n"}, tools=tools))
+        stage.approve(signed)
+        seen = catalog.build(stage.runtime, [])
+    assert seen.tools["same"].tool == "first"
+    assert any("second" in line and "same name" in line for line in seen.left_out)

@@ -8,6 +8,7 @@ for exactly one package offers its tools under their own names.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -18,6 +19,7 @@ from mpp_exec.package.manifest import Tool
 from mpp_exec.pipeline import Runtime
 
 MAX_NAME: Final = 128  # MCP 2025-11-25, server/tools
+_SHORTENED: Final = re.compile(r"_[0-9a-f]{16}\Z")
 PAGE: Final = 100
 """Tools in one answer of ``tools/list``."""
 
@@ -88,6 +90,13 @@ def build(runtime: Runtime, packages: Sequence[str]) -> Catalog:
         open_world = bool(grant.permissions.network)
         for tool in sorted(manifest.tools, key=lambda each: each.name):
             name = tool.name if len(packages) == 1 else joined(installed.name, tool.name)
+            if name in found:  # two names whose digests begin alike: a publisher can search for them
+                other = found[name]
+                left_out.append(
+                    f"{tool.name} of {installed.name} is not offered: "
+                    f"{other.tool} of {other.package} has the same name, {name}"
+                )
+                continue
             found[name] = Offered(installed.name, tool.name, shown(name, tool, open_world=open_world))
     missing = sorted(set(packages) - {installed.name for installed in store.installed()})
     left_out += [f"{name} is not installed" for name in missing]
@@ -99,7 +108,8 @@ def build(runtime: Runtime, packages: Sequence[str]) -> Catalog:
 def joined(package: str, tool: str) -> str:
     """Return the name of *tool* among the tools of all packages, at most MAX_NAME characters."""
     name = f"{package.replace('/', '_')}_{tool}"
-    if len(name) <= MAX_NAME:
+    # A whole name that looks like a shortened one is shortened, too, lest it is that of another tool.
+    if len(name) < MAX_NAME or (len(name) == MAX_NAME and _SHORTENED.search(name) is None):
         return name
     return f"{name[: MAX_NAME - 17]}_{hashlib.sha256(name.encode()).hexdigest()[:16]}"
 
