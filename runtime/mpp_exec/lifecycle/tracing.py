@@ -19,7 +19,7 @@ from mpp_exec.pipeline import Runtime
 from mpp_exec.prepare import Prepared, Temporary
 from mpp_exec.privacy.redact import Redactor
 from mpp_exec.result import ToolResult, tried_by
-from mpp_exec.vocabulary import VocabularyError, parse_env_name, parse_program, path_placeholder
+from mpp_exec.vocabulary import VocabularyError, parse_env_name, parse_program, path_placeholder, visible
 
 _Entry = TypeVar("_Entry", str, HostPort)
 _SHOWN: Final = 20
@@ -257,8 +257,8 @@ def _redacted(result: ToolResult, prepared: Prepared, suggestion: Suggestion) ->
         tool=prepared.tool.name,
         suggestion=suggestion,
         toml=suggestion.toml(),
-        denied=tuple(told["denied"].value),
-        remarks=tuple(told["remarks"].value),
+        denied=tuple(map(visible, told["denied"].value)),
+        remarks=tuple(map(visible, told["remarks"].value)),
     )
 
 

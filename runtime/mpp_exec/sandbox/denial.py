@@ -21,7 +21,7 @@ from mpp_exec import encoding
 from mpp_exec.permissions import HostPort, Permissions
 from mpp_exec.sandbox import native
 from mpp_exec.sandbox.plan import SandboxPlan
-from mpp_exec.vocabulary import VocabularyError, forbidden_character, parse_host_port, parse_program
+from mpp_exec.vocabulary import VocabularyError, forbidden_character, parse_host_port, parse_program, visible
 
 _MISSING = (errno.ENOENT, errno.EACCES, errno.EPERM)
 _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
@@ -39,6 +39,9 @@ _TEXT_MAX: Final = 1024
 class Denial:
     """One thing that a tool tried and was not given.
 
+    All of it is for people and models to read, a line each: a path is the tool's choice, and what would not
+    be seen in it, line breaks among it, is written out.
+
     Attributes:
         kind: ``path``, ``host``, ``program``, ``variable`` or ``call``.
         tried: which one, "" where that is not known (the host of a socket).
@@ -52,6 +55,10 @@ class Denial:
     permission: str
     toml: str
     sentence: str
+
+    def __post_init__(self) -> None:
+        for name in ("tried", "sentence"):
+            object.__setattr__(self, name, visible(getattr(self, name)))
 
     def to_value(self) -> dict[str, str]:
         """Return it as JSON, less the sentence."""
