@@ -24,7 +24,7 @@ from mpp_exec.package.schema import Validator
 from mpp_exec.prepare import Prepared, Trace
 from mpp_exec.privacy.redact import Redactor
 from mpp_exec.registry.places import call_folder
-from mpp_exec.result import ToolResult, read_result
+from mpp_exec.result import ToolResult, read_result, redaction_bounds
 from mpp_exec.sandbox import spawn
 from mpp_exec.sandbox.denial import denials, explain_denial
 from mpp_exec.sandbox.plan import SandboxPlan
@@ -161,7 +161,7 @@ class Invocation:
             plan = self._placed(prepared.plan, running, stack)
             completed = self._spawned(agreed, plan)
             self._clock.stage("sandbox")
-            result = _read(agreed, plan, completed, reason=running.reason)
+            result = _read(agreed, plan, completed, running)
             self._clock.stage("redact")
         except Exception as error:
             ledger.finish(token, self._failed(error))
@@ -171,7 +171,14 @@ class Invocation:
         body = {"content": result.content, "structuredContent": result.structured, "isError": result.is_error}
         timing = self._clock.stages | {f"sandbox.{name}": value for name, value in completed.timing.items()}
         ledger.finish(
-            token, Ending(Outcome(result.outcome), result=body, redactions=result.redactions, timing=timing)
+            token,
+            Ending(
+                Outcome(result.outcome),
+                result=body,
+                code=result.withheld,
+                redactions=result.redactions,
+                timing=timing,
+            ),
         )
         self._clock.stage("commit")
         return result.with_meta(_meta(prepared, result, timing | {"commit": self._clock.stages["commit"]}))
@@ -205,21 +212,27 @@ class Invocation:
         return Ending(Outcome.FAILED, code=code, timing=self._clock.stages)
 
 
-def _read(agreed: _Agreed, plan: SandboxPlan, completed: Completed, *, reason: str) -> ToolResult:
-    prepared = agreed.prepared
+def _read(agreed: _Agreed, plan: SandboxPlan, completed: Completed, running: RunningCall) -> ToolResult:
+    prepared, cancelled = agreed.prepared, running.cancellation.is_set
+    max_size = prepared.plan.limits.output
     return read_result(
         prepared.plan.kind,
         prepared.tool,
         completed,
-        Redactor(prepared.redaction, secrets=prepared.secrets.values()),
+        Redactor(
+            prepared.redaction,
+            secrets=prepared.secrets.values(),
+            bounds=redaction_bounds(max_size, cancelled),
+        ),
         violations=_violations(prepared.result),
         explain=functools.partial(explain_denial, plan),
         denials=functools.partial(
             denials, plan, granted=prepared.grant.permissions, asked=prepared.manifest.permissions
         ),
-        max_size=prepared.plan.limits.output,
+        max_size=max_size,
         invocation=agreed.invocation,
-        reason=reason,
+        reason=lambda: running.reason,
+        cancelled=cancelled,
     )
 
 
@@ -228,6 +241,7 @@ def _meta(prepared: Prepared, result: ToolResult, timing: dict[str, int]) -> dic
     sometimes = {
         "mpp-exec/degraded": list(prepared.plan.degraded),
         "mpp-exec/reason": result.reason,
+        "mpp-exec/withheld": result.withheld,
         "mpp-exec/denied": result.denied,
         "mpp-exec/denials": list(result.denials),
         "mpp-exec/appeared": list(result.appeared),

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import base64
 import binascii
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 from mpp_exec import encoding
 from mpp_exec.package.manifest import Tool
+from mpp_exec.privacy.meter import Bounds, StoppedError
 from mpp_exec.privacy.redact import Redactor
 from mpp_exec.sandbox.denial import Denial
 from mpp_exec.sandbox.outcome import Outcome
@@ -26,6 +28,26 @@ MAX_DEPTH: Final = 64
 
 MAX_VALUES: Final = 200_000
 """Values in a result. Each costs the host memory and time, however few bytes it takes."""
+
+MAX_FINDINGS: Final = 50_000
+"""Values that are redacted in a result. Beyond it nothing of the result is handed over."""
+
+_SECONDS: Final = 5.0
+_SECONDS_PER_MIB: Final = 1.0
+# Why redaction has ended without a result: outcome, error code and sentence.
+_WITHHELD: Final[Mapping[str, tuple[Outcome, str, str]]] = {
+    "cancelled": ("killed", "", "cancelled by its caller"),
+    "findings": (
+        "output",
+        "privacy.too_many_findings",
+        f"its output is withheld: more than {MAX_FINDINGS} values in it would have to be redacted",
+    ),
+    "seconds": (
+        "output",
+        "privacy.too_slow",
+        "its output is withheld: redacting it took longer than output of its limit may take",
+    ),
+}
 
 Violations = Callable[[Any], list[tuple[str, str]]]
 """What is wrong with a value: pairs of JSON pointer and keyword, never the value itself."""
@@ -47,6 +69,7 @@ class ToolResult:
         kind: of the package. What a tool that is not Python was denied is not known, unless it is traced.
         denials: the same as JSON, with what a Python tool tried without failing of it.
         appeared: files that other programs obey and that were not there before.
+        withheld: error code of a result that could not be redacted within its bounds; nothing of it is here.
         meta: ``_meta`` of the contract.
     """
 
@@ -62,6 +85,7 @@ class ToolResult:
     denied: str = ""
     denials: tuple[Mapping[str, str], ...] = ()
     appeared: tuple[str, ...] = ()
+    withheld: str = ""
     meta: Mapping[str, Any] = field(default_factory=dict)
 
     def with_meta(self, meta: Mapping[str, Any]) -> ToolResult:
@@ -99,6 +123,15 @@ class _Said:
     tried: Mapping[str, Any] = field(default_factory=dict)
 
 
+def redaction_bounds(max_size: int, cancelled: Callable[[], bool]) -> Bounds:
+    """Return what redacting the result of a call may cost whose output is at most *max_size* bytes.
+
+    The clock is the thread's own: many results at once take longer, and none is withheld for it.
+    """
+    seconds = _SECONDS + _SECONDS_PER_MIB * max_size / (1 << 20)
+    return Bounds(MAX_FINDINGS, seconds, time.thread_time, cancelled)
+
+
 def read_result(
     kind: str,
     tool: Tool,
@@ -109,23 +142,27 @@ def read_result(
     explain: Callable[[str | None, int | None], str],
     max_size: int,
     invocation: str,
-    reason: str = "",
+    reason: Callable[[], str] = str,
     denials: Callable[[Mapping[str, Any]], Sequence[Denial]] = lambda _: (),
+    cancelled: Callable[[], bool] = lambda: False,
 ) -> ToolResult:
     """Return the redacted result of *completed*.
 
-    What it costs is bounded by *max_size* and by MAX_VALUES, whatever the tool prints.
+    What it costs is bounded by *max_size*, by MAX_VALUES and by the bounds of *redactor*, whatever the tool
+    prints. A result that passes the latter is withheld, and nobody reads that of a call that is *cancelled*.
 
     *violations* checks the structured content against the tool's outputSchema, None without one;
     *explain* says for a path and an errno which permission would have allowed it, "" if none would;
     *denials* what of that which the launcher says was tried was denied;
-    *reason* says why the call was cancelled, where it was.
+    *reason* says why the call was cancelled, where it was; that can happen while its result is read.
     """
+    if cancelled():
+        return _withheld("cancelled", kind, invocation, reason())
     said = _read_python(completed, max_size) if kind == "python" else _read_exec(completed, max_size)
     if said.outcome == "ok" and not said.tool_error:
         _shape(said, tool, violations)
-    if said.outcome == "killed" and reason:
-        said.reason = reason
+    if said.outcome == "killed":
+        said.reason = reason() or said.reason
     is_error = said.outcome != "ok" or said.tool_error
     hint = explain(said.denied_path, said.denied_errno) if said.denied_path or said.denied_errno else ""
     denied = denials(said.tried)
@@ -143,7 +180,10 @@ def read_result(
         "appeared": list(completed.appeared),  # names that the tool chose
         "stderr": completed.errors.decode("utf-8", "replace"),
     }
-    clean = redactor.redact_many(channels)
+    try:
+        clean = redactor.redact_many(channels)
+    except StoppedError as error:
+        return _withheld(error.why, kind, invocation, reason())
     counts: dict[str, int] = {}
     for channel in (clean[name] for name in clean if name not in _SAID_TWICE):
         for name, count in channel.counts().items():
@@ -163,6 +203,24 @@ def read_result(
         denied=clean["denied"].value,
         denials=tuple(clean["denials"].value),
         appeared=tuple(clean["appeared"].value),
+    )
+
+
+def _withheld(why: str, kind: str, invocation: str, reason: str) -> ToolResult:
+    """Return the result of a call of which nothing is handed over; *reason* is who cancelled it, or ""."""
+    outcome, code, sentence = _WITHHELD[why]
+    sentence = reason if reason and outcome == "killed" else sentence
+    return ToolResult(
+        content=[{"type": "text", "text": sentence}],
+        structured=None,
+        is_error=True,
+        outcome=outcome,
+        reason=sentence,
+        stderr="",
+        redactions={},
+        invocation=invocation,
+        kind=kind,
+        withheld=code,
     )
 
 

@@ -35,16 +35,22 @@ class Cancellation:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._is_set = False
 
     @property
     def fd(self) -> int:
         """The descriptor to poll, -1 when closed."""
         return self._fd
 
+    def is_set(self) -> bool:
+        """Tell whether the call was ended; also after :meth:`close`."""
+        return self._is_set
+
     def set(self) -> None:
         """End the call."""
         with self._lock:
             if self._fd >= 0:
+                self._is_set = True
                 os.eventfd_write(self._fd, 1)
 
     def close(self) -> None:

@@ -37,7 +37,7 @@ def read(
         explain=lambda path, number: denial if path or number else "",
         max_size=1 << 20,
         invocation="0",
-        reason=reason,
+        reason=lambda: reason,
     )
 
 

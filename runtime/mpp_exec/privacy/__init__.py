@@ -20,6 +20,7 @@
     assignments detectors: secrets, by their names, and credentials in URLs
     detect      every detector over one string
     literals    values that are known already, wherever they stand
+    meter       bounds of one redaction, looked at while it runs
     policy      which kind is masked, hashed, dropped or allowed, and who decides
     mask        what stands where a value stood
     document    a JSON value taken apart and put together again

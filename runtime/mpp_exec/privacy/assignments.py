@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
+from mpp_exec.privacy import meter
 from mpp_exec.privacy.finding import Candidate, is_in_mask, lazily
 from mpp_exec.privacy.labels import strength
 
@@ -70,6 +71,7 @@ def assigned(text: str, lowered: str, stems: Iterable[str]) -> list[Candidate]:
         free = 0
         at = lowered.find(stem)
         while at >= 0:
+            meter.step(len(found))
             start = _label_start(text, max(free, at - _LONGEST_LABEL), at)
             end = _TAIL.match(text, at + len(stem)).end()  # type: ignore[union-attr]  # it matches the empty string
             label = text[start:end].strip(".-_")
@@ -250,7 +252,7 @@ URL_GATES: Final = (_USERINFO.search,)
 def url_credentials(text: str, _key: str) -> list[Candidate]:
     """Return the user names and passwords in URLs. A password that a template will fill in is none."""
     found: list[Candidate] = []
-    for match in _USERINFO.finditer(text):
+    for match in meter.steps(_USERINFO.finditer(text)):
         password = match[2]
         if "@" in password and "." in password.partition("@")[0]:
             continue  # ``https://a.b:80,c@d``
@@ -273,7 +275,7 @@ def user_options(text: str, _key: str) -> list[Candidate]:
     found: list[Candidate] = []
     if "curl" not in text and "wget" not in text:
         return found
-    for match in _USER_OPTION.finditer(text):
+    for match in meter.steps(_USER_OPTION.finditer(text)):
         user, _, password = match[1].partition(":")
         if not _PLACEHOLDER.fullmatch(password) and not _PLACEHOLDER.fullmatch(user + ":"):
             found.append(Candidate("secret", *match.span(1), 0.7, match[1], "user_option"))

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator
-from dataclasses import replace
 from typing import Any, Final
 
 from mpp_exec.errors import UsageError
-from mpp_exec.privacy import labelled, labels, rules
+from mpp_exec.privacy import labelled, labels, meter, rules
 from mpp_exec.privacy.detect import Prepared, detect, prepare
 from mpp_exec.privacy.finding import Candidate, Finding
 
@@ -51,6 +50,7 @@ class Leaf:
             found += labelled.under(self.label, self.key, text)
         if self.after_key and rules.continues_private_key(text):
             found.append(Candidate("secret", 0, len(text), 0.9, text, "private_key"))
+        meter.add(len(found))
         return found
 
 
@@ -107,9 +107,8 @@ class Document:
     def written(self) -> tuple[Any, tuple[Finding, ...]]:
         """Return the value with what became of its strings, and all findings in document order."""
         writer = _Writer(self._strings, self._keys, every_number=self._every_number)
+        writer.plain = isinstance(self._value, str)
         value = writer.write(self._value)
-        if isinstance(self._value, str):
-            return value, tuple(replace(finding, pointer=None) for finding in writer.findings)
         return value, tuple(writer.findings)
 
     def _read(self, value: Any, key: str, label: str, depth: int) -> None:
@@ -166,6 +165,7 @@ class _Writer:
         self._keys_found = any(leaf.spans for leaf in keys.values())
         self._every_number = every_number
         self._path: list[str | int] = []
+        self.plain = False  # the value is one string, and no pointer leads to it
         self.findings: list[Finding] = []
 
     def write(self, value: Any) -> Any:
@@ -187,7 +187,7 @@ class _Writer:
 
     def _report(self, leaf: Leaf, *, in_key: bool = False) -> None:
         tokens = (str(token).replace("~", "~0").replace("/", "~1") for token in self._path)
-        pointer = "".join(f"/{token}" for token in tokens)
+        pointer = None if self.plain else "".join(f"/{token}" for token in tokens)
         self.findings += [
             Finding(span.kind, span.start, span.end, span.score, pointer, span.rule or None, in_key)
             for span in leaf.spans

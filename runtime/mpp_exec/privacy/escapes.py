@@ -8,6 +8,8 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from typing import Final
 
+from mpp_exec.privacy import meter
+
 # Escapes of printable ASCII; what is no escape of that kind hides no value that a detector would know.
 ESCAPED: Final = re.compile(r"%[2-7][0-9A-Fa-f]|\\u00[2-7][0-9A-Fa-f]")
 # Standard and URL-safe (RFC 4648), long enough for a value in it.
@@ -29,7 +31,7 @@ class Unescaped:
         self._at: list[int] = []  # offset in the shorter text behind each escape
         self._shift: list[int] = []  # how much shorter it is from there on
         read = shift = length = 0
-        for escape in ESCAPED.finditer(text):
+        for escape in meter.steps(ESCAPED.finditer(text)):
             pieces += (text[read : escape.start()], chr(int(escape[0][-2:], 16)))
             length += escape.start() - read + 1
             shift += escape.end() - escape.start() - 1
@@ -53,7 +55,7 @@ def may_hold_base64(text: str) -> bool:
 
 def decoded(text: str) -> Iterator[tuple[int, int, str]]:
     """Yield start, end and meaning of what in *text* is printable text in base64."""
-    for match in _BASE64.finditer(text):
+    for match in meter.steps(_BASE64.finditer(text)):
         encoded = match[0].rstrip("=")
         if len(encoded) % 4 == 1 or len(encoded) > _LONGEST:
             continue

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
-from mpp_exec.privacy import assignments, names, people
+from mpp_exec.privacy import assignments, meter, names, people
 from mpp_exec.privacy.finding import Candidate, is_in_mask, is_letter, is_word, lazily, listed
 
 # What people write between an announcement and its value. All of it is optional, so nothing is read twice.
@@ -131,6 +131,7 @@ def announced(text: str, lowered: str, words: Iterable[str]) -> list[Candidate]:
         rule = _BY_WORD[word]
         at = lowered.find(word)
         while at >= 0:
+            meter.step(len(found))
             end = at + len(word)
             starts = not is_letter(lowered[at - 1 : at]) or (text[at].isupper() and text[at - 1].islower())
             if starts and not is_in_mask(text, at):

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from mpp_exec.privacy import rules
+from mpp_exec.privacy import meter, rules
 from mpp_exec.privacy.detect import in_original, views
 from mpp_exec.privacy.finding import KINDS, Candidate, is_word
 
@@ -79,6 +79,7 @@ class Literals:
                 *self._find_pieces(view),
                 *self._find_seen(view),
             ):
+                meter.step(len(found))
                 found.append(in_original(known._replace(start=start, end=end), offsets))
         return found
 
@@ -86,6 +87,7 @@ class Literals:
         for value, known in self._configured.items():
             start = text.find(value)
             while start >= 0:
+                meter.step()
                 end = start + len(value)
                 inside = is_word(text[start - 1 : start]) or is_word(text[end : end + 1])
                 if len(value) >= _SHORT or not inside:
@@ -97,12 +99,13 @@ class Literals:
             for written, known in self._seen.items():
                 start = text.find(written)
                 while start >= 0:
+                    meter.step()
                     end = start + len(written)
                     if not _is_inside(text, start, end):
                         yield start, end, known
                     start = text.find(written, end)
             return
-        for word in _FIRST_WORD.finditer(text):
+        for word in meter.steps(_FIRST_WORD.finditer(text)):
             for length in self._lengths.get(word[0], ()):
                 end = word.start() + length
                 written = text[word.start() : end]
@@ -114,12 +117,13 @@ class Literals:
             for piece, known in self._pieces.items():
                 start = text.find(piece)
                 while start >= 0:
+                    meter.step()
                     end = _end(text, start)
                     yield start, end, known
                     start = text.find(piece, end)
             return
         end = 0
-        for start in range(len(text) - _PIECE + 1):
+        for start in meter.steps(range(len(text) - _PIECE + 1)):
             if start >= end and (piece := text[start : start + _PIECE]) in self._pieces:
                 end = _end(text, start)
                 yield start, end, self._pieces[piece]

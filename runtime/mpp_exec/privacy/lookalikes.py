@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from mpp_exec.privacy import meter
 from mpp_exec.privacy.finding import is_word
 
 # Where a digit and such a letter meet; most text has no such place.
@@ -23,6 +24,7 @@ def digits(text: str) -> str:
     read = 0
     meeting = MIXED.search(text)
     while meeting:
+        meter.step()
         start = _start(text, read, meeting.start() + 1)
         forward = _FORWARD.match(text, meeting.start())
         end = forward.end() if forward else meeting.end()

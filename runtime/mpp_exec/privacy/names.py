@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
+from mpp_exec.privacy import meter
 from mpp_exec.privacy.finding import Candidate, is_in_mask, is_letter, lazily, listed
 
 # ``Label: value``. What precedes the colon decides; a label is at most three words.
@@ -91,6 +92,7 @@ def announced(text: str, lowered: str, words: Iterable[str]) -> list[Candidate]:
     for word in words:
         at = lowered.find(word)
         while at >= 0:
+            meter.step(len(found))
             end = at + len(word)
             starts = not is_letter(lowered[at - 1 : at]) and not is_in_mask(text, at)
             if starts and (colon := _COLON.match(text, end)):

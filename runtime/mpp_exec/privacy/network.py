@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from mpp_exec.privacy import meter
 from mpp_exec.privacy.finding import WORD_START, Candidate, is_word
 
 # --- e-mail: RFC 5321 and 6531, less quoted local parts and the punctuation that in real text
@@ -55,6 +56,7 @@ def emails(text: str, _key: str) -> list[Candidate]:
     free = 0  # an address starts after the one before it
     at = text.find("@")
     while at >= 0:
+        meter.step(len(found))
         domain = _DOMAIN.match(text, at + 1)
         if not domain and (split := _SPLIT_DOMAIN.match(text, at + 1)) and split[0].count(" ") == 1:
             domain = split
@@ -122,6 +124,7 @@ def ip_addresses(text: str, key: str) -> list[Candidate]:
     found: list[Candidate] = []
     dots = _DOTS.search(text)
     while dots:
+        meter.step(len(found))
         match = _IPV4.match(text, start) if (start := _number_start(text, dots.start())) >= 0 else None
         if match and (value := _ipv4(match[0])):
             weak = key.lower().endswith(_NUMBERING_KEYS) or _is_numbering(text, start)
@@ -192,6 +195,7 @@ def ipv6_addresses(text: str, _key: str) -> list[Candidate]:
     free = 0  # an address starts after the one before it
     colons = _COLONS.search(text)
     while colons:
+        meter.step(len(found))
         backwards = text[max(free, colons.start() - _LONGEST) : colons.start()][::-1]
         start = colons.start() - _IPV6_HEAD.match(backwards).end()  # type: ignore[union-attr]  # matches ""
         end = _IPV6_REST.match(text, colons.start()).end()  # type: ignore[union-attr]  # matches ""

@@ -6,6 +6,7 @@ import re
 from bisect import bisect_right
 from typing import Final
 
+from mpp_exec.privacy import meter
 from mpp_exec.privacy.finding import WORD_START, Candidate, is_word
 
 # --- payment cards: ISO/IEC 7812. A random number passes the Luhn check one time in ten, so the
@@ -76,13 +77,14 @@ def cards(text: str, _key: str) -> list[Candidate]:
     found: list[Candidate] = []
     if not _RUN.search(text):  # nearly always; cheaper than an iterator over nothing
         return found
-    for run in _RUN.finditer(text):
+    for run in meter.steps(_RUN.finditer(text)):
         if len(_NOT_DIGIT.sub("", run[0])) < _SHORTEST_CARD:
             continue
         known = len(found)
         limit = run.end() + 2  # as far as the patterns look ahead
         match = _PRINTED.search(text, run.start(), limit)
         while match:
+            meter.step(len(found))
             card = _card(text, match)
             if card:
                 found.append(card)
@@ -181,6 +183,7 @@ def ibans(text: str, _key: str) -> list[Candidate]:
     found: list[Candidate] = []
     match = _IBAN.search(text)
     while match:
+        meter.step(len(found))
         start = match.start() - 2
         end, value = _iban(text, start, match.end())
         if value:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from mpp_exec.privacy import rules
+from mpp_exec.privacy import meter, rules
 from mpp_exec.privacy.document import Document, Leaf
 from mpp_exec.privacy.finding import Candidate, Finding, listed
 from mpp_exec.privacy.literals import USER_CONFIG, Literals
@@ -79,10 +79,18 @@ class Redactor:
         policy: what happens to each kind; everything is masked by default.
         secrets: values that are redacted wherever they stand, whatever the policy says
             (sensitive ``user_config``).
+        bounds: what it may cost, each time; nothing is bounded without.
     """
 
-    def __init__(self, policy: RedactionPolicy | None = None, *, secrets: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        policy: RedactionPolicy | None = None,
+        *,
+        secrets: Iterable[str] = (),
+        bounds: meter.Bounds | None = None,
+    ) -> None:
         self._policy = policy or MASK_ALL
+        self._bounds = bounds
         self._literals = Literals()
         for secret in secrets:
             self._literals.add_configured(secret)
@@ -93,7 +101,7 @@ class Redactor:
         """Redact one value, a string or any JSON value.
 
         Raises:
-            UsageError: ``privacy.not_json`` or ``privacy.too_deep``.
+            as :meth:`redact_many`.
         """
         return self.redact_many({"": value})[""]
 
@@ -102,7 +110,12 @@ class Redactor:
 
         Raises:
             UsageError: ``privacy.not_json`` or ``privacy.too_deep``.
+            StoppedError: it has passed its bounds, or was cancelled.
         """
+        with meter.bounded(self._bounds):
+            return self._redacted(channels)
+
+    def _redacted(self, channels: Mapping[str, Any]) -> dict[str, Redacted]:
         documents = {
             name: Document(value, every_number=self._every_number) for name, value in channels.items()
         }
@@ -134,6 +147,7 @@ class Redactor:
         """Decide what becomes of every string. Tell whether anything was found in them."""
         found = False
         for leaf in leaves:
+            meter.step()
             if leaf.candidates or self._literals:
                 found |= self._settle(leaf)
         return found
@@ -153,7 +167,11 @@ class Redactor:
     def _believed(self, text: str, candidates: list[Candidate]) -> list[Candidate]:
         """Return the candidates that count, and every occurrence of what is known already."""
         believed = [c for c in candidates if not c.weak or (c.kind, c.value) in self._known]
-        return believed + self._literals.find(text) if self._literals else believed
+        if not self._literals:
+            return believed
+        known = self._literals.find(text)
+        meter.add(len(known))
+        return believed + known
 
     def _action(self, candidate: Candidate) -> Action:
         action = self._policy.action(candidate.kind)

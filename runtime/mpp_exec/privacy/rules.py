@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Final
 
+from mpp_exec.privacy import meter
 from mpp_exec.privacy.finding import WORD_START, Candidate
 
 # --- private_key: PEM (RFC 7468 section 10 and 11, and the RSA, EC, DSA and OPENSSH labels that
@@ -119,7 +120,7 @@ def aws_key_ids(text: str, _key: str) -> list[Candidate]:
     """Return the AWS access key IDs in *text*."""
     return [
         Candidate("secret", match.start(), match.end(), 0.95, match[0], "aws_access_key")
-        for match in _AWS_ID.finditer(text)
+        for match in meter.steps(_AWS_ID.finditer(text))
         if not _is_placeholder(match[0][4:])
     ]
 
@@ -135,14 +136,14 @@ def may_hold_aws_secret(text: str) -> bool:
 def aws_secret_keys(text: str, key: str) -> list[Candidate]:
     """Return the AWS secret access keys in *text* that are named or stand near an access key ID."""
     if key and _AWS_NAME.search(key):
-        return [_aws_secret(match) for match in _AWS_SECRET.finditer(text)]
+        return [_aws_secret(match) for match in meter.steps(_AWS_SECRET.finditer(text))]
     if not any(hint in text for hint in _AWS_HINTS):
         return []
     found: list[Candidate] = []
-    ids = [match.start() for match in _AWS_ID.finditer(text)]
+    ids = [match.start() for match in meter.steps(_AWS_ID.finditer(text))]
     nearest = 0
     for low, high in _around(text):
-        for match in _AWS_SECRET.finditer(text, low, high):
+        for match in meter.steps(_AWS_SECRET.finditer(text, low, high)):
             start = match.start()
             while nearest + 1 < len(ids) and abs(ids[nearest + 1] - start) <= abs(ids[nearest] - start):
                 nearest += 1
@@ -159,7 +160,7 @@ def _aws_secret(match: re.Match[str]) -> Candidate:
 def _around(text: str) -> Iterator[tuple[int, int]]:
     """Yield the parts of *text* in which a hint is near, in order and without overlap."""
     low = high = 0
-    for hint in _AWS_HINT.finditer(text):
+    for hint in meter.steps(_AWS_HINT.finditer(text)):
         if hint.start() - _AWS_WINDOW > high:
             yield low, high
             low = hint.start() - _AWS_WINDOW
@@ -197,7 +198,7 @@ _GITHUB_PREFIXES: Final = ("ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_"
 def github_tokens(text: str, _key: str) -> list[Candidate]:
     """Return the GitHub tokens in *text*."""
     found: list[Candidate] = []
-    for match in _GITHUB.finditer(text):
+    for match in meter.steps(_GITHUB.finditer(text)):
         token = match[0].rstrip(".-")  # the end of a sentence
         if not _is_placeholder(token.rpartition("_")[2]):
             end = match.start() + len(token)
@@ -223,6 +224,7 @@ def jwts(text: str, _key: str) -> list[Candidate]:
     found: list[Candidate] = []
     start = text.find(_JWT)
     while start >= 0:
+        meter.step(len(found))
         # Whatever else starts inside this part ends in the same full stop, or in none.
         resume = _PART.match(text, start).end()  # type: ignore[union-attr]  # eyJ is a part
         rest = _PARTS.match(text, resume)

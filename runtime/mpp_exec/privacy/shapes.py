@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from mpp_exec.privacy import people
+from mpp_exec.privacy import meter, people
 from mpp_exec.privacy.finding import WORD_START, Candidate, is_word, lazily, listed
 
 # --- telephone: 212-555-0123, (212) 555-0123, +44 20 7123 4567. What is written with a plus has a country
@@ -73,13 +73,13 @@ def phones(text: str, _key: str) -> list[Candidate]:
     found: list[Candidate] = []
     free = 0
     if "+" in text:
-        for match in _PLUS.finditer(text):
+        for match in meter.steps(_PLUS.finditer(text)):
             digits = "".join(_DIGIT.findall(match[0]))
             if _is_international(digits, grouped=len(digits) + 1 < len(match[0])):
                 found.append(_phone(text, match.start(), match.end(), digits))
                 free = match.end()
     if (text.count("-") > 1 or text.count(".") > 1 or text.count(" ") > 1 or ")" in text) and len(text) >= 12:
-        for match in _NANP.finditer(text):
+        for match in meter.steps(_NANP.finditer(text)):
             if match.start() < free and found and found[-1].start <= match.start() < found[-1].end:
                 continue
             start = _with_trunk(text, match)
@@ -135,13 +135,16 @@ _LINE: Final = 160
 def beside_emails(text: str, emails: list[Candidate]) -> list[Candidate]:
     """Return the bare numbers of ten digits that are a field of a line in which an e-mail address stands."""
     found: list[Candidate] = []
+    if not emails or not _BARE.search(text):
+        return found
     for email in emails:
+        meter.step(len(found))
         low = max(text.rfind("\n", 0, email.start) + 1, email.start - _LINE)
         high = text.find("\n", email.end, email.end + _LINE)
         high = high if high >= 0 else min(len(text), email.end + _LINE)
         found += [
             Candidate("phone", match.start(), match.end(), 0.5, match[0])
-            for match in _BARE.finditer(text, low, high)
+            for match in meter.steps(_BARE.finditer(text, low, high))
             if not _is_other(text, match.start())
         ]
     return found
@@ -162,7 +165,7 @@ SSN_GATES: Final = (_SSN.search,)
 def ssns(text: str, _key: str) -> list[Candidate]:
     """Return the SSNs (and ITINs, which start with 9) in *text* that are written with hyphens."""
     found: list[Candidate] = []
-    for match in _SSN.finditer(text):
+    for match in meter.steps(_SSN.finditer(text)):
         start = match.start() - 3
         digits = text[start : match.end()].replace("-", "")
         if is_ssn(digits) and not _is_other(text, start):
@@ -208,7 +211,7 @@ def macs(text: str, _key: str) -> list[Candidate]:
     if text.count(".") >= 2:
         patterns.append((_MAC_DOTTED, 4))
     for pattern, before in patterns:
-        for match in pattern.finditer(text):
+        for match in meter.steps(pattern.finditer(text)):
             start = match.start() - before
             value = _NOT_HEX.sub("", text[start : match.end()]).upper()
             is_number = pattern is _MAC_DOTTED and value.isdecimal()
@@ -231,7 +234,7 @@ def vins(text: str, pieces: frozenset[str]) -> list[Candidate]:
         return []
     return [
         Candidate("vin", match.start(), match.end(), 0.9, match[0])
-        for match in _VIN.finditer(text)
+        for match in meter.steps(_VIN.finditer(text))
         if is_vin(match[0])
     ]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from mpp_exec.privacy import labelled, labels
+from mpp_exec.privacy import labelled, labels, meter
 from mpp_exec.privacy.finding import Candidate
 
 _DELIMITERS: Final = ",\t;|"
@@ -32,6 +32,7 @@ def columns(text: str) -> list[Candidate]:
     delimiter = ""
     fresh = True
     while start < len(text):
+        meter.step(len(found))
         end = text.find("\n", start)
         end = end if end >= 0 else len(text)
         if end - start <= 1 and not text[start:end].strip():

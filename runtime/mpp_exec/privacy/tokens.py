@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+from mpp_exec.privacy import meter
 from mpp_exec.privacy.finding import Candidate, is_word, lazily
 
 _W: Final = "[0-9A-Za-z]"  # what most tokens are made of
@@ -154,6 +155,7 @@ def _search(
     pattern = re.compile(body)
     at = text.find(prefix)
     while at >= 0:
+        meter.step()
         match = pattern.match(text, at + len(prefix))
         start = _start(text, at, head) if match else -1
         if match and start >= 0 and not _PLACEHOLDER.search(match[0]):
@@ -194,7 +196,7 @@ def _shaped(text: str, words: str) -> list[Candidate]:
     """Return the tokens of Telegram, Discord, Mailchimp and Twilio, and New Relic's licence keys."""
     found: list[Candidate] = []
     if "AA" in words:
-        for match in _TELEGRAM.finditer(text):
+        for match in meter.steps(_TELEGRAM.finditer(text)):
             head = _TELEGRAM_HEAD.search(text, max(0, match.start() - 10), match.start())
             if head:
                 found.append(_shaped_token(text, head.start(), match.end(), "telegram_token"))
@@ -205,9 +207,14 @@ def _shaped(text: str, words: str) -> list[Candidate]:
         ("NRAL", _NEWRELIC, "newrelic_key"),
     ):
         if needle in words and pattern.search(words):  # the pieces are far less than the text
-            found += [_shaped_token(text, *match.span(), rule) for match in pattern.finditer(text)]
+            found += [
+                _shaped_token(text, *match.span(), rule) for match in meter.steps(pattern.finditer(text))
+            ]
     if "$" in words:  # a hash has slashes, and so is no piece
-        found += [_shaped_token(text, *match.span(), "password_hash") for match in _CRYPT.finditer(text)]
+        found += [
+            _shaped_token(text, *match.span(), "password_hash")
+            for match in meter.steps(_CRYPT.finditer(text))
+        ]
     return found
 
 

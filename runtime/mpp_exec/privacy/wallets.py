@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from mpp_exec.privacy import meter
 from mpp_exec.privacy.finding import Candidate, lazily
 
 _BASE58: Final = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
@@ -27,7 +28,7 @@ def wallets(text: str, pieces: frozenset[str]) -> list[Candidate]:
         return []
     return [
         Candidate("crypto_address", match.start(), match.end(), 0.95, match[0])
-        for match in _ANY.finditer(text)
+        for match in meter.steps(_ANY.finditer(text))
         if _is_address(match[0])
     ]
 

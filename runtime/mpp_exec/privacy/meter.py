@@ -1,0 +1,118 @@
+"""Bounds of one redaction: how much it may find, how long it may take, and who may end it meanwhile.
+
+The detectors are loops over what a tool wrote, so each turn of such a loop is a step of the redaction that
+runs in this context. Where none runs that is bounded, a step does nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Final, Literal, TypeVar
+
+_Any = TypeVar("_Any")
+_EVERY: Final = 256
+"""Steps between two looks at the clock and at who may end the redaction; some milliseconds."""
+
+
+class StoppedError(Exception):
+    """A redaction has ended without a result, so nothing that it was given may leave.
+
+    Attributes:
+        why: ``cancelled``, or which bound it has passed: ``findings`` or ``seconds``.
+    """
+
+    def __init__(self, why: Literal["cancelled", "findings", "seconds"]) -> None:
+        super().__init__(why)
+        self.why = why
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a redaction may cost.
+
+    Attributes:
+        findings: values that it may find.
+        seconds: by *clock*.
+        clock: seconds that never go backwards.
+        cancelled: tells whether somebody has ended it.
+    """
+
+    findings: int
+    seconds: float
+    clock: Callable[[], float]
+    cancelled: Callable[[], bool]
+
+
+class _Meter:
+    def __init__(self, bounds: Bounds) -> None:
+        self._bounds = bounds
+        self._until = bounds.clock() + bounds.seconds
+        self._found = 0
+        self._left = 1  # the first step looks: what was cancelled before it began does not begin
+
+    def step(self, found: int) -> None:
+        if self._found + found > self._bounds.findings:
+            raise StoppedError("findings")
+        self._left -= 1
+        if self._left > 0:
+            return
+        self._left = _EVERY
+        if self._bounds.cancelled():
+            raise StoppedError("cancelled")
+        if self._bounds.clock() > self._until:
+            raise StoppedError("seconds")
+
+    def add(self, found: int) -> None:
+        self._found += found
+        self.step(0)
+
+
+_RUNNING: Final[ContextVar[_Meter | None]] = ContextVar("redaction", default=None)
+
+
+@contextmanager
+def bounded(bounds: Bounds | None) -> Iterator[None]:
+    """Hold what runs in the block to *bounds*, None for no bounds.
+
+    Raises:
+        StoppedError: from the step that was one too many.
+    """
+    token = _RUNNING.set(_Meter(bounds) if bounds else None)
+    try:
+        yield
+    finally:
+        _RUNNING.reset(token)
+
+
+def step(found: int = 0) -> None:
+    """Take one step of a loop that has *found* so many values, which :func:`add` does not know of yet.
+
+    Raises:
+        StoppedError: it must not go on.
+    """
+    if (meter := _RUNNING.get()) is not None:
+        meter.step(found)
+
+
+def add(found: int) -> None:
+    """Count *found* values.
+
+    Raises:
+        StoppedError: it must not go on.
+    """
+    if (meter := _RUNNING.get()) is not None:
+        meter.add(found)
+
+
+def steps(items: Iterable[_Any]) -> Iterator[_Any]:
+    """Yield *items*, a step for each.
+
+    Raises:
+        StoppedError: it must not go on.
+    """
+    for item in items:
+        step()
+        yield item
