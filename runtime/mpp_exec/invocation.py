@@ -11,7 +11,7 @@ import functools
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,6 +32,7 @@ from mpp_exec.sandbox.settle import settle
 from mpp_exec.sandbox.spawn import Completed
 from mpp_exec.withdraw import Cancellation, RunningCall, folder_size
 
+_FULL: Final = "its storage is full"
 _LONGEST: Final = 24 * 3600.0  # seconds; no limit of a package is longer
 
 
@@ -146,7 +147,7 @@ class Invocation:
         ledger, prepared = self._parts.ledger, agreed.prepared
         running = RunningCall(prepared.manifest.name, prepared.grant.digest, self._cancel)
         if prepared.storage is not None:
-            running.bound(prepared.storage, prepared.grant.permissions.storage, "its storage is full")
+            running.bound(prepared.storage, prepared.grant.permissions.storage, _FULL)
         token = ledger.begin(
             prepared.terms,
             self._caller,
@@ -159,7 +160,7 @@ class Invocation:
             # Watched until its end is on the ledger: who closes the runtime waits for that, too.
             stack.enter_context(self._parts.watchdog.watch(running, prepared.approved.generation))
             plan = self._placed(prepared.plan, running, stack)
-            completed = self._spawned(agreed, plan)
+            completed = _measured(prepared, self._spawned(agreed, plan))
             self._clock.stage("sandbox")
             result = _read(agreed, plan, completed, running)
             self._clock.stage("redact")
@@ -260,9 +261,27 @@ def _meta(prepared: Prepared, result: ToolResult, timing: dict[str, int]) -> dic
     }
 
 
+def _measured(prepared: Prepared, completed: Completed) -> Completed:
+    """Return *completed* as it ended, killed where what it left is over its bound.
+
+    The watchdog looks at times; what was written and left between two looks is the same offence.
+    """
+    if not _is_full(prepared):
+        return completed
+    if completed.outcome in ("ok", "tool_error"):
+        return replace(completed, outcome="killed", reason=_FULL)
+    reason = "; ".join(filter(None, (completed.reason, _FULL)))
+    return replace(completed, reason=reason)
+
+
+def _is_full(prepared: Prepared) -> bool:
+    limit = prepared.grant.permissions.storage
+    return prepared.storage is not None and folder_size(prepared.storage, limit) > limit
+
+
 def _require_room(prepared: Prepared) -> None:
     limit = prepared.grant.permissions.storage
-    if prepared.storage is not None and folder_size(prepared.storage, limit) > limit:
+    if _is_full(prepared):
         raise ConsentError(
             "storage.full",
             f"the storage of {prepared.manifest.name} is over its {limit} bytes, or cannot be measured",

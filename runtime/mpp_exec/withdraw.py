@@ -75,6 +75,11 @@ class RunningCall:
         """End the call for *reason* once *folder* takes more than *limit* bytes."""
         self._bounds = (*self._bounds, (folder, limit, reason))
 
+    @property
+    def is_bounded(self) -> bool:
+        """Whether there is anything to measure."""
+        return bool(self._bounds)
+
     def overflow(self) -> str:
         """Return why the call must end for what it has written, "" where it need not."""
         return next((why for folder, limit, why in self._bounds if folder_size(folder, limit) > limit), "")
@@ -87,7 +92,10 @@ class RunningCall:
 
 
 class Watchdog:
-    """Watches running calls from one thread, which exists while there are any.
+    """Watches running calls from two threads, which exist while there are any.
+
+    One asks for grants, the other measures what calls have written: a package whose files take seconds to
+    count delays nobody's withdrawal.
 
     *changed* returns the home's change counter, *allowed* whether a package with that digest still
     has its grant. Where either cannot be asked, the calls end: a doubt is a no.
@@ -99,7 +107,9 @@ class Watchdog:
         self._calls: set[RunningCall] = set()
         self._wake = threading.Condition()
         self._thread: threading.Thread | None = None
+        self._measuring: threading.Thread | None = None
         self._closed = False
+        self._closing = threading.Event()
 
     @contextmanager
     def watch(self, call: RunningCall, generation: int) -> Iterator[RunningCall]:
@@ -113,6 +123,9 @@ class Watchdog:
                     target=self._look, args=(generation,), name="mpp-exec-watchdog", daemon=True
                 )
                 self._thread.start()
+            if call.is_bounded and (self._measuring is None or not self._measuring.is_alive()):
+                self._measuring = threading.Thread(target=self._measure, name="mpp-exec-measure", daemon=True)
+                self._measuring.start()
         try:
             # Withdrawn between reading the grant and being watched: the thread may have passed over it.
             if self._changed() != generation and not self._allowed(call.package, call.digest):
@@ -127,15 +140,17 @@ class Watchdog:
         """Cancel every call, wait until all have ended, and end the thread."""
         with self._wake:
             self._closed = True
+            self._closing.set()
             for call in self._calls:
                 call.cancel("the runtime was closed")
             self._wake.notify_all()
-            thread = self._thread
+            threads = self._thread, self._measuring
             while any(call.cancellation.fd >= 0 for call in self._calls):
                 self._wake.wait(PERIOD)
             self._calls.clear()
-        if thread is not None:
-            thread.join()
+        for thread in threads:
+            if thread is not None:
+                thread.join()
 
     def _look(self, generation: int) -> None:
         idle = 0
@@ -158,13 +173,26 @@ class Watchdog:
             for call in calls:
                 if now != generation and not self._allowed(call.package, call.digest):
                     call.cancel("its grant was withdrawn while it ran")
-                elif why := call.overflow():
-                    call.cancel(why)
         except MppError as error:
             for call in calls:
                 call.cancel(f"its grant could not be checked: {error.message}")
             return generation
         return now
+
+    def _measure(self) -> None:
+        idle = 0
+        while not self._closing.wait(PERIOD):
+            with self._wake:
+                calls = [call for call in self._calls if call.is_bounded]
+                idle = 0 if calls else idle + 1
+                if idle > 10:
+                    self._measuring = None
+                    return
+            for call in calls:
+                if self._closing.is_set():
+                    return
+                if call.cancellation.fd >= 0 and (why := call.overflow()):
+                    call.cancel(why)
 
 
 def folder_size(folder: Path, limit: int) -> int:
@@ -172,7 +200,7 @@ def folder_size(folder: Path, limit: int) -> int:
 
     Folders are opened one from another, so that no depth and no length of a path hides anything. What
     cannot be looked into (a tool closed it to its owner) counts as too much: a doubt is a no. Counting
-    ends where the limit is passed.
+    ends where the limit is passed: no more entries are looked at than *limit* / 4096, and one.
     """
     total: int = 0
     stack: list[Any] = []  # of os.scandir, whose type has no public name

@@ -1,14 +1,16 @@
 """A tool tries to leave more in its storage than it was granted, or something that cannot be removed."""
 
 import os
+import select
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from mpp_exec import ConsentError
+from mpp_exec import ConsentError, withdraw
 from mpp_exec.permissions import Limits, Permissions
-from mpp_exec.withdraw import folder_size
+from mpp_exec.withdraw import Cancellation, RunningCall, Watchdog, folder_size
 from stage import NAME, Stage
 
 DEEP = """
@@ -57,6 +59,80 @@ def test_what_lies_deep_or_closed_counts_at_the_next_call(stage: Stage, source: 
     with pytest.raises(ConsentError) as refused:
         stage.runtime.call(NAME, "run", {"levels": 0, "size": 0})
     assert refused.value.code == "storage.full"
+
+
+FAST = """
+import os
+def run():
+    with open(os.path.join(os.environ["MPP_STORAGE"], "f"), "wb") as f:
+        os.posix_fallocate(f.fileno(), 0, 3 << 20)
+    return "done"
+"""
+
+
+def test_what_is_written_between_two_looks_of_the_watchdog_ends_as_killed(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(withdraw, "PERIOD", 30.0)  # no look while the call runs
+    install(stage, FAST)
+    result = stage.runtime.call(NAME, "run", {})
+    assert (result.outcome, result.reason, result.is_error) == ("killed", "its storage is full", True)
+    (ended,) = stage.runtime.ledger.list(kinds=["outcome"])
+    assert ended.content["outcome"] == "killed"
+    with pytest.raises(ConsentError) as refused:
+        stage.runtime.call(NAME, "run", {})
+    assert refused.value.code == "storage.full"
+
+
+def test_a_storage_that_takes_long_to_count_delays_no_withdrawal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counting, release = threading.Event(), threading.Event()
+
+    def slow(_folder: Path, _limit: int) -> int:
+        counting.set()
+        release.wait(60)
+        return 0
+
+    monkeypatch.setattr(withdraw, "folder_size", slow)
+    generation = [1]
+    watchdog = Watchdog(lambda: generation[0], lambda package, _digest: package != "acme/withdrawn")
+    slowly = RunningCall("acme/large", "", Cancellation())
+    slowly.bound(tmp_path, 1, "full")
+    withdrawn = RunningCall("acme/withdrawn", "", Cancellation())
+    try:
+        with watchdog.watch(slowly, 1), watchdog.watch(withdrawn, 1):
+            assert counting.wait(60)
+            generation[0] = 2
+            readable, _, _ = select.select([withdrawn.cancellation.fd], [], [], 30)
+            assert readable
+            assert withdrawn.reason == "its grant was withdrawn while it ran"
+            assert not slowly.reason
+    finally:
+        release.set()
+        slowly.cancellation.close()
+        withdrawn.cancellation.close()
+        watchdog.close()
+
+
+def test_counting_many_small_files_stops_at_a_4096th_of_the_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(2000):
+        (tmp_path / f"{number}").touch()
+    looked = 0
+    listed = os.scandir
+
+    def counted(at: int) -> Iterator[os.DirEntry[str]]:
+        nonlocal looked
+        with listed(at) as entries:
+            for entry in entries:
+                looked += 1
+                yield entry
+
+    monkeypatch.setattr(os, "scandir", counted)
+    assert folder_size(tmp_path, 1 << 20) > 1 << 20
+    assert looked == (1 << 20) // 4096 + 1
 
 
 def test_thousands_of_nested_folders_are_removed_and_harm_no_other_package(stage: Stage) -> None:
