@@ -205,3 +205,12 @@ def test_a_surrogate_beside_and_inside_a_value() -> None:
     assert CARD not in "".join(clean.value)
     hashed = redact(f"\ud800é{EMAIL}", RedactionPolicy({"email": "hash"}, bytes(32)))
     assert hashed.counts() == {"email": 1}
+
+
+@pytest.mark.parametrize("value", ["4111111111111111.5", 4111111111111111.5, "pay 4111111111111111.25 now"])
+def test_a_card_with_a_fraction_behind_it_is_one(value: object) -> None:
+    assert "4111" not in str(redact(value).value)
+
+
+def test_an_address_in_url_escapes_inside_other_text_is_one() -> None:
+    assert redact("see jane%40example.com here").value == "see [EMAIL] here"

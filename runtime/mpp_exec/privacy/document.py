@@ -14,6 +14,8 @@ from mpp_exec.privacy.finding import Candidate, Finding
 MAX_DEPTH: Final = 128
 # Numbers below this have fewer digits than any value that is looked for.
 _SMALL: Final = 10**5
+# No number with a fraction holds a value before its point but a card's, from here on.
+_AS_LONG_AS_A_CARD: Final = 10**11
 _PARTS_OF_NAMES: Final = frozenset(("first", "last", "middle", "given", "family", "full"))
 # What a label says about all that is nested below it: ``"phone": {"home": …}``.
 _NESTED: Final = frozenset(("phone", "ssn", "passport", "drivers_license", "bank_account", "address"))
@@ -253,7 +255,7 @@ def _digits(value: Any, *, every_number: bool) -> str | None:
             raise _not_json(value, "a number that is not finite")
         if value.is_integer() and abs(value) >= _SMALL:
             return f"{value:.0f}"
-        return float.__repr__(value) if every_number else None
+        return float.__repr__(value) if every_number or abs(value) >= _AS_LONG_AS_A_CARD else None
     raise _not_json(value, "a value")
 
 

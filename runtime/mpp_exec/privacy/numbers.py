@@ -108,9 +108,9 @@ def _card(text: str, match: re.Match[str]) -> Candidate | None:
     if not is_card(digits) and match[1] == " ":
         end = text.rfind(" ", start, end)
         digits = _NOT_DIGIT.sub("", text[start:end])
-    # 4111111111111111.25 is an amount; 4111111111111111.0 is how a table shows a card.
+    # 4111111111111111.0 is how a table shows a card. No amount has a card's digits before its point.
     fraction = None if match[1] else _FRACTION.match(text, end)
-    if not is_card(digits) or (fraction and fraction[0].strip(".0")):
+    if not is_card(digits):
         return None
     return Candidate("credit_card", start, fraction.end() if fraction else end, 0.95, digits)
 
