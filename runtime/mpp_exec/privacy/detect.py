@@ -19,6 +19,7 @@ from mpp_exec.privacy import (
     escapes,
     labelled,
     lookalikes,
+    meter,
     names,
     network,
     numbers,
@@ -120,8 +121,11 @@ def prepare(text: str) -> Prepared:
     detectors = tuple(
         [each for each in DETECTORS if each.needle in text and _passes(each, text, form, digits=digits)]
     )
+    meter.pass_over(text)
     pieces = _pieces(text)
+    meter.pass_over(text)
     long = bool(pieces and _in_pieces(text, pieces))
+    meter.pass_over(text)
     encoded = escapes.may_hold_base64(text) or bool(escapes.ESCAPED.search(text))
     mixed = any(each in form for each in _MIXED_FORMS) and bool(lookalikes.MIXED.search(text))
     return Prepared(detectors, tuple(by_word), long, mixed, encoded)
@@ -206,6 +210,7 @@ def _scan(text: str, key: str, prepared: Prepared) -> list[Candidate]:
         if length < detector.shortest:
             break
         if detector.needle in text:
+            meter.pass_over(text)
             found += detector.find(text, key)
     if prepared.by_word:
         lowered = _lowered(text)
@@ -226,6 +231,7 @@ def _lowered(text: str) -> str:
 
 
 def _passes(detector: Detector, text: str, form: bytes, *, digits: bool) -> bool:
+    meter.pass_over(text)
     if detector.shortest > len(text) or (detector.digits and not digits):
         return False
     if detector.forms and not any(each in form for each in detector.forms):

@@ -17,6 +17,10 @@ _EVERY: Final = 256
 """Steps between two looks at the clock and at who may end the redaction; some milliseconds."""
 
 
+_LARGE: Final = 1 << 16
+"""Code points from which on one search is as long as many steps."""
+
+
 class StoppedError(Exception):
     """A redaction has ended without a result, so nothing that it was given may leave.
 
@@ -59,6 +63,9 @@ class _Meter:
         self._left -= 1
         if self._left > 0:
             return
+        self.look()
+
+    def look(self) -> None:
         self._left = _EVERY
         if self._bounds.cancelled():
             raise StoppedError("cancelled")
@@ -95,6 +102,16 @@ def step(found: int = 0) -> None:
     """
     if (meter := _RUNNING.get()) is not None:
         meter.step(found)
+
+
+def pass_over(text: str) -> None:
+    """Say that all of *text* is about to be searched at once, which takes as long as it is.
+
+    Raises:
+        StoppedError: it must not go on.
+    """
+    if len(text) >= _LARGE and (meter := _RUNNING.get()) is not None:
+        meter.look()
 
 
 def add(found: int) -> None:
