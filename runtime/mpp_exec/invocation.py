@@ -190,7 +190,9 @@ class Invocation:
             return plan
         place = stack.enter_context(call_folder(self._parts.home, root=plan.root))
         placed = settle(plan, place, self._parts.cache)
-        running.bound(Path(placed.scratch), placed.limits.scratch, "its scratch is full")
+        self._parts.watchdog.bound(
+            running, Path(placed.scratch), placed.limits.scratch, "its scratch is full"
+        )
         return placed
 
     def _spawned(self, agreed: _Agreed, plan: SandboxPlan) -> Completed:

@@ -123,9 +123,8 @@ class Watchdog:
                     target=self._look, args=(generation,), name="mpp-exec-watchdog", daemon=True
                 )
                 self._thread.start()
-            if call.is_bounded and (self._measuring is None or not self._measuring.is_alive()):
-                self._measuring = threading.Thread(target=self._measure, name="mpp-exec-measure", daemon=True)
-                self._measuring.start()
+            if call.is_bounded:
+                self._start_measuring()
         try:
             # Withdrawn between reading the grant and being watched: the thread may have passed over it.
             if self._changed() != generation and not self._allowed(call.package, call.digest):
@@ -135,6 +134,17 @@ class Watchdog:
             with self._wake:
                 self._calls.discard(call)
                 self._wake.notify_all()
+
+    def bound(self, call: RunningCall, folder: Path, limit: int, reason: str) -> None:
+        """Bound a *call* that is watched already, as :meth:`RunningCall.bound` does."""
+        with self._wake:
+            call.bound(folder, limit, reason)
+            self._start_measuring()
+
+    def _start_measuring(self) -> None:
+        if self._measuring is None or not self._measuring.is_alive():
+            self._measuring = threading.Thread(target=self._measure, name="mpp-exec-measure", daemon=True)
+            self._measuring.start()
 
     def close(self) -> None:
         """Cancel every call, wait until all have ended, and end the thread."""
