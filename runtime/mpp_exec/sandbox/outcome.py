@@ -33,7 +33,7 @@ _STOPS: dict[str, tuple[Outcome, str]] = {
 }
 # Sampling sees memory every 10 ms, and the last allocation is the one that fails.
 _NEAR = 0.8
-_NEARLY = 0.9
+_NEARLY = 0.9  # of the processor time that the limit allows
 
 
 def judge(raw: RawOutcome, limits: Limits) -> tuple[Outcome, str]:  # noqa: PLR0911 - a table in prose
@@ -55,8 +55,8 @@ def judge(raw: RawOutcome, limits: Limits) -> tuple[Outcome, str]:  # noqa: PLR0
     if os.WIFSIGNALED(raw.status):
         number = os.WTERMSIG(raw.status)
         name = signal_name(number)
-        # A tool can send itself either; only what it used tells whether it was the limit. (The kernel looks at
-        # its clock at ticks, and tells the exact time afterwards.)
+        # A tool can send itself either; only what it used tells whether it was the limit. (The kernel looks
+        # at its clock at ticks, and tells the exact time afterwards.)
         if number in (signal.SIGXCPU, signal.SIGKILL) and _cpu_ms(raw) >= limits.cpu_ms * _NEARLY:
             return "cpu", f"stopped after {limits.cpu_ms / 1000} s of processor time, its limit"
         if number == signal.SIGSYS:
