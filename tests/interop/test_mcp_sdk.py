@@ -11,6 +11,8 @@ import pytest
 
 from command import PROGRAM, Shell
 
+pytestmark = pytest.mark.timeout(600)  # the first run makes the environment
+
 CODE = """\
 import time
 def call(text="", seconds=0):
