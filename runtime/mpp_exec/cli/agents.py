@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mpp_exec.cli.console import Console
 from mpp_exec.cli.parser import PROGRAM, Verb, VerbParser
+from mpp_exec.mcp import clients
 
 if TYPE_CHECKING:
     from mpp_exec.mcp.tools import Tools
-
-_CLIENTS: Final = ("claude", "codex", "cursor", "gemini", "vscode", "windsurf", "zed")
 
 
 def _arguments(parser: VerbParser) -> None:
@@ -37,7 +36,7 @@ def _arguments(parser: VerbParser) -> None:
     parser.option(
         "--config",
         value="CLIENT",
-        choices=_CLIENTS,
+        choices=clients.CLIENTS,
         help_text="print what goes into the client's configuration instead",
     )
     parser.common(json=False)
@@ -66,7 +65,6 @@ def _mcp(given: argparse.Namespace, console: Console) -> int:
 
 def _print_configuration(given: argparse.Namespace, console: Console) -> int:
     from mpp_exec.lifecycle.session import resolve_path  # noqa: PLC0415 -- not for --help
-    from mpp_exec.mcp import clients  # noqa: PLC0415
 
     words = ["mcp"]
     home = resolve_path(given.home or os.environ.get("MPP_HOME"))

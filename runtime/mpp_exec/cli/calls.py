@@ -130,16 +130,24 @@ def in_thread(runtime: Runtime, call: Callable[[], _Result]) -> _Result:
 
 
 def _confirm(request: ConfirmationRequest) -> bool:
-    """Show all of a call at the terminal and ask."""
+    return confirmed(request, "Run this call?", "run it at a terminal; nothing else can confirm it")
+
+
+def confirmed(request: ConfirmationRequest, question: str, hint: str) -> bool:
+    """Show all of a call at the terminal and ask; *hint* is for whoever has none.
+
+    Raises:
+        ConsentError: ``confirm.no_terminal``.
+    """
     with Terminal.opened() as terminal:
         if terminal is None:
             raise ConsentError(
                 "confirm.no_terminal",
                 f"tool {request.tool} of {request.package} must be confirmed, and there is no terminal",
-                "run it at a terminal; nothing else can confirm it",
+                hint,
             )
         terminal.show(request.lines())
-        return terminal.confirm("Run this call?")
+        return terminal.confirm(question)
 
 
 def _show(result: ToolResult, given: argparse.Namespace, console: Console) -> int:

@@ -10,7 +10,7 @@ import argparse
 import shlex
 from typing import TYPE_CHECKING, Any, Final
 
-from mpp_exec.cli.calls import add_call_options, given_arguments, in_thread, input_schema
+from mpp_exec.cli.calls import add_call_options, confirmed, given_arguments, in_thread, input_schema
 from mpp_exec.cli.consenting import read_secret
 from mpp_exec.cli.console import Console
 from mpp_exec.cli.opening import CLIENT, open_session
@@ -99,15 +99,9 @@ def _agreed(begun: Tracing, given: argparse.Namespace, console: Console) -> None
 
 def _confirm(request: ConfirmationRequest) -> bool:
     """Ask about a call that must be confirmed: tracing it is a call as any other."""
-    with Terminal.opened() as terminal:
-        if terminal is None:
-            raise ConsentError(
-                "confirm.no_terminal",
-                f"tool {request.tool} of {request.package} must be confirmed, and there is no terminal",
-                "trace it at a terminal; nothing else can confirm it",
-            )
-        terminal.show(request.lines())
-        return terminal.confirm("Run this call, watched?")
+    return confirmed(
+        request, "Run this call, watched?", "trace it at a terminal; nothing else can confirm it"
+    )
 
 
 def _show(traced: Traced, begun: Tracing, given: argparse.Namespace, console: Console) -> int:
