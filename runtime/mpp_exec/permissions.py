@@ -55,6 +55,7 @@ DEGRADATIONS: Final = {
         "it sees which files exist, their names, owners, sizes and times, where links lead, and no contents",
         "it sees which processes exist, the name of this host, and how busy it is",
         "what is installed beside its interpreter can be read",
+        "a folder that it may change and that holds what has to stay read-only stops each call",
         "the size of its scratch is looked at several times a second, and may be passed in between",
         "files that it deletes and keeps open are not counted: as many as it may have open, each as large",
     ),

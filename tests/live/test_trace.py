@@ -193,6 +193,7 @@ def test_the_permissions_of_a_shell_tool_are_found_and_suffice(shell: Shell, dat
     wider = ["--subprocess", "cat", "--subprocess", "rm", "--subprocess", "git", "--write", str(data)]
     done = shell.ok("trace", "acme/program", "call", "--yes", *wider)
     assert flattened(done.out) == {"subprocess": ["cat", "rm"], "write": [str(data)]}
+    assert "inside of that, these stay read-only" in done.err
     pasted(shell, folder, done.out, "1.1.0")
     assert shell.ok("run", "acme/program", "--json").json["structuredContent"] == {"head": "hello"}
     for number, permissions in enumerate(less(done.out), 2):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,12 @@ from mpp_exec.consent.config import check_settings
 from mpp_exec.consent.confirm import ConfirmationRequest, require_confirmation
 from mpp_exec.consent.difference import difference
 from mpp_exec.consent.policy import Policy, PolicyLayer
-from mpp_exec.consent.present import approval_text, update_text
+from mpp_exec.consent.present import approval_text, stays_read_only, update_text
 from mpp_exec.errors import MppError
+from mpp_exec.lifecycle.proposing import Proposal
 from mpp_exec.package.manifest import ConfigField, Requirement, RuntimeSpec
-from mpp_exec.permissions import HostPort, Permissions, Privacy
+from mpp_exec.permissions import HostPort, Permissions, Privacy, is_protected_name
+from mpp_exec.sandbox.special import LED_ELSEWHERE
 
 
 def everything(tmp_path: Path) -> tuple[Any, Any]:
@@ -98,6 +101,53 @@ def test_approval_shows_what_is_withheld_and_covered(tmp_path: Path) -> None:
     assert "it sees an empty folder or file instead of:\n  - /usr/x" in text
     assert "for the first time" not in text
     assert "connect" not in text
+
+
+def words(permissions: Permissions) -> str:
+    return "\n".join(stays_read_only(permissions))
+
+
+def test_approval_of_a_write_grant_says_what_stays_read_only(tmp_path: Path) -> None:
+    package, settings = everything(tmp_path)
+    lines = approval_text(package, grant(package, settings))
+    told = stays_read_only(grant(package, settings).permissions)
+    assert "\n".join(told) in "\n".join(lines)
+    assert lines.index(told[0]) > lines.index("it may:")
+    assert "inside of that, these stay read-only" not in "\n".join(approval_text(signed(), grant()))
+
+
+def test_what_stays_read_only_is_what_the_grant_makes_of_it() -> None:
+    assert stays_read_only(Permissions(read=("/p",))) == []
+    plain = words(Permissions(write=("/p",)))
+    for expected in ("begins with a dot (.git,", "AGENTS.md, CLAUDE.md and GEMINI.md", "links lead to"):
+        assert expected in plain
+    assert "but" not in plain
+    assert "- /p/keep, which it may only read" in words(Permissions(read=("/p/keep",), write=("/p",)))
+    named = words(Permissions(write=("/p", "/p/.github", "/p/plain", "/q")))
+    assert "since they are named:\n  - /p/.github\n" in named
+    assert "/p/plain" not in named
+    assert "/q" not in named
+    assert "in it, not hooks, config and commondir" in words(Permissions(write=("/p",), subprocess=("git",)))
+
+
+def test_sentence_names_what_the_sandbox_protects() -> None:
+    """The examples and the three files of .git are those of the policy."""
+    plain = words(Permissions(write=("/p",)))
+    assert all(is_protected_name(name) for name in re.findall(r"[.][a-z]+|[A-Z]+[.]md", plain))
+    inside = re.search(r"in it, not (.*)", words(Permissions(write=("/p",), subprocess=("git",))))
+    assert inside is not None
+    listed = re.findall(r"\w+", inside.group(1).replace(" and ", " "))
+    assert [f".git/{name}" for name in listed] == [p for p in LED_ELSEWHERE if p.startswith(".git/")]
+
+
+def test_update_that_may_change_more_says_what_stays_read_only() -> None:
+    old = grant(signed(permissions=Permissions(read=("/usr",))))
+    update = signed(version="2.0.0", permissions=Permissions(write=("/usr",)))
+    shown = Proposal(update, grant(update), {}, old, tuple(difference(old, update))).text()
+    assert "\n".join(stays_read_only(Permissions(write=("/usr",)))) in "\n".join(shown)
+    same = signed(version="3.0.0", permissions=Permissions(write=("/usr",)))
+    again = Proposal(same, grant(same), {}, grant(update), tuple(difference(grant(update), same))).text()
+    assert "read-only" not in "\n".join(again)
 
 
 def test_text_of_the_publisher_cannot_pass_for_ours() -> None:

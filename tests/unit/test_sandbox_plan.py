@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import sandbox_lab
+from mpp_exec.consent.present import stays_read_only
 from mpp_exec.errors import ConsentError, HostError
 from mpp_exec.package.manifest import RuntimeSpec
 from mpp_exec.package.requirement import Requirement
@@ -413,6 +414,23 @@ def test_plan_explains_itself(folder: Path) -> None:
     text = "\n".join(explain.explain_lines(document))
     for part in (str(folder / "in"), "read, write", "Landlock ABI 6", "10 s", "256 MiB"):
         assert part in text
+
+
+def test_explanation_names_what_holds_a_tool_to_its_grant(folder: Path) -> None:
+    """And what stays read-only in what it may change; without namespaces nothing claims a mount."""
+    wide = sandbox_lab.grant(read=[folder / "other"], write=[folder / "in"], degradations=("namespaces",))
+    here = {"read": [folder / "other"], "write": [folder / "in"], "degradations": ("namespaces",)}
+    told = explain.granted(compiled(**here), wide)
+    held = {row["entry"]: row["held_by"] for row in told["granted"]}
+    assert held[str(folder / "other")] == ["read-only bind mount", "Landlock"]
+    assert held[str(folder / "in")] == ["bind mount", "Landlock"]
+    assert told["stays_read_only"] == stays_read_only(wide.permissions)
+    lines = explain.granted_lines(told)
+    assert all(any(part.strip()[1:] in line for line in lines) for part in told["stays_read_only"])
+    assert explain.granted(compiled(operation="read", **here), wide)["stays_read_only"] == []
+    told = explain.granted(compiled(facts=dataclasses.replace(FACTS, namespaces=False), **here), wide)
+    assert not any("mount" in word for row in told["granted"] for word in row["held_by"])
+    assert told["stays_read_only"] == []
 
 
 def test_degraded_plan_says_so() -> None:

@@ -13,7 +13,7 @@ from mpp_exec.consent.config import Value, value_text
 from mpp_exec.consent.difference import Change
 from mpp_exec.consent.grant import Grant
 from mpp_exec.package.manifest import ConfigField, Manifest, Tool
-from mpp_exec.permissions import DEGRADATIONS
+from mpp_exec.permissions import DEGRADATIONS, Permissions, path_covers
 from mpp_exec.trust.verify import SignedManifest
 
 NETWORK_PENDING = "connecting to hosts cannot be enforced yet: calls of this package will be refused"
@@ -48,6 +48,35 @@ def update_text(package: SignedManifest, old: Grant, changes: Iterable[Change]) 
         lines.append(f"signed with another key: was {old.key_id}, now {package.key_id}")
     found = [line for change in changes for line in _hanging(str(change))]
     return lines + (found or ["  nothing that was shown is different"])
+
+
+def stays_read_only(permissions: Permissions) -> list[str]:
+    """Return what a tool cannot change inside of what it may change; [] where it may change nothing.
+
+    The rule in words, since what is there is looked up at each call.
+    """
+    written = permissions.write
+    if not written:
+        return []
+    kept = [
+        "at the top of a folder every name that begins with a dot (.git, .ssh, .bashrc, .env, …)",
+        "there, too, AGENTS.md, CLAUDE.md and GEMINI.md",
+        "in the folder, what those of them that are links lead to",
+        *(f"{path}, which it may only read" for path in permissions.kept_read_only()),
+    ]
+    named = [
+        path
+        for path in written
+        if any(path_covers(other, path) and not path_covers(other, path, write=True) for other in written)
+    ]
+    lines = ["inside of that, these stay read-only, if they are there when a call begins:", *_bulleted(kept)]
+    if named:
+        lines += ["but these it may change, since they are named:", *_bulleted(named)]
+    if "git" in permissions.subprocess:
+        lines.append("but .git it may change, since it may start git; in it, not hooks, config and commondir")
+    lines.append("a name of this kind that is not there it can make, which is told after the call;")
+    lines.append("further down in a folder no name is protected")
+    return lines
 
 
 def _program(manifest: Manifest) -> list[str]:
@@ -96,6 +125,7 @@ def _notes(grant: Grant) -> list[str]:
         lines.append(f"note: {NETWORK_PENDING}")
     if grant.permissions.write:
         lines.append("note: in a folder of yours only the size of each file is bounded, not that of all")
+        lines += stays_read_only(grant.permissions)
     if grant.covers:
         lines.append("inside these, it sees an empty folder or file instead of:")
         lines += _bulleted(grant.covers)

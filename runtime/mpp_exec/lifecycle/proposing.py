@@ -15,7 +15,7 @@ from mpp_exec.consent.config import Setting, Settings, Value, check_settings, pa
 from mpp_exec.consent.difference import Change, difference
 from mpp_exec.consent.grant import Grant
 from mpp_exec.consent.policy import Policy, stricter
-from mpp_exec.consent.present import approval_text, update_text
+from mpp_exec.consent.present import approval_text, stays_read_only, update_text
 from mpp_exec.errors import UsageError
 from mpp_exec.lifecycle.session import Session
 from mpp_exec.package.manifest import ConfigField, Manifest
@@ -66,6 +66,9 @@ class Proposal:
         before, after = _reach(self.old), _reach(self.grant)
         lines += [f"  + it may {line}" for line in after if line not in before]
         lines += [f"  - it may no longer {line}" for line in before if line not in after]
+        protected = stays_read_only(self.grant.permissions)
+        if protected != stays_read_only(self.old.permissions):
+            lines += protected
         approved = self.old.approved_at.strftime("%Y-%m-%d")
         return [*lines, f"everything else stays as it was approved on {approved}"]
 

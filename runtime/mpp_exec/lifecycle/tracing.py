@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 
 from mpp_exec.consent.config import expand_path
 from mpp_exec.consent.grant import Grant, covers_of, identities_of
+from mpp_exec.consent.present import stays_read_only
 from mpp_exec.errors import ConsentError, MppError, UsageError
 from mpp_exec.lifecycle.proposing import AskSetting, ReadSecret, Wishes, propose
 from mpp_exec.lifecycle.session import Session
@@ -63,6 +64,7 @@ class Tracing:
             f"  digest {self.grant.digest}",
             f"  {base}, it may",
             *(f"  - {line}" for line in self.added.describe()),
+            *(f"  {line}" for line in (stays_read_only(self.grant.permissions) if self.added.write else ())),
             "  nothing of this is remembered; the run is on the ledger",
         ]
 

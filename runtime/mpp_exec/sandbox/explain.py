@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 from mpp_exec.consent.grant import Grant
+from mpp_exec.consent.present import stays_read_only
 from mpp_exec.permissions import DEGRADATIONS, Limits
 from mpp_exec.sandbox import bare, layout, native, properties, surface
 from mpp_exec.sandbox.kernel import KernelFacts
@@ -117,15 +118,21 @@ def mechanisms(plan: SandboxPlan, facts: KernelFacts) -> dict[str, list[str]]:
 
 
 def granted(plan: SandboxPlan, grant: Grant) -> dict[str, Any]:
-    """Return what *plan* makes of *grant*: each entry with what holds a tool to it, and what was withheld."""
+    """Return what *plan* makes of *grant*: each entry with what holds a tool to it, what was withheld.
+
+    And what stays read-only inside of what it may change.
+    """
     landlock = ["Landlock"] if plan.landlock is not None else []
+
+    def held(mount: str, *others: str) -> list[str]:
+        return [*([mount] if plan.bare is None else []), *landlock, *others]
+
     given, read_only = grant.permissions, not plan.write_roots
-    writing = "bind mount; .git and what shells, editors and agents obey are read-only"
-    rows = [("filesystem.read", path, ["read-only bind mount", *landlock]) for path in given.read]
+    rows = [("filesystem.read", path, held("read-only bind mount")) for path in given.read]
     rows += [
-        ("filesystem.write", path, ["read-only bind mount: the tool only reads", *landlock])
+        ("filesystem.write", path, held("read-only bind mount: the tool only reads"))
         if read_only
-        else ("filesystem.write", path, [writing, *landlock])
+        else ("filesystem.write", path, held("bind mount"))
         for path in given.write
     ]
     rows += [("environment", name, ["environment made anew for each call"]) for name in given.environment]
@@ -134,10 +141,11 @@ def granted(plan: SandboxPlan, grant: Grant) -> dict[str, Any]:
         for name in given.subprocess
     ]
     if given.storage:
-        held = ["bind mount", *landlock, "measured while the tool runs", "RLIMIT_FSIZE"]
-        rows.append(("storage", format_size(given.storage), held))
+        bounded = held("bind mount", "measured while the tool runs", "RLIMIT_FSIZE")
+        rows.append(("storage", format_size(given.storage), bounded))
     return {
         "granted": [{"permission": word, "entry": entry, "held_by": held} for word, entry, held in rows],
+        "stays_read_only": [] if read_only or plan.bare is not None else stays_read_only(given),
         "withheld": [{"permission": each.permission, "reason": each.reason} for each in grant.withheld],
     }
 
@@ -148,6 +156,9 @@ def granted_lines(document: dict[str, Any]) -> list[str]:
     lines += [
         f"  {row['permission']} {row['entry']}: {', '.join(row['held_by'])}" for row in document["granted"]
     ]
+    if document["stays_read_only"]:
+        first, *rest = document["stays_read_only"]
+        lines += ["", f"{first[0].upper()}{first[1:]}", *(f"  {line.strip()}" for line in rest)]
     if document["withheld"]:
         lines += ["", "Asked for, and withheld:"]
         lines += [f"  {row['permission']}: {row['reason']}" for row in document["withheld"]]
