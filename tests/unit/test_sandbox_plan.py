@@ -419,7 +419,11 @@ def test_plan_explains_itself(folder: Path) -> None:
 def test_explanation_names_what_holds_a_tool_to_its_grant(folder: Path) -> None:
     """And what stays read-only in what it may change; without namespaces nothing claims a mount."""
     wide = sandbox_lab.grant(read=[folder / "other"], write=[folder / "in"], degradations=("namespaces",))
-    here = {"read": [folder / "other"], "write": [folder / "in"], "degradations": ("namespaces",)}
+    here: dict[str, Any] = {
+        "read": [folder / "other"],
+        "write": [folder / "in"],
+        "degradations": ("namespaces",),
+    }
     told = explain.granted(compiled(**here), wide)
     held = {row["entry"]: row["held_by"] for row in told["granted"]}
     assert held[str(folder / "other")] == ["read-only bind mount", "Landlock"]
