@@ -12,6 +12,7 @@ from mpp_exec import Runtime
 from mpp_exec.consent.approve import make_grant
 from mpp_exec.consent.config import Settings
 from mpp_exec.consent.paths import Protected
+from mpp_exec.consent.policy import Action
 from mpp_exec.consent.policy_file import PolicyFiles
 from mpp_exec.package.archive import open_package
 from mpp_exec.package.manifest import Tool
@@ -67,6 +68,7 @@ class Stage:
         settings: Settings | None = None,
         without: Iterable[str] = (),
         degrade: Iterable[str] = (),
+        redaction: Mapping[str, Action] | None = None,
     ) -> None:
         """Approve what was installed."""
         settings = settings or Settings()
@@ -79,6 +81,7 @@ class Stage:
             without=without,
             degrade=degrade,
             degradable=DEGRADATIONS,
+            redaction=redaction,
         )
         self.runtime.store.approve(grant, settings.secrets)
 
@@ -92,9 +95,10 @@ class Stage:
         settings: Settings | None = None,
         degrade: Iterable[str] = (),
         tool: Mapping[str, Any] | None = None,
+        redaction: Mapping[str, Action] | None = None,
         **changes: Any,
     ) -> None:
-        """Install and approve ``acme/echo`` with one Python tool ``run``, of any arguments."""
+        """Install and approve ``acme/echo`` (or *name*) with one Python tool ``run``, of any arguments."""
         made = Tool(
             **{
                 "name": "run",
@@ -112,4 +116,4 @@ class Stage:
             **changes,
         )
         _, signed = self.install(package)
-        self.approve(signed, settings=settings, degrade=degrade)
+        self.approve(signed, settings=settings, degrade=degrade, redaction=redaction)

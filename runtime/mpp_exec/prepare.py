@@ -322,7 +322,7 @@ class Preparer:
     def _redaction(self, manifest: Manifest, grant: Grant, policy: Policy) -> RedactionPolicy:
         actions = effective_actions(
             organisation=policy.redaction,
-            granted=dict.fromkeys(grant.privacy.allow, "allow"),
+            granted={**dict.fromkeys(grant.privacy.allow, "allow"), **grant.redaction},
             requested=manifest.privacy.allow,
         )
         return RedactionPolicy(actions, hash_key=self._store.key.derive("redaction-hash"))

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consent_samples import KEY_ID, MANIFEST, NOW, UNPROTECTED, grant, signed
-from mpp_exec.consent.approve import make_grant
+from mpp_exec.consent.approve import carry_over, make_grant, parse_redaction
 from mpp_exec.consent.config import Settings, check_settings
 from mpp_exec.consent.grant import MAX_GRANT_SIZE, Grant, effective
 from mpp_exec.consent.paths import Protected, ProtectedPath
@@ -240,9 +240,54 @@ def test_effective_grant_leaves_missing_paths_to_the_sandbox(tmp_path: Path) -> 
     assert effective(found, Policy(), UNPROTECTED).permissions.write == (f"{tmp_path}/out",)
 
 
+def test_a_choice_of_redaction_takes_away_what_was_asked_for() -> None:
+    package = signed(privacy=Privacy(allow=("email", "phone"), receive=("email",)))
+    found = grant(package, redaction={"email": "token", "ssn": "drop", "phone": "allow", "binary": "allow"})
+    assert found.privacy == Privacy(allow=("phone",), receive=("email",))
+    assert found.redaction == {"email": "token", "ssn": "drop"}
+    assert Withheld("privacy.allow=email", "you chose token") in found.withheld
+    assert Grant.decode(found.encode()) == found
+    assert "return ssn values as nothing" in found.describe()
+
+
+def test_a_choice_of_redaction_never_allows_what_was_not_asked_for_or_was_withheld() -> None:
+    package = signed(privacy=Privacy(allow=("email",)))
+    assert refusal(grant, package, redaction={"phone": "allow"}).code == "privacy.not_asked"
+    without = ["privacy.allow=email"]
+    error = refusal(grant, package, without=without, redaction={"email": "allow"})
+    assert error.code == "privacy.not_asked"
+
+
+def test_a_choice_of_redaction_is_cut_down_by_the_policy_of_the_moment_and_carried_over() -> None:
+    found = grant(redaction={"email": "token", "phone": "drop"})
+    policy = Policy((PolicyLayer(source="p", redaction={"email": "hash", "phone": "mask"}),))
+    now = effective(found, policy, UNPROTECTED)
+    assert now.redaction == {"email": "hash", "phone": "drop"}
+    assert Withheld("privacy.email=token", "policy wants it redacted (hash)") in now.withheld
+    later = carry_over(found, signed(version="1.4.1"), policy=Policy(), protected=UNPROTECTED)
+    assert later is not None
+    assert later.redaction == found.redaction
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["email"], "privacy.malformed"),
+        (["email=hide"], "privacy.unknown_action"),
+        (["binary=mask"], "privacy.unknown_action"),
+        (["email=mask", "email=drop"], "privacy.twice"),
+    ],
+)
+def test_words_of_redaction_that_say_nothing_are_refused(words: list[str], code: str) -> None:
+    assert refusal(parse_redaction, words).code == code
+
+
 @pytest.mark.parametrize(
     "change",
     [
+        {"redaction": {"email": "blur"}},
+        {"redaction": {"email": []}},
+        {"redaction": 1},
         {"grant_version": 2},
         {"package": 5},
         {"extra": 1},

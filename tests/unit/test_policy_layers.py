@@ -149,8 +149,22 @@ def test_degradations_that_a_layer_lists_are_all_it_allows() -> None:
 
 def test_redacted_kinds_are_not_disclosed() -> None:
     kept, withheld = example().disclose(Privacy(allow=("email", "ip_address", "phone"), receive=("email",)))
-    assert kept == Privacy(allow=("ip_address", "phone"), receive=("email",))
-    assert withheld == (Withheld("privacy.allow=email", "policy wants it redacted (mask)"),)
+    assert kept == Privacy(allow=("ip_address", "phone"))
+    reason = "policy wants it redacted (mask)"
+    assert withheld == (Withheld("privacy.allow=email", reason), Withheld("privacy.receive=email", reason))
+
+
+def test_what_may_be_a_token_may_be_received() -> None:
+    policy = Policy((PolicyLayer(source="p", redaction={"email": "token", "phone": "partial"}),))
+    kept, _ = policy.disclose(Privacy(allow=("email",), receive=("email", "iban", "phone")))
+    assert kept == Privacy(receive=("email", "iban"))
+
+
+def test_a_choice_of_redaction_is_cut_down_to_what_the_layers_leave() -> None:
+    policy = Policy((PolicyLayer(source="p", redaction={"email": "hash", "phone": "partial"}),))
+    actions, withheld = policy.redact({"email": "token", "phone": "drop", "ssn": "partial"})
+    assert actions == {"email": "hash", "phone": "drop", "ssn": "partial"}
+    assert withheld == (Withheld("privacy.email=token", "policy wants it redacted (hash)"),)
 
 
 def test_effective_policy_can_be_printed() -> None:
@@ -191,6 +205,7 @@ def test_effective_policy_can_be_printed() -> None:
         ('[confirm]\nwrite = "maybe"', "policy.unknown_word", "write"),
         ('[confirm]\nwrites = "once"', "policy.unknown_key", "write"),
         ('[redaction]\nemail = "blur"', "policy.unknown_word", "blur"),
+        ('[redaction]\nbinary = "mask"', "policy.unknown_word", "drop"),
         ("[redaction]\nemail = 1", "policy.unknown_word", "email"),
         ("redaction = 1", "policy.wrong_type", "redaction"),
         ('[redaction]\n"E-Mail" = "mask"', "policy.unknown_word", "E-Mail"),

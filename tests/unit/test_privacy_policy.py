@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from typing import get_args
 
 import pytest
 
+from mpp_exec.consent import policy as consent_policy
 from mpp_exec.errors import UsageError
 from mpp_exec.privacy.detect import detect
 from mpp_exec.privacy.finding import KINDS
-from mpp_exec.privacy.policy import Action, RedactionPolicy, effective_actions
+from mpp_exec.privacy.policy import ACTIONS, BINARY, Action, RedactionPolicy, effective_actions
 from mpp_exec.privacy.redact import redact
 
 KEY = bytes(range(32))
-ACTIONS: tuple[Action, ...] = get_args(Action)
 VALUES = {
     "email": "jane@example.com",
     "credit_card": "4111 1111 1111 1111",
@@ -46,7 +45,7 @@ def test_each_action_leaves_what_it_says(kind: str, partial: str) -> None:
         action: redact(f"<{value}>", RedactionPolicy({kind: action}, KEY)).value[1:-1] for action in ACTIONS
     }
     hashed = written.pop("hash")
-    assert written == {"mask": mask, "partial": partial, "drop": "", "allow": value}
+    assert written == {"mask": mask, "token": mask, "partial": partial, "drop": "", "allow": value}
     assert hashed.startswith(f"[{kind.upper()}:")
     assert len(hashed) == len(mask) + 13
 
@@ -90,7 +89,7 @@ def test_a_hash_never_consists_of_digits_alone() -> None:
 @pytest.mark.parametrize(
     ("actions", "key", "code"),
     [
-        ({"email": "token"}, None, "privacy.token_unavailable"),
+        ({"binary": "mask"}, None, "privacy.unknown_action"),
         ({"email": "masked"}, None, "privacy.unknown_action"),
         ({"e-mail": "mask"}, None, "privacy.unknown_kind"),
         ({"email": "hash"}, None, "privacy.hash_key"),
@@ -134,7 +133,14 @@ def test_a_policy_cannot_be_changed_through_the_mapping_it_was_made_from() -> No
         (None, "allow", (), "mask"),
         (None, "hash", (), "hash"),
         ("drop", "allow", ("email",), "drop"),
-        ("partial", "mask", (), "partial"),
+        ("partial", "mask", (), "mask"),
+        ("partial", "token", (), "partial"),
+        ("mask", "token", (), "mask"),
+        ("token", None, (), "token"),
+        ("token", "allow", ("email",), "token"),
+        ("token", "drop", (), "drop"),
+        ("allow", "token", (), "token"),
+        (None, "token", ("email",), "token"),
         ("mask", "allow", ("email",), "mask"),
         ("allow", None, ("email",), "mask"),
         ("allow", "hash", ("email",), "hash"),
@@ -158,6 +164,17 @@ def test_an_unknown_kind_is_refused_whoever_names_it(where: str) -> None:
     with pytest.raises(UsageError) as caught:
         effective_actions(**{where: {"nonsense": "mask"}})
     assert caught.value.code == "privacy.unknown_kind"
+
+
+def test_the_words_of_consent_and_of_redaction_are_the_same_in_the_same_order() -> None:
+    assert consent_policy.ACTIONS == ACTIONS
+    assert consent_policy.BINARY == BINARY
+    for action in ACTIONS:
+        if action in consent_policy.BINARY_ACTIONS:
+            RedactionPolicy({BINARY: action})
+        else:
+            with pytest.raises(UsageError):
+                RedactionPolicy({BINARY: action})
 
 
 def test_importing_redaction_loads_nothing_heavy() -> None:

@@ -52,6 +52,13 @@ def _grant_options(parser: VerbParser) -> None:
         help_text="do without a protection that this host lacks; mpp-exec doctor names them",
         suggested=DEGRADATIONS,
     )
+    parser.option(
+        "--privacy",
+        value="KIND=ACTION",
+        action="append",
+        default=[],
+        help_text="what its results hold of a kind: token, partial, hash, mask, drop, allow",
+    )
 
 
 def _install_arguments(parser: VerbParser) -> None:
@@ -88,7 +95,7 @@ def _install(given: argparse.Namespace, console: Console) -> int:
     if given.no_approve and wishes:
         raise UsageError(
             "usage.arguments",
-            "--no-approve leaves nothing to --set, --without or --degrade",
+            "--no-approve leaves nothing to --set, --without, --degrade or --privacy",
             "give them to mpp-exec approve",
         )
     with open_session(given) as session, open_package(given.file) as package, Terminal.opened() as terminal:
@@ -125,7 +132,7 @@ def _install(given: argparse.Namespace, console: Console) -> int:
 def _wishes(given: argparse.Namespace) -> Wishes:
     from mpp_exec.lifecycle.proposing import Wishes  # noqa: PLC0415 -- not for --help
 
-    return Wishes(tuple(given.set), tuple(given.without), tuple(given.degrade))
+    return Wishes(tuple(given.set), tuple(given.without), tuple(given.degrade), tuple(given.privacy))
 
 
 class _Asking:
@@ -273,17 +280,24 @@ def read_secret(setting: Setting) -> bytes:
 
 def _repeated(given: argparse.Namespace) -> list[str]:
     """Return the options that were given, to be typed again."""
-    pairs = (("--set", given.set), ("--without", given.without), ("--degrade", given.degrade))
+    pairs = (
+        ("--set", given.set),
+        ("--without", given.without),
+        ("--degrade", given.degrade),
+        ("--privacy", given.privacy),
+    )
     return [word for option, values in pairs for value in values for word in (option, value)]
 
 
 def _approve_arguments(parser: VerbParser) -> None:
     parser.notes = (
-        "Settings and secrets that were given before are kept. What is not withheld is granted, as shown.",
+        "Settings, secrets and --privacy of an earlier approval are kept. What is not withheld is granted,",
+        "as shown. A kind can be allowed (--privacy email=allow) where the package asks to return it.",
     )
     parser.examples = (
         "mpp-exec approve acme/csv --set data_dir=/srv/csv",
         "mpp-exec approve acme/csv --without network --yes",
+        "mpp-exec approve acme/contacts --privacy email=token",
     )
     parser.positional("NAME", "an installed package", complete="package")
     parser.flag("-y", "--yes", help_text="agree to what is shown without being asked")
@@ -308,7 +322,7 @@ def _approve(given: argparse.Namespace, console: Console) -> int:
                 "version": installed.version,
                 "digest": installed.digest,
                 "state": "approved",
-                "granted": proposal.detail()["granted"],
+                **{name: proposal.detail()[name] for name in ("granted", "privacy", "redaction")},
                 "withheld": [
                     {"permission": each.permission, "reason": each.reason} for each in proposal.grant.withheld
                 ],

@@ -14,7 +14,7 @@ from mpp_exec.consent.config import Settings, Value, check_uses, expand_path
 from mpp_exec.consent.difference import carries_over, shown
 from mpp_exec.consent.grant import Grant, covers_of, identities_of
 from mpp_exec.consent.paths import Protected
-from mpp_exec.consent.policy import Policy, Withheld, stricter
+from mpp_exec.consent.policy import ACTIONS, BINARY, BINARY_ACTIONS, Action, Policy, Withheld, stricter
 from mpp_exec.errors import ConsentError, UsageError
 from mpp_exec.package.fields import nearest
 from mpp_exec.package.manifest import CONFIRMS, Confirm, Manifest
@@ -38,18 +38,21 @@ def make_grant(
     degradable: Collection[str] = (),
     confirm: Mapping[str, Confirm] | None = None,
     kept_secrets: Iterable[str] = (),
+    redaction: Mapping[str, Action] | None = None,
 ) -> Grant:
     """Return what a person who agrees to *package* grants it.
 
     *without* holds words of ``--without`` (``network=…``, ``filesystem.write``, ``privacy.allow=email``),
     *degrade* names of protections to do without, of those in *degradable*; *confirm* raises the
-    confirmation of single tools; *kept_secrets* names sensitive settings whose stored value stays.
+    confirmation of single tools; *kept_secrets* names sensitive settings whose stored value stays;
+    *redaction* is what is done with kinds of sensitive data in its results. A kind that is to be anything
+    else is not returned in the clear, and ``allow`` stands only for what the manifest asks to return.
 
     Raises:
         ConsentError: ``policy.publisher``, ``policy.degradation``, ``grant.*`` for a protected path,
             ``config.*``.
         UsageError: ``permission.unknown``, ``path.*``, ``grant.unknown_degradation``,
-            ``grant.unknown_tool``, ``grant.confirm_lowered``.
+            ``grant.unknown_tool``, ``grant.confirm_lowered``, ``privacy.not_asked``.
         PackageError: ``config.*``, a mistake in the package.
         HostError: ``host.mountinfo``.
     """
@@ -58,7 +61,9 @@ def make_grant(
     asked, asked_privacy, withheld = _without(manifest, settings.values, list(without))
     permissions, by_policy = policy.ceiling(asked)
     limits, lowered = policy.bound(manifest.limits)
+    asked_privacy, chosen, not_returned = _chosen(manifest, asked_privacy, redaction or {})
     privacy, redacted = policy.disclose(asked_privacy)
+    actions, less_redaction = policy.redact(chosen)
     secrets = sorted(
         {*settings.secrets, *kept_secrets} & {f.key for f in manifest.user_config if f.sensitive}
     )
@@ -72,11 +77,12 @@ def make_grant(
         limits=limits,
         privacy=privacy,
         confirm=_confirmations(manifest, policy, confirm or {}),
+        redaction=actions,
         covers=covers_of(permissions, protected),
         identities=identities_of(permissions),
         config=dict(sorted(settings.values.items())),
         secrets=tuple(secrets),
-        withheld=(*withheld, *by_policy, *lowered, *redacted),
+        withheld=(*withheld, *not_returned, *by_policy, *lowered, *redacted, *less_redaction),
         degradations=_degradations(degrade, degradable, policy),
         approved_at=_milliseconds(now),
         shown=shown(package),
@@ -209,6 +215,50 @@ def _without_privacy(privacy: Privacy, words: Iterable[str]) -> Privacy:
         allow=tuple(kind for name, kind in kept if name == "allow"),
         receive=tuple(kind for name, kind in kept if name == "receive"),
     )
+
+
+def parse_redaction(words: Iterable[str]) -> dict[str, Action]:
+    """Read words of ``--privacy``: ``KIND=ACTION``. Whether there is such a kind is for whoever knows them.
+
+    Raises:
+        UsageError: ``privacy.malformed``, ``privacy.unknown_action`` or ``privacy.twice``.
+    """
+    chosen: dict[str, Action] = {}
+    for word in words:
+        kind, equals, action = word.partition("=")
+        if not equals:
+            raise UsageError(
+                "privacy.malformed", f"{word!r} says nothing of a kind", "write KIND=ACTION: email=token"
+            )
+        known = BINARY_ACTIONS if kind == BINARY else ACTIONS
+        found = next((each for each in known if each == action), None)
+        if found is None:
+            raise UsageError(
+                "privacy.unknown_action", f"{kind} cannot be {action!r} in results", nearest(action, known)
+            )
+        if kind in chosen:
+            raise UsageError("privacy.twice", f"{kind} is given two actions", "leave one of the two out")
+        chosen[kind] = found
+    return chosen
+
+
+def _chosen(
+    manifest: Manifest, asked: Privacy, redaction: Mapping[str, Action]
+) -> tuple[Privacy, dict[str, Action], list[Withheld]]:
+    """Return what is left of *asked* beside *redaction*, the actions to be kept, and what is not returned."""
+    for kind, action in redaction.items():
+        if action == "allow" and kind != BINARY and kind not in asked.allow:
+            raise UsageError(
+                "privacy.not_asked",
+                f"{manifest.name} does not ask to return {kind} values",
+                "what it does not ask for cannot be granted; choose token, partial, hash, mask or drop",
+            )
+    kept: dict[str, Action] = {kind: action for kind, action in redaction.items() if action != "allow"}
+    withheld = [
+        Withheld(f"privacy.allow={kind}", f"you chose {kept[kind]}") for kind in asked.allow if kind in kept
+    ]
+    allow = tuple(kind for kind in asked.allow if kind not in kept)
+    return replace(asked, allow=allow), kept, withheld
 
 
 def _expanded(asked: Permissions, values: Mapping[str, Value]) -> tuple[Permissions, list[Withheld]]:

@@ -17,7 +17,7 @@ from typing import Any, Final
 from mpp_exec.consent.config import Value
 from mpp_exec.consent.mounts import MountTable
 from mpp_exec.consent.paths import Protected, is_exposed, pins
-from mpp_exec.consent.policy import Policy, Withheld
+from mpp_exec.consent.policy import ACTIONS, BINARY, Action, Policy, Withheld
 from mpp_exec.encoding import dumps, loads, sha256_digest
 from mpp_exec.errors import ConsentError, PackageError
 from mpp_exec.package.fields import FieldError, Fields
@@ -44,6 +44,8 @@ class Grant:
     Attributes:
         package, version, digest, key_id: the one package this is for.
         permissions, limits, privacy: what is granted.
+        redaction: what the person chose for kinds of sensitive data in its results; the rest is masked,
+            unless ``privacy`` allows it.
         confirm: per tool, when a person is asked.
         covers: paths inside granted ones that the sandbox covers with empty mounts, at approval;
             :func:`effective` finds them anew.
@@ -64,6 +66,7 @@ class Grant:
     limits: Limits
     privacy: Privacy
     confirm: Mapping[str, Confirm]
+    redaction: Mapping[str, Action] = field(default_factory=dict)
     covers: tuple[str, ...] = ()
     identities: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     config: Mapping[str, Value] = field(default_factory=dict)
@@ -97,6 +100,19 @@ class Grant:
         found = {pin for path in self.permissions.write for pin in pins(path, inner)}
         return tuple(sorted(found))
 
+    def describe(self) -> list[str]:
+        """Return one line for a person per thing granted; each completes "it may …"."""
+        return [
+            *self.permissions.describe(),
+            *self.limits.describe(),
+            *self.privacy.describe(),
+            *self.describe_redaction(),
+        ]
+
+    def describe_redaction(self) -> list[str]:
+        """Return one line for a person per choice of redaction; each completes "it may …"."""
+        return [line for kind, action in self.redaction.items() if (line := _redacted(kind, action))]
+
     def to_value(self) -> dict[str, Any]:
         """Return the CBOR map that is stored."""
         return {
@@ -108,6 +124,7 @@ class Grant:
             "permissions": permissions_value(self.permissions),
             "limits": limits_value(self.limits),
             "privacy": privacy_value(self.privacy),
+            **({"redaction": dict(self.redaction)} if self.redaction else {}),
             "confirm": dict(self.confirm),
             "covers": list(self.covers),
             "identities": {path: list(identity) for path, identity in self.identities.items()},
@@ -164,6 +181,7 @@ def effective(grant: Grant, policy: Policy, protected: Protected) -> Grant:
     _require_unexposed(grant, permissions)
     limits, less_limits = policy.bound(grant.limits)
     privacy, less_privacy = policy.disclose(grant.privacy)
+    redaction, less_redaction = policy.redact(grant.redaction)
     operations = grant.operations
     refused = {name: policy.degradation_refusal(name) for name in grant.degradations}
     return replace(
@@ -171,6 +189,7 @@ def effective(grant: Grant, policy: Policy, protected: Protected) -> Grant:
         permissions=permissions,
         limits=limits,
         privacy=privacy,
+        redaction=redaction,
         confirm={tool: policy.confirmation(operations[tool], asks) for tool, asks in grant.confirm.items()},
         covers=covers_of(permissions, protected),
         degradations=tuple(name for name, reason in refused.items() if not reason),
@@ -179,9 +198,22 @@ def effective(grant: Grant, policy: Policy, protected: Protected) -> Grant:
             *less_permissions,
             *less_limits,
             *less_privacy,
+            *less_redaction,
             *(Withheld(f"degradation={name}", reason) for name, reason in refused.items() if reason),
         ),
     )
+
+
+def _redacted(kind: str, action: Action) -> str:
+    """Say what choosing *action* for *kind* means, "" where it is what is done anyway."""
+    if kind == BINARY:
+        return "return no images, sounds, files or links" if action == "drop" else ""
+    return {
+        "token": f"return {kind} values as tokens; the real ones only a tool that may receive them is given",
+        "partial": f"return {kind} values in part",
+        "hash": f"return {kind} values as keyed hashes",
+        "drop": f"return {kind} values as nothing",
+    }.get(action, "")
 
 
 def _require_unexposed(grant: Grant, permissions: Permissions) -> None:
@@ -304,6 +336,7 @@ _KEYS: Final = (
     "permissions",
     "limits",
     "privacy",
+    "redaction",
     "confirm",
     "covers",
     "identities",
@@ -340,6 +373,7 @@ def _grant(value: Any) -> Grant:
         permissions=permissions_from(table.take("permissions", dict)),
         limits=limits_from(table.take("limits", dict)),
         privacy=privacy_from(table.take("privacy", dict)),
+        redaction=_redaction(table.take("redaction", dict, {})),
         confirm=confirm,
         covers=table.texts("covers"),
         identities={path: _identity(row) for path, row in table.take("identities", dict).items()},
@@ -350,6 +384,12 @@ def _grant(value: Any) -> Grant:
         approved_at=datetime.fromtimestamp(table.integer("approved_at") / 1000, UTC),
         shown=shown,
     )
+
+
+def _redaction(value: dict[str, Any]) -> dict[str, Action]:
+    if not set(value.values()) <= set(ACTIONS):
+        raise FieldError("unknown_word", "redaction", "holds an unknown action")
+    return value
 
 
 def _identity(row: Any) -> tuple[int, int]:

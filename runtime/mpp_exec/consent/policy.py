@@ -22,6 +22,10 @@ Action = Literal["allow", "token", "partial", "hash", "mask", "drop"]
 ACTIONS: Final[tuple[Action, ...]] = get_args(Action)
 """What may be done with a kind of sensitive data, from the most that is left of it to the least."""
 
+BINARY: Final = "binary"
+"""Stands among the kinds for content that is no text, and that nobody reads: it is allowed or dropped."""
+BINARY_ACTIONS: Final[tuple[Action, ...]] = ("allow", "drop")
+
 LIMIT_WORDS: Final[dict[str, tuple[str, Callable[[int], str]]]] = {
     "wall_ms": ("wall", format_duration),
     "cpu_ms": ("cpu", format_duration),
@@ -205,14 +209,38 @@ class Policy:
         return asked, tuple(withheld)
 
     def disclose(self, asked: Privacy) -> tuple[Privacy, tuple[Withheld, ...]]:
-        """Return *asked* less the kinds that a layer wants redacted in every case."""
+        """Return *asked* less the kinds that a layer wants redacted in every case.
+
+        A kind is received where a token is the least that is done with it: what is to be made
+        unrecognisable for good is nothing that another tool is handed.
+        """
         actions = self.redaction
-        refused = [kind for kind in asked.allow if actions.get(kind, "allow") != "allow"]
+        admitted = {"allow": ("allow",), "receive": ("allow", "token")}
+        kept: dict[str, list[str]] = {"allow": [], "receive": []}
+        withheld: list[Withheld] = []
+        for word, kinds in (("allow", asked.allow), ("receive", asked.receive)):
+            for kind in kinds:
+                action = actions.get(kind, "allow")
+                if action in admitted[word]:
+                    kept[word].append(kind)
+                else:
+                    reason = f"policy wants it redacted ({action})"
+                    withheld.append(Withheld(f"privacy.{word}={kind}", reason))
+        return Privacy(tuple(kept["allow"]), tuple(kept["receive"])), tuple(withheld)
+
+    def redact(self, chosen: Mapping[str, Action]) -> tuple[dict[str, Action], tuple[Withheld, ...]]:
+        """Return the actions that a person has *chosen*, each no less than the layers demand of its kind."""
+        least = self.redaction
+        actions = {
+            kind: max(action, least.get(kind, action), key=ACTIONS.index)
+            for kind, action in sorted(chosen.items())
+        }
         withheld = tuple(
-            Withheld(f"privacy.allow={kind}", f"policy wants it redacted ({actions[kind]})")
-            for kind in refused
+            Withheld(f"privacy.{kind}={chosen[kind]}", f"policy wants it redacted ({action})")
+            for kind, action in actions.items()
+            if action != chosen[kind]
         )
-        return replace(asked, allow=tuple(kind for kind in asked.allow if kind not in refused)), withheld
+        return actions, withheld
 
     def confirmation(self, operation: Operation, asked: Confirm) -> Confirm:
         """Return *asked* raised to what the layers demand of tools of this operation."""

@@ -17,7 +17,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from mpp_exec.consent.policy import ACTIONS, Action, NetworkPattern, Policy, PolicyLayer
+from mpp_exec.consent.policy import (
+    ACTIONS,
+    BINARY,
+    BINARY_ACTIONS,
+    Action,
+    NetworkPattern,
+    Policy,
+    PolicyLayer,
+)
 from mpp_exec.errors import ConsentError
 from mpp_exec.package.fields import FieldError, Fields, nearest
 from mpp_exec.package.manifest import CONFIRMS, OPERATIONS
@@ -279,8 +287,9 @@ def _redaction(value: Any, *, narrowing: bool) -> dict[str, Action]:
             parse_kind(kind)
         except VocabularyError as error:
             raise FieldError("unknown_word", key, error.message, error.hint) from error
-        if action not in ACTIONS:
-            raise FieldError("unknown_word", key, f"cannot be {action!r}", nearest(str(action), ACTIONS))
+        known = BINARY_ACTIONS if kind == BINARY else ACTIONS
+        if action not in known:
+            raise FieldError("unknown_word", key, f"cannot be {action!r}", nearest(str(action), known))
         if narrowing and action == "allow":
             raise FieldError(
                 "widens",

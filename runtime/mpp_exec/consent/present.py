@@ -32,7 +32,7 @@ def approval_text(package: SignedManifest, grant: Grant) -> list[str]:
     for tool in manifest.tools:
         lines += _tool(tool, grant)
     lines.append("it may:")
-    lines += _bulleted([*grant.permissions.describe(), *grant.limits.describe(), *grant.privacy.describe()])
+    lines += _bulleted(grant.describe())
     lines += _notes(grant)
     lines += _settings(manifest.user_config, grant.config, grant.secrets)
     if grant.withheld:

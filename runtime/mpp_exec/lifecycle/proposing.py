@@ -10,16 +10,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mpp_exec.audit.entry import permissions_value
-from mpp_exec.consent.approve import WITHHELD_BY_USER, make_grant
+from mpp_exec.consent.approve import WITHHELD_BY_USER, make_grant, parse_redaction
 from mpp_exec.consent.config import Setting, Settings, Value, check_settings, parse_setting, secret_text
 from mpp_exec.consent.difference import Change, difference
-from mpp_exec.consent.grant import Grant
-from mpp_exec.consent.policy import Policy, stricter
+from mpp_exec.consent.grant import Grant, privacy_value
+from mpp_exec.consent.policy import Action, Policy, stricter
 from mpp_exec.consent.present import approval_text, stays_read_only, update_text
 from mpp_exec.errors import UsageError
 from mpp_exec.lifecycle.session import Session
 from mpp_exec.package.manifest import ConfigField, Manifest
 from mpp_exec.permissions import DEGRADATIONS
+from mpp_exec.privacy.policy import effective_actions
 from mpp_exec.trust.verify import SignedManifest
 
 ReadSecret = Callable[[Setting], bytes]
@@ -31,14 +32,15 @@ AskSetting = Callable[[ConfigField], str]
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """What was typed beside the name: words of ``--set``, ``--without`` and ``--degrade``."""
+    """What was typed beside the name: words of ``--set``, ``--without``, ``--degrade`` and ``--privacy``."""
 
     settings: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
     degrade: tuple[str, ...] = ()
+    privacy: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.settings or self.without or self.degrade)
+        return bool(self.settings or self.without or self.degrade or self.privacy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ class Proposal:
         if self.old is None:
             return approval_text(self.package, self.grant)
         lines = update_text(self.package, self.old, self.changes)
-        before, after = _reach(self.old), _reach(self.grant)
+        before, after = self.old.describe(), self.grant.describe()
         lines += [f"  + it may {line}" for line in after if line not in before]
         lines += [f"  - it may no longer {line}" for line in before if line not in after]
         protected = stays_read_only(self.grant.permissions)
@@ -78,6 +80,8 @@ class Proposal:
             "granted": permissions_value(self.grant.permissions),
             "withheld": [each.permission for each in self.grant.withheld],
             "degradations": list(self.grant.degradations),
+            "privacy": privacy_value(self.grant.privacy),
+            "redaction": dict(self.grant.redaction),
             "shown": self.grant.fingerprint,
         }
 
@@ -93,17 +97,19 @@ def propose(
 ) -> Proposal:
     """Return what a person is to agree to for *package*.
 
-    Values, secrets, and what was withheld before are kept from *old*, the last grant. *ask* is None
-    where nobody can be asked.
+    Values, secrets, choices of redaction, and what was withheld before are kept from *old*, the last
+    grant. *ask* is None where nobody can be asked.
 
     Raises:
-        UsageError: ``config.*``, ``permission.unknown``, ``path.*``, ``grant.unknown_degradation``.
+        UsageError: ``config.*``, ``permission.unknown``, ``path.*``, ``grant.unknown_degradation``,
+            ``privacy.*``.
         ConsentError: ``policy.*``, ``grant.*``.
     """
     policy = session.policies.load()
     settings, kept = collect(package.manifest, wishes.settings, old, read_secret=read_secret, ask=ask)
     update = old if old is not None and old.digest != package.digest else None
     protected, now = session.protected(), session.clock()
+    redaction = _redaction(wishes.privacy, old)
 
     def granted(without: Iterable[str]) -> Grant:
         return make_grant(
@@ -117,6 +123,7 @@ def propose(
             degradable=DEGRADATIONS,
             confirm=_still_confirmed(package.manifest, old),
             kept_secrets=kept,
+            redaction=redaction,
         )
 
     grant = granted((*wishes.without, *_still_withheld(update, granted)))
@@ -175,8 +182,10 @@ def _asked(ask: AskSetting, each: ConfigField) -> str:
     return said
 
 
-def _reach(grant: Grant) -> list[str]:
-    return [*grant.permissions.describe(), *grant.limits.describe(), *grant.privacy.describe()]
+def _redaction(words: Iterable[str], old: Grant | None) -> dict[str, Action]:
+    chosen = parse_redaction(words)
+    effective_actions(granted=chosen)  # raises for a kind that there is not
+    return {**(old.redaction if old is not None else {}), **chosen}
 
 
 def _still_withheld(old: Grant | None, granted: Callable[[Iterable[str]], Grant]) -> list[str]:

@@ -1,17 +1,22 @@
-"""Which kind is masked, hashed, dropped or allowed, and who decides."""
+"""Which kind is masked, hashed, made a token, dropped or allowed, and who decides."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Final, Literal, TypeGuard, get_args
+from typing import Final, Literal, get_args
 
 from mpp_exec.errors import UsageError
 from mpp_exec.privacy.finding import KINDS
 
-Action = Literal["mask", "partial", "hash", "drop", "allow"]
-ACTIONS: Final[tuple[str, ...]] = get_args(Action)
+Action = Literal["allow", "token", "partial", "hash", "mask", "drop"]
+ACTIONS: Final[tuple[Action, ...]] = get_args(Action)
+"""From the most that is left of a value to the least."""
+
+BINARY: Final = "binary"
+"""Stands among the kinds for content that is no text, and that nobody reads: it is allowed or dropped."""
+
 HASH_KEY_SIZE: Final = 32
 
 
@@ -20,13 +25,13 @@ class RedactionPolicy:
     """What happens to a value of each kind.
 
     Attributes:
-        actions: action by kind; a kind that is not named is masked.
+        actions: action by kind; a kind that is not named is masked, and ``binary`` allowed.
         hash_key: 32 bytes that ``hash`` is keyed with, derived from the home's key. Needed only
             where a kind is hashed; never shown.
 
     Raises:
-        UsageError: ``privacy.unknown_kind``, ``privacy.unknown_action``, ``privacy.token_unavailable``,
-            ``privacy.hash_key`` (missing, or not 32 bytes).
+        UsageError: ``privacy.unknown_kind``, ``privacy.unknown_action``, ``privacy.hash_key`` (missing, or
+            not 32 bytes).
     """
 
     actions: Mapping[str, Action] = field(default_factory=dict)
@@ -52,6 +57,16 @@ class RedactionPolicy:
         """Return what happens to values of *kind*."""
         return self.actions.get(kind, "mask")
 
+    @property
+    def makes_tokens(self) -> bool:
+        """Whether values of some kind become tokens."""
+        return "token" in self.actions.values()
+
+    @property
+    def drops_binary(self) -> bool:
+        """Whether content that is no text is withheld."""
+        return self.actions.get(BINARY) == "drop"
+
 
 MASK_ALL: Final = RedactionPolicy()
 
@@ -64,10 +79,10 @@ def effective_actions(
 ) -> dict[str, Action]:
     """Return the actions that hold, in order of authority: organisation, user's grant, manifest.
 
-    Each of them can only narrow what stands below it. An action of the organisation other than
-    ``allow`` holds whatever was granted; its ``allow`` leaves the kind to the user. A grant's
-    ``allow`` holds only for a kind that the manifest asks to return (*requested*), and what the
-    manifest asks for means nothing until it is granted. Kinds left out are masked.
+    Each of them can only narrow what stands below it. What the organisation says of a kind is the most
+    that is left of it, whatever was granted; the user can leave less. Its ``allow`` leaves the kind to
+    the user. A grant's ``allow`` holds only for a kind that the manifest asks to return (*requested*),
+    and what the manifest asks for means nothing until it is granted. Kinds left out are masked.
 
     Raises:
         UsageError: as :class:`RedactionPolicy`.
@@ -76,35 +91,27 @@ def effective_actions(
     actions: dict[str, Action] = {}
     for kind, word in sorted((granted or {}).items()):
         action = _checked(kind, word)
-        if action != "allow" or kind in asked:
+        if action != "allow" or kind in asked or kind == BINARY:
             actions[kind] = action
     for kind, word in sorted((organisation or {}).items()):
         action = _checked(kind, word)
         if action != "allow":
-            actions[kind] = action
+            actions[kind] = max(action, actions.get(kind, action), key=ACTIONS.index)
     return actions
 
 
 def _checked(kind: str, action: str) -> Action:
-    if kind not in KINDS:
+    if kind not in KINDS and kind != BINARY:
         raise UsageError(
             "privacy.unknown_kind", f"no kind of sensitive data is called {kind!r}", _nearest(kind, KINDS)
         )
-    if action == "token":
-        raise UsageError(
-            "privacy.token_unavailable",
-            f"the action token for {kind} is not offered by this version",
-            "choose mask, partial, hash, drop or allow",
-        )
-    if not _is_action(action):
-        raise UsageError(
-            "privacy.unknown_action", f"no redaction action is called {action!r}", _nearest(action, ACTIONS)
-        )
-    return action
-
-
-def _is_action(word: str) -> TypeGuard[Action]:
-    return word in ACTIONS
+    known: tuple[Action, ...] = ("allow", "drop") if kind == BINARY else ACTIONS
+    for each in known:
+        if each == action:
+            return each
+    raise UsageError(
+        "privacy.unknown_action", f"{kind} cannot be {action!r} in results", _nearest(action, known)
+    )
 
 
 def _nearest(word: str, words: tuple[str, ...]) -> str:

@@ -147,6 +147,12 @@ def granted(plan: SandboxPlan, grant: Grant) -> dict[str, Any]:
         "granted": [{"permission": word, "entry": entry, "held_by": held} for word, entry, held in rows],
         "stays_read_only": [] if read_only or plan.bare is not None else stays_read_only(given),
         "withheld": [{"permission": each.permission, "reason": each.reason} for each in grant.withheld],
+        "privacy": {
+            "redaction": dict(grant.redaction),
+            "allow": list(grant.privacy.allow),
+            "receive": list(grant.privacy.receive),
+        },
+        "discloses": [*grant.privacy.describe(), *grant.describe_redaction()],
     }
 
 
@@ -159,6 +165,9 @@ def granted_lines(document: dict[str, Any]) -> list[str]:
     if document["stays_read_only"]:
         first, *rest = document["stays_read_only"]
         lines += ["", f"{first[0].upper()}{first[1:]}", *(f"  {line.strip()}" for line in rest)]
+    if document["discloses"]:
+        lines += ["", "Of sensitive data, it may:"]
+        lines += [f"  {line}" for line in document["discloses"]]
     if document["withheld"]:
         lines += ["", "Asked for, and withheld:"]
         lines += [f"  {row['permission']}: {row['reason']}" for row in document["withheld"]]
