@@ -146,7 +146,8 @@ enum mpp_stop {
     MPP_STOP_CANCELLED,
     MPP_STOP_BLIND, /* what it uses cannot be read */
     MPP_STOP_LOST,  /* init vanished without a report */
-    MPP_STOP_WATCH  /* the watcher of a traced call failed */
+    MPP_STOP_WATCH, /* the watcher of a traced call failed */
+    MPP_STOP_ANSWERED /* a dialogue has what it was held for */
 };
 
 /* One way to read a system call that a traced tool makes. A number may stand in several rows (rename). */
@@ -181,6 +182,7 @@ struct mpp_launch {
     int cgroup_fd;           /* folder of the cgroup that everything runs in; -1 for none */
     uint32_t outer_uid_base; /* root: the outer id is this plus the host pid of init; 0: self-map */
     uint32_t namespaces;     /* CLONE_NEW*; all of them, or 0 for the profile without namespaces */
+    uint32_t dialogue;       /* 1: what the tool says is answered while it runs, and descriptor 0 stays open */
     uint64_t wall_ns;
     uint64_t cpu_us;
     uint64_t memory;        /* bytes over all processes, beside rlimit and cgroup */
@@ -226,8 +228,18 @@ struct mpp_sandbox;
 int mpp_spawn(const struct mpp_launch *launch, struct mpp_outcome *outcome, struct mpp_sandbox **slot);
 
 /* Runs it to its end. Returns 0 when everything is dead, reaped and read, or EINTR when a signal
- * arrived or may have: the caller lets its handlers run and calls again, or kills. */
+ * arrived or may have: the caller lets its handlers run and calls again, or kills. In a dialogue it
+ * returns MPP_HEARD, too, when the tool has written to descriptor 1; limits are kept in the next call. */
+#define MPP_HEARD 4096
 int mpp_supervise(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome);
+
+/* The dialogue of a sandbox that was launched with one (dialogue.c). What was heard since the last time stays
+ * valid until mpp_supervise is called; what is said is copied, and 0 returned, or an errno. */
+size_t mpp_heard(struct mpp_sandbox *sandbox, const uint8_t **data);
+int mpp_say(struct mpp_sandbox *sandbox, const uint8_t *data, size_t size);
+
+/* The dialogue is over: the next mpp_supervise ends the sandbox. */
+void mpp_answered(struct mpp_sandbox *sandbox);
 
 /* Kills every process of the sandbox, reaps it and frees the handle with its buffers. */
 void mpp_release(struct mpp_sandbox *sandbox);

@@ -41,6 +41,10 @@ struct mpp_sandbox {
     int blind; /* looks in a row at what it uses that failed */
     struct mpp_buffer out;
     struct mpp_buffer err;
+    struct mpp_buffer said; /* a dialogue's words to the tool, beside the request */
+    size_t said_sent;
+    size_t heard; /* bytes of out that the dialogue has seen */
+    int answered;
 };
 
 /* What all processes of a sandbox use at this moment, as its cgroup or /proc tells. */
@@ -54,6 +58,8 @@ uint64_t mpp_now_ns(void);
 void mpp_close(int *fd);
 void mpp_close_sources(struct mpp_sandbox *sandbox);
 void mpp_feed(struct mpp_sandbox *sandbox); /* writes what the pipe takes of the request, and closes it at the end */
+int mpp_unsent(const struct mpp_sandbox *sandbox); /* whether there is something left to write */
+int mpp_unheard(const struct mpp_sandbox *sandbox); /* whether a dialogue has something to hear */
 /* The watcher of a traced call (notify.c). All but mpp_watcher_close may be given NULL, for a call that is not traced. */
 int mpp_watcher_open(struct mpp_sandbox *sandbox); /* 0 or an errno */
 int mpp_watcher_fd(const struct mpp_watcher *watcher);

@@ -54,39 +54,6 @@ static int drain(struct mpp_sandbox *sandbox, int *fd, struct mpp_buffer *buffer
     }
 }
 
-void mpp_feed(struct mpp_sandbox *sandbox)
-{
-    const struct mpp_launch *launch = &sandbox->launch;
-
-    while (sandbox->request_sent < launch->request_size) {
-        /* A tool that closed its descriptor 0 would raise SIGPIPE, which an embedding host may not ignore. */
-        ssize_t sent;
-        sigset_t pipe_signal;
-        sigset_t before;
-
-        sigemptyset(&pipe_signal);
-        sigaddset(&pipe_signal, SIGPIPE);
-        pthread_sigmask(SIG_BLOCK, &pipe_signal, &before);
-        sent = write(sandbox->request, launch->request + sandbox->request_sent,
-                     launch->request_size - sandbox->request_sent);
-        if (sent < 0 && errno == EPIPE && !sigismember(&before, SIGPIPE)) {
-            struct timespec none = { 0, 0 };
-            sigtimedwait(&pipe_signal, NULL, &none);
-            errno = EPIPE;
-        }
-        if (sent < 0) {
-            int error = errno;
-            pthread_sigmask(SIG_SETMASK, &before, NULL);
-            if (error == EINTR) continue;
-            if (error == EAGAIN) return;
-            break; /* the tool does not want the rest */
-        }
-        pthread_sigmask(SIG_SETMASK, &before, NULL);
-        sandbox->request_sent += (size_t)sent;
-    }
-    mpp_close(&sandbox->request);
-}
-
 /* Killing init ends its PID namespace. Where it has none it is asked first, by the end of the socket, to kill
  * and reap the tool; shut down rather than closed, since a child of the host may hold the same socket. */
 static void kill_all(struct mpp_sandbox *sandbox)
@@ -244,13 +211,14 @@ int mpp_supervise(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
     uint64_t back_ns = mpp_now_ns() + BACK_NS;
     int over = 0;
 
+    if (sandbox->answered) stop(outcome, MPP_STOP_ANSWERED);
     while (!over && outcome->stop == MPP_STOP_NONE) {
         /* poll(2) passes over negative descriptors, so a channel that is closed leaves its slot empty. */
         struct pollfd slots[SLOT_COUNT] = {
             [SLOT_CONTROL] = { .fd = sandbox->control, .events = POLLIN },
             [SLOT_OUTPUT] = { .fd = sandbox->output, .events = POLLIN },
             [SLOT_ERRORS] = { .fd = sandbox->errors, .events = POLLIN },
-            [SLOT_REQUEST] = { .fd = sandbox->request, .events = POLLOUT },
+            [SLOT_REQUEST] = { .fd = mpp_unsent(sandbox) ? sandbox->request : -1, .events = POLLOUT },
             [SLOT_CANCEL] = { .fd = sandbox->launch.cancel_fd, .events = POLLIN },
             [SLOT_WATCHER] = { .fd = mpp_watcher_fd(sandbox->watcher), .events = POLLIN },
         };
@@ -282,6 +250,7 @@ int mpp_supervise(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
             sandbox->tick_ns = mpp_now_ns() + TICK_NS;
         }
         if (now >= sandbox->deadline_ns) stop(outcome, MPP_STOP_WALL);
+        if (mpp_unheard(sandbox) && outcome->stop == MPP_STOP_NONE) return MPP_HEARD;
         if (now >= back_ns && outcome->stop == MPP_STOP_NONE) return EINTR;
     }
     finish(sandbox, outcome);
@@ -307,5 +276,6 @@ void mpp_release(struct mpp_sandbox *sandbox)
     free(sandbox->plan);
     free(sandbox->out.data);
     free(sandbox->err.data);
+    free(sandbox->said.data);
     free(sandbox);
 }

@@ -15,7 +15,7 @@ from mpp_exec.consent.paths import Protected
 from mpp_exec.consent.policy import Action
 from mpp_exec.consent.policy_file import PolicyFiles
 from mpp_exec.package.archive import open_package
-from mpp_exec.package.manifest import Tool
+from mpp_exec.package.manifest import Requirement, RuntimeSpec, Tool
 from mpp_exec.permissions import DEGRADATIONS, Limits, Permissions
 from mpp_exec.registry.records import Installed
 from mpp_exec.trust.verify import SignedManifest, verify
@@ -117,3 +117,35 @@ class Stage:
         )
         _, signed = self.install(package)
         self.approve(signed, settings=settings, degrade=degrade, redaction=redaction)
+
+    def server(
+        self,
+        source: str,
+        *,
+        tools: Iterable[str] = ("run",),
+        permissions: Permissions | None = None,
+        limits: Limits | None = None,
+        settings: Settings | None = None,
+        tool: Mapping[str, Any] | None = None,
+        command: tuple[str, ...] = ("python", "${app}/server.py"),
+        files: Mapping[str, bytes] | None = None,
+        **changes: Any,
+    ) -> None:
+        """Install and approve ``acme/echo``, whose *tools* are those of the MCP server *source*, in Python."""
+        package = forge.package_of(
+            {"server.py": source.encode(), **(files or {})},
+            runtime=RuntimeSpec(
+                kind="mcp", command=command, requires=(Requirement("python", ">=3.11"),), env=()
+            ),
+            tools=tuple(
+                Tool(
+                    **{"name": name, "description": "", "input_schema": OPEN, "result": "mcp", **(tool or {})}
+                )
+                for name in tools
+            ),
+            permissions=permissions or Permissions(),
+            limits=limits or Limits(),
+            **changes,
+        )
+        _, signed = self.install(package)
+        self.approve(signed, settings=settings)

@@ -18,13 +18,15 @@ from typing import Any, Final
 from mpp_exec.audit.entry import Caller, Outcome
 from mpp_exec.audit.record import Ending, new_invocation
 from mpp_exec.consent.confirm import Confirm, ConfirmationRequest, require_confirmation
+from mpp_exec.dialogue.session import Asked, Reading, Session
 from mpp_exec.errors import ConsentError, MppError, UsageError
 from mpp_exec.opened import Opened
 from mpp_exec.package.schema import Validator
 from mpp_exec.prepare import Prepared, Trace
 from mpp_exec.privacy.redact import Redactor
 from mpp_exec.registry.places import call_folder
-from mpp_exec.result import ToolResult, read_result, redaction_bounds
+from mpp_exec.relay import ProgressRelay, ShowProgress
+from mpp_exec.result import MAX_DEPTH, MAX_VALUES, ToolResult, read_result, redaction_bounds
 from mpp_exec.sandbox import spawn
 from mpp_exec.sandbox.denial import denials, explain_denial
 from mpp_exec.sandbox.plan import SandboxPlan
@@ -70,6 +72,7 @@ class Invocation:
         timeout: seconds that shorten the package's limit, None for the limit itself.
         cancel: ends the call when it is set; the caller closes it.
         trace: takes what a watched call tried; None for an ordinary one.
+        progress: told how far the call is, redacted, where its server says so.
     """
 
     def __init__(
@@ -81,6 +84,7 @@ class Invocation:
         timeout: float | None,
         cancel: Cancellation,
         trace: Trace | None = None,
+        progress: ShowProgress | None = None,
     ) -> None:
         self._parts = parts
         self._caller = caller
@@ -88,6 +92,7 @@ class Invocation:
         self._timeout = timeout
         self._cancel = cancel
         self._trace = trace
+        self._progress = progress
         self._clock = _Clockwork()
 
     def run(self, package: str, tool: str, arguments: dict[str, Any]) -> ToolResult:
@@ -160,9 +165,10 @@ class Invocation:
             # Watched until its end is on the ledger: who closes the runtime waits for that, too.
             stack.enter_context(self._parts.watchdog.watch(running, prepared.approved.generation))
             plan = self._placed(prepared.plan, running, stack)
-            completed = _measured(prepared, self._spawned(agreed, plan))
+            session = self._session(agreed, running)
+            completed = _measured(prepared, self._spawned(agreed, plan, session))
             self._clock.stage("sandbox")
-            result = _read(agreed, plan, completed, running)
+            result = _read(agreed, plan, completed, running, session)
             self._clock.stage("redact")
         except Exception as error:
             ledger.finish(token, self._failed(error))
@@ -195,11 +201,26 @@ class Invocation:
         )
         return placed
 
-    def _spawned(self, agreed: _Agreed, plan: SandboxPlan) -> Completed:
+    def _session(self, agreed: _Agreed, running: RunningCall) -> Session | None:
+        """Return what speaks with the server of a package that is one."""
+        prepared = agreed.prepared
+        if prepared.plan.kind != "mcp":
+            return None
+        relay = None
+        if self._progress is not None:
+            redactor = _redactor(prepared, running.cancellation.is_set)
+            relay = ProgressRelay(self._progress, redactor, time.monotonic)
+        return Session(
+            Asked("tools/call", agreed.request.decode()),
+            Reading(prepared.plan.limits.output, MAX_DEPTH, MAX_VALUES),
+            progress=None if relay is None else relay.take,
+        )
+
+    def _spawned(self, agreed: _Agreed, plan: SandboxPlan, session: Session | None) -> Completed:
         timeout = self._timeout
         return spawn.run(
             plan,
-            agreed.request,
+            agreed.request if session is None else session.opening(),
             cache=self._parts.cache,
             invocation=agreed.invocation,
             variables=agreed.prepared.variables(os.environ),
@@ -207,6 +228,7 @@ class Invocation:
             wall_ms=None if timeout is None else max(1, int(min(timeout, _LONGEST) * 1000)),
             cancel_fd=self._cancel.fd,
             traced=self._trace is not None,
+            dialogue=session,
         )
 
     def _failed(self, error: BaseException) -> Ending:
@@ -215,18 +237,21 @@ class Invocation:
         return Ending(Outcome.FAILED, code=code, timing=self._clock.stages)
 
 
-def _read(agreed: _Agreed, plan: SandboxPlan, completed: Completed, running: RunningCall) -> ToolResult:
+def _redactor(prepared: Prepared, cancelled: Callable[[], bool]) -> Redactor:
+    bounds = redaction_bounds(prepared.plan.limits.output, cancelled)
+    return Redactor(prepared.redaction, secrets=prepared.secrets.values(), bounds=bounds)
+
+
+def _read(
+    agreed: _Agreed, plan: SandboxPlan, completed: Completed, running: RunningCall, session: Session | None
+) -> ToolResult:
     prepared, cancelled = agreed.prepared, running.cancellation.is_set
     max_size = prepared.plan.limits.output
     return read_result(
         prepared.plan.kind,
         prepared.tool,
         completed,
-        Redactor(
-            prepared.redaction,
-            secrets=prepared.secrets.values(),
-            bounds=redaction_bounds(max_size, cancelled),
-        ),
+        _redactor(prepared, cancelled),
         violations=_violations(prepared.result),
         explain=functools.partial(explain_denial, plan),
         denials=functools.partial(
@@ -236,6 +261,8 @@ def _read(agreed: _Agreed, plan: SandboxPlan, completed: Completed, running: Run
         invocation=agreed.invocation,
         reason=lambda: running.reason,
         cancelled=cancelled,
+        end=None if session is None else session.end,
+        aside="" if session is None else session.aside,
     )
 
 

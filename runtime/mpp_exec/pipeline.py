@@ -22,6 +22,7 @@ from mpp_exec.opened import Opened
 from mpp_exec.prepare import Preparer, Temporary, Trace
 from mpp_exec.registry.home import Home
 from mpp_exec.registry.store import Store
+from mpp_exec.relay import ShowProgress
 from mpp_exec.result import ToolResult
 from mpp_exec.sandbox.cache import SandboxCache
 from mpp_exec.withdraw import Cancellation
@@ -127,13 +128,15 @@ class Runtime:
         *,
         timeout: float | None = None,
         cancellation: Cancellation | None = None,
+        progress: ShowProgress | None = None,
     ) -> ToolResult:
         """Call *tool* of *package* with *arguments* and wait for its result.
 
         The name of the tool may be left out where there is one. *timeout*, in seconds, shortens the
         package's limit of time. Another thread ends the call by setting *cancellation*, which is for
-        this call alone and closed with it. That the tool failed or was stopped is a result, not an
-        exception.
+        this call alone and closed with it. *progress* is told how far it is, redacted, where the tool is one
+        of an MCP server that says so; it is called while the call is supervised, and must not wait. That the
+        tool failed or was stopped is a result, not an exception.
 
         Raises:
             UsageError: no such package or tool; arguments that are no JSON or against the schema.
@@ -144,7 +147,7 @@ class Runtime:
         """
         cancel = cancellation or Cancellation()
         try:
-            return self._call(package, tool, dict(arguments or {}), timeout, cancel)
+            return self._call(package, tool, dict(arguments or {}), timeout, cancel, progress=progress)
         finally:
             cancel.close()
 
@@ -213,8 +216,11 @@ class Runtime:
         cancel: Cancellation,
         *,
         trace: Trace | None = None,
+        progress: ShowProgress | None = None,
     ) -> ToolResult:
         parts = self._open()
         caller = Caller.current(principal=self._principal, client=self._client)
-        call = Invocation(parts, caller, self._confirm, timeout=timeout, cancel=cancel, trace=trace)
+        call = Invocation(
+            parts, caller, self._confirm, timeout=timeout, cancel=cancel, trace=trace, progress=progress
+        )
         return call.run(package, tool, arguments)

@@ -8,14 +8,14 @@ Source: Model Context Protocol 2025-11-25, server/tools (``CallToolResult``, con
 
 from __future__ import annotations
 
-import base64
-import binascii
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 from mpp_exec import encoding
+from mpp_exec.dialogue.blocks import RESULT, defined, is_block, text_parts, with_binary
+from mpp_exec.dialogue.session import End
 from mpp_exec.package.manifest import Tool
 from mpp_exec.privacy.meter import Bounds, StoppedError
 from mpp_exec.privacy.redact import Redactor
@@ -145,6 +145,8 @@ def read_result(
     reason: Callable[[], str] = str,
     denials: Callable[[Mapping[str, Any]], Sequence[Denial]] = lambda _: (),
     cancelled: Callable[[], bool] = lambda: False,
+    end: End | None = None,
+    aside: str = "",
 ) -> ToolResult:
     """Return the redacted result of *completed*.
 
@@ -154,11 +156,15 @@ def read_result(
     *violations* checks the structured content against the tool's outputSchema, None without one;
     *explain* says for a path and an errno which permission would have allowed it, "" if none would;
     *denials* what of that which the launcher says was tried was denied;
-    *reason* says why the call was cancelled, where it was; that can happen while its result is read.
+    *reason* says why the call was cancelled, where it was; that can happen while its result is read;
+    *end* is how the session with a server ended, *aside* what that wrote beside its messages.
     """
     if cancelled():
         return _withheld("cancelled", kind, invocation, reason())
-    said = _read_python(completed, max_size) if kind == "python" else _read_exec(completed, max_size)
+    if end is not None:
+        said = _read_server(completed, end)
+    else:
+        said = _read_python(completed, max_size) if kind == "python" else _read_exec(completed, max_size)
     if said.outcome == "ok" and not said.tool_error:
         _shape(said, tool, violations)
     if said.outcome == "killed":
@@ -170,7 +176,7 @@ def read_result(
     sentences = list(dict.fromkeys([*([hint] if hint else []), *(each.sentence for each in denied)]))
     channels: dict[str, Any] = {
         "value": said.value if said.has_value else None,
-        "blocks": [_text_parts(block) for block in said.blocks],
+        "blocks": [text_parts(block) for block in said.blocks],
         "structured": said.structured if said.form == "mcp" else None,  # else it is made from the value
         "message": said.message,
         "reason": said.reason,  # names properties, and those are the tool's words
@@ -178,7 +184,7 @@ def read_result(
         "denied": "\n".join(sentences),
         "denials": [each.to_value() for each in denied],
         "appeared": list(completed.appeared),  # names that the tool chose
-        "stderr": completed.errors.decode("utf-8", "replace"),
+        "stderr": completed.errors.decode("utf-8", "replace") + aside,
     }
     try:
         clean = redactor.redact_many(channels)
@@ -278,6 +284,33 @@ def _read_exec(completed: Completed, max_size: int) -> _Said:
     return _Said(completed.outcome, completed.reason)
 
 
+def _read_server(completed: Completed, end: End) -> _Said:
+    if completed.outcome not in ("ok", "tool_error"):
+        return _Said(completed.outcome, completed.reason)
+    match end.kind:
+        case "result":
+            return _as_defined(end.value)
+        case "error":
+            return _Said("ok", tool_error=True, message=end.message or f"the server failed with {end.code}")
+        case "fault":
+            return _Said("protocol", f"the server does not speak MCP: {end.message}")
+    how = f": it {completed.reason}" if completed.reason else ""
+    return _Said("protocol", f"the server ended before it answered{how}")
+
+
+def _as_defined(value: Any) -> _Said:
+    """Return a server's result less what MCP does not define: servers add it, and clients pass over it."""
+    if not isinstance(value, dict):
+        return _Said("protocol", "the server does not speak MCP: its result is no object")
+    if value.get("resultType") == "input_required":
+        return _Said("ok", tool_error=True, message="the server asks for input, which nobody here can give")
+    said = _Said("ok", has_value=True)
+    said.value = {name: part for name, part in value.items() if name in RESULT and part is not None}
+    if isinstance(value.get("content"), list):
+        said.value["content"] = [defined(block) for block in value["content"]]
+    return said
+
+
 def _parse(data: bytes, max_size: int) -> Any:
     """Parse what a tool printed.
 
@@ -318,8 +351,7 @@ def _take_blocks(said: _Said) -> str:
     value = said.value
     if not isinstance(value, dict) or not isinstance(value.get("content"), list):
         return "no content list"
-    unknown = value.keys() - {"content", "structuredContent", "isError", "_meta"}
-    if unknown:
+    if value.keys() - set(RESULT):
         return "an unknown member"
     if not isinstance(value.get("isError", False), bool):
         return "isError is no boolean"
@@ -328,7 +360,7 @@ def _take_blocks(said: _Said) -> str:
         return "structuredContent is no object"
     blocks = []
     for block in value["content"]:
-        if not isinstance(block, dict) or not _is_block(block):
+        if not is_block(block):
             return "a content block of no known form"
         blocks.append({name: part for name, part in block.items() if name != "_meta"})
     said.form, said.has_value = "mcp", False
@@ -337,80 +369,12 @@ def _take_blocks(said: _Said) -> str:
     return ""
 
 
-_ANY_BLOCK: Final = ("type", "annotations", "_meta")
-_BLOCKS: Final[dict[str, tuple[dict[str, type], tuple[str, ...]]]] = {
-    "text": ({"text": str}, ()),
-    "image": ({"data": str, "mimeType": str}, ()),
-    "audio": ({"data": str, "mimeType": str}, ()),
-    "resource_link": ({"uri": str, "name": str}, ("title", "description", "mimeType", "size", "icons")),
-    "resource": ({"resource": dict}, ()),
-}
-"""For each type of block its required members and the optional ones. A member that is neither is refused:
-what MCP does not define, no client shows, and it would be a way out that nobody looks at."""
-
-
-def _is_block(block: dict[str, Any]) -> bool:
-    kind = block.get("type")
-    if not isinstance(kind, str) or kind not in _BLOCKS:
-        return False
-    required, optional = _BLOCKS[kind]
-    if block.keys() - {*_ANY_BLOCK, *required, *optional}:
-        return False
-    if not all(isinstance(block.get(name), form) for name, form in required.items()):
-        return False
-    if "data" in required:
-        return block["mimeType"].startswith(f"{kind}/") and _is_base64(block["data"])
-    return kind != "resource" or _is_resource(block["resource"])
-
-
-def _is_resource(resource: dict[str, Any]) -> bool:
-    if resource.keys() - {"uri", "mimeType", "text", "blob", "_meta"} or not isinstance(
-        resource.get("uri"), str
-    ):
-        return False
-    if "blob" in resource:
-        return "text" not in resource and isinstance(resource["blob"], str) and _is_base64(resource["blob"])
-    return isinstance(resource.get("text"), str)
-
-
-def _is_base64(text: str) -> bool:
-    """Tell whether *text* is base64 of something that is no text: text has a text block of its own."""
-    try:
-        data = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        return False
-    try:
-        data.decode("utf-8")
-    except UnicodeDecodeError:
-        return True
-    return not data
-
-
-def _text_parts(block: dict[str, Any]) -> dict[str, Any]:
-    """Return what is redacted of a block: all of it, but the bytes that ``_is_block`` found to be no text."""
-    parts = {name: part for name, part in block.items() if name != "data"}
-    if block["type"] == "resource":
-        inner = {name: part for name, part in block["resource"].items() if name not in ("blob", "_meta")}
-        parts["resource"] = inner
-    return parts
-
-
-def _with_binary(clean: dict[str, Any], block: dict[str, Any]) -> dict[str, Any]:
-    # The type word and the names of members decide how a client reads the block; no redaction changes them.
-    whole = {**clean, "type": block["type"]}
-    if "data" in block:
-        whole["data"] = block["data"]
-    if block["type"] == "resource" and "blob" in block["resource"]:
-        whole["resource"] = {**clean["resource"], "blob": block["resource"]["blob"]}
-    return whole
-
-
 def _content(
     said: _Said, clean: Mapping[str, Any], *, is_error: bool
 ) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
     if said.form == "mcp" and said.outcome == "ok":
         blocks = [
-            _with_binary(part, block) for part, block in zip(clean["blocks"].value, said.blocks, strict=True)
+            with_binary(part, block) for part, block in zip(clean["blocks"].value, said.blocks, strict=True)
         ]
         return blocks, clean["structured"].value
     if said.has_value and said.outcome == "ok":

@@ -229,6 +229,7 @@ def test_steps_and_stops_have_names() -> None:
         "cancelled",
         "lost",
         "watch",
+        "answered",
     }
 
 

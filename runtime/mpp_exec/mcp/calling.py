@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from mpp_exec.consent.confirm import ConfirmationRequest
+from mpp_exec.dialogue.protocol import RequestId
 from mpp_exec.errors import ConsentError
 from mpp_exec.mcp.confirming import PATIENCE, Legacy, Modern, Nobody
-from mpp_exec.mcp.messages import RequestId, Response
+from mpp_exec.mcp.messages import Response
 from mpp_exec.withdraw import Cancellation
 
 MAX_RUNNING: Final = 64

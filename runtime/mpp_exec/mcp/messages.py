@@ -11,20 +11,21 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from mpp_exec import encoding
+from mpp_exec.dialogue.protocol import (
+    CAPABILITIES_KEY,
+    CLIENT_KEY,
+    LEGACY,
+    MODERN,
+    VERSION_KEY,
+    RequestId,
+    is_id,
+)
 from mpp_exec.errors import MppError
 from mpp_exec.mcp.wire import MAX_MESSAGE, MAX_NESTING
-
-LEGACY: Final = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
-"""Versions that ``initialize`` can agree on, the newest first."""
 
 BATCHING: Final = "2025-03-26"
 """The one version in which several messages may come as one array."""
 
-MODERN: Final = ("2026-07-28",)
-
-VERSION_KEY: Final = "io.modelcontextprotocol/protocolVersion"
-CAPABILITIES_KEY: Final = "io.modelcontextprotocol/clientCapabilities"
-CLIENT_KEY: Final = "io.modelcontextprotocol/clientInfo"
 SERVER_KEY: Final = "io.modelcontextprotocol/serverInfo"
 SUBSCRIPTION_KEY: Final = "io.modelcontextprotocol/subscriptionId"
 
@@ -33,12 +34,9 @@ ERROR_KEY: Final = "mpp-exec/error"
 
 PARSE_ERROR: Final = -32700
 INVALID_REQUEST: Final = -32600
-METHOD_NOT_FOUND: Final = -32601
 INVALID_PARAMS: Final = -32602
 INTERNAL_ERROR: Final = -32603
 UNSUPPORTED_VERSION: Final = -32022
-
-RequestId = str | int
 
 
 class RpcError(Exception):
@@ -133,11 +131,6 @@ def classify(value: Any) -> Request | Response:
     if not isinstance(params.get("_meta", {}), dict):
         raise InvalidMessageError(INVALID_PARAMS, "_meta must be an object", known)
     return Request(known, method, params)
-
-
-def is_id(value: Any) -> bool:
-    """Tell whether *value* can be the id of a request."""
-    return isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool))
 
 
 @dataclass(frozen=True, slots=True)

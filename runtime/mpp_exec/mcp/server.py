@@ -16,20 +16,17 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from mpp_exec import __version__
+from mpp_exec.dialogue.protocol import METHOD_NOT_FOUND, MODERN, VERSION_KEY, RequestId
 from mpp_exec.errors import MppError
 from mpp_exec.mcp.messages import (
     BATCHING,
     INVALID_PARAMS,
     INVALID_REQUEST,
-    METHOD_NOT_FOUND,
-    MODERN,
     SERVER_KEY,
     SUBSCRIPTION_KEY,
-    VERSION_KEY,
     Era,
     InvalidMessageError,
     Request,
-    RequestId,
     Response,
     RpcError,
     classify,

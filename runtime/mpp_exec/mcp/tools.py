@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from mpp_exec.dialogue.protocol import RequestId
 from mpp_exec.errors import InternalError, MppError
 from mpp_exec.mcp import catalog
 from mpp_exec.mcp.calling import MAX_RUNNING, Call, Calls, Questions
@@ -22,7 +23,6 @@ from mpp_exec.mcp.messages import (
     INVALID_PARAMS,
     Era,
     Request,
-    RequestId,
     Response,
     RpcError,
 )

@@ -7,13 +7,12 @@ invocation into two C calls, both without the GIL: ``mpp_spawn`` and ``mpp_super
 from __future__ import annotations
 
 import contextlib
-import errno
 import functools
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any
+from typing import Any, Protocol
 
 from mpp_exec.errors import HostError, InternalError
 
@@ -270,6 +269,16 @@ def _open_init() -> tuple[int, tuple[int, int]]:
     return fd, (facts.st_dev, facts.st_ino)
 
 
+class Dialogue(Protocol):
+    """What answers a tool while it runs."""
+
+    def hear(self, said: bytes) -> bytes | None:
+        """Take what the tool has written to descriptor 1 since the last time; return what to write to it.
+
+        None ends the sandbox. Called in the thread that supervises: while it works, no limit is looked at.
+        """
+
+
 def invoke(
     message: bytes,
     request: bytes,
@@ -284,13 +293,15 @@ def invoke(
     cancel_fd: int = -1,
     watched: Sequence[WatchedRow] = (),
     cgroup_fd: int = -1,
+    dialogue: Dialogue | None = None,
 ) -> RawOutcome:
     """Run one sandbox from *message* to its end; every process of it is dead and reaped on return.
 
     The calling thread waits without the GIL. A signal lets Python's handlers run; what they raise
     kills the sandbox first and then passes on. *cancel_fd* kills it when it becomes readable.
     *watched* says what to note of a traced call, whose message holds a watching program. Everything
-    is born in the cgroup of *cgroup_fd*, where that is given.
+    is born in the cgroup of *cgroup_fd*, where that is given. A *dialogue* goes on after the request, until
+    it or the tool ends it; without one the tool sees the end of its input after the request.
     A spawn that failed is an outcome as well: ``step`` and ``error`` say where and why.
     """
     launch = ffi.new("struct mpp_launch *")
@@ -305,6 +316,7 @@ def invoke(
     launch.cgroup_fd = cgroup_fd
     launch.outer_uid_base = OUTER_ID_BASE if as_root else 0
     launch.namespaces = namespaces
+    launch.dialogue = dialogue is not None
     launch.wall_ns = wall_ns
     launch.cpu_us = cpu_us
     launch.memory = memory
@@ -321,11 +333,28 @@ def invoke(
     # Whatever a signal handler raises, and wherever: no process stays, and the buffers are freed.
     try:
         if lib.mpp_spawn(launch, outcome, slot) == 0:
-            while lib.mpp_supervise(slot[0], outcome) == errno.EINTR:
-                pass
+            while (state := lib.mpp_supervise(slot[0], outcome)) != 0:
+                if state == lib.MPP_HEARD and dialogue is not None:
+                    _converse(slot[0], dialogue)
+            if dialogue is not None:  # the last words of one that has ended by itself
+                dialogue.hear(_heard(slot[0]))
         return _collect(outcome)
     finally:
         lib.mpp_release(slot[0])
+
+
+def _converse(sandbox: Any, dialogue: Dialogue) -> None:
+    answer = dialogue.hear(_heard(sandbox))
+    if answer is None:
+        lib.mpp_answered(sandbox)
+    elif lib.mpp_say(sandbox, answer, len(answer)) != 0:
+        raise InternalError("host.exhausted", "no memory is left to answer the tool", "try again later")
+
+
+def _heard(sandbox: Any) -> bytes:
+    data = ffi.new("const uint8_t **")
+    size = lib.mpp_heard(sandbox, data)
+    return bytes(ffi.buffer(data[0], size)) if size else b""
 
 
 def _collect(outcome: Any) -> RawOutcome:

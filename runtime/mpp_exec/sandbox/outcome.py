@@ -40,6 +40,8 @@ def judge(raw: RawOutcome, limits: Limits) -> tuple[Outcome, str]:  # noqa: PLR0
     """Return the outcome of *raw* and why, "" for one that went well."""
     if raw.memory_kills and raw.stop in ("none", "lost", "memory"):  # init included: the group dies as one
         return "memory", f"killed by the kernel at its memory limit of {limits.memory >> 20} MiB"
+    if raw.stop == "answered":
+        return "ok", ""
     if raw.stop != "none":
         outcome, text = _STOPS[raw.stop]
         return outcome, text.format(

@@ -131,8 +131,6 @@ def compile_plan(
             "the grant includes network, and this version has no broker that could enforce host names",
             f"approve without it: mpp-exec approve {manifest.name} --without network",
         )
-    if manifest.runtime.kind == "mcp":
-        raise HostError("host.no_mcp_kind", "packages of kind mcp cannot be run by this version", "")
     at = properties.Situation(
         landlock_abi=facts.landlock_abi,
         root=facts.root,

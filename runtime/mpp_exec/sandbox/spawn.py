@@ -61,12 +61,14 @@ def run(
     wall_ms: int | None = None,
     cancel_fd: int = -1,
     traced: bool = False,
+    dialogue: native.Dialogue | None = None,
 ) -> Completed:
     """Run *plan* once with *request* on descriptor 0, in a sandbox that nothing else has seen.
 
     *variables* are what was granted of the environment; *arguments* replace the plan's command line
     where values were put into it; *wall_ms* shortens the limit of time. The calling thread waits.
-    A *traced* call is confined in the same way, and watched.
+    A *traced* call is confined in the same way, and watched. A *dialogue* answers what the tool says while it
+    runs, and ends it; *request* is then what is said first.
 
     Raises:
         HostError: a step of the spawn was refused by this kernel, or a granted path or a cgroup changed;
@@ -116,6 +118,7 @@ def run(
             cancel_fd=cancel_fd,
             watched=watched_rows(plan.tool_profile) if traced else (),
             cgroup_fd=group,
+            dialogue=dialogue,
         )
     if raw.step != "none":
         raise _spawn_error(raw, [entry.target for entry in entries], [path for path, _ in plan.rules])

@@ -1,0 +1,56 @@
+"""What a running call says of its progress, on its way out: bounded, redacted, no faster than anybody reads.
+
+Each message is redacted by itself, with what earlier ones of the call have shown to be secret: what a tool
+spreads over several is not seen together before its result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from mpp_exec.dialogue.session import Progress
+from mpp_exec.privacy.meter import StoppedError
+from mpp_exec.privacy.redact import Redactor
+
+ShowProgress = Callable[[Progress], None]
+"""Told how far a call is."""
+
+MAX_MESSAGE: Final = 2048
+"""Code points of a message about progress; of a longer one only the numbers are passed on."""
+
+_INTERVAL: Final = 0.05  # seconds between two that are passed on
+_MOST: Final = 2000  # of one call
+
+
+class ProgressRelay:
+    """Passes on the progress of one call to *show*. Of what comes too fast, what comes later counts."""
+
+    def __init__(self, show: ShowProgress, redactor: Redactor, clock: Callable[[], float]) -> None:
+        self._show = show
+        self._redactor = redactor
+        self._clock = clock
+        self._count = 0
+        self._next = 0.0
+
+    def take(self, told: Progress) -> None:
+        """Pass on *told*, if it is time for it."""
+        now = self._clock()
+        if now < self._next or self._count >= _MOST:
+            return
+        self._next = now + _INTERVAL
+        self._count += 1
+        message = told.message if len(told.message) <= MAX_MESSAGE else ""
+        try:
+            clean = self._redactor.redact({"progress": told.progress, "total": told.total, "text": message})
+        except StoppedError:
+            return
+        progress, total, text = (clean.value.get(name) for name in ("progress", "total", "text"))
+        if isinstance(progress, int | float):  # a number that stands for somebody is text by now
+            self._show(
+                Progress(
+                    progress,
+                    total if isinstance(total, int | float) else None,
+                    text if isinstance(text, str) else "",
+                )
+            )

@@ -1,0 +1,72 @@
+"""MCP servers in Python for tests: one that behaves, of either era, and the means to misbehave in one place.
+
+What a test gives is *behaviour*: lines of Python in the place where the server has read a message.
+"""
+
+from __future__ import annotations
+
+import textwrap
+
+PREAMBLE = """\
+import json, os, sys, time
+
+def say(**message):
+    sys.stdout.write(json.dumps({"jsonrpc": "2.0", **message}) + "\\n")
+    sys.stdout.flush()
+
+def text(words, **more):
+    return {"content": [{"type": "text", "text": words}], **more}
+
+def read():
+    line = sys.stdin.readline()
+    if not line:
+        sys.exit(0)
+    return json.loads(line)
+
+def welcome(version="2025-11-25"):
+    return {"protocolVersion": version, "capabilities": {"tools": {}}, "serverInfo": {"name": "s", "version": "1"}}
+"""
+
+LOOP = """
+seen = []
+while True:
+    message = read()
+    seen.append(message)
+    method, name = message.get("method"), message.get("id")
+    params = message.get("params", {})
+"""
+
+LEGACY = """
+    if method == "initialize":
+        say(id=name, result=welcome(VERSION))
+        continue
+    if method == "notifications/initialized":
+        continue
+"""
+
+MODERN = """
+    if method == "initialize":
+        say(id=name, error={"code": -32022, "message": "modern only", "data": {"supported": ["2026-07-28"]}})
+        continue
+    meta = params.get("_meta", {})
+    if "io.modelcontextprotocol/clientCapabilities" not in meta:
+        say(id=name, error={"code": -32602, "message": "no _meta"})
+        continue
+    if method == "server/discover":
+        say(id=name, result={"resultType": "complete", "supportedVersions": ["2026-07-28"], "capabilities": {}})
+        continue
+"""
+
+
+def server(on_call: str, *, era: str = LEGACY, version: str = "2025-11-25", start: str = "") -> str:
+    """Return a server that does *on_call* for each ``tools/call``, after *start* at its beginning."""
+    call = textwrap.indent(textwrap.dedent(on_call).strip(), "        ")
+    begin = textwrap.dedent(start)
+    return (
+        f'{PREAMBLE}\nVERSION = "{version}"\n{begin}\n{LOOP}{era}\n    if method == "tools/call":\n{call}\n'
+    )
+
+
+def raw(behaviour: str) -> str:
+    """Return a server that is nothing but *behaviour*."""
+    return f"{PREAMBLE}\n{textwrap.dedent(behaviour)}"
