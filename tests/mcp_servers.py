@@ -24,7 +24,8 @@ def read():
     return json.loads(line)
 
 def welcome(version="2025-11-25"):
-    return {"protocolVersion": version, "capabilities": {"tools": {}}, "serverInfo": {"name": "s", "version": "1"}}
+    about = {"name": "s", "version": "1"}
+    return {"protocolVersion": version, "capabilities": {"tools": {}}, "serverInfo": about}
 """
 
 LOOP = """
@@ -53,7 +54,7 @@ MODERN = """
         say(id=name, error={"code": -32602, "message": "no _meta"})
         continue
     if method == "server/discover":
-        say(id=name, result={"resultType": "complete", "supportedVersions": ["2026-07-28"], "capabilities": {}})
+        say(id=name, result={"supportedVersions": ["2026-07-28"], "capabilities": {}})
         continue
 """
 

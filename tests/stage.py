@@ -129,14 +129,13 @@ class Stage:
         tool: Mapping[str, Any] | None = None,
         command: tuple[str, ...] = ("python", "${app}/server.py"),
         files: Mapping[str, bytes] | None = None,
+        requires: tuple[Requirement, ...] = (Requirement("python", ">=3.11"),),
         **changes: Any,
     ) -> None:
-        """Install and approve ``acme/echo``, whose *tools* are those of the MCP server *source*, in Python."""
+        """Install and approve ``acme/echo`` with *tools* of the MCP server *source*, in Python."""
         package = forge.package_of(
             {"server.py": source.encode(), **(files or {})},
-            runtime=RuntimeSpec(
-                kind="mcp", command=command, requires=(Requirement("python", ">=3.11"),), env=()
-            ),
+            runtime=RuntimeSpec(kind="mcp", command=command, requires=requires),
             tools=tuple(
                 Tool(
                     **{"name": name, "description": "", "input_schema": OPEN, "result": "mcp", **(tool or {})}

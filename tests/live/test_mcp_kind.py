@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-import mcp_servers
-from mcp_servers import LEGACY, MODERN, server
+from command import Shell
+from mcp_peer import Peer
+from mcp_servers import MODERN, server
 from mpp_exec.dialogue.session import Progress
+from mpp_exec.package.requirement import Requirement
 from mpp_exec.permissions import Limits, Permissions
 from mpp_exec.withdraw import Cancellation
 from stage import NAME, Stage
@@ -34,7 +37,7 @@ def test_a_server_with_a_handshake(stage: Stage, version: str) -> None:
 
 
 def test_a_server_without_a_handshake(stage: Stage) -> None:
-    stage.server(server(ECHO.replace("say(id=name, result=", "say(id=name, result=").strip(), era=MODERN))
+    stage.server(server(ECHO, era=MODERN))
     result = stage.runtime.call(NAME, "run", {"word": "a"})
     assert (result.outcome, result.structured) == ("ok", {"word": "a"}), result.reason
 
@@ -208,8 +211,80 @@ def test_a_call_is_on_the_ledger(stage: Stage) -> None:
     assert result.kind == "mcp"
 
 
-def test_a_program_of_the_package_as_server(stage: Stage, tmp_path: Path) -> None:
-    """Without ``requires`` the command is a file of the package; here a script that the interpreter runs."""
-    assert LEGACY in mcp_servers.server("")  # the helper's own parts
+TOML = """\
+[package]
+name = "acme/echo"
+version = "1.0.0"
+description = "A server."
+
+[runtime]
+kind = "mcp"
+command = ["python", "${app}/server.py"]
+requires = ["python>=3.11"]
+
+[[tools]]
+name = "slow"
+description = "Takes its time."
+inputSchema = { type = "object" }
+"""
+SLOW = """
+token = params.get("_meta", {}).get("progressToken")
+for n in (1, 2, 3) if token is not None else ():
+    say(method="notifications/progress",
+        params={"progressToken": token, "progress": n, "total": 3, "message": "for jane@example.com"})
+    time.sleep(0.1)
+say(id=name, result=text("done"))
+"""
+
+
+def test_progress_reaches_the_client_of_mpp_exec_mcp_before_the_result(tmp_path: Path) -> None:
+    """Under the client's own token, redacted, and only where it asked for it."""
+    tmp_path.chmod(0o755)
+    shell = Shell(tmp_path)
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "mpp.toml").write_text(TOML)
+    (source / "server.py").write_text(server(SLOW))
+    shell.ok("keygen", "acme")
+    shell.ok("build", str(source))
+    shell.ok("install", "acme-echo-1.0.0.mpp", "--approve")
+    assert shell.ok("run", "acme/echo").out == "done\n"
+    with Peer(shell) as peer:
+        peer.initialize()
+        result = peer.call("acme_echo_slow", _meta={"progressToken": "mine"})["result"]
+        assert result["content"] == [{"type": "text", "text": "done"}]
+        told = [each["params"] for each in peer.silent()]
+        assert [each["progress"] for each in told] == [1, 2, 3]
+        assert {(each["progressToken"], each["total"], each["message"]) for each in told} == {
+            ("mine", 3, "for [EMAIL]")
+        }
+        assert peer.call("acme_echo_slow")["result"]["content"] == [{"type": "text", "text": "done"}]
+        assert len(peer.silent()) == 3
+
+
+def test_the_command_may_be_anything_that_the_interpreter_takes(stage: Stage) -> None:
     stage.server(server(ECHO), command=("python", "-c", "import runpy; runpy.run_path('/app/server.py')"))
     assert stage.runtime.call(NAME, "run", {"a": 1}).structured == {"a": 1}
+
+
+NODE = """
+require("readline").createInterface({input: process.stdin}).on("line", line => {
+    const {id, method, params} = JSON.parse(line);
+    const say = result => console.log(JSON.stringify({jsonrpc: "2.0", id, result}));
+    if (method === "initialize") say({protocolVersion: params.protocolVersion, capabilities: {}});
+    if (method === "tools/call") say({content: [{type: "text", text: params.name}]});
+}).on("close", () => process.exit(0));
+"""
+
+
+def test_a_server_in_node(stage: Stage) -> None:
+    if shutil.which("node") is None:
+        pytest.skip("this host has no node")
+    stage.server(
+        "",
+        files={"index.js": NODE.encode()},
+        command=("node", "${app}/index.js"),
+        requires=(Requirement("node", ">=18"),),
+    )
+    result = stage.runtime.call(NAME)
+    assert (result.outcome, result.content) == ("ok", [{"type": "text", "text": "run"}]), result.stderr

@@ -92,7 +92,7 @@ FAULTS = {
         "cannot be read",
     ),
     "more values than anybody reads": (
-        server('say(id=name, result={"content": [0] * %d})' % (MAX_VALUES + 1)),
+        server(f'say(id=name, result={{"content": [0] * {MAX_VALUES + 1}}})'),
         "values",
     ),
     "not UTF-8": (

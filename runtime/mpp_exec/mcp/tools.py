@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from mpp_exec.dialogue.protocol import RequestId
+from mpp_exec.dialogue.protocol import RequestId, is_id
 from mpp_exec.errors import InternalError, MppError
 from mpp_exec.mcp import catalog
 from mpp_exec.mcp.calling import MAX_RUNNING, Call, Calls, Questions
@@ -26,6 +26,7 @@ from mpp_exec.mcp.messages import (
     Response,
     RpcError,
 )
+from mpp_exec.mcp.progress import ProgressSender
 from mpp_exec.mcp.wire import WireClosedError
 from mpp_exec.pipeline import Runtime
 from mpp_exec.result import ToolResult
@@ -41,6 +42,7 @@ class Tools:
         self, home: Path | None, packages: Sequence[str], client: str, send: Callable[[Any], None]
     ) -> None:
         self._packages = tuple(packages)
+        self._send = send
         self._calls = Calls()
         self._questions = Questions(send)
         self._runtime = Runtime(home, confirm=self._calls.ask, client=client or "mcp")
@@ -108,11 +110,13 @@ class Tools:
         assert request.id is not None
         call = Call(request.id, Nobody())
         call.asks = self._asks(era, request, call)
+        token = request.meta.get("progressToken")
+        progress = ProgressSender(token, self._send) if token is not None and is_id(token) else None
 
         def work(call: Call) -> None:
             with contextlib.suppress(WireClosedError):
                 try:
-                    result = self._run(offered, arguments, call)
+                    result = self._run(offered, arguments, call, progress)
                 except RpcError as error:
                     if not call.silenced:
                         fail(error)
@@ -124,10 +128,20 @@ class Tools:
             call.cancellation.close()
             finish(_refused("call.busy", f"{MAX_RUNNING} calls are running already", "try again later"))
 
-    def _run(self, offered: catalog.Offered, arguments: dict[str, Any], call: Call) -> dict[str, Any]:
+    def _run(
+        self,
+        offered: catalog.Offered,
+        arguments: dict[str, Any],
+        call: Call,
+        progress: ProgressSender | None,
+    ) -> dict[str, Any]:
         try:
             result = self._runtime.call(
-                offered.package, offered.tool, arguments, cancellation=call.cancellation
+                offered.package,
+                offered.tool,
+                arguments,
+                cancellation=call.cancellation,
+                progress=None if progress is None else progress.tell,
             )
         except InputRequiredError as asked:
             return asked.result | {"resultType": "input_required"}
@@ -139,6 +153,9 @@ class Tools:
             raise
         except Exception as error:  # a fault of ours: the client is told, and the connection goes on
             raise RpcError(INTERNAL_ERROR, f"this server failed: {type(error).__name__}") from error
+        finally:
+            if progress is not None:
+                progress.close(silent=call.silenced)
         return _said(result)
 
     def _asks(self, era: Era, request: Request, call: Call) -> Modern | Legacy | Nobody:
