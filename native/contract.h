@@ -144,9 +144,9 @@ enum mpp_stop {
     MPP_STOP_OUTPUT,
     MPP_STOP_PROCESSES,
     MPP_STOP_CANCELLED,
-    MPP_STOP_BLIND, /* what it uses cannot be read */
-    MPP_STOP_LOST,  /* init vanished without a report */
-    MPP_STOP_WATCH, /* the watcher of a traced call failed */
+    MPP_STOP_BLIND,   /* what it uses cannot be read */
+    MPP_STOP_LOST,    /* init vanished without a report */
+    MPP_STOP_WATCH,   /* the watcher of a traced call failed */
     MPP_STOP_ANSWERED /* a dialogue has what it was held for */
 };
 

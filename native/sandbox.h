@@ -58,7 +58,7 @@ uint64_t mpp_now_ns(void);
 void mpp_close(int *fd);
 void mpp_close_sources(struct mpp_sandbox *sandbox);
 void mpp_feed(struct mpp_sandbox *sandbox); /* writes what the pipe takes of the request, and closes it at the end */
-int mpp_unsent(const struct mpp_sandbox *sandbox); /* whether there is something left to write */
+int mpp_unsent(const struct mpp_sandbox *sandbox);  /* whether there is something left to write */
 int mpp_unheard(const struct mpp_sandbox *sandbox); /* whether a dialogue has something to hear */
 /* The watcher of a traced call (notify.c). All but mpp_watcher_close may be given NULL, for a call that is not traced. */
 int mpp_watcher_open(struct mpp_sandbox *sandbox); /* 0 or an errno */

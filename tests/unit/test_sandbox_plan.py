@@ -259,7 +259,6 @@ def test_runtime_that_reserves_addresses_may_reserve_some() -> None:
     ("code", "runtime", "granted"),
     [
         ("host.no_network_broker", PYTHON, {"network": (HostPort("example.com", 443),)}),
-        ("host.no_mcp_kind", RuntimeSpec(kind="mcp", command=("bin/tool",)), {}),
         ("host.grant_missing", PYTHON, {"read": ["/nowhere/at/all"]}),
         ("host.grant_changed", PYTHON, {"read": ["/var/../dev/null"]}),
     ],
