@@ -110,7 +110,7 @@ def test_release_is_the_leading_numbers(text: str, release: tuple[int, ...]) -> 
 def test_program_that_others_may_change_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     copy = tmp_path / "lua"
     shutil.copy(os.path.realpath("/bin/sh"), copy)
-    copy.chmod(0o775)
+    copy.chmod(0o777)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(HostError) as caught:
         interpreter.find(Requirement("lua"))

@@ -11,8 +11,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import stat
-import subprocess
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,7 +19,7 @@ from typing import Any
 
 from mpp_exec.errors import HostError
 from mpp_exec.package.requirement import Requirement
-from mpp_exec.sandbox import elf
+from mpp_exec.sandbox import elf, hostprogram
 
 PYTHON_ROOT = "/python"
 PROGRAMS = "/bin"
@@ -93,7 +91,7 @@ def find(requirement: Requirement) -> Program:
     """
     if requirement.name == "python":
         return _find_python(requirement)
-    found = shutil.which(requirement.name)
+    found = hostprogram.found(requirement.name)
     if found is None:
         raise HostError(
             "host.interpreter_missing",
@@ -116,7 +114,7 @@ def find_started(name: str) -> Program:
     Raises:
         HostError: the host has none, or it is writable by others.
     """
-    found = shutil.which(name)
+    found = hostprogram.found(name)
     if found is None:
         raise HostError(
             "host.program_missing",
@@ -128,7 +126,7 @@ def find_started(name: str) -> Program:
     files = list(program.files)
     identity = list(program.identity)
     for folder, executable in _own_folders(real):
-        _refuse_if_writable_by_others(folder)
+        hostprogram.refuse_if_replaceable(folder)
         files.append(HostFile(folder, folder, executable=executable))
         helpers = [str(each) for each in sorted(Path(folder).iterdir()) if executable and _is_elf(each)]
         for helper in helpers:
@@ -143,17 +141,20 @@ def _own_folders(program: str) -> list[tuple[str, bool]]:
     Only folders named for the package below /usr/lib, /usr/libexec and /usr/share, and only where the
     package database says that they are its own.
     """
-    query = shutil.which("dpkg-query")
+    try:
+        query = hostprogram.found("dpkg-query")
+    except HostError:
+        return []
     if query is None:
         return []
     names = [program, program.removeprefix("/usr")]  # before or after the merge of /usr
     for name in dict.fromkeys(names):
-        owner = _asked([query, "--search", name]).partition(":")[0]
+        owner = (hostprogram.answer([query, "--search", name]) or "").partition(":")[0]
         if owner and "," not in owner:
             break
     else:
         return []
-    listed = set(_asked([query, "--listfiles", owner]).splitlines())
+    listed = set((hostprogram.answer([query, "--listfiles", owner]) or "").splitlines())
     base = PurePosixPath(program).name
     wanted = {
         f"{parent}/{name}": parent != "/usr/share"
@@ -165,21 +166,6 @@ def _own_folders(program: str) -> list[tuple[str, bool]]:
         for path, helpers in wanted.items()
         if path in listed and Path(path).is_dir() and not Path(path).is_symlink()
     ]
-
-
-def _asked(command: list[str]) -> str:
-    try:
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            check=False,
-            timeout=20,
-            stdin=subprocess.DEVNULL,
-            env={"LC_ALL": "C"},
-        )
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return os.fsdecode(done.stdout) if done.returncode == 0 else ""
 
 
 def _is_elf(path: Path) -> bool:
@@ -219,29 +205,30 @@ def _identities(files: Iterable[HostFile], *folders: str) -> tuple[tuple[str, in
     return tuple(_identity(path) for path in dict.fromkeys(paths))
 
 
-def _refuse_if_writable_by_others(path: str) -> None:
-    facts = os.stat(path)  # noqa: PTH116
-    if facts.st_uid not in (0, os.geteuid()) or facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise HostError(
-            "host.interpreter_untrusted",
-            f"{path} can be changed by another user, so it is not run",
-            f"make it yours or root's, and writable by nobody else: chmod go-w {path}",
-        )
-
-
 def _find_python(requirement: Requirement) -> Program:
     seen = []
+    refused: HostError | None = None
     for candidate in _python_candidates():
         try:
+            # The interpreter of this process runs already, whoever can change it.
+            if candidate != own_interpreter():
+                hostprogram.refuse_if_replaceable(candidate)
             facts = _ask_python(candidate)
-        except (OSError, ValueError, subprocess.SubprocessError):
+        except HostError as error:
+            refused = refused or error
+            continue
+        except (OSError, ValueError):
             continue
         version = ".".join(map(str, facts["version"]))
         if facts["implementation"] != "cpython":
             continue
         if requirement.allows(_release(version)):
+            if candidate != own_interpreter():
+                hostprogram.refuse_if_replaceable(facts["executable"])
             return _describe_python(facts["executable"], facts["stdlib"], version)
         seen.append(f"{facts['executable']} is {version}")
+    if refused is not None:
+        raise refused
     if seen:
         raise _wrong_version(requirement, "; ".join(dict.fromkeys(seen)))
     raise HostError("host.interpreter_missing", "this host has no CPython", "install Python 3.11 or later")
@@ -258,38 +245,25 @@ def _python_candidates() -> Iterable[str]:
     for name in ("python3", *(f"python3.{minor}" for minor in range(19, 10, -1))):
         found = shutil.which(name)
         if found is not None:
-            yield found
+            yield os.path.abspath(found)  # noqa: PTH100 -- links stay as they are
 
 
 def _ask_python(path: str) -> dict[str, Any]:
     # What is found may be a shim that runs another program: only the interpreter knows what it is.
-    done = subprocess.run(
-        [path, "-I", "-S", "-c", _PYTHON_FACTS],
-        capture_output=True,
-        check=True,
-        timeout=20,
-        stdin=subprocess.DEVNULL,
-    )
-    facts = json.loads(done.stdout)
+    facts = json.loads(hostprogram.answer([path, "-I", "-S", "-c", _PYTHON_FACTS]) or "null")
     if not isinstance(facts, dict) or not all(key in facts for key in ("executable", "version", "stdlib")):
         raise ValueError("not an interpreter")
     return facts
 
 
 def _ask_version(path: str) -> str:
-    try:
-        done = subprocess.run(
-            [path, "--version"], capture_output=True, check=True, timeout=20, stdin=subprocess.DEVNULL
-        )
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    words = os.fsdecode(done.stdout).split()
+    words = (hostprogram.answer([path, "--version"]) or "").split()
     return next((word.lstrip("v") for word in words if word.lstrip("v")[:1].isdigit()), "")
 
 
 def _describe_python(executable: str, stdlib: str, version: str) -> Program:
-    _refuse_if_writable_by_others(executable)
-    _refuse_if_writable_by_others(stdlib)
+    hostprogram.refuse_if_changeable(executable)
+    hostprogram.refuse_if_changeable(stdlib)
     prefix = str(Path(executable).parent.parent)
     short = ".".join(version.split(".")[:2])
     inside_library = f"{PYTHON_ROOT}/lib/python{short}"
@@ -310,7 +284,7 @@ def _describe_python(executable: str, stdlib: str, version: str) -> Program:
 
 
 def _describe_program(name: str, real: str, version: str) -> Program:
-    _refuse_if_writable_by_others(real)
+    hostprogram.refuse_if_replaceable(real)
     inside = f"{PROGRAMS}/{name}"
     files = (HostFile(real, inside, executable=True), *_loaded(real, (), None))
     return Program(name, version, inside, files, (), _identities(files))
