@@ -153,8 +153,14 @@ def test_a_refused_call_does_not_run(shell: Shell) -> None:
 def test_without_a_terminal_nothing_can_confirm(shell: Shell, words: list[str]) -> None:
     shell.install(extra=DESTRUCTIVE)
     done = shell.run("run", "acme/echo", "text=x", *words, stdin="y\ny\n")
-    code = "confirm.no_terminal" if words else "confirm.required"
-    assert (done.code, error_lines(done)[1]) == (4, code)
+    assert (done.code, error_lines(done)[1]) == (4, "confirm.pending")
+
+
+def test_at_a_terminal_a_call_is_only_asked_about_if_that_was_wanted(shell: Shell) -> None:
+    shell.install(extra=DESTRUCTIVE)
+    with shell.at_terminal("run", "acme/echo", "text=x") as terminal:
+        code, screen = terminal.end()
+    assert (code, "[confirm.required]" in screen) == (4, True)
 
 
 def test_once_is_asked_once(shell: Shell) -> None:

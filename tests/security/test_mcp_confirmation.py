@@ -171,14 +171,14 @@ def test_arguments_that_say_they_are_confirmed_confirm_nothing(peer: Peer) -> No
         {"requestState": "x", "inputResponses": YES},
     ):
         result = peer.call(NAME, arguments)["result"]
-        assert result["_meta"]["mpp-exec/error"]["code"] == "confirm.no_elicitation"
+        assert result["_meta"]["mpp-exec/error"]["code"] == "confirm.pending"
 
 
 @pytest.mark.parametrize("capabilities", [{}, {"elicitation": None}, {"elicitation": {"url": {}}}, {"x": 1}])
 def test_a_client_that_cannot_ask_is_refused_and_told_how(peer: Peer, capabilities: dict[str, Any]) -> None:
     result = peer.call(NAME, {}, _meta=meta(**capabilities))["result"]
     assert result["isError"] is True
-    assert "mpp-exec run acme/echo call --confirm" in result["content"][0]["text"]
+    assert "mpp-exec confirm " in result["content"][0]["text"]
 
 
 def test_a_client_that_says_it_can_ask_and_answers_with_an_error_runs_nothing(peer: Peer) -> None:
@@ -187,7 +187,7 @@ def test_a_client_that_says_it_can_ask_and_answers_with_an_error_runs_nothing(pe
     asking = peer.notified("elicitation/create")
     peer.send(id=asking["id"], error={"code": -32600, "message": "not supported"})
     result = peer.answer(name)["result"]
-    assert result["_meta"]["mpp-exec/error"]["code"] == "confirm.unanswered"
+    assert result["_meta"]["mpp-exec/error"]["code"] == "confirm.pending"
 
 
 def test_an_answer_to_a_question_that_was_not_asked_confirms_nothing(peer: Peer) -> None:

@@ -53,6 +53,8 @@ class Kind(StrEnum):
     REVOKE = "revoke"
     PUBLISHER_ADD = "publisher.add"
     PUBLISHER_REMOVE = "publisher.remove"
+    CONFIRM = "confirm"
+    CONFIRM_USED = "confirm.used"
     KEYGEN = "keygen"
     POLICY = "policy"
     ERASE = "erase"

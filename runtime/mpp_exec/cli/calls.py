@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import shlex
 import threading
 from collections.abc import Callable
@@ -72,8 +73,9 @@ def _run(given: argparse.Namespace, console: Console) -> int:
 
     tool, pairs = split_words(given.tool)
     text = given_arguments(given.args)
-    confirm = _confirm if given.confirm else None
-    with Runtime(resolve_path(given.home), confirm=confirm, client=CLIENT) as runtime:
+    with Runtime(
+        resolve_path(given.home), confirm=lambda request: _confirm(given, runtime, request), client=CLIENT
+    ) as runtime:
         schema = input_schema(runtime, given.name, tool) if pairs else {}
         arguments = read_arguments(text, pairs, schema)
         result = in_thread(runtime, lambda: runtime.call(given.name, tool, arguments, timeout=given.timeout))
@@ -129,8 +131,23 @@ def in_thread(runtime: Runtime, call: Callable[[], _Result]) -> _Result:
     return results[0]
 
 
-def _confirm(request: ConfirmationRequest) -> bool:
-    return confirmed(request, "Run this call?", "run it at a terminal; nothing else can confirm it")
+def _confirm(given: argparse.Namespace, runtime: Runtime, request: ConfirmationRequest) -> bool:
+    """Ask at the terminal; without one, leave the call for a person who has one."""
+    with Terminal.opened() as terminal:
+        there = terminal is not None
+    if there and not given.confirm:
+        raise ConsentError(
+            "confirm.required",
+            f"tool {request.tool} of {request.package} runs only after a person has confirmed the call",
+            "run it with --confirm to be asked here",
+        )
+    if there:
+        return confirmed(request, "Run this call?", "run it at a terminal; nothing else can confirm it")
+    from mpp_exec.lifecycle.confirming import OutOfBand  # noqa: PLC0415 -- only without a terminal
+    from mpp_exec.registry.pending import Asker  # noqa: PLC0415
+
+    # Each run is a process of its own: what a person granted is for this user's next one.
+    return OutOfBand(runtime, Asker(f"uid {os.getuid()}", "run", CLIENT)).ask(request)
 
 
 def confirmed(request: ConfirmationRequest, question: str, hint: str) -> bool:

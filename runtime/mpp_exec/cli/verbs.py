@@ -35,6 +35,7 @@ VERBS: Final[dict[str, Entry]] = {
     "uninstall": Entry("consenting", "uninstall NAME", "remove a package and its storage"),
     "list": Entry("packages", "list", "list what is installed"),
     "run": Entry("calls", "run NAME [TOOL] [KEY=VALUE]…", "call a tool once, in a fresh sandbox"),
+    "confirm": Entry("confirming", "confirm [ID]", "answer for a call that waits for a person"),
     "explain": Entry("calls", "explain NAME [TOOL]", "say what a tool can reach, and what enforces it"),
     "mcp": Entry("agents", "mcp", "be the MCP server through which an agent calls the tools"),
     "trace": Entry("tracing", "trace NAME [TOOL] [KEY=VALUE]…", "run a tool watched, say what it needs"),
@@ -57,7 +58,7 @@ GROUPS: Final = (
         ("verify", "inspect", "publisher list", "publisher add", "publisher show", "publisher remove"),
     ),
     ("having tools", ("install", "approve", "revoke", "uninstall", "list")),
-    ("using tools", ("run", "mcp", "explain", "trace", "redact")),
+    ("using tools", ("run", "confirm", "mcp", "explain", "trace", "redact")),
     ("looking back", ("audit list", "audit show", "audit verify", "audit export", "audit erase")),
     ("this host", ("doctor", "completion")),
 )

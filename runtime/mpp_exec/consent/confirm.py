@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final, TypeAlias
 
 from mpp_exec.consent.grant import Grant
@@ -16,6 +16,10 @@ from mpp_exec.encoding import json_dumps
 from mpp_exec.errors import ConsentError, UsageError
 from mpp_exec.package.manifest import Confirm as Confirmation
 from mpp_exec.package.manifest import Operation
+from mpp_exec.vocabulary import visible
+
+MAX_SHOWN: Final = 64 << 10
+"""Characters of a call that a person can be asked about elsewhere than at the terminal it was typed at."""
 
 _EFFECTS: Final[dict[Operation, str]] = {
     "read": "reads only",
@@ -72,6 +76,30 @@ class ConfirmationRequest:
                 else []
             ),
         ]
+
+    def text(self) -> str:
+        """Return all of it as one text in which nothing is invisible.
+
+        Raises:
+            ConsentError: ``confirm.too_large``: nobody could look at all of it.
+        """
+        text = visible("\n".join(self.lines()), keep="\n")
+        if len(text) > MAX_SHOWN:
+            raise ConsentError(
+                "confirm.too_large",
+                f"the call of {self.tool} takes {len(text)} characters to show: nobody would read them all",
+                f"run it at a terminal: mpp-exec run {self.package} {self.tool} --confirm",
+            )
+        return text
+
+    def to_map(self) -> dict[str, Any]:
+        """Return it as a map of strings and a list of them."""
+        return asdict(self) | {"reach": list(self.reach)}
+
+    @classmethod
+    def of_map(cls, value: Mapping[str, Any]) -> ConfirmationRequest:
+        """Return what :meth:`to_map` made a map of; *value* must be one."""
+        return cls(**{**value, "reach": tuple(value["reach"])})
 
     @classmethod
     def of_call(cls, grant: Grant, tool: str, arguments: Mapping[str, Any]) -> ConfirmationRequest:

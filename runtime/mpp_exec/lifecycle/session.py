@@ -101,8 +101,11 @@ class Session:
         Raises:
             InternalError: it cannot be recorded, and must not be made.
         """
-        caller = Caller.current(client=self._client)
-        self.ledger.event(kind, caller, package=_reference(package), detail=detail)
+        self.ledger.event(kind, self.caller(), package=_reference(package), detail=detail)
+
+    def caller(self) -> Caller:
+        """Return who asks, as the ledger has it."""
+        return Caller.current(client=self._client)
 
     def verified(self, name: str) -> tuple[Installed, InstalledPackage]:
         """Return the installed package *name*, and what its publisher signed, verified now.

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from mpp_exec.consent.confirm import ConfirmationRequest
+from mpp_exec.consent.confirm import Confirm, ConfirmationRequest
 from mpp_exec.dialogue.protocol import RequestId
 from mpp_exec.errors import ConsentError
-from mpp_exec.mcp.confirming import PATIENCE, Legacy, Modern, Nobody
+from mpp_exec.mcp.confirming import PATIENCE
 from mpp_exec.mcp.messages import Response
 from mpp_exec.withdraw import Cancellation
 
@@ -28,7 +28,7 @@ class Call:
     """
 
     request: RequestId
-    asks: Modern | Legacy | Nobody
+    asks: Confirm
     cancellation: Cancellation = field(default_factory=Cancellation)
     silenced: bool = False
     over: threading.Event = field(default_factory=threading.Event)
@@ -83,7 +83,7 @@ class Calls:
     def ask(self, request: ConfirmationRequest) -> bool:
         """Confirm the call that this thread works on: what ``Runtime`` is given to ask with."""
         call: Call = self._current.call
-        return call.asks.ask(request)
+        return call.asks(request)
 
     def _work(self, call: Call, work: Callable[[Call], None]) -> None:
         self._current.call = call
@@ -126,7 +126,8 @@ class Questions:
         finally:
             with self._lock:
                 self._waiting.pop(name, None)
-        if not answer or answer[0] is None:
+        # An answer that came together with the cancellation is none any more.
+        if call.silenced or not answer or answer[0] is None:
             raise ConsentError(
                 "confirm.unanswered",
                 "the client did not put the call before its user",

@@ -21,17 +21,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from mpp_exec import encoding
-from mpp_exec.consent.confirm import ConfirmationRequest
+from mpp_exec.consent.confirm import Confirm, ConfirmationRequest
 from mpp_exec.errors import ConsentError, PackageError
 from mpp_exec.mcp.messages import INVALID_PARAMS, RpcError
 from mpp_exec.trust.keys import HomeKey, SealError, open_sealed, random_bytes, seal
-from mpp_exec.vocabulary import visible
 
 PATIENCE: Final = 600.0
 """Seconds that a person has to answer."""
-
-MAX_SHOWN: Final = 64 << 10
-"""Characters of a question. A call that cannot be shown in full cannot be confirmed this way."""
 
 MAX_OPEN: Final = 1000
 """Questions that may be open at once; the oldest is forgotten, and its call asked about anew."""
@@ -56,15 +52,8 @@ def question(request: ConfirmationRequest) -> dict[str, Any]:
     Raises:
         ConsentError: ``confirm.too_large``: nobody could look at all of it.
     """
-    message = visible("\n".join(request.lines()), keep="\n")
-    if len(message) > MAX_SHOWN:
-        raise ConsentError(
-            "confirm.too_large",
-            f"the call of {request.tool} takes {len(message)} characters to show: nobody would read them all",
-            f"run it at a terminal: mpp-exec run {request.package} {request.tool} --confirm",
-        )
     return {
-        "message": message,
+        "message": request.text(),
         "requestedSchema": {
             "type": "object",
             "properties": {
@@ -183,32 +172,26 @@ class Modern:
 
 @dataclass(frozen=True, slots=True)
 class Legacy:
-    """How a call of an earlier version is confirmed: by a request to its client, which *send* makes."""
+    """How a call of an earlier version is confirmed: by a request to its client, which *send* makes.
+
+    A client that says it can ask, and then does not, is treated like one that cannot: *otherwise*.
+    """
 
     send: Callable[[str, dict[str, Any]], Any]
+    is_over: Callable[[], bool]
+    otherwise: Confirm
 
     def ask(self, request: ConfirmationRequest) -> bool:
         """Return the person's answer.
 
         Raises:
-            ConsentError: the client did not ask, or nobody answered in time.
+            ConsentError: the call was cancelled; it cannot be shown; or as ``otherwise`` does.
         """
-        return agreed(self.send("elicitation/create", question(request)))
-
-
-@dataclass(frozen=True, slots=True)
-class Nobody:
-    """A client that cannot ask."""
-
-    def ask(self, request: ConfirmationRequest) -> bool:
-        """Refuse.
-
-        Raises:
-            ConsentError: always.
-        """
-        raise ConsentError(
-            "confirm.no_elicitation",
-            f"tool {request.tool} of {request.package} runs only after a person has confirmed the call, and "
-            "this client has no way to ask one",
-            f"a person can run it: mpp-exec run {request.package} {request.tool} --confirm",
-        )
+        asked = question(request)
+        try:
+            answer = self.send("elicitation/create", asked)
+        except ConsentError:
+            if self.is_over():
+                raise
+            return self.otherwise(request)
+        return agreed(answer)

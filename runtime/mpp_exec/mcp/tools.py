@@ -12,11 +12,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from mpp_exec.consent.confirm import Confirm
 from mpp_exec.dialogue.protocol import RequestId, is_id
 from mpp_exec.errors import InternalError, MppError
+from mpp_exec.lifecycle.confirming import OutOfBand
 from mpp_exec.mcp import catalog
 from mpp_exec.mcp.calling import MAX_RUNNING, Call, Calls, Questions
-from mpp_exec.mcp.confirming import InputRequiredError, Legacy, Modern, Nobody, Proofs
+from mpp_exec.mcp.confirming import InputRequiredError, Legacy, Modern, Proofs
 from mpp_exec.mcp.messages import (
     ERROR_KEY,
     INTERNAL_ERROR,
@@ -29,6 +31,7 @@ from mpp_exec.mcp.messages import (
 from mpp_exec.mcp.progress import ProgressSender
 from mpp_exec.mcp.wire import WireClosedError
 from mpp_exec.pipeline import Runtime
+from mpp_exec.registry.pending import Asker
 from mpp_exec.result import ToolResult
 
 Finish = Callable[[dict[str, Any]], None]
@@ -46,7 +49,11 @@ class Tools:
         self._calls = Calls()
         self._questions = Questions(send)
         self._runtime = Runtime(home, confirm=self._calls.ask, client=client or "mcp")
+        self._principal = f"uid {os.getuid()}"
         self._proofs = Proofs(self._runtime.store.key)
+        # Another connection of the same client is another asker: what its user answered is not for it.
+        asker = Asker(self._principal, os.urandom(16).hex(), client or "mcp")
+        self._out_of_band = OutOfBand(self._runtime, asker)
         self._catalog = catalog.build(self._runtime, self._packages)
         self._seen = self._catalog.fingerprint
 
@@ -108,7 +115,7 @@ class Tools:
         if offered is None:
             raise RpcError(INVALID_PARAMS, "there is no tool of this name")
         assert request.id is not None
-        call = Call(request.id, Nobody())
+        call = Call(request.id, self._out_of_band.ask)
         call.asks = self._asks(era, request, call)
         token = request.meta.get("progressToken")
         progress = ProgressSender(token, self._send) if token is not None and is_id(token) else None
@@ -158,17 +165,22 @@ class Tools:
                 progress.close(silent=call.silenced)
         return _said(result)
 
-    def _asks(self, era: Era, request: Request, call: Call) -> Modern | Legacy | Nobody:
+    def _asks(self, era: Era, request: Request, call: Call) -> Confirm:
+        otherwise = self._out_of_band.ask
         if not era.can_ask():
-            return Nobody()
+            return otherwise
         if not era.modern:
-            return Legacy(lambda method, params: self._questions.put(call, method, params))
+            return Legacy(
+                lambda method, params: self._questions.put(call, method, params),
+                lambda: call.silenced,
+                otherwise,
+            ).ask
         return Modern(
             self._proofs,
-            f"uid {os.getuid()}",
+            self._principal,
             request.params.get("requestState"),
             request.params.get("inputResponses"),
-        )
+        ).ask
 
     def _find(self, name: str) -> catalog.Offered | None:
         self._renew()

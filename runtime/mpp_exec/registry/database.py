@@ -54,6 +54,12 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
             name TEXT NOT NULL, tool TEXT NOT NULL, mac BLOB NOT NULL, PRIMARY KEY (name, tool)
         ) WITHOUT ROWID""",
     ),
+    (
+        """CREATE TABLE pending (
+            id TEXT PRIMARY KEY, call BLOB NOT NULL UNIQUE, owner BLOB NOT NULL, name TEXT NOT NULL,
+            since INTEGER NOT NULL, until INTEGER NOT NULL, sealed BLOB NOT NULL
+        )""",
+    ),
 )
 """What brings the schema from version N to N+1, in order. Never edited once released; only appended to."""
 

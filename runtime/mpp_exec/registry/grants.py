@@ -17,6 +17,7 @@ from mpp_exec.consent.grant import Grant
 from mpp_exec.encoding import dumps, loads
 from mpp_exec.errors import ConsentError, PackageError
 from mpp_exec.registry.database import Transaction
+from mpp_exec.registry.pending import forget
 from mpp_exec.registry.records import Installed
 from mpp_exec.trust.keys import HomeKey, SealError, equal, keyed_hash, open_sealed, seal
 
@@ -105,6 +106,7 @@ class Grants:
             self._mac(name, body),
         )
         rows.run("DELETE FROM confirmations WHERE name = ?", name)
+        forget(rows, name)
         rows.changed()
 
     def withdraw(self, rows: Transaction, name: str) -> bool:
@@ -112,6 +114,7 @@ class Grants:
         found = rows.run("DELETE FROM grants WHERE name = ?", name)
         rows.run("DELETE FROM secrets WHERE name = ?", name)
         rows.run("DELETE FROM confirmations WHERE name = ?", name)
+        forget(rows, name)
         rows.changed()
         return found > 0
 

@@ -27,6 +27,7 @@ from mpp_exec.registry.faults import io_error
 from mpp_exec.registry.folders import Workspace, leased, retire, sweep
 from mpp_exec.registry.grants import Grants, StoredGrant
 from mpp_exec.registry.home import Home
+from mpp_exec.registry.pending import PendingCalls
 from mpp_exec.registry.records import Installed, Records
 from mpp_exec.trust.keyfiles import KeyFolder
 from mpp_exec.trust.publishers import Publisher, TrustView
@@ -79,6 +80,7 @@ class Store:
         self._records = Records(home.state, self.key)
         self._grants = Grants(self.key)
         self._database = Database(home.state, busy_seconds=busy_seconds)
+        self.pending = PendingCalls(self._database, self.key)
         try:
             self._database.open()
             self.repair()
