@@ -49,7 +49,8 @@ test-long: $(VENV)/.native  ## 10,000 calls in one process, 1,000 killed hosts (
 # process that ends are python's; the project's own show in tests/live/test_seam_leaks.py. What python allocates
 # is malloc's here, so that reading beside a message is seen.
 SANITIZED := build/sanitized
-SANITIZED_TESTS ?= tests/unit/test_sandbox_native.py tests/live/test_seam_leaks.py tests/live/test_sandbox_inside.py \
+SANITIZED_TESTS ?= tests/unit/test_sandbox_native.py tests/unit/test_privacy_anchors.py tests/unit/test_privacy_properties.py \
+	tests/live/test_seam_leaks.py tests/live/test_sandbox_inside.py \
 	tests/live/test_sandbox_limits.py tests/live/test_sandbox_grants.py tests/live/test_sandbox_nothing_stays.py
 
 $(SANITIZED)/.built: $(NATIVE) $(VENV)/.ready $(shell find runtime -name '*.py')
@@ -110,4 +111,5 @@ print-python:
 clean:  ## remove everything that was built
 	rm -rf $(VENV) .venv-interop .cpython-tests build dist runtime/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find runtime native tests bench examples -name __pycache__ -type d -prune -exec rm -rf {} +
-	rm -f runtime/mpp_exec/sandbox/*.so runtime/mpp_exec/sandbox/inside/*.so runtime/mpp_exec/sandbox/mpp-init
+	rm -f runtime/mpp_exec/sandbox/*.so runtime/mpp_exec/sandbox/inside/*.so runtime/mpp_exec/privacy/*.so \
+		runtime/mpp_exec/sandbox/mpp-init

@@ -47,7 +47,7 @@ class BuildNative(build_ext):
 
 
 setup(
-    cffi_modules=["native/build_ffi.py:ffi"],
+    cffi_modules=["native/build_ffi.py:ffi", "native/build_anchors.py:ffi"],
     ext_modules=[
         Extension(
             "mpp_exec.sandbox.inside._seal",

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from mpp_exec.privacy import network
 from mpp_exec.privacy.finding import Candidate
-from mpp_exec.privacy.network import emails, ip_addresses, ipv6_addresses
+from one_detector import alone
+
+emails = alone(network.emails)
+ip_addresses, ipv6_addresses = alone(network.ip_addresses), alone(network.ipv6_addresses)
 
 
 def _texts(text: str, candidates: list[Candidate]) -> list[str]:
@@ -38,7 +42,7 @@ def _texts(text: str, candidates: list[Candidate]) -> list[str]:
     ],
 )
 def test_an_email_address_is_found_to_its_edges(text: str, found: list[str]) -> None:
-    assert _texts(text, emails(text, "")) == found
+    assert _texts(text, emails(text)) == found
 
 
 @pytest.mark.parametrize(
@@ -59,11 +63,11 @@ def test_an_email_address_is_found_to_its_edges(text: str, found: list[str]) -> 
     ],
 )
 def test_what_is_no_mailbox_is_left_alone(text: str) -> None:
-    assert emails(text, "") == []
+    assert emails(text) == []
 
 
 def test_two_spellings_of_an_email_address_are_the_same_value() -> None:
-    first, second = emails("Jane@Example.com jane@example.COM", "")
+    first, second = emails("Jane@Example.com jane@example.COM")
     assert first.value == second.value
 
 
@@ -84,7 +88,7 @@ def test_two_spellings_of_an_email_address_are_the_same_value() -> None:
     ],
 )
 def test_an_ipv4_address_is_found_to_its_edges(text: str, found: list[str]) -> None:
-    candidates = ip_addresses(text, "")
+    candidates = ip_addresses(text)
     assert _texts(text, candidates) == found
     assert not any(candidate.weak for candidate in candidates)
 
@@ -94,7 +98,7 @@ def test_an_ipv4_address_is_found_to_its_edges(text: str, found: list[str]) -> N
     ["1.2.3", "1.2.3.4.5", "256.1.1.1", "192.168.1.256", "1.2.3.4a", "a1.2.3.4", "1234.1.1.1", "1..2.3.4"],
 )
 def test_what_is_no_ipv4_address_is_left_alone(text: str) -> None:
-    assert ip_addresses(text, "") == []
+    assert ip_addresses(text) == []
 
 
 @pytest.mark.parametrize(
@@ -102,12 +106,12 @@ def test_what_is_no_ipv4_address_is_left_alone(text: str) -> None:
     ["0.0.0.0", "127.0.0.1", "127.1.2.3", "255.255.255.255", "255.255.255.0", "255.0.0.0", "::", "::1"],
 )
 def test_an_address_that_identifies_nobody_is_no_finding(text: str) -> None:
-    assert ip_addresses(text, "") + ipv6_addresses(text, "") == []
+    assert ip_addresses(text) + ipv6_addresses(text) == []
 
 
 @pytest.mark.parametrize("text", ["10.0.0.1", "192.168.1.1", "192.0.2.1", "255.255.0.255", "169.254.1.1"])
 def test_private_and_documentation_addresses_are_findings(text: str) -> None:
-    assert len(ip_addresses(text, "")) == 1
+    assert len(ip_addresses(text)) == 1
 
 
 @pytest.mark.parametrize(
@@ -130,7 +134,7 @@ def test_private_and_documentation_addresses_are_findings(text: str) -> None:
     ],
 )
 def test_a_version_number_is_only_a_weak_candidate(text: str) -> None:
-    assert [candidate.weak for candidate in ip_addresses(text, "")] == [True]
+    assert [candidate.weak for candidate in ip_addresses(text)] == [True]
 
 
 def test_a_number_under_a_version_key_is_only_a_weak_candidate() -> None:
@@ -163,7 +167,7 @@ def test_a_number_under_a_version_key_is_only_a_weak_candidate() -> None:
     ],
 )
 def test_an_ipv6_address_is_found_to_its_edges(text: str, found: list[str]) -> None:
-    assert _texts(text, ipv6_addresses(text, "")) == found
+    assert _texts(text, ipv6_addresses(text)) == found
 
 
 @pytest.mark.parametrize(
@@ -189,9 +193,9 @@ def test_an_ipv6_address_is_found_to_its_edges(text: str, found: list[str]) -> N
     ],
 )
 def test_what_is_no_ipv6_address_is_left_alone(text: str) -> None:
-    assert ipv6_addresses(text, "") == []
+    assert ipv6_addresses(text) == []
 
 
 def test_two_spellings_of_an_ipv6_address_are_the_same_value() -> None:
-    first, second = ipv6_addresses("2001:DB8::1 2001:db8:0:0:0:0:0:1", "")
+    first, second = ipv6_addresses("2001:DB8::1 2001:db8:0:0:0:0:0:1")
     assert first.value == second.value

@@ -11,6 +11,10 @@ import pytest
 from mpp_exec.privacy import rules
 from mpp_exec.privacy.detect import detect
 from mpp_exec.privacy.finding import Candidate
+from one_detector import alone
+
+private_keys, github_tokens, jwts = alone(rules.private_keys), alone(rules.github_tokens), alone(rules.jwts)
+aws_key_ids, aws_secret_keys = alone(rules.aws_key_ids), alone(rules.aws_secret_keys)
 
 LINES = [base64.b64encode(bytes(range(start, start + 48))).decode() for start in range(0, 96, 24)]
 BODY = "\n".join([*LINES, "c2hvcnQ="])
@@ -50,7 +54,7 @@ def _texts(text: str, candidates: list[Candidate]) -> list[str]:
 def test_a_private_key_block_is_found_from_marker_to_marker(label: str) -> None:
     block = pem(label)
     text = f"key:\n{block}\nend"
-    assert _texts(text, rules.private_keys(text, "")) == [block]
+    assert _texts(text, private_keys(text)) == [block]
 
 
 @pytest.mark.parametrize(
@@ -78,7 +82,7 @@ def test_a_private_key_block_is_found_however_its_lines_are_joined(
 def test_armor_headers_are_part_of_the_block() -> None:
     block = pem("RSA PRIVATE KEY", f"Proc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\n{BODY}")
     for text in (block, block.partition("-----END")[0].rstrip()):
-        assert _texts(text, rules.private_keys(text, "")) == [text]
+        assert _texts(text, private_keys(text)) == [text]
 
 
 @pytest.mark.parametrize(
@@ -88,18 +92,18 @@ def test_armor_headers_are_part_of_the_block() -> None:
 def test_a_block_whose_end_is_cut_off_is_found_as_far_as_it_goes(tail: str, cut: str) -> None:
     block = f"-----BEGIN OPENSSH PRIVATE KEY-----\n{BODY}"
     text = block + tail
-    assert _texts(text, rules.private_keys(text, "")) == [text.removesuffix(cut)]
+    assert _texts(text, private_keys(text)) == [text.removesuffix(cut)]
 
 
 def test_a_block_cut_off_in_a_line_takes_the_stump() -> None:
     text = f"-----BEGIN PRIVATE KEY-----\n{LINES[0]}\n{LINES[1][:11]}"
-    assert _texts(text, rules.private_keys(text, "")) == [text]
+    assert _texts(text, private_keys(text)) == [text]
 
 
 def test_two_blocks_of_which_the_first_is_cut_off_are_two_findings() -> None:
     cut = f"-----BEGIN PRIVATE KEY-----\n{BODY}"
     text = f"{cut}\nand\n{pem('EC PRIVATE KEY')}"
-    assert _texts(text, rules.private_keys(text, "")) == [cut, pem("EC PRIVATE KEY")]
+    assert _texts(text, private_keys(text)) == [cut, pem("EC PRIVATE KEY")]
 
 
 @pytest.mark.parametrize(
@@ -114,14 +118,14 @@ def test_two_blocks_of_which_the_first_is_cut_off_are_two_findings() -> None:
     ],
 )
 def test_markers_without_key_material_are_left_alone(text: str) -> None:
-    assert rules.private_keys(text, "") == []
+    assert private_keys(text) == []
 
 
 @pytest.mark.parametrize("prefix", ["AKIA", "ASIA", "ABIA", "ACCA", "A3TX"])
 def test_an_aws_access_key_id_is_found(prefix: str) -> None:
     key_id = prefix + AWS_ID[4:]
     for text in (key_id, f"id={key_id},", rf"\n{key_id}\n", f"?AWSAccessKeyId%3D{key_id}"):
-        assert _texts(text, rules.aws_key_ids(text, "")) == [key_id]
+        assert _texts(text, aws_key_ids(text)) == [key_id]
 
 
 @pytest.mark.parametrize(
@@ -129,7 +133,7 @@ def test_an_aws_access_key_id_is_found(prefix: str) -> None:
     ["AKIA" + "X" * 16, AWS_ID[:-1], AWS_ID + "A", "x" + AWS_ID, AWS_ID.lower(), "AROAIOSFODNN7EXAMPLE"],
 )
 def test_what_is_no_aws_access_key_id_is_left_alone(text: str) -> None:
-    assert rules.aws_key_ids(text, "") == []
+    assert aws_key_ids(text) == []
 
 
 @pytest.mark.parametrize(
@@ -148,13 +152,14 @@ def test_what_is_no_aws_access_key_id_is_left_alone(text: str) -> None:
 )
 def test_an_aws_secret_access_key_is_found_by_what_stands_before_it(before: str) -> None:
     text = f"{before}{AWS_SECRET}\n"
-    assert AWS_SECRET in _texts(text, rules.aws_secret_keys(text, ""))
+    assert AWS_SECRET in _texts(text, aws_secret_keys(text))
 
 
 def test_an_aws_secret_access_key_is_found_by_its_json_key() -> None:
     for key in ("SecretAccessKey", "aws_secret", "awsSecretKey"):
-        assert _texts(AWS_SECRET, rules.aws_secret_keys(AWS_SECRET, key)) == [AWS_SECRET]
-    assert rules.aws_secret_keys(AWS_SECRET, "checksum") == []
+        assert rules.names_aws_secret(key)
+        assert AWS_SECRET in _texts(AWS_SECRET, detect(AWS_SECRET, key))
+    assert detect(AWS_SECRET, "checksum") == []
 
 
 @pytest.mark.parametrize(
@@ -168,7 +173,7 @@ def test_an_aws_secret_access_key_is_found_by_its_json_key() -> None:
     ],
 )
 def test_forty_characters_alone_are_left_alone(text: str) -> None:
-    assert rules.aws_secret_keys(text, "") == []
+    assert aws_secret_keys(text) == []
 
 
 @pytest.mark.parametrize(
@@ -185,12 +190,12 @@ def test_forty_characters_alone_are_left_alone(text: str) -> None:
 )
 def test_a_github_token_is_found_to_its_edges(token: str) -> None:
     for text in (token, f"https://{token}@github.com/", f"is {token}.", f"t%3D{token}&"):
-        assert _texts(text, rules.github_tokens(text, "")) == [token]
+        assert _texts(text, github_tokens(text)) == [token]
 
 
 @pytest.mark.parametrize("text", ["ghp_" + "x" * 36, GITHUB[:-1], "foo_" + GITHUB[4:], "ghx_" + GITHUB[4:]])
 def test_what_is_no_github_token_is_left_alone(text: str) -> None:
-    assert rules.github_tokens(text, "") == []
+    assert github_tokens(text) == []
 
 
 @pytest.mark.parametrize(
@@ -206,7 +211,7 @@ def test_what_is_no_github_token_is_left_alone(text: str) -> None:
 )
 def test_a_json_web_token_is_found_to_its_edges(token: str) -> None:
     for text in (token, f"Bearer {token}, ", f"?t={token}&x", f"name_{token}"):
-        assert _texts(text, rules.jwts(text, "")) == [token]
+        assert _texts(text, jwts(text)) == [token]
 
 
 @pytest.mark.parametrize(
@@ -222,4 +227,4 @@ def test_a_json_web_token_is_found_to_its_edges(token: str) -> None:
     ],
 )
 def test_what_is_no_json_web_token_is_left_alone(text: str) -> None:
-    assert rules.jwts(text, "") == []
+    assert jwts(text) == []

@@ -5,6 +5,7 @@
     finding     the words: kinds, what a detector proposes, what a redaction reports
     fold        the same text as a reader sees it, offsets kept
     lookalikes  letters that stand for digits
+    anchors     where in a text a value could stand: one pass in C
     network     detectors: e-mail and IP addresses
     numbers     detectors: payment cards and IBANs, by their checksums
     shapes      detectors: telephone, SSN, MAC, VIN, by how they are written
@@ -18,7 +19,7 @@
     rules       detectors: private keys, AWS, GitHub and JSON web tokens
     tokens      detectors: secrets, by their providers' published prefixes
     assignments detectors: secrets, by their names, and credentials in URLs
-    detect      every detector over one string
+    detect      every detector over one string, told of its places
     literals    values that are known already, wherever they stand
     meter       bounds of one redaction, looked at while it runs
     policy      which kind is masked, hashed, dropped or allowed, and who decides

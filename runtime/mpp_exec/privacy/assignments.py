@@ -8,16 +8,32 @@ secrets, has to be long and random besides. What a provider marks by a prefix is
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Final
 
-from mpp_exec.privacy import meter
+from mpp_exec.privacy import anchors, meter
 from mpp_exec.privacy.finding import Candidate, is_in_mask, lazily
 from mpp_exec.privacy.labels import strength
 
-STEMS: Final = (
-    *("pass", "pwd", "secret", "token", "key", "auth", "cred", "bearer", "salt", "identified by", "private"),
-    *("access", "sig=", "webhook", "pat=", "pat "),
+# What the names of secrets have in them, and what is one only as a whole word.
+_STEMS: Final = (
+    "pass",
+    "pwd",
+    "secret",
+    "token",
+    "key",
+    "auth",
+    "cred",
+    "bearer",
+    "salt",
+    "private",
+    "access",
+    "webhook",
+)
+_WORDS: Final = ("identified by", "sig", "pat")
+NEEDLES: Final = (
+    *(anchors.Needle(stem, anchors.ASSIGN) for stem in _STEMS),
+    *(anchors.Needle(word, anchors.ASSIGN | anchors.WORD | anchors.WHOLE) for word in _WORDS),
 )
 _PART: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_.-"
 _LONGEST_LABEL: Final = 48
@@ -64,23 +80,22 @@ _PATHLIKE: Final = lazily(
 _UUID_ZERO: Final = lazily(r"[0-]{30,}|(.)\1{5,}")
 
 
-def assigned(text: str, lowered: str, stems: Iterable[str]) -> list[Candidate]:
-    """Return the secrets in *text* whose name holds one of *stems*; *lowered* is the text in lower case."""
+def assigned(text: str, _key: str, places: Sequence[tuple[int, str]]) -> list[Candidate]:
+    """Return the secrets in *text* whose name holds a stem; *places* are the offsets of stems."""
     found: list[Candidate] = []
-    for stem in stems:
-        free = 0
-        at = lowered.find(stem)
-        while at >= 0:
-            meter.step(len(found))
-            start = _label_start(text, max(free, at - _LONGEST_LABEL), at)
-            end = _TAIL.match(text, at + len(stem)).end()  # type: ignore[union-attr]  # it matches the empty string
-            label = text[start:end].strip(".-_")
-            joined = text.startswith("--", at + len(stem)) or is_in_mask(text, at)  # of a mask, or a marker
-            candidate = None if joined else _value(text, label, end, stem)
-            if candidate:
-                found.append(candidate)
-            free = end
-            at = lowered.find(stem, max(end, at + 1))
+    free = 0
+    for at, stem in places:
+        meter.step(len(found))
+        if at < free:
+            continue  # in a name that has been looked at
+        start = _label_start(text, max(free, at - _LONGEST_LABEL), at)
+        end = _TAIL.match(text, at + len(stem)).end()  # type: ignore[union-attr]  # it matches the empty string
+        label = text[start:end].strip(".-_")
+        joined = text.startswith("--", at + len(stem)) or is_in_mask(text, at)  # of a mask, or a marker
+        candidate = None if joined else _value(text, label, end, stem)
+        if candidate:
+            found.append(candidate)
+        free = end
     return found
 
 
@@ -92,11 +107,9 @@ def _label_start(text: str, floor: int, at: int) -> int:
 
 
 def _value(text: str, label: str, end: int, stem: str) -> Candidate | None:
-    how = "password" if stem == "identified by" else "secret" if stem == "sig=" else strength(label)
+    how = "password" if stem == "identified by" else "secret" if label == "sig" else strength(label)
     if not how:
         return None
-    if stem in ("sig=", "pat=") and text[end - 1 : end] == "=":
-        end -= 1
     assign = _TYPED.match(text, end) or _ASSIGN.match(text, end)
     if assign:
         return _read(text, assign.end(), how, label)
@@ -246,13 +259,13 @@ _USERINFO: Final = lazily(
 )
 
 
-URL_GATES: Final = (_USERINFO.search,)
-
-
-def url_credentials(text: str, _key: str) -> list[Candidate]:
-    """Return the user names and passwords in URLs. A password that a template will fill in is none."""
+def url_credentials(text: str, _key: str, colons: Sequence[int]) -> list[Candidate]:
+    """Return the credentials in URLs at their *colons*. What a template will fill in is none."""
     found: list[Candidate] = []
-    for match in meter.steps(_USERINFO.finditer(text)):
+    for at in colons:
+        meter.step(len(found))
+        if not (match := _USERINFO.match(text, at)):
+            continue
         password = match[2]
         if "@" in password and "." in password.partition("@")[0]:
             continue  # ``https://a.b:80,c@d``
@@ -270,12 +283,15 @@ def url_credentials(text: str, _key: str) -> list[Candidate]:
 _USER_OPTION: Final = lazily(r"(?:-u|--user|-U)[ =]{0,2}[\"']?([^\s:\"'$]{1,64}:[^\s\"'$]{4,128})")
 
 
-def user_options(text: str, _key: str) -> list[Candidate]:
-    """Return the ``user:password`` that ``curl -u`` and its like are given."""
+def user_options(text: str, _key: str, hyphens: Sequence[int]) -> list[Candidate]:
+    """Return the ``user:password`` that ``curl -u`` and its like are given at *hyphens*."""
     found: list[Candidate] = []
     if "curl" not in text and "wget" not in text:
         return found
-    for match in meter.steps(_USER_OPTION.finditer(text)):
+    for at in hyphens:
+        meter.step(len(found))
+        if not (match := _USER_OPTION.match(text, at)):
+            continue
         user, _, password = match[1].partition(":")
         if not _PLACEHOLDER.fullmatch(password) and not _PLACEHOLDER.fullmatch(user + ":"):
             found.append(Candidate("secret", *match.span(1), 0.7, match[1], "user_option"))

@@ -1,18 +1,19 @@
 """Every detector over one string.
 
-A detector is added by writing a function and naming it in :data:`DETECTORS`. Detectors do not know
-of each other; what overlaps is settled where actions are known (``redact``).
+A detector is added by writing a function and naming it in :data:`_FORMS` or :data:`_WORDS`, with what it is
+found by. Detectors do not know of each other; what overlaps is settled where actions are known (``redact``).
 
-Most strings hold nothing, so what costs is asking. :func:`prepare` looks once at all strings of a value
-together and says which detectors could find anything in them; only those are asked about each.
+Most text holds nothing, so what costs is asking. It is read once, by :mod:`anchors`, for every place where a
+value could stand; a detector looks only at the places that are its own.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator
-from functools import partial
-from typing import TYPE_CHECKING, Final, NamedTuple
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from mpp_exec.privacy import (
     assignments,
@@ -29,169 +30,227 @@ from mpp_exec.privacy import (
     tokens,
     wallets,
 )
-from mpp_exec.privacy.finding import Candidate, Detector
+from mpp_exec.privacy.anchors import FORMS, Needle, Scanner, form
+from mpp_exec.privacy.finding import Candidate
 
 if TYPE_CHECKING:
     from mpp_exec.privacy.fold import Offsets
 
-_IBAN_FORMS: Final = (b"aa00", b"al00", b"la00", b"ll00")
-# Ordered by length, so that a short string meets few of them.
-DETECTORS: Final = (
-    Detector(4, ":", network.ipv6_addresses, network.IPV6_GATES),
-    Detector(6, "@", network.emails),
-    Detector(7, ".", network.ip_addresses, network.IPV4_GATES),
-    Detector(10, "", shapes.phones, shapes.PHONE_GATES, digits=True),
-    Detector(11, "-", shapes.ssns, shapes.SSN_GATES, forms=(b"000-00-0000",)),
-    Detector(12, "://", assignments.url_credentials, assignments.URL_GATES),
-    Detector(12, "-u", assignments.user_options),
-    Detector(12, "", numbers.cards, numbers.CARD_GATES, digits=True),
-    Detector(14, "", shapes.macs, shapes.MAC_GATES),
-    Detector(15, "", numbers.ibans, numbers.IBAN_GATES, forms=_IBAN_FORMS),
-    Detector(20, "A", rules.aws_key_ids),
-    Detector(24, "eyJ", rules.jwts),
-    Detector(26, "PRIVATE KEY", rules.private_keys),
-    Detector(40, "g", rules.github_tokens, (rules.may_hold_github_token,)),
-    Detector(40, "", rules.aws_secret_keys, (rules.may_hold_aws_secret,)),
+_Find = Callable[[str, str, Any], list[Candidate]]
+# By the first sign of a form: offsets of it.
+_FORMS: Final[dict[int, _Find]] = {
+    form("AT"): network.emails,
+    form("COLONS"): network.ipv6_addresses,
+    form("DOTS"): network.ip_addresses,
+    form("NANP"): shapes.phones,
+    form("PLUS"): shapes.international_phones,
+    form("SSN"): shapes.ssns,
+    form("DIGITS"): numbers.cards,
+    form("PAIRS"): shapes.macs,
+    form("QUADS"): shapes.macs,
+    form("IBAN"): numbers.ibans,
+    form("USERINFO"): assignments.url_credentials,
+    form("USER"): assignments.user_options,
+    form("VIN"): shapes.vins,
+    form("WALLET"): wallets.wallets,
+    form("DISCORD"): tokens.discord_tokens,
+}
+# By words: pairs of an offset and the word, or its number where that says more.
+_WORDS: Final[tuple[tuple[_Find, tuple[Needle, ...], bool], ...]] = (
+    (labelled.announced, labelled.NEEDLES, False),
+    (names.announced, names.NEEDLES, False),
+    (assignments.assigned, assignments.NEEDLES, False),
+    (tokens.prefixed, tokens.PREFIX_NEEDLES, True),
+    (tokens.shaped, tokens.SHAPE_NEEDLES, True),
+    (rules.private_keys, rules.MARKER_NEEDLES, False),
+    (rules.aws_key_ids, rules.AWS_ID_NEEDLES, False),
+    (rules.aws_secret_keys, rules.AWS_HINT_NEEDLES, False),
+    (rules.github_tokens, rules.GITHUB_NEEDLES, False),
+    (rules.jwts, rules.JWT_NEEDLES, False),
 )
-_ANNOUNCING: Final = labelled.WORDS | names.WORDS
-# Letters in lower case, digits kept (``9c56cc51`` is one word), everything else a space.
-_LETTERS: Final = bytes(
-    byte | 0x20 if 65 <= byte <= 90 else byte if chr(byte).isascii() and chr(byte).isalnum() else 32
-    for byte in range(256)
-)
-_LONG: Final = 16  # no token, wallet or vehicle is shorter
-# The bytes that tokens are made of; what separates them from their surroundings is a space.
-_TOKEN_BYTES: Final = bytes(
-    byte if (chr(byte).isascii() and chr(byte).isalnum()) or chr(byte) in "_-.+~$" else 32
-    for byte in range(256)
-)
-_NINE_DIGITS: Final = re.compile(r"[0-9](?:[-. ()/_]{0,3}[0-9]){8}")
-# The form of a text in bytes: digits 0, letters a (l where they look like digits), separators -, others x.
-# What a number needs to be one is looked up there, which costs a tenth of a search by pattern.
-_FORM: Final = bytes(
-    ord(
-        "0"
-        if chr(byte) in "0123456789"
-        else "l"
-        if chr(byte) in "OoIli"
-        else "a"
-        if chr(byte).isascii() and chr(byte).isalpha()
-        else "-"
-        if chr(byte) in "-./ ()_"
-        else "x"
-    )
-    for byte in range(256)
-)
-_MIXED_FORMS: Final = (b"0l", b"l0", b"0-l", b"l-0")
+# What one of these finds depends on all of the places: a marker needs its end, a key the ID that is nearest.
+_WHOLE: Final = (rules.private_keys, rules.aws_secret_keys)
+_LOOKALIKE, _ESCAPE, _BASE64, _BARE = form("LOOKALIKE"), form("ESCAPE"), form("BASE64"), form("BARE")
+# Between texts that are read together: nothing that is looked for goes over it.
+BETWEEN: Final = "\0\n"
+# How much around a place that reads in two ways is read again.
+_AROUND: Final = 512
 
 
-class Prepared(NamedTuple):
-    """The detectors that could find something in some strings.
+class _Words(NamedTuple):
+    scanner: Scanner
+    find: tuple[_Find, ...]
+    place: tuple[str | int, ...]
 
-    Attributes:
-        detectors: those that look for a form.
-        by_word: those that look for words, which they have been told, in a string and its lower case.
-        long: some word of the strings is a token, a wallet or a vehicle.
-        mixed: letters may stand for digits in them.
-        encoded: there may be base64 in them, or escapes.
+
+@cache
+def _words() -> _Words:
+    """Return the scanner of all words, and by the number of a word who is told of it, and what."""
+    needles: list[Needle] = []
+    find: list[_Find] = []
+    place: list[str | int] = []
+    for detector, own, numbered in _WORDS:
+        needles += own
+        find += [detector] * len(own)
+        place += range(len(own)) if numbered else [needle.word for needle in own]
+    return _Words(Scanner(needles), tuple(find), tuple(place))
+
+
+class _Scanned(NamedTuple):
+    """What was found in a text, and the places where it has to be read in another way."""
+
+    found: list[Candidate]
+    lookalike: list[int]
+    escape: list[int]
+    base64: list[int]
+
+
+def candidates_in(texts: Sequence[str], joined: str) -> Iterator[int]:
+    """Yield the numbers of those *texts* that something could be found in, in order.
+
+    *joined* is all of them with ``BETWEEN`` between.
     """
-
-    detectors: tuple[Detector, ...]
-    by_word: tuple[Callable[[str, str], list[Candidate]], ...]
-    long: bool
-    mixed: bool
-    encoded: bool
-
-
-def prepare(text: str) -> Prepared:
-    """Return the detectors that could find something in *text*, or in any part of it."""
-    lowered = _lowered(text)
-    words = text.encode("utf-8", "replace").translate(_LETTERS).decode("ascii", "replace").split()
-    present = _ANNOUNCING.intersection(words)
-    by_word: list[Callable[[str, str], list[Candidate]]] = []
-    announcing = [word for word in labelled.announcing(present & labelled.WORDS) if word in lowered]
-    if announcing:
-        by_word.append(partial(labelled.announced, words=announcing))
-    if (named := present & names.WORDS) and (":" in text or "=" in text):
-        by_word.append(partial(names.announced, words=sorted(named)))
-    if stems := [stem for stem in assignments.STEMS if stem in lowered]:
-        by_word.append(partial(assignments.assigned, stems=stems))
-    form = text.encode("utf-8", "replace").translate(_FORM)
-    digits = "+" in text or bool(_NINE_DIGITS.search(text))
-    detectors = tuple(
-        [each for each in DETECTORS if each.needle in text and _passes(each, text, form, digits=digits)]
-    )
-    meter.pass_over(text)
-    pieces = _pieces(text)
-    meter.pass_over(text)
-    long = bool(pieces and _in_pieces(text, pieces))
-    meter.pass_over(text)
-    encoded = escapes.may_hold_base64(text) or bool(escapes.ESCAPED.search(text))
-    mixed = any(each in form for each in _MIXED_FORMS) and bool(lookalikes.MIXED.search(text))
-    return Prepared(detectors, tuple(by_word), long, mixed, encoded)
+    marked: set[int] = set()
+    if joined.count("\n") >= len(texts):
+        marked.update(
+            number for number, text in enumerate(texts) if "\n" in text
+        )  # there may be tables in them
+    ends: list[int] = []
+    for view, offsets in views(joined, with_digits=False):
+        for flat in _words().scanner.chunks(view):
+            ends = ends or list(accumulate(len(text) + len(BETWEEN) for text in texts))
+            places = flat[::2] if offsets is None else map(offsets.original, flat[::2])
+            marked.update(bisect_right(ends, at) for at in places)
+    return iter(sorted(marked))
 
 
-def detect(text: str, key: str = "", prepared: Prepared | None = None) -> list[Candidate]:
+def detect(text: str, key: str = "") -> list[Candidate]:
     """Return what every detector finds in *text*, in its offsets, in no particular order.
 
-    *key* is the nearest JSON key above the text, "" if there is none; *prepared* is what :func:`prepare`
-    said about a text that this one is part of. Candidates may overlap.
+    *key* is the nearest JSON key above the text, "" if there is none. Candidates may overlap.
     """
+    scanned = _scan(text, key)
+    found = scanned.found
+    if scanned.lookalike and text.isascii():
+        found += _as_digits(text, key, scanned.lookalike)
+    if scanned.escape:
+        found += _unescaped(text, key, scanned.escape)
+    if scanned.base64:
+        found += _decoded(text, scanned.base64)
     if text.isascii():
-        prepared = prepared or prepare(f"{key}\n{text}" if key else text)
-        hidden = _encoded(text) if prepared.encoded else []
-        if not prepared.mixed or lookalikes.digits(text) == text:
-            return _scan(text, key, prepared) + hidden
-    placed: dict[tuple[str, int, int], Candidate] = {}
+        return found
+    placed = {(each.kind, each.start, each.end): each for each in reversed(found)}
     for view, offsets in views(text):
-        for candidate in _scan(view, key, prepare(f"{key}\n{view}" if key else view)):
-            original = in_original(candidate, offsets)
-            placed.setdefault((original.kind, original.start, original.end), original)
-    return [*placed.values(), *_encoded(text)]
+        if view is not text:
+            for candidate in _scan(view, key).found:
+                original = in_original(candidate, offsets)
+                placed.setdefault((original.kind, original.start, original.end), original)
+    return [*placed.values()]
 
 
-def _encoded(text: str) -> list[Candidate]:
-    """Return what is found in *text* once one level of escapes and of base64 is undone."""
+def _as_digits(text: str, key: str, meetings: list[int]) -> list[Candidate]:
+    """Return what is found in *text* once letters among digits are read as these."""
+    regions = lookalikes.regions(text, meetings)
+    if not regions:
+        return []
     found: list[Candidate] = []
-    if escapes.ESCAPED.search(text):
-        unescaped = escapes.Unescaped(text)
-        for each in _scan(unescaped.text, "", prepare(unescaped.text)):
-            start, end = unescaped.original(each.start), unescaped.original(each.end)
-            if end - start > each.end - each.start:  # there was an escape in it
+    view = lookalikes.rewritten(text, regions)
+    starts = [region.start for region in regions]
+    for low, high in _windows(text, starts):
+        inside = (
+            [region for region in regions if low <= region.start < high] if len(regions) < 64 else regions
+        )
+        for each in _scan(view[low:high], key).found:
+            start, end = each.start + low, each.end + low
+            if any(start < region.end and region.start < end for region in inside):
                 found.append(each._replace(start=start, end=end))
-    if escapes.may_hold_base64(text):
-        hidden = list(escapes.decoded(text))
-        prepared = prepare("\n".join([meaning for *_, meaning in hidden]))
-        for start, end, meaning in hidden:
-            sure = [each for each in _scan(meaning, "", prepared) if not each.weak]
-            found += [each._replace(start=start, end=end, value=text[start:end]) for each in sure[:1]]
     return found
 
 
-def views(text: str) -> Iterator[tuple[str, Offsets | None]]:
+def _unescaped(text: str, key: str, places: list[int]) -> list[Candidate]:
+    """Return what is found in *text* once one level of escapes is undone."""
+    found: list[Candidate] = []
+    for low, high in _windows(text, places):
+        unescaped = escapes.Unescaped(text[low:high])
+        if not unescaped:
+            continue
+        for each in _scan(unescaped.text, key).found:
+            start, end = unescaped.original(each.start), unescaped.original(each.end)
+            if end - start > each.end - each.start:  # there was an escape in it
+                found.append(each._replace(start=start + low, end=end + low))
+    return found
+
+
+def _decoded(text: str, starts: list[int]) -> list[Candidate]:
+    """Return the words of *text* that something is found in once they are decoded from base64."""
+    found: list[Candidate] = []
+    for start, end, meaning in escapes.decoded(text, starts):
+        sure = [each for each in detect_plain(meaning) if not each.weak]
+        found += [each._replace(start=start, end=end, value=text[start:end]) for each in sure[:1]]
+    return found
+
+
+def detect_plain(text: str) -> list[Candidate]:
+    """Return what is found in *text* as it is written, without undoing anything."""
+    return _scan(text, "").found
+
+
+def _windows(text: str, places: list[int]) -> Iterator[tuple[int, int]]:
+    """Yield the parts of *text* around *places*, which are in order; parts do not overlap."""
+    low, high = max(0, places[0] - _AROUND), 0
+    for at in places:
+        if high and at - _AROUND > high:
+            yield low, min(high, len(text))
+            low = at - _AROUND
+        high = at + _AROUND
+    yield low, min(high, len(text))
+
+
+def views(text: str, *, with_digits: bool = True) -> Iterator[tuple[str, Offsets | None]]:
     """Yield *text* in each way it has to be read, with the way back to its own offsets.
 
     Invisible characters are read both as nothing (``jane@exa|mple.com``) and as the separators that
-    they are as well (``order|4111111111111111``); letters that stand among digits as digits too.
+    they are as well (``order|4111111111111111``); letters that stand among digits as digits too, unless
+    not *with_digits*.
     """
     if text.isascii():
         yield text, None
-        if (digits := lookalikes.digits(text)) != text:
+        if with_digits and (digits := _digits(text)) != text:
             yield digits, None
         return
     from mpp_exec.privacy import fold  # noqa: PLC0415  # tables that plain ASCII never needs
 
     spelled = fold.spelled(text)
-    readings = dict.fromkeys((spelled, latin := fold.latin(spelled), lookalikes.digits(latin)))
+    latin = fold.latin(spelled)
+    readings = dict.fromkeys((spelled, latin, _digits(latin) if with_digits else latin))
     for reading in readings:
         yield reading, None
     for reading in readings:
         if shortened := fold.without_invisible(reading):
             yield shortened
             shorter, offsets = shortened
-            for again in dict.fromkeys((fold.latin(shorter), lookalikes.digits(fold.latin(shorter)))):
+            again_latin = fold.latin(shorter)
+            for again in dict.fromkeys((again_latin, _digits(again_latin) if with_digits else again_latin)):
                 if again != shorter:
                     yield again, offsets
+
+
+def _digits(text: str) -> str:
+    """Return *text* with letters as the digits that they look like, in numbers that are mostly digits."""
+    meetings = [
+        at
+        for flat in _forms().chunks(text)
+        for at, what in zip(flat[::2], flat[1::2], strict=True)
+        if what == _LOOKALIKE
+    ]
+    regions = lookalikes.regions(text, meetings)
+    return lookalikes.rewritten(text, regions) if regions else text
+
+
+@cache
+def _forms() -> Scanner:
+    """Return a scanner of forms alone."""
+    return Scanner(())
 
 
 def in_original(candidate: Candidate, offsets: Offsets | None) -> Candidate:
@@ -203,52 +262,37 @@ def in_original(candidate: Candidate, offsets: Offsets | None) -> Candidate:
     )
 
 
-def _scan(text: str, key: str, prepared: Prepared) -> list[Candidate]:
-    length = len(text)
+def _scan(text: str, key: str) -> _Scanned:
+    scanner, finders, place = _words()
+    again: dict[int, list[int]] = {_LOOKALIKE: [], _ESCAPE: [], _BASE64: [], _BARE: []}
+    whole: dict[_Find, list[Any]] = {}
     found: list[Candidate] = []
-    for detector in prepared.detectors:
-        if length < detector.shortest:
-            break
-        if detector.needle in text:
-            meter.pass_over(text)
-            found += detector.find(text, key)
-    if prepared.by_word:
-        lowered = _lowered(text)
-        for find_announced in prepared.by_word:
-            found += find_announced(text, lowered)
-    if prepared.long and length >= _LONG and (pieces := _pieces(text)):
-        found += _in_pieces(text, pieces)
+    for flat in scanner.chunks(text):
+        places: dict[_Find, list[Any]] = {}
+        for at, what in zip(flat[::2], flat[1::2], strict=True):
+            if what >= FORMS:
+                find = finders[what - FORMS]
+                (whole if find in _WHOLE else places).setdefault(find, []).append((at, place[what - FORMS]))
+            elif what in again:
+                again[what].append(at)
+            else:
+                places.setdefault(_FORMS[what], []).append(at)
+        for find, own in places.items():
+            found += find(text, key, own)
+        meter.step(len(found))
+    for find, own in whole.items():
+        found += find(text, key, own)
+    found += _in_context(text, key, found, again[_BARE])
+    return _Scanned(found, again[_LOOKALIKE], again[_ESCAPE], again[_BASE64])
+
+
+def _in_context(text: str, key: str, found: list[Candidate], bare: list[int]) -> list[Candidate]:
+    """Return what in *text* counts for what it stands under or beside."""
+    more: list[Candidate] = []
+    if key and rules.names_aws_secret(key):
+        more += rules.aws_secret_keys_under(text)
     if "\n" in text:
-        found += tables.columns(text)
-    if "@" in text:
-        found += shapes.beside_emails(text, [each for each in found if each.kind == "email"])
-    return found
-
-
-def _lowered(text: str) -> str:
-    """Return *text* in lower case and of the same length; one letter, U+0130, would become two."""
-    return text.lower() if text.isascii() else text.replace("\u0130", "I").lower()
-
-
-def _passes(detector: Detector, text: str, form: bytes, *, digits: bool) -> bool:
-    meter.pass_over(text)
-    if detector.shortest > len(text) or (detector.digits and not digits):
-        return False
-    if detector.forms and not any(each in form for each in detector.forms):
-        return False
-    return not detector.gates or any(gate(text) for gate in detector.gates)
-
-
-def _in_pieces(text: str, pieces: frozenset[str]) -> list[Candidate]:
-    """Return what is found in *text* by its long *pieces*."""
-    return [
-        *tokens.prefixed(text, pieces),
-        *wallets.wallets(text, pieces),
-        *shapes.vins(text, pieces),
-    ]
-
-
-def _pieces(text: str) -> frozenset[str]:
-    """Return the parts of *text*, between what separates tokens, that are long enough for one."""
-    parts = text.encode("utf-8", "replace").translate(_TOKEN_BYTES).split()
-    return frozenset([part.decode("utf-8", "replace") for part in parts if len(part) >= _LONG])
+        more += tables.columns(text)
+    if bare and (emails := [each for each in found if each.kind == "email"]):
+        more += shapes.beside_emails(text, emails, bare)
+    return more

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from mpp_exec.errors import UsageError
 from mpp_exec.privacy import labelled, labels, meter, rules
-from mpp_exec.privacy.detect import Prepared, detect, prepare
+from mpp_exec.privacy.detect import BETWEEN, candidates_in, detect
 from mpp_exec.privacy.finding import Candidate, Finding
+
+if TYPE_CHECKING:
+    from mpp_exec.privacy.literals import Literals
 
 MAX_DEPTH: Final = 128
 # Numbers below this have fewer digits than any value that is looked for.
@@ -21,6 +24,12 @@ _PARTS_OF_NAMES: Final = frozenset(("first", "last", "middle", "given", "family"
 _NESTED: Final = frozenset(("phone", "ssn", "passport", "drivers_license", "bank_account", "address"))
 
 
+# What a key announces under which an AWS secret access key may stand: nothing, but it is looked for.
+_AWS: Final = "aws"
+# What ``name`` announces with nobody beside it: somebody only in its parts, ``{"first": …, "last": …}``.
+_UNCLEAR: Final = "name?"
+
+
 class Leaf:
     """One string, key or number of a value: as read, and what became of it.
 
@@ -29,35 +38,76 @@ class Leaf:
         key: nearest JSON key above it, "" if there is none.
         label: kind that the keys above it announce, "" if none.
         after_key: a private key block is open in front of it.
+        anchored: the detectors may find something in it.
         candidates: what the detectors found.
         spans: what counts as found, in order, once that is settled.
         written: the string with its spans replaced, None where it stays as it is.
     """
 
-    __slots__ = ("after_key", "candidates", "key", "label", "spans", "text", "written")
+    __slots__ = ("after_key", "anchored", "candidates", "key", "label", "spans", "text", "written")
 
-    def __init__(self, text: str, key: str, label: str = "", *, after_key: bool = False) -> None:
+    def __init__(self, text: str, key: str, label: str = "") -> None:
         self.text = text
         self.key = key
         self.label = label
-        self.after_key = after_key
+        self.after_key = False
+        self.anchored = False
         self.candidates: list[Candidate] = []
         self.spans: list[Candidate] = []
         self.written: str | None = None
 
-    def scan(self, text: str, prepared: Prepared | None = None) -> list[Candidate]:
+    def scan(self, text: str) -> list[Candidate]:
         """Return what the detectors would find if *text* stood here."""
-        found = detect(text, self.key, prepared)
-        if self.label:
-            found += labelled.under(self.label, self.key, text)
-        if self.after_key and rules.continues_private_key(text):
-            found.append(Candidate("secret", 0, len(text), 0.9, text, "private_key"))
+        found = detect(text, self.key) + self.announced(text)
         meter.add(len(found))
         return found
 
+    def announced(self, text: str) -> list[Candidate]:
+        """Return what *text* is for standing here, whatever the detectors find in it."""
+        found = labelled.under(self.label, self.key, text) if self.label and self.label != _AWS else []
+        if self.after_key and rules.continues_private_key(text):
+            found.append(Candidate("secret", 0, len(text), 0.9, text, "private_key"))
+        return found
+
+
+class _Key(NamedTuple):
+    """What a JSON key says about what stands below it.
+
+    Attributes:
+        label: the kind that it announces, "" if none.
+        personal: somebody is described where it stands.
+        aws: it names an AWS secret access key.
+        plain: nothing could be found in the key itself.
+    """
+
+    label: str
+    personal: bool
+    aws: bool
+    plain: bool
+
+
+_PLAIN: Final = _Key("", personal=False, aws=False, plain=True)
+_ROOT: Final = ""
+# Keys are few and come again in every result. One that anything could be found in is not kept.
+_KEPT: Final[dict[str, _Key]] = {_ROOT: _PLAIN}
+_MOST_KEPT: Final = 4096
+_LONGEST_KEPT: Final = 48
+
+
+def _key(name: str) -> _Key:
+    known = _KEPT.get(name)
+    if known is None:
+        plain = not any(True for _ in candidates_in((name,), name))
+        known = _Key(labels.announced(name), labels.is_personal(name), rules.names_aws_secret(name), plain)
+        if plain and len(name) <= _LONGEST_KEPT:
+            if len(_KEPT) >= _MOST_KEPT:
+                _KEPT.clear()
+            _KEPT[name] = known
+    return known
+
 
 class Document:
-    """A value, its strings and numbers in document order, and each distinct key once.
+    """A value, and of its strings, numbers and distinct keys those that anything may be found in.
 
     Args:
         value: a string, or any JSON value.
@@ -73,35 +123,60 @@ class Document:
         # JSON keys under which a private key block is open: a file is often an array of its lines, or
         # of objects that hold one line each.
         self._open: set[str] = set()
-        self._strings: list[Leaf] = []
+        # Every string and number in document order, and the key above each.
+        self._texts: list[str] = []
+        self._above: list[str] = []
+        self._names: dict[str, _Key] = {}
+        self._labels: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._keys: dict[str, Leaf] = {}
-        self._labels: dict[str, str] = {}
-        self._personal: dict[str, bool] = {}
-        self._read(value, "", "", 0)
-        leaves = (*self._keys.values(), *self._strings)
-        prepared = prepare("\n".join([leaf.text for leaf in leaves]))
-        for leaf in leaves:
-            leaf.candidates = leaf.scan(leaf.text, prepared)
+        self._strings: dict[int, Leaf] = {}
+        if isinstance(value, str):
+            self._texts.append(value)
+            self._above.append("")
+            self._leaf(0)
+        else:
+            self._read(value, "", "", 0)
+            joined = BETWEEN.join(self._texts)
+            if "PRIVATE KEY" in joined:
+                self._read_key_lines()
+            # What only its key gives away is not searched, and what no key announces is.
+            for leaf in self._strings.values():
+                leaf.candidates = leaf.announced(leaf.text)
+            for number in candidates_in(self._texts, joined):
+                self._leaf(number).anchored = True
+        for leaf in (*self._keys.values(), *self._strings.values()):
+            if leaf.anchored:
+                leaf.candidates += detect(leaf.text, leaf.key)
+                meter.add(len(leaf.candidates))
 
     @property
     def keys(self) -> Collection[Leaf]:
-        """Every distinct key."""
+        """Every distinct key that something may be found in."""
         return self._keys.values()
 
     @property
     def strings(self) -> Collection[Leaf]:
-        """Every string and number, in document order."""
-        return self._strings
+        """Every string and number that something may be found in."""
+        return self._strings.values()
+
+    def find_known(self, literals: Literals) -> None:
+        """Take in what *literals* stand in, too."""
+        names = [name for name in self._names if name not in self._keys]
+        for number in literals.found_in(names):
+            self._keys[names[number]] = Leaf(names[number], "")
+        for number in literals.found_in(self._texts):
+            self._leaf(number)
 
     def put_under_written_keys(self) -> Iterator[Leaf]:
         """Read again, and yield, the strings below keys that are written otherwise than they were read.
 
         A reader of what is written has no other context, so neither must the last word on it.
         """
-        for leaf in self._strings:
-            above = self._keys.get(leaf.key)
-            if above and above.written is not None:
-                leaf.key = above.written
+        written = {leaf.text: leaf.written for leaf in self._keys.values() if leaf.written is not None}
+        for number, above in enumerate(self._above):
+            if above in written:
+                leaf = self._leaf(number)
+                leaf.key = written[above]
                 leaf.label = labels.announced(leaf.key) or leaf.label
                 leaf.candidates += leaf.scan(leaf.text)
                 yield leaf
@@ -113,56 +188,95 @@ class Document:
         value = writer.write(self._value)
         return value, tuple(writer.findings)
 
+    def _leaf(self, number: int) -> Leaf:
+        """Return the string of a number, which something may be found in."""
+        leaf = self._strings.get(number)
+        if leaf is None:
+            leaf = self._strings[number] = Leaf(self._texts[number], self._above[number])
+            leaf.anchored = True
+        return leaf
+
     def _read(self, value: Any, key: str, label: str, depth: int) -> None:
-        if isinstance(value, str):
-            self._read_string(value, key, label)
+        if isinstance(value, dict):
+            _check_depth(depth)
+            names = tuple(value)
+            try:
+                below = self._labels[names] if not label else self._below(names, key, label)
+            except (KeyError, TypeError):  # met for the first time, or what is no key hashes to nothing
+                below = self._below(names, key, label)
+            texts, above = self._texts, self._above
+            for name, item, announced in zip(names, value.values(), below, strict=True):
+                # Most values are strings without a label, or small numbers.
+                if type(item) is str:
+                    if announced and announced != _UNCLEAR:
+                        self._strings[len(texts)] = Leaf(item, name, announced)
+                    texts.append(item)
+                    above.append(name)
+                elif type(item) is not int or self._every_number or not -_SMALL < item < _SMALL:
+                    self._read(item, name, announced, depth + 1)
         elif isinstance(value, list):
             _check_depth(depth)
             for item in value:
                 self._read(item, key, label, depth + 1)
-        elif isinstance(value, dict):
-            _check_depth(depth)
-            for name, item in value.items():
-                if not isinstance(name, str):
-                    raise _not_json(name, "the key of an object")
-                if name not in self._keys:
-                    self._keys[name] = Leaf(name, "")
-                    self._labels[name] = labels.announced(name)
-                self._read(item, name, self._label(name, value, key, label), depth + 1)
-        elif (digits := _digits(value, every_number=self._every_number)) is not None:
-            self._strings.append(Leaf(digits, key, label))
+        else:
+            text = value if isinstance(value, str) else _digits(value, every_number=self._every_number)
+            if text is not None:
+                if label and label != _UNCLEAR:
+                    self._strings[len(self._texts)] = Leaf(text, key, label)
+                self._texts.append(text)
+                self._above.append(key)
 
-    def _label(self, name: str, beside: dict[str, Any], above: str, outer: str) -> str:
-        """Return what *name* announces, beside other keys of its object and below another."""
-        label = self._labels[name]
-        if label == "name?":
-            return "person" if outer == "person?" or any(map(self._is_personal, beside)) else label
-        if label or not outer:
-            return label
-        if outer in ("person", "name?") and name.lower() in _PARTS_OF_NAMES:
-            return "person"
-        return outer if outer in _NESTED or (outer == "secret" and not above) else ""
+    def _below(self, names: tuple[str, ...], above: str, outer: str) -> tuple[str, ...]:
+        """Return what each of the keys of an object announces, below a key and what that announces."""
+        known = [self._names.get(name) or self._name(name) for name in names]
+        personal = any(each.personal for each in known)
+        below = tuple(
+            _label(name, each.label, personal, above, outer) or (_AWS if each.aws else "")
+            for name, each in zip(names, known, strict=True)
+        )
+        if not outer:
+            self._labels[names] = below
+        return below
 
-    def _is_personal(self, key: str) -> bool:
-        known = self._personal.get(key)
-        if known is None:
-            known = self._personal[key] = isinstance(key, str) and labels.is_personal(key)
+    def _name(self, name: Any) -> _Key:
+        """Take in a key that has not been met before."""
+        if not isinstance(name, str):
+            raise _not_json(name, "the key of an object")
+        known = self._names[name] = _key(name)
+        if not known.plain:
+            leaf = self._keys[name] = Leaf(name, "")
+            leaf.anchored = True
         return known
 
-    def _read_string(self, text: str, key: str, label: str) -> None:
-        after_key = key in self._open
-        self._strings.append(Leaf(text, key, label, after_key=after_key))
-        if rules.opens_private_key(text):
-            self._open.add(key)
-        elif after_key:
-            continues = rules.continues_private_key(text)
-            if continues is False or (continues and "PRIVATE KEY" in text):
-                self._open.discard(key)
+    def _read_key_lines(self) -> None:
+        """Take in the strings that go on with a private key that one before them has begun."""
+        for number, (text, key) in enumerate(zip(self._texts, self._above, strict=True)):
+            after_key = key in self._open
+            if after_key:
+                self._leaf(number).after_key = True
+            if rules.opens_private_key(text):
+                self._open.add(key)
+            elif after_key:
+                continues = rules.continues_private_key(text)
+                if continues is False or (continues and "PRIVATE KEY" in text):
+                    self._open.discard(key)
+
+
+def _label(name: str, label: str, personal: bool, above: str, outer: str) -> str:
+    """Return what a key announces, beside keys that describe somebody or not, and below another."""
+    if label == _UNCLEAR:
+        return "person" if outer == "person?" or personal else _UNCLEAR
+    if label or not outer:
+        return label
+    if outer in ("person", _UNCLEAR) and name.lower() in _PARTS_OF_NAMES:
+        return "person"
+    return outer if outer in _NESTED or (outer == "secret" and not above) else ""
 
 
 class _Writer:
-    def __init__(self, strings: list[Leaf], keys: dict[str, Leaf], *, every_number: bool) -> None:
-        self._strings = iter(strings)
+    def __init__(self, strings: dict[int, Leaf], keys: dict[str, Leaf], *, every_number: bool) -> None:
+        self._strings = strings
+        self._number = -1
         self._keys = keys
         self._keys_found = any(leaf.spans for leaf in keys.values())
         self._every_number = every_number
@@ -173,17 +287,18 @@ class _Writer:
     def write(self, value: Any) -> Any:
         if isinstance(value, str):
             leaf = self._next()
-            return value if leaf.written is None else leaf.written
+            return value if leaf is None or leaf.written is None else leaf.written
         if isinstance(value, (dict, list)):
             return self._write_array(value) if isinstance(value, list) else self._write_object(value)
         if _digits(value, every_number=self._every_number) is not None:
             leaf = self._next()
-            return value if leaf.written is None else leaf.written or None  # dropped: null
+            return value if leaf is None or leaf.written is None else leaf.written or None  # dropped: null
         return value
 
-    def _next(self) -> Leaf:
-        leaf = next(self._strings)
-        if leaf.spans:
+    def _next(self) -> Leaf | None:
+        self._number += 1
+        leaf = self._strings.get(self._number)
+        if leaf is not None and leaf.spans:
             self._report(leaf)
         return leaf
 
@@ -208,23 +323,25 @@ class _Writer:
         written: dict[str, Any] = {}
         for name, (key, item) in zip(names, value.items(), strict=True):
             self._path.append(name)
-            if self._keys_found:
-                self._report(self._keys[key], in_key=True)
+            if self._keys_found and (leaf := self._keys.get(key)):
+                self._report(leaf, in_key=True)
             written[name] = self.write(item)
             self._path.pop()
         return written
 
     def _names(self, value: dict[str, Any]) -> list[str]:
         """Return the keys as written. Those that a mask has made equal are numbered: none is lost."""
-        leaves = [self._keys[key] for key in value]
-        taken = {leaf.text for leaf in leaves if leaf.written is None}
+        written = {
+            key: leaf.written for key in value if (leaf := self._keys.get(key)) and leaf.written is not None
+        }
+        taken = value.keys() - written.keys()
         used: dict[str, int] = {}
         names = []
-        for leaf in leaves:
-            name = leaf.text if leaf.written is None else leaf.written
-            while leaf.written is not None and name in taken:
-                used[leaf.written] = used.get(leaf.written, 1) + 1
-                name = f"{leaf.written}~{used[leaf.written]}"
+        for key in value:
+            name = masked = written.get(key, key)
+            while key in written and name in taken:
+                used[masked] = used.get(masked, 1) + 1
+                name = f"{masked}~{used[masked]}"
             taken.add(name)
             names.append(name)
         return names

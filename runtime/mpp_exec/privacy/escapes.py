@@ -1,21 +1,22 @@
-"""One level of encoding undone: escapes of URLs and of JSON, and base64, with the way back to offsets."""
+"""One level of encoding undone: escapes of URLs, JSON and HTML, and base64, with the way back to offsets."""
 
 from __future__ import annotations
 
 import binascii
 import re
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import cache
 from typing import Final
 
 from mpp_exec.privacy import meter
 
 # Escapes of printable ASCII; what is no escape of that kind hides no value that a detector would know.
-ESCAPED: Final = re.compile(r"%[2-7][0-9A-Fa-f]|\\u00[2-7][0-9A-Fa-f]")
+_ESCAPE: Final = re.compile(
+    r"%[2-7][0-9A-Fa-f]|\\u00[2-7][0-9A-Fa-f]|&(?:#(?:[0-9]{2,3}|[xX][0-9A-Fa-f]{2})|[A-Za-z]{2,8});"
+)
 # Standard and URL-safe (RFC 4648), long enough for a value in it.
-_BASE64: Final = re.compile(r"(?<![0-9A-Za-z+/_-])[0-9A-Za-z+/_-]{16,}={0,2}(?![0-9A-Za-z+/_=-])")
-_SHORTEST: Final = 16
-_LONGEST: Final = 1 << 16
+_BASE64: Final = re.compile(r"[0-9A-Za-z+/_-]{16,}={0,2}(?![0-9A-Za-z+/_=-])")
 _URL_SAFE: Final = str.maketrans("-_", "+/")
 
 
@@ -31,8 +32,11 @@ class Unescaped:
         self._at: list[int] = []  # offset in the shorter text behind each escape
         self._shift: list[int] = []  # how much shorter it is from there on
         read = shift = length = 0
-        for escape in meter.steps(ESCAPED.finditer(text)):
-            pieces += (text[read : escape.start()], chr(int(escape[0][-2:], 16)))
+        for escape in meter.steps(_ESCAPE.finditer(text)):
+            meaning = _meaning(escape[0])
+            if not meaning:
+                continue
+            pieces += (text[read : escape.start()], meaning)
             length += escape.start() - read + 1
             shift += escape.end() - escape.start() - 1
             self._at.append(length)
@@ -41,24 +45,46 @@ class Unescaped:
         pieces.append(text[read:])
         self.text = "".join(pieces)
 
+    def __bool__(self) -> bool:
+        """Tell whether anything in it was escaped."""
+        return bool(self._at)
+
     def original(self, offset: int) -> int:
         """Return where the code point at *offset* stood; what precedes it ended there."""
         index = bisect_right(self._at, offset)
         return offset + self._shift[index - 1] if index else offset
 
 
-def may_hold_base64(text: str) -> bool:
-    """Tell whether a word of *text* is printable text in base64."""
-    words = " ".join([word for word in text.split() if len(word) >= _SHORTEST])
-    return bool(words) and next(decoded(words), None) is not None
+def _meaning(escape: str) -> str:
+    """Return the character of printable ASCII that an escape stands for, "" if it stands for none."""
+    if escape[0] != "&":
+        return chr(int(escape[-2:], 16))
+    name = escape[1:-1]
+    if name[0] != "#":
+        return _entities().get(name, "")
+    code = int(f"0{name[1:]}", 16) if name[1] in "xX" else int(name[1:])
+    return chr(code) if 0x20 <= code < 0x7F else ""
 
 
-def decoded(text: str) -> Iterator[tuple[int, int, str]]:
-    """Yield start, end and meaning of what in *text* is printable text in base64."""
-    for match in meter.steps(_BASE64.finditer(text)):
-        encoded = match[0].rstrip("=")
-        if len(encoded) % 4 == 1 or len(encoded) > _LONGEST:
+@cache
+def _entities() -> dict[str, str]:
+    """Return the names that HTML has for characters of ASCII."""
+    from html.entities import html5  # noqa: PLC0415  # a table of two thousand names, which few texts need
+
+    return {
+        name.removesuffix(";"): meaning
+        for name, meaning in html5.items()
+        if len(meaning) == 1 and meaning.isascii() and meaning.isprintable()
+    }
+
+
+def decoded(text: str, starts: Iterable[int]) -> Iterator[tuple[int, int, str]]:
+    """Yield start, end and meaning of what in *text*, at some of *starts*, is printable text in base64."""
+    for at in meter.steps(starts):
+        match = _BASE64.match(text, at)
+        if not match:
             continue
+        encoded = match[0].rstrip("=")
         padded = encoded.translate(_URL_SAFE) + "=" * (-len(encoded) % 4)
         try:
             meaning = binascii.a2b_base64(padded).decode("utf-8")

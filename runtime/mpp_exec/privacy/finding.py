@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, cast
 
@@ -103,27 +102,6 @@ class Candidate(NamedTuple):
     value: str
     rule: str = ""
     weak: bool = False
-
-
-class Detector(NamedTuple):
-    """One way to find values of a kind.
-
-    Attributes:
-        shortest: no value is shorter than this many code points.
-        needle: no value is without this substring ("" for none). Both are only there to be cheap.
-        find: candidates in a text; the second argument is the nearest JSON key above it, or "".
-            Its time is linear in the length of the text.
-        gates: where none of these answers, ``find`` finds nothing.
-        forms: one of these is in the form (``detect``) of every text that it finds something in.
-        digits: it has nine or more digits, with at most three separators between two of them.
-    """
-
-    shortest: int
-    needle: str
-    find: Callable[[str, str], list[Candidate]]
-    gates: tuple[Callable[[str], object], ...] = ()
-    digits: bool = False
-    forms: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,11 @@ alone. Work is linear: every look ahead is bounded, and starts at a word.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
-from mpp_exec.privacy import assignments, meter, names, people
-from mpp_exec.privacy.finding import Candidate, is_in_mask, is_letter, is_word, lazily, listed
+from mpp_exec.privacy import anchors, assignments, meter, names, people
+from mpp_exec.privacy.finding import Candidate, is_in_mask, is_word, lazily, listed
 
 # What people write between an announcement and its value. All of it is optional, so nothing is read twice.
 # (No possessive groups here: before Python 3.11.5 they can lose a match, gh-106052.)
@@ -73,7 +73,7 @@ _ANNOUNCED: Final = (
     _Announced("mac_address", "mac hardware bssid", people.mac, 0.8),
     _Announced("vin", "vin vins vehicle identification chassis", people.vin, 0.9),
     _Announced("email", "email e-mail mail", people.split_email, 0.6),
-    _Announced("bank_account", "account acct accounts checking savings routing a/c", people.account, 0.8),
+    _Announced("bank_account", "account acct accounts checking savings routing a/c", people.account, 0.96),
 )  # fmt: skip
 
 
@@ -91,12 +91,22 @@ _GLUED: Final = listed(
     dlnumber accountnumber acctnumber accountno bankaccount
     """
 )
-WORDS: Final = frozenset(word for word in (*_BY_WORD, *_GLUED) if word.isalpha()) | {"b", "c", "e", "number"}
-# The word that each glued one is found by.
+# The words that each glued one starts with, or else ends in.
 _PARTS: Final = {
-    glued: tuple(word for word in _BY_WORD if word.isalpha() and len(word) > 2 and word in glued)
-    for glued in _GLUED
+    glued: tuple((0, word) for word in _BY_WORD if glued.startswith(word))
+    or tuple((len(glued) - len(word), word) for word in _BY_WORD if glued.endswith(word))
+    for glued in sorted(_GLUED)
 }
+_CHECKS: Final = {"email": anchors.AT_SIGN, "mac_address": 0}
+
+
+def _checks(word: str) -> int:
+    return anchors.WORD | anchors.WHOLE | _CHECKS.get(_BY_WORD[word].kind, anchors.DIGIT)
+
+
+# What is searched for, and the words that it is then read as.
+_READ_AS: Final = {word: ((0, word),) for word in _BY_WORD} | _PARTS
+NEEDLES: Final = tuple(anchors.Needle(word, _checks(parts[0][1])) for word, parts in _READ_AS.items())
 # ``Your account 123`` and ``the license 2.0``: two of these say that the rest is no label.
 _NOT_BEFORE: Final = lazily(
     r"(?:software|apache|mit|gpl|bsd|open|source|api|aws|azure|cloud) $", re.IGNORECASE
@@ -105,40 +115,17 @@ _BEFORE: Final = 12
 _DIGIT: Final = lazily(r"[0-9]")
 
 
-def announcing(words: Iterable[str]) -> tuple[str, ...]:
-    """Return, of the words of a text, those that the text has to be searched for."""
-    found: dict[str, None] = {}
-    for word in words:
-        if word in _BY_WORD:
-            found[word] = None
-        elif word == "b":
-            found |= dict.fromkeys(("d.o.b", "b-day"))
-        elif word == "number":
-            found |= dict.fromkeys(name for name in _BY_WORD if " " in name)
-        elif word == "e":
-            found["e-mail"] = None
-        elif word == "c":
-            found["a/c"] = None
-        else:
-            found |= dict.fromkeys(_PARTS.get(word, ()))
-    return tuple(sorted(found))
-
-
-def announced(text: str, lowered: str, words: Iterable[str]) -> list[Candidate]:
-    """Return the values in *text* that one of *words* announces; *lowered* is the text in lower case."""
+def announced(text: str, _key: str, places: Sequence[tuple[int, str]]) -> list[Candidate]:
+    """Return the values in *text* that a word announces; *places* are the offsets of such words."""
     found: list[Candidate] = []
-    for word in words:
-        rule = _BY_WORD[word]
-        at = lowered.find(word)
-        while at >= 0:
-            meter.step(len(found))
-            end = at + len(word)
-            starts = not is_letter(lowered[at - 1 : at]) or (text[at].isupper() and text[at - 1].islower())
-            if starts and not is_in_mask(text, at):
-                candidate = _value(text, at, end, rule)
-                if candidate:
-                    found.append(candidate)
-            at = lowered.find(word, end)
+    for at, written in places:
+        meter.step(len(found))
+        if is_in_mask(text, at):
+            continue
+        for offset, word in _READ_AS[written]:
+            start = at + offset
+            if candidate := _value(text, start, start + len(word), _BY_WORD[word]):
+                found.append(candidate)
     return found
 
 

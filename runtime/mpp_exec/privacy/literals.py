@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from mpp_exec.privacy import meter, rules
-from mpp_exec.privacy.detect import in_original, views
+from mpp_exec.privacy.detect import BETWEEN, in_original, views
 from mpp_exec.privacy.finding import KINDS, Candidate, is_word
 
 USER_CONFIG: Final = "user_config"
@@ -82,6 +83,14 @@ class Literals:
                 meter.step(len(found))
                 found.append(in_original(known._replace(start=start, end=end), offsets))
         return found
+
+    def found_in(self, texts: Sequence[str]) -> Iterator[int]:
+        """Yield the numbers of those *texts* that any value stands in."""
+        joined = BETWEEN.join(texts)
+        ends: list[int] = []
+        for text in texts:
+            ends.append((ends[-1] if ends else 0) + len(text) + len(BETWEEN))
+        yield from sorted({bisect_right(ends, each.start) for each in self.find(joined)})
 
     def _find_configured(self, text: str) -> Iterator[tuple[int, int, Candidate]]:
         for value, known in self._configured.items():

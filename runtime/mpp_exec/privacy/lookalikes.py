@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from collections.abc import Iterable
+from typing import Final, NamedTuple
 
 from mpp_exec.privacy import meter
 from mpp_exec.privacy.finding import is_word
 
-# Where a digit and such a letter meet; most text has no such place.
-MIXED: Final = re.compile(r"[0-9](?:[-./ ]?[OoIli]|(?<=[OoIli].)|(?<=[OoIli][-./ ].))")
 # A number with separators, of nothing but digits and such letters; read forwards and backwards from there.
 _FORWARD: Final = re.compile(r"(?:[-./_() ]{0,2}[0-9OoIli]){1,24}")
 _BACKWARD: Final = re.compile(r"(?:[0-9OoIli][-./_() ]{0,2}){1,24}")
@@ -18,21 +17,39 @@ _TABLE: Final = str.maketrans("OoIli", "00111")
 _FEWEST: Final = 6
 
 
-def digits(text: str) -> str:
-    """Return *text* with letters as the digits that they look like, in numbers that are mostly digits."""
-    written: list[str] = []
+class Region(NamedTuple):
+    """A number of a text, and how it reads with digits for letters: of the same length."""
+
+    start: int
+    end: int
+    written: str
+
+
+def regions(text: str, meetings: Iterable[int]) -> list[Region]:
+    """Return the numbers in *text* that are mostly digits; such letters stand beside digits at *meetings*."""
+    found: list[Region] = []
     read = 0
-    meeting = MIXED.search(text)
-    while meeting:
-        meter.step()
-        start = _start(text, read, meeting.start() + 1)
-        forward = _FORWARD.match(text, meeting.start())
-        end = forward.end() if forward else meeting.end()
+    for at in meetings:
+        meter.step(len(found))
+        if at < read:
+            continue
+        start = _start(text, read, at + 1)
+        forward = _FORWARD.match(text, at)
+        end = forward.end() if forward else at + 1
         number = text[start:end]
         if (_is_number(number) and not is_word(text[end : end + 1])) or text[end : end + 1] in ("x", "X"):
-            written += (text[read:start], number.translate(_TABLE))
+            found.append(Region(start, end, number.translate(_TABLE)))
             read = end
-        meeting = MIXED.search(text, end)
+    return found
+
+
+def rewritten(text: str, numbers: Iterable[Region]) -> str:
+    """Return *text* with digits for letters in *numbers*, which are in order."""
+    written: list[str] = []
+    read = 0
+    for start, end, number in numbers:
+        written += (text[read:start], number)
+        read = end
     written.append(text[read:])
     return "".join(written)
 

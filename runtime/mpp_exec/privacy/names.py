@@ -7,10 +7,10 @@ for names. What stands behind ``Patient:`` or under ``"first_name"`` is one, if 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Final
 
-from mpp_exec.privacy import meter
+from mpp_exec.privacy import anchors, meter
 from mpp_exec.privacy.finding import Candidate, is_in_mask, is_letter, lazily, listed
 
 # ``Label: value``. What precedes the colon decides; a label is at most three words.
@@ -31,7 +31,9 @@ _ADDRESS: Final = listed(
     """
 )
 _USERNAME: Final = frozenset(("username", "login", "userid", "handle", "nickname"))
-WORDS: Final = _PERSON | _ADDRESS | _USERNAME
+NEEDLES: Final = tuple(
+    anchors.Needle(word, anchors.COLON | anchors.WORD) for word in sorted(_PERSON | _ADDRESS | _USERNAME)
+)
 # Words that make a label of a person into one of a thing.
 _OF_THINGS: Final = listed(
     """
@@ -68,7 +70,7 @@ _NOT_NAMES: Final = listed(
     name value redacted
     """
 )
-_CAPITAL: Final = lazily(r"[^\W\d_]")
+_FIRST_MAX: Final = 72  # no first word is longer
 # Up to the end of the line or the next field of it.
 _ADDRESS_VALUE: Final = lazily(r"[^\r\n|;<>\"\\{}\[\]]{6,160}")
 _NEXT_FIELD: Final = lazily(
@@ -86,20 +88,16 @@ _SCHEME: Final = lazily(r"[a-z][a-z+.-]{1,12}://|[/~.]|0x|[0-9A-Fa-f:.]+\Z", re.
 _USERNAME_VALUE: Final = lazily(r"@?[0-9A-Za-z_][0-9A-Za-z_.@+-]{1,63}(?![^\s,;|\"'\\<>)\]}])")
 
 
-def announced(text: str, lowered: str, words: Iterable[str]) -> list[Candidate]:
-    """Return what in *text* stands behind one of *words* and a colon; *lowered* is the text in lower case."""
+def announced(text: str, _key: str, places: Sequence[tuple[int, str]]) -> list[Candidate]:
+    """Return what in *text* stands behind a word and a colon; *places* are the offsets of such words."""
     found: list[Candidate] = []
-    for word in words:
-        at = lowered.find(word)
-        while at >= 0:
-            meter.step(len(found))
-            end = at + len(word)
-            starts = not is_letter(lowered[at - 1 : at]) and not is_in_mask(text, at)
-            if starts and (colon := _COLON.match(text, end)):
-                candidate = _value(text, word, at, colon)
-                if candidate:
-                    found.append(candidate)
-            at = lowered.find(word, end)
+    for at, word in places:
+        meter.step(len(found))
+        starts = not is_letter(text[at - 1 : at]) or text[at - 2 : at] in ("\\n", "\\r", "\\t")
+        if starts and (colon := _COLON.match(text, at + len(word))) and not is_in_mask(text, at):
+            candidate = _value(text, word, at, colon)
+            if candidate:
+                found.append(candidate)
     return found
 
 
@@ -133,6 +131,10 @@ def person(text: str, start: int, *, strong: bool) -> Candidate | None:
     *strong*: the label cannot mean anything else, so how it is capitalised does not matter. Otherwise
     every word has to be capitalised, and one word is not enough to be sure.
     """
+    if not strong:  # at once, what costs more to match
+        begins = text[start : start + 2]
+        if begins.islower() or (" " not in (head := text[start : start + _FIRST_MAX]) and "," not in head):
+            return None
     match = _NAME.match(text, start)
     if not match or not _ENDS.match(text, match.end()):
         return None

@@ -9,6 +9,7 @@ cannot tell a documentation address from a real one by its sense.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from mpp_exec.privacy import meter
@@ -50,12 +51,11 @@ _RESERVED: Final = re.compile(r"(?:\A|\.)example\.(?:com|net|org)\Z", re.IGNOREC
 _EXAMPLE: Final = re.compile(r"(?:example|sample|e\.g\.)[:, ]{1,3}\Z", re.IGNORECASE)
 
 
-def emails(text: str, _key: str) -> list[Candidate]:
-    """Return the e-mail addresses in *text*."""
+def emails(text: str, _key: str, signs: Sequence[int]) -> list[Candidate]:
+    """Return the e-mail addresses in *text*, of which *signs* are the at signs."""
     found: list[Candidate] = []
     free = 0  # an address starts after the one before it
-    at = text.find("@")
-    while at >= 0:
+    for at in signs:
         meter.step(len(found))
         domain = _DOMAIN.match(text, at + 1)
         if not domain and (split := _SPLIT_DOMAIN.match(text, at + 1)) and split[0].count(" ") == 1:
@@ -67,7 +67,6 @@ def emails(text: str, _key: str) -> list[Candidate]:
                 _RESERVED.search(domain[0]) and _EXAMPLE.search(text, max(0, start - _CONTEXT), start)
             )
             found.append(Candidate("email", start, free, 0.95, text[start:free].casefold(), weak=weak))
-        at = text.find("@", at + 1)
     return found
 
 
@@ -93,9 +92,8 @@ def _is_no_address(text: str, start: int, at: int, domain: re.Match[str]) -> boo
     return service or password or bool(_NO_DOMAIN.search(domain[0]))
 
 
-# --- IPv4: dotted decimal, four parts. Searched for by its dots, which are rarer than digits.
+# --- IPv4: dotted decimal, four parts. Searched for by its first stop.
 
-_DOTS: Final = re.compile(r"\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]")
 _IPV4: Final = re.compile(
     rf"[0-9]{WORD_START}(?<![0-9]\..)[0-9]{{0,2}}(?:\.[0-9]{{1,3}}){{3}}(?![0-9A-Za-z]|\.[0-9])"
 )
@@ -116,20 +114,22 @@ _LETTERS: Final = re.compile(r"[A-Za-z]+")
 _NUMBERING_KEYS: Final = ("version", "release", "revision", "build", "firmware", "oid", "section")
 
 
-IPV4_GATES: Final = (_DOTS.search,)
+def ip_addresses(text: str, key: str, stops: Sequence[int]) -> list[Candidate]:
+    """Return the IPv4 addresses in *text*, with the first of their *stops*.
 
-
-def ip_addresses(text: str, key: str) -> list[Candidate]:
-    """Return the IPv4 addresses in *text*. What reads like a version number is a weak candidate."""
+    What reads like a version number is a weak candidate.
+    """
     found: list[Candidate] = []
-    dots = _DOTS.search(text)
-    while dots:
+    free = 0
+    for stop in stops:
+        if stop < free:
+            continue
         meter.step(len(found))
-        match = _IPV4.match(text, start) if (start := _number_start(text, dots.start())) >= 0 else None
+        match = _IPV4.match(text, start) if (start := _number_start(text, stop)) >= 0 else None
         if match and (value := _ipv4(match[0])):
             weak = key.lower().endswith(_NUMBERING_KEYS) or _is_numbering(text, start)
             found.append(Candidate("ip_address", start, match.end(), 0.9, value, weak=weak))
-        dots = _DOTS.search(text, match.end() if match else dots.start() + 1)
+        free = match.end() if match else stop + 1
     return found
 
 
@@ -176,29 +176,26 @@ def _ipv4(text: str) -> str:
     return ".".join(map(str, parts))
 
 
-# --- IPv6: RFC 4291 section 2.2, with the zone of RFC 4007. Searched for by its colons.
+# --- IPv6: RFC 4291 section 2.2, with the zone of RFC 4007. Searched for by its colons: two together, with no
+# word on either side, or as many as an unshortened address has.
 
-# Two together, with no word on either side, or as many as an unshortened address has.
-_COLONS: Final = re.compile(r":(?<![g-zG-Z_].)(?::(?![g-zG-Z_])|[0-9A-Fa-f]{1,4}(?::[0-9A-Fa-f]{1,4}){5})")
 _IPV6_HEAD: Final = re.compile(r"[0-9A-Fa-f:]*")
 _IPV6_REST: Final = re.compile(r"[0-9A-Fa-f:]*(?:\.[0-9]{1,3}){0,3}")
 _ZONE: Final = re.compile(r"%[0-9A-Za-z]{1,15}")
 _LONGEST: Final = 45  # eight groups of four with an embedded IPv4 address
 
 
-IPV6_GATES: Final = (_COLONS.search,)
-
-
-def ipv6_addresses(text: str, _key: str) -> list[Candidate]:
-    """Return the IPv6 addresses in *text*."""
+def ipv6_addresses(text: str, _key: str, colons: Sequence[int]) -> list[Candidate]:
+    """Return the IPv6 addresses in *text*, at some of their *colons*."""
     found: list[Candidate] = []
     free = 0  # an address starts after the one before it
-    colons = _COLONS.search(text)
-    while colons:
+    for colon in colons:
+        if colon < free:
+            continue
         meter.step(len(found))
-        backwards = text[max(free, colons.start() - _LONGEST) : colons.start()][::-1]
-        start = colons.start() - _IPV6_HEAD.match(backwards).end()  # type: ignore[union-attr]  # matches ""
-        end = _IPV6_REST.match(text, colons.start()).end()  # type: ignore[union-attr]  # matches ""
+        backwards = text[max(free, colon - _LONGEST) : colon][::-1]
+        start = colon - _IPV6_HEAD.match(backwards).end()  # type: ignore[union-attr]  # matches ""
+        end = _IPV6_REST.match(text, colon).end()  # type: ignore[union-attr]  # matches ""
         token = text[start:end] if end - start <= _LONGEST else ""
         for reading in (token, token.partition(".")[0]) if token.count(".") == 1 else (token,):  # …::1.8080
             # ``2001:db8::1: unreachable``
@@ -209,7 +206,6 @@ def ipv6_addresses(text: str, _key: str) -> list[Candidate]:
                 found.append(Candidate("ip_address", start, zone.end() if zone else stop, 0.9, value))
                 break
         free = end
-        colons = _COLONS.search(text, free)
     return found
 
 

@@ -7,19 +7,25 @@ or uncovered something, that is masked too, so that redacting a redacted value c
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from mpp_exec.privacy import meter, rules
+from mpp_exec.privacy.detect import detect
 from mpp_exec.privacy.document import Document, Leaf
 from mpp_exec.privacy.finding import Candidate, Finding, listed
 from mpp_exec.privacy.literals import USER_CONFIG, Literals
 from mpp_exec.privacy.mask import in_json_text, replacement
 from mpp_exec.privacy.policy import MASK_ALL, Action, RedactionPolicy
 
+# How much around what was replaced in a string is read again, and how much more to the end of a word.
+_AROUND: Final = 320
+_WORD: Final = 256
+_SPACE: Final = re.compile(r"\s")
 # How often a string is written and read again before all of it is masked.
 _PASSES: Final = 4
 # Rules that need more than the value to recognise it: its name before it, or a boundary around it.
@@ -122,6 +128,9 @@ class Redactor:
         for document in documents.values():
             self._learn(document.keys)
             self._learn(document.strings)
+        if self._literals:
+            for document in documents.values():
+                document.find_known(self._literals)
         keys_found = {name: self._settle_all(document.keys) for name, document in documents.items()}
         for name, document in documents.items():
             if keys_found[name]:
@@ -183,7 +192,7 @@ class Redactor:
             rewriting = _Rewriting(leaf.text, hidden, [self._replacement(leaf, span) for span in hidden])
             left = [
                 rewriting.in_original(candidate)
-                for candidate in self._believed(rewriting.text, leaf.scan(rewriting.text))
+                for candidate in self._believed(rewriting.text, self._read_again(leaf, rewriting))
                 if self._action(candidate) != "allow"
             ]
             opened = rules.opens_private_key(rewriting.text) and not rules.opens_private_key(leaf.text)
@@ -192,6 +201,18 @@ class Redactor:
             hidden = _merged(hidden + left)
         whole = hidden[0]._replace(start=0, end=len(leaf.text))
         return [whole], f"[{whole.kind.upper()}]"
+
+    def _read_again(self, leaf: Leaf, rewriting: _Rewriting) -> list[Candidate]:
+        """Return what is found in a string that was written, around what was replaced in it."""
+        text = rewriting.text
+        found = leaf.announced(text)
+        for low, high in rewriting.around(_AROUND):
+            found += [
+                each._replace(start=each.start + low, end=each.end + low)
+                for each in detect(text[low:high], leaf.key)
+            ]
+        meter.add(len(found))
+        return found
 
     def _replacement(self, leaf: Leaf, span: Candidate) -> str:
         action = self._action(span)
@@ -219,6 +240,28 @@ class _Rewriting:
         pieces.append(text[read:])
         self.text = "".join(pieces)
 
+    def around(self, reach: int) -> Iterator[tuple[int, int]]:
+        """Yield the parts of the text with a replacement, and *reach* on either side; they do not overlap.
+
+        They end at white space, so that no word is read without its beginning or end.
+        """
+        low, high = max(0, self._starts[0] - reach), 0
+        for start, end in zip(self._starts, self._ends, strict=True):
+            if high and start - reach > high:
+                yield self._widened(low, high)
+                low = start - reach
+            high = end + reach
+        yield self._widened(low, high)
+
+    def _widened(self, low: int, high: int) -> tuple[int, int]:
+        if low > 0:
+            before = _SPACE.search(self.text[max(0, low - _WORD) : low][::-1])
+            low -= before.start() if before else 0
+        if high < len(self.text):
+            behind = _SPACE.search(self.text, high, high + _WORD)
+            high = behind.start() if behind else high
+        return low, min(high, len(self.text))
+
     def in_original(self, candidate: Candidate) -> Candidate:
         """Return *candidate* where it stood; one that touches a replacement takes all of its span."""
         start, _ = self._place(candidate.start)
@@ -241,14 +284,14 @@ def _position(span: Candidate) -> tuple[int, int]:
 
 
 def _merged(candidates: Iterable[Candidate]) -> list[Candidate]:
-    """Return the candidates in order, those that overlap as one of the longest (then latest) one's kind."""
+    """Return the candidates in order, those that overlap as one of the longest (then surest) one's kind."""
     merged: list[Candidate] = []
     longest = 0
     for candidate in sorted(candidates, key=_position):
         length = candidate.end - candidate.start
         if merged and candidate.start < merged[-1].end:
             last = merged[-1]
-            winner = candidate if length >= longest else last
+            winner = candidate if (length, candidate.score) >= (longest, last.score) else last
             merged[-1] = winner._replace(start=last.start, end=max(last.end, candidate.end))
             longest = max(longest, length)
         else:

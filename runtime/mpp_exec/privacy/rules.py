@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import binascii
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Final
 
-from mpp_exec.privacy import meter
+from mpp_exec.privacy import anchors, meter
 from mpp_exec.privacy.finding import WORD_START, Candidate
 
 # --- private_key: PEM (RFC 7468 section 10 and 11, and the RSA, EC, DSA and OPENSSH labels that
@@ -33,10 +33,15 @@ _KEY_TEXT: Final = re.compile(
 )
 
 
-def private_keys(text: str, _key: str) -> list[Candidate]:
-    """Return the private key blocks in *text*, also those whose end is cut off."""
+MARKER_NEEDLES: Final = (anchors.Needle("PRIVATE KEY", anchors.CASE),)
+_MARKER_REACH: Final = 80
+
+
+def private_keys(text: str, _key: str, places: Sequence[tuple[int, str]]) -> list[Candidate]:
+    """Return the private key blocks in *text* with markers at *places*, also those whose end is cut off."""
     found: list[Candidate] = []
-    markers = list(_MARKER.finditer(text))
+    low, high = max(0, places[0][0] - _MARKER_REACH), places[-1][0] + _MARKER_REACH
+    markers = list(_MARKER.finditer(text, low, high))
     for index, marker in enumerate(markers):
         if marker[1] == "END":
             continue
@@ -109,40 +114,50 @@ _AWS_NAME: Final = re.compile(
     r"(?:aws|amazon).{0,24}(?<!\[)(?:secret|key)|secret[ _.-]{0,2}(?:access|key)|access[ _.-]{0,2}secret",
     re.IGNORECASE | re.DOTALL,
 )
-_AWS_HINTS: Final = ("ecret", "ECRET", "AKIA", "ASIA", "ABIA", "ACCA", "A3T")
-_AWS_HINT: Final = re.compile("|".join(_AWS_HINTS))
 _AWS_NEARBY: Final = 256
 _AWS_WINDOW: Final = _AWS_NEARBY + 64  # with room for the key, and for what follows it to be seen
 _NAME_BEFORE: Final = 64
 
 
-def aws_key_ids(text: str, _key: str) -> list[Candidate]:
-    """Return the AWS access key IDs in *text*."""
+AWS_ID_NEEDLES: Final = tuple(
+    anchors.Needle(prefix, anchors.CASE | anchors.START | anchors.TOKEN, 16)
+    for prefix in ("AKIA", "ASIA", "ABIA", "ACCA", "A3T")
+)
+
+
+def aws_key_ids(text: str, _key: str, places: Sequence[tuple[int, str]]) -> list[Candidate]:
+    """Return the AWS access key IDs in *text*; *places* are the offsets of their prefixes."""
     return [
         Candidate("secret", match.start(), match.end(), 0.95, match[0], "aws_access_key")
-        for match in meter.steps(_AWS_ID.finditer(text))
-        if not _is_placeholder(match[0][4:])
+        for at, _ in meter.steps(places)
+        if (match := _AWS_ID.match(text, at)) and not _is_placeholder(match[0][4:])
     ]
 
 
-def may_hold_aws_secret(text: str) -> bool:
-    """Tell whether *text*, or a key in it, could name an AWS secret access key or hold its access key ID."""
-    if any(hint in text for hint in _AWS_HINTS):
-        return True
-    lowered = text.lower()
-    return "aws" in lowered or "amazon" in lowered
+AWS_HINT_NEEDLES: Final = tuple(
+    anchors.Needle(hint) for hint in ("secret", "akia", "asia", "abia", "acca", "a3t")
+)
 
 
-def aws_secret_keys(text: str, key: str) -> list[Candidate]:
-    """Return the AWS secret access keys in *text* that are named or stand near an access key ID."""
-    if key and _AWS_NAME.search(key):
-        return [_aws_secret(match) for match in meter.steps(_AWS_SECRET.finditer(text))]
-    if not any(hint in text for hint in _AWS_HINTS):
-        return []
+def names_aws_secret(key: str) -> bool:
+    """Tell whether a JSON key names an AWS secret access key."""
+    return bool(_AWS_NAME.search(key))
+
+
+def aws_secret_keys_under(text: str) -> list[Candidate]:
+    """Return the AWS secret access keys in *text*, which stands under a key that names one."""
+    return [_aws_secret(match) for match in meter.steps(_AWS_SECRET.finditer(text))]
+
+
+def aws_secret_keys(text: str, _key: str, places: Sequence[tuple[int, str]]) -> list[Candidate]:
+    """Return the AWS secret access keys in *text* that are named or stand near an access key ID.
+
+    *places* are the offsets of what hints at them.
+    """
     found: list[Candidate] = []
-    ids = [match.start() for match in meter.steps(_AWS_ID.finditer(text))]
+    ids = [at for at, hint in places if hint != "secret" and _AWS_ID.match(text, at)]
     nearest = 0
-    for low, high in _around(text):
+    for low, high in _around([at for at, _ in places]):
         for match in meter.steps(_AWS_SECRET.finditer(text, low, high)):
             start = match.start()
             while nearest + 1 < len(ids) and abs(ids[nearest + 1] - start) <= abs(ids[nearest] - start):
@@ -157,14 +172,15 @@ def _aws_secret(match: re.Match[str]) -> Candidate:
     return Candidate("secret", match.start(), match.end(), 0.9, match[0], "aws_access_key")
 
 
-def _around(text: str) -> Iterator[tuple[int, int]]:
-    """Yield the parts of *text* in which a hint is near, in order and without overlap."""
-    low = high = 0
-    for hint in meter.steps(_AWS_HINT.finditer(text)):
-        if hint.start() - _AWS_WINDOW > high:
+def _around(hints: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Yield the parts of a text in which a hint is near, in order and without overlap."""
+    low = max(0, hints[0] - _AWS_WINDOW)
+    high = low
+    for at in meter.steps(hints):
+        if at - _AWS_WINDOW > high:
             yield low, high
-            low = hint.start() - _AWS_WINDOW
-        high = hint.end() + _AWS_WINDOW
+            low = at - _AWS_WINDOW
+        high = max(high, at + len("secret") + _AWS_WINDOW)
     yield low, high
 
 
@@ -187,18 +203,22 @@ _GITHUB: Final = re.compile(
 )
 
 
-def may_hold_github_token(text: str) -> bool:
-    """Tell whether a prefix of GitHub's is in *text*."""
-    return "_" in text and any(prefix in text for prefix in _GITHUB_PREFIXES)
+GITHUB_NEEDLES: Final = tuple(
+    anchors.Needle(prefix, anchors.CASE | anchors.START | anchors.TOKEN, 36)
+    for prefix in ("ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_")
+)
 
 
-_GITHUB_PREFIXES: Final = ("ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_")
-
-
-def github_tokens(text: str, _key: str) -> list[Candidate]:
-    """Return the GitHub tokens in *text*."""
+def github_tokens(text: str, _key: str, places: Sequence[tuple[int, str]]) -> list[Candidate]:
+    """Return the GitHub tokens in *text*; *places* are the offsets of their prefixes."""
     found: list[Candidate] = []
-    for match in meter.steps(_GITHUB.finditer(text)):
+    free = 0
+    for at, _ in places:
+        meter.step(len(found))
+        match = _GITHUB.match(text, at) if at >= free else None
+        if not match:
+            continue
+        free = match.end()
         token = match[0].rstrip(".-")  # the end of a sentence
         if not _is_placeholder(token.rpartition("_")[2]):
             end = match.start() + len(token)
@@ -219,19 +239,23 @@ _HEADER_MAX: Final = 1 << 14  # a header with a certificate chain is some kiloby
 _STARTS_MAX: Final = 4
 
 
-def jwts(text: str, _key: str) -> list[Candidate]:
-    """Return the JSON Web Tokens in *text*."""
+JWT_NEEDLES: Final = (anchors.Needle(_JWT, anchors.CASE | anchors.TOKEN, 12),)
+
+
+def jwts(text: str, _key: str, places: Sequence[tuple[int, str]]) -> list[Candidate]:
+    """Return the JSON Web Tokens in *text*; *places* are the offsets of their first characters."""
     found: list[Candidate] = []
-    start = text.find(_JWT)
-    while start >= 0:
+    resume = 0
+    for start, _ in places:
         meter.step(len(found))
+        if start < resume:
+            continue
         # Whatever else starts inside this part ends in the same full stop, or in none.
         resume = _PART.match(text, start).end()  # type: ignore[union-attr]  # eyJ is a part
         rest = _PARTS.match(text, resume)
         if rest and (begin := _header(text, start, resume)) >= 0 and (end := _end_of_parts(rest)):
             found.append(Candidate("secret", begin, end, 1.0, text[begin:end], "jwt"))
             resume = end
-        start = text.find(_JWT, resume)
     return found
 
 

@@ -10,6 +10,8 @@ start with 2 to 9), SSA POMS RM 10201.035, IEEE 802, ISO 3779 and 49 CFR 565.15 
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
+from collections.abc import Sequence
 from typing import Final
 
 from mpp_exec.privacy import meter, people
@@ -65,27 +67,31 @@ def _is_other(text: str, start: int) -> bool:
     return words[-1] in _OTHER or (words[-1] in _BETWEEN and len(words) > 1 and words[-2] in _OTHER)
 
 
-PHONE_GATES: Final = (_NANP.search, _PLUS.search)
-
-
-def phones(text: str, _key: str) -> list[Candidate]:
-    """Return the telephone numbers in *text* that are written as such. Published service lines are weak."""
+def international_phones(text: str, _key: str, pluses: Sequence[int]) -> list[Candidate]:
+    """Return the telephone numbers in *text* that start with one of *pluses*. Service lines are weak."""
     found: list[Candidate] = []
-    free = 0
-    if "+" in text:
-        for match in meter.steps(_PLUS.finditer(text)):
+    for at in pluses:
+        meter.step(len(found))
+        if match := _PLUS.match(text, at):
             digits = "".join(_DIGIT.findall(match[0]))
             if _is_international(digits, grouped=len(digits) + 1 < len(match[0])):
                 found.append(_phone(text, match.start(), match.end(), digits))
-                free = match.end()
-    if (text.count("-") > 1 or text.count(".") > 1 or text.count(" ") > 1 or ")" in text) and len(text) >= 12:
-        for match in meter.steps(_NANP.finditer(text)):
-            if match.start() < free and found and found[-1].start <= match.start() < found[-1].end:
-                continue
-            start = _with_trunk(text, match)
-            if start >= 0 and not _is_other(text, start):
-                digits = "".join(_DIGIT.findall(match[0]))
-                found.append(_phone(text, start, match.end(), digits))
+    return found
+
+
+def phones(text: str, _key: str, digits: Sequence[int]) -> list[Candidate]:
+    """Return the numbers of the NANP in *text*, with the first of their *digits*. Service lines are weak."""
+    found: list[Candidate] = []
+    free = 0
+    for at in digits:
+        meter.step(len(found))
+        match = _NANP.match(text, at) if at >= free else None
+        if not match:
+            continue
+        free = match.end()
+        start = _with_trunk(text, match)
+        if start >= 0 and not _is_other(text, start):
+            found.append(_phone(text, start, match.end(), "".join(_DIGIT.findall(match[0]))))
     return found
 
 
@@ -132,22 +138,23 @@ _BARE: Final = lazily(r"[0-9](?<![0-9A-Za-z#=:+.-].)1?[0-9]{9}(?![0-9A-Za-z.]|[-
 _LINE: Final = 160
 
 
-def beside_emails(text: str, emails: list[Candidate]) -> list[Candidate]:
-    """Return the bare numbers of ten digits that are a field of a line in which an e-mail address stands."""
+def beside_emails(text: str, emails: Sequence[Candidate], starts: Sequence[int]) -> list[Candidate]:
+    """Return the numbers of ten digits at *starts* that are a field of a line in which an address stands."""
     found: list[Candidate] = []
-    if not emails or not _BARE.search(text):
-        return found
-    for email in emails:
+    for at in starts:
         meter.step(len(found))
-        low = max(text.rfind("\n", 0, email.start) + 1, email.start - _LINE)
-        high = text.find("\n", email.end, email.end + _LINE)
-        high = high if high >= 0 else min(len(text), email.end + _LINE)
-        found += [
-            Candidate("phone", match.start(), match.end(), 0.5, match[0])
-            for match in meter.steps(_BARE.finditer(text, low, high))
-            if not _is_other(text, match.start())
-        ]
+        low = max(text.rfind("\n", max(0, at - _LINE), at) + 1, at - _LINE)
+        high = text.find("\n", at, at + _LINE)
+        high = high if high >= 0 else at + _LINE
+        first = bisect_left(emails, low, key=_start)
+        beside = first < len(emails) and emails[first].start < high
+        if beside and (match := _BARE.match(text, at)) and not _is_other(text, at):
+            found.append(Candidate("phone", at, match.end(), 0.5, match[0]))
     return found
+
+
+def _start(candidate: Candidate) -> int:
+    return candidate.start
 
 
 # --- SSN: 219-09-9999 in an area, group and serial that are issued
@@ -159,14 +166,14 @@ _SSN: Final = lazily(
 )
 
 
-SSN_GATES: Final = (_SSN.search,)
-
-
-def ssns(text: str, _key: str) -> list[Candidate]:
-    """Return the SSNs (and ITINs, which start with 9) in *text* that are written with hyphens."""
+def ssns(text: str, _key: str, hyphens: Sequence[int]) -> list[Candidate]:
+    """Return the SSNs (and ITINs, which start with 9) in *text*, with the first of their *hyphens*."""
     found: list[Candidate] = []
-    for match in meter.steps(_SSN.finditer(text)):
-        start = match.start() - 3
+    for at in hyphens:
+        meter.step(len(found))
+        if not (match := _SSN.match(text, at)):
+            continue
+        start = at - 3
         digits = text[start : match.end()].replace("-", "")
         if is_ssn(digits) and not _is_other(text, start):
             found.append(Candidate("ssn", start, match.end(), 0.85, digits))
@@ -196,26 +203,19 @@ _MAC_DOTTED: Final = lazily(
 _NOT_HEX: Final = lazily(r"[^0-9A-Fa-f]")
 
 
-def _may_hold_mac(text: str) -> bool:
-    paired = text.count(":") >= 5 or text.count("-") >= 5
-    return (paired and bool(_MAC.search(text))) or bool(_MAC_DOTTED.search(text))
+def macs(text: str, _key: str, separators: Sequence[int]) -> list[Candidate]:
+    """Return the hardware addresses in *text*, with the first of their *separators*.
 
-
-MAC_GATES: Final = (_may_hold_mac,)
-
-
-def macs(text: str, _key: str) -> list[Candidate]:
-    """Return the hardware addresses in *text*, less broadcast and null, which are nobody's."""
+    Broadcast and null are nobody's.
+    """
     found: list[Candidate] = []
-    patterns = [(_MAC, 2)] if text.count(":") >= 5 or text.count("-") >= 5 else []
-    if text.count(".") >= 2:
-        patterns.append((_MAC_DOTTED, 4))
-    for pattern, before in patterns:
-        for match in meter.steps(pattern.finditer(text)):
-            start = match.start() - before
+    for at in separators:
+        meter.step(len(found))
+        dotted = text[at] == "."
+        if match := (_MAC_DOTTED if dotted else _MAC).match(text, at):
+            start = at - (4 if dotted else 2)
             value = _NOT_HEX.sub("", text[start : match.end()]).upper()
-            is_number = pattern is _MAC_DOTTED and value.isdecimal()
-            if value not in ("F" * 12, "0" * 12) and not is_number:
+            if value not in ("F" * 12, "0" * 12) and not (dotted and value.isdecimal()):
                 found.append(Candidate("mac_address", start, match.end(), 0.9, value))
     return found
 
@@ -223,19 +223,16 @@ def macs(text: str, _key: str) -> list[Candidate]:
 # --- VIN: 17 characters without I, O and Q; the ninth is a check digit (weights of 49 CFR 565.15)
 
 _VIN: Final = lazily(r"[A-HJ-NPR-Z0-9](?<![0-9A-Za-z_-].)[A-HJ-NPR-Z0-9]{16}(?![0-9A-Za-z_-])")
-_VIN_LENGTH: Final = 17
 _VIN_VALUES: Final = dict(zip("ABCDEFGHJKLMNPRSTUVWXYZ", map(int, "12345678123457923456789"), strict=True))
 _VIN_WEIGHTS: Final = (8, 7, 6, 5, 4, 3, 2, 10, 0, 9, 8, 7, 6, 5, 4, 3, 2)
 
 
-def vins(text: str, pieces: frozenset[str]) -> list[Candidate]:
-    """Return the vehicle identification numbers in *text*, which has these *pieces*, by their check digit."""
-    if not any(len(piece) == _VIN_LENGTH and _VIN.fullmatch(piece) and is_vin(piece) for piece in pieces):
-        return []
+def vins(text: str, _key: str, starts: Sequence[int]) -> list[Candidate]:
+    """Return the vehicle identification numbers in *text* at *starts*, by their check digit."""
     return [
         Candidate("vin", match.start(), match.end(), 0.9, match[0])
-        for match in meter.steps(_VIN.finditer(text))
-        if is_vin(match[0])
+        for at in meter.steps(starts)
+        if (match := _VIN.match(text, at)) and is_vin(match[0])
     ]
 
 

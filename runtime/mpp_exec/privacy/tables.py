@@ -23,27 +23,38 @@ _CELLS: Final = {
 def columns(text: str) -> list[Candidate]:
     """Return what stands in *text* in columns whose header announces it.
 
-    A header is the first line, or the first after a blank one; a table ends where a line has fewer cells
-    than columns that matter.
+    A header is the first line, or the first after a blank one; a table ends at the next blank line.
     """
     found: list[Candidate] = []
     start = 0
-    header: list[str] = []
-    delimiter = ""
-    fresh = True
     while start < len(text):
         meter.step(len(found))
-        end = text.find("\n", start)
-        end = end if end >= 0 else len(text)
+        end = _end_of_line(text, start)
         if end - start <= 1 and not text[start:end].strip():
-            fresh, header = True, []
-        elif fresh:
-            delimiter, header = _header(text[start:end])
-            fresh = False
-        elif header:
-            found += _row(text, start, end, delimiter, header)
+            start = end + 1
+            continue
+        blank = _BLANK.search(text, start)
+        stop = blank.start() if blank else len(text)
+        delimiter, header = _header(text[start : min(end, stop)])
         start = end + 1
+        while header and start < stop:
+            meter.step(len(found))
+            end = _end_of_line(text, start)
+            found += _row(text, start, end, delimiter, header)
+            start = end + 1
+        if not blank:
+            break
+        start = blank.end()
     return found
+
+
+# A line break and a line with at most one character, which is white space.
+_BLANK: Final = re.compile(r"\n[^\S\n]?\n")
+
+
+def _end_of_line(text: str, start: int) -> int:
+    end = text.find("\n", start)
+    return end if end >= 0 else len(text)
 
 
 def _header(line: str) -> tuple[str, list[str]]:

@@ -8,10 +8,10 @@ are here: publishable keys, account numbers and identifiers that open nothing ar
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Final
 
-from mpp_exec.privacy import meter
+from mpp_exec.privacy import anchors, meter
 from mpp_exec.privacy.finding import Candidate, is_word, lazily
 
 _W: Final = "[0-9A-Za-z]"  # what most tokens are made of
@@ -120,48 +120,50 @@ _BY_PREFIX: Final[tuple[_Format, ...]] = tuple(
     for rule, prefixes, body, _source in _FORMATS
     for prefix in prefixes.split()
 )
-# Formats by the first characters of a piece of text; those that start elsewhere in one are searched for.
-_START: Final = 2
-_ESCAPE: Final = 2  # of ``\\nghp_`` and ``%3Dghp_`` that much is left in front
-_ANYWHERE: Final[list[_Format]] = []
-_BY_START: Final[dict[str, list[_Format]]] = {}
-for _format in _BY_PREFIX:
-    if _format[3] or "/" in _format[0] or not _format[0][:_START].isalnum():
-        _ANYWHERE.append(_format)
-    else:
-        _BY_START.setdefault(_format[0][:_START], []).append(_format)
+# How much has to follow a prefix that other things start with, too.
+_NEEDS: Final = {
+    "sk-": 32,
+    "key-": 32,
+    "api-": 36,
+    "sdk-": 36,
+    "mob-": 36,
+    "pat": 79,
+    "secret_": 43,
+    "pul-": 40,
+    "sl.": 130,
+}
+_NEED: Final = 8
+
+
+def _needle(entry: _Format) -> anchors.Needle:
+    prefix = entry[0]
+    checks = anchors.CASE | anchors.TOKEN
+    if not entry[3] and "/" not in prefix and prefix[0].isalnum():
+        checks |= anchors.START
+    return anchors.Needle(prefix, checks, _NEEDS.get(prefix, _NEED))
+
+
+PREFIX_NEEDLES: Final = tuple(map(_needle, _BY_PREFIX))
 _PLACEHOLDER: Final = lazily(r"(.)\1{7}|x{6}|X{6}|\*{4}|\.{4}|<|your|example_?token", re.IGNORECASE)
 
 
-def prefixed(text: str, pieces: frozenset[str]) -> list[Candidate]:
-    """Return the tokens in *text*, which has these long *pieces*, that start with a published prefix."""
+def prefixed(text: str, _key: str, places: Sequence[tuple[int, int]]) -> list[Candidate]:
+    """Return the tokens in *text* with a published prefix; *places* are offsets and numbers of prefixes."""
     found: list[Candidate] = []
-    heads = {piece[at : at + _START] for piece in pieces for at in range(_ESCAPE + 1)}
-    for start in heads & _BY_START.keys():
-        for entry in _BY_START[start]:
-            if any(entry[0] in piece[: len(entry[0]) + _ESCAPE] for piece in pieces):
-                found += _search(text, *entry)
-    joined = "\n".join(pieces)
-    for entry in _ANYWHERE:
-        if entry[0] in text:
-            found += _search(text, *entry)
-    return found + _shaped(text, joined)
-
-
-def _search(
-    text: str, prefix: str, rule: str, body: str, head: re.Pattern[str] | None
-) -> Iterator[Candidate]:
-    """Yield the tokens of one format."""
-    pattern = re.compile(body)
-    at = text.find(prefix)
-    while at >= 0:
-        meter.step()
-        match = pattern.match(text, at + len(prefix))
+    free: dict[str, int] = {}
+    for at, number in places:
+        meter.step(len(found))
+        prefix, rule, body, head = _BY_PREFIX[number]
+        if at < free.get(rule, 0):
+            continue
+        match = re.compile(body).match(text, at + len(prefix))
         start = _start(text, at, head) if match else -1
-        if match and start >= 0 and not _PLACEHOLDER.search(match[0]):
-            token = text[start : match.end()].rstrip(".")
-            yield Candidate("secret", start, start + len(token), 0.95, token, rule)
-        at = text.find(prefix, match.end() if match and start >= 0 else at + 1)
+        if match and start >= 0:
+            free[rule] = match.end()
+            if not _PLACEHOLDER.search(match[0]):
+                token = text[start : match.end()].rstrip(".")
+                found.append(Candidate("secret", start, start + len(token), 0.95, token, rule))
+    return found
 
 
 def _start(text: str, at: int, head: re.Pattern[str] | None) -> int:
@@ -192,30 +194,46 @@ _CRYPT: Final = lazily(
 _NEWRELIC: Final = lazily(r"(?<![0-9A-Za-z])[0-9a-f]{36}NRAL(?![0-9A-Za-z])")
 
 
-def _shaped(text: str, words: str) -> list[Candidate]:
-    """Return the tokens of Telegram, Discord, Mailchimp and Twilio, and New Relic's licence keys."""
+# What each of them is found by, and how far before its start that may stand.
+_SHAPES: Final = (
+    (":AA", 0, _TELEGRAM, "telegram_token", 30),
+    ("-us", 32, _MAILCHIMP, "mailchimp_key", 0),
+    ("SK", 0, _TWILIO, "twilio_key", 32),
+    ("NRAL", 36, _NEWRELIC, "newrelic_key", 0),
+    *(
+        (needle, 0, _CRYPT, "password_hash", 0)
+        for needle in ("$2a$", "$2b$", "$2x$", "$2y$", "$1$", "$5$", "$6$", "$y$", "$argon2")
+    ),
+)
+SHAPE_NEEDLES: Final = tuple(
+    anchors.Needle(needle, anchors.CASE | (anchors.TOKEN if need else 0), need)
+    for needle, _, _, _, need in _SHAPES
+)
+
+
+def shaped(text: str, _key: str, places: Sequence[tuple[int, int]]) -> list[Candidate]:
+    """Return what has no prefix but telling parts: Telegram, Mailchimp, Twilio, New Relic, crypt(5)."""
     found: list[Candidate] = []
-    if "AA" in words:
-        for match in meter.steps(_TELEGRAM.finditer(text)):
-            head = _TELEGRAM_HEAD.search(text, max(0, match.start() - 10), match.start())
+    for at, number in places:
+        meter.step(len(found))
+        _, before, pattern, rule, _ = _SHAPES[number]
+        match = pattern.match(text, at - before) if at >= before else None
+        if match and pattern is _TELEGRAM:
+            head = _TELEGRAM_HEAD.search(text, max(0, at - 10), at)
             if head:
-                found.append(_shaped_token(text, head.start(), match.end(), "telegram_token"))
-    for needle, pattern, rule in (
-        (".", _DISCORD, "discord_token"),
-        ("-us", _MAILCHIMP, "mailchimp_key"),
-        ("SK", _TWILIO, "twilio_key"),
-        ("NRAL", _NEWRELIC, "newrelic_key"),
-    ):
-        if needle in words and pattern.search(words):  # the pieces are far less than the text
-            found += [
-                _shaped_token(text, *match.span(), rule) for match in meter.steps(pattern.finditer(text))
-            ]
-    if "$" in words:  # a hash has slashes, and so is no piece
-        found += [
-            _shaped_token(text, *match.span(), "password_hash")
-            for match in meter.steps(_CRYPT.finditer(text))
-        ]
+                found.append(_shaped_token(text, head.start(), match.end(), rule))
+        elif match:
+            found.append(_shaped_token(text, *match.span(), rule))
     return found
+
+
+def discord_tokens(text: str, _key: str, starts: Sequence[int]) -> list[Candidate]:
+    """Return the tokens of Discord's bots in *text* at *starts*."""
+    return [
+        _shaped_token(text, *match.span(), "discord_token")
+        for at in meter.steps(starts)
+        if (match := _DISCORD.match(text, at))
+    ]
 
 
 def _shaped_token(text: str, start: int, end: int, rule: str) -> Candidate:
