@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 NATIVE := $(wildcard native/*.c native/*.h native/*.py) setup.py
 C_FILES := $(wildcard native/*.c native/*.h tests/fuzz/*.c tests/fuzz/*.h tests/kernels/*.c)
 PYTEST_ARGS ?=
-# --short, --kernel 6.1, or tests as pytest takes them
+# --short, --kernel 6.1, --as user, or tests as pytest takes them
 KERNELS_ARGS ?=
 
 help:  ## print the targets

@@ -44,6 +44,12 @@ AGREED: tuple[str, ...] = tuple(json.loads(os.environ.get("MPP_GUEST", "{}")).ge
 # In an emulator Python takes a second to start, several on a busy machine.
 UNHURRIED = Limits(wall_ms=100_000, cpu_ms=100_000) if "MPP_GUEST" in os.environ else Limits()
 
+
+def bounded(**bounds: int) -> Limits:
+    """Return limits of which only *bounds* can be met, however slow the machine is."""
+    return dataclasses.replace(UNHURRIED, **bounds)
+
+
 EVERY_CALL = tuple(Allow(name, "the experiment does without seccomp") for name in NUMBERS)
 """A profile that refuses nothing, so that what is still refused is refused by another mechanism."""
 

@@ -19,6 +19,7 @@ from mpp_exec.package.manifest import Requirement, RuntimeSpec, Tool
 from mpp_exec.permissions import DEGRADATIONS, Limits, Permissions
 from mpp_exec.registry.records import Installed
 from mpp_exec.trust.verify import SignedManifest, verify
+from sandbox_lab import AGREED, UNHURRIED
 
 NAME = "acme/echo"
 OPEN = {"type": "object"}
@@ -79,7 +80,7 @@ class Stage:
             protected=Protected.of_host(self.home, policies=self.policies.protected()),
             now=datetime.now(UTC),
             without=without,
-            degrade=degrade,
+            degrade=(*degrade, *AGREED),
             degradable=DEGRADATIONS,
             redaction=redaction,
         )
@@ -112,7 +113,7 @@ class Stage:
             {"code.py": source.encode()},
             tools=(made,),
             permissions=permissions or Permissions(),
-            limits=limits or Limits(),
+            limits=limits or UNHURRIED,
             **changes,
         )
         _, signed = self.install(package)
@@ -143,7 +144,7 @@ class Stage:
                 for name in tools
             ),
             permissions=permissions or Permissions(),
-            limits=limits or Limits(),
+            limits=limits or UNHURRIED,
             **changes,
         )
         _, signed = self.install(package)

@@ -37,7 +37,8 @@ def main() -> int:
         return 1
     for kernel in kernels:
         try:
-            passed = _passed(kernel, listed["guest"], tests, system, cache)
+            facts = {**kernel, "tests": tests, "identities": given.identity or ["root", "user"]}
+            passed = _passed(facts, listed["guest"], system, cache)
         except debian.UnavailableError as error:
             print(f"error: {error}", file=sys.stderr)
             passed = False
@@ -48,9 +49,7 @@ def main() -> int:
     return 1 if failed else 0
 
 
-def _passed(
-    kernel: dict[str, Any], guest: dict[str, Any], tests: list[str], system: Path, cache: Path
-) -> bool:
+def _passed(kernel: dict[str, Any], guest: dict[str, Any], system: Path, cache: Path) -> bool:
     name = kernel["name"]
     unpacked = debian.fetch_kernel(name, kernel["packages"], cache)
     print(f"== Linux {name}: {unpacked.name}", flush=True)
@@ -60,7 +59,7 @@ def _passed(
             kernel=booted,
             ramdisk=ramdisk,
             system=system,
-            project=image.project_disk({**kernel, "tests": tests}, cache),
+            project=image.project_disk(kernel, cache),
             memory=guest["memory"],
             processors=guest["processors"],
             deadline=guest["deadline"],
@@ -77,6 +76,9 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make test-kernels", description=__doc__)
     parser.add_argument("--short", action="store_true", help="the set that CI runs")
     parser.add_argument("--kernel", action="append", help="this one only; may be repeated")
+    parser.add_argument(
+        "--as", dest="identity", action="append", choices=("root", "user"), help="as this one only"
+    )
     parser.add_argument("tests", nargs="*", help="run these instead, as pytest takes them")
     return parser.parse_args()
 

@@ -205,6 +205,8 @@ def _make_disk(root: Path, disk: Path) -> None:
         "ext4",
         "-O",
         "^has_journal",
+        "-b",  # as a disk of a usual size has it; a small one would get less, and keep shorter links
+        "4096",
         "-E",
         "root_owner=0:0",
         "-d",

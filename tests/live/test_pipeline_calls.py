@@ -23,7 +23,7 @@ from mpp_exec.consent.config import Settings
 from mpp_exec.consent.confirm import ConfirmationRequest
 from mpp_exec.package.manifest import ConfigField
 from mpp_exec.permissions import HostPort, Limits, Permissions
-from sandbox_lab import init_processes
+from sandbox_lab import bounded, init_processes
 from stage import NAME, Stage
 
 ECHO = "def run(**arguments):\n    return arguments\n"
@@ -85,7 +85,7 @@ def test_a_grant_withdrawn_while_it_runs_ends_the_call_within_a_second(stage: St
 def _seconds_to_withdraw(stage: Stage, version: str) -> float:
     stage.python(
         "import time\ndef run():\n    print('up', flush=True)\n    time.sleep(60)\n",
-        limits=Limits(wall_ms=50_000),
+        limits=bounded(wall_ms=50_000),
         version=version,
     )
     before = sum(entry.kind == "start" for entry in stage.runtime.ledger.list())
@@ -243,7 +243,7 @@ def test_a_timeout_shortens_the_limit_and_never_lengthens_it(stage: Stage) -> No
 
 
 def test_ctrl_c_in_the_main_thread_ends_the_call_at_once_and_is_on_record(stage: Stage) -> None:
-    stage.python("import time\ndef run():\n    time.sleep(60)\n", limits=Limits(wall_ms=50_000))
+    stage.python("import time\ndef run():\n    time.sleep(60)\n", limits=bounded(wall_ms=50_000))
 
     def interrupt() -> None:
         until(lambda: any(entry.kind == "start" for entry in stage.runtime.ledger.list(limit=3)))
@@ -376,7 +376,7 @@ def test_acall_serves_many_tasks_at_once(stage: Stage) -> None:
 
 
 def test_cancelling_a_task_kills_the_sandbox_and_is_on_the_ledger(stage: Stage) -> None:
-    stage.python("import time\ndef run():\n    time.sleep(60)\n", limits=Limits(wall_ms=50_000))
+    stage.python("import time\ndef run():\n    time.sleep(60)\n", limits=bounded(wall_ms=50_000))
 
     async def cancelled() -> None:
         task = asyncio.create_task(stage.runtime.acall(NAME))

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from mpp_exec.permissions import Limits, Permissions
+from mpp_exec.permissions import Permissions
 from mpp_exec.sandbox.interpreter import Program
+from sandbox_lab import bounded
 from stage import NAME, Stage
 
 RUN = """
@@ -53,7 +54,7 @@ def stage(tmp_path: Path, repository: Path) -> Iterator[Stage]:
         made.python(
             RUN,
             permissions=Permissions(subprocess=("git",), read=(str(repository),)),
-            limits=Limits(processes=32),
+            limits=bounded(processes=32),
         )
         yield made
 
@@ -98,7 +99,7 @@ def test_git_commits_where_it_may_write_and_hooks_and_configuration_stay(
             function="commit",
             permissions=Permissions(subprocess=("git",), write=(str(repository),)),
             tool={"operation": "write"},
-            limits=Limits(processes=32),
+            limits=bounded(processes=32),
         )
         result = stage.runtime.call(NAME, "run", {"folder": str(repository)})
     assert result.structured is not None, (result.content, result.stderr)

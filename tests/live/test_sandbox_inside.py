@@ -14,7 +14,7 @@ import pytest
 
 from mpp_exec.permissions import Limits
 from mpp_exec.sandbox import kernel
-from sandbox_lab import Lab, answer, call, run
+from sandbox_lab import Lab, answer, bounded, call, run
 
 LOOK = """
 import os, stat, sys, tempfile
@@ -243,7 +243,7 @@ def test_other_interpreters_of_the_host_start(lab: Lab, interpreter: str) -> Non
         *(interpreter, "/app/script"),
         files={"script": scripts[interpreter]},
         requires=(interpreter,),
-        limits=Limits(memory=1 << 30),
+        limits=bounded(memory=1 << 30),
     )
     done = run(compiled)
     assert (done.outcome, done.output) == ("ok", b"5\n"), done.errors
@@ -259,7 +259,7 @@ def test_vendored_folder_goes_before_the_package(lab: Lab) -> None:
 @pytest.mark.parametrize("size", [0, 1, 65_536, 65_537, 1 << 20])
 def test_request_of_any_size_arrives(lab: Lab, probe: Path, size: int) -> None:
     """65,536 bytes are what a pipe takes; what is more is fed while the tool runs."""
-    done = run(lab.program(probe, "echo", limits=Limits(output=2 << 20)), b"7" * size)
+    done = run(lab.program(probe, "echo", limits=bounded(output=2 << 20)), b"7" * size)
     assert done.outcome == "ok"
     assert done.output.startswith(f'{{"length": {size}, '.encode())
 

@@ -15,7 +15,7 @@ import pytest
 
 from mpp_exec.permissions import Limits
 from mpp_exec.sandbox.spawn import Completed
-from sandbox_lab import Lab, answer, init_processes, run, without_landlock
+from sandbox_lab import Lab, answer, bounded, init_processes, run, without_landlock
 
 MIB = 1 << 20
 NO_ARGUMENTS = b'{"arguments":{}}'
@@ -76,7 +76,7 @@ def test_processor_time_of_all_threads_together(lab: Lab) -> None:
 
 
 def test_memory_of_a_program_that_touches_all_it_gets(lab: Lab, probe: Path) -> None:
-    done = run(lab.program(probe, "touch", limits=Limits(memory=48 * MIB)))
+    done = run(lab.program(probe, "touch", limits=bounded(memory=48 * MIB)))
     assert done.outcome == "memory"
     assert "48 MiB" in done.reason
     assert 32 * MIB < done.memory_peak <= 64 * MIB
@@ -84,7 +84,7 @@ def test_memory_of_a_program_that_touches_all_it_gets(lab: Lab, probe: Path) -> 
 
 def test_memory_error_of_python_is_told_as_such(lab: Lab) -> None:
     body = "    kept = []\n    while True: kept.append(bytearray(1 << 20))\n"
-    done = python(lab, body, Limits(memory=64 * MIB))
+    done = python(lab, body, bounded(memory=64 * MIB))
     assert answer(done)["error"] == {"type": "MemoryError", "message": "", "limit": "memory"}
     assert done.memory_peak <= 64 * MIB + (4 << 20)
 
@@ -115,14 +115,14 @@ def test_memory_is_bounded_whichever_way_it_is_taken(lab: Lab, how: str) -> None
     for _ in range(15): threading.Thread(target=time.sleep, args=(9,), daemon=True).start()
 """,
     }
-    done = python(lab, bodies[how], Limits(memory=128 * MIB))
+    done = python(lab, bodies[how], bounded(memory=128 * MIB))
     error = answer(done)["error"]
     assert error["type"] in ("MemoryError", "OSError", "RuntimeError")
     assert done.memory_peak < 128 * MIB
 
 
 def test_processes_and_threads_are_counted(lab: Lab, probe: Path) -> None:
-    done = run(lab.program(probe, "threads", limits=Limits(processes=6)))
+    done = run(lab.program(probe, "threads", limits=bounded(processes=6)))
     assert done.outcome == "processes"
     assert done.output == b"5", "five beside the first"
     assert done.processes_peak == 6
@@ -133,13 +133,13 @@ def test_thread_bomb_of_python_is_told_as_such(lab: Lab) -> None:
         "    import threading, time\n"
         "    while True: threading.Thread(target=time.sleep, args=(9,), daemon=True).start()\n"
     )
-    done = python(lab, body, Limits(processes=8))
+    done = python(lab, body, bounded(processes=8))
     assert answer(done)["error"]["limit"] == "processes"
 
 
 def test_many_sandboxes_do_not_count_each_others_processes(lab: Lab, probe: Path) -> None:
     """RLIMIT_NPROC counts by user and user namespace, and each sandbox has its own."""
-    compiled = lab.program(probe, "threads", limits=Limits(processes=4))
+    compiled = lab.program(probe, "threads", limits=bounded(processes=4))
     outcomes: list[bytes] = []
     threads = [threading.Thread(target=lambda: outcomes.append(run(compiled).output)) for _ in range(6)]
     for thread in threads:
@@ -157,12 +157,12 @@ def test_open_files_are_counted(lab: Lab) -> None:
         "    except OSError as error:\n"
         "        return [error.errno, len(kept)]\n"
     )
-    assert answer(python(lab, body, Limits(open_files=16)))["value"] == [errno.EMFILE, 16 - 4]
+    assert answer(python(lab, body, bounded(open_files=16)))["value"] == [errno.EMFILE, 16 - 4]
 
 
 @pytest.mark.parametrize("descriptor", ["1", "2"])
 def test_output_is_bounded(lab: Lab, probe: Path, descriptor: str) -> None:
-    done = run(lab.program(probe, "flood", descriptor, limits=Limits(output=100_000)))
+    done = run(lab.program(probe, "flood", descriptor, limits=bounded(output=100_000)))
     assert done.outcome == "output"
     assert len(done.output) + len(done.errors) == 100_000
     assert (done.errors if descriptor == "2" else done.output) == bytes(100_000)
@@ -170,19 +170,19 @@ def test_output_is_bounded(lab: Lab, probe: Path, descriptor: str) -> None:
 
 def test_output_may_reach_its_bound(lab: Lab, probe: Path) -> None:
     for size, outcome in ((4096, "ok"), (4097, "output")):
-        done = run(lab.program(probe, "big", str(size), limits=Limits(output=4096)))
+        done = run(lab.program(probe, "big", str(size), limits=bounded(output=4096)))
         assert (done.outcome, len(done.output)) == (outcome, 4096)
 
 
 def test_output_of_both_channels_counts_together(lab: Lab) -> None:
     body = "    import os\n    os.write(2, b'e' * 3000)\n    return 'v' * 3000\n"
-    done = python(lab, body, Limits(output=4096))
+    done = python(lab, body, bounded(output=4096))
     assert done.outcome == "output"
     assert len(done.output) + len(done.errors) == 4096
 
 
 def test_scratch_is_bounded(lab: Lab, probe: Path) -> None:
-    done = run(lab.program(probe, "fill", "/tmp/full", limits=Limits(scratch=2 * MIB)))
+    done = run(lab.program(probe, "fill", "/tmp/full", limits=bounded(scratch=2 * MIB)))
     assert done.outcome == "ok"
     assert tuple(map(int, done.output.split())) == (2 * MIB, errno.ENOSPC)
 
@@ -192,13 +192,13 @@ def test_scratch_is_bounded_over_many_files(lab: Lab) -> None:
         "    for index in range(100):\n"
         "        with open(f'/tmp/{index}', 'wb') as file: file.write(bytes(1 << 20))\n"
     )
-    error = answer(python(lab, body, Limits(scratch=8 * MIB)))["error"]
+    error = answer(python(lab, body, bounded(scratch=8 * MIB)))["error"]
     assert error["errno"] == errno.ENOSPC
 
 
 def test_inodes_of_scratch_are_bounded(lab: Lab, probe: Path) -> None:
     """Each costs the host memory that the size of a tmpfs does not count."""
-    done = run(lab.program(probe, "inodes", "/tmp", limits=Limits(scratch=MIB)))
+    done = run(lab.program(probe, "inodes", "/tmp", limits=bounded(scratch=MIB)))
     made, error = map(int, done.output.split())
     assert error == errno.ENOSPC
     assert 100 < made < 1024
@@ -223,7 +223,7 @@ def test_rest_of_the_root_takes_nothing(lab: Lab) -> None:
 
 def test_one_file_of_a_write_grant_is_bounded(lab: Lab, probe: Path, ground: Path) -> None:
     """SIGXFSZ ends a program; Python ignores it and has EFBIG."""
-    limits = Limits(scratch=MIB)
+    limits = bounded(scratch=MIB)
     done = run(lab.program(probe, "too_large", f"{ground}/x", write=[ground], limits=limits))
     assert (done.outcome, done.reason) == ("tool_error", "died of SIGXFSZ")
     code = "def run(path):\n    open(path, 'wb').write(bytes(2 << 20))\n"
@@ -276,5 +276,5 @@ def test_cancelling_kills_at_once(lab: Lab, probe: Path) -> None:
 
 
 def test_limits_that_are_not_reached_do_not_show(lab: Lab, probe: Path) -> None:
-    done = run(lab.program(probe, "status", "1", limits=Limits(processes=2)))
+    done = run(lab.program(probe, "status", "1", limits=bounded(processes=2)))
     assert done.outcome == "tool_error"

@@ -15,7 +15,7 @@ import pytest
 
 from mpp_exec.permissions import Limits
 from mpp_exec.sandbox.plan import SandboxPlan
-from sandbox_lab import Lab, call, run, sweep, without_seccomp
+from sandbox_lab import Lab, bounded, call, run, sweep, without_seccomp
 
 ENOSYS = 38
 MIB = 1 << 20
@@ -119,7 +119,7 @@ def test_pipes_that_are_full(lab: Lab) -> None:
         "    except OSError as error:\n"
         "        return [error.errno, total]\n"
     )
-    emfile, total = call(lab.python(code, limits=Limits(open_files=64)))
+    emfile, total = call(lab.python(code, limits=bounded(open_files=64)))
     assert emfile == 24
     assert total <= 32 * 65536
 
@@ -139,7 +139,7 @@ def test_files_that_were_deleted_and_are_held_open(lab: Lab) -> None:
         "    except OSError as error:\n"
         "        return [error.errno, len(held)]\n"
     )
-    enospc, held = call(lab.python(code, limits=Limits(scratch=8 * MIB)))
+    enospc, held = call(lab.python(code, limits=bounded(scratch=8 * MIB)))
     assert enospc == 28
     assert held <= 9
 

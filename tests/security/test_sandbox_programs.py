@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from mpp_exec.permissions import Limits
 from mpp_exec.sandbox import bpf, layout
 from mpp_exec.sandbox.plan import SandboxPlan
 from sandbox_lab import (
@@ -20,6 +19,7 @@ from sandbox_lab import (
     Lab,
     answer,
     attempt,
+    bounded,
     call,
     run,
     sweep,
@@ -186,7 +186,7 @@ class TestAnotherProcess:
         flags += [one | other for one, other in itertools.combinations(bits, 2)]
         flags += [flag | 1 << 32 for flag in (0, 17)]
         calls = [("clone", flag, 0, 0, 0, 0) for flag in flags]
-        assert set(sweep(lab.program(probe, "sweep", limits=Limits(output=1 << 20)), calls)) == {ENOSYS}
+        assert set(sweep(lab.program(probe, "sweep", limits=bounded(output=1 << 20)), calls)) == {ENOSYS}
 
     def test_by_clone_of_a_thread_with_namespaces(self, lab: Lab, probe: Path) -> None:
         """CLONE_THREAD does not carry a new namespace or a tracer past the filter."""

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from mpp_exec.permissions import Limits
-from sandbox_lab import Lab, answer, call, descendants, init_processes, run, without_landlock
+from sandbox_lab import Lab, answer, bounded, call, descendants, init_processes, run, without_landlock
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="this host has no git to be started")
 
@@ -135,7 +134,7 @@ def test_program_added_by_a_tool_that_may_start_others_is_refused(lab: Lab) -> N
 
 def python(lab: Lab, body: str, **limits: int) -> Any:
     code = f"import os, signal, time\ndef run():\n{body}"
-    return run(lab.python(code, subprocess=("git",), limits=Limits(**limits)), NO_ARGUMENTS)
+    return run(lab.python(code, subprocess=("git",), limits=bounded(**limits)), NO_ARGUMENTS)
 
 
 class TestBounds:
