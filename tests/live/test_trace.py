@@ -185,6 +185,16 @@ def test_the_permissions_of_a_python_tool_are_found_and_suffice(shell: Shell, da
         assert shell.run("run", "acme/echo", f"text={data}").code == 1, permissions
 
 
+@pytest.mark.parametrize("way", ["/{}", "//{}", "/./{}", "/../{}", "/tmp/../{}"])
+def test_a_path_is_traced_however_it_is_spelt(shell: Shell, data: Path, way: str) -> None:
+    """Two slashes in front are one to the kernel; a tool that writes them hides nothing by that."""
+    shell.install("acme/echo", code=CAREFUL)
+    notes = way.format(f"/{data}/notes.txt")
+    done = shell.ok("trace", "acme/echo", "--yes", "--read", str(data), f"text={notes}", "--json")
+    assert done.json["denied"] == []
+    assert done.json["permissions"]["read"] == [f"{data}/notes.txt"]
+
+
 def test_the_permissions_of_a_shell_tool_are_found_and_suffice(shell: Shell, data: Path) -> None:
     """Programs by name, a file that it makes by its folder; nothing of the shell's own."""
     script = SHELL.replace("$FOLDER", str(data)).encode()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from mpp_exec import owners
 from mpp_exec.errors import HostError
 from mpp_exec.package.requirement import parse_requirement
 from mpp_exec.sandbox import hostprogram, interpreter
@@ -111,7 +112,7 @@ def test_an_interpreter_that_another_user_could_have_put_there_is_not_asked(
         interpreter.find(parse_requirement("lua>=5"))
     assert caught.value.code == "host.interpreter_untrusted"
     assert not canary.exists()
-    monkeypatch.setattr(hostprogram, "refuse_if_changeable", lambda *_: None)
+    monkeypatch.setattr(owners, "others_may_change", lambda *_, **__: False)
     with pytest.raises(HostError) as caught:
         interpreter.find(parse_requirement("lua>=5"))
     assert caught.value.code == "host.not_elf"
@@ -127,7 +128,7 @@ def test_a_python_that_another_user_could_have_put_there_is_not_asked(
         with pytest.raises(HostError) as caught:
             interpreter.find(requirement)
         assert (caught.value.code, canary.exists()) == (code, ran)
-        monkeypatch.setattr(hostprogram, "refuse_if_changeable", lambda *_: None)
+        monkeypatch.setattr(owners, "others_may_change", lambda *_, **__: False)
 
 
 def test_a_program_to_start_asks_no_package_database_of_another_user(
@@ -136,7 +137,7 @@ def test_a_program_to_start_asks_no_package_database_of_another_user(
     monkeypatch.setenv("PATH", f"{writable_folder(trap)}:/usr/bin:/bin")
     assert interpreter.find_started("cat").name == "cat"
     assert not canary.exists()
-    monkeypatch.setattr(hostprogram, "refuse_if_changeable", lambda *_: None)
+    monkeypatch.setattr(owners, "others_may_change", lambda *_, **__: False)
     interpreter.find_started("cat")
     assert canary.exists(), "without the check it runs"
 
@@ -152,7 +153,7 @@ def test_what_a_trusted_shim_looks_up_is_not_found_in_a_folder_of_another_user(
     monkeypatch.setenv("PATH", f"{shims}:{writable_folder(trap)}:/usr/bin:/bin")
     assert hostprogram.answer([str(shim)]) == "1.0\n"
     assert not canary.exists()
-    monkeypatch.setattr(hostprogram, "refuse_if_changeable", lambda *_: None)
+    monkeypatch.setattr(owners, "others_may_change", lambda *_, **__: False)
     hostprogram.answer([str(shim)])
     assert canary.exists(), "without the check it runs"
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 from pathlib import Path
 
 import pytest
 
+from mpp_exec import encoding
 from mpp_exec.package.requirement import Requirement
+from mpp_exec.sandbox import cache as cache_module
 from mpp_exec.sandbox import interpreter, profiles, seccomp
 from mpp_exec.sandbox.cache import SandboxCache
 from mpp_exec.sandbox.interpreter import HostFile, Program
@@ -158,3 +161,45 @@ def test_stored_answer_that_is_no_program_is_asked_again(folder: Path) -> None:
     body = b"\xa1\x64name\x61x"  # {"name": "x"}
     only_file(folder).write_bytes(hashlib.sha256(body).digest() + body)
     assert SandboxCache(folder).program(PYTHON) == found
+
+
+def test_stored_answer_with_files_that_its_identity_leaves_out_is_asked_again(folder: Path) -> None:
+    """Else one that names no file at all would be true for ever."""
+    found = SandboxCache(folder).program(PYTHON)
+    for forged in (
+        dataclasses.replace(found, identity=()),
+        dataclasses.replace(found, files=(*found.files, HostFile("/root", "/python/root"))),
+    ):
+        body = encoding.dumps(cache_module._to_value(forged))
+        only_file(folder).write_bytes(hashlib.sha256(body).digest() + body)
+        assert SandboxCache(folder).program(PYTHON) == found
+
+
+@pytest.mark.parametrize("way", ["link", "writable", "fifo", *(["owner"] if os.geteuid() == 0 else [])])
+def test_stored_answer_that_is_not_the_users_own_file_is_asked_again(folder: Path, way: str) -> None:
+    """Who could put it there would choose what is mounted, or the seccomp program."""
+    SandboxCache(folder).filter(PROFILE)
+    stored = only_file(folder)
+    stored.write_bytes(hashlib.sha256(b"forged").digest() + b"forged")
+    assert SandboxCache(folder).filter(PROFILE) == b"forged"
+    if way == "link":
+        stored.rename(folder.parent / "elsewhere")
+        stored.symlink_to(folder.parent / "elsewhere")
+    elif way == "fifo":
+        stored.unlink()
+        os.mkfifo(stored)
+    elif way == "owner":
+        os.chown(stored, 1000, 1000)
+    else:
+        stored.chmod(0o666)
+    assert SandboxCache(folder).filter(PROFILE) == seccomp.compile_profile(PROFILE)
+
+
+def test_program_to_start_is_asked_once_while_its_files_stay(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With its helpers and what they load, all of which its identity names."""
+    found = SandboxCache(folder).started("git")
+    assert {file.source for file in found.files} <= {entry[0] for entry in found.identity}
+    monkeypatch.setattr(interpreter, "find_started", lambda _: pytest.fail("it was asked again"))
+    assert SandboxCache(folder).started("git") == found

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import grp
 import os
+import pwd
 import stat
+import struct
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from mpp_exec import owners
 from mpp_exec.errors import MppError
 from mpp_exec.registry.home import Home, resolve_home
 
@@ -138,6 +143,47 @@ def test_parent_that_everybody_can_write_is_refused(tmp_path: Path) -> None:
     assert list((tmp_path / "open").iterdir()) == []
     (tmp_path / "open").chmod(0o1777)
     Home.open(tmp_path / "open" / "home")
+
+
+@pytest.mark.skipif(not ROOT, reason="giving folders away takes root")
+def test_parent_that_a_group_can_write_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A member could put a home of his own making in its place between two looks, and back again."""
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    os.chown(shared, 0, 1234)
+    shared.chmod(0o770)
+    assert refused(shared / "home") == "home.exposed"
+    assert list(shared.iterdir()) == []
+    with monkeypatch.context() as patch:
+        patch.setattr(owners, "others_may_change", lambda *_, **__: False)
+        Home.open(shared / "home")
+    shared.chmod(0o1770)
+    Home.open(shared / "home")
+
+
+def test_parent_that_the_users_own_group_can_write_is_the_users(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unless its list names somebody: then the bits of the group are what that one may do, too."""
+    name = pwd.getpwuid(os.geteuid()).pw_name if ROOT else "user"
+    (tmp_path / "own").mkdir()
+    monkeypatch.setattr(pwd, "getpwuid", lambda _: SimpleNamespace(pw_name=name))
+    monkeypatch.setattr(grp, "getgrgid", lambda _: SimpleNamespace(gr_name=name, gr_mem=[]))
+    (tmp_path / "own").chmod(0o770)
+    Home.open(tmp_path / "own" / "home")
+    entries = (
+        (1, 7, -1),
+        (2, 7, 1234),
+        (4, 0, -1),
+        (16, 7, -1),
+        (32, 0, -1),
+    )  # acl(5)
+    access = struct.pack("<I", 2) + b"".join(struct.pack("<HHi", *entry) for entry in entries)
+    try:
+        os.setxattr(tmp_path / "own", "system.posix_acl_access", access)
+    except OSError as error:
+        pytest.skip(f"this file system keeps no lists: {error}")
+    assert refused(tmp_path / "own" / "home") == "home.exposed"
 
 
 @pytest.mark.skipif(not ROOT, reason="giving folders away takes root")

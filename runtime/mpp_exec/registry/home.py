@@ -28,6 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from mpp_exec import owners
 from mpp_exec.errors import ConsentError, MppError, UsageError
 from mpp_exec.registry.faults import io_error
 
@@ -183,24 +184,26 @@ def _open_folder(path: Path) -> int:
 def _refuse_exposed_parents(home: Path) -> None:
     """Refuse a home that a stranger could rename away to put another folder in its place.
 
-    Groups are left out of this: where a user's own group may write to the user's folders, that is
-    the user's choice, and what would be put in place still had to belong to the user.
+    What is in it is opened by path, so who could do that once could do it between any two looks: a group
+    counts as strangers, unless it is root's or the user's alone.
     """
-    trusted = {0, os.geteuid(), Path("/").stat().st_uid}  # in a user namespace, root shows as another id
-    for parent in home.parents:
-        status = parent.stat()
-        if status.st_uid not in trusted:
-            raise ConsentError(
-                "home.exposed",
-                f"the home {home} is inside {parent}, which belongs to user {status.st_uid}",
-                "keep the home in a folder of your own: --home DIR or MPP_HOME",
-            )
-        if status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
-            raise ConsentError(
-                "home.exposed",
-                f"the home {home} is inside {parent}, where everybody can rename it",
-                f"keep the home in a folder of your own, or: chmod o-w {parent}",
-            )
+    root = Path("/").stat().st_uid  # in a user namespace, root shows as another id
+    found = owners.stranger(str(home.parent), also=(root,))
+    if found is None:
+        return
+    parent, status = found
+    if status.st_uid not in (0, os.geteuid(), root):
+        raise ConsentError(
+            "home.exposed",
+            f"the home {home} is inside {parent}, which belongs to user {status.st_uid}",
+            "keep the home in a folder of your own: --home DIR or MPP_HOME",
+        )
+    everybody = status.st_mode & stat.S_IWOTH
+    raise ConsentError(
+        "home.exposed",
+        f"the home {home} is inside {parent}, where {'everybody' if everybody else 'a group'} can rename it",
+        f"keep the home in a folder of your own, or: chmod {'o' if everybody else 'g'}-w {parent}",
+    )
 
 
 def _check(descriptor: int, path: Path) -> None:

@@ -73,4 +73,6 @@ def _opens(flags: int) -> Does:
 def _absolute(note: RawNote) -> str:
     if note.folder is None:
         return ""
-    return os.path.normpath(os.fsdecode(note.folder + b"/" + note.path if note.folder else note.path))
+    whole = os.fsdecode(note.folder + b"/" + note.path if note.folder else note.path)
+    # Two slashes in front mean nothing of their own on Linux; POSIX lets them, and normpath keeps them.
+    return os.path.normpath(f"/{whole.lstrip('/')}")

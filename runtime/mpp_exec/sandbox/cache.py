@@ -1,7 +1,7 @@
 """Compiled programs and facts about host programs, kept between processes in the home's cache folder.
 
-A cache is never a reason to fail: what cannot be read, is damaged or belongs to other inputs is made
-again. Every file carries the digest of its content; the folder is the user's own (0700).
+A cache is never a reason to fail: what cannot be read, is damaged, is another user's or belongs to other
+inputs is made again. Every file carries the digest of its content; the folder is the user's own (0700).
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import stat
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -129,7 +130,13 @@ class SandboxCache:
         if self._folder is None:
             return None
         try:
-            content = (self._folder / name).read_bytes()
+            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            with os.fdopen(os.open(self._folder / name, flags), "rb") as file:
+                facts = os.fstat(file.fileno())
+                # What is read here decides what is mounted and which system calls are refused.
+                if not stat.S_ISREG(facts.st_mode) or facts.st_uid != os.geteuid() or facts.st_mode & 0o022:
+                    return None
+                content = file.read(_DIGEST + _MAX)
         except OSError:
             return None
         digest, body = content[:_DIGEST], content[_DIGEST:]
@@ -161,7 +168,7 @@ def _to_value(program: Program) -> dict[str, object]:
 
 
 def _from_value(value: dict[str, list[list[str]]]) -> Program:
-    return Program(
+    program = Program(
         name=str(value["name"]),
         version=str(value["version"]),
         path=str(value["path"]),
@@ -172,3 +179,7 @@ def _from_value(value: dict[str, list[list[str]]]) -> Program:
             for path, device, inode, size, mtime in value["identity"]
         ),
     )
+    # Only then does looking at the identity say that everything is as it was found.
+    if not {file.source for file in program.files} <= {entry[0] for entry in program.identity}:
+        raise ValueError("files that nobody looks at")
+    return program

@@ -132,7 +132,8 @@ def find_started(name: str) -> Program:
         for helper in helpers:
             files += [file for file in _loaded(helper, (), None) if file not in files]
         identity += [_identity(path) for path in (folder, *helpers)]
-    return Program(name, "", program.path, tuple(files), (), tuple(identity))
+    identity += _identities(files)
+    return Program(name, "", program.path, tuple(files), (), tuple(dict.fromkeys(identity)))
 
 
 def _own_folders(program: str) -> list[tuple[str, bool]]:

@@ -1,0 +1,83 @@
+"""Who could change what a path leads to: the user and root, or somebody else.
+
+Source: path_resolution(7), inode(7) for the sticky bit, acl(5), whose lists make a mask of the group's bits.
+"""
+
+from __future__ import annotations
+
+import errno
+import grp
+import os
+import pwd
+import stat
+from collections.abc import Collection, Iterator
+
+_LINKS_MAX = 40  # as the kernel has it
+_ACCESS_LIST = "system.posix_acl_access"
+
+
+def stranger(path: str, *, also: Collection[int] = ()) -> tuple[str, os.stat_result] | None:
+    """Return the first thing on the way to *path* that somebody else could change, and its facts.
+
+    None where there is none: then nobody but the user, root and *also* can change what is there, or put
+    something else in its place.
+
+    Raises:
+        OSError: it is not there, or leads over too many links.
+    """
+    return next(((at, facts) for at, facts in _way(path) if others_may_change(at, facts, also=also)), None)
+
+
+def others_may_change(path: str, facts: os.stat_result, *, also: Collection[int] = ()) -> bool:
+    """Return whether somebody but the user, root and *also* could change what has *facts* at *path*."""
+    mode = facts.st_mode
+    if facts.st_uid not in (0, os.geteuid()) and facts.st_uid not in also:
+        return True
+    # In a sticky folder others can make files, and replace none of the user's. A link has no mode.
+    if stat.S_ISLNK(mode) or (stat.S_ISDIR(mode) and mode & stat.S_ISVTX):
+        return False
+    if mode & stat.S_IWOTH:
+        return True
+    return bool(mode & stat.S_IWGRP) and not (_is_the_users_alone(facts.st_gid) and not _has_a_list(path))
+
+
+def _is_the_users_alone(group: int) -> bool:
+    """Return whether *group* is root's, or the one that many systems give each user to be alone in."""
+    try:
+        owner, entry = pwd.getpwuid(0 if group == 0 else os.geteuid()).pw_name, grp.getgrgid(group)
+    except KeyError:
+        return False
+    return entry.gr_name == owner and set(entry.gr_mem) <= {owner}
+
+
+def _has_a_list(path: str) -> bool:
+    try:
+        return bool(os.getxattr(path, _ACCESS_LIST))
+    except OSError as error:
+        return error.errno not in (errno.ENODATA, errno.EOPNOTSUPP)
+
+
+def _way(path: str) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield every folder, link and file that is looked at when *path*, which is absolute, is opened."""
+    pending = path.split("/")[::-1]
+    at, links = "", 0
+    yield "/", os.lstat("/")
+    while pending:
+        part = pending.pop()
+        if part in ("", "."):
+            continue
+        if part == "..":
+            at = at.rpartition("/")[0]
+            continue
+        here = f"{at}/{part}"
+        facts = os.lstat(here)
+        yield here, facts
+        if not stat.S_ISLNK(facts.st_mode):
+            at = here
+            continue
+        links += 1
+        if links > _LINKS_MAX:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+        leads = os.readlink(here)  # noqa: PTH115 -- one call, no object
+        at = "" if leads.startswith("/") else at
+        pending += leads.split("/")[::-1]
