@@ -22,8 +22,9 @@ from mpp_exec.dialogue.session import Asked, Reading, Session
 from mpp_exec.errors import ConsentError, MppError, UsageError
 from mpp_exec.opened import Opened
 from mpp_exec.package.schema import Validator
-from mpp_exec.prepare import Prepared, Trace
-from mpp_exec.privacy.redact import Redactor
+from mpp_exec.prepare import MAX_ARGUMENTS, Prepared, Receive, Trace
+from mpp_exec.privacy.received import Received
+from mpp_exec.privacy.redact import MakeToken, Redactor
 from mpp_exec.registry.places import call_folder
 from mpp_exec.relay import ProgressRelay, ShowProgress
 from mpp_exec.result import MAX_DEPTH, MAX_VALUES, ToolResult, read_result, redaction_bounds
@@ -53,12 +54,16 @@ class _Clockwork:
 
 @dataclass(frozen=True, slots=True)
 class _Agreed:
-    """A call that may be made: its number, what it is given, who confirmed it ("" where nobody had to)."""
+    """A call that may be made: its number, what it is given, who confirmed it ("" where nobody had to).
+
+    ``arguments`` are as the caller wrote them, ``request`` and ``received`` with values for tokens.
+    """
 
     invocation: str
     prepared: Prepared
     arguments: dict[str, Any]
     request: bytes
+    received: Received
     confirmed: str
 
 
@@ -126,21 +131,28 @@ class Invocation:
         temporary = self._trace.temporary if self._trace is not None else None
         prepared = stack.enter_context(self._parts.preparer.prepared(package, tool, temporary))
         self._clock.stage("verify")
-        request = prepared.request(arguments)
+        request, received = prepared.request(arguments, self._receive(prepared))
         self._clock.stage("validate")
-        confirmed = self._confirmed(prepared, arguments)
+        confirmed = self._confirmed(prepared, arguments, received)
         _require_room(prepared)
         self._clock.stage("confirm")
-        return _Agreed(new_invocation(), prepared, arguments, request, confirmed)
+        return _Agreed(new_invocation(), prepared, arguments, request, received, confirmed)
 
-    def _confirmed(self, prepared: Prepared, arguments: dict[str, Any]) -> str:
+    def _receive(self, prepared: Prepared) -> Receive | None:
+        """Return what puts values in the place of tokens, None where this tool is to have none."""
+        kinds, vault = prepared.grant.privacy.receive, self._parts.vault if self._parts.has_tokens else None
+        if not kinds or vault is None:
+            return None
+        return functools.partial(vault.receive, kinds=kinds, max_size=MAX_ARGUMENTS)
+
+    def _confirmed(self, prepared: Prepared, arguments: dict[str, Any], received: Received) -> str:
         """Ask where a person must agree; return who did, "" where nobody had to."""
         tool = prepared.tool.name
         if prepared.grant.confirm[tool] == "never":
             return ""
         store = self._parts.store
         remember = self._trace is None
-        request = ConfirmationRequest.of_call(prepared.grant, tool, arguments)
+        request = ConfirmationRequest.of_call(prepared.grant, tool, arguments, received.tokens)
         remembered = remember and store.is_confirmed(prepared.approved, tool)
         if not require_confirmation(request, self._confirm, remembered=remembered):
             return ""
@@ -158,6 +170,7 @@ class Invocation:
             self._caller,
             agreed.arguments,
             confirmed_by=agreed.confirmed,
+            received=agreed.received.counts(),
             invocation=agreed.invocation,
         )
         self._clock.stage("record")
@@ -168,7 +181,7 @@ class Invocation:
             session = self._session(agreed, running)
             completed = _measured(prepared, self._spawned(agreed, plan, session))
             self._clock.stage("sandbox")
-            result = _read(agreed, plan, completed, running, session)
+            result = _read(agreed, plan, completed, running, session, self._redactor(agreed, running))
             self._clock.stage("redact")
         except Exception as error:
             ledger.finish(token, self._failed(error))
@@ -188,7 +201,22 @@ class Invocation:
             ),
         )
         self._clock.stage("commit")
-        return result.with_meta(_meta(prepared, result, timing | {"commit": self._clock.stages["commit"]}))
+        timing |= {"commit": self._clock.stages["commit"]}
+        return result.with_meta(_meta(agreed, result, timing))
+
+    def _redactor(self, agreed: _Agreed, running: RunningCall) -> Redactor:
+        """Return what redacts something that this call says."""
+        prepared, received = agreed.prepared, agreed.received
+        tokens: MakeToken | None = None
+        if (prepared.redaction.makes_tokens or received.tokens) and (vault := self._parts.vault) is not None:
+            tokens = functools.partial(vault.token, prepared.manifest.name)
+        return Redactor(
+            prepared.redaction,
+            secrets=prepared.secrets.values(),
+            bounds=redaction_bounds(prepared.plan.limits.output, running.cancellation.is_set),
+            tokens=tokens,
+            received=received.values,
+        )
 
     def _placed(self, plan: SandboxPlan, running: RunningCall, stack: contextlib.ExitStack) -> SandboxPlan:
         """Return *plan*; one that mounts nothing gets a folder of the call's own, until *stack* ends."""
@@ -208,8 +236,7 @@ class Invocation:
             return None
         relay = None
         if self._progress is not None:
-            redactor = _redactor(prepared, running.cancellation.is_set)
-            relay = ProgressRelay(self._progress, redactor, time.monotonic)
+            relay = ProgressRelay(self._progress, self._redactor(agreed, running), time.monotonic)
         return Session(
             Asked("tools/call", agreed.request.decode()),
             Reading(prepared.plan.limits.output, MAX_DEPTH, MAX_VALUES),
@@ -237,13 +264,13 @@ class Invocation:
         return Ending(Outcome.FAILED, code=code, timing=self._clock.stages)
 
 
-def _redactor(prepared: Prepared, cancelled: Callable[[], bool]) -> Redactor:
-    bounds = redaction_bounds(prepared.plan.limits.output, cancelled)
-    return Redactor(prepared.redaction, secrets=prepared.secrets.values(), bounds=bounds)
-
-
 def _read(
-    agreed: _Agreed, plan: SandboxPlan, completed: Completed, running: RunningCall, session: Session | None
+    agreed: _Agreed,
+    plan: SandboxPlan,
+    completed: Completed,
+    running: RunningCall,
+    session: Session | None,
+    redactor: Redactor,
 ) -> ToolResult:
     prepared, cancelled = agreed.prepared, running.cancellation.is_set
     max_size = prepared.plan.limits.output
@@ -251,7 +278,7 @@ def _read(
         prepared.plan.kind,
         prepared.tool,
         completed,
-        _redactor(prepared, cancelled),
+        redactor,
         violations=_violations(prepared.result),
         explain=functools.partial(explain_denial, plan),
         denials=functools.partial(
@@ -266,8 +293,9 @@ def _read(
     )
 
 
-def _meta(prepared: Prepared, result: ToolResult, timing: dict[str, int]) -> dict[str, Any]:
+def _meta(agreed: _Agreed, result: ToolResult, timing: dict[str, int]) -> dict[str, Any]:
     """Return the ``_meta`` of the contract."""
+    prepared = agreed.prepared
     sometimes = {
         "mpp-exec/degraded": list(prepared.plan.degraded),
         "mpp-exec/reason": result.reason,
@@ -275,6 +303,7 @@ def _meta(prepared: Prepared, result: ToolResult, timing: dict[str, int]) -> dic
         "mpp-exec/denied": result.denied,
         "mpp-exec/denials": list(result.denials),
         "mpp-exec/appeared": list(result.appeared),
+        "mpp-exec/received": agreed.received.counts(),
     }
     return {
         "mpp-exec/invocation": result.invocation,

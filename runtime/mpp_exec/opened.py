@@ -23,11 +23,15 @@ from mpp_exec.withdraw import Watchdog
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
+    from mpp_exec.privacy.vault import Vault
+
 
 class Opened:
     """Everything that a runtime opens with its first call, and closes with itself."""
 
-    def __init__(self, home: Home, policies: PolicyFiles, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, home: Home, policies: PolicyFiles, clock: Callable[[], datetime], *, session: bool
+    ) -> None:
         self.process = os.getpid()
         self.home = home
         self.store = Store(home)
@@ -41,6 +45,8 @@ class Opened:
             clock,
         )
         self.watchdog = Watchdog(self.store.generation, self._allowed)
+        self._session = session
+        self._vault: Vault | None = None
         self._pool: ThreadPoolExecutor | None = None
         self._lock = threading.Lock()
 
@@ -53,6 +59,23 @@ class Opened:
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(max_workers=64, thread_name_prefix="mpp-exec-call")
             return self._pool
+
+    @property
+    def vault(self) -> Vault | None:
+        """The tokens of this session; made when first needed, None where one call is all there is."""
+        if not self._session:
+            return None
+        from mpp_exec.privacy.vault import Vault  # noqa: PLC0415 -- few sessions have tokens
+
+        with self._lock:
+            if self._vault is None:
+                self._vault = Vault()
+            return self._vault
+
+    @property
+    def has_tokens(self) -> bool:
+        """Whether this session has made any token yet."""
+        return self._vault is not None
 
     def _allowed(self, package: str, digest: str) -> bool:
         grant = self.store.grant(package)
@@ -74,6 +97,8 @@ class Opened:
     def close(self) -> None:
         """End running calls, write what is left on the ledger, close everything."""
         self.watchdog.close()
+        if self._vault is not None:
+            self._vault.close()
         if self._pool is not None:
             self._pool.shutdown(wait=True)
         try:

@@ -40,6 +40,8 @@ class Runtime:
             answers True or False. Without it, such calls are refused.
         principal: on whose behalf calls are made, for the ledger; ``client`` the program that asks.
         policies: where policy comes from; default the system's, ``$MPP_POLICY`` and the home's.
+        session: whether what is called later may use the tokens that a result holds. Without it, for a
+            single call, what would be a token is masked.
     """
 
     def __init__(
@@ -51,12 +53,14 @@ class Runtime:
         client: str = "",
         policies: PolicyFiles | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        session: bool = True,
     ) -> None:
         self.home = Home.open(Path(home) if home is not None else None)
         self._confirm = confirm
         self._principal = principal
         self._client = client
         self._clock = clock
+        self._session = session
         self._policies = policies or PolicyFiles(self.home.path)
         self._lock = threading.Lock()
         self._parts: Opened | None = None
@@ -95,7 +99,7 @@ class Runtime:
             if self._closed:
                 raise UsageError("runtime.closed", "the runtime is closed", "open another one")
             if self._parts is None or self._parts.process != os.getpid():
-                self._parts = Opened(self.home, self._policies, self._clock)
+                self._parts = Opened(self.home, self._policies, self._clock, session=self._session)
             return self._parts
 
     @property

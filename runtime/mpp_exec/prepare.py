@@ -28,6 +28,7 @@ from mpp_exec.package.manifest import Manifest, Tool
 from mpp_exec.package.schema import Validator, compile_schema
 from mpp_exec.package.unpacked import fingerprint
 from mpp_exec.privacy.policy import RedactionPolicy, effective_actions
+from mpp_exec.privacy.received import Received
 from mpp_exec.registry.grants import StoredGrant
 from mpp_exec.registry.records import Installed
 from mpp_exec.registry.store import Approved, Store
@@ -40,6 +41,9 @@ from mpp_exec.trust.publishers import TrustView
 
 MAX_ARGUMENTS: Final = 4 << 20
 """Bytes of a call's arguments as JSON."""
+
+Receive = Callable[[Any], Received]
+"""Puts values in the place of tokens."""
 
 TRACED: Final = "traced: seccomp user notification, which notes and allows nothing"
 """Stands among the mechanisms of a traced call on the ledger."""
@@ -80,8 +84,11 @@ class Prepared:
         granted = {name: environ[name] for name in self.grant.permissions.environment if name in environ}
         return tuple((granted | dict(self.filled.env)).items())
 
-    def request(self, arguments: dict[str, Any]) -> bytes:
-        """Check *arguments* and return what the tool reads.
+    def request(self, arguments: dict[str, Any], receive: Receive | None = None) -> tuple[bytes, Received]:
+        """Check *arguments* and return what the tool reads, with what *receive* put into it for tokens.
+
+        What is checked against the schema is what the tool will read; what an error says of it is a
+        place and a keyword, neither of which holds a value.
 
         Raises:
             UsageError: they are no JSON, too large or deep, or against the inputSchema.
@@ -94,6 +101,10 @@ class Prepared:
             raise UsageError(
                 "arguments.not_json", f"the arguments cannot be sent: {error.message}", "give one JSON object"
             ) from error
+        received = receive(checked) if receive is not None else Received(checked)
+        if received.tokens:
+            checked = received.value
+            text = encoding.json_dumps(checked)
         found = self.arguments.validate(checked, limit=1)
         if found:
             raise UsageError(
@@ -102,8 +113,8 @@ class Prepared:
                 f"mpp-exec inspect {self.manifest.name} shows what {self.tool.name} takes",
             )
         if self.plan.kind == "python":
-            return f'{{"arguments":{text}}}'.encode()
-        return f'{{"arguments":{text},"name":{encoding.json_dumps(self.tool.name)}}}'.encode()
+            return f'{{"arguments":{text}}}'.encode(), received
+        return f'{{"arguments":{text},"name":{encoding.json_dumps(self.tool.name)}}}'.encode(), received
 
     def command(self) -> tuple[str, ...]:
         """Return the plan's command line with the user's values put in."""

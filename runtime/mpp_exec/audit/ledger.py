@@ -126,10 +126,13 @@ class Ledger:
         *,
         confirmed_by: str = "",
         invocation: str | None = None,
+        received: Mapping[str, int] | None = None,
     ) -> Token:
         """Put the start of a call on record, before anything of it runs.
 
-        *arguments* is the JSON value that the tool gets; only a keyed commitment to it is kept.
+        *arguments* is the JSON value that the tool gets, with the tokens in it that it was called with;
+        only a keyed commitment to it is kept. *received* says how many values of each kind it was handed
+        in their places.
         *confirmed_by* says who confirmed the call, where that was needed. Whoever may be interrupted
         makes the *invocation* first (``record.new_invocation``), and so can :meth:`abandon` it.
 
@@ -137,7 +140,7 @@ class Ledger:
             InternalError: it cannot be recorded (``ledger.*``): the call must not run.
         """
         call = invocation or record.new_invocation()
-        token = self._submit_start(call, terms, caller, arguments, confirmed_by)
+        token = self._submit_start(call, terms, caller, arguments, confirmed_by, received or {})
         if terms.reaches_outside or not self._committer.works:
             self._wait_for_start(token)
         return token
@@ -317,7 +320,13 @@ class Ledger:
     # -- inside ------------------------------------------------------------------------------------
 
     def _submit_start(
-        self, call: str, terms: Terms, caller: Caller, arguments: Any, confirmed_by: str
+        self,
+        call: str,
+        terms: Terms,
+        caller: Caller,
+        arguments: Any,
+        confirmed_by: str,
+        received: Mapping[str, int],
     ) -> Token:
         start = record.start(
             milliseconds(self._clock()),
@@ -327,6 +336,7 @@ class Ledger:
             caller=caller,
             arguments=arguments,
             confirmed_by=confirmed_by,
+            received=received,
             seal_key=self._seal_key,
         )
         return Token(call, self._committer.submit(start))

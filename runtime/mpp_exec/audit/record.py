@@ -76,9 +76,10 @@ def start(
     caller: Caller,
     arguments: Any,
     confirmed_by: str,
+    received: Mapping[str, int],
     seal_key: bytes,
 ) -> Record:
-    """Return the start of *call*; *arguments* is any JSON value.
+    """Return the start of *call*; *arguments* is any JSON value, *received* counts values for tokens in it.
 
     Raises:
         InternalError: ``ledger.uncommittable`` or ``ledger.unencodable``.
@@ -87,6 +88,8 @@ def start(
     content = {"call": call, "writer": writer, "caller": caller.encoded, "terms": terms.encoded, **promised}
     if confirmed_by:
         content["confirmed_by"] = confirmed_by
+    if received:
+        content["received"] = received
     body = encode(Kind.START, at, content)
     return Record(
         Kind.START,

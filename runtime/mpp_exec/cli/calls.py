@@ -74,7 +74,10 @@ def _run(given: argparse.Namespace, console: Console) -> int:
     tool, pairs = split_words(given.tool)
     text = given_arguments(given.args)
     with Runtime(
-        resolve_path(given.home), confirm=lambda request: _confirm(given, runtime, request), client=CLIENT
+        resolve_path(given.home),
+        confirm=lambda request: _confirm(given, runtime, request),
+        client=CLIENT,
+        session=False,
     ) as runtime:
         schema = input_schema(runtime, given.name, tool) if pairs else {}
         arguments = read_arguments(text, pairs, schema)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final, TypeAlias
 
 from mpp_exec.consent.grant import Grant
@@ -38,6 +38,7 @@ class ConfirmationRequest:
         confirmation: ``once`` (the answer is remembered with the grant) or ``always``.
         arguments_json: all arguments, as the JSON text that the tool will be given.
         reach: one line for each thing that the tool can reach.
+        receives: for each token in the arguments that this tool is given the value of, the kind of it.
     """
 
     package: str
@@ -51,6 +52,7 @@ class ConfirmationRequest:
     confirmation: Confirmation
     arguments_json: str
     reach: tuple[str, ...]
+    receives: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def arguments(self) -> Any:
@@ -68,6 +70,10 @@ class ConfirmationRequest:
             *(f"  | {line}" for text in (self.title, self.description) for line in text.splitlines()),
             "its arguments:",
             *(f"  | {line}" for line in arguments.splitlines()),
+            *(
+                f"  for {token} it is given the real {kind} value, which the caller has not seen"
+                for token, kind in self.receives.items()
+            ),
             "it can:",
             *(f"  - {line}" for line in self.reach),
             *(
@@ -102,8 +108,18 @@ class ConfirmationRequest:
         return cls(**{**value, "reach": tuple(value["reach"])})
 
     @classmethod
-    def of_call(cls, grant: Grant, tool: str, arguments: Mapping[str, Any]) -> ConfirmationRequest:
-        """Return the request for one call under *grant*, which must be the effective one."""
+    def of_call(
+        cls,
+        grant: Grant,
+        tool: str,
+        arguments: Mapping[str, Any],
+        receives: Mapping[str, str] | None = None,
+    ) -> ConfirmationRequest:
+        """Return the request for one call under *grant*, which must be the effective one.
+
+        *arguments* are as the caller wrote them; *receives* holds the kind of each token in them that the
+        tool will be given the value of.
+        """
         shown = next(each for each in grant.shown["tools"] if each["name"] == tool)
         return cls(
             package=grant.package,
@@ -117,6 +133,7 @@ class ConfirmationRequest:
             confirmation=grant.confirm[tool],
             arguments_json=json_dumps(arguments),
             reach=tuple(grant.permissions.describe()),
+            receives=dict(sorted((receives or {}).items())),
         )
 
 

@@ -135,6 +135,7 @@ def _call(request: ConfirmationRequest, principal: str) -> dict[str, Any]:
         "digest": request.digest,
         "tool": request.tool,
         "arguments": encoding.sha256_digest(request.arguments_json.encode()),
+        "receives": dict(request.receives),
         "principal": principal,
         "process": os.getpid(),
     }

@@ -24,6 +24,8 @@
     meter       bounds of one redaction, looked at while it runs
     policy      which kind is masked, hashed, dropped or allowed, and who decides
     mask        what stands where a value stood
+    vault       tokens, and the values that they stand for
+    received    arguments in which tokens were replaced
     document    a JSON value taken apart and put together again
     redact      one result: every channel, every leaf, every key
 """

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from mpp_exec.privacy import anchors, meter
-from mpp_exec.privacy.finding import Candidate, is_in_mask, lazily
+from mpp_exec.privacy.finding import MASK, Candidate, is_in_mask, lazily
 from mpp_exec.privacy.labels import strength
 
 # What the names of secrets have in them, and what is one only as a whole word.
@@ -269,6 +269,8 @@ def url_credentials(text: str, _key: str, colons: Sequence[int]) -> list[Candida
         password = match[2]
         if "@" in password and "." in password.partition("@")[0]:
             continue  # ``https://a.b:80,c@d``
+        if MASK.fullmatch(f"{match[1]}:{password}"):
+            continue
         if _PLACEHOLDER.fullmatch(password) and password.lower() not in (
             "password",
             "secret",
@@ -293,6 +295,8 @@ def user_options(text: str, _key: str, hyphens: Sequence[int]) -> list[Candidate
         if not (match := _USER_OPTION.match(text, at)):
             continue
         user, _, password = match[1].partition(":")
+        if MASK.fullmatch(match[1]):
+            continue
         if not _PLACEHOLDER.fullmatch(password) and not _PLACEHOLDER.fullmatch(user + ":"):
             found.append(Candidate("secret", *match.span(1), 0.7, match[1], "user_option"))
     return found

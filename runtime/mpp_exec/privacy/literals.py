@@ -12,6 +12,8 @@ from mpp_exec.privacy.detect import BETWEEN, in_original, views
 from mpp_exec.privacy.finding import KINDS, Candidate, is_word
 
 USER_CONFIG: Final = "user_config"
+RECEIVED: Final = "received"
+"""Rules of the values that a tool was handed: its secrets, and what stood behind tokens."""
 # A short value is likely to be part of some innocent word, so it counts only as a word of its own.
 _SHORT: Final = 8
 # Of what detectors have found, pieces of this length are known: the length of an AWS secret access key
@@ -41,16 +43,16 @@ class Literals:
     def __bool__(self) -> bool:
         return bool(self._configured or self._pieces or self._seen)
 
-    def add_configured(self, value: str) -> None:
-        """Make a sensitive configuration value known, also as it looks inside JSON text."""
+    def add_configured(self, value: str, kind: str = "secret", rule: str = USER_CONFIG) -> None:
+        """Make a value known that was handed to the tool, also as it looks inside JSON text."""
         import json  # noqa: PLC0415  # only where there are such values
 
         escaped = (json.dumps(value, ensure_ascii=ascii_)[1:-1] for ascii_ in (True, False))
         for written in (value, value.strip(), *escaped):
             for spelling, _ in views(written):
                 if spelling:
-                    self._configured[spelling] = Candidate("secret", 0, 0, 1.0, value, USER_CONFIG)
-        self._add_pieces(value.splitlines(), Candidate("secret", 0, 0, 1.0, value, USER_CONFIG))
+                    self._configured[spelling] = Candidate(kind, 0, 0, 1.0, value, rule)
+        self._add_pieces(value.splitlines(), Candidate(kind, 0, 0, 1.0, value, rule))
 
     def add_found(self, secret: Candidate) -> None:
         """Make a secret known that was recognised by its surroundings and may stand elsewhere without."""

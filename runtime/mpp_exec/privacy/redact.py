@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ from mpp_exec.privacy import meter, rules
 from mpp_exec.privacy.detect import detect
 from mpp_exec.privacy.document import Document, Leaf
 from mpp_exec.privacy.finding import Candidate, Finding, listed
-from mpp_exec.privacy.literals import USER_CONFIG, Literals
+from mpp_exec.privacy.literals import RECEIVED, USER_CONFIG, Literals
 from mpp_exec.privacy.mask import in_json_text, replacement
 from mpp_exec.privacy.policy import MASK_ALL, Action, RedactionPolicy
 
@@ -37,6 +37,10 @@ _ANNOUNCED: Final = listed(
     assigned_password assigned_secret user_option
     """
 )
+
+
+MakeToken = Callable[[str, str], str]
+"""Returns the token of a kind and a value, "" if it can have none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +90,9 @@ class Redactor:
         secrets: values that are redacted wherever they stand, whatever the policy says
             (sensitive ``user_config``).
         bounds: what it may cost, each time; nothing is bounded without.
+        tokens: makes tokens; without it, what should become one is masked.
+        received: kind and value of what the tool was handed in the place of tokens. It never leaves in the
+            clear, nor in part, also where its kind is allowed.
     """
 
     def __init__(
@@ -94,10 +101,17 @@ class Redactor:
         *,
         secrets: Iterable[str] = (),
         bounds: meter.Bounds | None = None,
+        tokens: MakeToken | None = None,
+        received: Iterable[tuple[str, str]] = (),
     ) -> None:
         self._policy = policy or MASK_ALL
         self._bounds = bounds
+        self._tokens = tokens
         self._literals = Literals()
+        self._received: set[tuple[str, str]] = set()
+        for kind, value in received:
+            self._literals.add_configured(value, kind, RECEIVED)
+            self._received.update((found.kind, found.value) for found in detect(value))
         for secret in secrets:
             self._literals.add_configured(secret)
         self._every_number = bool(self._literals)
@@ -184,7 +198,14 @@ class Redactor:
 
     def _action(self, candidate: Candidate) -> Action:
         action = self._policy.action(candidate.kind)
-        return "mask" if action == "allow" and candidate.rule == USER_CONFIG else action
+        if action == "allow" and candidate.rule == USER_CONFIG:
+            return "mask"
+        if self._received and action in ("allow", "partial") and self._is_received(candidate):
+            return "token"
+        return action
+
+    def _is_received(self, candidate: Candidate) -> bool:
+        return candidate.rule == RECEIVED or (candidate.kind, candidate.value) in self._received
 
     def _write(self, leaf: Leaf, hidden: list[Candidate]) -> tuple[list[Candidate], str]:
         """Return what had to be replaced in a string, and the string with that replaced."""
@@ -218,6 +239,11 @@ class Redactor:
         action = self._action(span)
         if action == "drop" and leaf.after_key:
             action = "mask"  # what is left must not read as more of the key
+        token = ""
+        if action == "token" and self._tokens is not None:
+            token = self._tokens(span.kind, leaf.text[span.start : span.end])
+        if token:
+            return in_json_text(leaf.text, span, token)
         return in_json_text(leaf.text, span, replacement(span, action, self._policy))
 
 
