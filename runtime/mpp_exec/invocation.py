@@ -181,7 +181,8 @@ class Invocation:
             session = self._session(agreed, running)
             completed = _measured(prepared, self._spawned(agreed, plan, session))
             self._clock.stage("sandbox")
-            result = _read(agreed, plan, completed, running, session, self._redactor(agreed, running))
+            redactor = self._redactor(agreed, running)
+            result = _read(agreed, plan, completed, running, session=session, redactor=redactor)
             self._clock.stage("redact")
         except Exception as error:
             ledger.finish(token, self._failed(error))
@@ -269,6 +270,7 @@ def _read(
     plan: SandboxPlan,
     completed: Completed,
     running: RunningCall,
+    *,
     session: Session | None,
     redactor: Redactor,
 ) -> ToolResult:

@@ -140,7 +140,9 @@ class Ledger:
             InternalError: it cannot be recorded (``ledger.*``): the call must not run.
         """
         call = invocation or record.new_invocation()
-        token = self._submit_start(call, terms, caller, arguments, confirmed_by, received or {})
+        token = self._submit_start(
+            call, terms, caller, arguments, confirmed_by=confirmed_by, received=received or {}
+        )
         if terms.reaches_outside or not self._committer.works:
             self._wait_for_start(token)
         return token
@@ -325,6 +327,7 @@ class Ledger:
         terms: Terms,
         caller: Caller,
         arguments: Any,
+        *,
         confirmed_by: str,
         received: Mapping[str, int],
     ) -> Token:

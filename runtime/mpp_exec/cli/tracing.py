@@ -71,9 +71,8 @@ def _trace(given: argparse.Namespace, console: Console) -> int:
         begun = tracing.begin(session, given.name, tuple(given.set), wider, read_secret=read_secret, ask=None)
     if wider:
         _agreed(begun, given, console)
-    with Runtime(
-        resolve_path(given.home), confirm=_confirm, client=f"{CLIENT} trace", session=False
-    ) as runtime:
+    home, client = resolve_path(given.home), f"{CLIENT} trace"
+    with Runtime(home, confirm=_confirm, client=client, session=False) as runtime:
         schema = input_schema(runtime, given.name, tool) if pairs else {}
         arguments = read_arguments(text, pairs, schema)
         traced = in_thread(runtime, lambda: tracing.trace(runtime, begun, tool, arguments, given.timeout))

@@ -37,13 +37,13 @@ WORD_START: Final = r"(?:(?<![0-9A-Za-z].)|(?<=\\[nrt].)|(?<=%[0-9A-Fa-f]{2}.))"
 
 # What a token is made of (``vault``): no digit and no vowel, so that it is no number and no word. Thirty of
 # twenty letters are more than 128 bits.
-TOKEN_ALPHABET: Final = "bcdfghjklmnpqrstvwxz"
-TOKEN_LENGTH: Final = 30
+LETTERS: Final = "bcdfghjklmnpqrstvwxz"
+LETTERS_OF_A_TOKEN: Final = 30
 _KIND: Final = r"\[[A-Z][A-Z_]{1,16}[A-Z]"
-TOKEN: Final = rf"{_KIND}:[{TOKEN_ALPHABET}]{{{TOKEN_LENGTH}}}\]"
+TOKEN: Final = rf"{_KIND}:[{LETTERS}]{{{LETTERS_OF_A_TOKEN}}}\]"
 # What stands where a value stood (``mask``, ``vault``). The words in it announce nothing.
-MASK: Final = re.compile(rf"{_KIND}(?::(?:[0-9a-f]{{12}}|[{TOKEN_ALPHABET}]{{{TOKEN_LENGTH}}}))?\]")
-_MASK_MAX: Final = 20 + TOKEN_LENGTH
+MASK: Final = re.compile(rf"{_KIND}(?::(?:[0-9a-f]{{12}}|[{LETTERS}]{{{LETTERS_OF_A_TOKEN}}}))?\]")
+_MASK_MAX: Final = 20 + LETTERS_OF_A_TOKEN
 
 
 def is_in_mask(text: str, at: int) -> bool:

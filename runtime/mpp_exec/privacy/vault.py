@@ -24,7 +24,7 @@ from collections.abc import Callable, Collection
 from typing import Any, Final, NamedTuple, NoReturn
 
 from mpp_exec.errors import UsageError
-from mpp_exec.privacy.finding import TOKEN, TOKEN_ALPHABET, TOKEN_LENGTH
+from mpp_exec.privacy.finding import LETTERS, LETTERS_OF_A_TOKEN, TOKEN
 from mpp_exec.privacy.received import Received
 
 LIFETIME: Final = 3600.0
@@ -97,9 +97,9 @@ class Vault:
         message = f"{kind}\0{value}".encode("utf-8", "surrogatepass")
         number = int.from_bytes(hashlib.blake2b(message, key=self._key, digest_size=32).digest(), "big")
         letters = []
-        for _ in range(TOKEN_LENGTH):
-            number, letter = divmod(number, len(TOKEN_ALPHABET))
-            letters.append(TOKEN_ALPHABET[letter])
+        for _ in range(LETTERS_OF_A_TOKEN):
+            number, letter = divmod(number, len(LETTERS))
+            letters.append(LETTERS[letter])
         return "".join(letters)
 
     def _known(self) -> Callable[[str], _Kept | None]:
