@@ -97,6 +97,7 @@ class Stage:
         degrade: Iterable[str] = (),
         tool: Mapping[str, Any] | None = None,
         redaction: Mapping[str, Action] | None = None,
+        without: Iterable[str] = (),
         **changes: Any,
     ) -> None:
         """Install and approve ``acme/echo`` (or *name*) with one Python tool ``run``, of any arguments."""
@@ -117,7 +118,7 @@ class Stage:
             **changes,
         )
         _, signed = self.install(package)
-        self.approve(signed, settings=settings, degrade=degrade, redaction=redaction)
+        self.approve(signed, settings=settings, without=without, degrade=degrade, redaction=redaction)
 
     def server(
         self,

@@ -151,7 +151,19 @@ def test_threads_share_it() -> None:
     assert len(tokens) == 300
 
 
-WORDS = ("password", "secret", "api_key", "Authorization", "ssn", "name", "phone", "email", "dob", "iban", "user")
+WORDS = (
+    "password",
+    "secret",
+    "api_key",
+    "Authorization",
+    "ssn",
+    "name",
+    "phone",
+    "email",
+    "dob",
+    "iban",
+    "user",
+)
 
 
 @given(st.sampled_from(KINDS), st.text(min_size=1), st.sampled_from(WORDS))
@@ -170,7 +182,8 @@ def test_nothing_is_found_in_a_token_whatever_announces_it(kind: str, value: str
 def test_what_became_tokens_is_what_it_was_once_they_are_replaced(values: list[str]) -> None:
     vault = Vault()
     redactor = Redactor(
-        RedactionPolicy(dict.fromkeys(KINDS, "token")), tokens=lambda kind, value: vault.token("p", kind, value)
+        RedactionPolicy(dict.fromkeys(KINDS, "token")),
+        tokens=lambda kind, value: vault.token("p", kind, value),
     )
     text = " | ".join(values)
     written = redactor.redact(text).value
