@@ -14,7 +14,7 @@ _NEIGHBOURS: Final = 16
 
 
 def replacement(candidate: Candidate, action: Action, policy: RedactionPolicy) -> str:
-    """Return what *candidate* is replaced by under *action* (any but ``allow``). A ``token`` is masked here."""
+    """Return what *candidate* is replaced by under *action* (any but ``allow``). ``token`` is a mask here."""
     if action == "drop":
         return ""
     if action == "hash":
