@@ -99,7 +99,7 @@ class ConfirmationRequest:
         return text
 
     def to_map(self) -> dict[str, Any]:
-        """Return it as a map of strings and a list of them."""
+        """Return it as a map of strings, a list of them and a map of them."""
         return asdict(self) | {"reach": list(self.reach)}
 
     @classmethod
