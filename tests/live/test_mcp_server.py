@@ -170,6 +170,13 @@ def test_a_list_says_how_long_it_may_be_kept(peer: Peer) -> None:
     assert result["resultType"] == "complete"
 
 
+@pytest.mark.parametrize("method", ["initialize", "ping", "logging/setLevel"])
+def test_what_2026_07_28_has_removed_is_not_there_for_its_clients(peer: Peer, method: str) -> None:
+    for _ in range(2):
+        assert peer.ask(method, {"_meta": meta()})["error"]["code"] == -32601
+        peer.initialize()
+
+
 def test_every_result_is_complete_and_says_whose_it_is(peer: Peer) -> None:
     result = peer.call("acme_echo_call", {"text": "x"}, _meta=meta())["result"]
     assert result["resultType"] == "complete"

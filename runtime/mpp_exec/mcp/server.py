@@ -151,14 +151,14 @@ class Server:
                     self._tools.cancel(name)
 
     def _requested(self, message: Request, name: RequestId, reply: Reply) -> None:
-        if message.method == "initialize":
+        if message.method == "initialize" and VERSION_KEY not in message.meta:
             reply(_result(name, self._initialize(message.params)))
             return
         era = self._era(message)
         if name in self._subscriptions or (self._tools is not None and name in self._tools):
             raise RpcError(INVALID_REQUEST, "a request with this id is still being worked on")
         match message.method:
-            case "ping":
+            case "ping" if not era.modern:
                 reply(_answer(name, era, {}))
             case "server/discover" if era.modern:
                 reply(_answer(name, era, _discovered()))
