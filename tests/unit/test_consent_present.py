@@ -20,7 +20,7 @@ from mpp_exec.errors import MppError
 from mpp_exec.lifecycle.proposing import Proposal
 from mpp_exec.package.manifest import ConfigField, Requirement, RuntimeSpec
 from mpp_exec.permissions import HostPort, Permissions, Privacy, is_protected_name
-from mpp_exec.sandbox.special import LED_ELSEWHERE
+from mpp_exec.sandbox.repository import OBEYED
 
 
 def everything(tmp_path: Path) -> tuple[Any, Any]:
@@ -127,17 +127,20 @@ def test_what_stays_read_only_is_what_the_grant_makes_of_it() -> None:
     assert "since they are named:\n  - /p/.github\n" in named
     assert "/p/plain" not in named
     assert "/q" not in named
-    assert "in it, not hooks, config and commondir" in words(Permissions(write=("/p",), subprocess=("git",)))
+    assert "read-only: config, config.worktree, hooks," in words(
+        Permissions(write=("/p",), subprocess=("git",))
+    )
 
 
 def test_sentence_names_what_the_sandbox_protects() -> None:
     """The examples and the three files of .git are those of the policy."""
     plain = words(Permissions(write=("/p",)))
     assert all(is_protected_name(name) for name in re.findall(r"[.][a-z]+|[A-Z]+[.]md", plain))
-    inside = re.search(r"in it, not (.*)", words(Permissions(write=("/p",), subprocess=("git",))))
+    inside = re.search(
+        r"these stay read-only: (config.*)", words(Permissions(write=("/p",), subprocess=("git",)))
+    )
     assert inside is not None
-    listed = re.findall(r"\w+", inside.group(1).replace(" and ", " "))
-    assert [f".git/{name}" for name in listed] == [p for p in LED_ELSEWHERE if p.startswith(".git/")]
+    assert tuple(re.findall(r"[\w.]+", inside.group(1).replace(" and ", " "))) == OBEYED
 
 
 def test_update_that_may_change_more_says_what_stays_read_only() -> None:

@@ -62,6 +62,7 @@ def stays_read_only(permissions: Permissions) -> list[str]:
         "at the top of a folder every name that begins with a dot (.git, .ssh, .bashrc, .env, …)",
         "there, too, AGENTS.md, CLAUDE.md and GEMINI.md",
         "in the folder, what those of them that are links lead to",
+        "where the folder itself is a repository of git, its config and hooks",
         *(f"{path}, which it may only read" for path in permissions.kept_read_only()),
     ]
     named = [
@@ -73,7 +74,8 @@ def stays_read_only(permissions: Permissions) -> list[str]:
     if named:
         lines += ["but these it may change, since they are named:", *_bulleted(named)]
     if "git" in permissions.subprocess:
-        lines.append("but .git it may change, since it may start git; in it, not hooks, config and commondir")
+        lines.append("but .git it may change, since it may start git; of it, its submodules and worktrees")
+        lines.append("these stay read-only: config, config.worktree, hooks, commondir and gitdir")
     lines.append("a name of this kind that is not there it can make, which is told after the call;")
     lines.append("further down in a folder no name is protected")
     return lines

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from mpp_exec.sandbox import special
+from mpp_exec.sandbox import repository, special
 from mpp_exec.sandbox.plan import SandboxPlan
 from mpp_exec.vocabulary import visible
 
@@ -46,6 +46,8 @@ def appeared(plan: SandboxPlan, before: special.Survey) -> tuple[str, ...]:
         new = sorted(name for name in names if name not in known)
         told = _changed(plan, root, [*(name for name in names if name in known), *new[:TOLD_MAX]], before)
         found += told
+        if root not in before.repositories and repository.is_repository(root):
+            found.append(f"{root}/HEAD")
         if len(new) > TOLD_MAX:
             found.append(f"{root}/… (and more)")
     return tuple(visible(path) for path in found)

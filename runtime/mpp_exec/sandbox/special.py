@@ -19,12 +19,11 @@ from typing import Final
 
 from mpp_exec.errors import HostError, InternalError
 from mpp_exec.permissions import is_protected_name, path_covers
-from mpp_exec.sandbox import layout, native
+from mpp_exec.sandbox import layout, native, repository
 from mpp_exec.sandbox.layout import Entry
 from mpp_exec.sandbox.plan import SandboxPlan
 
 LED_ELSEWHERE: Final = (
-    *(".git/hooks", ".git/config", ".git/commondir"),
     *(".config/fish", ".config/autostart", ".config/systemd", ".config/environment.d", ".config/git"),
     *(".config/nvim", ".config/pip", ".cargo/config", ".cargo/config.toml", ".github/workflows"),
     *(".local/bin", ".vscode/settings.json", ".vscode/tasks.json", ".claude/settings.json"),
@@ -52,10 +51,12 @@ class Survey:
     Attributes:
         mounts: path by path, whether it is mounted writable (a folder on the way, ``.git``) or read-only.
         watched: what no mount guards, by the special name: what is there, and what it leads to.
+        repositories: the folders that are bare repositories of git.
     """
 
     mounts: dict[str, bool]
     watched: dict[str, tuple[Facts, Facts]]
+    repositories: frozenset[str]
 
 
 def special_entries(plan: SandboxPlan) -> tuple[Entry, ...]:
@@ -97,7 +98,8 @@ def survey(plan: SandboxPlan) -> Survey:
             found[target] = found.get(target, True) and writable
     mounts = _with_pins(plan, _reduced(plan, found))
     watched = {path: state(plan, path, mounts) for root, path in looked if not is_guarded(root, path, mounts)}
-    return Survey(mounts, watched)
+    bare = frozenset(root for root in plan.write_roots if repository.is_repository(root))
+    return Survey(mounts, watched, bare)
 
 
 def protected_names(root: str, limit: int, known: frozenset[str] = frozenset()) -> Iterator[str]:
@@ -125,10 +127,18 @@ def candidates(plan: SandboxPlan, root: str, names: Iterable[str]) -> Iterator[s
     What the grant names, and what the plan hides or shows read-only anyway, is left out.
     """
     present = tuple(names)
-    below = [name for name in LED_ELSEWHERE if name.partition("/")[0] in present]
-    for name in (*present, *below):
-        path = f"{root}/{name}"
-        named = any(path_covers(granted, path, write=True) for granted in plan.write_roots)
+    paths = [f"{root}/{name}" for name in present]
+    paths += [f"{root}/{name}" for name in LED_ELSEWHERE if name.partition("/")[0] in present]
+    if ".git" in present:
+        # What is deeper in it can only be written where the tool may start git.
+        whole = any(program.name == "git" for program in plan.started)
+        git = f"{root}/.git"
+        paths += repository.obeyed(git) if whole else [f"{git}/{name}" for name in repository.OBEYED]
+    if repository.is_repository(root):
+        paths += repository.obeyed(root)
+    inner = [granted for granted in plan.write_roots if granted.startswith(f"{root}/")]
+    for path in paths:
+        named = any(path_covers(granted, path, write=True) for granted in inner)
         if not named and _shown_writable(plan, path):
             yield path
 
