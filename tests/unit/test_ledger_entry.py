@@ -9,6 +9,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ledger_samples import CALLER, INSIDE, OUTSIDE
 from mpp_exec.audit.entry import (
@@ -17,7 +19,6 @@ from mpp_exec.audit.entry import (
     Caller,
     Entry,
     Kind,
-    clip,
     decode,
     encode,
     iso,
@@ -25,7 +26,8 @@ from mpp_exec.audit.entry import (
     milliseconds,
     moment,
 )
-from mpp_exec.encoding import dumps
+from mpp_exec.audit.storable import clip
+from mpp_exec.encoding import dumps, loads
 from mpp_exec.errors import InternalError
 from mpp_exec.permissions import HostPort, Permissions
 
@@ -88,8 +90,41 @@ def test_a_path_is_not_cut_short() -> None:
     assert decode(encode(Kind.APPROVE, 0, {"detail": [path]}))["detail"] == [path]
 
 
-@pytest.mark.parametrize("value", [float("nan"), object(), {1: 2}, 1 << 70])
+@pytest.mark.parametrize("value", [float("nan"), object(), {1: 2}, {b"x": 2}, 1 << 70, {1, 2}])
 def test_what_has_no_cbor_form_is_refused(value: object) -> None:
+    with pytest.raises(InternalError) as caught:
+        encode(Kind.POLICY, 0, {"detail": value})
+    assert caught.value.code == "ledger.unencodable"
+
+
+PLAIN = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(1 << 65), 1 << 65)
+    | st.floats()
+    | st.text()
+    | st.binary(max_size=40)
+    | st.just(object()),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(PLAIN)
+def test_what_is_written_can_be_read(value: object) -> None:
+    """Entries are encoded without the scan: what it would refuse must have been refused before."""
+    try:
+        body = encode(Kind.POLICY, 0, {"detail": value})
+    except InternalError:
+        return  # refused, which is tested above
+    assert decode(body)["kind"] == "policy"
+    assert body == dumps(loads(body, max_size=MAX_BODY))
+
+
+def test_what_is_nested_too_deeply_is_refused() -> None:
+    value: object = 1
+    for _ in range(40):
+        value = [value]
     with pytest.raises(InternalError) as caught:
         encode(Kind.POLICY, 0, {"detail": value})
     assert caught.value.code == "ledger.unencodable"

@@ -188,6 +188,7 @@ def test_a_disk_that_cannot_sync_stops_calls(tmp_path: Path) -> None:
         + """
 ledger = open_ledger(home)
 first = call(ledger, OUTSIDE)
+ledger.show(first)  # waits until its outcome is written
 fail(errno.EIO, "fsync", "fdatasync")
 refused({"ledger.io"}, ledger)
 assert ledger.show(first).outcome == "ok"
@@ -458,7 +459,7 @@ def test_a_begin_interrupted_in_the_queue_leaves_no_call_running(
             holder.execute("BEGIN IMMEDIATE")
             first = threading.Thread(target=call, args=(ledger, OUTSIDE))
             first.start()
-            while ledger._committer._in_flight is None or ledger._committer._in_flight.settled:
+            while ledger._committer._turn is None:
                 time.sleep(0.001)
             signal.setitimer(signal.ITIMER_REAL, 0.1)
             with pytest.raises(InterruptedTestError):

@@ -1,29 +1,37 @@
-"""Group commit: one thread writes what all threads of a process hand it.
+"""Group commit: who is alone writes for itself, and one thread writes what many hand it.
 
-While one commit waits for the disk, whatever arrives joins the next one, so concurrent callers share
-an fsync, and a lone caller waits for no timer. The thread also does what has a time to be done by:
+A caller who meets nobody else commits in its own thread, which saves two changes of thread. While
+that or any other commit waits for the disk, whatever arrives joins the next one, which the
+committer's thread makes: concurrent callers share an fsync, and a lone caller waits for no timer.
+The thread also does what has a time to be done by:
 
 ==================  ===========================================================================
+``START_AFTER``     a start, for which nobody waits yet, is committed
 ``OUTCOME_AFTER``   an outcome, for which nobody waits, is committed
 ``SEAL_AFTER``      the head is renewed over entries that no head covers yet
 ``RETRY_AFTER``     either is tried again after it failed
 ==================  ===========================================================================
 
-Only this thread has the writable database open, and it is never the main thread: a Ctrl-C cannot
-hit it between two steps.
+The writable database belongs to whoever has the turn. A Ctrl-C hits the main thread between any two
+steps, of a commit too; so who commits for itself commits only what is its own, and before it does, it
+notes where the chain ended. Whatever came of it, the thread finds out and does the rest.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple
 
+from mpp_exec.audit.commit import Commit, Pending, Store, as_ours, copy_of
 from mpp_exec.audit.faults import busy
 from mpp_exec.errors import InternalError, MppError
 
 if TYPE_CHECKING:
     from mpp_exec.audit.record import Record
+
+START_AFTER: Final = 0.005
+"""Seconds. Most calls are over by then, and their start and outcome are one commit."""
 
 OUTCOME_AFTER: Final = 0.02
 """Seconds. Promise 6 allows 100 ms; the rest is for the commit itself and a busy machine."""
@@ -38,42 +46,11 @@ SEAL_GRACE: Final = 3.0
 MAX_WAITING: Final = 10_000
 """Records that may wait for a commit; beyond it, callers are refused rather than queued."""
 
-
 _STEPS_TO_CLOSE: Final = 3  # the last commit, the calls left open, the head: each has its own deadline
-
-
-class Commit:
-    """One commit to come, and what became of it. Everyone whose record is in it shares it.
-
-    (``concurrent.futures.Future`` takes 7 ms to import.)
-    """
-
-    __slots__ = ("_error", "_settled")
-
-    def __init__(self) -> None:
-        self._settled = threading.Event()
-        self._error: MppError | None = None
-
-    @property
-    def settled(self) -> bool:
-        """Whether it is known what became of it."""
-        return self._settled.is_set()
-
-    def settle(self, error: BaseException | None = None) -> None:
-        """Say that it is durable, or why it is not."""
-        self._error = None if error is None else _as_ours(error)
-        self._settled.set()
-
-    def wait(self, timeout: float) -> None:
-        """Wait up to *timeout* seconds until this is settled.
-
-        Raises:
-            InternalError: why it failed; ``ledger.busy`` after the time-out.
-        """
-        if not self._settled.wait(timeout):
-            raise busy("the ledger did not answer in time")
-        if self._error is not None:
-            raise _copy(self._error) from self._error
+_LOOK: Final = (
+    0.05  # seconds between two looks at a turn: an interrupted owner may not have said that it ended
+)
+_NEVER: Final = float("inf")
 
 
 class _Queued(NamedTuple):
@@ -83,42 +60,34 @@ class _Queued(NamedTuple):
     again: bool
 
 
-class Store(Protocol):
-    """What the thread drives. All of it is called from that thread alone, and raises MppErrors."""
-
-    def commit(self, records: list[Record]) -> None:
-        """Make *records* durable, all or none."""
-
-    def seal(self) -> None:
-        """Renew the head over everything committed."""
-
-    def suspend(self) -> None:
-        """Close what a forked child must not inherit; the next commit opens it again. Raises nothing."""
-
-    def close(self) -> None:
-        """End for good. Raises if something could not be recorded or sealed."""
-
-
 class Committer:
-    """The thread and its queue. The first record starts it; ``close`` leaves no thread."""
+    """The turn, the thread and its queue. The first record starts it; ``close`` leaves no thread."""
 
     def __init__(self, store: Store, *, deadline: float) -> None:
         """Drive *store*. *deadline*: seconds that anybody waits for it at the most."""
         self._store = store
         self._deadline = deadline
-        self._condition = threading.Condition()  # guards everything below
+        self._lock = threading.RLock()  # guards everything below; by itself, it is safe from Ctrl-C
+        self._condition = threading.Condition(self._lock)
         self._thread: threading.Thread | None = None
+        self._turn: object | None = None  # of whoever drives the store
+        self._owner = 0  # the thread that has the turn, where it has one
+        self._held: dict[Pending, None] = {}  # in the order in which they are due
         self._queue: list[_Queued] = []  # in the order in which they came, which is that of the chain
         self._urgent = False
+        self._flushing = False
         self._next = Commit()
         self._in_flight: Commit | None = None
         self._late_due: float | None = None
         self._seal_due: float | None = None
         self._seal_failing_since: float | None = None
         self._seal_error: MppError | None = None
+        self._wakes_at = _NEVER
+        self._active = False
         self._pausing = 0
         self._paused = False
         self._works = False
+        self._ready = False
         self._running = False
         self._closing = False
         self._close_error: MppError | None = None
@@ -128,23 +97,56 @@ class Committer:
         """Whether the last commit succeeded; False before the first."""
         return self._works
 
-    def submit(self, record: Record) -> Commit:
-        """Queue *record* for the next commit, and return that commit.
+    # -- what callers do ---------------------------------------------------------------------------
+
+    def hold(self, record: Record) -> Pending:
+        """Take *record*, for which nobody waits yet; it is committed within ``START_AFTER`` at the latest.
 
         Raises:
             InternalError: ``ledger.closed``, ``ledger.busy``, ``ledger.thread``; or why the head
                 cannot be renewed any more: nothing new begins on a ledger that cannot be sealed.
         """
-        with self._condition:
+        with self._lock:
             self._start()
             if self._seal_error is not None:
-                raise _copy(self._seal_error)
-            if len(self._queue) >= MAX_WAITING:
+                raise copy_of(self._seal_error)
+            if len(self._queue) + len(self._held) >= MAX_WAITING:
                 raise busy("too many calls wait for the ledger")
-            self._queue.append(_Queued(record, again=False))
-            self._urgent = True
-            self._condition.notify_all()
-            return self._next
+            pending = Pending(record, time.monotonic() + START_AFTER)
+            self._held[pending] = None
+            self._active = True
+            self._wake_by(pending.due)
+            return pending
+
+    def alone(self, pending: Pending, *more: Record) -> bool:
+        """Commit *pending*, and *more* with it, in this thread; False, and nothing is done, in company.
+
+        Raises:
+            InternalError: it cannot be committed, and will not be.
+        """
+        turn, done = object(), False
+        try:
+            if self._take_turn(turn, pending):
+                self._commit_own(pending, more)
+                done = True
+        finally:
+            # Signals are looked for after calls and jumps back, and there is none before this.
+            if self._turn is turn:  # no signal
+                self._turn = None  # no signal
+                self._let_go()
+        return done
+
+    def commit(self, pending: Pending) -> Commit:
+        """Put *pending* into the next commit of all, and return that."""
+        with self._lock:
+            if pending.commit is None:
+                self._held.pop(pending, None)
+                pending.commit = self._next
+                self._queue.append(_Queued(pending.to_write(), again=False))
+                self._urgent = True
+                self._condition.notify_all()
+            self._refuse_own_turn()
+            return pending.commit
 
     def defer(self, record: Record) -> None:
         """Queue *record* to be committed within ``OUTCOME_AFTER``, or along with whatever comes first.
@@ -154,26 +156,27 @@ class Committer:
         Raises:
             InternalError: ``ledger.closed`` or ``ledger.busy``.
         """
-        with self._condition:
+        with self._lock:
             self._start()
             if len(self._queue) >= 2 * MAX_WAITING:  # as many outcomes as there may be starts
                 raise busy("too many outcomes wait for the ledger")
             self._queue.append(_Queued(record, again=True))
             if self._late_due is None:
                 self._late_due = time.monotonic() + OUTCOME_AFTER
-                self._condition.notify_all()
+                self._wake_by(self._late_due)
 
     def flush(self) -> None:
-        """Commit what is deferred now, and wait until nothing is on its way to the disk.
+        """Commit what is held or deferred now, and wait until nothing is on its way to the disk.
 
         Raises:
             InternalError: why it cannot be committed.
         """
-        with self._condition:
+        with self._lock:
             commit = self._in_flight
-            if self._queue:
+            if self._running and (self._queue or self._held or self._turn is not None):
+                self._refuse_own_turn()
                 commit = self._next
-                self._late_due = time.monotonic()
+                self._flushing = True
                 self._condition.notify_all()
         if commit is not None:
             commit.wait(self._deadline)
@@ -185,7 +188,7 @@ class Committer:
             InternalError: something could not be recorded or sealed. The thread has ended all the
                 same, unless the disk holds it (``ledger.busy``).
         """
-        with self._condition:
+        with self._lock:
             self._closing = True
             self._condition.notify_all()
             thread, self._thread = self._thread, None
@@ -199,16 +202,69 @@ class Committer:
 
     def pause(self) -> None:
         """Before a fork: let the thread finish its step and close the database."""
-        with self._condition:
+        with self._lock:
             self._pausing += 1
             self._condition.notify_all()
             self._condition.wait_for(lambda: self._paused or not self._running, self._deadline)
 
     def resume(self) -> None:
         """After a fork, in the parent."""
-        with self._condition:
+        with self._lock:
             self._pausing -= 1
             self._condition.notify_all()
+
+    def _take_turn(self, turn: object, pending: Pending) -> bool:
+        with self._lock:
+            if (
+                self._turn is not None
+                or pending.commit is not None
+                or pending.written
+                or pending.tried_after is not None
+                or self._urgent  # others wait: whoever comes later does not overtake them
+                or not self._ready
+                or self._pausing
+                or self._closing
+            ):
+                return False
+            # From here on, nobody knows whether it was written until somebody has looked.
+            pending.tried_after = self._store.last()
+            self._owner = threading.get_ident()
+            self._turn = turn
+            return True
+
+    def _commit_own(self, pending: Pending, more: tuple[Record, ...]) -> None:
+        try:
+            self._store.commit([pending.record, *more])
+        except MppError:
+            self._works = self._ready = False
+            with self._lock:
+                self._held.pop(pending, None)
+            raise
+        pending.written = True
+        with self._lock:
+            self._held.pop(pending, None)
+            self._sealed_later()
+
+    def _refuse_own_turn(self) -> None:
+        """Refuse to wait for a commit that this thread was interrupted in, by a signal's handler."""
+        if self._turn is not None and self._owner == threading.get_ident():
+            raise busy("the ledger is being written by what this call has interrupted")
+
+    def _let_go(self) -> None:
+        with self._lock:
+            self._owner = 0
+            if self._urgent or self._flushing or self._pausing or self._closing:
+                self._condition.notify_all()
+
+    def _wake_by(self, due: float) -> None:
+        if due < self._wakes_at:
+            self._wakes_at = due
+            self._condition.notify_all()
+
+    def _sealed_later(self) -> None:
+        if self._seal_due is None:
+            self._seal_due = time.monotonic() + SEAL_AFTER
+            self._wake_by(self._seal_due)
 
     def _start(self) -> None:
         if self._closing:
@@ -226,45 +282,66 @@ class Committer:
             ) from error
         self._thread, self._running = thread, True
 
+    # -- what the thread does ----------------------------------------------------------------------
+
     def _run(self) -> None:
         try:
             try:
                 while self._wait_until_due():
                     self._step()
+                    self._end_turn()
             finally:
-                with self._condition:
+                with self._lock:
                     self._closing = True
                 self._finish()
         except BaseException as error:  # noqa: BLE001 -- handed to whoever closes
-            self._close_error = _as_ours(error)
+            self._close_error = as_ours(error)
         finally:
-            with self._condition:
-                self._running = False
+            with self._lock:
+                self._turn, self._running = None, False
                 self._condition.notify_all()
 
     def _wait_until_due(self) -> bool:
-        """Wait until there is something to do; False means to finish."""
-        with self._condition:
-            while not self._is_due():
-                if self._pausing and not self._paused:
+        """Wait until there is something to do, and for the turn; False means to finish."""
+        with self._lock:
+            while not self._is_due() or self._turn is not None:
+                if self._pausing and not self._paused and self._turn is None:
                     self._store.suspend()
-                    self._paused = True
+                    self._ready, self._paused = False, True
                     self._condition.notify_all()
                 self._condition.wait(self._seconds_to_wait())
             self._paused = False
+            self._turn, self._owner = self, threading.get_ident()
             return not self._closing
+
+    def _end_turn(self) -> None:
+        with self._lock:
+            self._turn = None
+            self._condition.notify_all()
 
     def _is_due(self) -> bool:
         if self._pausing:
             return False
-        if self._closing or self._urgent:
+        if self._closing or self._urgent or self._flushing:
             return True
-        now = time.monotonic()
-        return any(due is not None and now >= due for due in (self._late_due, self._seal_due))
+        due = self._due()
+        return due is not None and time.monotonic() >= due
+
+    def _due(self) -> float | None:
+        first = next(iter(self._held), None)
+        dues = (self._late_due, self._seal_due, None if first is None else first.due)
+        return min((due for due in dues if due is not None), default=None)
 
     def _seconds_to_wait(self) -> float | None:
-        dues = [due for due in (self._late_due, self._seal_due) if due is not None]
-        return max(0.0, min(dues) - time.monotonic()) if dues and not self._pausing else None
+        """Return how long to wait. While calls come and go, it looks by itself: waking it costs them."""
+        now = time.monotonic()
+        due = None if self._pausing else self._due()
+        if self._active:
+            due, self._active = min(due or _NEVER, now + START_AFTER), False
+        if self._turn is not None and (due is None or due <= now):
+            due = now + _LOOK
+        self._wakes_at = _NEVER if due is None else due
+        return None if due is None else max(0.0, due - now)
 
     def _step(self) -> None:
         queued, commit = self._take()
@@ -272,14 +349,15 @@ class Committer:
             try:
                 self._store.commit([record for record, _ in queued])
             except BaseException as error:  # noqa: BLE001 -- handed to everyone who waits for it
-                self._works = False
+                self._works = self._ready = False
                 self._put_back(queued)
                 commit.settle(error)
             else:
-                self._works = True
-                if self._seal_due is None:
-                    self._seal_due = time.monotonic() + SEAL_AFTER
-                commit.settle()
+                self._works = self._ready = True
+                with self._lock:
+                    self._sealed_later()
+        if not commit.settled:
+            commit.settle()
         if self._seal_due is not None and time.monotonic() >= self._seal_due:
             self._seal()
 
@@ -288,7 +366,7 @@ class Committer:
         try:
             if queued:
                 self._store.commit([record for record, _ in queued])
-                commit.settle()
+            commit.settle()
         except BaseException as error:
             commit.settle(error)
             raise
@@ -296,15 +374,23 @@ class Committer:
             self._store.close()
 
     def _take(self) -> tuple[list[_Queued], Commit]:
-        with self._condition:
-            queued, commit = self._queue, self._next
-            if queued:
-                self._queue, self._urgent, self._late_due = [], False, None
-                self._next, self._in_flight = Commit(), commit
+        """Take what is due, and the commit in which it will be."""
+        with self._lock:
+            now = time.monotonic()
+            everything = self._flushing or self._closing
+            held = [each for each in self._held if everything or each.due <= now]
+            for pending in held:
+                del self._held[pending]
+                pending.commit = self._next
+            # In front: the end of one of them may be in the queue.
+            queued = [_Queued(each.to_write(), again=False) for each in held] + self._queue
+            commit = self._next
+            self._queue, self._urgent, self._flushing, self._late_due = [], False, False, None
+            self._next, self._in_flight = Commit(), commit
             return queued, commit
 
     def _put_back(self, queued: list[_Queued]) -> None:
-        with self._condition:
+        with self._lock:
             self._queue[:0] = [each for each in queued if each.again]
             if self._queue:
                 self._late_due = time.monotonic() + RETRY_AFTER
@@ -314,22 +400,10 @@ class Committer:
             self._store.seal()
         except BaseException as error:  # noqa: BLE001 -- handed to whoever begins the next call
             now = time.monotonic()
-            problem = _as_ours(error)
+            problem = as_ours(error)
             since = self._seal_failing_since = self._seal_failing_since or now
             self._seal_due = now + RETRY_AFTER
             if problem.code != "ledger.busy" or now - since > SEAL_GRACE:
                 self._seal_error = problem
         else:
             self._seal_due = self._seal_failing_since = self._seal_error = None
-
-
-def _as_ours(error: BaseException) -> MppError:
-    if isinstance(error, MppError):
-        return error
-    what = f"the ledger failed: {type(error).__name__}: {error}"
-    return InternalError("ledger.fault", what, "please report this")
-
-
-def _copy(error: MppError) -> MppError:
-    """Return *error* anew, for one of several threads that raise it."""
-    return type(error)(error.code, error.message, error.hint)

@@ -59,6 +59,11 @@ class Database:
         self.followed: Tip | None = None
 
     @property
+    def last(self) -> int:
+        """The number of the last entry that was seen here, 0 before the first."""
+        return 0 if self._last is None else self._last.sequence
+
+    @property
     def is_open(self) -> bool:
         """Whether there is a connection."""
         return self._connection is not None
@@ -149,10 +154,11 @@ class Database:
         """
         with translated(self._path):
             with self._transaction():
-                before = tip = self.tip()
+                before = tip = self._tip()
                 self._check_continuity(tip)
+                endings = _endings(records) if len(records) > 1 else {}
                 for record in records:
-                    tip = self._append(tip, record)
+                    tip = self._append(tip, record, endings)
                 self._check_identity()
             self._last = tip
             if self.followed == before:
@@ -164,14 +170,27 @@ class Database:
                 # reader is in its way, it is cut to nothing after the next commit, or removed at the end.
                 self._has_erased = self._execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] != 0
 
-    def _append(self, tip: Tip, record: Record) -> Tip:
-        sequence = tip.sequence + 1
+    def _append(self, tip: Tip, record: Record, endings: dict[str, Record]) -> Tip:
+        """Append *record*, and right behind a start the ending that *endings* has for it."""
         if record.kind == Kind.GENESIS and tip.sequence != 0:
             return tip  # another process was faster
         if record.kind == Kind.START:
-            self._execute("INSERT INTO calls VALUES (?, NULL, ?, ?)", (sequence, record.call, record.writer))
-        elif record.kind in ENDINGS and not self._end(record, sequence):
+            if record.maybe_after is not None and self._has_start(record, record.maybe_after):
+                return tip
+            ending = endings.get(record.call)
+            tip = self._insert(tip, record)
+            ended = None if ending is None else tip.sequence + 1
+            self._execute(
+                "INSERT INTO calls VALUES (?, ?, ?, ?)", (tip.sequence, ended, record.call, record.writer)
+            )
+            return tip if ending is None else self._insert(tip, ending)
+        is_there = endings.get(record.call) is record  # behind its start
+        if record.kind in ENDINGS and (is_there or not self._end(record, tip.sequence + 1)):
             return tip
+        return self._insert(tip, record)
+
+    def _insert(self, tip: Tip, record: Record) -> Tip:
+        sequence = tip.sequence + 1
         digest = link(sequence, tip.hash, record.body)
         self._execute(
             "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -193,6 +212,12 @@ class Database:
             self._execute("DELETE FROM keys WHERE sequence = ?", (erased,))
         return Tip(sequence, digest)
 
+    def _has_start(self, record: Record, after: int) -> bool:
+        found = self._execute(
+            "SELECT 1 FROM entries WHERE sequence > ? AND kind = 'start' AND call = ?", (after, record.call)
+        )
+        return found.fetchone() is not None
+
     def _end(self, record: Record, sequence: int) -> bool:
         """Make entry *sequence* the ending of its call; False if the call needs none."""
         ended = "UPDATE calls SET ended = ? WHERE call = ? AND "
@@ -208,10 +233,11 @@ class Database:
     def tip(self) -> Tip:
         """Return the last entry's number and hash."""
         with translated(self._path):
-            row = self._execute(
-                "SELECT sequence, hash FROM entries ORDER BY sequence DESC LIMIT 1"
-            ).fetchone()
-            return Tip(*row) if row else Tip(0, NO_ENTRY)
+            return self._tip()
+
+    def _tip(self) -> Tip:
+        row = self._execute("SELECT sequence, hash FROM entries ORDER BY sequence DESC LIMIT 1").fetchone()
+        return Tip(*row) if row else Tip(0, NO_ENTRY)
 
     def rows(self, *, after: int, limit: int) -> list[Row]:
         """Return up to *limit* entries that follow number *after*, in the order of the chain."""
@@ -316,13 +342,17 @@ class Database:
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
-        self._patiently("BEGIN IMMEDIATE")
+        assert self._connection is not None
+        if self._connection.in_transaction:  # left by whoever was interrupted in it
+            self._execute("ROLLBACK")
         try:
+            self._patiently("BEGIN IMMEDIATE")
             yield
             self._execute("COMMIT")
         except BaseException:
             try:
-                self._execute("ROLLBACK")
+                if self._connection is not None and self._connection.in_transaction:
+                    self._execute("ROLLBACK")
             except Exception:  # noqa: BLE001 -- SQLite rolls back by itself after some errors
                 self.close()
             raise
@@ -386,3 +416,13 @@ class Database:
         except FileNotFoundError:
             return None
         return found.st_dev, found.st_ino, log.st_ino
+
+
+def _endings(records: Sequence[Record]) -> dict[str, Record]:
+    """Return the first ending of each call whose start is among *records*, too."""
+    started = {record.call for record in records if record.kind == Kind.START and record.maybe_after is None}
+    endings: dict[str, Record] = {}
+    for record in records:
+        if record.kind in ENDINGS and record.call in started:
+            endings.setdefault(record.call, record)
+    return endings

@@ -21,7 +21,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from mpp_exec.encoding import dumps, loads
+from mpp_exec.audit.storable import storable
+from mpp_exec.encoding import dumps, dumps_ordered, loads
 from mpp_exec.errors import InternalError, MppError
 from mpp_exec.permissions import Limits, Permissions
 
@@ -31,9 +32,6 @@ NO_ENTRY: Final = bytes(HASH_SIZE)
 
 MAX_BODY: Final = 256 * 1024
 """Bytes of one entry; far above what the largest manifest needs."""
-
-MAX_TEXT: Final = 256
-"""Code points kept of a text that a caller, a client or a publisher chose freely."""
 
 _LINK_LABEL: Final = b"mpp-exec ledger entry v1\0"
 
@@ -102,19 +100,6 @@ def moment(at: int) -> datetime:
     return datetime.fromtimestamp(at / 1000, UTC)
 
 
-def clip(text: str, limit: int = MAX_TEXT) -> str:
-    """Return *text* as it can be stored: bounded, and with escapes for bytes that are no UTF-8."""
-    if len(text) > limit:
-        text = text[: limit - 1] + "…"
-    if text.isascii():
-        return text
-    try:
-        raw = text.encode("utf-8", "surrogateescape")  # how Python holds the bytes of a file name
-    except UnicodeEncodeError:
-        raw = text.encode("utf-8", "surrogatepass")
-    return raw.decode("utf-8", "backslashreplace")
-
-
 @dataclass(frozen=True)
 class Caller:
     """Who asked. ``principal`` and ``client`` are what the calling side says of itself, not proven.
@@ -141,7 +126,7 @@ class Caller:
     @functools.cached_property
     def encoded(self) -> bytes:
         """The CBOR bytes that go into an entry, made once."""
-        return dumps(_clean(asdict(self)))
+        return dumps(storable(asdict(self), []))
 
 
 @functools.lru_cache(maxsize=64)  # the name service may be slow, and is not asked with every call
@@ -203,7 +188,7 @@ class Terms:
     def encoded(self) -> bytes:
         """The CBOR bytes that go into an entry, made once."""
         return dumps(
-            _clean(
+            storable(
                 {
                     "package": asdict(self.package),
                     "tool": self.tool,
@@ -212,7 +197,8 @@ class Terms:
                     "limits": asdict(self.limits),
                     "mechanisms": self.mechanisms,
                     "degradations": self.degradations,
-                }
+                },
+                [],
             )
         )
 
@@ -231,8 +217,10 @@ def encode(kind: Kind, at: int, content: Mapping[str, Any]) -> bytes:
         InternalError: ``ledger.unencodable`` if *content* is no CBOR value or too large.
     """
     try:
-        body = dumps({**_clean(content), "kind": str(kind), "at": at})
-    except (MppError, TypeError) as error:
+        floats: list[float] = []
+        clean = storable({**content, "kind": str(kind), "at": at}, floats)
+        body = dumps(clean) if floats else dumps_ordered(clean)
+    except (MppError, TypeError, ValueError) as error:
         raise InternalError(
             "ledger.unencodable", f"{kind} cannot be written on the ledger: {error}", _FAULT
         ) from error
@@ -246,17 +234,6 @@ def encode(kind: Kind, at: int, content: Mapping[str, Any]) -> bytes:
 
 
 _FAULT: Final = "nothing ran; please report this"
-
-
-def _clean(value: Any) -> Any:
-    """Make every text in *value* storable. Paths may hold any byte, so they keep their length."""
-    if isinstance(value, str):
-        return clip(value, 8192 if value.startswith("/") else MAX_TEXT)
-    if isinstance(value, Mapping):
-        return {clip(key): _clean(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_clean(item) for item in value]
-    return value
 
 
 _NESTED: Final = ("caller", "terms")  # byte strings that hold CBOR again, encoded once and used often

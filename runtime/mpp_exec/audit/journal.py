@@ -1,4 +1,4 @@
-"""What the committer's thread does with the ledger: append, renew the head, account for the dead.
+"""What whoever has the committer's turn does with the ledger: append, renew the head, account for the dead.
 
 Opening the ledger to write is where trust in it is established: the head is checked against the
 chain before anything is added. Calls whose writer has died get their ``unknown`` whenever the head is
@@ -100,6 +100,10 @@ class Journal:
             self._database.close()  # whatever state it was left in, the next commit opens it afresh
             raise
         self._has_written = True
+
+    def last(self) -> int:
+        """Return the number of the last entry seen here: what is committed from now on follows it."""
+        return self._database.last
 
     def seal(self) -> None:
         """Renew the head over everything committed, and record which calls died with their writer.

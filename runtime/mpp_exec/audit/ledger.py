@@ -33,8 +33,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from mpp_exec.audit import commitment, export, forks, head, record
+from mpp_exec.audit.commit import Pending
 from mpp_exec.audit.commitment import Match
-from mpp_exec.audit.committer import Commit, Committer
+from mpp_exec.audit.committer import Committer
 from mpp_exec.audit.entry import Caller, Entry, Kind, Outcome, PackageRef, Terms, milliseconds
 from mpp_exec.audit.faults import tampered
 from mpp_exec.audit.journal import Files, Journal
@@ -55,7 +56,7 @@ class Token:
     """A call that has begun, for ``finish``. ``invocation`` is its id: 128 random bits, like a UUID."""
 
     invocation: str
-    start: Commit = field(repr=False)
+    start: Pending = field(repr=False)
     process: int = field(repr=False, default_factory=os.getpid)
     finished: bool = field(repr=False, default=False)
 
@@ -143,7 +144,7 @@ class Ledger:
         token = self._submit_start(
             call, terms, caller, arguments, confirmed_by=confirmed_by, received=received or {}
         )
-        if terms.reaches_outside or not self._committer.works:
+        if (terms.reaches_outside or not self._committer.works) and not self._alone(token):
             self._wait_for_start(token)
         return token
 
@@ -154,6 +155,8 @@ class Ledger:
             InternalError: that the call happened could not be recorded: its result must be dropped.
         """
         outcome = self._outcome(token, ending)
+        if self._alone(token, outcome):
+            return
         self._wait_for_start(token)
         self._committer.defer(outcome)
 
@@ -206,7 +209,7 @@ class Ledger:
             code=code,
             detail=detail or {},
         )
-        self._committer.submit(entry).wait(self._deadline)
+        self._write(entry)
 
     def erase(self, invocation: str, caller: Caller) -> int:
         """Erase the keys of a call's commitments, for good; return how many there were.
@@ -227,7 +230,7 @@ class Ledger:
         if erased:
             at, writer = milliseconds(self._clock()), self._writer()
             erasure = record.erase(at, entry.invocation, writer=writer, caller=caller, erased=erased)
-            self._committer.submit(erasure).wait(self._deadline)
+            self._write(erasure)
         return len(erased)
 
     # -- reading -----------------------------------------------------------------------------------
@@ -342,7 +345,7 @@ class Ledger:
             received=received,
             seal_key=self._seal_key,
         )
-        return Token(call, self._committer.submit(start))
+        return Token(call, self._committer.hold(start))
 
     def _outcome(self, token: Token, ending: Ending) -> Record:
         self._refuse_if_forked(token.process)
@@ -353,9 +356,23 @@ class Ledger:
         token.finished = True
         return record.outcome(milliseconds(self._clock()), token.invocation, ending, seal_key=self._seal_key)
 
-    def _wait_for_start(self, token: Token) -> None:
+    def _write(self, entry: Record) -> None:
+        self._committer.commit(self._committer.hold(entry)).wait(self._deadline)
+
+    def _alone(self, token: Token, *more: Record) -> bool:
+        """Write a start that is not written yet, and *more*, if nobody else is writing; False if not."""
         try:
-            token.start.wait(self._deadline)
+            return self._committer.alone(token.start, *more)
+        except BaseException as error:
+            if not isinstance(error, MppError):
+                self._give_up(token, error)
+            raise
+
+    def _wait_for_start(self, token: Token) -> None:
+        if token.start.written:
+            return
+        try:
+            self._committer.commit(token.start).wait(self._deadline)
         except BaseException as error:
             self._give_up(token, error)
             raise
@@ -366,6 +383,8 @@ class Ledger:
             return
         code = error.code if isinstance(error, MppError) else "ledger.interrupted"
         token.finished = False
+        with contextlib.suppress(MppError):
+            self._committer.commit(token.start)  # in front of its end
         with contextlib.suppress(MppError):
             self._committer.defer(self._outcome(token, Ending(Outcome.FAILED, code=code)))
 

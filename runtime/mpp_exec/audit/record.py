@@ -22,7 +22,8 @@ class Record:
     """One entry to be appended: its bytes, the columns that repeat them, and what goes with it.
 
     ``key`` is the commitment key as it will lie in the database. ``writer`` is set on a start,
-    ``erases`` holds the numbers of the entries whose keys an ``erase`` removes.
+    ``erases`` holds the numbers of the entries whose keys an ``erase`` removes. ``maybe_after`` is set
+    on a start that may be on record already: somewhere behind the entry of that number.
     """
 
     kind: Kind
@@ -34,6 +35,7 @@ class Record:
     writer: str = ""
     key: bytes | None = None
     erases: tuple[int, ...] = ()
+    maybe_after: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

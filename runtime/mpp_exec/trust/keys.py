@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import os
 import secrets
 import unicodedata
 from typing import Final, NoReturn
@@ -129,7 +130,8 @@ def random_bytes(count: int) -> bytes:
 
 def seal(key: bytes, plaintext: bytes) -> bytes:
     """Encrypt and authenticate under a 32-byte key (XSalsa20-Poly1305, fresh random nonce in front)."""
-    return bytes(nacl.secret.SecretBox(key).encrypt(plaintext))
+    nonce = os.urandom(nacl.bindings.crypto_secretbox_NONCEBYTES)
+    return nonce + nacl.bindings.crypto_secretbox_easy(plaintext, nonce, key)
 
 
 def open_sealed(key: bytes, sealed: bytes) -> bytes:

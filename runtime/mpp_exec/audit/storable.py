@@ -1,0 +1,55 @@
+"""How a value is stored on the ledger: texts bounded, maps in order, nothing without a form in CBOR."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from mpp_exec.encoding import MAX_DEPTH, key_order
+
+MAX_TEXT: Final = 256
+"""Code points kept of a text that a caller, a client or a publisher chose freely."""
+
+
+def clip(text: str, limit: int = MAX_TEXT) -> str:
+    """Return *text* as it can be stored: bounded, and with escapes for bytes that are no UTF-8."""
+    if len(text) > limit:
+        text = text[: limit - 1] + "…"
+    if text.isascii():
+        return text
+    try:
+        raw = text.encode("utf-8", "surrogateescape")  # how Python holds the bytes of a file name
+    except UnicodeEncodeError:
+        raw = text.encode("utf-8", "surrogatepass")
+    return raw.decode("utf-8", "backslashreplace")
+
+
+def storable(value: Any, floats: list[float], depth: int = MAX_DEPTH) -> Any:
+    """Make every text in *value* storable and put every map in order; refuse what has no form in CBOR here.
+
+    Paths may hold any byte, so they keep their length. *floats* gets the floats: they have several forms.
+
+    Raises:
+        TypeError, ValueError: a value of another type, out of range or nested too deeply.
+    """
+    if isinstance(value, str):
+        return clip(value, 8192 if value.startswith("/") else MAX_TEXT)
+    if value is None or isinstance(value, bytes | bool):
+        return value
+    if isinstance(value, int):
+        if not -(1 << 64) <= value < 1 << 64:
+            raise ValueError("an integer of more than 64 bits")
+        return value
+    if isinstance(value, float):
+        floats.append(value)
+        return value
+    if depth == 0:
+        raise ValueError(f"nested deeper than {MAX_DEPTH}")
+    if isinstance(value, Mapping):
+        if not all(isinstance(key, str) for key in value):
+            raise TypeError("a map with a key that is no text")
+        items = {clip(key): item for key, item in value.items()}
+        return {key: storable(items[key], floats, depth - 1) for key in sorted(items, key=key_order)}
+    if isinstance(value, list | tuple):
+        return [storable(item, floats, depth - 1) for item in value]
+    raise TypeError(f"a {type(value).__name__}")
