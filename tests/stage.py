@@ -132,9 +132,10 @@ class Stage:
         command: tuple[str, ...] = ("python", "${app}/server.py"),
         files: Mapping[str, bytes] | None = None,
         requires: tuple[Requirement, ...] = (Requirement("python", ">=3.11"),),
+        redaction: Mapping[str, Action] | None = None,
         **changes: Any,
     ) -> None:
-        """Install and approve ``acme/echo`` with *tools* of the MCP server *source*, in Python."""
+        """Install and approve ``acme/echo`` (or *name*) with *tools* of the Python MCP server *source*."""
         package = forge.package_of(
             {"server.py": source.encode(), **(files or {})},
             runtime=RuntimeSpec(kind="mcp", command=command, requires=requires),
@@ -149,4 +150,4 @@ class Stage:
             **changes,
         )
         _, signed = self.install(package)
-        self.approve(signed, settings=settings)
+        self.approve(signed, settings=settings, redaction=redaction)

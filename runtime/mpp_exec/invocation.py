@@ -178,10 +178,10 @@ class Invocation:
             # Watched until its end is on the ledger: who closes the runtime waits for that, too.
             stack.enter_context(self._parts.watchdog.watch(running, prepared.approved.generation))
             plan = self._placed(prepared.plan, running, stack)
-            session = self._session(agreed, running)
+            redactor = self._redactor(agreed, running)
+            session = self._session(agreed, redactor)
             completed = _measured(prepared, self._spawned(agreed, plan, session))
             self._clock.stage("sandbox")
-            redactor = self._redactor(agreed, running)
             result = _read(agreed, plan, completed, running, session=session, redactor=redactor)
             self._clock.stage("redact")
         except Exception as error:
@@ -206,7 +206,7 @@ class Invocation:
         return result.with_meta(_meta(agreed, result, timing))
 
     def _redactor(self, agreed: _Agreed, running: RunningCall) -> Redactor:
-        """Return what redacts something that this call says."""
+        """Return what redacts everything that this call says."""
         prepared, received = agreed.prepared, agreed.received
         tokens: MakeToken | None = None
         if (prepared.redaction.makes_tokens or received.tokens) and (vault := self._parts.vault) is not None:
@@ -230,14 +230,15 @@ class Invocation:
         )
         return placed
 
-    def _session(self, agreed: _Agreed, running: RunningCall) -> Session | None:
+    def _session(self, agreed: _Agreed, redactor: Redactor) -> Session | None:
         """Return what speaks with the server of a package that is one."""
         prepared = agreed.prepared
         if prepared.plan.kind != "mcp":
             return None
         relay = None
         if self._progress is not None:
-            relay = ProgressRelay(self._progress, self._redactor(agreed, running), time.monotonic)
+            # The redactor of the result: what it finds while the call runs it knows at the end.
+            relay = ProgressRelay(self._progress, redactor, time.monotonic)
         return Session(
             Asked("tools/call", agreed.request.decode()),
             Reading(prepared.plan.limits.output, MAX_DEPTH, MAX_VALUES),
@@ -292,6 +293,7 @@ def _read(
         cancelled=cancelled,
         end=None if session is None else session.end,
         aside="" if session is None else session.aside,
+        drops_binary=prepared.redaction.drops_binary,
     )
 
 

@@ -14,10 +14,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 from mpp_exec import encoding
-from mpp_exec.dialogue.blocks import RESULT, defined, is_block, text_parts, with_binary
+from mpp_exec.dialogue.blocks import RESULT, defined, is_block, text_parts, with_binary, without_binary
 from mpp_exec.dialogue.session import End
 from mpp_exec.package.manifest import Tool
 from mpp_exec.privacy.meter import Bounds, StoppedError
+from mpp_exec.privacy.policy import BINARY
 from mpp_exec.privacy.redact import Redactor
 from mpp_exec.sandbox.denial import Denial
 from mpp_exec.sandbox.outcome import Outcome
@@ -63,7 +64,7 @@ class ToolResult:
         is_error: MCP isError: the tool failed, or was stopped.
         outcome: one of the contract's words; ``reason`` is a sentence, "" for ``ok``.
         stderr: what it wrote to stderr, as text.
-        redactions: how many values of each kind were found.
+        redactions: how many values of each kind were found, and blocks of ``binary`` withheld.
         invocation: the number under which the ledger has it.
         denied: which permissions would have allowed what failed, a line for each, "" where none was missing.
         kind: of the package. What a tool that is not Python was denied is not known, unless it is traced.
@@ -147,6 +148,7 @@ def read_result(
     cancelled: Callable[[], bool] = lambda: False,
     end: End | None = None,
     aside: str = "",
+    drops_binary: bool = False,
 ) -> ToolResult:
     """Return the redacted result of *completed*.
 
@@ -157,7 +159,8 @@ def read_result(
     *explain* says for a path and an errno which permission would have allowed it, "" if none would;
     *denials* what of that which the launcher says was tried was denied;
     *reason* says why the call was cancelled, where it was; that can happen while its result is read;
-    *end* is how the session with a server ended, *aside* what that wrote beside its messages.
+    *end* is how the session with a server ended, *aside* what that wrote beside its messages;
+    *drops_binary* leaves a line of text in the place of what is no text.
     """
     if cancelled():
         return _withheld("cancelled", kind, invocation, reason())
@@ -169,6 +172,9 @@ def read_result(
         _shape(said, tool, violations)
     if said.outcome == "killed":
         said.reason = reason() or said.reason
+    dropped = 0
+    if drops_binary:
+        said.blocks, dropped = without_binary(said.blocks)
     is_error = said.outcome != "ok" or said.tool_error
     hint = explain(said.denied_path, said.denied_errno) if said.denied_path or said.denied_errno else ""
     denied = denials(said.tried)
@@ -190,7 +196,7 @@ def read_result(
         clean = redactor.redact_many(channels)
     except StoppedError as error:
         return _withheld(error.why, kind, invocation, reason())
-    counts: dict[str, int] = {}
+    counts: dict[str, int] = {BINARY: dropped} if dropped else {}
     for channel in (clean[name] for name in clean if name not in _SAID_TWICE):
         for name, count in channel.counts().items():
             counts[name] = counts.get(name, 0) + count

@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
+from mcp_servers import server
 from mpp_exec import Runtime
 from mpp_exec.consent.confirm import ConfirmationRequest
+from mpp_exec.dialogue.session import Progress
 from mpp_exec.errors import UsageError
 from mpp_exec.mcp.confirming import Proofs, question
 from mpp_exec.mcp.messages import RpcError
@@ -253,6 +255,22 @@ def test_a_tool_that_was_given_a_value_cannot_say_it_also_where_its_kind_is_allo
     assert "[EMAIL" in said
     if allowed and say == "value":
         assert token in said, "what comes back is the token that went in"
+
+
+def test_a_server_that_was_given_a_value_cannot_say_it_while_it_runs(agent: Agent) -> None:
+    told = """
+    to = params["arguments"]["to"]
+    say(method="notifications/progress", params={
+        "progressToken": params["_meta"]["progressToken"], "progress": 1, "message": "writing to " + to})
+    say(id=name, result=text("wrote " + str(len(to)) + " to " + to))
+    """
+    privacy = Privacy(allow=("email",), receive=("email",))
+    agent.stage.server(server(told), name=MAIL, version="1.0.1", privacy=privacy)
+    token = agent.token()
+    seen: list[Progress] = []
+    result = agent.runtime.call(MAIL, "run", {"to": token}, progress=seen.append)
+    assert [each.message for each in seen] == [f"writing to {token}"]
+    assert result.content[0]["text"] == f"wrote {len(EMAIL)} to {token}"
 
 
 def test_a_value_that_only_its_label_gave_away_is_known_where_it_was_handed_to(agent: Agent) -> None:

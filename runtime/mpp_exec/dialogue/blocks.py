@@ -90,6 +90,30 @@ def with_binary(clean: dict[str, Any], block: dict[str, Any]) -> dict[str, Any]:
     return whole
 
 
+def without_binary(blocks: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], int]:
+    """Return *blocks* with a line of text for each that holds, or leads to, what nobody has read; how many.
+
+    Images, sounds and files count whatever their bytes are, and links, behind which anything can be.
+    """
+    kept = [_in_words(block) for block in blocks]
+    return [block if words is None else words for block, words in zip(blocks, kept, strict=True)], sum(
+        words is not None for words in kept
+    )
+
+
+def _in_words(block: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the text that stands for a block which is withheld, None for one that is not."""
+    inner = block["resource"] if block["type"] == "resource" else block
+    encoded = inner.get("data", inner.get("blob"))
+    if encoded is None and block["type"] != "resource_link":
+        return None
+    kind = {"resource": "file", "resource_link": "link"}.get(block["type"], block["type"])
+    size = f", {len(_decoded(encoded) or b'')} bytes" if encoded is not None else ""
+    text = f"[BINARY] {kind} of type {inner.get('mimeType', 'unknown')}{size}: withheld by policy"
+    kept = {"annotations": block["annotations"]} if "annotations" in block else {}
+    return {"type": "text", "text": text, **kept}
+
+
 def _decoded(text: str) -> bytes | None:
     try:
         return base64.b64decode(text, validate=True)

@@ -28,6 +28,10 @@ _REST: Final = re.compile(r"[0-9A-Za-z+/_-]*={0,2}")
 _FIRST_WORD: Final = re.compile(r"[0-9A-Za-z]+|.", re.DOTALL)
 _MOST_LENGTHS: Final = 16
 _SHORTEST_SEEN: Final = 4
+# A secret of this length is one inside a longer word, too.
+_SHORTEST_GLUED: Final = 12
+# Written the same inside JSON text.
+_PLAIN: Final = re.compile(r"[ !#-\[\]-~]*")
 _MASKS: Final = frozenset(word for kind in KINDS for word in (kind.upper(), *kind.upper().split("_")))
 
 
@@ -63,10 +67,16 @@ class Literals:
         """Make a value known that its label gave away, and that may stand elsewhere without one."""
         if len(written) < _SHORTEST_SEEN or written.upper() in _MASKS:
             return
-        lengths = self._lengths.setdefault(_first_word(written, 0), set())
-        if len(lengths) < _MOST_LENGTHS or len(written) in lengths:
-            lengths.add(len(written))
-            self._seen.setdefault(written, candidate)
+        spellings = [written]
+        if not _PLAIN.fullmatch(written):
+            import json  # noqa: PLC0415  # only where there are such values
+
+            spellings += [json.dumps(written, ensure_ascii=ascii_)[1:-1] for ascii_ in (True, False)]
+        for spelling in spellings:
+            lengths = self._lengths.setdefault(_first_word(spelling, 0), set())
+            if len(lengths) < _MOST_LENGTHS or len(spelling) in lengths:
+                lengths.add(len(spelling))
+                self._seen.setdefault(spelling, candidate)
 
     def _add_pieces(self, lines: list[str], secret: Candidate) -> None:
         for line in lines:
@@ -112,7 +122,8 @@ class Literals:
                 while start >= 0:
                     meter.step()
                     end = start + len(written)
-                    if not _is_inside(text, start, end):
+                    glued = known.kind == "secret" and len(written) >= _SHORTEST_GLUED
+                    if glued or not _is_inside(text, start, end):
                         yield start, end, known
                     start = text.find(written, end)
             return

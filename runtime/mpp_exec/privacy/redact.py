@@ -30,6 +30,10 @@ _SPACE: Final = re.compile(r"\s")
 _PASSES: Final = 4
 # Rules that need more than the value to recognise it: its name before it, or a boundary around it.
 _LEARNED: Final = ("aws_access_key", "github_token", "private_key")
+# ``user:password``, of which the password alone is a secret as well; one that is a word is left alone.
+_PAIRS: Final = ("url_credential", "user_option")
+_SHORTEST_PASSWORD: Final = 6
+_SECRETS: Final = ("secret", "url_credential")
 # Kinds and rules that a label gives away: the same value is one where nothing announces it, too.
 _ANNOUNCED: Final = listed(
     """
@@ -163,8 +167,18 @@ class Redactor:
                     self._known.add((candidate.kind, candidate.value))
                     if candidate.rule in _LEARNED:
                         self._literals.add_found(candidate)
-                    elif (candidate.rule or candidate.kind) in _ANNOUNCED:
-                        self._literals.add_seen(leaf.text[candidate.start : candidate.end], candidate)
+                    if candidate.kind in _SECRETS or (candidate.rule or candidate.kind) in _ANNOUNCED:
+                        self._learn_elsewhere(leaf, candidate)
+
+    def _learn_elsewhere(self, leaf: Leaf, candidate: Candidate) -> None:
+        """Make a value known where nothing beside it tells what it is: a password without its user, too."""
+        if candidate.rule == "private_key":
+            return
+        self._literals.add_seen(leaf.text[candidate.start : candidate.end], candidate)
+        if (candidate.rule or candidate.kind) in _PAIRS:
+            password = candidate.value.partition(":")[2]
+            if len(password) >= _SHORTEST_PASSWORD and not password.isalpha():
+                self._literals.add_seen(password, candidate._replace(kind="secret", value=password))
 
     def _settle_all(self, leaves: Iterable[Leaf]) -> bool:
         """Decide what becomes of every string. Tell whether anything was found in them."""
