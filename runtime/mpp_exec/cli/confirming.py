@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 def _arguments(parser: VerbParser) -> None:
     parser.notes = (
         "A client that cannot ask is refused with an ID. Here a person sees the whole call and answers; the",
-        "very same call, made again by the same client, then runs once. Without an ID, lists what waits.",
+        "very same call, made again by the same client on the same connection, then runs once. Without an",
+        "ID, lists what waits.",
         "Needs a terminal to answer at; --json only shows.",
     )
     parser.examples = ("mpp-exec confirm", "mpp-exec confirm 3f09ab52c1")
