@@ -209,6 +209,16 @@ static int colon_follows(const uint8_t *text, uint32_t size, uint32_t from)
     return 0;
 }
 
+/* Whether a string starts in the same line: the arguments of a call, or what somebody says a value is. */
+static int quote_follows(const uint8_t *text, uint32_t size, uint32_t from)
+{
+    uint32_t end = capped(size, from, 56);
+
+    for (uint32_t i = from; i < end && text[i] != 0 && text[i] != '\n'; i++)
+        if (is(text[i], QUOTE)) return 1;
+    return 0;
+}
+
 /* Whether behind a label, which may go on, something assigns, or spaces and a word of eight or more follow. */
 static int assigns(const uint8_t *text, uint32_t size, uint32_t from)
 {
@@ -223,7 +233,9 @@ static int assigns(const uint8_t *text, uint32_t size, uint32_t from)
         i = escaped + 1;
     }
     for (run = 0; run < 17 && i < size && (text[i] == ' ' || text[i] == '\t'); run++) i++;
-    if (i < size && text[i] != 0 && strchr(":=|,>-", text[i]) != NULL) return 1;
+    if (i < size && text[i] != 0 && strchr(":=|,>-!", text[i]) != NULL) return 1;
+    if (label - from >= 20) return 1; /* the value may be in the same word */
+    if (label < size && (text[label] == '(' || text[label] == ' ') && quote_follows(text, size, label)) return 1;
     if (i > label && i + 1 < size && text[i] == '?' && is_colon(text[i + 1])) return 1;
 
     i = label;
@@ -231,8 +243,11 @@ static int assigns(const uint8_t *text, uint32_t size, uint32_t from)
     for (run = 0; run < 4 && i < size && (text[i] == ' ' || text[i] == '\t'); run++) i++;
     if (run == 0) return 0;
     for (int words = 0; words < 2; words++) {
-        for (run = 0; i < size && text[i] != 0 && !is(text[i], SPACE) && !is(text[i], QUOTE) && run < 8; run++) i++;
-        if (run >= 8) return 1;
+        int digit = 0;
+
+        for (run = 0; i < size && text[i] != 0 && !is(text[i], SPACE | QUOTE) && run < 8; run++)
+            digit |= is(text[i++], DIGIT);
+        if (run >= (digit ? 6U : 8U)) return 1;
         for (uint32_t gap = 0; gap < 4 && i < size && (text[i] == ' ' || text[i] == ':' || is(text[i], QUOTE)); gap++)
             i++;
     }
@@ -425,15 +440,22 @@ static void on_digit(const uint8_t *text, uint32_t size, uint32_t at, struct sin
 /* A run of digits and the separators that stand between them, read once. */
 static uint32_t on_digits(const uint8_t *text, uint32_t size, uint32_t at, struct sink *sink)
 {
-    uint32_t i = at, digits = 0;
+    uint32_t i = at, digits = 0, spaces = 0,
+             brackets = at > 0 && text[at - 1] == '(' ? 1 : at > 1 && text[at - 1] == ' ' && text[at - 2] == '(';
 
     for (; i < size; i++) {
-        if (is(text[i], DIGIT))
+        if (is(text[i], DIGIT)) {
             digits++;
-        else if (!is(text[i], PRINTED))
-            break;
+        } else if (text[i] == ' ') {
+            spaces++;
+        } else if (!is(text[i], PRINTED)) {
+            /* (642) 569 -0877: the bracket ends no run that one has opened */
+            if (text[i] != ')' || brackets != 1 || digits != 3) break;
+            brackets++;
+        }
     }
     if (digits >= 12) add(sink, at, MPP_FORM_DIGITS);
+    if (digits >= 10 && digits <= 13 && (spaces > 0 || brackets > 0)) add(sink, at, MPP_FORM_SPACED);
     return i;
 }
 
@@ -464,7 +486,7 @@ static void on_hyphen(const uint8_t *text, uint32_t size, uint32_t at, struct si
     if (i >= size || (text[i] | 0x20) != 'u') return;
     end = capped(size, at, 80);
     for (; i < end && text[i] != '\n' && text[i] != 0; i++)
-        if (text[i] == ':') {
+        if (text[i] == ':' || (text[i] == '-' && text[i - 1] == ' ')) {
             add(sink, at, MPP_FORM_USER);
             return;
         }
@@ -618,7 +640,7 @@ static void on_form(const uint8_t *text, uint32_t size, uint32_t at, struct sink
 {
     switch (text[at]) {
     case '@':
-        if (at > 0 && !is(text[at - 1], SPACE) && at + 1 < size && !is(text[at + 1], SPACE)) add(sink, at, MPP_FORM_AT);
+        if (at > 0 && !is(text[at - 1], SPACE) && at + 1 < size && text[at + 1] != '\n') add(sink, at, MPP_FORM_AT);
         break;
     case ':':
         on_colon(text, size, at, sink);

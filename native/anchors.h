@@ -26,6 +26,7 @@ enum mpp_form {
     MPP_FORM_COLONS,    /* a colon of an IPv6 address */
     MPP_FORM_DOTS,      /* the first stop of an IPv4 address */
     MPP_FORM_NANP,      /* the first of ten digits in groups of 3, 3 and 4 */
+    MPP_FORM_SPACED,    /* the first of ten to thirteen digits, between which there are spaces */
     MPP_FORM_PLUS,      /* the plus of an international telephone number */
     MPP_FORM_SSN,       /* the first hyphen of digits in groups of 3, 2 and 4 */
     MPP_FORM_DIGITS,    /* the first of twelve or more digits with separators */

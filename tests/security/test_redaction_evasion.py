@@ -214,3 +214,35 @@ def test_a_card_with_a_fraction_behind_it_is_one(value: object) -> None:
 
 def test_an_address_in_url_escapes_inside_other_text_is_one() -> None:
     assert redact("see jane%40example.com here").value == "see [EMAIL] here"
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("write to jane&#64;example.com", "write to [EMAIL]"),
+        ("write to jane&#x40;example&period;com", "write to [EMAIL]"),
+        ("card&colon; 4111&#32;1111&#32;1111&#32;1111", "card&colon; [CREDIT_CARD]"),
+        ("call ( 448) 869-4611", "call [PHONE]"),
+        ("call (642) 569 -0877", "call [PHONE]"),
+        ("ring 1-376-184-787 0 now", "ring [PHONE] now"),
+        ("From: jonescar la@example.com", "From: [EMAIL]"),
+        ("mail brittanybauer@exa mple.org", "mail [EMAIL]"),
+        ("reach Rhonda Stokes at 2405166545", "reach Rhonda Stokes at [PHONE]"),
+        ("To: wlloyd109@example.0rg", "To: [EMAIL]"),
+    ],
+)
+def test_a_value_that_was_taken_apart_is_found(text: str, left: str) -> None:
+    assert redact(text).value == left
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2024-05-01 12:30 was a Wednesday",
+        "AT&T &amp; others &lt;ok&gt;",
+        "from 10 to 2024-05-01 1",
+        "1 234 567 890 1",
+    ],
+)
+def test_what_only_looks_taken_apart_is_left_alone(text: str) -> None:
+    assert redact(text).findings == ()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from mpp_exec.privacy.assignments import is_random
 from mpp_exec.privacy.labels import strength
 from mpp_exec.privacy.redact import redact
+from mpp_exec.privacy.values import is_random
 
 TOKEN = "q7Rk2Zp9Lw4Xv8Tn3Bc6"
 PASSWORD = "kettle-91!x"
@@ -131,3 +131,44 @@ def test_a_password_that_a_label_gave_away_is_hidden_everywhere() -> None:
         "password": "[SECRET]",
         "log": "tried [SECRET] twice",
     }
+
+
+@pytest.mark.parametrize(
+    ("text", "secret"),
+    [
+        ('client = NetworkCredential("jane", "vzihlaquknriqlht");', "vzihlaquknriqlht"),
+        ("Server=db;Port=5432;User Id=app;Password=secret;Database=shop;", "secret"),
+        ("machine raw.example.com\n  login visionmedia\n  password pass123\n", "pass123"),
+        ("user = aladdin\npassword = open_sesame\n", "open_sesame"),
+        ("PSEXEC.EXE \\\\host -u DOMAIN\\jane -p mypass12 CMD", "mypass12"),
+        ("mysql -u root -pTopSecret1 shop", "TopSecret1"),
+        ('curl -u ":d2LkV78zLx!t" https://localhost:9200', "d2LkV78zLx!t"),
+        ('The default password for the user "jane" is "tiger7".', "tiger7"),
+        ('<add key="FromEmailPassword" value="Prestigitariu$"/>', "Prestigitariu$"),
+        ("acme-SECRET-1234567890abcdef1234567890abcdef", "1234567890abcdef1234567890abcdef"),
+        ("wandb: 123e4567abcd4567abcd4567abcd4567abcd4567", "123e4567abcd4567abcd4567abcd4567abcd4567"),
+        ("kennwort = 'Rosengarten#7'", "Rosengarten#7"),
+        ("vault operator unseal 98m+o2ylRhVbOi+3o5ub6PbP343ocFUVORgSYeypMDjh", "98m+o2yl"),
+        ("Authorization: SSWS 00QCjAl4MlV-WPXM-ABCDEFGHIJKL-0HmjFx-vbGua", "00QCjAl4MlV"),
+    ],
+)
+def test_a_secret_is_found_in_each_way_to_give_one(text: str, secret: str) -> None:
+    assert secret not in redact(text).value
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"nextPageToken": "CAUQAA7kZ9b2xvbmdpc2g0Mg"}',
+        "continuation_token=a1B2c3D4e5F6g7H8i9J0",
+        'connect("localhost", port)',
+        "ssh -u -p 2222 host",
+        "mysql -u root -p3306 shop",
+        "the password for this site is what you chose",
+        '{"auth0_client_id": "dBpXUZS34Rhg6WUKTLLj3E9yWGY6IJgV"}',
+        "secret = config.get('secret')",
+        "stripe is a company; github hosts code",
+    ],
+)
+def test_what_opens_nothing_is_left_alone(text: str) -> None:
+    assert redact(text).findings == ()

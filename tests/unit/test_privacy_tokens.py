@@ -21,7 +21,13 @@ FORMATS = [
     for prefix in prefixes.split()
 ]
 # Tokens of which a part stands before what they are searched by.
-HEADS = {"Q~": "abC1", ".atlasv1.": "q7Rk2Zp9Lw4Xv8"}
+HEADS = {
+    "Q~": "abC1",
+    ".atlasv1.": "q7Rk2Zp9Lw4Xv8",
+    ".tines.com/webhook/": "some-team",
+    "AZDO": "q7Rk2Zp9Lw4Xv8" * 5 + "Tn3Bc6",
+    "JQQJ99": "q7Rk2Zp9Lw4Xv8" * 3 + "Tn3Bc6Hd2K",
+}
 
 
 def vector(body: str) -> str:

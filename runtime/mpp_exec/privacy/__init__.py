@@ -18,7 +18,9 @@
     names       detectors: names, addresses and user names, only where announced
     rules       detectors: private keys, AWS, GitHub and JSON web tokens
     tokens      detectors: secrets, by their providers' published prefixes
-    assignments detectors: secrets, by their names, and credentials in URLs
+    values      whether a value is a secret that its name announces
+    assignments detectors: secrets, by their names
+    credentials detectors: passwords beside a user's name, in URLs and options
     detect      every detector over one string, told of its places
     literals    values that are known already, wherever they stand
     meter       bounds of one redaction, looked at while it runs

@@ -1,39 +1,34 @@
 """Detectors for secrets that only their names give away: ``DB_PASSWORD=…``, ``"api_key": "…"``, ``Bearer …``.
 
-Three strengths of names. A *password* may be anything that is no placeholder and no code. A *secret* (token,
-API key, credential) has to look as if nobody had thought of it. A *key*, which names map keys more often than
-secrets, has to be long and random besides. What a provider marks by a prefix is found by ``tokens``.
+A stem leads to a name, and what follows the name to a value; whether that is a secret, ``values`` says. What
+a provider marks by a prefix is found by ``tokens``.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from mpp_exec.privacy import anchors, meter
-from mpp_exec.privacy.finding import MASK, Candidate, is_in_mask, lazily
-from mpp_exec.privacy.labels import strength
+from mpp_exec.privacy.finding import Candidate, is_in_mask, lazily
+from mpp_exec.privacy.labels import SERVICES, strength
+from mpp_exec.privacy.values import PIECE, is_filler, is_random, judged, secret
 
 # What the names of secrets have in them, and what is one only as a whole word.
 _STEMS: Final = (
-    "pass",
-    "pwd",
-    "secret",
-    "token",
-    "key",
-    "auth",
-    "cred",
-    "bearer",
-    "salt",
-    "private",
-    "access",
-    "webhook",
+    *("pass", "pwd", "secret", "token", "key", "auth", "cred", "bearer", "salt", "private", "access"),
+    *("webhook", "api", "login", "kennwort", "contrasena", "senha", "wachtwoord", "parola", "haslo"),
+    *("losenord", "adgangskode", "salasana", "geheimnis", "jelszo"),
 )
-_WORDS: Final = ("identified by", "sig", "pat")
+_WORDS: Final = (
+    *("identified by", "sig", "pat", "clave", "mdp", "pw", "sifre", "heslo", "jeton", "unseal"),
+    *("connect", "directoryentry", "oauth"),
+)
 NEEDLES: Final = (
     *(anchors.Needle(stem, anchors.ASSIGN) for stem in _STEMS),
     *(anchors.Needle(word, anchors.ASSIGN | anchors.WORD | anchors.WHOLE) for word in _WORDS),
+    *(anchors.Needle(word, anchors.ASSIGN | anchors.WORD) for word in sorted(SERVICES)),
 )
 _PART: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_.-"
 _LONGEST_LABEL: Final = 48
@@ -41,43 +36,30 @@ _TAIL: Final = lazily(r"[0-9A-Za-z_.-]{0,32}+")
 # Between a name and its value: an assignment of some language, an option, a header, an XML tag.
 _ASSIGN: Final = lazily(
     r"(?:\\?[\"'`\])]){0,3}[ \t]{0,16}+"
-    r"(?:[:=]{1,3}>?|=>|->|\|\||,(?=[ ]{0,2}[\"'`])|>(?=[^\s<>]{4,200}</))[ \t]{0,16}+(?:\\?\n[ \t]{0,16}+)?"
+    r"(?:[:=]{1,3}>?|[!?]==?|=>|->|\|\||,(?=[ ]{0,2}[\"'`])|>(?=[^\s<>]{4,200}</)|value=(?=[\"']))"
+    r"[ \t]{0,16}+(?:\\?\n[ \t]{0,16}+)?"
     r"(?:(?:new )?(?:String|SecureString|SecretStr|Secret|str|bytes|Buffer\.from)\()?"
     r"(?:[rbuf]{0,2}(?=[\"'`]))?",
 )
 _TYPED: Final = lazily(r"[ ]{0,2}:[ ]{0,2}[A-Za-z&'<>\[\]. ]{2,24}?[ ]{0,2}=[ ]{0,2}(?=[\"'`])")
-_OPTION: Final = lazily(r"[\"']?[ \t]{1,4}(?:(?:is|was|of)[ :]{1,3})?(?=[\"'`]?[^\s\"'`]{8})")
+_OPTION: Final = lazily(r"[\"']?[ \t]{1,4}(?:(?:is|was|of)[ :]{1,3})?(?=[\"'`]?[^\s\"'`]{6})")
 _SCHEMES: Final = lazily(
-    r"(?:bearer|basic|token|digest|apikey|bot|negotiate|key|sso-key|splunk)[ =]{1,3}", re.IGNORECASE
+    r"(?:bearer|basic|token|digest|apikey|bot|negotiate|key|sso-key|splunk|ssws|hmac|snipcart)[ =]{1,3}",
+    re.IGNORECASE,
 )
 _QUOTED: Final = lazily(r"(\\?[\"'`])((?:(?!\1)[^\r\n]){1,512}?)\1")
 _BARE: Final = lazily(r"[^\s\"'`,;&<>(){}\[\]|\\]{1,512}")
 _BARE_PASSWORD: Final = lazily(r"[^\s\"'`<>|\\]{1,128}")
 
-_PLACEHOLDER: Final = lazily(
-    r"x{3,}|\*{2,}|\.{3,}|_{3,}|-{4,}|[<\[{(].{0,200}[>\]})]|\$.{0,200}|%.{1,100}%|\{\{?.{0,200}|#\{.{0,100}|@.{0,60}@|[?!]+"
-    r"|(?:.{0,40}[^A-Za-z])?(?:your|my|the|insert|enter|replace|change|put|add|use|set|some|fake|dummy|sample|example|placeholder|redacted|removed|masked|hidden|todo|fixme|foo|bar|test|default|undefined)"
-    r"(?:[^A-Za-z].{0,80}|me|this|here|it|ing|password|passwd|secret|token|key|api|pass|bar|foo)?"
-    r"|.{0,40}(?:changeme|change_me|change-me|placeholder|redacted|xxxxx|your[_-]|[_-]here|yourpass).{0,40}"
-    r"|(?:true|false|null|none|nil|nan|undefined|void|string|str|text|int|bool|boolean|number|object|any|optional|required|unknown"
-    r"|password|passwd|pass|pwd|secret|token|key|apikey|api_key|api-key|username|user|admin|root|basic|bearer|auth|yes|no|on|off|n/a|na|tbd|empty|hidden|disabled|enabled|never|always)[0-9!]{0,1}",
-    re.IGNORECASE,
-)
-# An expression rather than a string: a name with its parts, a call, an index. The parts are joined
-# by what they cannot contain, so there is one way to read it.
-_CODE: Final = lazily(
-    r"[&*!]{0,2}[A-Za-z_$][0-9A-Za-z_$]*+(?:(?:\.|->|::|\?\.)[A-Za-z_$][0-9A-Za-z_$]*+)*(?P<more>[(\[].*)?",
-    re.DOTALL,
-)
-_PIECE: Final = lazily(r"[A-Z]?[a-z]+|[A-Z]+|[0-9]+")
-_WORD_LIKE: Final = lazily(r"[A-Za-z]{0,24}[0-9]{0,5}")
-_JOINTS: Final = lazily(r"[ _./:+-]")
-_CONSONANTS: Final = lazily(r"[bcdfghjklmnpqrstvwxzBCDFGHJKLMNPQRSTVWXZ]{5}")
-_PATHLIKE: Final = lazily(
-    r"(?:[a-z]{2,10}://|\.{0,2}/|[A-Za-z]:\\|~/)[^@]{0,300}|[\w.-]{1,60}\.(?:json|pem|txt|yml|yaml|key|crt|cer|p12|jks|conf|cfg|ini|env|xml|html?|js|ts|py|rb|go|java|php|com|org|net|io)(?:[:/].{0,200})?",
-    re.IGNORECASE,
-)
-_UUID_ZERO: Final = lazily(r"[0-]{30,}|(.)\1{5,}")
+
+class _Name(NamedTuple):
+    """A name that may be a secret's: its start, what it is found by and where that ends, its end."""
+
+    start: int
+    stem: str
+    stem_end: int
+    end: int
+    label: str
 
 
 def assigned(text: str, _key: str, places: Sequence[tuple[int, str]]) -> list[Candidate]:
@@ -88,14 +70,13 @@ def assigned(text: str, _key: str, places: Sequence[tuple[int, str]]) -> list[Ca
         meter.step(len(found))
         if at < free:
             continue  # in a name that has been looked at
-        start = _label_start(text, max(free, at - _LONGEST_LABEL), at)
-        end = _TAIL.match(text, at + len(stem)).end()  # type: ignore[union-attr]  # it matches the empty string
-        label = text[start:end].strip(".-_")
-        joined = text.startswith("--", at + len(stem)) or is_in_mask(text, at)  # of a mask, or a marker
-        candidate = None if joined else _value(text, label, end, stem)
-        if candidate:
+        start, stem_end = _label_start(text, max(free, at - _LONGEST_LABEL), at), at + len(stem)
+        free = _TAIL.match(text, stem_end).end()  # type: ignore[union-attr]  # it matches the empty string
+        if text.startswith("--", stem_end) or is_in_mask(text, at):
+            continue  # of a marker, or a mask
+        name = _Name(start, stem, stem_end, free, text[start:free].strip(".-_"))
+        if candidate := _value(text, name) or _glued(text, stem_end):
             found.append(candidate)
-        free = end
     return found
 
 
@@ -106,138 +87,139 @@ def _label_start(text: str, floor: int, at: int) -> int:
     return start
 
 
-def _value(text: str, label: str, end: int, stem: str) -> Candidate | None:
-    how = "password" if stem == "identified by" else "secret" if label == "sig" else strength(label)
-    if not how:
+def _value(text: str, name: _Name) -> Candidate | None:
+    how = strength(name.label)
+    if name.stem == "identified by":
+        how = "password"
+    elif name.label == "sig":
+        how = "secret"
+    if how and (assign := _TYPED.match(text, name.end) or _ASSIGN.match(text, name.end)):
+        return _read(text, assign.end(), how, name)
+    if how and (loose := _loose(text, how, name)):
+        return loose
+    for pattern, as_what in (
+        (_SAID, "said" if how else ""),
+        (_UNSEAL, "key" if name.stem == "unseal" else ""),
+    ):
+        if as_what and (match := pattern.match(text, name.stem_end if as_what == "key" else name.end)):
+            return judged(match["value"], match.start("value"), as_what, quoted=True, shell=False)
+    call = _CALL.match(text, name.end)
+    return judged(call["value"], call.start("value"), "password", quoted=True, shell=False) if call else None
+
+
+def _loose(text: str, how: str, name: _Name) -> Candidate | None:
+    """Return the value of an option, or the one that follows a name and a space."""
+    option = _OPTION.match(text, name.end)
+    if not option:
         return None
-    assign = _TYPED.match(text, end) or _ASSIGN.match(text, end)
-    if assign:
-        return _read(text, assign.end(), how, label)
-    option = _OPTION.match(text, end)
-    if option:
-        # An option, or the first word of a line.
-        before = text[max(0, end - _LONGEST_LABEL) : end].removesuffix(label)
-        is_option = how == "password" and (before.endswith("-") or not before.rpartition("\n")[2].strip())
-        return _read_loose(text, option.end(), how, label, sure=stem == "identified by" or is_option)
-    return None
+    # An option, or the first word of a line.
+    before = text[max(0, name.end - _LONGEST_LABEL) : name.end].removesuffix(name.label)
+    is_option = how == "password" and (before.endswith("-") or not before.rpartition("\n")[2].strip())
+    sure = name.stem == "identified by" or is_option or bool(_LOGIN_BEFORE.search(before))
+    return _read_loose(text, option.end(), how, name.label, sure=sure)
 
 
-def _read(text: str, start: int, how: str, label: str) -> Candidate | None:
+# A share of the key of a vault, as ``vault operator`` prints it and takes it.
+_UNSEAL: Final = lazily(
+    r"(?: [Kk]ey)?(?: [0-9]{1,2})?:?[ \t]{1,4}(?P<value>[0-9A-Za-z+/]{43,64}={0,2})(?![0-9A-Za-z+/=])"
+)
+# ``machine host login user password word`` (netrc, and those who write like it)
+_LOGIN_BEFORE: Final = lazily(
+    r"\b(?:login|user(?:name)?|account)[ \t:=]{1,3}\S{1,48}[ \t,;]{1,3}\Z", re.IGNORECASE
+)
+# ``the password for 'root' is 'toor'``
+_SAID: Final = lazily(r"(?: for [^\n]{1,40}?)? is:? ([\"'`])(?P<value>[^\s\"'`]{3,64})\1")
+# ``NetworkCredential("user", "word")``
+_CALL: Final = lazily(
+    r"\(\s{0,8}(?:[a-z_]{1,16}=)?([\"'])[^\"'\n]{0,128}\1,\s{0,40}(?:[a-z_]{1,16}=)?"
+    r"([\"'])(?P<value>[^\s\"']{4,128})\2"
+)
+# A name and its value in one word: ``vendor-token-q7Rk2Zp9Lw4Xv8Tn3Bc6``.
+_GLUED: Final = lazily(
+    r"[-_. ]?[A-Za-z]{0,16}[-_.:]{1,2}"
+    r"(?P<value>[0-9A-Za-z][0-9A-Za-z_=-]{19,159})(?![0-9A-Za-z_./-])"
+)
+
+
+def _glued(text: str, end: int) -> Candidate | None:
+    """Return the value that the word goes on with in which a stem ends at *end*."""
+    match = _GLUED.match(text, end)
+    if not match or sum(map(str.isdigit, match["value"])) < 3:
+        return None
+    return judged(match["value"], match.start("value"), "key", quoted=True, shell=False)
+
+
+def _read(text: str, start: int, how: str, name: _Name) -> Candidate | None:
     """Return the value that is assigned at *start*, if it is a secret."""
-    quoted = _QUOTED.match(text, start)
-    if quoted:
+    if quoted := _QUOTED.match(text, start):
         value, at = quoted[2], quoted.start(2)
     else:
         if scheme := _SCHEMES.match(text, start):
-            start = scheme.end()
-            how = "secret"
+            start, how = scheme.end(), "secret"
         bare = (_BARE_PASSWORD if how == "password" else _BARE).match(text, start)
         if not bare:
             return None
         value, at = bare[0].rstrip(".,;:)]}"), start
-        if how == "password" and "&" in value and "=" in value:
-            value = value.partition("&")[0]  # of a query
         if how == "password":
-            value = value.partition(";")[0]  # of a connection string
-        if text[at + len(value) : at + len(value) + 1] == "(":
+            value, certain = _bare_password(text, value, name)
+            if certain:
+                return secret(value, at, "assigned_password", 0.7)
+        if not value or text.startswith("(", at + len(value)):
             return None
     if scheme := _SCHEMES.match(value):
         at, value, how = at + scheme.end(), value[scheme.end() :], "secret"
-    return judged(value, at, how, quoted=bool(quoted), shell=label.isupper())
+    return judged(value, at, how, quoted=bool(quoted), shell=name.label.isupper())
+
+
+def _bare_password(text: str, value: str, name: _Name) -> tuple[str, bool]:
+    """Return what of *value*, which has no quotes, is the password, and whether its neighbours say so."""
+    if "&" in value and "=" in value:
+        value = value.partition("&")[0]  # of a query
+    value, _, more = value.partition(";")  # of a connection string
+    beside = text[max(0, name.start - _NEARBY) : name.start]
+    if _IN_CONNECTION.search(beside) or _IN_CONNECTION.match(f";{more}"):
+        return value, value[:1] not in ("", "<", "{", "$", "%", "[", "*")
+    return value, bool(value.isidentifier() and not is_filler(value) and _USER_BEFORE.search(beside))
+
+
+_NEARBY: Final = 96
+# What a connection string has besides: ``Server=…;User Id=…;Password=…``.
+_IN_CONNECTION: Final = lazily(
+    r";? ?\b(?:server|host|data source|database|initial catalog|dbname|port|uid|user(?: ?id)?|pooling"
+    r"|provider|driver)"
+    r" ?= ?[^;\n]{0,64};? ?(?=\Z|[A-Za-z ]{1,20}=)",
+    re.IGNORECASE,
+)
+# The line before it says whose it is, and quotes as little.
+_USER_BEFORE: Final = lazily(
+    r"\b(?:user(?:_?name)?|login|uid)[ \t]{0,3}[=:][ \t]{0,3}[^\s\"'({$<]{2,48}\s{1,80}"
+    r"(?:(?://|#|--)[^\n]{0,80}\s{1,80}){0,2}[A-Za-z_.]{0,24}\Z",
+    re.IGNORECASE,
+)
 
 
 def _read_loose(text: str, start: int, how: str, label: str, *, sure: bool) -> Candidate | None:
     """Return the value behind a name and a space: an option's, or a word that nobody would write."""
-    quoted = _QUOTED.match(text, start)
-    bare = None if quoted else _BARE.match(text, start)
-    if not quoted and not bare:
+    if quoted := _QUOTED.match(text, start):
+        value, at = quoted[2], quoted.start(2)
+    elif bare := _BARE.match(text, start):
+        value, at = bare[0].rstrip(".,;:"), start
+    else:
         return None
-    value, at = (quoted[2], quoted.start(2)) if quoted else (bare[0].rstrip(".,;:"), start)  # type: ignore[index]
     if "-----" in value:
         return None  # a marker, and what follows it: ``PRIVATE KEY-----``
-    if quoted or sure:
-        is_mixed = not value.isalpha() and any(map(str.isalpha, value))
-        if how == "password" and (quoted or (is_mixed and len(value) >= 6)):
-            return judged(value, at, how, quoted=True, shell=False)
-    if scheme := _SCHEMES.match(label + " "):
-        return judged(value, at, "secret", quoted=False, shell=False) if scheme and len(value) >= 16 else None
-    if len(value) >= 16 and is_random(value) and any(map(str.isdigit, value)):
-        return judged(value, at, "key", quoted=False, shell=False)
-    return None
-
-
-def judged(value: str, at: int, how: str, *, quoted: bool, shell: bool) -> Candidate | None:
-    """Return the candidate that *value* at offset *at* is, None if it is a placeholder, code or a plain word.
-
-    *shell*: the name is in capitals, as in a shell or ``.env`` file, where a bare word is a string.
-    """
-    is_password = how == "password"
-    if len(value) < _SHORTEST[how] or _is_filler(value) or (_is_path(value) and not is_password):
-        return None
-    if quoted:
-        # The name of a variable, or of a message.
-        is_code = is_password and "_" in value and _is_expression(value)
-    else:
-        plain = is_password and (shell or (value.isalpha() and value.islower() and len(value) >= 6))
-        is_code = value[0] in "([{<$!" or (not plain and _is_expression(value))
-    if is_code or (is_password and value.startswith("/")):
-        return None
-    if is_password:
-        return _secret(value, at, "assigned_password", 0.7)
-    if not is_random(value) or (how == "key" and not _is_long(value)):
-        return None
-    return _secret(value, at, "assigned_secret", 0.6 if how == "key" else 0.75)
-
-
-_SHORTEST: Final = {"password": 4, "secret": 8, "key": 16}
-
-
-def _is_filler(value: str) -> bool:
-    """Tell whether a value stands for one that somebody has yet to write, or is no single word."""
-    if _PLACEHOLDER.fullmatch(value) or _UUID_ZERO.fullmatch(value):
-        return True
-    return " " in value.strip() or len(set(value)) < 3
-
-
-def _is_path(value: str) -> bool:
-    return bool(_PATHLIKE.fullmatch(value)) or (
-        value.count("/") > 1 and not is_random(value.replace("/", "-"))
-    )
-
-
-def _is_long(value: str) -> bool:
+    is_mixed = not value.isalpha() and any(map(str.isalpha, value))
+    if how == "password" and (quoted or (sure and is_mixed and len(value) >= 6)):
+        return judged(value, at, how, quoted=True, shell=False)
     digits = sum(map(str.isdigit, value))
-    return len(value) >= 16 and (digits >= 2 or len(value) >= 24)
-
-
-def is_random(value: str) -> bool:
-    """Tell a token from words, however they are joined: ``user-access-token-2`` is none."""
-    if value.isdigit():
-        return len(value) >= 12 and len(set(value)) >= 5
-    pieces = _PIECE.findall(value)
-    if len(set(value)) < 5 or not pieces:
-        return False
-    if not any(map(str.isdigit, value)):
-        return sum(map(len, pieces)) < 3 * len(pieces) or bool(_CONSONANTS.search(value))
-    parts = _JOINTS.split(value)
-    is_words = len(parts) > 1 and all(map(_WORD_LIKE.fullmatch, parts))
-    is_alphabet = "abcdefghijklmnop" in value.lower() and "0123456789" in value
-    return not is_words and not is_alphabet and (len(pieces) > 2 or len(value) >= 16)
-
-
-def _is_expression(value: str) -> bool:
-    """Tell whether an unquoted value is code: a name without digits, with parts, called or indexed."""
-    match = _CODE.fullmatch(value)
-    if not match:
-        return False
-    if any(len(part) >= 16 and is_random(part) for part in _JOINTS.split(value)):
-        return False  # ``s.ZC9Ecf4M5g9o34Q6``
-    plain = match["more"] is None and not any(mark in value for mark in (".", "->", "::"))
-    return not plain or not any(map(str.isdigit, value))
-
-
-def _secret(value: str, at: int, rule: str, score: float) -> Candidate:
-    return Candidate("secret", at, at + len(value), score, value, rule)
+    if _SCHEMES.match(label + " "):
+        as_what = "secret" if len(value) >= 16 else ""
+    elif label.isupper() and len(value) >= 12 and digits > 2 and is_random(value):
+        as_what = "secret"
+    else:
+        unlike_words = digits or len(PIECE.findall(value)) > 5
+        as_what = "key" if len(value) >= 16 and unlike_words and is_random(value) else ""
+    return judged(value, at, as_what, quoted=False, shell=False) if as_what else None
 
 
 def under_label(key: str, text: str) -> Candidate | None:
@@ -250,53 +232,3 @@ def under_label(key: str, text: str) -> Candidate | None:
     if scheme := _SCHEMES.match(value):
         start, value, how = start + scheme.end(), value[scheme.end() :], "secret"
     return judged(value, start, how, quoted=True, shell=False)
-
-
-# --- credentials in a URL: RFC 3986 section 3.2.1, ``scheme://user:password@host``
-
-_USERINFO: Final = lazily(
-    r"://(?<=[0-9A-Za-z+.-].{3})([^\s/?#@:\"'<>]{0,128}):([^\s/?#\"'<>]{1,256})@(?=[0-9A-Za-z\[_$-])"
-)
-
-
-def url_credentials(text: str, _key: str, colons: Sequence[int]) -> list[Candidate]:
-    """Return the credentials in URLs at their *colons*. What a template will fill in is none."""
-    found: list[Candidate] = []
-    for at in colons:
-        meter.step(len(found))
-        if not (match := _USERINFO.match(text, at)):
-            continue
-        password = match[2]
-        if "@" in password and "." in password.partition("@")[0]:
-            continue  # ``https://a.b:80,c@d``
-        if MASK.fullmatch(f"{match[1]}:{password}"):
-            continue
-        if _PLACEHOLDER.fullmatch(password) and password.lower() not in (
-            "password",
-            "secret",
-            "admin",
-            "root",
-        ):
-            continue
-        found.append(Candidate("url_credential", match.start(1), match.end(2), 0.9, f"{match[1]}:{password}"))
-    return found
-
-
-_USER_OPTION: Final = lazily(r"(?:-u|--user|-U)[ =]{0,2}[\"']?([^\s:\"'$]{1,64}:[^\s\"'$]{4,128})")
-
-
-def user_options(text: str, _key: str, hyphens: Sequence[int]) -> list[Candidate]:
-    """Return the ``user:password`` that ``curl -u`` and its like are given at *hyphens*."""
-    found: list[Candidate] = []
-    if "curl" not in text and "wget" not in text:
-        return found
-    for at in hyphens:
-        meter.step(len(found))
-        if not (match := _USER_OPTION.match(text, at)):
-            continue
-        user, _, password = match[1].partition(":")
-        if MASK.fullmatch(match[1]):
-            continue
-        if not _PLACEHOLDER.fullmatch(password) and not _PLACEHOLDER.fullmatch(user + ":"):
-            found.append(Candidate("secret", *match.span(1), 0.7, match[1], "user_option"))
-    return found

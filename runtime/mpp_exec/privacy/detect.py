@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from mpp_exec.privacy import (
     assignments,
+    credentials,
     escapes,
     labelled,
     lookalikes,
@@ -43,14 +44,15 @@ _FORMS: Final[dict[int, _Find]] = {
     form("COLONS"): network.ipv6_addresses,
     form("DOTS"): network.ip_addresses,
     form("NANP"): shapes.phones,
+    form("SPACED"): shapes.spaced_phones,
     form("PLUS"): shapes.international_phones,
     form("SSN"): shapes.ssns,
     form("DIGITS"): numbers.cards,
     form("PAIRS"): shapes.macs,
     form("QUADS"): shapes.macs,
     form("IBAN"): numbers.ibans,
-    form("USERINFO"): assignments.url_credentials,
-    form("USER"): assignments.user_options,
+    form("USERINFO"): credentials.url_credentials,
+    form("USER"): credentials.user_options,
     form("VIN"): shapes.vins,
     form("WALLET"): wallets.wallets,
     form("DISCORD"): tokens.discord_tokens,
@@ -71,6 +73,7 @@ _WORDS: Final[tuple[tuple[_Find, tuple[Needle, ...], bool], ...]] = (
 # What one of these finds depends on all of the places: a marker needs its end, a key the ID that is nearest.
 _WHOLE: Final = (rules.private_keys, rules.aws_secret_keys)
 _LOOKALIKE, _ESCAPE, _BASE64, _BARE = form("LOOKALIKE"), form("ESCAPE"), form("BASE64"), form("BARE")
+_SPACED: Final = form("SPACED")
 # Between texts that are read together: nothing that is looked for goes over it.
 BETWEEN: Final = "\0\n"
 # How much around a place that reads in two ways is read again.
@@ -277,6 +280,8 @@ def _scan(text: str, key: str) -> _Scanned:
                 again[what].append(at)
             else:
                 places.setdefault(_FORMS[what], []).append(at)
+                if what == _SPACED:
+                    again[_BARE].append(at)
         for find, own in places.items():
             found += find(text, key, own)
         meter.step(len(found))

@@ -26,6 +26,10 @@ _FILLING: Final = lazily(
 )
 
 
+# ``reach Rhonda M. Stokes at 2405166545``
+_SOMEBODY_AT: Final = lazily(r"(?: [A-Z][\w.'-]{0,24},?){1,4} (?:at|on) (?=[0-9(+])")
+
+
 class _Announced(NamedTuple):
     """A kind, the words that announce it, and where a value of it that starts at an offset ends (or 0)."""
 
@@ -69,7 +73,17 @@ _ANNOUNCED: Final = (
         people.card, 0.95,
     ),
     _Announced("ip_address", "ip ips", people.ip, 0.8),
-    _Announced("phone", "my number|her number|his number|our number|their number", people.phone, 0.7, 10),
+    _Announced(
+        "ip_address",
+        "logged in from|signed in from|connecting from|connected from|connection from|login from"
+        "|accessed from|requests from|request from|posted from",
+        people.ip, 0.7,
+    ),
+    _Announced(
+        "phone",
+        "hit me up|my number|her number|his number|our number|their number",
+        people.phone, 0.7, 10,
+    ),
     _Announced("mac_address", "mac hardware bssid", people.mac, 0.8),
     _Announced("vin", "vin vins vehicle identification chassis", people.vin, 0.9),
     _Announced("email", "email e-mail mail", people.split_email, 0.6),
@@ -134,6 +148,9 @@ def _value(text: str, at: int, end: int, rule: _Announced) -> Candidate | None:
     if start == end and len(rule.words) and is_word(text[end : end + 1]):
         return None
     stop = rule.end(text, start)
+    if not stop and rule.fewest and (somebody := _SOMEBODY_AT.match(text, end)):
+        start = somebody.end()
+        stop = rule.end(text, start)
     if not stop or (rule.fewest and len(_DIGIT.findall(text, start, stop)) < rule.fewest):
         return None
     if rule.kind in ("drivers_license", "bank_account") and _NOT_BEFORE.search(

@@ -141,12 +141,13 @@ def is_personal(key: str) -> bool:
     return not _BESIDE.isdisjoint(words_of(key))
 
 
-# --- names of secrets, in three strengths (``assignments`` says what each asks of a value)
+# --- names of secrets, in three strengths (``values`` says what each asks of a value)
 
 _PASSWORDS: Final = listed(
     """
     password passwd passwords pwd pass passphrase passcode passwort passwrd pw psw passwordhash pswd
-    userpass dbpass
+    userpass dbpass rootpass adminpass sshpass kennwort contrasena clave senha wachtwoord parola haslo
+    losenord adgangskode salasana mdp motdepasse sifre heslo jelszo
     """
 )
 _SECRETS: Final = listed(
@@ -154,7 +155,7 @@ _SECRETS: Final = listed(
     secret secrets token apikey apitoken apisecret authtoken accesstoken credential credentials cred
     creds auth authorization bearer authkey accesskey secretkey privatekey clientsecret appsecret
     masterkey signingkey encryptionkey sharedkey accountkey refreshtoken sessiontoken secrettoken
-    xauthtoken xapikey pat webhook
+    xauthtoken xapikey pat webhook geheimnis jeton
     """
 )
 _ENDINGS: Final = (
@@ -166,7 +167,7 @@ _ENDINGS: Final = (
         ),
         "secret",
     ),
-    (("key", "salt", "access", "private", "license"), "key"),
+    (("key", "salt", "access", "private", "license", "api", "login"), "key"),
 )  # fmt: skip
 _QUALIFIERS: Final = listed(
     """
@@ -201,10 +202,48 @@ _NEVER: Final = listed(
 )
 
 
+# Services whose own name announces the key that opens them (``WANDB: …``), if it looks like one.
+SERVICES: Final = listed(
+    """
+    abstractapi activecampaign adafruit adobe airbrake airtable aiven algolia alibaba amplitude
+    anthropic apify apollo appcenter artifactory asana assemblyai atlassian auth0 aviationstack axiom
+    azure bamboohr bitbucket bitly blynk braintree branch brevo browserstack bugsnag buildkite
+    calendly chargebee chatgpt circleci clarifai clearbit clerk clickhouse clickup clockify
+    cloudflare cloudinary cloudsmith codacy codeclimate codecov cohere coinapi coinbase coinlayer
+    confluent consul contentful convertkit coveralls crowdin currencylayer databricks datadog
+    datarobot deepgram deepl deepseek digitalocean discord docker dockerhub doppler dropbox dynatrace
+    elastic elasticsearch elevenlabs etherscan etsy eventbrite exchangerate facebook fastly figma
+    finnhub firebase fireworks fixer flickr flutterwave foursquare freshdesk geocodio getresponse
+    ghost github gitlab gitter gocardless grafana groq guardian gumroad harvest hashicorp heap
+    heroku honeycomb hubspot huggingface hunter infura instagram intercom ionic ipdata ipinfo ipstack
+    jenkins jfrog jira jumpcloud kaggle kagi keycloak klaviyo kraken kucoin langfuse langsmith
+    launchdarkly linear linkedin linode locationiq logdna loggly looker mailchimp mailerlite mailgun
+    mailjet mandrill mapbox mapquest marketstack mattermost mediastack meraki messagebird mistral
+    mixpanel moralis netlify newrelic newsapi ngrok nightfall notion npm nuget nvidia nylas okta
+    onesignal openai opencage openrouter openweather openweathermap opsgenie optimizely pagerduty
+    paypal paystack pendo percy perplexity pexels pinecone pingdom pipedrive planetscale plaid
+    polygon postgres posthog postman postmark prefect pulumi pushbullet pushover pusher qualtrics
+    quandl quip rabbitmq rapidapi razorpay recaptcha redis replicate resend rollbar runscope
+    rubygems salesforce saucelabs scaleway scrapingbee segment sendbird sendgrid sendinblue sentry
+    serpapi shippo shodan shopify sinch slack snyk sonar sonarcloud sonarqube sourcegraph sparkpost
+    splunk spotify square squarespace statuspage storyblok strava stripe sumologic supabase
+    surveymonkey tailscale tavily telegram telnyx terraform tiingo todoist toggl trello twilio
+    twitch twitter typeform ubidots unsplash upstash urlscan vault vercel virustotal vonage wandb
+    weatherbit weatherstack webflow wistia workato wrike xero yelp youtube zapier zendesk zenrows zoho
+    zoom
+    """
+)
+# What tells where to go on: whoever is to ask for the next page needs it.
+_PLACES: Final = frozenset(
+    ("page", "next", "continuation", "cursor", "pagination", "sync", "resume", "previous")
+)
+_MOST_OF_SERVICE: Final = 4  # words of a label that is a service's, ``HUBSPOT_PROD``
+
+
 def strength(label: str) -> str:
     """Return what a name announces: ``password``, ``secret``, ``key``, or "" for nothing secret."""
     words = words_of(label)
-    if not words or words[-1] in _ABOUT or not _NEVER.isdisjoint(words):
+    if not words or words[-1] in _ABOUT or not _NEVER.isdisjoint(words) or _is_place(words):
         return ""
     for word in reversed(words):
         if word in _PASSWORDS:
@@ -213,8 +252,11 @@ def strength(label: str) -> str:
             return "secret"
         if word == "key":
             return "secret" if not _QUALIFIERS.isdisjoint(words) else "key"
-    last = words[-1]
-    for endings, found in _ENDINGS:
-        if last.endswith(endings):
-            return found
-    return ""
+    found = next((found for endings, found in _ENDINGS if words[-1].endswith(endings)), "")
+    is_service = len(words) <= _MOST_OF_SERVICE and not SERVICES.isdisjoint(words)
+    return found or ("key" if is_service else "")
+
+
+def _is_place(words: list[str]) -> bool:
+    """Tell whether a token says where to go on, rather than who may."""
+    return len(words) > 1 and words[-1] == "token" and words[-2] in _PLACES

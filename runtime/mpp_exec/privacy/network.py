@@ -30,12 +30,12 @@ _LOCAL_EDGE: Final = ".'%+~-"
 # way to read the text and the pattern cannot backtrack far.
 _LABELS: Final = r"(?:\w[\w-]{0,62}\.){1,10}"
 _DOMAIN: Final = re.compile(
-    rf"{_LABELS}(?:xn--[0-9A-Za-z-]{{1,59}}|[A-Za-z]{{2,63}})|{_LABELS}[^\W\d_]{{2,63}}"
+    rf"{_LABELS}(?:xn--[0-9A-Za-z-]{{1,59}}|[A-Za-z]{{2,63}}|(?:c0m|0rg|1nfo|inf0|b1z|n3t)(?!\w))|{_LABELS}[^\W\d_]{{2,63}}"
     r"|\[(?:IPv6:)?[0-9A-Fa-f:.]{3,45}\]"
 )
 # As it is when a single space has slipped in before or behind a stop or into the name behind the last one.
 _SPLIT_DOMAIN: Final = re.compile(
-    r"[\w-]{1,63}(?: ?\.[\w-]{1,63}){0,3} ?\. ?"
+    r" ?[\w-]{1,63}(?: [\w-]{1,63}(?=\.))?(?: ?\.[\w-]{1,63}){0,3} ?\. ?"
     r"(?:c ?o ?m|o ?r ?g|n ?e ?t|b ?i ?z|i ?n ?f ?o|edu|gov|io|co\.uk|de|fr)(?![\w@-])"
 )
 # File name endings that are no top-level domains: ``icon@2x.png`` is a picture.
@@ -63,6 +63,7 @@ def emails(text: str, _key: str, signs: Sequence[int]) -> list[Candidate]:
         start = _local_start(text, max(free, at - _LOCAL_MAX), at) if domain else at
         if domain and start < at and not _is_no_address(text, start, at, domain):
             free = domain.end()
+            start = _with_fragment(text, start)
             weak = bool(
                 _RESERVED.search(domain[0]) and _EXAMPLE.search(text, max(0, start - _CONTEXT), start)
             )
@@ -82,6 +83,23 @@ def _local_start(text: str, floor: int, at: int) -> int:
     while start < at and text[start] in _LOCAL_EDGE:
         start += 1
     return start
+
+
+# A word in front that a single space has split off: ``From: jonescar la@example.com``.
+_FRAGMENT: Final = re.compile(
+    r"(?:[:|,/(<] ?|- |\b(?:at|to|from|is|mail) )"
+    r"(?!(?:at|to|from|is|or|and|me|my|the|a|on|by|via|for|with|cc|bcc|mail|email"
+    r"|user|contact|address|reply|sent|send|please|write|see|use|of|in|as|not|was|are|name|login|smtp|mailto|git|ssh|scp|ftp|curl|ping)"
+    r"(?![0-9a-z]))([a-z][0-9a-z._-]{1,24}) \Z"
+)
+
+
+def _with_fragment(text: str, start: int) -> int:
+    """Return where an address starts whose local part seems to start at *start*."""
+    if start < 3 or text[start - 1] != " " or not (text[start - 2].isalnum() or text[start - 2] in "._-"):
+        return start
+    fragment = _FRAGMENT.search(text, max(0, start - _CONTEXT), start)
+    return fragment.start(1) if fragment else start
 
 
 def _is_no_address(text: str, start: int, at: int, domain: re.Match[str]) -> bool:

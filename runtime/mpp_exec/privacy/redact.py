@@ -324,20 +324,26 @@ def _position(span: Candidate) -> tuple[int, int]:
 
 
 def _merged(candidates: Iterable[Candidate]) -> list[Candidate]:
-    """Return the candidates in order, those that overlap as one of the longest (then surest) one's kind."""
+    """Return the candidates in order, those that overlap as one of a sure secret's kind, or the longest's."""
     merged: list[Candidate] = []
     longest = 0
     for candidate in sorted(candidates, key=_position):
         length = candidate.end - candidate.start
         if merged and candidate.start < merged[-1].end:
             last = merged[-1]
-            winner = candidate if (length, candidate.score) >= (longest, last.score) else last
+            sure, longer = _is_sure(candidate), (length, candidate.score) >= (longest, last.score)
+            winner = candidate if (longer if sure == _is_sure(last) else sure) else last
             merged[-1] = winner._replace(start=last.start, end=max(last.end, candidate.end))
             longest = max(longest, length)
         else:
             merged.append(candidate)
             longest = length
     return merged
+
+
+def _is_sure(candidate: Candidate) -> bool:
+    """Tell whether a secret is one by its own form: it is called so, whatever longer thing it is part of."""
+    return candidate.kind in _SECRETS and candidate.score >= 0.9 and candidate.rule != USER_CONFIG
 
 
 def _apart(spans: list[Candidate], others: list[Candidate]) -> list[Candidate]:

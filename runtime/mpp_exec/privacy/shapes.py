@@ -143,12 +143,19 @@ def beside_emails(text: str, emails: Sequence[Candidate], starts: Sequence[int])
     found: list[Candidate] = []
     for at in starts:
         meter.step(len(found))
+        run = _spaced(text, at) if not _BARE.match(text, at) else None
+        if run and not _TEN.fullmatch(run[1].replace(" ", "")):
+            continue
         low = max(text.rfind("\n", max(0, at - _LINE), at) + 1, at - _LINE)
         high = text.find("\n", at, at + _LINE)
         high = high if high >= 0 else at + _LINE
         first = bisect_left(emails, low, key=_start)
         beside = first < len(emails) and emails[first].start < high
-        if beside and (match := _BARE.match(text, at)) and not _is_other(text, at):
+        if not beside or _is_other(text, at):
+            continue
+        if run and run[1].count(" ") <= 2:
+            found.append(Candidate("phone", run[0], run[0] + len(run[1]), 0.5, run[1].replace(" ", "")))
+        elif match := _BARE.match(text, at):
             found.append(Candidate("phone", at, match.end(), 0.5, match[0]))
     return found
 
@@ -164,6 +171,45 @@ _SSN: Final = lazily(
     r"-(?<=[0-9]{3}-)(?:(?<![0-9A-Za-z-][0-9]{3}-)|(?<=\\[nrt][0-9]{3}-)|(?<=%[0-9A-Fa-f]{2}[0-9]{3}-))"
     r"[0-9]{2}-[0-9]{4}(?![0-9A-Za-z]|-[0-9A-Za-z])"
 )
+
+
+# --- the same with a space that has slipped in: ``(642) 569 -0877``, ``1-376-184-787 0``
+
+_SPACED_RUN: Final = lazily(r"[(]?[ ]?[0-9][0-9 ()./-]{9,24}")
+_COMPACT: Final = lazily(
+    r"(?:001[-.]?|\+?1[-.]?)?(?:\([0-9]{3}\)[-.]?[0-9]{3}[-.]?[0-9]{4}|[0-9]{3}([-.])[0-9]{3}\1[0-9]{4})"
+)
+_INSIDE: Final = frozenset("-./_$#=")
+_TEN: Final = lazily(r"[0-9]{10}")
+
+
+def spaced_phones(text: str, _key: str, starts: Sequence[int]) -> list[Candidate]:
+    """Return the numbers of the NANP in *text*, in the runs of digits and spaces at *starts*."""
+    found: list[Candidate] = []
+    for at in starts:
+        meter.step(len(found))
+        if run := _spaced(text, at):
+            compact = run[1].replace(" ", "")
+            if _COMPACT.fullmatch(compact) and not _is_other(text, run[0]):
+                found.append(_phone(text, run[0], run[0] + len(run[1]), "".join(_DIGIT.findall(compact))))
+    return found
+
+
+def _spaced(text: str, at: int) -> tuple[int, str] | None:
+    """Return offset and text of the run of digits around *at*, None if it is part of something else."""
+    start = at
+    while start > max(0, at - 2) and text[start - 1] in "( ":
+        start -= 1
+    if text[start] == " ":
+        start = at
+    match = _SPACED_RUN.match(text, start)
+    if not match:
+        return None
+    number = match[0].rstrip(" (./-)")
+    before, behind = text[start - 1 : start], text[start + len(number) : start + len(number) + 1]
+    if is_word(before) or before in _INSIDE or (is_word(behind) and behind != "x"):
+        return None
+    return start, number
 
 
 def ssns(text: str, _key: str, hyphens: Sequence[int]) -> list[Candidate]:

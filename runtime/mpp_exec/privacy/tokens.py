@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from mpp_exec.privacy import anchors, meter
-from mpp_exec.privacy.finding import Candidate, is_word, lazily
+from mpp_exec.privacy.finding import Candidate, is_word, lazily, listed
 
 _W: Final = "[0-9A-Za-z]"  # what most tokens are made of
 _U: Final = "[0-9A-Za-z_-]"  # base64url
@@ -40,7 +40,7 @@ _FORMATS: Final = (
     ("replicate_token", "r8_", f"{_W}{{37,40}}", "replicate.com/docs/topics/security/api-tokens"),
     ("perplexity_key", "pplx-", f"{_W}{{40,64}}", "docs.perplexity.ai"),
     ("groq_key", "gsk_", f"{_W}{{48,60}}", "console.groq.com/docs"),
-    ("xai_key", "xai-", f"{_W}{{70,90}}", "docs.x.ai"),
+    ("xai_key", "xai-", "[0-9A-Za-z_]{70,90}", "docs.x.ai"),
     ("sendgrid_key", "SG.", rf"{_U}{{16,32}}\.{_U}{{16,64}}", "docs.sendgrid.com/ui/account-and-settings/api-keys"),
     ("brevo_key", "xkeysib- xsmtpsib-", f"{_H}{{64}}-{_W}{{16}}", "developers.brevo.com"),
     ("mailgun_key", "key- pubkey-", f"{_H}{{32}}(?!{_W})", "documentation.mailgun.com"),
@@ -79,8 +79,8 @@ _FORMATS: Final = (
     ("docker_token", "dckr_pat_ dckr_oat_", f"{_U}{{20,64}}", "docs.docker.com/security/access-tokens"),
     ("artifactory_token", "AKCp", f"{_W}{{12,69}}", "jfrog.com/help/r/jfrog-platform-administration-documentation"),
     ("artifactory_token", "cmVmdGtu", f"{_W}{{56}}", "jfrog.com/help/r/jfrog-platform-administration-documentation"),
-    ("tailscale_key", "tskey-", r"(?:api|auth|client|scim|webhook)-[0-9A-Za-z-]{12,80}", "tailscale.com/kb/1277/key-prefixes"),
-    ("sourcegraph_token", "sgp_ slk_", r"(?:local_|[0-9a-f]{16}_)?[0-9a-f]{40,64}", "sourcegraph.com/docs/cli/how-tos/creating_an_access_token"),
+    ("tailscale_key", "tskey-", r"(?:api|auth|client|scim|webhook|secret)-[0-9A-Za-z-]{12,80}", "tailscale.com/kb/1277/key-prefixes"),
+    ("sourcegraph_token", "sgp_ slk_", r"(?:local_|[0-9a-fA-F]{16}_(?:local_)?)?[0-9a-fA-F]{40,64}", "sourcegraph.com/docs/cli/how-tos/creating_an_access_token"),
     ("sonar_token", "sqp_ squ_ sqa_", f"{_H}{{40}}", "docs.sonarsource.com/sonarqube-server/user-guide/managing-tokens"),
     ("buildkite_token", "bkua_ bkct_ bkaj_", f"{_W}{{30,80}}", "buildkite.com/docs/apis/managing-api-tokens"),
     ("circleci_token", "CCIPAT_ CCIPRJ_", f"{_W}{{10,30}}_{_H}{{40}}", "circleci.com/docs/managing-api-tokens"),
@@ -105,15 +105,67 @@ _FORMATS: Final = (
     ("mapbox_token", "sk.eyJ pk.eyJ tk.eyJ", rf"{_U}{{40,200}}\.{_U}{{20,30}}", "docs.mapbox.com/accounts/guides/tokens"),
     ("discord_webhook", "discord.com/api/webhooks/ discordapp.com/api/webhooks/", f"[0-9]{{17,20}}/{_U}{{60,80}}", "discord.com/developers/docs/resources/webhook"),
     ("teams_webhook", ".webhook.office.com/webhookb2/ outlook.office.com/webhook/", r"[0-9a-f@-]{36,80}/IncomingWebhook/[0-9a-f]{32}/[0-9a-f-]{36}", "learn.microsoft.com/microsoftteams/platform/webhooks-and-connectors"),
-    ("zapier_webhook", "hooks.zapier.com/hooks/catch/", "[0-9]{4,12}/[0-9A-Za-z]{4,12}", "help.zapier.com"),
+    ("zapier_webhook", "hooks.zapier.com/hooks/catch/", "[0-9A-Za-z]{4,20}/[0-9A-Za-z]{4,20}|[0-9A-Za-z]{16,20}", "help.zapier.com"),
+    ("tines_webhook", ".tines.com/webhook/", f"{_H}{{32}}/{_H}{{32}}", "www.tines.com/docs/actions/types/webhook"),
+    ("dependency_track_key", "odt_", f"{_W}{{32,40}}", "docs.dependencytrack.org/integrations/rest-api"),
+    ("tavily_key", "tvly-", f"{_U}{{28,64}}", "docs.tavily.com"),
+    ("elevenlabs_key", "sk_", f"{_H}{{48}}(?!{_W})", "elevenlabs.io/docs/api-reference/authentication"),
+    ("hubspot_token", "pat-na1- pat-eu1- pat-na2-", _UUID, "developers.hubspot.com/docs/guides/apps/private-apps"),
+    ("clickup_token", "pk_", f"[0-9]{{5,10}}_[0-9A-Z]{{32}}(?!{_W})", "developer.clickup.com/docs/authentication"),
+    ("twitch_stream_key", "live_", f"[0-9]{{6,12}}_{_W}{{24,40}}", "help.twitch.tv/s/article/twitch-stream-key-faq"),
+    ("gocardless_token", "live_ sandbox_", r"(?=[A-Za-z_=-]{0,38}[0-9])[0-9A-Za-z_=-]{40}(?![0-9A-Za-z_=-])", "developer.gocardless.com"),
+    ("nuget_key", "oy2", "[a-z0-9]{43}(?![0-9A-Za-z])", "learn.microsoft.com/nuget/nuget-org/scoped-api-keys"),
+    ("azure_devops_token", "AZDO", f"{_W}{{4}}(?!{_W})", "learn.microsoft.com/azure/devops/organizations/accounts"),
+    ("azure_cognitive_key", "JQQJ99", f"{_W}{{26}}(?!{_W})", "learn.microsoft.com/azure/ai-services/authentication"),
+    ("zoho_token", "1000.", rf"{_H}{{32}}\.{_H}{{32}}", "www.zoho.com/accounts/protocol/oauth.html"),
+    ("salesforce_token", "00D", rf"{_W}{{12,15}}![0-9A-Za-z_.]{{80,140}}", "developer.salesforce.com/docs"),
+    ("google_refresh_token", "1//0", f"{_U}{{40,200}}", "developers.google.com/identity/protocols/oauth2"),
+    ("grafana_legacy_key", "eyJrIjoi", "[0-9A-Za-z+/=]{60,400}", "grafana.com/docs/grafana/latest/developers/http_api/authentication"),
+    ("pinecone_key", "pcsk_", f"{_U}{{40,90}}", "docs.pinecone.io/guides/projects/manage-api-keys"),
+    ("langfuse_key", "sk-lf-", _UUID, "langfuse.com/docs/api"),
+    ("langsmith_key", "lsv2_pt_ lsv2_sk_", f"{_H}{{32}}_{_H}{{10}}", "docs.smith.langchain.com"),
+    ("nvidia_key", "nvapi-", f"{_U}{{60,80}}", "docs.api.nvidia.com"),
+    ("cerebras_key", "csk-", f"{_W}{{40,60}}", "inference-docs.cerebras.ai"),
+    ("fireworks_key", "fw_", f"{_W}{{22,48}}(?!{_W})", "docs.fireworks.ai"),
+    ("resend_key", "re_", f"{_W}{{8}}_{_W}{{24}}(?!{_W})", "resend.com/docs/api-reference"),
+    ("mailersend_key", "mlsn.", f"{_H}{{64}}", "developers.mailersend.com"),
+    ("posthog_key", "phx_", f"{_W}{{40,64}}", "posthog.com/docs/api"),
+    ("cloudflare_ca_key", "v1.0-", f"{_H}{{24}}-{_H}{{146}}", "developers.cloudflare.com/fundamentals/api/get-started/ca-keys"),
+    ("shippo_token", "shippo_live_ shippo_test_", f"{_H}{{40}}", "docs.goshippo.com"),
+    ("flexport_token", "shltm_", f"{_U}{{30,60}}", "developers.flexport.com"),
+    ("fleetbase_key", "flb_live_ flb_test_", f"{_W}{{20,40}}", "docs.fleetbase.io"),
+    ("voiceflow_key", "VF.DM. VF.WS. VF.", rf"{_H}{{24}}\.{_W}{{16}}", "docs.voiceflow.com"),
+    ("ubidots_key", "BBFF- BBUS-", f"{_W}{{30,40}}", "docs.ubidots.com"),
+    ("teamwork_token", "tkn.v1_", "[0-9A-Za-z+/=]{64,80}", "apidocs.teamwork.com"),
+    ("frameio_token", "ffio-u-", "[0-9A-Za-z_=-]{64}", "developer.adobe.com/frameio"),
+    ("apify_token", "apify_api_", f"{_W}{{36,46}}", "docs.apify.com/platform/integrations/api"),
+    ("bitly_token", "bitly_", f"{_W}{{32,48}}", "dev.bitly.com"),
+    ("ngrok_key", "ngrok_api_ ak_ cr_", f"{_W}{{27}}_{_W}{{20,24}}|2{_W}{{26}}(?!{_W})", "ngrok.com/docs/api"),
+    ("snyk_token", "snyk_uat. snyk_sat.", rf"{_W}{{8}}\.{_U}{{30,300}}", "docs.snyk.io"),
+    ("aikido_token", "AIK_RUNTIME_ AIK_CLIENT_ AIK_SECRET_", f"{_W}[0-9A-Za-z_]{{20,100}}", "help.aikido.dev"),
+    ("checkout_key", "sk_sbox_", f"{_W}{{20,40}}", "www.checkout.com/docs"),
+    ("razorpay_key", "rzp_live_ rzp_test_", f"{_W}{{14}}(?!{_W})", "razorpay.com/docs/api/authentication"),
+    ("mercadopago_token", "APP_USR-", rf"[0-9]{{10,20}}-[0-9]{{6}}-{_H}{{32}}", "www.mercadopago.com/developers"),
+    ("yandex_token", "y0_ y1_", f"{_U}{{50,200}}", "yandex.com/dev/id/doc"),
+    ("yandex_cloud_key", "AQVN YCAJE YCM", f"{_U}{{20,40}}(?!{_U})", "yandex.cloud/docs/iam/concepts/authorization/api-key"),
+    ("tencent_key_id", "AKID", f"{_W}{{32}}(?!{_W})", "www.tencentcloud.com/document/product/598"),
+    ("zendesk_token", "zd_", f"{_W}{{40}}(?!{_W})", "developer.zendesk.com"),
+    ("deno_token", "ddp_ ddw_", f"{_W}{{36}}(?!{_W})", "docs.deno.com/deploy/api"),
+    ("cargo_token", "cio", f"{_W}{{32}}(?!{_W})", "doc.rust-lang.org/cargo/reference/publishing.html"),
+    ("trello_token", "ATTA", f"{_H}{{64}}[0-9A-F]{{8}}", "developer.atlassian.com/cloud/trello/guides/rest-api/authorization"),
+    ("instagram_token", "IGQV IGAA", f"{_U}{{60,300}}", "developers.facebook.com/docs/instagram-platform"),
+    ("kraken_key", "kr_live_", f"{_W}{{32,64}}", "docs.kraken.com"),
     ("wechat_webhook", "qyapi.weixin.qq.com/cgi-bin/webhook/send?key=", f"{_U}{{30,40}}", "developer.work.weixin.qq.com"),
 )  # fmt: skip
 # What stands before the prefix belongs to some tokens.
 _HEADS: Final = {
     "Q~": lazily(r"[0-9A-Za-z_~.-]{3}[0-9]\Z|[0-9A-Za-z_~.]{3}[0-9]\Z"),
     ".atlasv1.": lazily(r"[0-9A-Za-z]{14}\Z"),
+    ".tines.com/webhook/": lazily(r"[0-9a-z-]{1,14}\Z"),
+    "AZDO": lazily(r"(?:(?<![0-9A-Za-z])|(?<=\\[nrt])|(?<=%[0-9A-Fa-f]{2}))[0-9A-Za-z]{76}\Z"),
+    "JQQJ99": lazily(r"(?:(?<![0-9A-Za-z])|(?<=\\[nrt])|(?<=%[0-9A-Fa-f]{2}))[0-9A-Za-z]{52}\Z"),
 }
-_HEAD: Final = 14
+_HEAD: Final = 80
 _Format = tuple[str, str, str, re.Pattern[str] | None]
 _BY_PREFIX: Final[tuple[_Format, ...]] = tuple(
     (prefix, rule, body, _HEADS.get(prefix))  # compiled when it is needed, by the cache of ``re``
@@ -122,15 +174,14 @@ _BY_PREFIX: Final[tuple[_Format, ...]] = tuple(
 )
 # How much has to follow a prefix that other things start with, too.
 _NEEDS: Final = {
-    "sk-": 32,
-    "key-": 32,
-    "api-": 36,
-    "sdk-": 36,
-    "mob-": 36,
-    "pat": 79,
-    "secret_": 43,
-    "pul-": 40,
-    "sl.": 130,
+    prefix: int(need)
+    for need, _, prefix in (
+        entry.partition(":")
+        for entry in listed(
+            "32:sk- 32:key- 36:api- 36:sdk- 36:mob- 79:pat 43:secret_ 40:pul- 130:sl. 48:sk_ 38:pk_ 33:re_ 65:1000."
+            " 4:AZDO 32:cio 12:00D 22:fw_"
+        )
+    )
 }
 _NEED: Final = 8
 
@@ -189,21 +240,27 @@ _MAILCHIMP: Final = lazily(r"(?<![0-9A-Za-z])[0-9a-f]{32}-us[0-9]{1,2}(?![0-9A-Z
 _TWILIO: Final = lazily(r"(?<![0-9A-Za-z])SK[0-9a-f]{32}(?![0-9A-Za-z])")
 # crypt(5): a hash of a password is as good as the password to somebody with time.
 _CRYPT: Final = lazily(
-    r"\$(?:2[abxy]\$[0-9]{2}\$[0-9A-Za-z./]{53}|[156y]\$[^\s$:'\"]{1,64}\$[0-9A-Za-z./]{22,128}|argon2(?:id|i|d)\$[^\s'\"]{40,200})"
+    r"\$(?:2[abxy]\$[0-9]{2}\$[0-9A-Za-z./]{53}|(?:[15689y]|apr1|sha1)\$(?:rounds=[0-9]{1,9}\$)?[^\s$:'\"]{1,64}\$[0-9A-Za-z./]{22,128}"
+    r"|argon2(?:id|i|d)\$[^\s'\"]{40,200}|krb5(?:asrep|tgs|pa)\$[^\s'\"]{32,4096}|pbkdf2-sha[0-9]{1,3}\$[^\s'\"]{32,200}|scrypt\$[^\s'\"]{32,200})"
 )
-_NEWRELIC: Final = lazily(r"(?<![0-9A-Za-z])[0-9a-f]{36}NRAL(?![0-9A-Za-z])")
+# RFC 2307, section 5.3
+_LDAP: Final = lazily(r"\{S?SHA[0-9]{0,3}\}[0-9A-Za-z+/]{24,100}={0,2}")
+_FACEBOOK: Final = lazily(r"\|(?<=[0-9]{13}.)[0-9A-Za-z_-]{26,27}(?![0-9A-Za-z_-])")
+_FACEBOOK_HEAD: Final = lazily(r"(?<![0-9A-Za-z])[0-9]{13,17}\Z")
+_NEWRELIC: Final = lazily(r"(?<![0-9A-Za-z])[0-9a-z]{36}NRAL(?![0-9A-Za-z])")
 
 
+_CRYPT_PREFIXES: Final = (
+    *("$2a$", "$2b$", "$2x$", "$2y$", "$1$", "$5$", "$6$", "$8$", "$9$", "$y$", "$apr1$", "$sha1$"),
+    *("$argon2", "$krb5", "$pbkdf2-sha", "$scrypt$"),
+)
 # What each of them is found by, and how far before its start that may stand.
 _SHAPES: Final = (
     (":AA", 0, _TELEGRAM, "telegram_token", 30),
     ("-us", 32, _MAILCHIMP, "mailchimp_key", 0),
     ("SK", 0, _TWILIO, "twilio_key", 32),
     ("NRAL", 36, _NEWRELIC, "newrelic_key", 0),
-    *(
-        (needle, 0, _CRYPT, "password_hash", 0)
-        for needle in ("$2a$", "$2b$", "$2x$", "$2y$", "$1$", "$5$", "$6$", "$y$", "$argon2")
-    ),
+    *((needle, 0, _CRYPT, "password_hash", 0) for needle in _CRYPT_PREFIXES),
 )
 SHAPE_NEEDLES: Final = tuple(
     anchors.Needle(needle, anchors.CASE | (anchors.TOKEN if need else 0), need)
@@ -218,9 +275,9 @@ def shaped(text: str, _key: str, places: Sequence[tuple[int, int]]) -> list[Cand
         meter.step(len(found))
         _, before, pattern, rule, _ = _SHAPES[number]
         match = pattern.match(text, at - before) if at >= before else None
-        if match and pattern is _TELEGRAM:
-            head = _TELEGRAM_HEAD.search(text, max(0, at - 10), at)
-            if head:
+        if match and pattern in (_TELEGRAM, _FACEBOOK):
+            behind = _TELEGRAM_HEAD if pattern is _TELEGRAM else _FACEBOOK_HEAD
+            if head := behind.search(text, max(0, at - 18), at):
                 found.append(_shaped_token(text, head.start(), match.end(), rule))
         elif match:
             found.append(_shaped_token(text, *match.span(), rule))

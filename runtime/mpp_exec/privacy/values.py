@@ -1,0 +1,131 @@
+"""What a value is that a name announces as a secret: one, a placeholder, code, a path, or words.
+
+Three strengths of names. A *password* may be anything that is no placeholder and no code. A *secret* (token,
+API key, credential) has to look as if nobody had thought of it, or as if somebody had made it up. A *key*,
+which names map keys more often than secrets, has to be long and random besides.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from mpp_exec.privacy.finding import Candidate, lazily
+
+PLACEHOLDER: Final = lazily(
+    r"x{3,}|\*{2,}|\.{3,}|_{3,}|-{4,}|[<\[{(].{0,200}[>\]})]|\$.{0,200}|%.{1,100}%|\{\{?.{0,200}|#\{.{0,100}|@.{0,60}@|[?!]+"
+    r"|(?:.{0,40}[^A-Za-z])?(?:your|my|the|insert|enter|replace|change|put|add|use|set|some|fake|dummy|sample|example|placeholder|redacted|removed|masked|hidden|todo|fixme|foo|bar|test|default|undefined)"
+    r"(?:[^A-Za-z].{0,80}|me|this|here|it|ing|password|passwd|secret|token|key|api|pass|bar|foo)?"
+    r"|.{0,40}(?:changeme|change_me|change-me|placeholder|redacted|xxxxx|your[_-]|[_-]here|yourpass).{0,40}"
+    r"|(?:true|false|null|none|nil|nan|undefined|void|string|str|text|int|bool|boolean|number|object|any|optional|required|unknown"
+    r"|password|passwd|pass|pwd|secret|token|key|apikey|api_key|api-key|username|user|admin|root|basic|bearer|auth|yes|no|on|off|n/a|na|tbd|empty|hidden|disabled|enabled|never|always)[0-9!]{0,1}",
+    re.IGNORECASE,
+)
+# An expression rather than a string: a name with its parts, a call, an index. The parts are joined
+# by what they cannot contain, so there is one way to read it.
+_CODE: Final = lazily(
+    r"[&*!]{0,2}[A-Za-z_$][0-9A-Za-z_$]*+(?:(?:\.|->|::|\?\.)[A-Za-z_$][0-9A-Za-z_$]*+)*(?P<more>[(\[].*)?",
+    re.DOTALL,
+)
+PIECE: Final = lazily(r"[A-Z]?[a-z]+|[A-Z]+|[0-9]+")
+_WORD_LIKE: Final = lazily(r"[A-Za-z]{0,24}[0-9]{0,5}")
+_ALPHABETS: Final = lazily(r"(?i:abcdefghijklmnopq?r?s?t?u?v?w?x?y?z?)|0?123456789?0?")
+_CODE_LIKE: Final = lazily(r"[A-Za-z]{2,8}[0-9]{3,5}")  # ABCD-1234 is words, ABCD1234-EFGH5678 is none
+_JOINTS: Final = lazily(r"[ _./:+-]")
+_CONSONANTS: Final = lazily(r"[bcdfghjklmnpqrstvwxzBCDFGHJKLMNPQRSTVWXZ]{5}")
+_PATHLIKE: Final = lazily(
+    r"(?:[a-z]{2,10}://|\.{0,2}/|[A-Za-z]:\\|~/)[^@]{0,300}|[\w.-]{1,60}\.(?:json|pem|txt|yml|yaml|key|crt|cer|p12|jks|conf|cfg|ini|env|xml|html?|js|ts|py|rb|go|java|php|com|org|net|io)(?:[:/].{0,200})?",
+    re.IGNORECASE,
+)
+_UUID_ZERO: Final = lazily(r"[0-]{30,}|(.)\1{5,}")
+
+
+def judged(value: str, at: int, how: str, *, quoted: bool, shell: bool) -> Candidate | None:
+    """Return the candidate that *value* at offset *at* is, None if it is a placeholder, code or a plain word.
+
+    *shell*: the name is in capitals, as in a shell or ``.env`` file, where a bare word is a string.
+    """
+    is_password = how == "password"
+    if len(value) < SHORTEST[how] or is_filler(value) or (_is_path(value) and not is_password):
+        return None
+    if quoted:
+        # The name of a variable, or of a message.
+        is_code = is_password and "_" in value and _is_expression(value)
+    else:
+        plain = is_password and (shell or (value.isalpha() and value.islower() and len(value) >= 6))
+        is_code = value[0] in "([{<$!" or (not plain and _is_expression(value))
+    if is_code or (is_password and value.startswith("/")):
+        return None
+    if is_password or how == "said":
+        return secret(value, at, "assigned_password", 0.7 if is_password else 0.6)
+    if how == "secret" and _is_chosen(value) and (quoted or shell or any(map(str.isdigit, value))):
+        return secret(value, at, "assigned_secret", 0.6)
+    if not is_random(value) or (how == "key" and not _is_long(value)):
+        return None
+    return secret(value, at, "assigned_secret", 0.6 if how == "key" else 0.75)
+
+
+SHORTEST: Final = {"password": 4, "secret": 6, "key": 16, "said": 3}
+
+
+def _is_chosen(value: str) -> bool:
+    """Tell whether somebody has made up a quoted secret: it has a digit, a sign or both cases in one word."""
+    if _NAMELIKE.fullmatch(value):
+        return False
+    return not value.isalpha() or not (value.islower() or value.isupper() or value.istitle())
+
+
+# Words as names have them, with what joins them: ``access_token``, ``my-secret-2``, ``Bearer``.
+_NAMELIKE: Final = lazily(r"[A-Za-z]{1,24}(?:[-_. /:][A-Za-z]{1,24}){0,8}(?:[-_. ]?[0-9]{1,2})?")
+
+
+def is_filler(value: str) -> bool:
+    """Tell whether a value stands for one that somebody has yet to write, or is no single word."""
+    if PLACEHOLDER.fullmatch(value) or _UUID_ZERO.fullmatch(value):
+        return True
+    return " " in value.strip() or len(set(value)) < 3
+
+
+def _is_path(value: str) -> bool:
+    return bool(_PATHLIKE.fullmatch(value)) or (
+        value.count("/") > 1 and not is_random(value.replace("/", "-"))
+    )
+
+
+def _is_long(value: str) -> bool:
+    digits = sum(map(str.isdigit, value))
+    return len(value) >= 16 and (digits >= 2 or len(value) >= 24)
+
+
+def is_random(value: str) -> bool:
+    """Tell a token from words, however they are joined: ``user-access-token-2`` is none."""
+    if value.isdigit():
+        return len(value) >= 12 and len(set(value)) >= 5
+    pieces = PIECE.findall(value)
+    if len(set(value)) < 5 or not pieces:
+        return False
+    if not any(map(str.isdigit, value)):
+        longest = max(map(len, pieces))
+        return sum(map(len, pieces)) < 3 * len(pieces) or longest >= 20 or bool(_CONSONANTS.search(value))
+    parts = _JOINTS.split(value)
+    codes = sum(bool(_CODE_LIKE.fullmatch(part)) for part in parts)
+    is_words = len(parts) > 1 and codes < 2 and all(map(_WORD_LIKE.fullmatch, parts))
+    is_alphabet = "abcdefghijklmnop" in value.lower() and "0123456789" in value
+    is_alphabet = is_alphabet and len(_ALPHABETS.sub("", value)) < 12
+    return not is_words and not is_alphabet and (len(pieces) > 2 or len(value) >= 16)
+
+
+def _is_expression(value: str) -> bool:
+    """Tell whether an unquoted value is code: a name without digits, with parts, called or indexed."""
+    match = _CODE.fullmatch(value)
+    if not match:
+        return False
+    if any(len(part) >= 16 and is_random(part) for part in _JOINTS.split(value)):
+        return False  # ``s.ZC9Ecf4M5g9o34Q6``
+    plain = match["more"] is None and not any(mark in value for mark in (".", "->", "::"))
+    return not plain or not any(map(str.isdigit, value))
+
+
+def secret(value: str, at: int, rule: str, score: float) -> Candidate:
+    """Return the candidate that *value* at offset *at* is."""
+    return Candidate("secret", at, at + len(value), score, value, rule)
