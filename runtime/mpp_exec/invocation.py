@@ -156,13 +156,25 @@ class Invocation:
         remembered = remember and store.is_confirmed(prepared.approved, tool)
         if not require_confirmation(request, self._confirm, remembered=remembered):
             return ""
+        # Whoever was asked had time, and so had whoever took something away meanwhile.
+        if why := self._lost(prepared):
+            raise ConsentError(
+                "grant.lost",
+                f"{prepared.manifest.name} may not do any more what was asked about: {why}",
+                "call it again; what it may do by then is asked about anew",
+            )
         if request.confirmation == "once" and remember:
             store.remember_confirmation(prepared.approved, tool)
         return self._caller.principal or f"uid {os.getuid()}"
 
+    def _lost(self, prepared: Prepared) -> str:
+        """Return why the call may not run any more, "" where it may."""
+        temporary = self._trace.temporary if self._trace is not None else None
+        return self._parts.preparer.lost(prepared, temporary)
+
     def _recorded(self, stack: contextlib.ExitStack, agreed: _Agreed) -> ToolResult:
         ledger, prepared = self._parts.ledger, agreed.prepared
-        running = RunningCall(prepared.manifest.name, prepared.grant.digest, self._cancel)
+        running = RunningCall(functools.partial(self._lost, prepared), self._cancel)
         if prepared.storage is not None:
             running.bound(prepared.storage, prepared.grant.permissions.storage, _FULL)
         token = ledger.begin(

@@ -44,7 +44,7 @@ class Opened:
             self.cache,
             clock,
         )
-        self.watchdog = Watchdog(self.store.generation, self._allowed)
+        self.watchdog = Watchdog(self.store.generation, policies.load)
         self._session = session
         self._vault: Vault | None = None
         self._pool: ThreadPoolExecutor | None = None
@@ -76,10 +76,6 @@ class Opened:
     def has_tokens(self) -> bool:
         """Whether this session has made any token yet."""
         return self._vault is not None
-
-    def _allowed(self, package: str, digest: str) -> bool:
-        grant = self.store.grant(package)
-        return grant is not None and grant.digest == digest
 
     def refused(self, package: str, tool: str, caller: Caller, error: MppError) -> None:
         """Put on record that a call of an installed package was refused before anything ran."""

@@ -22,7 +22,8 @@ from mpp_exec.consent.grant import Grant, effective
 from mpp_exec.consent.paths import Protected
 from mpp_exec.consent.policy import Policy
 from mpp_exec.consent.policy_file import PolicyFiles
-from mpp_exec.errors import ConsentError, UsageError
+from mpp_exec.consent.standing import lost
+from mpp_exec.errors import ConsentError, PackageError, UsageError
 from mpp_exec.package.fields import nearest
 from mpp_exec.package.manifest import Manifest, Tool
 from mpp_exec.package.schema import Validator, compile_schema
@@ -199,11 +200,32 @@ class Preparer:
             key = (package, tool.name)
             with self._lock:
                 kept = self._kept.get(key)
-            if kept is None or kept[0] != inputs or not _still_true(kept[1].plan):
+            if kept is None or kept[0] != inputs or not kept[1].plan.still_true():
                 kept = inputs, self._assemble(approved, manifest, tool, granted, policy)
                 with self._lock:
                     self._kept[key] = kept
             yield replace(kept[1], approved=approved)
+
+    def lost(self, prepared: Prepared, temporary: Temporary | None = None) -> str:
+        """Return why a call that is *prepared* may not run any more; "" where all that was true still is.
+
+        Raises:
+            ConsentError: ``policy.*``, it cannot be read.
+            InternalError: the store cannot.
+        """
+        name, policy = prepared.manifest.name, self._policies.load()
+        try:
+            approved = self._approval(name) if temporary is None else self._temporary(name, temporary)
+            with self._store.leased(approved.installed) as folder:
+                manifest = self._verified(approved.installed, folder, approved.view)
+            granted = self._effective(approved.grant, policy)
+        except (ConsentError, PackageError, UsageError) as error:
+            return "its grant was withdrawn" if error.code == "grant.none" else error.message
+        if approved.secrets != prepared.secrets:
+            return "its secrets are others"
+        if self._redaction(manifest, granted, policy) != prepared.redaction:
+            return "its results are redacted otherwise"
+        return lost(prepared.grant, granted, prepared.tool.name)
 
     def offered(self, package: str) -> tuple[Manifest, Grant]:
         """Return the manifest of *package*, verified now, and what is left of its grant under today's policy.
@@ -337,11 +359,6 @@ class Preparer:
             requested=manifest.privacy.allow,
         )
         return RedactionPolicy(actions, hash_key=self._store.key.derive("redaction-hash"))
-
-
-def _still_true(plan: SandboxPlan) -> bool:
-    """Return whether the host's programs that *plan* mounts and lets start are what they were."""
-    return all(program.still_true() for program in (*plan.programs, *plan.started))
 
 
 def _choose(manifest: Manifest, name: str) -> Tool:

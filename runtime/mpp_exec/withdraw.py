@@ -1,7 +1,8 @@
 """Ends what may no longer run: a call whose grant was withdrawn, or whose storage is over its bound.
 
-Withdrawing happens in any process of the home; this one looks at the home's change counter while
-calls are running, several times a second, and cancels those that lost their grant (promise 2).
+Withdrawing happens in any process of the home; this one looks at the home's change counter and at the
+policy while calls are running, several times a second, and cancels those that lost anything of what they
+were prepared with: grant, trust, permission of the policy (promise 2).
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ from mpp_exec.errors import MppError
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _SMALLEST: Final = 4096  # what an empty file takes of a file system, about
 _DEEPEST: Final = 128  # folders in folders; each holds a descriptor while it is counted
+
+_Seen = tuple[int, object]
+"""The home's change counter and the policy, when calls were last asked about."""
 
 PERIOD = 0.2
 """Seconds between two looks; a withdrawn grant ends its calls within twice this time."""
@@ -63,10 +67,14 @@ class Cancellation:
 
 @dataclass(slots=True, eq=False)
 class RunningCall:
-    """A call that can be ended from outside. ``reason`` says why it was, "" while it was not."""
+    """A call that can be ended from outside.
 
-    package: str
-    digest: str
+    Attributes:
+        lost: says why it may not run any more, "" while it may.
+        reason: why it was ended, "" while it was not.
+    """
+
+    lost: Callable[[], str]
     cancellation: Cancellation
     reason: str = ""
     _bounds: tuple[tuple[Path, int, str], ...] = ()
@@ -97,13 +105,13 @@ class Watchdog:
     One asks for grants, the other measures what calls have written: a package whose files take seconds to
     count delays nobody's withdrawal.
 
-    *changed* returns the home's change counter, *allowed* whether a package with that digest still
-    has its grant. Where either cannot be asked, the calls end: a doubt is a no.
+    *changed* returns the home's change counter, *policy* the policy of the moment. What a call has lost is
+    asked when either is another. Where one cannot be asked, the calls end: a doubt is a no.
     """
 
-    def __init__(self, changed: Callable[[], int], allowed: Callable[[str, str], bool]) -> None:
+    def __init__(self, changed: Callable[[], int], policy: Callable[[], object]) -> None:
         self._changed = changed
-        self._allowed = allowed
+        self._policy = policy
         self._calls: set[RunningCall] = set()
         self._wake = threading.Condition()
         self._thread: threading.Thread | None = None
@@ -127,8 +135,8 @@ class Watchdog:
                 self._start_measuring()
         try:
             # Withdrawn between reading the grant and being watched: the thread may have passed over it.
-            if self._changed() != generation and not self._allowed(call.package, call.digest):
-                call.cancel("its grant was withdrawn before it ran")
+            if self._changed() != generation and (why := call.lost()):
+                call.cancel(f"it was not to run any more: {why}")
             yield call
         finally:
             with self._wake:
@@ -164,6 +172,7 @@ class Watchdog:
 
     def _look(self, generation: int) -> None:
         idle = 0
+        seen: _Seen = (generation, None)  # the policy of the first calls is looked at once in any case
         while True:
             with self._wake:
                 self._wake.wait(PERIOD)
@@ -175,18 +184,20 @@ class Watchdog:
                 if idle > 10:  # two seconds; the next call starts another thread
                     self._thread = None
                     return
-            generation = self._examine(calls, generation)
+            seen = self._examine(calls, seen)
 
-    def _examine(self, calls: list[RunningCall], generation: int) -> int:
+    def _examine(self, calls: list[RunningCall], seen: _Seen) -> _Seen:
+        if not calls:
+            return seen
         try:
-            now = self._changed()
+            now = self._changed(), self._policy()
             for call in calls:
-                if now != generation and not self._allowed(call.package, call.digest):
-                    call.cancel("its grant was withdrawn while it ran")
+                if now != seen and (why := call.lost()):
+                    call.cancel(f"it may not run any more: {why}")
         except MppError as error:
             for call in calls:
-                call.cancel(f"its grant could not be checked: {error.message}")
-            return generation
+                call.cancel(f"whether it may run could not be checked: {error.message}")
+            return seen
         return now
 
     def _measure(self) -> None:

@@ -96,17 +96,17 @@ def test_a_storage_that_takes_long_to_count_delays_no_withdrawal(
 
     monkeypatch.setattr(withdraw, "folder_size", slow)
     generation = [1]
-    watchdog = Watchdog(lambda: generation[0], lambda package, _digest: package != "acme/withdrawn")
-    slowly = RunningCall("acme/large", "", Cancellation())
+    watchdog = Watchdog(lambda: generation[0], lambda: None)
+    slowly = RunningCall(lambda: "", Cancellation())
     slowly.bound(tmp_path, 1, "full")
-    withdrawn = RunningCall("acme/withdrawn", "", Cancellation())
+    withdrawn = RunningCall(lambda: "it was withdrawn" if generation[0] == 2 else "", Cancellation())
     try:
         with watchdog.watch(slowly, 1), watchdog.watch(withdrawn, 1):
             assert counting.wait(60)
             generation[0] = 2
             readable, _, _ = select.select([withdrawn.cancellation.fd], [], [], 30)
             assert readable
-            assert withdrawn.reason == "its grant was withdrawn while it ran"
+            assert withdrawn.reason == "it may not run any more: it was withdrawn"
             assert not slowly.reason
     finally:
         release.set()

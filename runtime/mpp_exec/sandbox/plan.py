@@ -99,6 +99,10 @@ class SandboxPlan:
             cgroup=bool(self.cgroup),
         )
 
+    def still_true(self) -> bool:
+        """Return whether the host's programs that are mounted and may be started are what they were."""
+        return all(program.still_true() for program in (*self.programs, *self.started))
+
     def fingerprint(self) -> str:
         """Return the digest of the plan's content: the same for the same inputs on this host."""
         return encoding.sha256_digest(repr(self).encode())

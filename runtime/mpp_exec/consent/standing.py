@@ -1,0 +1,31 @@
+"""Whether a grant as it is now still gives what it gave when a call was prepared."""
+
+from __future__ import annotations
+
+from mpp_exec.consent.grant import Grant
+from mpp_exec.package.manifest import CONFIRMS
+
+
+def lost(then: Grant, now: Grant, tool: str) -> str:
+    """Return what *now* does not give any more of what *then* gave *tool*, in words; "" for nothing.
+
+    Both are effective grants. What makes it wider is no loss; a setting or a choice of redaction that is
+    another one is, since nobody can tell which is less.
+    """
+    if (now.package, now.digest, now.key_id) != (then.package, then.digest, then.key_id):
+        return "another version was approved"
+    asks, asked = now.confirm.get(tool), then.confirm.get(tool)
+    kept = {
+        "its permissions are fewer": now.permissions.covers(then.permissions),
+        "its limits are lower": now.limits.covers(then.limits),
+        "its results are redacted otherwise": now.privacy.covers(then.privacy)
+        and now.redaction == then.redaction,
+        "it has to be confirmed": asks is not None
+        and asked is not None
+        and CONFIRMS.index(asks) <= CONFIRMS.index(asked),
+        "its settings are others": now.config == then.config,
+        "more of what it was granted is covered": set(now.covers) <= set(then.covers),
+        "a granted path is another one": now.identities == then.identities,
+        "it may not do without a protection": set(then.degradations) <= set(now.degradations),
+    }
+    return next((words for words, holds in kept.items() if not holds), "")

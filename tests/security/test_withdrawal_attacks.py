@@ -1,0 +1,161 @@
+"""What was taken away while a call waited for its person, or ran, is not given to it all the same.
+
+A model can leave a call waiting for its confirmation as long as it likes. Each attack succeeds where the
+runtime does not ask again.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from mpp_exec.consent.config import check_settings
+from mpp_exec.consent.confirm import ConfirmationRequest
+from mpp_exec.errors import ConsentError
+from mpp_exec.package.manifest import ConfigField
+from mpp_exec.permissions import Permissions
+from mpp_exec.prepare import Preparer
+from mpp_exec.result import ToolResult
+from mpp_exec.trust.verify import SignedManifest
+from sandbox_lab import bounded
+from stage import NAME, Stage
+
+FIELDS = (ConfigField("where", "string"),)
+WRITER = """
+import time
+def run(folder, times):
+    for number in range(times):
+        with open(folder + "/made", "a") as file: file.write(str(number))
+        if number: time.sleep(0.05)
+    return 1
+"""
+
+
+class Withdrawing:
+    """A stage whose person does *meanwhile* before saying yes."""
+
+    def __init__(self, folder: Path, granted: Path) -> None:
+        self.granted = granted
+        self.meanwhile: Callable[[Withdrawing], object] = lambda _: None
+        self.stage = Stage(folder, confirm=self._person)
+        self.signed: SignedManifest | None = None
+
+    def _person(self, _request: ConfirmationRequest) -> bool:
+        self.meanwhile(self)
+        return True
+
+    def install(self, confirm: str) -> None:
+        tool = {"operation": "destructive", "confirm": confirm}
+        self.stage.python(
+            WRITER,
+            permissions=Permissions(write=(str(self.granted),)),
+            tool=tool,
+            limits=bounded(wall_ms=50_000),
+            user_config=FIELDS,
+            settings=check_settings(FIELDS, {"where": "here"}),
+        )
+        with self.stage.runtime.preparer.prepared(NAME, "run") as prepared:
+            manifest, approved = prepared.manifest, prepared.approved
+        self.signed = SignedManifest(manifest, approved.grant.digest, approved.grant.key_id, first_use=False)
+
+    def approve(self, where: str = "here", **keywords: object) -> None:
+        assert self.signed is not None
+        settings = check_settings(FIELDS, {"where": where})
+        self.stage.approve(self.signed, settings=settings, **keywords)  # type: ignore[arg-type]
+
+    def call(self, times: int = 1) -> ToolResult:
+        return self.stage.runtime.call(NAME, "run", {"folder": str(self.granted), "times": times})
+
+
+@pytest.fixture
+def home(tmp_path: Path, ground: Path) -> Iterator[Withdrawing]:
+    made = Withdrawing(tmp_path, ground)
+    with made.stage:
+        yield made
+
+
+def policy(text: str) -> Callable[[Withdrawing], object]:
+    return lambda home: home.stage.system_policy.write_text(text, encoding="utf-8")
+
+
+TAKEN: dict[str, Callable[[Withdrawing], object]] = {
+    "the grant": lambda home: home.stage.runtime.store.revoke(NAME),
+    "a permission": lambda home: home.approve(without=["filesystem.write"]),
+    "a setting": lambda home: home.approve(where="there"),
+    "a choice of redaction": lambda home: home.approve(redaction={"email": "drop"}),
+    "the publisher": lambda home: home.stage.runtime.store.remove_publisher("acme"),
+    "the package": lambda home: home.stage.runtime.store.uninstall(NAME),
+    "by policy, a permission": policy("[permissions.filesystem]\nwrite = []\n"),
+    "by policy, the publisher": policy('[publishers]\ndeny = ["acme"]\n'),
+    "by policy, time": policy('[limits]\nwall = "1s"\n'),
+    "by a policy that nobody can read": policy("not toml ["),
+}
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_a_call_does_not_begin_with_what_was_taken_away_while_it_was_asked_about(
+    home: Withdrawing, name: str
+) -> None:
+    home.install("always")
+    home.meanwhile = TAKEN[name]
+    with pytest.raises(ConsentError):
+        home.call()
+    kinds = [entry.kind for entry in home.stage.runtime.ledger.list()]
+    assert "start" not in kinds
+    assert ("refused" in kinds) == (name != "the package")
+    assert not (home.granted / "made").exists()
+
+
+@pytest.mark.parametrize("name", [name for name in TAKEN if name != "the package" and "read" not in name])
+def test_it_would_begin_if_nobody_asked_again(
+    home: Withdrawing, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other half of the test above: the attack is one."""
+    home.install("always")
+    home.meanwhile = TAKEN[name]
+    monkeypatch.setattr(Preparer, "lost", lambda *_: "")
+    assert home.call().outcome == "ok"
+    assert (home.granted / "made").exists()
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_a_running_call_ends_when_something_it_runs_with_is_taken_away(home: Withdrawing, name: str) -> None:
+    home.install("always")
+    found: list[ToolResult] = []
+    caller = threading.Thread(target=lambda: found.append(home.call(800)))
+    caller.start()
+    end = time.monotonic() + 60
+    while not (home.granted / "made").exists() and time.monotonic() < end:
+        threading.Event().wait(0.01)
+    TAKEN[name](home)
+    caller.join(60)
+    assert found[0].outcome == "killed", found
+    assert "may run" in found[0].reason or "may not run any more" in found[0].reason
+
+
+def test_a_call_goes_on_when_more_is_granted_or_the_same_again(home: Withdrawing, ground: Path) -> None:
+    home.install("always")
+
+    def again(home: Withdrawing) -> None:
+        home.approve()
+        home.stage.system_policy.write_text('[limits]\nwall = "90s"\n', encoding="utf-8")
+
+    home.meanwhile = again
+    assert home.call(8).outcome == "ok"
+    assert (ground / "made").read_text() == "01234567"
+
+
+def test_once_is_not_remembered_for_what_was_taken_away(home: Withdrawing) -> None:
+    home.install("once")
+    home.meanwhile = TAKEN["a permission"]
+    with pytest.raises(ConsentError):
+        home.call()
+    asked: list[int] = []
+    home.meanwhile = lambda _: asked.append(1)
+    home.approve()
+    assert home.call().outcome == "ok"
+    assert asked == [1]
