@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from string import Template
 from typing import Any
 
 from mcp import Client, MCPError, types
@@ -24,7 +25,12 @@ async def session(request: dict[str, Any]) -> dict[str, Any]:
     async with Client(stdio_client(server), mode=request["mode"], **asks) as client:
         listed = await client.list_tools()
         calls = await asyncio.gather(*(call(client, *each) for each in request["calls"]))
+        for name, arguments in request.get("then", ()):  # one by one, with what the last one returned
+            last = calls[-1]["structured"] if calls else {}
+            filled = {key: Template(text).safe_substitute(last) for key, text in arguments.items()}
+            calls.append(await call(client, name, filled))
         return {
+            "instructions": client.instructions,
             "version": client.protocol_version,
             "tools": [tool.model_dump(by_alias=True, exclude_none=True) for tool in listed.tools],
             "calls": calls,

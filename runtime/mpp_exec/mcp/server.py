@@ -48,6 +48,13 @@ LIST_TTL_MS: Final = 5000
 MAX_BATCH: Final = 64
 MAX_SUBSCRIPTIONS: Final = 16
 
+INSTRUCTIONS: Final = (
+    "A name in capitals and brackets in a result, such as [EMAIL], stands where a sensitive value was. One "
+    "with thirty letters behind a colon is a token: where a tool needs the value, pass the whole token on, "
+    "unchanged. A tool that may receive such values is given the real one."
+)
+"""What a model is told of results, whatever tools there are."""
+
 _SERVER: Final = {"name": "mpp-exec", "title": "mpp-exec", "version": __version__}
 _CAPABILITIES: Final = {"tools": {"listChanged": True}}
 
@@ -191,6 +198,7 @@ class Server:
             "protocolVersion": self._legacy.version,
             "capabilities": _CAPABILITIES,
             "serverInfo": _SERVER,
+            "instructions": INSTRUCTIONS,
         }
 
     def _list(self, era: Era, params: dict[str, Any]) -> dict[str, Any]:
@@ -302,6 +310,7 @@ def _discovered() -> dict[str, Any]:
     return {
         "supportedVersions": list(MODERN),
         "capabilities": _CAPABILITIES,
+        "instructions": INSTRUCTIONS,
         "ttlMs": LIST_TTL_MS,
         "cacheScope": "private",
     }
