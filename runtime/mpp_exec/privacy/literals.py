@@ -5,17 +5,17 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from typing import Final
 
 from mpp_exec.privacy import meter, rules
+from mpp_exec.privacy.configured import Configured
 from mpp_exec.privacy.detect import BETWEEN, in_original, views
 from mpp_exec.privacy.finding import KINDS, Candidate, is_word
 
 USER_CONFIG: Final = "user_config"
 RECEIVED: Final = "received"
 """Rules of the values that a tool was handed: its secrets, and what stood behind tokens."""
-# A short value is likely to be part of some innocent word, so it counts only as a word of its own.
-_SHORT: Final = 8
 # Of what detectors have found, pieces of this length are known: the length of an AWS secret access key
 # and of a GitHub token, and less than a line of a private key. As they all have one length, one pass
 # over a text finds any number of them.
@@ -39,7 +39,7 @@ class Literals:
     """Values that are secret without being recognisable: configured ones, and pieces of those found."""
 
     def __init__(self) -> None:
-        self._configured: dict[str, Candidate] = {}
+        self._configured = Configured()
         self._pieces: dict[str, Candidate] = {}
         self._seen: dict[str, Candidate] = {}
         self._lengths: dict[str, set[int]] = {}
@@ -48,15 +48,10 @@ class Literals:
         return bool(self._configured or self._pieces or self._seen)
 
     def add_configured(self, value: str, kind: str = "secret", rule: str = USER_CONFIG) -> None:
-        """Make a value known that was handed to the tool, also as it looks inside JSON text."""
-        import json  # noqa: PLC0415  # only where there are such values
-
-        escaped = (json.dumps(value, ensure_ascii=ascii_)[1:-1] for ascii_ in (True, False))
-        for written in (value, value.strip(), *escaped):
-            for spelling, _ in views(written):
-                if spelling:
-                    self._configured[spelling] = Candidate(kind, 0, 0, 1.0, value, rule)
-        self._add_pieces(value.splitlines(), Candidate(kind, 0, 0, 1.0, value, rule))
+        """Make a value known that was handed to the tool, in every spelling of one level of encoding."""
+        known = Candidate(kind, 0, 0, 1.0, value, rule)
+        self._configured.add(value, known)
+        self._add_pieces(value.splitlines(), known)
 
     def add_found(self, secret: Candidate) -> None:
         """Make a secret known that was recognised by its surroundings and may stand elsewhere without."""
@@ -86,12 +81,13 @@ class Literals:
     def find(self, text: str) -> list[Candidate]:
         """Return every occurrence of every value in *text*, in time linear in its length."""
         found: list[Candidate] = []
+        for each in self._configured.find(text) if self._configured else ():
+            meter.step(len(found))
+            found.append(each)
+        if not self._pieces and not self._seen:
+            return found
         for view, offsets in views(text):
-            for start, end, known in (
-                *self._find_configured(view),
-                *self._find_pieces(view),
-                *self._find_seen(view),
-            ):
+            for start, end, known in (*self._find_pieces(view), *self._find_seen(view)):
                 meter.step(len(found))
                 found.append(in_original(known._replace(start=start, end=end), offsets))
         return found
@@ -99,21 +95,11 @@ class Literals:
     def found_in(self, texts: Sequence[str]) -> Iterator[int]:
         """Yield the numbers of those *texts* that any value stands in."""
         joined = BETWEEN.join(texts)
-        ends: list[int] = []
-        for text in texts:
-            ends.append((ends[-1] if ends else 0) + len(text) + len(BETWEEN))
-        yield from sorted({bisect_right(ends, each.start) for each in self.find(joined)})
-
-    def _find_configured(self, text: str) -> Iterator[tuple[int, int, Candidate]]:
-        for value, known in self._configured.items():
-            start = text.find(value)
-            while start >= 0:
-                meter.step()
-                end = start + len(value)
-                inside = is_word(text[start - 1 : start]) or is_word(text[end : end + 1])
-                if len(value) >= _SHORT or not inside:
-                    yield start, end, known
-                start = text.find(value, end)
+        found = self.find(joined)
+        if not found:
+            return
+        ends = list(accumulate(len(text) + len(BETWEEN) for text in texts))
+        yield from sorted({bisect_right(ends, each.start) for each in found})
 
     def _find_seen(self, text: str) -> Iterator[tuple[int, int, Candidate]]:
         if len(self._seen) <= _FEW:
