@@ -84,12 +84,14 @@ def run_confined(
     *,
     read: Sequence[str | os.PathLike[str]] = (),
     write: Sequence[str | os.PathLike[str]] = (),
+    programs: Sequence[str | os.PathLike[str]] = (),
     cancel: threading.Event | None = None,
 ) -> Confined[_T]:
     """Call *work* in a short-lived thread that can open nothing outside *read* and *write*.
 
     Beneath *read*, files can be read and folders listed. Beneath *write*, regular files and folders
-    can also be created, changed and removed: no links, devices, sockets or programs. Every path must
+    can also be created, changed and removed: no links, devices, sockets or programs. What lies beneath
+    *programs* can be read and executed, and what it starts is confined as *work* is. Every path must
     exist. Modules that *work* imports late must lie in *read* too.
 
     An exception of *work* is raised again here. When the caller is interrupted meanwhile (Ctrl-C),
@@ -116,7 +118,7 @@ def run_confined(
             gate.acquire()
             if wanted:
                 if abi:
-                    _restrict_this_thread(read, write)
+                    _restrict_this_thread(read, write, programs)
                 outcome.append(work())
         except BaseException as error:  # noqa: BLE001 -- handed to the caller, whatever it is
             failure.append(error)
@@ -157,7 +159,9 @@ def _no_thread(error: RuntimeError) -> InternalError:
 
 
 def _restrict_this_thread(
-    read: Sequence[str | os.PathLike[str]], write: Sequence[str | os.PathLike[str]]
+    read: Sequence[str | os.PathLike[str]],
+    write: Sequence[str | os.PathLike[str]],
+    programs: Sequence[str | os.PathLike[str]],
 ) -> None:
     import landlock  # noqa: PLC0415
 
@@ -173,7 +177,11 @@ def _restrict_this_thread(
         | access.MAKE_DIR
         | access.MAKE_REG
     )
-    rules = [(os.fspath(path), reading) for path in read] + [(os.fspath(path), writing) for path in write]
+    rules = [
+        *((os.fspath(path), reading) for path in read),
+        *((os.fspath(path), writing) for path in write),
+        *((os.fspath(path), reading | access.EXECUTE) for path in programs),
+    ]
     try:
         ruleset = landlock.Ruleset(handled)
         try:

@@ -22,6 +22,7 @@ class Entry(NamedTuple):
 VERBS: Final[dict[str, Entry]] = {
     "init": Entry("authoring", "init DIR", "make a tool that builds, runs and has a test"),
     "keygen": Entry("authoring", "keygen PUBLISHER", "make a key pair to sign packages with"),
+    "wrap": Entry("wrapping", "wrap SOURCE -o DIR", "make a published MCP server the source of a package"),
     "build": Entry("authoring", "build DIR", "check a folder, sign it, write the package"),
     "verify": Entry("packages", "verify FILE", "check everything about a package file"),
     "inspect": Entry("packages", "inspect FILE|NAME", "show what a package is, asks for and holds"),
@@ -52,7 +53,7 @@ VERBS: Final[dict[str, Entry]] = {
 }
 
 GROUPS: Final = (
-    ("making packages", ("init", "keygen", "build")),
+    ("making packages", ("init", "wrap", "keygen", "build")),
     (
         "trusting",
         ("verify", "inspect", "publisher list", "publisher add", "publisher show", "publisher remove"),

@@ -1,0 +1,157 @@
+"""``wrap``: a published MCP server into the source of a package."""
+
+from __future__ import annotations
+
+import argparse
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from mpp_exec.cli.console import Console
+from mpp_exec.cli.opening import folder_of, open_session
+from mpp_exec.cli.parser import Verb, VerbParser
+from mpp_exec.errors import UsageError
+
+_TYPES: Final = ("string", "number", "boolean", "file", "directory")
+
+
+def _arguments(parser: VerbParser) -> None:
+    parser.notes = (
+        "Everything the server needs is put into the folder, pinned by hash; no code of it runs outside of a",
+        "sandbox. SOURCE is pypi:NAME==VERSION, npm:NAME@VERSION, mcpb:FILE or dir:PATH. What follows -- is",
+        "added to the server's command, and for dir: is the command; ${storage}, ${app} and ${user_config.KEY}",
+        "stand for themselves in it. Read mpp.toml before you sign it.",
+    )
+    parser.examples = (
+        "mpp-exec wrap pypi:mcp-server-time==2025.9.25 -o time",
+        "mpp-exec wrap pypi:mcp-server-git==2025.9.25 -o git --subprocess git --setting repo=directory",
+        "mpp-exec wrap npm:@modelcontextprotocol/server-memory@2025.9.25 -o memory --operation write "
+        "--env 'MEMORY_FILE_PATH=${storage}/memory.json'",
+        "mpp-exec wrap dir:./server -o packed -- python server.py",
+    )
+    parser.positional("SOURCE", "where the server is published")
+    parser.positional("ARGUMENT", "after --: words for the command", times="*")
+    parser.option(
+        "-o",
+        "--output",
+        value="DIR",
+        help_text="the folder to make; must not exist, or be empty",
+        complete="folder",
+    )
+    parser.option(
+        "--name", value="NAME", help_text="publisher/name of the package; your own publisher's if left out"
+    )
+    several: Any = {"action": "append", "default": []}
+    parser.option(
+        "--constraint", value="BOUND", help_text="bounds what the server needs, as in 'mcp<2'", **several
+    )
+    parser.option(
+        "--as-of",
+        value="DATE",
+        help_text="look at versions as of this day; the day of its upload if left out",
+    )
+    parser.flag("--latest", help_text="look at versions as of now")
+    parser.option("--script", value="NAME", help_text="which of its programs is the server")
+    parser.option(
+        "--storage", value="SIZE", help_text="ask for a private folder; 16MiB where ${storage} is used"
+    )
+    parser.option("--subprocess", value="NAME", help_text="ask for a program it may start", **several)
+    parser.option(
+        "--read",
+        value="PATH",
+        help_text="ask for a path to read; settings that are paths if left out",
+        **several,
+    )
+    parser.option("--write", value="PATH", help_text="ask for a path to read and write", **several)
+    parser.option(
+        "--setting", value="KEY=TYPE", help_text="a value that the user sets: " + ", ".join(_TYPES), **several
+    )
+    parser.option("--env", value="NAME=VALUE", help_text="a constant variable", **several)
+    parser.option(
+        "--operation",
+        value="[TOOL=]OP",
+        help_text="read, write or destructive, of one tool or of all whose server does not say",
+        **several,
+    )
+    parser.common()
+
+
+def _wrap(given: argparse.Namespace, console: Console) -> int:
+    from mpp_exec.wrap.origin import parse_origin  # noqa: PLC0415 -- not for --help
+    from mpp_exec.wrap.wrapping import Wishes, check_operation, wrap  # noqa: PLC0415
+
+    origin = parse_origin(given.source)
+    if given.output is None:
+        raise UsageError("usage.missing", "-o DIR is missing", f"mpp-exec wrap {given.source} -o DIR")
+    wishes = Wishes(
+        name=given.name or _name(given, origin.name),
+        arguments=tuple(given.argument),
+        constraints=tuple(given.constraint),
+        as_of=_day(given.as_of),
+        latest=given.latest,
+        script=given.script or "",
+        storage=given.storage or "",
+        subprocess=tuple(given.subprocess),
+        read=tuple(given.read),
+        write=tuple(given.write),
+        settings=dict(_pair(word, "--setting KEY=TYPE", _TYPES) for word in given.setting),
+        env=dict(_pair(word, "--env NAME=VALUE") for word in given.env),
+        operations=dict(check_operation(word) for word in given.operation),
+    )
+    target = folder_of(given.output)
+    done = wrap(origin, target, wishes, console.note)
+    if given.json:
+        console.json(
+            {
+                "folder": str(target),
+                "name": done.name,
+                "version": done.version,
+                "protocol": done.protocol,
+                "tools": list(done.tools),
+                "undecided": list(done.undecided),
+                "cautions": {name: list(lines) for name, lines in done.cautions.items()},
+                "notes": list(done.notes),
+            }
+        )
+        return 0
+    console.result([str(target)])
+    count = len(done.tools)
+    console.note(f"{done.name} {done.version}: {count} tool{'s' * (count != 1)}: {', '.join(done.tools)}")
+    for note in done.notes:
+        console.note(f"note: {note}")
+    for name, lines in done.cautions.items():
+        for line in lines:
+            console.warning(f"tool {name}: {line}")
+    if done.undecided:
+        console.warning(
+            f"the server does not say what these do, so they can change nothing: {', '.join(done.undecided)}"
+        )
+        console.note('decide in mpp.toml: operation = "read", "write" or "destructive"')
+    console.note(f"next: read {given.output}/mpp.toml, then mpp-exec build {given.output}")
+    return 0
+
+
+def _name(given: argparse.Namespace, project: str) -> str:
+    from mpp_exec.wrap.origin import short_name  # noqa: PLC0415
+
+    with open_session(given) as session:
+        own = session.keys.publishers()
+    return f"{own[0] if len(own) == 1 else 'example'}/{short_name(project)}"
+
+
+def _day(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        return datetime.fromisoformat(text).replace(tzinfo=UTC)
+    except ValueError:
+        raise UsageError("wrap.day", f"{text!r} is no day", "write it as in 2026-07-01") from None
+
+
+def _pair(word: str, form: str, choices: tuple[str, ...] = ()) -> tuple[str, str]:
+    name, equals, value = word.partition("=")
+    if not name or not equals or (choices and value not in choices):
+        raise UsageError("usage.arguments", f"{word!r} is not of the form {form}", ", ".join(choices))
+    return name, value
+
+
+VERBS: Final = {"wrap": Verb(_arguments, _wrap)}

@@ -1,0 +1,156 @@
+"""Starts a server in a closed sandbox, as no call will start it, and asks it for its tools.
+
+Nothing is granted but an empty scratch, an empty storage where the package asks for one, and the programs it
+asks for. A setting has a value that stands for none.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tempfile
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import mpp_exec.sandbox
+from mpp_exec import encoding
+from mpp_exec.consent.config import Value, fill
+from mpp_exec.consent.grant import Grant
+from mpp_exec.dialogue.session import Asked, Reading, Session
+from mpp_exec.errors import HostError, UsageError
+from mpp_exec.package.manifest import ConfigField, Draft
+from mpp_exec.permissions import Limits, Permissions, Privacy
+from mpp_exec.sandbox import kernel, spaces, spawn
+from mpp_exec.sandbox.cache import SandboxCache
+from mpp_exec.sandbox.plan import compile_plan
+
+MAX_TOOLS: Final = 256
+_LIMITS: Final = Limits(
+    wall_ms=120_000,
+    cpu_ms=60_000,
+    memory=2 << 30,
+    processes=64,
+    open_files=256,
+    output=16 << 20,
+    scratch=256 << 20,
+)
+_READING: Final = Reading(max_size=16 << 20, max_depth=64, max_values=1_000_000)
+_INVOCATION: Final = "00000000-0000-0000-0000-000000000000"
+_LINES: Final = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What a server said of itself: *tools* as in ``tools/list``, its protocol version, and what it used.
+
+    ``wall_ms`` until the list was complete; ``cpu_ms`` of processor time; ``memory`` in bytes.
+    """
+
+    tools: tuple[dict[str, Any], ...]
+    version: str
+    wall_ms: int
+    cpu_ms: int
+    memory: int
+    processes: int
+
+
+def ask(draft: Draft, folder: Path) -> Answered:
+    """Start the server of *draft* from *folder* and return what it answered.
+
+    Raises:
+        UsageError: ``wrap.server``: it gave no list; the message says how it ended, and what it wrote.
+        HostError: this host cannot confine it, or lacks its interpreter.
+    """
+    if spaces.missing() is not None:
+        raise HostError(
+            "host.wrap_without_namespaces",
+            "a server is started to be asked for its tools, and this host has no namespaces to confine it in",
+            "wrap it on a host that has: mpp-exec doctor tells",
+        )
+    with tempfile.TemporaryDirectory(prefix="mpp-exec-") as place:
+        Path(place).chmod(0o755)
+        storage = Path(place, "storage")
+        storage.mkdir(mode=0o700)
+        return _asked(draft, folder, storage if draft.permissions.storage else None)
+
+
+def _asked(draft: Draft, folder: Path, storage: Path | None) -> Answered:
+    (tool,) = draft.tools[:1]
+    plan = compile_plan(
+        draft.seal(bytes(32), ()),
+        dataclasses.replace(tool, operation="write"),
+        _grant(draft),
+        dataclasses.replace(kernel.probe(), namespaces=True),
+        app=os.path.realpath(folder),
+        storage=None if storage is None else os.path.realpath(storage),
+        launcher=os.path.realpath(Path(mpp_exec.sandbox.__file__).parent / "inside"),
+    )
+    plain: dict[str, Value] = {each.key: _value(each, plan.scratch) for each in draft.user_config}
+    secrets = {each.key: str(plain.pop(each.key)) for each in draft.user_config if each.sensitive}
+    filled = fill(draft, plain, secrets, storage=plan.storage if storage is not None else "", app=plan.app)
+    tools: list[dict[str, Any]] = []
+
+    def following(result: Any) -> Asked | None:
+        listed = result.get("tools") if isinstance(result, dict) else None
+        if isinstance(listed, list):
+            tools.extend(each for each in listed if isinstance(each, dict))
+        cursor = result.get("nextCursor") if isinstance(result, dict) else None
+        if not isinstance(cursor, str) or len(tools) > MAX_TOOLS:
+            return None
+        return Asked("tools/list", encoding.json_dumps({"cursor": cursor}))
+
+    session = Session(Asked("tools/list", "{}"), _READING, following=following)
+    done = spawn.run(
+        plan,
+        session.opening(),
+        cache=SandboxCache(None),
+        invocation=_INVOCATION,
+        variables=tuple(filled.env.items()),
+        arguments=(plan.argv[0], *filled.command[1:]),
+        dialogue=session,
+    )
+    end = session.end
+    if done.outcome != "ok" or end.kind != "result" or not tools:
+        how = {"fault": end.message, "error": f"it answered: {end.message}", "result": "it has no tools"}
+        reason = how.get(end.kind) or done.reason or "it ended before it answered"
+        said = (done.errors.decode("utf-8", "replace") + session.aside).strip().splitlines()[-_LINES:]
+        raise UsageError(
+            "wrap.server",
+            f"the server gave no list of its tools: {reason}"
+            + (f"; it wrote: {' | '.join(said)}" if said else ""),
+            "what it needs to start can be given: --storage, --subprocess, --setting, --env, or arguments after --",
+        )
+    return Answered(
+        tools=tuple(tools),
+        version=session.version,
+        wall_ms=sum(done.timing.values()) // 1000,
+        cpu_ms=done.cpu_us // 1000,
+        memory=done.memory_peak,
+        processes=done.processes_peak,
+    )
+
+
+def _grant(draft: Draft) -> Grant:
+    asked = draft.permissions
+    return Grant(
+        package=draft.name,
+        version=draft.version,
+        digest="",
+        key_id="",
+        permissions=Permissions(subprocess=asked.subprocess, storage=asked.storage),
+        limits=_LIMITS,
+        privacy=Privacy(),
+        confirm={},
+        approved_at=datetime.now(UTC),
+        shown={},
+    )
+
+
+def _value(setting: ConfigField, scratch: str) -> Value:
+    """Return a value with which the server may start and finds nothing."""
+    if setting.default is not None:
+        return setting.default
+    values: dict[str, Value] = {"number": 1, "boolean": False, "directory": scratch, "file": "/dev/null"}
+    return values.get(setting.type, "none")

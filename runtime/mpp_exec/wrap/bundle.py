@@ -1,0 +1,235 @@
+"""A server from an MCP bundle (``.mcpb``, ``.dxt``), or from a folder with the command that starts it.
+
+Source: modelcontextprotocol/mcpb, MANIFEST.md, versions 0.1 to 0.4. A bundle's own signature says nothing here:
+whoever wraps it signs.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import stat
+import zipfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from mpp_exec import encoding
+from mpp_exec.confined import run_confined
+from mpp_exec.errors import MppError, UsageError
+from mpp_exec.package.limits import LIMITS
+from mpp_exec.package.paths import check_path
+from mpp_exec.package.requirement import INTERPRETERS
+from mpp_exec.wrap.origin import Fetched, Origin
+
+_MANIFEST: Final = "manifest.json"
+_MAX_MANIFEST: Final = 1 << 20
+_CHUNK: Final = 1 << 20
+_LEFT_OUT: Final = (".git", "__pycache__", ".venv")
+_TYPES: Final = ("string", "number", "boolean", "directory", "file")
+_NEEDS: Final = {"python": "python>=3.11", "node": "node>=18"}
+
+
+def fetch_bundle(origin: Origin, folder: Path) -> Fetched:
+    """Unpack the bundle of *origin* into *folder* and read its manifest.
+
+    Raises:
+        UsageError: ``wrap.bundle``: it is none, or one that cannot be self-contained.
+    """
+    try:
+        opened = open(origin.name, "rb")  # noqa: PTH123, SIM115 -- closed below, by whoever unpacks
+    except OSError as error:
+        raise UsageError(
+            "wrap.bundle", f"{origin.name} cannot be read: {error.strerror}", "check it"
+        ) from None
+    with opened:
+        run_confined(lambda: _unpack(opened, folder), write=(folder,))
+    about = _manifest(folder)
+    server = _table(about, "server")
+    if server.get("type") == "uv":
+        raise _refused(
+            "is of type uv, which downloads what it needs when it starts", "wrap its project: pypi:…"
+        )
+    config = _table(server, "mcp_config")
+    config |= _table(_table(config, "platform_overrides"), "linux")
+    command = [_text(config, "command"), *_texts(config, "args")]
+    settings, notes = _settings(_table(about, "user_config"))
+    words = [_placed(word) for word in command]
+    program = Path(words[0].removeprefix("${app}/")).name
+    requires = _requirement(program)
+    if not requires:
+        words[0] = words[0].removeprefix("${app}/")
+        (folder / words[0]).chmod(0o755)
+    env = {name: _placed(text) for name, text in _table(config, "env").items() if isinstance(text, str)}
+    return Fetched(
+        command=tuple([_short(program), *words[1:]] if requires else words),
+        requires=requires,
+        platforms=() if requires else (f"linux-{os.uname().machine}",),
+        name=_text(about, "name"),
+        version=_text(about, "version"),
+        description=_text(about, "description"),
+        license=about["license"] if isinstance(about.get("license"), str) else "",
+        homepage=about["homepage"] if isinstance(about.get("homepage"), str) else "",
+        env=env,
+        settings=settings,
+        notes=tuple(notes),
+    )
+
+
+def fetch_folder(origin: Origin, folder: Path, command: Sequence[str]) -> Fetched:
+    """Copy the folder of *origin* into *folder*; *command* starts the server from there.
+
+    A word of the command that names a file of the folder becomes that file's place in the package.
+
+    Raises:
+        UsageError: ``wrap.folder``.
+    """
+    source = Path(origin.name)
+    if not source.is_dir():
+        raise UsageError("wrap.folder", f"{source} is no folder", "name the folder of the server")
+    if not command:
+        raise UsageError(
+            "wrap.folder", "the command is missing", f"wrap dir:{source} -o DIR -- python server.py"
+        )
+    shutil.copytree(
+        source, folder, symlinks=True, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*_LEFT_OUT)
+    )
+    first, *rest = command
+    requires = _requirement(first)
+    if not requires and not (folder / first).is_file():
+        raise UsageError(
+            "wrap.folder",
+            f"{first} is neither a file of {source} nor an interpreter",
+            f"interpreters: {', '.join(INTERPRETERS)}",
+        )
+    words = [
+        f"${{app}}/{word}" if (folder / word).exists() and not word.startswith("/") else word for word in rest
+    ]
+    name = source.resolve().name
+    return Fetched(
+        command=(_short(first) if requires else first, *words), requires=requires, name=name, version="0.1.0"
+    )
+
+
+def _requirement(program: str) -> tuple[str, ...]:
+    short = _short(program)
+    return (_NEEDS.get(short, short),) if short in INTERPRETERS else ()
+
+
+def _short(program: str) -> str:
+    return "python" if re.fullmatch(r"python3?(\.\d+)?", program) else program
+
+
+def _unpack(opened: Any, folder: Path) -> None:
+    try:
+        with zipfile.ZipFile(opened) as archive:
+            members = archive.infolist()
+            total = sum(member.file_size for member in members)
+            if len(members) > LIMITS.members or total > LIMITS.archive:
+                raise _refused("is larger than any package may be", "")
+            for member in members:
+                _write(archive, member, folder)
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, EOFError) as error:
+        raise _refused(f"cannot be unpacked: {error}", "is it an .mcpb file?") from None
+
+
+def _write(archive: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path) -> None:
+    if member.is_dir():
+        return
+    mode = member.external_attr >> 16
+    if mode and stat.S_IFMT(mode) not in (0, stat.S_IFREG):
+        raise _refused(f"holds {member.filename!r}, which is no regular file", "")
+    try:
+        check_path(member.filename)
+    except MppError as error:
+        raise _refused(f"holds a file of a bad name: {error.message}", "") from None
+    path = folder / member.filename
+    path.parent.mkdir(parents=True, exist_ok=True)
+    written = 0
+    with archive.open(member) as source, path.open("xb") as target:
+        while piece := source.read(_CHUNK):
+            written += len(piece)
+            if written > min(member.file_size, LIMITS.member):
+                raise _refused(f"holds {member.filename!r}, which is larger than it says", "")
+            target.write(piece)
+    path.chmod(0o755 if mode & stat.S_IXUSR else 0o644)
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    try:
+        value = encoding.json_loads((folder / _MANIFEST).read_bytes(), max_size=_MAX_MANIFEST)
+    except (OSError, encoding.JsonError) as error:
+        raise _refused(f"has no {_MANIFEST} that can be read: {error}", "") from None
+    if not isinstance(value, dict):
+        raise _refused(f"has a {_MANIFEST} that is no object", "")
+    return value
+
+
+_PLACES: Final = {"__dirname": "${app}", "/": "/", "pathSeparator": "/"}
+
+
+def _placed(text: str) -> str:
+    """Return *text* with a bundle's placeholders in this project's spelling."""
+
+    def place(match: re.Match[str]) -> str:
+        name = match[1]
+        if name.startswith("user_config."):
+            return f"${{user_config.{_key(name.removeprefix('user_config.'))}}}"
+        if name not in _PLACES:
+            raise _refused(f"uses ${{{name}}}, a place of the user's own", "make it a setting of the bundle")
+        return _PLACES[name]
+
+    return re.sub(r"\$\{([^}]*)\}", place, text)
+
+
+def _settings(fields: dict[str, Any]) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    settings: dict[str, dict[str, Any]] = {}
+    notes = []
+    for name, value in fields.items():
+        form = value if isinstance(value, dict) else {}
+        kind = form.get("type") if form.get("type") in _TYPES else "string"
+        setting: dict[str, Any] = {"type": kind}
+        setting |= {key: form[key] for key in ("title", "description") if isinstance(form.get(key), str)}
+        setting |= {key: True for key in ("required", "sensitive") if form.get(key) is True}
+        if form.get("multiple") is True:
+            notes.append(f"setting {name}: several values become one")
+        default = form.get("default")
+        if default is not None and "sensitive" not in setting:
+            if (
+                isinstance(default, str | int | float)
+                and "${" not in str(default)
+                and kind not in ("file", "directory")
+            ):
+                setting["default"] = default
+            else:
+                notes.append(f"setting {name}: its default cannot be carried over")
+        settings[_key(name)] = setting
+    return settings, notes
+
+
+def _key(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_-]", "_", name)
+
+
+def _table(value: dict[str, Any], name: str) -> dict[str, Any]:
+    inner = value.get(name)
+    return dict(inner) if isinstance(inner, dict) else {}
+
+
+def _text(value: dict[str, Any], name: str) -> str:
+    text = value.get(name)
+    if not isinstance(text, str) or not text:
+        raise _refused(f"has no {name} in its {_MANIFEST}", "")
+    return text
+
+
+def _texts(value: dict[str, Any], name: str) -> Iterator[str]:
+    words = value.get(name, [])
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        raise _refused(f"has {name} that are no list of words", "")
+    yield from words
+
+
+def _refused(what: str, hint: str) -> UsageError:
+    return UsageError("wrap.bundle", f"the bundle {what}", hint)

@@ -1,0 +1,107 @@
+"""Runs pip and npm: confined by Landlock, in an environment without what steers interpreters, bounded in time.
+
+They parse what strangers have published. They get wheels and tarballs only and are told to run none of a
+package's own code; should one of them do so all the same, or be led astray by a file, it can write to one
+folder, and read no home but its own configuration.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from mpp_exec.confined import run_confined
+from mpp_exec.errors import HostError, InternalError
+
+PATIENCE: Final = 900.0
+"""Seconds of one run."""
+
+_PRIVATE: Final = ("home", "root", "tmp", "mnt", "media", "lost+found", "sys", "boot")
+_CONFIGURATION: Final = (".npmrc", ".netrc", ".pip", ".config/pip", ".config/npm")
+_STEERING: Final = ("PYTHON", "NODE_", "LD_", "BASH_", "npm_config_script", "MPP_")
+_LINES: Final = 8
+
+
+def run_installer(command: Sequence[str], folder: Path, *, variables: Mapping[str, str] | None = None) -> str:
+    """Run *command* in *folder*, where alone it may write, and return what it printed.
+
+    *variables* are set beside those of this process.
+
+    Raises:
+        HostError: ``wrap.installer``: it failed; the message has its last lines.
+        InternalError: ``wrap.installer_timeout``, ``confined.*``.
+    """
+    temporary = folder / ".tmp"
+    temporary.mkdir(exist_ok=True)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(_STEERING)} | {
+        "TMPDIR": str(temporary),
+        "npm_config_cache": str(temporary / "npm"),
+        "NO_COLOR": "1",
+        **(variables or {}),
+    }
+
+    def work() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            list(command),
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=PATIENCE,
+            check=False,
+        )
+
+    try:
+        done = run_confined(work, read=_readable(), write=(folder, "/dev/null"), programs=_programs()).value
+    except subprocess.TimeoutExpired:
+        raise InternalError(
+            "wrap.installer_timeout",
+            f"{Path(command[0]).name} was not done after {PATIENCE:.0f} s",
+            "try again; is the registry reachable?",
+        ) from None
+    except OSError as error:
+        raise HostError(
+            "wrap.installer",
+            f"{command[0]} cannot be started: {error.strerror}",
+            "install it, and make it reachable over PATH",
+        ) from None
+    if done.returncode != 0:
+        said = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]
+        telling = [line for line in said if "error" in line.lower()] or said
+        raise HostError(
+            "wrap.installer",
+            f"{Path(command[0]).name} failed: {' | '.join(telling[-_LINES:])}",
+            "check name and version; a constraint or another day may make what it needs fit",
+        )
+    return done.stdout
+
+
+def pip() -> list[str]:
+    """Return the command line of this interpreter's pip."""
+    return [sys.executable, "-I", "-m", "pip", "--disable-pip-version-check", "--no-input", "--no-color"]
+
+
+def npm() -> list[str]:
+    """Return the command line of the host's npm."""
+    return ["npm", "--no-audit", "--no-fund", "--ignore-scripts", "--no-update-notifier"]
+
+
+def _programs() -> list[str]:
+    prefixes = {sys.prefix, sys.base_prefix, sys.exec_prefix}
+    return [
+        path for path in ("/usr", "/bin", "/lib", "/lib64", "/sbin", "/opt", *prefixes) if Path(path).is_dir()
+    ]
+
+
+def _readable() -> list[str]:
+    top = [entry.path for entry in os.scandir("/") if entry.is_dir() and entry.name not in _PRIVATE]
+    home = Path(os.path.expanduser("~"))  # noqa: PTH111 -- without a home there is nothing to read there
+    files = [os.environ.get("PIP_CONFIG_FILE", ""), os.environ.get("npm_config_userconfig", "")]
+    own = [str(home / name) for name in _CONFIGURATION]
+    return [*top, *(path for path in (*own, *files) if path and Path(path).exists())]

@@ -1,0 +1,275 @@
+"""A server from a Python index: resolved as of its upload, pinned by hash, its wheels unpacked.
+
+Only wheels are taken: a source distribution runs its own code to be built. The index is the one that pip is
+configured for. Sources: PEP 427 (wheels), PEP 503 and 691 (index), PEP 700 (upload times), PEP 665's idea of a
+lock as pip writes it (``--require-hashes``).
+"""
+
+from __future__ import annotations
+
+import configparser
+import os
+import re
+import shutil
+import ssl
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from email.message import Message
+from email.parser import Parser
+from pathlib import Path
+from typing import Final
+
+from mpp_exec import encoding
+from mpp_exec.errors import InternalError, UsageError
+from mpp_exec.wrap.installers import pip, run_installer
+from mpp_exec.wrap.origin import Fetched, Origin
+from mpp_exec.wrap.starter import VENDOR, compile_ahead, write_starter
+
+LOCK: Final = "requirements.lock"
+_INDEX: Final = "https://pypi.org/simple/"
+_SIMPLE: Final = "application/vnd.pypi.simple.v1+json"
+_MAX_PAGE: Final = 64 << 20
+
+
+def fetch(
+    origin: Origin,
+    folder: Path,
+    *,
+    constraints: Sequence[str],
+    as_of: datetime | None,
+    latest: bool,
+    script: str,
+) -> Fetched:
+    """Unpack the server of *origin* and all it needs into *folder*.
+
+    *as_of* is the moment that versions are looked at; without it the end of the day on which the server was
+    uploaded, or now (*latest*). *script* is the console script that is the server, "" for the obvious one.
+
+    Raises:
+        HostError, UsageError, InternalError: pip failed, or the project has no such script.
+    """
+    notes: list[str] = []
+    if as_of is None and not latest:
+        as_of = uploaded(origin)
+        if as_of is None:
+            notes.append(
+                "the index does not say when this was uploaded: what it needs was resolved as of now"
+            )
+    work = folder / ".wrap"
+    work.mkdir()
+    (work / "constraints.txt").write_text("".join(f"{each}\n" for each in constraints))
+    report = work / "report.json"
+    before = [] if as_of is None else ["--uploaded-prior-to", as_of.strftime("%Y-%m-%dT%H:%M:%SZ")]
+    wheels_only = ["--only-binary", ":all:", "--no-cache-dir", "--quiet"]
+    run_installer(
+        [
+            *pip(),
+            *("install", "--dry-run", "--ignore-installed", *wheels_only, *before, "--report", str(report)),
+            *("--constraint", "constraints.txt", "--target", "unused", f"{origin.name}=={origin.version}"),
+        ],
+        work,
+        variables=_dated(work) if before else None,
+    )
+    chosen = _chosen(report)
+    (folder / LOCK).write_text(
+        "".join(f"{name}=={version} --hash=sha256:{digest}\n" for name, version, digest, _ in sorted(chosen))
+    )
+    shutil.copyfile(folder / LOCK, work / LOCK)
+    run_installer(
+        [
+            *pip(),
+            *("install", "--no-deps", "--require-hashes", "--no-compile", *wheels_only),
+            *("--target", VENDOR, "--requirement", LOCK),
+        ],
+        work,
+    )
+    shutil.rmtree(work / VENDOR / "bin", ignore_errors=True)  # starters for an interpreter of this host
+    compile_ahead(work, folder)
+    (work / VENDOR).rename(folder / VENDOR)
+    shutil.rmtree(work)
+    about = _dist_info(folder / VENDOR, origin)
+    name, body = _starter(folder / VENDOR, about, origin, script)
+    write_starter(folder, name, body)
+    requires, platforms = _needs([url for *_, url in chosen])
+    headers = Parser().parsestr((about / "METADATA").read_text(errors="replace"), headersonly=True)
+    return Fetched(
+        command=("python", "${app}/run.py"),
+        requires=(requires,),
+        platforms=platforms,
+        name=name,
+        version=origin.version,
+        description=headers.get("Summary", ""),
+        license=headers.get("License-Expression", headers.get("License", "")),
+        homepage=_homepage(headers),
+        notes=tuple(notes),
+    )
+
+
+def uploaded(origin: Origin) -> datetime | None:
+    """Return the end of the day on which *origin* was uploaded, None where the index does not say.
+
+    A day, since what is published together (a server and a library of the same author) is not published in
+    the same second.
+    """
+    page = f"{_index().rstrip('/')}/{_normalized(origin.name)}/"
+    if not page.startswith("https://"):
+        return None
+    trusted = os.environ.get("PIP_CERT") or _configured("global.cert") or None
+    try:
+        context = ssl.create_default_context(cafile=trusted)
+        request = urllib.request.Request(page, headers={"Accept": _SIMPLE})  # noqa: S310 -- https
+        with urllib.request.urlopen(request, timeout=60, context=context) as answer:  # noqa: S310
+            data = answer.read(_MAX_PAGE)
+        files = encoding.json_loads(data, max_size=_MAX_PAGE)["files"]
+        times = [
+            each["upload-time"]
+            for each in files
+            if re.match(rf"{_pattern(origin)}(?:-|\.tar|\.zip)", each["filename"], re.IGNORECASE)
+        ]
+        last = max(datetime.fromisoformat(time) for time in times)
+    except (OSError, ValueError, LookupError, TypeError, encoding.JsonError):
+        return None
+    return last.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
+
+
+def _dated(work: Path) -> dict[str, str]:
+    """Return variables that leave pip the sources that say when a file was uploaded.
+
+    Files of a folder have no such time, and pip takes them for older than any.
+    """
+    (work / "none").mkdir()
+    extra = (os.environ.get("PIP_EXTRA_INDEX_URL") or _configured("global.extra-index-url")).split()
+    distant = [url for url in extra if not url.startswith(("file:", "/", "."))]
+    # pip passes over a variable that is empty, and takes the value of its configuration.
+    return {
+        "PIP_FIND_LINKS": str(work / "none"),
+        "PIP_EXTRA_INDEX_URL": " ".join(distant) or _index(),
+    }
+
+
+def _index() -> str:
+    return os.environ.get("PIP_INDEX_URL") or _configured("global.index-url") or _INDEX
+
+
+def _configured(name: str) -> str:
+    done = subprocess.run(
+        [*pip(), "config", "get", name], capture_output=True, text=True, timeout=60, check=False
+    )
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def _normalized(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _pattern(origin: Origin) -> str:
+    name = "[-_.]+".join(map(re.escape, re.split(r"[-_.]+", origin.name)))
+    return f"{name}-{re.escape(origin.version)}"
+
+
+def _chosen(report: Path) -> list[tuple[str, str, str, str]]:
+    """Return name, version, SHA-256 and address of each wheel that pip's report lists."""
+    try:
+        document = encoding.json_loads(report.read_bytes(), max_size=_MAX_PAGE)
+        found = []
+        for each in document["install"]:
+            info = each["download_info"]
+            row = (
+                each["metadata"]["name"],
+                each["metadata"]["version"],
+                info["archive_info"]["hashes"]["sha256"],
+            )
+            found.append((*row, info["url"]))
+    except (OSError, LookupError, TypeError, encoding.JsonError) as error:
+        raise InternalError(
+            "wrap.report", f"pip's report cannot be read: {error}", "is pip a recent one?"
+        ) from None
+    return found
+
+
+def _dist_info(vendor: Path, origin: Origin) -> Path:
+    wanted = re.compile(rf"{_pattern(origin)}\.dist-info", re.IGNORECASE)
+    for each in vendor.iterdir():
+        if wanted.fullmatch(each.name):
+            return each
+    found = [
+        each
+        for each in vendor.glob("*.dist-info")
+        if _normalized(each.name).startswith(_normalized(origin.name))
+    ]
+    if not found:
+        raise InternalError("wrap.report", f"pip did not unpack {origin.name}", "try again")
+    return found[0]
+
+
+class _NamesAsTheyAre(configparser.ConfigParser):
+    def optionxform(self, optionstr: str) -> str:
+        return optionstr
+
+
+def _starter(vendor: Path, about: Path, origin: Origin, script: str) -> tuple[str, str]:
+    """Return the name of the server's script and the lines that start it.
+
+    Raises:
+        UsageError: ``wrap.no_script``: there is none of that name, or not one obvious one.
+    """
+    parser = _NamesAsTheyAre(delimiters=("=",), interpolation=None)
+    points = about / "entry_points.txt"
+    if points.exists():
+        parser.read_string(points.read_text(errors="replace"))
+    scripts = dict(parser["console_scripts"]) if parser.has_section("console_scripts") else {}
+    name = script or next((each for each in scripts if _normalized(each) == _normalized(origin.name)), "")
+    if not name and len(scripts) == 1:
+        (name,) = scripts
+    if name in scripts:
+        module, _, function = scripts[name].partition("[")[0].strip().partition(":")
+        if all(part.isidentifier() for part in (*module.split("."), *function.split("."))):
+            first = function.partition(".")[0]
+            return name, f"from {module} import {first}\n\nsys.exit({function}())"
+    module = _normalized(origin.name).replace("-", "_")
+    if not script and (vendor / module / "__main__.py").exists():
+        return (
+            origin.name,
+            f'import runpy\n\nrunpy.run_module("{module}", run_name="__main__", alter_sys=True)',
+        )
+    raise UsageError(
+        "wrap.no_script",
+        f"{origin.name} has no script {script}"
+        if script
+        else f"{origin.name} does not say how it is started",
+        f"--script NAME names one of: {', '.join(sorted(scripts)) or 'none'}",
+    )
+
+
+def _needs(urls: Sequence[str]) -> tuple[str, tuple[str, ...]]:
+    """Return the interpreter and the platforms that wheels with these file names need (PEP 425, PEP 427)."""
+    minor = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    exact = any(_python_tag(url).startswith("cp") and _abi_tag(url) != "abi3" for url in urls)
+    bound = any(_platform_tag(url) != "any" for url in urls)
+    requires = f"python=={minor}.*" if exact else "python>=3.11"
+    return requires, (f"linux-{os.uname().machine}",) if bound else ()
+
+
+def _tags(url: str) -> list[str]:
+    return url.rpartition("/")[2].removesuffix(".whl").split("-")[-3:]
+
+
+def _python_tag(url: str) -> str:
+    return _tags(url)[0]
+
+
+def _abi_tag(url: str) -> str:
+    return _tags(url)[1]
+
+
+def _platform_tag(url: str) -> str:
+    return _tags(url)[2]
+
+
+def _homepage(headers: Message) -> str:
+    links = [each.partition(",") for each in headers.get_all("Project-URL", [])]
+    named = {label.strip().lower(): link.strip() for label, _, link in links}
+    return headers.get("Home-page") or named.get("homepage") or named.get("repository") or ""

@@ -1,0 +1,291 @@
+"""The whole of ``wrap``: fetched, started once in a closed sandbox, asked for its tools, written down."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from mpp_exec.errors import InternalError, UsageError
+from mpp_exec.package.authoring import parse_toml
+from mpp_exec.package.manifest import OPERATIONS
+from mpp_exec.package.spdx import check_license
+from mpp_exec.vocabulary import VocabularyError, format_size
+from mpp_exec.wrap import bundle, npm, pypi
+from mpp_exec.wrap.asking import Answered, ask
+from mpp_exec.wrap.cautions import cautions
+from mpp_exec.wrap.origin import Fetched, Origin, semantic, short_name
+from mpp_exec.wrap.schemas import fit, plain_text
+from mpp_exec.wrap.writing import WrappedTool, mpp_toml
+
+DEFAULT_STORAGE: Final = "16MiB"
+_MAX_DESCRIPTION: Final = 10_000
+_MAX_TITLE: Final = 200
+_MIB: Final = 1 << 20
+# In steps: the same server wrapped twice, on a machine that is busy once, makes the same package.
+_SECONDS: Final = (30, 60, 120, 300)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """What the author asked for beside the source.
+
+    Attributes:
+        name: ``publisher/name``; *arguments* words after the server's command, or for a folder the command.
+        constraints: bounds on what the server needs; *as_of*, *latest* and *script* as in ``pypi.fetch``.
+        storage, subprocess, read, write: permissions, as in ``mpp.toml``.
+        settings: key to type of ``[user_config]``; *env* constant variables.
+        operations: tool to operation; "" stands for every tool whose server does not say.
+    """
+
+    name: str
+    arguments: tuple[str, ...] = ()
+    constraints: tuple[str, ...] = ()
+    as_of: datetime | None = None
+    latest: bool = False
+    script: str = ""
+    storage: str = ""
+    subprocess: tuple[str, ...] = ()
+    read: tuple[str, ...] = ()
+    write: tuple[str, ...] = ()
+    settings: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict)
+    operations: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Wrapped:
+    """What came of it.
+
+    Attributes:
+        name, version, tools: of the package; *protocol* the version of MCP that the server speaks.
+        undecided: tools whose operation its author has to decide.
+        cautions: tool to what should be read in its descriptions.
+        notes: what could not be carried over, and what else there is to know.
+    """
+
+    name: str
+    version: str
+    protocol: str
+    tools: tuple[str, ...]
+    undecided: tuple[str, ...]
+    cautions: Mapping[str, Sequence[str]]
+    notes: tuple[str, ...]
+
+
+def wrap(
+    origin: Origin, target: Path, wishes: Wishes, say: Callable[[str], None] = lambda _: None
+) -> Wrapped:
+    """Make *target*, which must not exist or be empty, the source of a package of the server *origin*.
+
+    *say* is told what is being done. Nothing is left behind where it fails.
+
+    Raises:
+        UsageError: ``wrap.*``, ``toml.*``.
+        HostError, InternalError: a registry, an installer or this host failed.
+    """
+    _require_room(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        say(f"fetching {origin}")
+        fetched = _fetch(origin, work, wishes)
+        _tidy(work)
+        say("asking the server for its tools, in a closed sandbox")
+        wrapped, text = _describe(origin, fetched, work, wishes)
+        (work / "mpp.toml").write_text(text)
+        work.chmod(0o755)
+        if target.exists():
+            target.rmdir()
+        work.rename(target)
+    except OSError as error:
+        raise InternalError(
+            "wrap.io", f"{target} cannot be written: {error.strerror}", "is there room?"
+        ) from None
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return wrapped
+
+
+def _require_room(target: Path) -> None:
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise UsageError(
+            "wrap.target", f"{target} is there and is no empty folder", "name another one with -o"
+        )
+
+
+def _fetch(origin: Origin, folder: Path, wishes: Wishes) -> Fetched:
+    if origin.kind == "dir":
+        return bundle.fetch_folder(origin, folder, wishes.arguments)
+    if origin.kind == "mcpb":
+        return bundle.fetch_bundle(origin, folder)
+    fetch = pypi.fetch if origin.kind == "pypi" else npm.fetch
+    return fetch(
+        origin,
+        folder,
+        constraints=wishes.constraints,
+        as_of=wishes.as_of,
+        latest=wishes.latest,
+        script=wishes.script,
+    )
+
+
+def _tidy(folder: Path) -> None:
+    """Leave regular files and folders that every id may read; links and caches go, and so do empty folders."""
+    for place, folders, files in os.walk(folder, topdown=False):
+        for name in (*files, *folders):
+            path = Path(place, name)
+            mode = path.lstat().st_mode
+            if stat.S_ISDIR(mode):
+                if name == "__pycache__":
+                    shutil.rmtree(path)
+                else:
+                    path.chmod(0o755)
+            elif stat.S_ISREG(mode):
+                path.chmod(0o755 if mode & stat.S_IXUSR else 0o644)
+            else:
+                path.unlink()
+    folder.chmod(0o755)
+
+
+def _describe(origin: Origin, fetched: Fetched, folder: Path, wishes: Wishes) -> tuple[Wrapped, str]:
+    arguments = () if origin.kind == "dir" else wishes.arguments
+    command = (*fetched.command, *arguments)
+    env = {**fetched.env, **wishes.env}
+    settings = {**fetched.settings, **{key: _setting(kind) for key, kind in wishes.settings.items()}}
+    uses = " ".join((*command, *env.values()))
+    storage = wishes.storage or (DEFAULT_STORAGE if "${storage}" in uses else "")
+    read = wishes.read or tuple(
+        f"${{user_config.{key}}}"
+        for key, setting in settings.items()
+        if setting["type"] in ("file", "directory") and f"${{user_config.{key}}}" not in wishes.write
+    )
+    parts: dict[str, Any] = {
+        "source": str(origin),
+        "package": {
+            "name": wishes.name or f"example/{short_name(fetched.name)}",
+            "version": semantic(fetched.version),
+            "description": plain_text(fetched.description)[:_MAX_DESCRIPTION],
+            "license": _license(fetched.license),
+            "homepage": fetched.homepage if fetched.homepage.startswith(("https://", "http://")) else "",
+        },
+        "runtime": {
+            "kind": "mcp",
+            "command": list(command),
+            "env": env,
+            "requires": list(fetched.requires),
+            "platforms": list(fetched.platforms),
+        },
+        "permissions": {"storage": storage, "subprocess": list(wishes.subprocess)},
+        "filesystem": {"read": list(read), "write": list(wishes.write)},
+        "settings": settings,
+    }
+    any_tool = WrappedTool("tool", "", "", "", {"type": "object"}, None)
+    answered = ask(parse_toml(mpp_toml(**parts, tools=[any_tool], limits={})), folder)
+    names = [str(each.get("name", "")) for each in answered.tools]
+    notes = list(fetched.notes)
+    tools = [_tool(each, wishes.operations, notes) for each in answered.tools]
+    unknown = [name for name in wishes.operations if name and name not in names]
+    if unknown:
+        raise UsageError("wrap.operation", f"there is no tool {unknown[0]}", f"tools: {', '.join(names)}")
+    text = mpp_toml(**parts, tools=tools, limits=_limits(answered))
+    draft = parse_toml(text)
+    found = {str(each.get("name", "")): cautions(each, names) for each in answered.tools}
+    return (
+        Wrapped(
+            name=draft.name,
+            version=draft.version,
+            protocol=answered.version,
+            tools=tuple(tool.name for tool in draft.tools),
+            undecided=tuple(tool.name for tool in tools if not tool.operation),
+            cautions={name: lines for name, lines in found.items() if lines},
+            notes=tuple(dict.fromkeys(notes)),
+        ),
+        text,
+    )
+
+
+def _setting(kind: str) -> dict[str, Any]:
+    return {"type": kind, "required": True}
+
+
+def _license(text: str) -> str:
+    try:
+        return check_license(text.strip())
+    except VocabularyError:
+        return ""
+
+
+def _tool(tool: dict[str, Any], operations: Mapping[str, str], notes: list[str]) -> WrappedTool:
+    name = str(tool.get("name", ""))
+    title = tool.get("title") or _hint(tool, "title")
+    description = tool.get("description")
+    schema, lost = fit(tool.get("inputSchema"), where=f"{name}.inputSchema")
+    notes += lost
+    output = tool.get("outputSchema")
+    fitted: dict[str, Any] | None = None
+    if output is not None:
+        fitted, lost = fit(output, where=f"{name}.outputSchema")
+        notes += lost
+    return WrappedTool(
+        name=name,
+        title=plain_text(title)[:_MAX_TITLE] if isinstance(title, str) else "",
+        description=plain_text(description)[:_MAX_DESCRIPTION] if isinstance(description, str) else "",
+        operation=operations.get(name) or operation_of(tool) or operations.get("", ""),
+        input_schema=schema,
+        output_schema=fitted,
+    )
+
+
+def operation_of(tool: dict[str, Any]) -> str:
+    """Return the operation that the annotations of *tool* say, "" where they do not say it.
+
+    A default of MCP is no statement: half of all servers leave them out.
+    """
+    reads, destroys = _hint(tool, "readOnlyHint"), _hint(tool, "destructiveHint")
+    if reads is True:
+        return "read"
+    if destroys is True:
+        return "destructive"
+    return "write" if destroys is False and reads is False else ""
+
+
+def _hint(tool: dict[str, Any], name: str) -> Any:
+    annotations = tool.get("annotations")
+    return annotations.get(name) if isinstance(annotations, dict) else None
+
+
+def _limits(answered: Answered) -> dict[str, Any]:
+    """Return limits that leave room above what starting took; what its tools take on top nobody knows yet."""
+    memory = max(256, -(-2 * answered.memory // (128 * _MIB)) * 128)
+    return {
+        "wall": f"{_at_least(5 * answered.wall_ms)}s",
+        "cpu": f"{_at_least(5 * answered.cpu_ms)}s",
+        "memory": format_size(memory * _MIB),
+        "processes": 16 if answered.processes <= 8 else 64,
+        "open_files": 256,
+    }
+
+
+def _at_least(milliseconds: int) -> int:
+    return next((each for each in _SECONDS if each * 1000 >= milliseconds), _SECONDS[-1])
+
+
+def check_operation(word: str) -> tuple[str, str]:
+    """Take ``TOOL=OPERATION`` or ``OPERATION`` apart.
+
+    Raises:
+        UsageError: ``wrap.operation``.
+    """
+    tool, _, operation = word.rpartition("=")
+    if operation not in OPERATIONS:
+        raise UsageError(
+            "wrap.operation", f"{operation!r} is no operation", f"one of {', '.join(OPERATIONS)}"
+        )
+    return tool, operation
