@@ -16,16 +16,15 @@ _TYPES: Final = ("string", "number", "boolean", "file", "directory")
 
 def _arguments(parser: VerbParser) -> None:
     parser.notes = (
-        "Everything the server needs is put into the folder, pinned by hash; no code of it runs outside of a",
-        "sandbox. SOURCE is pypi:NAME==VERSION, npm:NAME@VERSION, mcpb:FILE or dir:PATH. What follows -- is",
-        "added to the server's command, and for dir: is the command; ${storage}, ${app} and ${user_config.KEY}",
-        "stand for themselves in it. Read mpp.toml before you sign it.",
+        "Everything the server needs is put into the folder, pinned by hash; no code of it runs outside of",
+        "a sandbox. SOURCE is pypi:NAME==VERSION, npm:NAME@VERSION, mcpb:FILE or dir:PATH. What follows --",
+        "is added to the server's command, and for dir: it is the command; ${storage}, ${app} and",
+        "${user_config.KEY} stand for what they do in mpp.toml. Read that before you sign it.",
     )
     parser.examples = (
         "mpp-exec wrap pypi:mcp-server-time==2025.9.25 -o time",
         "mpp-exec wrap pypi:mcp-server-git==2025.9.25 -o git --subprocess git --setting repo=directory",
-        "mpp-exec wrap npm:@modelcontextprotocol/server-memory@2025.9.25 -o memory --operation write "
-        "--env 'MEMORY_FILE_PATH=${storage}/memory.json'",
+        "mpp-exec wrap npm:@acme/files@1.2.0 -o files --setting folder=directory -- '${user_config.folder}'",
         "mpp-exec wrap dir:./server -o packed -- python server.py",
     )
     parser.positional("SOURCE", "where the server is published")
@@ -65,6 +64,13 @@ def _arguments(parser: VerbParser) -> None:
     parser.option(
         "--setting", value="KEY=TYPE", help_text="a value that the user sets: " + ", ".join(_TYPES), **several
     )
+    parser.option(
+        "--try",
+        dest="tries",
+        value="KEY=VALUE",
+        help_text="the value of a setting, for the one start that asks the server for its tools",
+        **several,
+    )
     parser.option("--env", value="NAME=VALUE", help_text="a constant variable", **several)
     parser.option(
         "--operation",
@@ -83,7 +89,7 @@ def _wrap(given: argparse.Namespace, console: Console) -> int:
     if given.output is None:
         raise UsageError("usage.missing", "-o DIR is missing", f"mpp-exec wrap {given.source} -o DIR")
     wishes = Wishes(
-        name=given.name or _name(given, origin.name),
+        name=given.name or _publisher(given),
         arguments=tuple(given.argument),
         constraints=tuple(given.constraint),
         as_of=_day(given.as_of),
@@ -94,6 +100,7 @@ def _wrap(given: argparse.Namespace, console: Console) -> int:
         read=tuple(given.read),
         write=tuple(given.write),
         settings=dict(_pair(word, "--setting KEY=TYPE", _TYPES) for word in given.setting),
+        tries=dict(_pair(word, "--try KEY=VALUE") for word in given.tries),
         env=dict(_pair(word, "--env NAME=VALUE") for word in given.env),
         operations=dict(check_operation(word) for word in given.operation),
     )
@@ -130,12 +137,10 @@ def _wrap(given: argparse.Namespace, console: Console) -> int:
     return 0
 
 
-def _name(given: argparse.Namespace, project: str) -> str:
-    from mpp_exec.wrap.origin import short_name  # noqa: PLC0415
-
+def _publisher(given: argparse.Namespace) -> str:
     with open_session(given) as session:
         own = session.keys.publishers()
-    return f"{own[0] if len(own) == 1 else 'example'}/{short_name(project)}"
+    return f"{own[0] if len(own) == 1 else 'example'}/"
 
 
 def _day(text: str | None) -> datetime | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any, Final
 
 import mpp_exec.sandbox
 from mpp_exec import encoding
-from mpp_exec.consent.config import Value, fill
+from mpp_exec.consent.config import Value, check_settings, fill
 from mpp_exec.consent.grant import Grant
 from mpp_exec.dialogue.session import Asked, Reading, Session
 from mpp_exec.errors import HostError, UsageError
@@ -56,8 +57,10 @@ class Answered:
     processes: int
 
 
-def ask(draft: Draft, folder: Path) -> Answered:
+def ask(draft: Draft, folder: Path, tries: Mapping[str, str]) -> Answered:
     """Start the server of *draft* from *folder* and return what it answered.
+
+    *tries* are values of settings to start it with; one that is a path can be read by it.
 
     Raises:
         UsageError: ``wrap.server``: it gave no list; the message says how it ended, and what it wrote.
@@ -73,21 +76,25 @@ def ask(draft: Draft, folder: Path) -> Answered:
         Path(place).chmod(0o755)
         storage = Path(place, "storage")
         storage.mkdir(mode=0o700)
-        return _asked(draft, folder, storage if draft.permissions.storage else None)
+        return _asked(draft, folder, tries, storage if draft.permissions.storage else None)
 
 
-def _asked(draft: Draft, folder: Path, storage: Path | None) -> Answered:
+def _asked(draft: Draft, folder: Path, tries: Mapping[str, str], storage: Path | None) -> Answered:
     (tool,) = draft.tools[:1]
+    tried = check_settings([each for each in draft.user_config if each.key in tries], tries).values
+    paths = {str(tried[each.key]) for each in draft.user_config if each.key in tried and _is_path(each)}
     plan = compile_plan(
         draft.seal(bytes(32), ()),
         dataclasses.replace(tool, operation="write"),
-        _grant(draft),
+        _grant(draft, tuple(sorted(paths))),
         dataclasses.replace(kernel.probe(), namespaces=True),
         app=os.path.realpath(folder),
         storage=None if storage is None else os.path.realpath(storage),
         launcher=os.path.realpath(Path(mpp_exec.sandbox.__file__).parent / "inside"),
     )
-    plain: dict[str, Value] = {each.key: _value(each, plan.scratch) for each in draft.user_config}
+    plain: dict[str, Value] = {
+        each.key: tried.get(each.key, _value(each, plan.scratch)) for each in draft.user_config
+    }
     secrets = {each.key: str(plain.pop(each.key)) for each in draft.user_config if each.sensitive}
     filled = fill(draft, plain, secrets, storage=plan.storage if storage is not None else "", app=plan.app)
     tools: list[dict[str, Any]] = []
@@ -116,11 +123,11 @@ def _asked(draft: Draft, folder: Path, storage: Path | None) -> Answered:
         how = {"fault": end.message, "error": f"it answered: {end.message}", "result": "it has no tools"}
         reason = how.get(end.kind) or done.reason or "it ended before it answered"
         said = (done.errors.decode("utf-8", "replace") + session.aside).strip().splitlines()[-_LINES:]
+        wrote = f"; it wrote: {' | '.join(said)}" if said else ""
         raise UsageError(
             "wrap.server",
-            f"the server gave no list of its tools: {reason}"
-            + (f"; it wrote: {' | '.join(said)}" if said else ""),
-            "what it needs to start can be given: --storage, --subprocess, --setting, --env, or arguments after --",
+            f"the server gave no list of its tools: {reason}{wrote}",
+            "what it needs to start: --storage, --subprocess, --try KEY=VALUE, --env, or arguments after --",
         )
     return Answered(
         tools=tuple(tools),
@@ -132,14 +139,18 @@ def _asked(draft: Draft, folder: Path, storage: Path | None) -> Answered:
     )
 
 
-def _grant(draft: Draft) -> Grant:
+def _is_path(setting: ConfigField) -> bool:
+    return setting.type in ("file", "directory")
+
+
+def _grant(draft: Draft, read: tuple[str, ...]) -> Grant:
     asked = draft.permissions
     return Grant(
         package=draft.name,
         version=draft.version,
         digest="",
         key_id="",
-        permissions=Permissions(subprocess=asked.subprocess, storage=asked.storage),
+        permissions=Permissions(subprocess=asked.subprocess, storage=asked.storage, read=read),
         limits=_LIMITS,
         privacy=Privacy(),
         confirm={},

@@ -1,11 +1,12 @@
 """A server from an MCP bundle (``.mcpb``, ``.dxt``), or from a folder with the command that starts it.
 
-Source: modelcontextprotocol/mcpb, MANIFEST.md, versions 0.1 to 0.4. A bundle's own signature says nothing here:
-whoever wraps it signs.
+Source: modelcontextprotocol/mcpb, MANIFEST.md, versions 0.1 to 0.4. A bundle's own signature says nothing
+here: whoever wraps it signs.
 """
 
 from __future__ import annotations
 
+import encodings.cp437  # noqa: F401 -- zipfile looks for it late, where nothing but the folder can be read
 import os
 import re
 import shutil

@@ -1,4 +1,4 @@
-"""What in a server's descriptions a person should read before signing: the model will read it as said to it."""
+"""What in a server's descriptions a person should read before signing: a model takes it as said to it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mpp_exec.vocabulary import forbidden_character, visible
 _INSTRUCTIONS: Final = re.compile(
     r"<\s*(?:important|system|instructions?|secret|critical)\b[^>]*>"
     r"|\b(?:ignore|disregard|forget|override)\b.{0,40}\b(?:previous|prior|above|earlier|other|instructions?|rules)\b"
-    r"|\b(?:do not|don't|never|without)\s+(?:tell|mention|inform|reveal|show|notify|telling|informing|notifying)\b"
+    r"|\b(?:do not|don't|never|without)\s+(?:tell|mention|inform|reveal|show|notify)(?:ing)?\b"
     r"|\b(?:before|after|instead of)\s+(?:using|calling|invoking|running)\s+(?:this|any|other|the|all)\b"
     r"|\byou (?:must|have to|are required to|should always)\b"
     r"|\b(?:must|always)\s+(?:first\s+)?(?:be called|call|use|invoke|read|send|include|pass)\b"

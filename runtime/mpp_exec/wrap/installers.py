@@ -1,4 +1,4 @@
-"""Runs pip and npm: confined by Landlock, in an environment without what steers interpreters, bounded in time.
+"""Runs pip and npm: confined by Landlock, bounded in time, without what steers interpreters.
 
 They parse what strangers have published. They get wheels and tarballs only and are told to run none of a
 package's own code; should one of them do so all the same, or be led astray by a file, it can write to one
@@ -102,6 +102,6 @@ def _programs() -> list[str]:
 def _readable() -> list[str]:
     top = [entry.path for entry in os.scandir("/") if entry.is_dir() and entry.name not in _PRIVATE]
     home = Path(os.path.expanduser("~"))  # noqa: PTH111 -- without a home there is nothing to read there
-    files = [os.environ.get("PIP_CONFIG_FILE", ""), os.environ.get("npm_config_userconfig", "")]
+    files = [os.environ.get("PIP_CONFIG_FILE", ""), os.environ.get("NPM_CONFIG_USERCONFIG", "")]
     own = [str(home / name) for name in _CONFIGURATION]
     return [*top, *(path for path in (*own, *files) if path and Path(path).exists())]

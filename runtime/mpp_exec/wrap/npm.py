@@ -28,7 +28,7 @@ def fetch(
     latest: bool,
     script: str,
 ) -> Fetched:
-    """Put the server of *origin* and all it needs into *folder*; arguments and errors as in ``pypi.fetch``."""
+    """Put the server of *origin* and all it needs into *folder*. All else as in ``pypi.fetch``."""
     notes: list[str] = []
     work = folder / ".wrap"
     work.mkdir()

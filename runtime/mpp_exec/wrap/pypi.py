@@ -1,8 +1,8 @@
 """A server from a Python index: resolved as of its upload, pinned by hash, its wheels unpacked.
 
 Only wheels are taken: a source distribution runs its own code to be built. The index is the one that pip is
-configured for. Sources: PEP 427 (wheels), PEP 503 and 691 (index), PEP 700 (upload times), PEP 665's idea of a
-lock as pip writes it (``--require-hashes``).
+configured for. Sources: PEP 427 (wheels), PEP 425 (their tags), PEP 503 and 691 (index), PEP 700 (upload
+times); the lock is what pip reads with ``--require-hashes``.
 """
 
 from __future__ import annotations

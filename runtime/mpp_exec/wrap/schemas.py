@@ -1,7 +1,7 @@
 """A server's JSON Schemas, brought into the form that a package may have.
 
-As they are, but for what packages do not accept or TOML cannot write: what had to go is told. A schema is never
-made stricter: what goes only ever widens it, since the server checks its arguments itself.
+As they are, but for what packages do not accept or TOML cannot write: what had to go is told. A schema is
+never made stricter: what goes only ever widens it, since the server checks its arguments itself.
 """
 
 from __future__ import annotations

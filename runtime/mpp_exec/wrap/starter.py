@@ -1,7 +1,7 @@
 """The file of a wrapped Python server that starts it, and what is compiled for it ahead.
 
-Inside nothing can be written beside the sources, so that an interpreter would compile them at every start, for
-seconds. They are compiled once, by the interpreter that wraps; another version of it compiles for itself.
+Inside nothing can be written beside the sources, so that an interpreter would compile them at every start,
+for seconds. They are compiled once, by the interpreter that wraps; another version compiles for itself.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ for place, folders, files in os.walk(source):
 
 
 def write_starter(folder: Path, script: str, body: str) -> None:
-    """Write ``run.py`` into *folder*: *body* are the lines that start the server, *script* what it is called."""
+    """Write ``run.py`` into *folder*: *body* is what starts the server, *script* what that is called."""
     (folder / "run.py").write_text(_STARTER.format(script=script, body=body))
 
 

@@ -37,10 +37,12 @@ class Wishes:
     """What the author asked for beside the source.
 
     Attributes:
-        name: ``publisher/name``; *arguments* words after the server's command, or for a folder the command.
+        name: ``publisher/name``, or ``publisher/`` to call it as the server calls itself.
+        arguments: words after the server's command, or for a folder the command.
         constraints: bounds on what the server needs; *as_of*, *latest* and *script* as in ``pypi.fetch``.
         storage, subprocess, read, write: permissions, as in ``mpp.toml``.
         settings: key to type of ``[user_config]``; *env* constant variables.
+        tries: values of settings with which the server is started to be asked for its tools.
         operations: tool to operation; "" stands for every tool whose server does not say.
     """
 
@@ -56,6 +58,7 @@ class Wishes:
     write: tuple[str, ...] = ()
     settings: Mapping[str, str] = field(default_factory=dict)
     env: Mapping[str, str] = field(default_factory=dict)
+    tries: Mapping[str, str] = field(default_factory=dict)
     operations: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -137,7 +140,7 @@ def _fetch(origin: Origin, folder: Path, wishes: Wishes) -> Fetched:
 
 
 def _tidy(folder: Path) -> None:
-    """Leave regular files and folders that every id may read; links and caches go, and so do empty folders."""
+    """Leave regular files and folders that every id may read; links, devices and caches go."""
     for place, folders, files in os.walk(folder, topdown=False):
         for name in (*files, *folders):
             path = Path(place, name)
@@ -169,7 +172,9 @@ def _describe(origin: Origin, fetched: Fetched, folder: Path, wishes: Wishes) ->
     parts: dict[str, Any] = {
         "source": str(origin),
         "package": {
-            "name": wishes.name or f"example/{short_name(fetched.name)}",
+            "name": wishes.name
+            if wishes.name.rpartition("/")[2]
+            else f"{wishes.name}{_called(origin, fetched)}",
             "version": semantic(fetched.version),
             "description": plain_text(fetched.description)[:_MAX_DESCRIPTION],
             "license": _license(fetched.license),
@@ -187,7 +192,7 @@ def _describe(origin: Origin, fetched: Fetched, folder: Path, wishes: Wishes) ->
         "settings": settings,
     }
     any_tool = WrappedTool("tool", "", "", "", {"type": "object"}, None)
-    answered = ask(parse_toml(mpp_toml(**parts, tools=[any_tool], limits={})), folder)
+    answered = ask(parse_toml(mpp_toml(**parts, tools=[any_tool], limits={})), folder, wishes.tries)
     names = [str(each.get("name", "")) for each in answered.tools]
     notes = list(fetched.notes)
     tools = [_tool(each, wishes.operations, notes) for each in answered.tools]
@@ -209,6 +214,10 @@ def _describe(origin: Origin, fetched: Fetched, folder: Path, wishes: Wishes) ->
         ),
         text,
     )
+
+
+def _called(origin: Origin, fetched: Fetched) -> str:
+    return short_name(origin.name if origin.kind in ("pypi", "npm") else fetched.name)
 
 
 def _setting(kind: str) -> dict[str, Any]:

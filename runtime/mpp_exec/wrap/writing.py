@@ -29,22 +29,21 @@ def toml_value(value: Any) -> str:
     Raises:
         ValueError: TOML has no such value.
     """
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-    if isinstance(value, int):
-        return str(value)
-    if isinstance(value, float):
-        text = repr(value)
-        return text if re.search(r"[.e]", text) else f"{text}.0"
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(map(toml_value, value))}]"
-    if isinstance(value, dict):
-        if not value:
-            return "{}"
-        return f"{{ {', '.join(f'{toml_key(key)} = {toml_value(inner)}' for key, inner in value.items())} }}"
-    raise ValueError(f"{type(value).__name__} has no form in TOML")
+    match value:
+        case bool():
+            text = "true" if value else "false"
+        case str():
+            text = json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+        case int() | float():
+            text = repr(value)
+        case list() | tuple():
+            text = f"[{', '.join(map(toml_value, value))}]"
+        case dict():
+            rows = [f"{toml_key(key)} = {toml_value(inner)}" for key, inner in value.items()]
+            text = f"{{ {', '.join(rows)} }}" if rows else "{}"
+        case _:
+            raise ValueError(f"{type(value).__name__} has no form in TOML")
+    return text
 
 
 def toml_key(key: str) -> str:
@@ -75,7 +74,7 @@ def mpp_toml(
 ) -> str:
     """Return the text of the whole file."""
     parts = [
-        f"# Made by mpp-exec wrap from {toml_value(source)[1:-1]}. What stands here is what you sign: read it.\n",
+        f"# Made by mpp-exec wrap from {toml_value(source)[1:-1]}. You sign what stands here: read it.\n",
         table("package", package),
         table("runtime", runtime),
         *map(_tool, tools),

@@ -1,0 +1,341 @@
+"""Servers that nobody here wrote, from their registries: wrapped, installed, approved, every tool called.
+
+Each result is that of the same server, started afresh for each call and called by the official SDK without
+any sandbox; and each server is denied what it was not granted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from command import Shell
+from mpp_exec import Runtime
+from mpp_exec.result import ToolResult
+
+pytestmark = pytest.mark.timeout(1200)  # registries, and the first run makes the environment of the SDK
+
+BASE = getattr(sys, "_base_executable", sys.executable)
+
+
+def nothing(_: Path) -> None:
+    """Prepare nothing."""
+
+
+def repository(data: Path) -> None:
+    def git(*words: str) -> None:
+        fixed = {f"GIT_{who}_DATE": "2026-01-02T03:04:05Z" for who in ("AUTHOR", "COMMITTER")}
+        subprocess.run(
+            ["git", *words], cwd=data, check=True, capture_output=True, env={**os.environ, **fixed}
+        )
+
+    git("init", "--quiet", "--initial-branch=main")
+    git("config", "user.name", "T")
+    git("config", "user.email", "t@example.com")
+    (data / "a.txt").write_text("one\n")
+    git("add", "a.txt")
+    git("commit", "--quiet", "--message=first")
+    (data / "a.txt").write_text("one\ntwo\n")
+    (data / "b.txt").write_text("new\n")
+
+
+def documents(data: Path) -> None:
+    (data / "notes.txt").write_text("alpha\nbeta\n")
+    (data / "sub").mkdir()
+    (data / "sub" / "deep.md").write_text("# deep\n")
+    (data / "dot.png").write_bytes(b"\x89PNG\r\n\x1a\n\xff\x00")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One server: how it is wrapped, what is called, and what of a result differs from one run to the next.
+
+    In ``calls`` and ``settings`` ``DATA`` stands for a folder that ``prepare`` fills.
+    """
+
+    source: str
+    calls: tuple[tuple[str, dict[str, Any]], ...]
+    words: tuple[str, ...] = ()
+    settings: Mapping[str, str] = field(default_factory=dict)
+    prepare: Callable[[Path], None] = nothing
+    changing: str = "(?!)"
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+D = "DATA"
+CASES = {
+    "time": Case(
+        "pypi:mcp-server-time==2025.9.25",
+        (
+            ("get_current_time", {"timezone": "Europe/Berlin"}),
+            ("convert_time", {"source_timezone": "UTC", "time": "16:30", "target_timezone": "Asia/Tokyo"}),
+            ("get_current_time", {"timezone": "Nowhere/AtAll"}),
+        ),
+        changing=r"T\d\d:\d\d:\d\d",
+    ),
+    "git": Case(
+        "pypi:mcp-server-git==2026.8.18",
+        (
+            ("git_status", {"repo_path": D}),
+            ("git_diff_unstaged", {"repo_path": D}),
+            ("git_diff_staged", {"repo_path": D}),
+            ("git_diff", {"repo_path": D, "target": "HEAD"}),
+            ("git_add", {"repo_path": D, "files": ["b.txt"]}),
+            ("git_reset", {"repo_path": D}),
+            ("git_add", {"repo_path": D, "files": ["a.txt", "b.txt"]}),
+            ("git_commit", {"repo_path": D, "message": "second"}),
+            ("git_log", {"repo_path": D, "max_count": 5}),
+            ("git_create_branch", {"repo_path": D, "branch_name": "side"}),
+            ("git_checkout", {"repo_path": D, "branch_name": "side"}),
+            ("git_show", {"repo_path": D, "revision": "main~1"}),
+            ("git_branch", {"repo_path": D, "branch_type": "local"}),
+            ("git_status", {"repo_path": "/etc"}),
+        ),
+        words=(
+            *("--subprocess", "git", "--setting", "repository=directory"),
+            *("--write", "${user_config.repository}", "--try", f"repository={D}"),
+            *("--", "--repository", "${user_config.repository}"),
+        ),
+        settings={"repository": D},
+        prepare=repository,
+        changing=r"[0-9a-f]{40}|\b[0-9a-f]{7}\b|\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d\S*|<Actor[^>]*>",
+    ),
+    "sqlite": Case(
+        "pypi:mcp-server-sqlite==2025.4.25",
+        (
+            ("create_table", {"query": "CREATE TABLE t (n INTEGER, word TEXT)"}),
+            ("write_query", {"query": "INSERT INTO t VALUES (1, 'one'), (2, 'two')"}),
+            ("list_tables", {}),
+            ("describe_table", {"table_name": "t"}),
+            ("read_query", {"query": "SELECT word FROM t ORDER BY n"}),
+            ("read_query", {"query": "DELETE FROM t"}),
+            ("append_insight", {"insight": "two words"}),
+        ),
+        words=("--operation", "write", "--", "--db-path", "${storage}/data.db"),
+    ),
+    "calculator": Case(
+        "pypi:mcp-server-calculator==0.2.1",
+        (("calculate", {"expression": "2 * (3 + 4)"}), ("calculate", {"expression": "import os"})),
+        words=("--constraint", "mcp<2"),
+    ),
+    "filesystem": Case(
+        "npm:@modelcontextprotocol/server-filesystem@2026.8.31",
+        (
+            ("list_allowed_directories", {}),
+            ("read_file", {"path": f"{D}/notes.txt"}),
+            ("read_text_file", {"path": f"{D}/notes.txt", "head": 1}),
+            ("read_media_file", {"path": f"{D}/dot.png"}),
+            ("read_multiple_files", {"paths": [f"{D}/notes.txt", f"{D}/sub/deep.md"]}),
+            ("write_file", {"path": f"{D}/made.txt", "content": "made\n"}),
+            ("edit_file", {"path": f"{D}/notes.txt", "edits": [{"oldText": "beta", "newText": "gamma"}]}),
+            ("create_directory", {"path": f"{D}/other/inner"}),
+            ("list_directory", {"path": D}),
+            ("list_directory_with_sizes", {"path": D}),
+            ("directory_tree", {"path": D}),
+            ("move_file", {"source": f"{D}/made.txt", "destination": f"{D}/other/moved.txt"}),
+            ("search_files", {"path": D, "pattern": "**/*.txt"}),
+            ("get_file_info", {"path": f"{D}/other/moved.txt"}),
+            ("read_text_file", {"path": "/etc/passwd"}),
+        ),
+        words=(
+            *("--setting", "folder=directory", "--write", "${user_config.folder}"),
+            *("--", "${user_config.folder}"),
+        ),
+        settings={"folder": D},
+        prepare=documents,
+        changing=r"(?:created|modified|accessed): [^\n\"]*",
+    ),
+    "memory": Case(
+        "npm:@modelcontextprotocol/server-memory@2026.8.31",
+        (
+            (
+                "create_entities",
+                {
+                    "entities": [
+                        {"name": name, "entityType": "thing", "observations": [f"is {name}"]}
+                        for name in "abc"
+                    ]
+                },
+            ),
+            ("create_relations", {"relations": [{"from": "a", "to": "b", "relationType": "knows"}]}),
+            ("add_observations", {"observations": [{"entityName": "a", "contents": ["is first"]}]}),
+            ("read_graph", {}),
+            ("search_nodes", {"query": "first"}),
+            ("open_nodes", {"names": ["b"]}),
+            ("delete_observations", {"deletions": [{"entityName": "a", "observations": ["is first"]}]}),
+            ("delete_relations", {"relations": [{"from": "a", "to": "b", "relationType": "knows"}]}),
+            ("delete_entities", {"entityNames": ["c"]}),
+            ("read_graph", {}),
+        ),
+        words=("--operation", "write", "--env", "MEMORY_FILE_PATH=${storage}/memory.json"),
+        env={"MEMORY_FILE_PATH": f"{D}/memory.json"},
+    ),
+    "sequential-thinking": Case(
+        "npm:@modelcontextprotocol/server-sequential-thinking@2026.8.31",
+        (
+            (
+                "sequentialthinking",
+                {"thought": "first", "nextThoughtNeeded": True, "thoughtNumber": 1, "totalThoughts": 2},
+            ),
+        ),
+    ),
+    "everything": Case(
+        "npm:@modelcontextprotocol/server-everything@2026.8.31",
+        (
+            ("echo", {"message": "grüße"}),
+            ("get-annotated-message", {"messageType": "success", "includeImage": True}),
+            ("get-resource-links", {"count": 3}),
+            ("get-resource-reference", {"resourceType": "Text", "resourceId": 1}),
+            ("get-resource-reference", {"resourceType": "Blob", "resourceId": 2}),
+            ("get-structured-content", {"location": "Chicago"}),
+            ("get-sum", {"a": 2, "b": 3}),
+            ("get-tiny-image", {}),
+            (
+                "gzip-file-as-resource",
+                {"name": "a.gz", "data": "data:text/plain,hello", "outputType": "resource"},
+            ),
+            ("toggle-simulated-logging", {}),
+            ("toggle-subscriber-updates", {}),
+            ("trigger-long-running-operation", {"duration": 1, "steps": 2}),
+            ("simulate-research-query", {"topic": "rain"}),
+        ),
+        changing=r"\d{1,2}:\d\d:\d\d [AP]M|session(?:Id)? [\w-]+|\d{4}-\d\d-\d\dT[\d:.]+Z",
+    ),
+}
+UNTOLD = {"everything": {"get-env"}}  # prints the environment, which is another one by design
+
+
+@dataclass
+class Wrapped:
+    """A wrapped server: its source folder, and a home in which it is installed and approved."""
+
+    case: Case
+    shell: Shell
+    folder: Path
+    direct: Path
+    ours: Path
+    package: str
+    tools: set[str]
+
+    def runtime(self) -> Runtime:
+        return Runtime(self.shell.home, confirm=lambda _: True)
+
+
+def replaced(value: Any, old: str, new: str) -> Any:
+    return json.loads(json.dumps(value).replace(old, new))
+
+
+def run(shell: Shell, *words: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "mpp_exec", *words],
+        cwd=shell.cwd,
+        env={**os.environ, **shell.environment()},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="module", params=CASES)
+def wrapped(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wrapped]:
+    case = CASES[request.param]
+    if case.source.startswith("npm:") and shutil.which("npm") is None:
+        pytest.skip("this host has no npm")
+    root = tmp_path_factory.mktemp(request.param)
+    root.chmod(0o755)
+    shell = Shell(root)
+    shell.ok("keygen", "acme")
+    places = [root / "direct-data", root / "granted-data"]
+    for each in places:
+        each.mkdir()
+        case.prepare(each)
+    direct, ours = places
+    folder = root / "wrapped"
+    words = [word.replace(D, str(ours)) for word in case.words]
+    run(shell, "wrap", case.source, "-o", str(folder), *words)
+    run(shell, "build", str(folder), "-o", str(root / "it.mpp"))
+    settings = [f"--set={key}={text.replace(D, str(ours))}" for key, text in case.settings.items()]
+    run(shell, "install", str(root / "it.mpp"), "--approve", *settings)
+    declared = tomllib.loads((folder / "mpp.toml").read_text())
+    tools = {tool["name"] for tool in declared["tools"]}
+    yield Wrapped(case, shell, folder, direct, ours, declared["package"]["name"], tools)
+    shutil.rmtree(root, ignore_errors=True)
+
+
+def plain(result: ToolResult) -> dict[str, Any]:
+    document = result.to_call_tool_result()
+    del document["_meta"]
+    return document
+
+
+def called_directly(wrapped: Wrapped, python: Path) -> list[dict[str, Any]]:
+    runtime = tomllib.loads((wrapped.folder / "mpp.toml").read_text())["runtime"]
+    command = [BASE, "-S"] if runtime["command"][0] == "python" else [runtime["command"][0]]
+    scratch = wrapped.direct.with_name("scratch")
+    scratch.mkdir(exist_ok=True)
+    values = {"app": wrapped.folder, "storage": scratch} | {
+        f"user_config.{key}": text.replace(D, str(wrapped.direct))
+        for key, text in wrapped.case.settings.items()
+    }
+    words = [
+        re.sub(r"\$\{([^}]+)\}", lambda match: str(values[match[1]]), word) for word in runtime["command"][1:]
+    ]
+    env = {name: text.replace(D, str(wrapped.direct)) for name, text in wrapped.case.env.items()}
+    request = {
+        "command": command[0],
+        "args": [*command[1:], *words],
+        "env": {"PATH": os.environ["PATH"], "HOME": str(scratch), "LANG": "C.UTF-8", **env},
+        "cwd": str(scratch),
+        "calls": replaced(wrapped.case.calls, D, str(wrapped.direct)),
+    }
+    done = subprocess.run(
+        [str(python), str(Path(__file__).with_name("direct_client.py"))],
+        input=json.dumps(request),
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    results: list[dict[str, Any]] = json.loads(done.stdout)
+    return results
+
+
+def comparable(wrapped: Wrapped, result: dict[str, Any]) -> Any:
+    """Return a result without what differs by design: the folder it is about, times, and null members."""
+    text = json.dumps({"isError": False, **result}, sort_keys=True, ensure_ascii=False)
+    for place in (wrapped.direct, wrapped.ours):
+        text = text.replace(str(place), D).replace(place.name, D)
+    value = json.loads(re.sub(wrapped.case.changing, "…", text))
+    for block in value.get("content", []):
+        block.pop("_meta", None)
+    value.pop("_meta", None)
+    value.pop("resultType", None)
+    return value
+
+
+def test_every_tool_gives_what_the_server_gives_directly(wrapped: Wrapped, interop_python: Path) -> None:
+    assert {name for name, _ in wrapped.case.calls} >= wrapped.tools - {"get-env"}
+    direct = called_directly(wrapped, interop_python)
+    with wrapped.runtime() as runtime:
+        for (name, arguments), expected in zip(wrapped.case.calls, direct, strict=True):
+            result = runtime.call(wrapped.package, name, replaced(arguments, D, str(wrapped.ours)))
+            assert result.outcome in ("ok", "tool_error"), (name, result.reason, result.stderr)
+            if "error" in expected:
+                assert result.is_error
+                assert expected["error"] in result.content[0]["text"]
+                continue
+            assert comparable(wrapped, plain(result)) == comparable(wrapped, expected), name
