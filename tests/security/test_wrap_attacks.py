@@ -40,6 +40,11 @@ def link(archive: zipfile.ZipFile) -> None:
     archive.writestr(entry, "/etc/passwd")
 
 
+def many(archive: zipfile.ZipFile) -> None:
+    for number in range(20):
+        archive.writestr(f"f{number}", "")
+
+
 BUNDLES: dict[str, Callable[[zipfile.ZipFile], None]] = {
     "a path that leads out": lambda archive: archive.writestr("../escaped", "x"),
     "an absolute path": lambda archive: archive.writestr("/tmp/mpp-escaped", "x"),
@@ -74,7 +79,7 @@ def test_a_bundle_that_unpacks_to_more_than_a_package_may_hold(
         )
     with pytest.raises(UsageError, match="larger than any package"):
         fetch_bundle(
-            pack(tmp_path / "y.mcpb", lambda archive: [archive.writestr(f"f{n}", "") for n in range(20)]),
+            pack(tmp_path / "y.mcpb", many),
             folder,
         )
     assert list(folder.iterdir()) == []
