@@ -6,6 +6,7 @@ any sandbox; and each server is denied what it was not granted.
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -314,9 +315,18 @@ def called_directly(wrapped: Wrapped, python: Path) -> list[dict[str, Any]]:
     return results
 
 
+def _readable(blob: str) -> str:
+    """Return a blob as its text, in which a time may stand."""
+    try:
+        return json.dumps(base64.b64decode(blob).decode())[1:-1]
+    except UnicodeDecodeError:
+        return blob
+
+
 def comparable(wrapped: Wrapped, result: dict[str, Any]) -> Any:
     """Return a result without what differs by design: the folder it is about, times, and null members."""
     text = json.dumps({"isError": False, **result}, sort_keys=True, ensure_ascii=False)
+    text = re.sub(r'(?<="blob": ")([^"]*)', lambda match: _readable(match[1]), text)
     for place in (wrapped.direct, wrapped.ours):
         text = text.replace(str(place), D).replace(place.name, D)
     value = json.loads(re.sub(wrapped.case.changing, "…", text))
