@@ -69,7 +69,9 @@ ffi.set_source(
     SOURCE,
     sources=[
         f"native/{name}.c"
-        for name in ("spawn", "cgroup", "ids", "probe", "sound", "supervise", "dialogue", "watch", "notify")
+        for name in (
+            *("spawn", "cgroup", "ids", "probe", "sound", "supervise", "dialogue", "park", "watch", "notify"),
+        )
     ],
     depends=[f"native/{name}.h" for name in ("contract", "kernel", "sandbox", "sound", "sys")],
     include_dirs=["native"],

@@ -42,7 +42,30 @@ long confine_capabilities(void)
     return sys5(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 }
 
-long confine_landlock(const struct init_context *context, uint32_t *detail)
+static int same_text(const char *one, const char *other)
+{
+    while (*one != '\0' && *one == *other) {
+        one++;
+        other++;
+    }
+    return *one == *other;
+}
+
+/* The kept mount that will be attached at the path of a rule, or -1 where none will. */
+static int kept_for(const struct init_context *context, const struct mpp_rule *rule)
+{
+    const struct mpp_plan *plan = context->plan;
+    const struct mpp_entry *entries = (const void *)(context->base + plan->entries.offset);
+    const char *path = text_at(context, rule->path);
+
+    for (uint32_t i = plan->late; i < plan->entries.count; i++) {
+        int kept = context->kept[i - plan->late];
+        if (kept >= 0 && *path == '/' && same_text(path + 1, text_at(context, entries[i].target))) return kept;
+    }
+    return -1;
+}
+
+long confine_landlock(const struct init_context *context, int before_release, uint32_t *detail)
 {
     const struct mpp_plan *plan = context->plan;
     const struct mpp_rule *rules = (const void *)(context->base + plan->rules.offset);
@@ -59,10 +82,13 @@ long confine_landlock(const struct init_context *context, uint32_t *detail)
      * namespace they are for what the parent holds, which is what was approved, whatever lies at its path now. */
     for (uint32_t i = 0; i < plan->rules.count && error == 0; i++) {
         struct landlock_path_beneath_attr beneath;
+        int kept = before_release ? kept_for(context, &rules[i]) : -1;
         long path;
 
         *detail = i;
-        if (plan->namespaces)
+        if (kept >= 0)
+            path = kept;
+        else if (plan->namespaces)
             path = sys4(SYS_openat, AT_FDCWD, text_at(context, rules[i].path), O_PATH | O_CLOEXEC | O_NOFOLLOW, 0);
         else if (i < plan->entries.count && entries[i].tree >= 0 && (uint32_t)entries[i].tree < context->tree_count)
             path = context->trees[entries[i].tree];
@@ -75,7 +101,7 @@ long confine_landlock(const struct init_context *context, uint32_t *detail)
         beneath.allowed_access = rules[i].access;
         beneath.parent_fd = (int)path;
         error = sys4(SYS_landlock_add_rule, ruleset, MPP_LANDLOCK_RULE_PATH_BENEATH, &beneath, 0);
-        sys1(SYS_close, path);
+        if (kept < 0) sys1(SYS_close, path);
     }
     if (error == 0) error = sys2(SYS_landlock_restrict_self, ruleset, 0);
     sys1(SYS_close, ruleset);

@@ -24,6 +24,7 @@ enum mpp_step {
     MPP_STEP_PIVOT,        /* init: pivot_root and detach of the host's tree; or only the working directory */
     MPP_STEP_CAPABILITIES, /* init: drop every capability */
     MPP_STEP_LANDLOCK,     /* init: ruleset; detail is the rule's index */
+    MPP_STEP_RELEASE,      /* init, parked: the release received and fit for what was prepared */
     MPP_STEP_FORK,         /* init: fork the tool */
     MPP_STEP_LIMITS,       /* tool: one rlimit; detail is its index */
     MPP_STEP_STDIO,        /* tool: descriptors 0, 1, 2 */
@@ -95,6 +96,10 @@ struct mpp_plan {
     uint32_t landlock;     /* 0: this plan was degraded to do without */
     uint32_t namespaces;   /* filled in by the parent: 0 where the sandbox has none of its own */
     uint32_t own_signals;  /* 1: a seccomp program lets the tool signal itself only */
+    uint32_t parked;       /* filled in by the parent: 1 where the sandbox is prepared ahead of its call */
+    uint32_t late;         /* index of the first entry that a parked sandbox gets only at its release */
+    uint32_t early_start;  /* 1: parked, the tool is started before the release; 0: at it */
+    uint32_t reserved;
     uint32_t exec_path;
     uint32_t working_directory;
     uint32_t host_name;
@@ -119,7 +124,8 @@ enum mpp_report_kind {
     MPP_REPORT_FAILED,
     MPP_REPORT_READY,
     MPP_REPORT_EXITED,
-    MPP_REPORT_WATCHED /* carries the listener of a traced tool */
+    MPP_REPORT_WATCHED, /* carries the listener of a traced tool */
+    MPP_REPORT_PARKED   /* all is prepared that can be before the release */
 };
 
 struct mpp_report {
@@ -189,6 +195,7 @@ struct mpp_launch {
     uint64_t output;        /* bytes of stdout + stderr */
     uint32_t processes;     /* beside RLIMIT_NPROC, which counts all of a user's where there is no user namespace */
     uint32_t watched_count; /* 0: the call is not traced */
+    uint32_t parked;        /* 1: prepare only; plan, request and limits of the call come with mpp_unpark */
     const struct mpp_watched *watched;
 };
 
@@ -241,8 +248,25 @@ int mpp_say(struct mpp_sandbox *sandbox, const uint8_t *data, size_t size);
 /* The dialogue is over: the next mpp_supervise ends the sandbox. */
 void mpp_answered(struct mpp_sandbox *sandbox);
 
-/* Kills every process of the sandbox, reaps it and frees the handle with its buffers. */
-void mpp_release(struct mpp_sandbox *sandbox);
+/* How a parked sandbox is. */
+enum mpp_parked {
+    MPP_PARKED_PREPARING = 0,
+    MPP_PARKED_READY,
+    MPP_PARKED_ENDED /* it failed, died or used too much: outcome says what is known; only to be released */
+};
+
+/* Looks after a sandbox that was spawned parked: hears init, takes what the tool writes, measures what it uses.
+ * Waits up to wait_ms for it to be ready; 0 only looks. May return early with MPP_PARKED_PREPARING. */
+enum mpp_parked mpp_park_look(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome, int wait_ms);
+
+/* Gives a parked sandbox that is ready its call: from here on it is one that was just spawned. Takes of launch what
+ * a call brings: plan (as it was parked with, and entries behind), request, cancel_fd, wall_ns, output. Returns 0;
+ * or 1 with step and error filled in: nothing of the call has reached the tool, and the sandbox is to be released. */
+int mpp_unpark(struct mpp_sandbox *sandbox, const struct mpp_launch *launch, struct mpp_outcome *outcome);
+
+/* Kills every process of the sandbox, reaps it, frees the handle with its buffers, and empties the slot: in one, so
+ * that no signal can come between. An empty slot is left alone. */
+void mpp_release(struct mpp_sandbox **slot);
 
 /* Clones a process that ends at once into the given namespaces and cgroup (-1: none): 0, or the errno of clone(2). */
 int mpp_try_clone(uint32_t namespaces, int cgroup);

@@ -27,7 +27,10 @@
 #define FIRST_TREE 4        /* after stdin, stdout, stderr and the owner's pidfd */
 
 static uint8_t message[MPP_PLAN_MAX] __attribute__((aligned(16)));
+static uint8_t release_message[MPP_PLAN_MAX] __attribute__((aligned(16))); /* touched by a parked sandbox only */
 static int descriptors[DESCRIPTORS_MAX];
+static int release_descriptors[DESCRIPTORS_MAX];
+static int kept_mounts[MPP_TREES_MAX];
 static const char *arguments[MPP_ARGS_MAX + 1];
 static const char *variables[MPP_ARGS_MAX + 1];
 
@@ -99,35 +102,71 @@ struct kernel_cmsghdr {
     int type;
 };
 
-static long receive_plan(struct init_context *context)
+/* One message of the owner and the descriptors with it, their number in *count. Ends with the owner. */
+static long receive(uint8_t *into, int *with, uint32_t *count)
 {
     static uint8_t control[sizeof(struct kernel_cmsghdr) + sizeof descriptors] __attribute__((aligned(8)));
     const struct kernel_cmsghdr *head = (const void *)control;
-    struct kernel_iovec vector = { message, sizeof message };
+    struct kernel_iovec vector = { into, MPP_PLAN_MAX };
     struct kernel_msghdr header = { 0, 0, &vector, 1, control, sizeof control, 0 };
-    const struct mpp_plan *plan = (const void *)message;
-    size_t count;
+    size_t carried;
     long received;
 
+    *count = 0;
     do received = sys3(SYS_recvmsg, CONTROL, &header, 0);
     while (received == -EINTR);
     if (received < 0) return received;
-    if (received == 0) leave(1); /* the owner died before it said anything */
+    if (received == 0) leave(1); /* the owner died, or has no use for this sandbox */
     if ((header.flags & (0x08 | 0x20)) != 0 /* MSG_CTRUNC, MSG_TRUNC */) return -EPROTO;
+    if (header.control_size == 0) return received;
     if (header.control_size < sizeof *head || head->level != 1 /* SOL_SOCKET */ || head->type != 1 /* SCM_RIGHTS */)
         return -EPROTO;
-    count = (head->size - sizeof *head) / sizeof(int);
-    if (count < FIRST_TREE || count > DESCRIPTORS_MAX) return -EPROTO;
-    memcpy(descriptors, control + sizeof *head, count * sizeof(int));
+    carried = (head->size - sizeof *head) / sizeof(int);
+    if (carried > DESCRIPTORS_MAX) return -EPROTO;
+    memcpy(with, control + sizeof *head, carried * sizeof(int));
+    *count = (uint32_t)carried;
+    return received;
+}
+
+static long receive_plan(struct init_context *context)
+{
+    const struct mpp_plan *plan = (const void *)message;
+    uint32_t count;
+    long received = receive(message, descriptors, &count);
+
+    if (received < 0) return received;
+    if (count < FIRST_TREE) return -EPROTO;
     /* Descriptors 0, 1 and 2 were closed by execve, so the first three received became them. */
     for (int i = 0; i < 3; i++)
         if (descriptors[i] != i) return -EPROTO;
     if (!plan_is_sound(message, (size_t)received, arguments, variables)) return -EINVAL;
+    if (plan->parked && !plan->namespaces) return -EINVAL;
     context->plan = plan;
     context->base = message;
     context->trees = descriptors + FIRST_TREE;
-    context->tree_count = (uint32_t)(count - FIRST_TREE);
+    context->tree_count = count - FIRST_TREE;
     context->root = -1;
+    context->kept = kept_mounts;
+    return 0;
+}
+
+/* The plan of the call that this parked sandbox gets: what it was prepared with, and what its call brings. */
+static long receive_release(struct init_context *context)
+{
+    const struct mpp_plan *prepared = context->plan;
+    const struct mpp_plan *plan = (const void *)release_message;
+    uint32_t count;
+    long received = receive(release_message, release_descriptors, &count);
+
+    if (received < 0) return received;
+    if (!plan_is_sound(release_message, (size_t)received, arguments, variables)) return -EINVAL;
+    if (!plan->parked || plan->early_start != prepared->early_start || plan->late != prepared->late ||
+        plan->landlock != prepared->landlock || plan->entries.count < context->prepared)
+        return -EINVAL;
+    context->plan = plan;
+    context->base = release_message;
+    context->trees = release_descriptors;
+    context->tree_count = count;
     return 0;
 }
 
@@ -214,8 +253,14 @@ static _Noreturn void become_tool(struct init_context *context, long init)
     const struct mpp_plan *plan = context->plan;
     const struct mpp_rlimit *limits = (const void *)(context->base + plan->limits.offset);
     unsigned long unblocked = 0;
+    uint32_t detail = 0;
     long error;
 
+    if (starts_before_grants(plan)) { /* init is not confined yet: it still has to mount */
+        if ((error = confine_capabilities()) < 0) fail(MPP_STEP_CAPABILITIES, error, 0);
+        if (plan->landlock && (error = confine_landlock(context, 1, &detail)) < 0)
+            fail(MPP_STEP_LANDLOCK, error, detail);
+    }
     if (!plan->namespaces && (error = stand_alone(init)) < 0) fail(MPP_STEP_SESSION, error, 1);
     for (uint32_t i = 0; i < plan->limits.count; i++) {
         struct {
@@ -282,7 +327,9 @@ static void end_living(long tool)
     while (pid > 0 || pid == -EINTR);
 }
 
-static _Noreturn void stand_guard(const struct init_context *context, int owner, long children, long tool)
+/* Watches the owner and, where one was started, the tool: ends with either. Returns only where it waits for the
+ * release of a parked sandbox, when the owner has said something. */
+static void attend(const struct init_context *context, int owner, long children, long tool, int for_release)
 {
     int alone = !context->plan->namespaces;
     struct pollfd watched[3] = { { CONTROL, POLLIN, 0 }, { owner, POLLIN, 0 }, { (int)children, POLLIN, 0 } };
@@ -295,6 +342,7 @@ static _Noreturn void stand_guard(const struct init_context *context, int owner,
         if (ready < 0 && ready != -EINTR) leave(1);
         if (ready <= 0) continue;
         /* The owner closed its end, or is dead even though a child of it holds the end open. */
+        if (for_release && watched[0].revents == POLLIN && watched[1].revents == 0) return;
         if (watched[0].revents != 0 || watched[1].revents != 0) {
             if (alone) end_living(tool);
             leave(1);
@@ -310,14 +358,48 @@ static _Noreturn void stand_guard(const struct init_context *context, int owner,
     }
 }
 
+/* Init's own confinement, once it has nothing to mount any more. */
+static void confine_self(const struct init_context *context)
+{
+    uint32_t detail = 0;
+    long error = confine_capabilities();
+
+    if (error < 0) fail(MPP_STEP_CAPABILITIES, error, 0);
+    if (context->plan->landlock && (error = confine_landlock(context, 0, &detail)) < 0)
+        fail(MPP_STEP_LANDLOCK, error, detail);
+}
+
+/* Waits for the call of a parked sandbox, and mounts what it was granted. */
+static void take_call(struct init_context *context, int owner, long children, long tool)
+{
+    uint32_t detail = 0;
+    long error;
+
+    attend(context, owner, children, tool, 1);
+    if ((error = receive_release(context)) < 0) fail(MPP_STEP_RELEASE, error, 0);
+    if ((error = layout_late(context, &detail)) < 0) fail(MPP_STEP_LAYOUT, error, detail);
+}
+
+static void build_root(struct init_context *context)
+{
+    uint32_t detail = 0;
+    long error;
+
+    if ((error = layout_root(context)) < 0) fail(MPP_STEP_ROOT, error, 0);
+    if ((error = layout_build(context, &detail)) < 0) fail(MPP_STEP_LAYOUT, error, detail);
+    if ((error = layout_pivot(context)) < 0) fail(MPP_STEP_PIVOT, error, 0);
+    if ((error = confine_privileges()) < 0) fail(MPP_STEP_CAPABILITIES, error, 1);
+}
+
 static _Noreturn void run(void)
 {
     struct init_context context = { 0 };
-    struct mpp_report ready = { .kind = MPP_REPORT_READY };
+    struct mpp_report started = { .kind = MPP_REPORT_READY };
+    struct mpp_report parked = { .kind = MPP_REPORT_PARKED };
     unsigned long child_signal = 1ul << (SIGCHLD - 1);
-    uint32_t detail = 0;
     long self = sys0(SYS_getpid);
-    int namespaces;
+    int before_grants;
+    int owner;
     long children;
     long error;
     long tool;
@@ -327,31 +409,31 @@ static _Noreturn void run(void)
      * forked at this moment holds it open. */
     if ((error = sys5(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0)) < 0) fail(MPP_STEP_OWNER, error, 2);
     if ((error = receive_plan(&context)) < 0) fail(MPP_STEP_RECEIVE, error, 0);
-    namespaces = context.plan->namespaces != 0;
+    owner = descriptors[3];
+    before_grants = starts_before_grants(context.plan);
     /* A host that is root, and has no namespace for the tool to be harmless in: before the ids, since changing
      * them takes the right away. empty_groups says that the host is root. */
-    if (!namespaces && context.plan->empty_groups && (error = confine_privileges()) < 0)
+    if (!context.plan->namespaces && context.plan->empty_groups && (error = confine_privileges()) < 0)
         fail(MPP_STEP_CAPABILITIES, error, 1);
     if ((error = become_nobody(context.plan)) < 0) fail(MPP_STEP_IDS, error, 0);
     /* Second line behind the socket and the owner's pidfd, set after the ids since changing them clears it. */
     if ((error = sys5(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0)) < 0) fail(MPP_STEP_OWNER, error, 0);
     if ((error = sys5(SYS_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0)) < 0) fail(MPP_STEP_OWNER, error, 1);
     if ((error = new_session(&context)) < 0) fail(MPP_STEP_SESSION, error, 0);
-    if (namespaces) {
-        if ((error = layout_root(&context)) < 0) fail(MPP_STEP_ROOT, error, 0);
-        if ((error = layout_build(&context, &detail)) < 0) fail(MPP_STEP_LAYOUT, error, detail);
-        if ((error = layout_pivot(&context)) < 0) fail(MPP_STEP_PIVOT, error, 0);
-        if ((error = confine_privileges()) < 0) fail(MPP_STEP_CAPABILITIES, error, 1);
+    if (context.plan->namespaces) {
+        build_root(&context);
     } else {
         error = sys1(SYS_chdir, text_at(&context, context.plan->working_directory));
         if (error < 0) fail(MPP_STEP_PIVOT, error, 0);
         /* What the tool leaves behind becomes a child of init, not of the host's. */
         if ((error = sys5(SYS_prctl, PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)) < 0) fail(MPP_STEP_OWNER, error, 3);
+        if (!context.plan->landlock) fail(MPP_STEP_LANDLOCK, -ENOSYS, 0); /* nothing would confine files */
     }
-    if ((error = confine_capabilities()) < 0) fail(MPP_STEP_CAPABILITIES, error, 0);
-    if (context.plan->landlock && (error = confine_landlock(&context, &detail)) < 0)
-        fail(MPP_STEP_LANDLOCK, error, detail);
-    if (!namespaces && !context.plan->landlock) fail(MPP_STEP_LANDLOCK, -ENOSYS, 0); /* nothing would confine files */
+    if (context.plan->parked && !context.plan->early_start) {
+        report(&parked);
+        take_call(&context, owner, -1, -1);
+    }
+    if (!before_grants) confine_self(&context);
 
     reset_signals();
     children = sys4(SYS_signalfd4, -1, &child_signal, 8, O_CLOEXEC);
@@ -360,11 +442,16 @@ static _Noreturn void run(void)
     if (tool < 0) fail(MPP_STEP_FORK, tool, 1);
     if (tool == 0) become_tool(&context, self);
 
-    report(&ready);
+    report(context.plan->parked && context.plan->early_start ? &parked : &started);
     /* The tool's ends are the tool's alone: their closing must be seen by the owner. */
     sys3(SYS_close_range, 0, 2, 0);
+    if (before_grants) {
+        take_call(&context, owner, children, tool);
+        confine_self(&context);
+        report(&started);
+    }
     if ((error = confine_seccomp(&context, context.plan->guard)) < 0) fail(MPP_STEP_SECCOMP, error, 1);
-    stand_guard(&context, descriptors[3], children, tool);
+    for (;;) attend(&context, owner, children, tool, 0);
 }
 
 /* The kernel enters here with an unaligned idea of a stack frame; the ABI wants 16 bytes. */

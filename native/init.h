@@ -12,19 +12,30 @@ struct init_context {
     const uint8_t *base; /* of the message the plan stands in */
     const int *trees;    /* received descriptors of detached mounts */
     uint32_t tree_count;
-    int root; /* descriptor of the new root */
+    int root;          /* descriptor of the new root */
+    int *kept;         /* parked: detached mounts of the late entries, -1 where there is none, from plan->late on */
+    uint32_t prepared; /* parked: how many entries the plan had that was prepared */
 };
 
 /* Each step returns 0 or -errno and, where a table is worked through, the index in *detail. */
 long layout_root(struct init_context *context);
 long layout_build(struct init_context *context, uint32_t *detail);
 long layout_pivot(struct init_context *context);
+long layout_late(struct init_context *context,
+                 uint32_t *detail); /* attaches what a parked sandbox got at its release */
 long confine_privileges(void);
 long confine_capabilities(void);
-long confine_landlock(const struct init_context *context, uint32_t *detail);
+/* before_release: what is granted is not mounted yet, and its rules are made of the kept mounts. */
+long confine_landlock(const struct init_context *context, int before_release, uint32_t *detail);
 long confine_seccomp(const struct init_context *context, struct mpp_span filter);
 long confine_signals(void);
 long confine_watch(const struct init_context *context); /* returns the listener */
+
+/* Whether a tool runs before its call has come, with grants still to be mounted. */
+static inline int starts_before_grants(const struct mpp_plan *plan)
+{
+    return plan->parked && plan->early_start && plan->late < plan->entries.count;
+}
 
 /* The text at an offset of the message; offsets were checked when the message arrived. */
 static inline const char *text_at(const struct init_context *context, uint32_t offset)

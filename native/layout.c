@@ -9,6 +9,8 @@
 #include "kernel.h"
 #include "sys.h"
 
+#define STAGE ".stage" /* where a grant is put together; a folder that nobody may enter */
+
 static long set_number(long fs, const char *key, uint64_t value)
 {
     char text[24];
@@ -93,12 +95,12 @@ static long bind_source(struct init_context *context, const struct mpp_entry *en
     return tree;
 }
 
-/* Attaches a detached mount. The mount point is looked up without links and never outside the new root: it
- * may lie in a granted folder that somebody else is changing at this moment. */
-static long attach(struct init_context *context, const struct mpp_entry *entry, long mount)
+/* Attaches a mount at a path below a folder. The mount point is looked up without links and never outside of it:
+ * it may lie in a granted folder that somebody else is changing at this moment. */
+static long attach(long folder, const char *target, long mount)
 {
     struct mpp_open_how how = { O_PATH | O_CLOEXEC, 0, MPP_RESOLVE_BENEATH | MPP_RESOLVE_NO_SYMLINKS };
-    long point = sys4(SYS_openat2, context->root, text_at(context, entry->target), &how, sizeof how);
+    long point = sys4(SYS_openat2, folder, target, &how, sizeof how);
     long error;
 
     if (point < 0) return point;
@@ -158,21 +160,42 @@ static long build_entry(struct init_context *context, const struct mpp_entry *en
     default:
         return -EIO;
     }
-    if (error == 0) error = attach(context, entry, mount);
+    if (error == 0) error = attach(context->root, target, mount);
     if (mount >= 0) sys1(SYS_close, mount);
     return error;
+}
+
+/* What a parked sandbox gets at its release: the mount is made now, while the host's tree can be seen, and kept;
+ * so is the place where it will be attached, before the root becomes read-only. */
+static long prepare_late(struct init_context *context, const struct mpp_entry *entry, int *kept)
+{
+    long mount;
+
+    *kept = -1;
+    if (entry->kind == MPP_ENTRY_TMPFS) return mount_point(context, entry, 1);
+    if (entry->kind != MPP_ENTRY_BIND) return build_entry(context, entry);
+    mount = bind_source(context, entry);
+    if (mount < 0) return mount;
+    *kept = (int)mount;
+    return mount_point(context, entry, (int)entry->is_dir);
 }
 
 long layout_build(struct init_context *context, uint32_t *detail)
 {
     const struct mpp_entry *entries = (const void *)(context->base + context->plan->entries.offset);
     struct mpp_mount_attr attr = { context->plan->root_attributes, 0, 0, 0 };
+    uint32_t late = context->plan->parked ? context->plan->late : context->plan->entries.count;
+    long error;
 
+    if (context->plan->entries.count - late > MPP_TREES_MAX) return -E2BIG;
     for (uint32_t i = 0; i < context->plan->entries.count; i++) {
-        long error = build_entry(context, &entries[i]);
+        error = i < late ? build_entry(context, &entries[i])
+                         : prepare_late(context, &entries[i], &context->kept[i - late]);
         *detail = i;
         if (error < 0) return error;
     }
+    context->prepared = context->plan->entries.count;
+    if (late < context->prepared && (error = sys3(SYS_mkdirat, context->root, STAGE, 0)) < 0) return error;
     *detail = context->plan->entries.count;
     return sys5(SYS_mount_setattr, context->root, "", MPP_AT_EMPTY_PATH, &attr, sizeof attr);
 }
@@ -185,6 +208,133 @@ long layout_pivot(struct init_context *context)
     /* The host's tree now lies on top of the new root; detached, no path leads to it. */
     if (error == 0) error = sys2(SYS_umount2, ".", MPP_MNT_DETACH);
     if (error == 0) error = sys1(SYS_chdir, text_at(context, context->plan->working_directory));
+    if (context->plan->parked) return error; /* layout_late closes it */
+    sys1(SYS_close, context->root);
+    context->root = -1;
+    return error;
+}
+
+/* The rest of *inner* behind *outer* where that is the same path or one above it, else NULL. */
+static const char *path_below(const char *outer, const char *inner)
+{
+    while (*outer != '\0' && *outer == *inner) {
+        outer++;
+        inner++;
+    }
+    if (*outer != '\0') return 0;
+    if (*inner == '\0') return ".";
+    return *inner == '/' ? inner + 1 : 0;
+}
+
+static int is_mount(const struct mpp_entry *entry)
+{
+    return entry->kind == MPP_ENTRY_BIND || entry->kind == MPP_ENTRY_TMPFS;
+}
+
+/* The kept mount of a late entry, if what lies there on the host is still what was kept. */
+static long still_kept(const struct init_context *context, const struct mpp_entry *entry, uint32_t index)
+{
+    long mount = context->kept[index - context->plan->late];
+    struct stat seen;
+    long error;
+
+    if (mount < 0) return -EIO;
+    error = sys2(SYS_fstat, mount, &seen);
+    if (error < 0) return error;
+    return seen.st_dev == entry->device && seen.st_ino == entry->inode ? mount : -ESTALE;
+}
+
+/* A copy of what lies below a grant that is on its way: the host's tree cannot be seen any more. */
+static long bind_below(struct init_context *context, const struct mpp_entry *entry, const char *outer, long folder)
+{
+    struct mpp_open_how how = { O_PATH | O_CLOEXEC, 0, MPP_RESOLVE_BENEATH | MPP_RESOLVE_NO_SYMLINKS };
+    struct mpp_mount_attr attr = { entry->attributes, 0, 0, 0 };
+    const char *path = text_at(context, entry->source);
+    const char *below = *path == '/' ? path_below(outer, path + 1) : 0;
+    struct stat seen;
+    long source;
+    long tree;
+    long error;
+
+    if (entry->tree >= 0) return bind_source(context, entry); /* copied by a root parent */
+    if (below != 0)
+        source = sys4(SYS_openat2, folder, below, &how, sizeof how);
+    else
+        source = sys4(SYS_openat2, context->root, *path == '/' ? path + 1 : path, &how, sizeof how);
+    if (source < 0) return source;
+    error = sys2(SYS_fstat, source, &seen);
+    if (error == 0 && (seen.st_dev != entry->device || seen.st_ino != entry->inode)) error = -ESTALE;
+    tree = error == 0
+               ? sys3(SYS_open_tree, source, "", MPP_OPEN_TREE_CLONE | O_CLOEXEC | MPP_AT_EMPTY_PATH | MPP_AT_RECURSIVE)
+               : error;
+    sys1(SYS_close, source);
+    if (tree < 0) return tree;
+    error = sys5(SYS_mount_setattr, tree, "", MPP_AT_EMPTY_PATH | MPP_AT_RECURSIVE, &attr, sizeof attr);
+    if (error == 0) return tree;
+    sys1(SYS_close, tree);
+    return error;
+}
+
+static long late_mount(struct init_context *context, const struct mpp_entry *entry, uint32_t index, const char *outer,
+                       long folder)
+{
+    if (entry->kind == MPP_ENTRY_TMPFS) return new_tmpfs(entry->size, entry->inodes, entry->mode, entry->attributes);
+    if (index < context->prepared) return still_kept(context, entry, index);
+    return bind_below(context, entry, outer, folder);
+}
+
+/* Attaches the grant at an index and everything inside it where the tool cannot go, and moves the whole to its
+ * place: a tool that runs already never sees a grant without what is read-only or hidden in it. */
+static long attach_grant(struct init_context *context, uint32_t index, uint32_t *detail)
+{
+    const struct mpp_entry *entries = (const void *)(context->base + context->plan->entries.offset);
+    const char *outer = text_at(context, entries[index].target);
+    long folder = late_mount(context, &entries[index], index, "", context->root);
+    long error;
+
+    *detail = index;
+    if (folder < 0) return folder;
+    error = attach(context->root, STAGE, folder);
+    for (uint32_t i = context->plan->late; i < context->plan->entries.count && error == 0; i++) {
+        const char *below = is_mount(&entries[i]) ? path_below(outer, text_at(context, entries[i].target)) : 0;
+        long mount;
+
+        if (i == index || below == 0) continue;
+        *detail = i;
+        mount = late_mount(context, &entries[i], i, outer, folder);
+        error = mount < 0 ? mount : attach(folder, below, mount);
+        if (mount >= 0) sys1(SYS_close, mount);
+    }
+    if (error == 0) error = attach(context->root, outer, folder);
+    sys1(SYS_close, folder);
+    return error;
+}
+
+static int is_outermost(const struct init_context *context, uint32_t index)
+{
+    const struct mpp_entry *entries = (const void *)(context->base + context->plan->entries.offset);
+    const char *target = text_at(context, entries[index].target);
+
+    for (uint32_t i = context->plan->late; i < context->plan->entries.count; i++) {
+        const char *below = is_mount(&entries[i]) ? path_below(text_at(context, entries[i].target), target) : 0;
+        if (i == index || below == 0) continue;
+        if (*below != '.' || below[1] != '\0' || i < index) return 0; /* of two at one place, the later lies inside */
+    }
+    return 1;
+}
+
+long layout_late(struct init_context *context, uint32_t *detail)
+{
+    const struct mpp_entry *entries = (const void *)(context->base + context->plan->entries.offset);
+    long error = 0;
+
+    for (uint32_t i = context->plan->late; i < context->plan->entries.count && error == 0; i++) {
+        *detail = i;
+        if (!is_mount(&entries[i]))
+            error = i < context->prepared ? 0 : -EIO;
+        else if (is_outermost(context, i))
+            error = attach_grant(context, i, detail);
+    }
     sys1(SYS_close, context->root);
     context->root = -1;
     return error;

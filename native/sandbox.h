@@ -38,7 +38,11 @@ struct mpp_sandbox {
     uint64_t before_user_us; /* what its cgroup had counted when the tool began: the building of the sandbox */
     uint64_t before_system_us;
     int reaped;
-    int blind; /* looks in a row at what it uses that failed */
+    int blind;              /* looks in a row at what it uses that failed */
+    int held;               /* the request is not to be written yet: parked, or its grants are not mounted */
+    int parked;             /* init has said that it is */
+    uint64_t parked_cpu_us; /* what it had used when it became ready, and when that was */
+    uint64_t parked_ns;
     struct mpp_buffer out;
     struct mpp_buffer err;
     struct mpp_buffer said; /* a dialogue's words to the tool, beside the request */
@@ -46,6 +50,17 @@ struct mpp_sandbox {
     size_t heard; /* bytes of out that the dialogue has seen */
     int answered;
 };
+
+/* The plan that a sandbox has of its own, and its table. */
+static inline struct mpp_plan *mpp_plan_of(struct mpp_sandbox *sandbox)
+{
+    return (void *)sandbox->plan;
+}
+
+static inline struct mpp_entry *mpp_entries_of(struct mpp_sandbox *sandbox)
+{
+    return (void *)(sandbox->plan + mpp_plan_of(sandbox)->entries.offset);
+}
 
 /* What all processes of a sandbox use at this moment, as its cgroup or /proc tells. */
 struct mpp_usage {
@@ -55,6 +70,15 @@ struct mpp_usage {
 };
 
 uint64_t mpp_now_ns(void);
+void mpp_fill_plan(struct mpp_sandbox *sandbox);
+int mpp_hold_sources(struct mpp_sandbox *sandbox, uint32_t first, uint32_t *detail);
+int mpp_copy_trees(struct mpp_sandbox *sandbox, uint32_t first, int *trees, uint32_t *tree_count, uint32_t *step,
+                   uint32_t *detail);
+int mpp_send_plan(struct mpp_sandbox *sandbox, const int *descriptors, uint32_t count);
+int mpp_drain(struct mpp_sandbox *sandbox, int *fd, struct mpp_buffer *buffer); /* 1 open, 0 ended, -1 over a bound */
+int mpp_listen(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome); /* 1: init said how it ended, or is gone */
+void mpp_stop(struct mpp_outcome *outcome, enum mpp_stop why);
+int mpp_measure(const struct mpp_sandbox *sandbox, struct mpp_usage *usage); /* 0, or an errno */
 void mpp_close(int *fd);
 void mpp_close_sources(struct mpp_sandbox *sandbox);
 void mpp_feed(struct mpp_sandbox *sandbox); /* writes what the pipe takes of the request, and closes it at the end */

@@ -43,6 +43,7 @@ int plan_is_sound(const uint8_t *message, size_t received, const char **argument
         !span_fits(plan->guard, 8, 8, size) || !span_fits(plan->watch, 8, 8, size) ||
         !span_fits(plan->argv, 4, 4, size) || !span_fits(plan->envp, 4, 4, size))
         return 0;
+    if (plan->late > plan->entries.count) return 0;
     if (plan->argv.count == 0 || plan->argv.count > MPP_ARGS_MAX || plan->envp.count > MPP_ARGS_MAX) return 0;
     if (!text_fits(plan->exec_path, size) || !text_fits(plan->working_directory, size) ||
         !text_fits(plan->host_name, size))

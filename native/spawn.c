@@ -48,22 +48,12 @@ void mpp_close_sources(struct mpp_sandbox *sandbox)
     sandbox->source_count = 0;
 }
 
-static struct mpp_plan *plan_of(struct mpp_sandbox *sandbox)
-{
-    return (void *)sandbox->plan;
-}
-
-static struct mpp_entry *entries_of(struct mpp_sandbox *sandbox)
-{
-    return (void *)(sandbox->plan + plan_of(sandbox)->entries.offset);
-}
-
-/* Opens every bind source as the approved path names it, and notes which file that is. */
-static int hold_sources(struct mpp_sandbox *sandbox, uint32_t *detail)
+/* Opens every bind source from the entry first on as the approved path names it, and notes which file that is. */
+int mpp_hold_sources(struct mpp_sandbox *sandbox, uint32_t first, uint32_t *detail)
 {
     struct mpp_open_how how = { O_PATH | O_CLOEXEC, 0, MPP_RESOLVE_NO_SYMLINKS | MPP_RESOLVE_NO_MAGICLINKS };
-    struct mpp_entry *entries = entries_of(sandbox);
-    uint32_t count = plan_of(sandbox)->entries.count;
+    struct mpp_entry *entries = mpp_entries_of(sandbox);
+    uint32_t count = mpp_plan_of(sandbox)->entries.count;
 
     sandbox->sources = calloc(count > 0 ? count : 1, sizeof *sandbox->sources);
     if (sandbox->sources == NULL) return ENOMEM;
@@ -75,6 +65,7 @@ static int hold_sources(struct mpp_sandbox *sandbox, uint32_t *detail)
         entries[i].tree = -1;
         sandbox->sources[i] = -1;
         sandbox->source_count = i + 1;
+        if (i < first) continue;
         if (entries[i].kind != MPP_ENTRY_BIND && entries[i].kind != MPP_ENTRY_HOLD) continue;
         fd = sys4(SYS_openat2, AT_FDCWD, sandbox->plan + entries[i].source, &how, sizeof how);
         if (fd < 0) return (int)-fd;
@@ -105,7 +96,7 @@ static int open_channels(struct mpp_sandbox *sandbox, int *child_control)
     sandbox->peers[PEER_REQUEST] = in[READ_END];
     /* Most requests fit into the pipe. Closed at once, its end cannot be kept open by a child that another
      * thread of the host forks meanwhile, for which the tool would wait. */
-    mpp_feed(sandbox);
+    if (!sandbox->held) mpp_feed(sandbox);
     if (fcntl(in[READ_END], F_SETFL, 0) < 0) return errno;
     if (pipe2(out, O_CLOEXEC) < 0) return errno;
     sandbox->output = out[READ_END];
@@ -199,16 +190,22 @@ static int clone_init(struct mpp_sandbox *sandbox, int child_control, uint32_t *
     return error;
 }
 
+/* Host process ids are unique among the living, so the outer ids of living sandboxes are, too. */
+static uint32_t outer_of(const struct mpp_sandbox *sandbox)
+{
+    return sandbox->launch.outer_uid_base + (uint32_t)sandbox->pid;
+}
+
 /* A host that is root copies each source itself: it can enter folders that the sandbox's id cannot, and only
  * it can map ids on a mount. Returns 0 or an errno with *step and *detail set. */
-static int copy_trees(struct mpp_sandbox *sandbox, int *trees, uint32_t *tree_count, uint32_t outer, uint32_t *step,
-                      uint32_t *detail)
+int mpp_copy_trees(struct mpp_sandbox *sandbox, uint32_t first, int *trees, uint32_t *tree_count, uint32_t *step,
+                   uint32_t *detail)
 {
-    struct mpp_entry *entries = entries_of(sandbox);
+    struct mpp_entry *entries = mpp_entries_of(sandbox);
     int namespace_fd = -1;
     int error = 0;
 
-    for (uint32_t i = 0; error == 0 && i < sandbox->source_count; i++) {
+    for (uint32_t i = first; error == 0 && i < sandbox->source_count; i++) {
         /* Private: a copy of a shared mount would be its peer, and what the sandbox mounts inside it (covers,
          * protected files) would appear on the host, and stay there. */
         struct mpp_mount_attr attr = { entries[i].attributes, 0, MS_PRIVATE, 0 };
@@ -235,7 +232,7 @@ static int copy_trees(struct mpp_sandbox *sandbox, int *trees, uint32_t *tree_co
         if (error != 0 || (entries[i].flags & MPP_ENTRY_IDMAP) == 0) continue;
 
         *step = MPP_STEP_IDMAP_MOUNT;
-        if (namespace_fd < 0) error = mpp_idmap_namespace(geteuid(), getegid(), outer, &namespace_fd);
+        if (namespace_fd < 0) error = mpp_idmap_namespace(geteuid(), getegid(), outer_of(sandbox), &namespace_fd);
         if (error != 0) break;
         attr = (struct mpp_mount_attr){ MPP_MOUNT_ATTR_IDMAP, 0, 0, (uint64_t)namespace_fd };
         set = sys5(SYS_mount_setattr, tree, "", MPP_AT_EMPTY_PATH, &attr, sizeof attr);
@@ -251,7 +248,7 @@ static int copy_trees(struct mpp_sandbox *sandbox, int *trees, uint32_t *tree_co
  * Landlock rules of. */
 static int hand_over(struct mpp_sandbox *sandbox, int *trees, uint32_t *tree_count, uint32_t owner, uint32_t *detail)
 {
-    struct mpp_entry *entries = entries_of(sandbox);
+    struct mpp_entry *entries = mpp_entries_of(sandbox);
 
     for (uint32_t i = 0; i < sandbox->source_count; i++) {
         *detail = i;
@@ -267,7 +264,7 @@ static int hand_over(struct mpp_sandbox *sandbox, int *trees, uint32_t *tree_cou
     return 0;
 }
 
-static int send_plan(struct mpp_sandbox *sandbox, const int *trees, uint32_t tree_count)
+int mpp_send_plan(struct mpp_sandbox *sandbox, const int *descriptors, uint32_t count)
 {
     union {
         struct cmsghdr head;
@@ -275,26 +272,39 @@ static int send_plan(struct mpp_sandbox *sandbox, const int *trees, uint32_t tre
     } control;
     struct iovec vector = { sandbox->plan, sandbox->launch.plan_size };
     struct msghdr header = { .msg_iov = &vector, .msg_iovlen = 1 };
-    size_t size = sizeof(int) * (PEER_COUNT + tree_count);
+    size_t size = sizeof(int) * count;
     ssize_t sent;
 
-    memset(&control, 0, sizeof control);
-    header.msg_control = &control;
-    header.msg_controllen = CMSG_SPACE(size);
-    control.head.cmsg_level = SOL_SOCKET;
-    control.head.cmsg_type = SCM_RIGHTS;
-    control.head.cmsg_len = CMSG_LEN(size);
-    memcpy(CMSG_DATA(&control.head), sandbox->peers, sizeof(int) * PEER_COUNT);
-    memcpy(CMSG_DATA(&control.head) + sizeof(int) * PEER_COUNT, trees, sizeof(int) * tree_count);
+    if (count > PEER_COUNT + MPP_TREES_MAX) return E2BIG;
+    if (count > 0) {
+        memset(&control, 0, sizeof control);
+        header.msg_control = &control;
+        header.msg_controllen = CMSG_SPACE(size);
+        control.head.cmsg_level = SOL_SOCKET;
+        control.head.cmsg_type = SCM_RIGHTS;
+        control.head.cmsg_len = CMSG_LEN(size);
+        memcpy(CMSG_DATA(&control.head), descriptors, size);
+    }
     do sent = sendmsg(sandbox->control, &header, MSG_NOSIGNAL);
     while (sent < 0 && errno == EINTR);
     if (sent < 0) return errno;
     return (size_t)sent == sandbox->launch.plan_size ? 0 : EMSGSIZE;
 }
 
+/* What only the parent knows. */
+void mpp_fill_plan(struct mpp_sandbox *sandbox)
+{
+    struct mpp_plan *plan = mpp_plan_of(sandbox);
+
+    plan->empty_groups = sandbox->launch.outer_uid_base != 0;
+    plan->namespaces = sandbox->launch.namespaces != 0;
+    plan->parked = sandbox->launch.parked;
+}
+
 static int start(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
 {
-    int trees[MPP_TREES_MAX];
+    int handed[PEER_COUNT + MPP_TREES_MAX]; /* the tool's ends and the owner, then the trees */
+    int *trees = handed + PEER_COUNT;
     uint32_t tree_count = 0;
     uint32_t outer_uid = geteuid();
     uint32_t outer_gid = getegid();
@@ -303,7 +313,7 @@ static int start(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
     int error;
 
     outcome->step = MPP_STEP_SOURCE;
-    error = hold_sources(sandbox, &outcome->detail);
+    error = mpp_hold_sources(sandbox, 0, &outcome->detail);
     if (error != 0) return error;
     outcome->step = MPP_STEP_PIPES;
     error = open_channels(sandbox, &child_control);
@@ -313,24 +323,23 @@ static int start(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
     if (error != 0) return error;
     outcome->cloned_ns = mpp_now_ns();
 
-    /* Host process ids are unique among the living, so the outer ids of living sandboxes are, too. */
-    if (root) outer_uid = outer_gid = sandbox->launch.outer_uid_base + (uint32_t)sandbox->pid;
-    plan_of(sandbox)->empty_groups = root ? 1 : 0;
-    plan_of(sandbox)->namespaces = sandbox->launch.namespaces != 0;
+    if (root) outer_uid = outer_gid = outer_of(sandbox);
+    mpp_fill_plan(sandbox);
     if (sandbox->launch.namespaces == 0) {
-        plan_of(sandbox)->uid = outer_uid;
-        plan_of(sandbox)->gid = outer_gid;
+        mpp_plan_of(sandbox)->uid = outer_uid;
+        mpp_plan_of(sandbox)->gid = outer_gid;
         outcome->step = MPP_STEP_HAND_OVER;
         error = hand_over(sandbox, trees, &tree_count, outer_uid, &outcome->detail);
     } else {
         outcome->step = MPP_STEP_ID_MAP;
-        error = mpp_map_ids(sandbox->pid, sandbox->pidfd, plan_of(sandbox)->uid, outer_uid, outer_gid, !root);
+        error = mpp_map_ids(sandbox->pid, sandbox->pidfd, mpp_plan_of(sandbox)->uid, outer_uid, outer_gid, !root);
     }
     if (error == 0 && root && sandbox->launch.namespaces != 0)
-        error = copy_trees(sandbox, trees, &tree_count, outer_uid, &outcome->step, &outcome->detail);
+        error = mpp_copy_trees(sandbox, 0, trees, &tree_count, &outcome->step, &outcome->detail);
     if (error == 0) {
         outcome->step = MPP_STEP_SEND;
-        error = send_plan(sandbox, trees, tree_count);
+        memcpy(handed, sandbox->peers, sizeof sandbox->peers);
+        error = mpp_send_plan(sandbox, handed, PEER_COUNT + tree_count);
     }
     for (uint32_t i = 0; i < tree_count; i++) close(trees[i]);
     for (int i = 0; i < PEER_COUNT; i++) mpp_close(&sandbox->peers[i]);
@@ -358,7 +367,10 @@ int mpp_spawn(const struct mpp_launch *launch, struct mpp_outcome *outcome, stru
     for (int i = 0; i < PEER_COUNT; i++) sandbox->peers[i] = -1;
     sandbox->reaped = 1; /* nothing to reap yet */
     sandbox->deadline_ns = outcome->started_ns + launch->wall_ns;
+    sandbox->held = launch->parked != 0;
     if (!plan_is_sound(launch->plan, launch->plan_size, NULL, NULL)) error = EINVAL;
+    /* What was prepared would be told from what its call brings by a mount namespace; and nobody waits for a watcher. */
+    if (launch->parked && (launch->namespaces == 0 || launch->watched_count > 0)) error = EINVAL;
     if (error == 0) {
         sandbox->plan = malloc(launch->plan_size);
         if (sandbox->plan == NULL) error = ENOMEM;
@@ -369,7 +381,7 @@ int mpp_spawn(const struct mpp_launch *launch, struct mpp_outcome *outcome, stru
     }
     if (error != 0) {
         outcome->error = error;
-        mpp_release(sandbox);
+        mpp_release(&sandbox);
         return 1;
     }
     outcome->step = MPP_STEP_NONE;

@@ -22,7 +22,7 @@
 enum { SLOT_CONTROL, SLOT_OUTPUT, SLOT_ERRORS, SLOT_REQUEST, SLOT_CANCEL, SLOT_WATCHER, SLOT_COUNT };
 
 /* Appends what a pipe holds. Returns 1 while it is open, 0 at its end, -1 where memory or the bound ends. */
-static int drain(struct mpp_sandbox *sandbox, int *fd, struct mpp_buffer *buffer)
+int mpp_drain(struct mpp_sandbox *sandbox, int *fd, struct mpp_buffer *buffer)
 {
     for (;;) {
         uint64_t left = sandbox->launch.output - (sandbox->out.size + sandbox->err.size);
@@ -88,7 +88,7 @@ static void reap(struct mpp_sandbox *sandbox)
     }
 }
 
-static void stop(struct mpp_outcome *outcome, enum mpp_stop why)
+void mpp_stop(struct mpp_outcome *outcome, enum mpp_stop why)
 {
     if (outcome->stop != MPP_STOP_NONE) return;
     outcome->stop = why;
@@ -97,7 +97,7 @@ static void stop(struct mpp_outcome *outcome, enum mpp_stop why)
 
 /* A cgroup has counted everything, what has ended and the kernel's own memory included; /proc shows what is alive.
  * Returns 0, or an errno where neither could be read. */
-static int measure(const struct mpp_sandbox *sandbox, struct mpp_usage *usage)
+int mpp_measure(const struct mpp_sandbox *sandbox, struct mpp_usage *usage)
 {
     if (sandbox->launch.cgroup_fd >= 0 && mpp_cgroup_usage(sandbox, usage) == 0) return 0;
     return mpp_watch(sandbox->pid, usage);
@@ -108,7 +108,7 @@ static void note_blindness(struct mpp_sandbox *sandbox, struct mpp_outcome *outc
 {
     struct pollfd alive = { .fd = sandbox->pidfd, .events = POLLIN, .revents = 0 };
 
-    if (poll(&alive, 1, 0) == 0 && ++sandbox->blind >= BLIND_MAX) stop(outcome, MPP_STOP_BLIND);
+    if (poll(&alive, 1, 0) == 0 && ++sandbox->blind >= BLIND_MAX) mpp_stop(outcome, MPP_STOP_BLIND);
 }
 
 static void sample(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
@@ -116,7 +116,7 @@ static void sample(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
     const struct mpp_launch *launch = &sandbox->launch;
     struct mpp_usage usage;
 
-    if (measure(sandbox, &usage) != 0) {
+    if (mpp_measure(sandbox, &usage) != 0) {
         note_blindness(sandbox, outcome);
         return;
     }
@@ -125,15 +125,15 @@ static void sample(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
     if (usage.tasks > outcome->processes_peak) outcome->processes_peak = usage.tasks;
     outcome->user_us = usage.cpu_us; /* until init tells exactly, which it cannot of one that is killed */
     if (usage.cpu_us >= launch->cpu_us)
-        stop(outcome, MPP_STOP_CPU);
+        mpp_stop(outcome, MPP_STOP_CPU);
     else if (usage.resident > launch->memory)
-        stop(outcome, MPP_STOP_MEMORY);
+        mpp_stop(outcome, MPP_STOP_MEMORY);
     else if (launch->namespaces == 0 && usage.tasks > launch->processes)
-        stop(outcome, MPP_STOP_PROCESSES);
+        mpp_stop(outcome, MPP_STOP_PROCESSES);
 }
 
 /* Returns 1 when init said how it ended, or is gone. */
-static int listen_control(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
+int mpp_listen(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
 {
     struct mpp_report said;
 
@@ -143,7 +143,7 @@ static int listen_control(struct mpp_sandbox *sandbox, struct mpp_outcome *outco
         if (got < 0 && errno == EINTR) continue;
         if (got < 0 && errno == EAGAIN) return 0;
         if (got != (ssize_t)sizeof said) {
-            stop(outcome, MPP_STOP_LOST);
+            mpp_stop(outcome, MPP_STOP_LOST);
             return 1;
         }
         mpp_close_sources(sandbox);
@@ -153,6 +153,14 @@ static int listen_control(struct mpp_sandbox *sandbox, struct mpp_outcome *outco
             if (sandbox->launch.cgroup_fd >= 0)
                 mpp_cgroup_times(sandbox->launch.cgroup_fd, &sandbox->before_user_us, &sandbox->before_system_us);
             sandbox->tick_ns = mpp_now_ns() + TICK_NS;
+            /* A sandbox that was parked: what its call may reach is there now, and so may be its request. */
+            if (sandbox->held) {
+                sandbox->held = 0;
+                mpp_feed(sandbox);
+            }
+            break;
+        case MPP_REPORT_PARKED:
+            sandbox->parked = 1;
             break;
         case MPP_REPORT_WATCHED:
             break;
@@ -169,7 +177,7 @@ static int listen_control(struct mpp_sandbox *sandbox, struct mpp_outcome *outco
             if (said.resident_kib * 1024 > outcome->resident_peak) outcome->resident_peak = said.resident_kib * 1024;
             return 1;
         default:
-            stop(outcome, MPP_STOP_LOST);
+            mpp_stop(outcome, MPP_STOP_LOST);
             return 1;
         }
     }
@@ -190,15 +198,17 @@ static void finish(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
     if (!sandbox->reaped) { /* it said goodbye and did not go */
         kill_all(sandbox);
         reap(sandbox);
-        if (!sandbox->reaped) stop(outcome, MPP_STOP_LOST);
+        if (!sandbox->reaped) mpp_stop(outcome, MPP_STOP_LOST);
     }
     outcome->reaped_ns = mpp_now_ns();
     if (sandbox->launch.cgroup_fd >= 0) mpp_cgroup_account(sandbox, outcome);
     /* Nobody can write any more; what is in the pipes is the rest. */
-    if (sandbox->output >= 0 && outcome->stop != MPP_STOP_OUTPUT && drain(sandbox, &sandbox->output, &sandbox->out) < 0)
-        stop(outcome, MPP_STOP_OUTPUT);
-    if (sandbox->errors >= 0 && outcome->stop != MPP_STOP_OUTPUT && drain(sandbox, &sandbox->errors, &sandbox->err) < 0)
-        stop(outcome, MPP_STOP_OUTPUT);
+    if (sandbox->output >= 0 && outcome->stop != MPP_STOP_OUTPUT &&
+        mpp_drain(sandbox, &sandbox->output, &sandbox->out) < 0)
+        mpp_stop(outcome, MPP_STOP_OUTPUT);
+    if (sandbox->errors >= 0 && outcome->stop != MPP_STOP_OUTPUT &&
+        mpp_drain(sandbox, &sandbox->errors, &sandbox->err) < 0)
+        mpp_stop(outcome, MPP_STOP_OUTPUT);
     outcome->output = sandbox->out.data;
     outcome->output_size = sandbox->out.size;
     outcome->errors = sandbox->err.data;
@@ -211,14 +221,14 @@ int mpp_supervise(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
     uint64_t back_ns = mpp_now_ns() + BACK_NS;
     int over = 0;
 
-    if (sandbox->answered) stop(outcome, MPP_STOP_ANSWERED);
+    if (sandbox->answered) mpp_stop(outcome, MPP_STOP_ANSWERED);
     while (!over && outcome->stop == MPP_STOP_NONE) {
         /* poll(2) passes over negative descriptors, so a channel that is closed leaves its slot empty. */
         struct pollfd slots[SLOT_COUNT] = {
             [SLOT_CONTROL] = { .fd = sandbox->control, .events = POLLIN },
             [SLOT_OUTPUT] = { .fd = sandbox->output, .events = POLLIN },
             [SLOT_ERRORS] = { .fd = sandbox->errors, .events = POLLIN },
-            [SLOT_REQUEST] = { .fd = mpp_unsent(sandbox) ? sandbox->request : -1, .events = POLLOUT },
+            [SLOT_REQUEST] = { .fd = !sandbox->held && mpp_unsent(sandbox) ? sandbox->request : -1, .events = POLLOUT },
             [SLOT_CANCEL] = { .fd = sandbox->launch.cancel_fd, .events = POLLIN },
             [SLOT_WATCHER] = { .fd = mpp_watcher_fd(sandbox->watcher), .events = POLLIN },
         };
@@ -231,25 +241,25 @@ int mpp_supervise(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
         ready = poll(slots, SLOT_COUNT, wait_ms(now, until));
         if (ready < 0 && errno == EINTR) return EINTR;
         if (ready < 0) {
-            stop(outcome, MPP_STOP_LOST);
+            mpp_stop(outcome, MPP_STOP_LOST);
             break;
         }
         if (slots[SLOT_REQUEST].revents != 0) mpp_feed(sandbox);
-        if (slots[SLOT_OUTPUT].revents != 0 && drain(sandbox, &sandbox->output, &sandbox->out) < 0)
-            stop(outcome, MPP_STOP_OUTPUT);
-        if (slots[SLOT_ERRORS].revents != 0 && drain(sandbox, &sandbox->errors, &sandbox->err) < 0)
-            stop(outcome, MPP_STOP_OUTPUT);
-        if (slots[SLOT_CONTROL].revents != 0) over = listen_control(sandbox, outcome);
+        if (slots[SLOT_OUTPUT].revents != 0 && mpp_drain(sandbox, &sandbox->output, &sandbox->out) < 0)
+            mpp_stop(outcome, MPP_STOP_OUTPUT);
+        if (slots[SLOT_ERRORS].revents != 0 && mpp_drain(sandbox, &sandbox->errors, &sandbox->err) < 0)
+            mpp_stop(outcome, MPP_STOP_OUTPUT);
+        if (slots[SLOT_CONTROL].revents != 0) over = mpp_listen(sandbox, outcome);
         if (over) break;
         if (slots[SLOT_WATCHER].revents != 0 && mpp_watcher_attend(sandbox->watcher, slots[SLOT_WATCHER].revents) < 0)
-            stop(outcome, MPP_STOP_WATCH);
-        if (slots[SLOT_CANCEL].revents != 0) stop(outcome, MPP_STOP_CANCELLED);
+            mpp_stop(outcome, MPP_STOP_WATCH);
+        if (slots[SLOT_CANCEL].revents != 0) mpp_stop(outcome, MPP_STOP_CANCELLED);
         now = mpp_now_ns();
         if (sandbox->tick_ns != 0 && now >= sandbox->tick_ns) {
             sample(sandbox, outcome);
             sandbox->tick_ns = mpp_now_ns() + TICK_NS;
         }
-        if (now >= sandbox->deadline_ns) stop(outcome, MPP_STOP_WALL);
+        if (now >= sandbox->deadline_ns) mpp_stop(outcome, MPP_STOP_WALL);
         if (mpp_unheard(sandbox) && outcome->stop == MPP_STOP_NONE) return MPP_HEARD;
         if (now >= back_ns && outcome->stop == MPP_STOP_NONE) return EINTR;
     }
@@ -257,8 +267,11 @@ int mpp_supervise(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
     return 0;
 }
 
-void mpp_release(struct mpp_sandbox *sandbox)
+void mpp_release(struct mpp_sandbox **slot)
 {
+    struct mpp_sandbox *sandbox = *slot;
+
+    *slot = NULL;
     if (sandbox == NULL) return;
     for (int tries = 0; tries < 2 && !sandbox->reaped; tries++) {
         kill_all(sandbox);

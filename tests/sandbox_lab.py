@@ -23,7 +23,7 @@ from mpp_exec.consent.grant import Grant
 from mpp_exec.package.manifest import Manifest, Operation, RuntimeSpec, Tool
 from mpp_exec.package.requirement import Requirement, parse_requirement
 from mpp_exec.permissions import Limits, Permissions, Privacy
-from mpp_exec.sandbox import cache, kernel, plan, settle, spawn, syscalls
+from mpp_exec.sandbox import cache, kernel, parked, plan, settle, spawn, syscalls
 from mpp_exec.sandbox.plan import SandboxPlan
 from mpp_exec.sandbox.profiles import Allow
 
@@ -49,6 +49,9 @@ def bounded(**bounds: int) -> Limits:
     """Return limits of which only *bounds* can be met, however slow the machine is."""
     return dataclasses.replace(UNHURRIED, **bounds)
 
+
+PARKED = os.environ.get("MPP_LAB_PARKED", "")
+"""``early`` or ``late``: run every call in a sandbox that was prepared ahead of it, where that can be."""
 
 EVERY_CALL = tuple(Allow(name, "the experiment does without seccomp") for name in NUMBERS)
 """A profile that refuses nothing, so that what is still refused is refused by another mechanism."""
@@ -187,7 +190,22 @@ def run(compiled: SandboxPlan, request: bytes = b"{}", **options: Any) -> spawn.
             Path(place).chmod(0o755)
             settled = settle.settle(compiled, Path(place), CACHE)
             return spawn.run(settled, request, cache=CACHE, invocation="lab", **options)
-    return spawn.run(compiled, request, cache=CACHE, invocation="lab", **options)
+    ready = prepared(compiled, **options) if PARKED and "parked" not in options else None
+    return spawn.run(compiled, request, cache=CACHE, invocation="lab", **{"parked": ready, **options})
+
+
+def prepared(compiled: SandboxPlan, **options: Any) -> parked.Parked | None:
+    """Return a sandbox of *compiled* that waits for its call; None where that cannot be."""
+    if options.get("traced") or not parked.can_be_parked(compiled):
+        return None
+    early = PARKED != "late" and compiled.kind == "python" and not options.get("variables")
+    made = parked.Parked(compiled, constants=(), cache=CACHE, early_start=early)
+    while made.look(1000) == "preparing":
+        pass
+    if made.state == "ready":
+        return made
+    made.close()
+    return None
 
 
 def call(compiled: SandboxPlan, /, **arguments: Any) -> Any:

@@ -18,6 +18,7 @@ OTHER_SCRATCH = "/scratch"
 the tree, over mounts, so below a writable scratch that would have no second mechanism, and none against its
 FIFOs."""
 STORAGE = "/storage"
+LAUNCH = "/mpp/launch.py"
 SEAL = "/mpp/seal.bpf"
 SHOWN = "/mpp/shown.json"
 TOOL_ID = 1000

@@ -37,6 +37,12 @@ STOPS: dict[int, str] = {
     for value, name in ffi.typeof("enum mpp_stop").elements.items()
 }
 
+PARKED_STATES: dict[int, str] = {
+    value: name.removeprefix("MPP_PARKED_").lower()
+    for value, name in ffi.typeof("enum mpp_parked").elements.items()
+}
+"""How a parked sandbox is: ``preparing``, ``ready``, ``ended``."""
+
 ALL_NAMESPACES: int = (
     lib.CLONE_NEWUSER
     | lib.CLONE_NEWNS
@@ -125,12 +131,15 @@ def encode_plan(
     landlock: tuple[int, int, int] | None,
     root_attributes: int,
     own_signals: bool = False,
+    late: int | None = None,
+    early_start: bool = False,
 ) -> bytes:
     """Return the message of ``struct mpp_plan`` for init.
 
     ``entries`` are ``plan.Entry`` values, ``rules`` pairs of path and access bits, ``limits``
     triples of RLIMIT number, soft and hard value, ``landlock`` the handled file system and network
-    rights and scopes. ``watch_program`` is a traced call's, empty for any other.
+    rights and scopes. ``watch_program`` is a traced call's, empty for any other. *late* is the index of the
+    first entry that a parked sandbox gets with its call, *early_start* whether its tool runs before that.
 
     Raises:
         InternalError: it does not fit in PLAN_MAX bytes or ARGS_MAX arguments or variables.
@@ -143,6 +152,8 @@ def encode_plan(
     header.uid = header.gid = uid
     header.root_attributes = root_attributes
     header.own_signals = own_signals
+    header.late = len(entries) if late is None else late
+    header.early_start = early_start
     if landlock is not None:
         header.landlock = 1
         header.landlock_fs, header.landlock_net, header.landlock_scoped = landlock
@@ -304,6 +315,59 @@ def invoke(
     it or the tool ends it; without one the tool sees the end of its input after the request.
     A spawn that failed is an outcome as well: ``step`` and ``error`` say where and why.
     """
+    launch, _kept = _launch(
+        message,
+        request,
+        wall_ns=wall_ns,
+        cpu_us=cpu_us,
+        memory=memory,
+        output=output,
+        processes=processes,
+        namespaces=namespaces,
+        as_root=as_root,
+        cancel_fd=cancel_fd,
+        watched=watched,
+        cgroup_fd=cgroup_fd,
+        dialogue=dialogue is not None,
+    )
+    outcome = ffi.new("struct mpp_outcome *")
+    slot = ffi.new("struct mpp_sandbox **")
+    # Whatever a signal handler raises, and wherever: no process stays, and the buffers are freed.
+    try:
+        if lib.mpp_spawn(launch, outcome, slot) == 0:
+            _to_the_end(slot[0], outcome, dialogue)
+        return _collect(outcome)
+    finally:
+        lib.mpp_release(slot)
+
+
+def _to_the_end(sandbox: Any, outcome: Any, dialogue: Dialogue | None) -> None:
+    """Supervise it until all of it is dead, with what is said meanwhile."""
+    while (state := lib.mpp_supervise(sandbox, outcome)) != 0:
+        if state == lib.MPP_HEARD and dialogue is not None:
+            _converse(sandbox, dialogue)
+    if dialogue is not None:  # the last words of one that has ended by itself
+        dialogue.hear(_heard(sandbox))
+
+
+def _launch(
+    message: bytes,
+    request: bytes,
+    *,
+    wall_ns: int,
+    cpu_us: int,
+    memory: int,
+    output: int,
+    processes: int,
+    as_root: bool,
+    namespaces: int = ALL_NAMESPACES,
+    cancel_fd: int = -1,
+    watched: Sequence[WatchedRow] = (),
+    cgroup_fd: int = -1,
+    dialogue: bool = False,
+    parked: bool = False,
+) -> tuple[Any, tuple[object, ...]]:
+    """Return ``struct mpp_launch``, and what has to live as long as it is used."""
     launch = ffi.new("struct mpp_launch *")
     plan_buffer = ffi.from_buffer("uint8_t[]", message)
     request_buffer = ffi.from_buffer("uint8_t[]", request)
@@ -316,31 +380,102 @@ def invoke(
     launch.cgroup_fd = cgroup_fd
     launch.outer_uid_base = OUTER_ID_BASE if as_root else 0
     launch.namespaces = namespaces
-    launch.dialogue = dialogue is not None
+    launch.dialogue = dialogue
     launch.wall_ns = wall_ns
     launch.cpu_us = cpu_us
     launch.memory = memory
     launch.output = output
     launch.processes = processes
+    launch.parked = parked
     rows = ffi.new("struct mpp_watched[]", max(1, len(watched)))
     for row, each in zip(rows, watched, strict=False):
         row.number, row.path, row.folder = each.number, each.path, each.folder
         row.word, row.refuse = each.word, each.refuse
     launch.watched = rows
     launch.watched_count = len(watched)
-    outcome = ffi.new("struct mpp_outcome *")
-    slot = ffi.new("struct mpp_sandbox **")
-    # Whatever a signal handler raises, and wherever: no process stays, and the buffers are freed.
-    try:
-        if lib.mpp_spawn(launch, outcome, slot) == 0:
-            while (state := lib.mpp_supervise(slot[0], outcome)) != 0:
-                if state == lib.MPP_HEARD and dialogue is not None:
-                    _converse(slot[0], dialogue)
-            if dialogue is not None:  # the last words of one that has ended by itself
-                dialogue.hear(_heard(slot[0]))
-        return _collect(outcome)
-    finally:
-        lib.mpp_release(slot[0])
+    return launch, (plan_buffer, request_buffer, rows)
+
+
+class ParkedSandbox:
+    """A sandbox that is prepared ahead of its one call. Not for two threads at once.
+
+    Its processes end with this one, and with :meth:`close`, which has to be called.
+    """
+
+    def __init__(
+        self,
+        message: bytes,
+        *,
+        wall_ns: int,
+        cpu_us: int,
+        memory: int,
+        output: int,
+        processes: int,
+        as_root: bool,
+        cgroup_fd: int = -1,
+    ) -> None:
+        """Begin to prepare one from *message*, within *wall_ns* from now. The limits are those of its call.
+
+        Where that fails at once, :attr:`state` is ``ended``.
+        """
+        self._launch = functools.partial(
+            _launch,
+            cpu_us=cpu_us,
+            memory=memory,
+            output=output,
+            processes=processes,
+            as_root=as_root,
+            parked=True,
+        )
+        launch, self._kept = self._launch(message, b"", wall_ns=wall_ns, cgroup_fd=cgroup_fd)
+        self._outcome = ffi.new("struct mpp_outcome *")
+        self._slot = ffi.new("struct mpp_sandbox **")
+        failed = lib.mpp_spawn(launch, self._outcome, self._slot) != 0
+        self.state = "ended" if failed else "preparing"
+
+    def look(self, wait_ms: int = 0) -> str:
+        """Look after it and return its state: ``preparing``, ``ready``, or ``ended`` (of no use any more).
+
+        Waits up to *wait_ms* for something to happen while it is being prepared.
+        """
+        if self.state != "ended":
+            self.state = PARKED_STATES[lib.mpp_park_look(self._slot[0], self._outcome, wait_ms)]
+        return self.state
+
+    @property
+    def resident(self) -> int:
+        """The most bytes of memory that its processes were seen to have together."""
+        return int(self._outcome.resident_peak)
+
+    def call(
+        self,
+        message: bytes,
+        request: bytes,
+        *,
+        wall_ns: int,
+        cancel_fd: int = -1,
+        dialogue: Dialogue | None = None,
+    ) -> RawOutcome:
+        """Give it its call and do as :func:`invoke` does: every process of it is dead and reaped on return.
+
+        *message* is what it was prepared from, with what the call brings behind that. An outcome whose
+        ``step`` is not ``none`` says that nothing of the call has reached the tool.
+        """
+        launch, _kept = self._launch(
+            message, request, wall_ns=wall_ns, cancel_fd=cancel_fd, dialogue=dialogue is not None
+        )
+        self.state = "ended"
+        try:
+            if lib.mpp_unpark(self._slot[0], launch, self._outcome) == 0:
+                _to_the_end(self._slot[0], self._outcome, dialogue)
+            return _collect(self._outcome)
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Kill and reap what is left of it. May be repeated."""
+        self.state = "ended"
+        lib.mpp_release(self._slot)
 
 
 def _converse(sandbox: Any, dialogue: Dialogue) -> None:

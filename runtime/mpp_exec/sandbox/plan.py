@@ -21,7 +21,7 @@ from mpp_exec.package.manifest import Manifest, Tool
 from mpp_exec.package.requirement import Requirement
 from mpp_exec.permissions import Limits
 from mpp_exec.sandbox import bare, cgroup, interpreter, kernel, landlock, layout, profiles, properties
-from mpp_exec.sandbox.building import APP, SCRATCH, SEAL, SHOWN, STORAGE, Builder
+from mpp_exec.sandbox.building import APP, LAUNCH, SCRATCH, SEAL, SHOWN, STORAGE, Builder
 from mpp_exec.sandbox.layout import Entry
 
 # A runtime that reserves address space it never uses cannot start with no more of it than memory. Without any
@@ -53,6 +53,8 @@ class SandboxPlan:
         touches: whether the grant lets it reach outside: network, write, subprocess or storage.
         degraded: degradations that take effect.
         own_signals: a seccomp program of the call's own lets the tool signal itself only.
+        late: index of the first entry that a sandbox prepared ahead of its call gets only with it: grants and
+            storage, which are the last ones.
         storage: where its storage is, if it has one.
         bare: for a plan without namespaces, what it needs instead; else None.
     """
@@ -82,6 +84,7 @@ class SandboxPlan:
     storage: str = STORAGE
     bare: bare.Bare | None = None
     cgroup: cgroup.Bounds = ()
+    late: int = 0
 
     @property
     def app(self) -> str:
@@ -157,6 +160,7 @@ def compile_plan(
         build.system((*programs, *started), (*entry, *started))
         build.package(app, manifest, launcher)
         build.scratch(grant.limits.scratch)
+        late = len(build.layout.entries)
         build.grants(grant, read_only=read_only)
         if storage is not None:
             build.storage(storage, read_only=read_only)
@@ -167,6 +171,7 @@ def compile_plan(
             build.layout.entries, build.rules, argv, exec_path, build.scratch_path, STORAGE, path
         )
     else:
+        late = 0  # nothing is mounted, so nothing is prepared ahead
         made = bare.made(
             grant,
             programs=programs,
@@ -227,6 +232,7 @@ def compile_plan(
         storage=made.storage,
         bare=made.bare,
         cgroup=cgroup.bounds(grant.limits, facts.cgroup, facts.processors),
+        late=late,
     )
 
 
@@ -241,7 +247,7 @@ def probe_plan(
     build.rule(APP, landlock.READ, is_dir=True)
     build.scratch(limits.scratch)
     build.layout.bind(canary, "/canary", layout.WRITABLE)
-    argv = (python.path, "-I", "-S", "-B", "/mpp/launch.py", "probe:attempts", APP)
+    argv = (python.path, "-I", "-S", "-B", LAUNCH, "probe:attempts", APP)
     return SandboxPlan(
         package="mpp-exec/doctor",
         version="0.0.0",
@@ -270,6 +276,7 @@ def probe_plan(
         degraded=(),
         root=facts.root,
         cgroup=cgroup.bounds(limits, facts.cgroup, facts.processors),
+        late=len(build.layout.entries),
     )
 
 
@@ -280,7 +287,7 @@ def _command(
         python = next(program for program in programs if program.name == "python")
         folders = [f"{APP}/{folder}" if folder != "." else APP for folder in manifest.runtime.path] + [APP]
         # -I: no variables, no user site; -S: no site-packages; -B: nothing is written beside the sources.
-        argv = (python.path, "-I", "-S", "-B", "/mpp/launch.py", tool.entry, *folders)
+        argv = (python.path, "-I", "-S", "-B", LAUNCH, tool.entry, *folders)
         return argv, python.path
     first, *rest = manifest.runtime.command
     name = first.removesuffix("3") if first.startswith("python") else first

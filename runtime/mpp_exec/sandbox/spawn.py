@@ -8,19 +8,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from mpp_exec.errors import HostError, InternalError
-from mpp_exec.sandbox import bare, cgroup, layout, native, profiles
+from mpp_exec.sandbox import cgroup, message, native
 from mpp_exec.sandbox.access import Access, read_notes, watched_rows
 from mpp_exec.sandbox.appeared import appeared
 from mpp_exec.sandbox.bpf import RET_USER_NOTIF
-from mpp_exec.sandbox.building import HOST_NAME, TOOL_ID
 from mpp_exec.sandbox.cache import SandboxCache
+from mpp_exec.sandbox.layout import Entry
 from mpp_exec.sandbox.outcome import Outcome, judge
-from mpp_exec.sandbox.plan import SandboxPlan, with_seal
+from mpp_exec.sandbox.parked import Parked, memory_bound
+from mpp_exec.sandbox.plan import SandboxPlan
 from mpp_exec.sandbox.special import mounts_of, survey
-from mpp_exec.sandbox.watching import told_profile
 
 # No more than a spawn on a loaded machine needs; the wall limit of the call runs from the same moment.
-_STAGES = (("clone", "started", "cloned"), ("prepare", "cloned", "sent"), ("confine", "sent", "ready"))
+# A parked sandbox was cloned before.
+_STAGES = (
+    ("clone", "started", "cloned"),
+    ("prepare", "cloned", "sent"),
+    ("release", "started", "sent"),
+    ("confine", "sent", "ready"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +68,15 @@ def run(
     cancel_fd: int = -1,
     traced: bool = False,
     dialogue: native.Dialogue | None = None,
+    parked: Parked | None = None,
 ) -> Completed:
     """Run *plan* once with *request* on descriptor 0, in a sandbox that nothing else has seen.
 
     *variables* are what was granted of the environment; *arguments* replace the plan's command line
     where values were put into it; *wall_ms* shortens the limit of time. The calling thread waits.
     A *traced* call is confined in the same way, and watched. A *dialogue* answers what the tool says while it
-    runs, and ends it; *request* is then what is said first.
+    runs, and ends it; *request* is then what is said first. A *parked* sandbox, made from this plan, is used
+    up; where the call does not fit it any more, another one is made.
 
     Raises:
         HostError: a step of the spawn was refused by this kernel, or a granted path or a cgroup changed;
@@ -89,39 +97,38 @@ def run(
         )
     limits = replace(plan.limits, wall_ms=min(plan.limits.wall_ms, wall_ms or plan.limits.wall_ms))
     before = survey(plan)
-    if plan.bare is not None:
-        entries = plan.entries
-        arguments, variables = _placed(plan, arguments, variables)
-    else:
-        entries = (*_with_programs(plan, cache, traced=traced), *mounts_of(plan, before))
-    message = _message(
-        plan,
-        entries,
-        argv=plan.argv if arguments is None else arguments,
-        variables=variables,
-        cache=cache,
-        invocation=invocation,
-        traced=traced,
-    )
-    with cgroup.entered(plan.cgroup) as group:
-        raw = native.invoke(
-            message,
+    special = mounts_of(plan, before) if plan.bare is None else ()
+    if parked is not None:
+        raw = parked.call(
             request,
+            special=special,
+            cache=cache,
+            arguments=arguments,
+            variables=variables,
+            invocation=invocation,
             wall_ns=limits.wall_ms * 1_000_000,
-            cpu_us=plan.limits.cpu_ms * 1000,
-            # A cgroup counts the sandbox's own memory, too.
-            memory=plan.limits.memory + (cgroup.OVERHEAD if plan.cgroup else 0),
-            output=plan.limits.output,
-            processes=plan.limits.processes,
-            namespaces=native.ALL_NAMESPACES if plan.bare is None else 0,
-            as_root=plan.root,
             cancel_fd=cancel_fd,
-            watched=watched_rows(plan.tool_profile) if traced else (),
-            cgroup_fd=group,
+            dialogue=dialogue,
+        )
+    if parked is None or raw.step != "none":
+        # What was prepared does not fit any more, and nothing of the call has reached it: from the beginning.
+        raw = _cold(
+            plan,
+            request,
+            special=special,
+            cache=cache,
+            arguments=arguments,
+            variables=variables,
+            invocation=invocation,
+            wall_ns=limits.wall_ms * 1_000_000,
+            cancel_fd=cancel_fd,
+            traced=traced,
             dialogue=dialogue,
         )
     if raw.step != "none":
-        raise _spawn_error(raw, [entry.target for entry in entries], [path for path, _ in plan.rules])
+        raise _spawn_error(
+            raw, [entry.target for entry in (*plan.entries, *special)], [path for path, _ in plan.rules]
+        )
     outcome, reason = judge(raw, limits)
     return Completed(
         outcome=outcome,
@@ -138,76 +145,53 @@ def run(
     )
 
 
-# Where the number of an invocation stands in a kept message until it is known; no text of a plan holds it.
-_UNNUMBERED = "\x01" * 36
-
-
-def _message(
+def _cold(
     plan: SandboxPlan,
-    entries: tuple[layout.Entry, ...],
+    request: bytes,
     *,
-    argv: tuple[str, ...],
-    variables: tuple[tuple[str, str], ...],
+    special: tuple[Entry, ...],
     cache: SandboxCache,
+    arguments: tuple[str, ...] | None,
+    variables: tuple[tuple[str, str], ...],
     invocation: str,
+    wall_ns: int,
+    cancel_fd: int,
     traced: bool,
-) -> bytes:
-    """Return what init reads. Calls that differ in nothing but their number share one encoding."""
-
-    def encode(number: str) -> bytes:
-        return native.encode_plan(
-            entries=entries,
-            rules=plan.rules,
-            limits=plan.rlimits,
-            filter_program=cache.filter(told_profile(plan.tool_profile) if traced else plan.tool_profile),
-            watch_program=cache.watch(plan.tool_profile) if traced else b"",
-            guard_program=cache.filter(profiles.init_profile(namespaces=plan.bare is None)),
-            argv=argv,
-            environment=(*plan.environment, ("MPP_INVOCATION", number), *variables),
-            exec_path=plan.exec_path,
-            working_directory=plan.scratch,
-            host_name=HOST_NAME,
-            uid=TOOL_ID,
-            landlock=plan.landlock,
-            root_attributes=layout.READ_ONLY,
-            own_signals=plan.own_signals,
-        )
-
-    if len(invocation) != len(_UNNUMBERED) or plan.bare is not None:
-        return encode(invocation)
-    template = cache.message(
-        plan, (entries[len(plan.entries) :], argv, variables, traced), lambda: encode(_UNNUMBERED)
+    dialogue: native.Dialogue | None,
+) -> native.RawOutcome:
+    """Build a sandbox for this call alone, and run it."""
+    call = message.for_call(
+        plan,
+        special,
+        arguments=arguments,
+        variables=variables,
+        cache=cache,
+        invocation=invocation,
+        traced=traced,
     )
-    mark = _UNNUMBERED.encode()
-    if template.count(mark) != 1:
-        return encode(invocation)
-    return template.replace(mark, invocation.encode("ascii"))
-
-
-def _placed(
-    plan: SandboxPlan, arguments: tuple[str, ...] | None, variables: tuple[tuple[str, str], ...]
-) -> tuple[tuple[str, ...] | None, tuple[tuple[str, str], ...]]:
-    """Return what was put into the plan for one call with the folder of that call in it."""
-    assert plan.bare is not None
-    place = plan.bare.place
-    if place == bare.HERE:
-        raise InternalError("sandbox.unsettled", "a plan without namespaces was run without a folder for it")
-    moved = None if arguments is None else tuple(bare.at(text, place) for text in arguments)
-    return moved, tuple((name, bare.at(value, place)) for name, value in variables)
-
-
-def _with_programs(plan: SandboxPlan, cache: SandboxCache, *, traced: bool) -> tuple[layout.Entry, ...]:
-    if plan.kind != "python":
-        return plan.entries
-    seal = cache.seal(profiles.SEALED_WITH_PROGRAMS if plan.started else profiles.SEALED_AWAY)
-    return with_seal(plan, seal, traced=traced)
+    with cgroup.entered(plan.cgroup) as group:
+        return native.invoke(
+            call,
+            request,
+            wall_ns=wall_ns,
+            cpu_us=plan.limits.cpu_ms * 1000,
+            memory=memory_bound(plan),
+            output=plan.limits.output,
+            processes=plan.limits.processes,
+            namespaces=native.ALL_NAMESPACES if plan.bare is None else 0,
+            as_root=plan.root,
+            cancel_fd=cancel_fd,
+            watched=watched_rows(plan.tool_profile) if traced else (),
+            cgroup_fd=group,
+            dialogue=dialogue,
+        )
 
 
 def _timing(stamps: Mapping[str, int]) -> dict[str, int]:
     timing = {
         name: (stamps[end] - stamps[begin]) // 1000
         for name, begin, end in _STAGES
-        if stamps[begin] and stamps[end] >= stamps[begin]
+        if stamps[begin] and stamps[end] >= stamps[begin] and not (name == "release" and stamps["cloned"])
     }
     last = stamps["exited"] or stamps["stopped"] or stamps["reaped"]
     if stamps["ready"]:
@@ -247,20 +231,20 @@ def _spawn_error(raw: native.RawOutcome, targets: list[str], rules: list[str]) -
         about = f" for {targets[raw.detail]}"
     elif raw.step == "landlock" and raw.detail < len(rules):
         about = f" for {rules[raw.detail]}"
-    message = f"the sandbox could not be built: {raw.step}{about}: {os.strerror(raw.error)}"
+    said = f"the sandbox could not be built: {raw.step}{about}: {os.strerror(raw.error)}"
     # clone(2) says ENOSPC or EUSERS where user.max_*_namespaces are used up, or 0: that is no full disk.
     if raw.error in _EXHAUSTED and not (raw.step == "clone" and raw.error in (errno.ENOSPC, errno.EUSERS)):
         return InternalError(
             "host.exhausted",
-            message,
+            said,
             "the machine is out of memory, descriptors or processes; try again later",
         )
     if raw.error == errno.ESTALE or (raw.step == "source" and raw.error in (errno.ENOENT, errno.ELOOP)):
         return HostError(
             "host.grant_changed",
-            message,
+            said,
             "the path changed since it was approved; approve again with the new one",
         )
     return HostError(
-        f"host.spawn_{raw.step}", message, _HINTS.get(raw.step, "mpp-exec doctor says what is missing")
+        f"host.spawn_{raw.step}", said, _HINTS.get(raw.step, "mpp-exec doctor says what is missing")
     )

@@ -2,9 +2,15 @@
 
 ``launch.py ENTRY [FOLDER…]``: ENTRY is ``module:function``, the folders go on ``sys.path``. Descriptor 0
 holds one JSON object ``{"arguments": {…}}``; descriptor 1 takes one JSON document, and nothing else:
-``{"value": …}`` or ``{"error": {"type": …, "message": …}}``. The tool's own output goes to stderr. Beside
-them may stand ``tried``, what the tool tried beyond what it was given: for people, who would else not
-hear of it where the tool handles its errors itself. The tool can prevent or forge it, as anything here.
+``{"value": …}`` or ``{"error": {"type": …, "message": …}}``.
+The tool's own output goes to stderr. Beside them may stand ``tried``, what the tool tried beyond what it was
+given: for people, who would else not hear of it where the tool handles its errors itself. The tool can
+prevent or forge it, as anything here.
+
+``launch.py --parked PATHS ENTRY [FOLDER…]`` is for a sandbox that is prepared ahead of its call: once the
+tool is imported a line end on descriptor 1 says so, and the request comes when there is a call, with its
+number as ``invocation``. PATHS is a JSON list of what the call will bring. A tool that asks for any of that
+while it is imported needs it to start and cannot be prepared: this process then ends.
 
 The sandbox is complete before this file is read. What it does with ``_seal`` only takes away the one
 right that starting Python needed. Nothing here is a defence against the tool: after the import the
@@ -12,6 +18,7 @@ tool can do what this file can, and the host believes neither.
 """
 
 import contextlib
+import gc
 import json
 import os
 import sys
@@ -25,6 +32,7 @@ READS = ("os.listdir", "os.scandir", "sqlite3.connect")
 WRITES = ("os.mkdir", "os.remove", "os.rmdir", "os.truncate", "os.chmod", "os.utime")
 MOVES = ("os.rename",)
 LINKS = ("os.link", "os.symlink")
+INVOCATION = "MPP_INVOCATION"
 STARTS = ("subprocess.Popen", "os.exec", "os.posix_spawn")
 
 
@@ -54,7 +62,11 @@ def seal() -> None:
 class Tried:
     """Notes what the tool tries beyond what it is shown (audit events, and lookups of variables)."""
 
-    def __init__(self) -> None:
+    def __init__(self, to_come: list[str] | None = None) -> None:
+        """Listen. *to_come* are the paths that the call will bring, None where it is here already."""
+        self.awaits_call = to_come is not None
+        self.asked_early = False
+        self._to_come = tuple(to_come or ())
         try:
             with open(f"{HERE}/shown.json", "rb") as file:  # noqa: PTH123 - as above
                 shown = json.load(file)
@@ -116,6 +128,8 @@ class Tried:
         if not path.startswith("/"):
             path = f"{os.getcwd()}/{path}"  # noqa: PTH109 - pathlib costs an import
         path = os.path.normpath(path)
+        if self.awaits_call and any(path == each or path.startswith(f"{each}/") for each in self._to_come):
+            self.asked_early = True
         if path not in self._exact[mode] and not path.startswith(self._below[mode]):
             self.note(mode, path)
 
@@ -127,6 +141,8 @@ class Tried:
                 try:
                     value: str = super().__getitem__(name)
                 except KeyError:
+                    if name == INVOCATION and tried.awaits_call:
+                        tried.asked_early = True
                     tried.note("variable", name)
                     raise
                 if tried.every_variable:
@@ -150,6 +166,20 @@ def load(entry: str):  # type: ignore[no-untyped-def]  # noqa: ANN201 - typing c
     return target
 
 
+def load_ahead(entry: str, tried: Tried, result: int):  # type: ignore[no-untyped-def]  # noqa: ANN201 - as above
+    """Do what :func:`load` does before there is a call, and say so; end where that does not do."""
+    try:
+        function = load(entry)
+    except BaseException:  # noqa: BLE001 - whoever calls it will see this in a sandbox that was not prepared
+        os._exit(1)
+    if tried.asked_early:
+        os._exit(1)
+    tried.awaits_call = False
+    gc.freeze()  # what is there to stay is not looked at again by every collection of the call
+    write_all(result, b"\n")
+    return function
+
+
 def describe(error: BaseException) -> dict[str, str | int | None]:
     """Return what the host is told of an exception: type, message, and for an OSError what it was about."""
     told: dict[str, str | int | None] = {"type": type(error).__name__, "message": str(error)}
@@ -165,7 +195,12 @@ def describe(error: BaseException) -> dict[str, str | int | None]:
 
 def main() -> None:
     """Run the one call."""
-    entry, folders = sys.argv[1], sys.argv[2:]
+    arguments = sys.argv[1:]
+    to_come = None
+    if arguments[0] == "--parked":
+        to_come = json.loads(arguments[1])
+        del arguments[:2]
+    entry, *folders = arguments
     result = os.dup(1)
     os.dup2(2, 1)
     # Before the package is on the path: a `_seal.py` of its own would be imported instead, and seal nothing.
@@ -174,10 +209,12 @@ def main() -> None:
     sys.path.remove(HERE)
     sys.path[:0] = folders
     sys.argv[1:] = []
-    tried = Tried()
+    tried = Tried(to_come)
     try:
-        function = load(entry)
+        function = load(entry) if to_come is None else load_ahead(entry, tried, result)
         request = json.loads(read_all(0))
+        if to_come is not None:
+            os.environ[INVOCATION] = request["invocation"]
         value = function(**request["arguments"])
         document = json.dumps({"value": value}, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
         data = document.encode("utf-8")

@@ -1,0 +1,139 @@
+/* Sandboxes that are prepared ahead of their call: spawned, looked after, and given a call once.
+ *
+ * What is prepared knows nothing of the call: its request is not written, and what it is granted is not mounted.
+ * Init has what a mount needs in its hands and attaches it when it is told to; only then is the request fed. */
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "sandbox.h"
+#include "sound.h"
+
+#define NS_PER_MS 1000000ull
+/* Beside nothing at all: a garbage collector, a thread that looks around, and what measuring rounds up. */
+#define IDLE_CPU_US 200000u
+#define IDLE_CPU_SHARE 50 /* one part in this many of the time that it is parked */
+#define READY_MARK '\n'   /* what the launcher of a tool that is started early writes when it waits: a blank in JSON */
+
+static int is_ready(struct mpp_sandbox *sandbox)
+{
+    if (!sandbox->parked) return 0;
+    return !mpp_plan_of(sandbox)->early_start || sandbox->out.size == 1;
+}
+
+/* A tool that is started early has run its own code: it must not go on doing so. */
+static int uses_too_much(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
+{
+    const struct mpp_launch *launch = &sandbox->launch;
+    struct mpp_usage usage;
+    uint64_t now = mpp_now_ns();
+
+    if (mpp_measure(sandbox, &usage) != 0) return 1; /* what cannot be measured is not kept */
+    if (usage.resident > outcome->resident_peak) outcome->resident_peak = usage.resident;
+    if (sandbox->parked_ns == 0) {
+        sandbox->parked_ns = now;
+        sandbox->parked_cpu_us = usage.cpu_us;
+    }
+    outcome->user_us = usage.cpu_us;
+    if (usage.resident > launch->memory || usage.cpu_us >= launch->cpu_us) return 1;
+    return usage.cpu_us - sandbox->parked_cpu_us > IDLE_CPU_US + (now - sandbox->parked_ns) / 1000 / IDLE_CPU_SHARE;
+}
+
+enum mpp_parked mpp_park_look(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome, int wait_ms)
+{
+    struct pollfd slots[] = {
+        { .fd = sandbox->control, .events = POLLIN },
+        { .fd = sandbox->output, .events = POLLIN },
+        { .fd = sandbox->errors, .events = POLLIN },
+    };
+    int ready = poll(slots, sizeof slots / sizeof slots[0], wait_ms);
+
+    if (ready < 0 && errno != EINTR) return MPP_PARKED_ENDED;
+    if (ready > 0) {
+        if (slots[1].revents != 0 && mpp_drain(sandbox, &sandbox->output, &sandbox->out) < 0) return MPP_PARKED_ENDED;
+        if (slots[2].revents != 0 && mpp_drain(sandbox, &sandbox->errors, &sandbox->err) < 0) return MPP_PARKED_ENDED;
+        if (slots[0].revents != 0 && mpp_listen(sandbox, outcome)) return MPP_PARKED_ENDED;
+    }
+    if (sandbox->out.size > 1 || (sandbox->out.size == 1 && sandbox->out.data[0] != READY_MARK))
+        return MPP_PARKED_ENDED;
+    if (is_ready(sandbox)) return uses_too_much(sandbox, outcome) ? MPP_PARKED_ENDED : MPP_PARKED_READY;
+    if (mpp_now_ns() < sandbox->deadline_ns) return MPP_PARKED_PREPARING;
+    mpp_stop(outcome, MPP_STOP_WALL);
+    return MPP_PARKED_ENDED;
+}
+
+/* Tells init what its call is: the plan, with what lies beside what was prepared. */
+static int send_release(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
+{
+    const struct mpp_plan *plan = (const void *)sandbox->launch.plan;
+    uint32_t late = mpp_plan_of(sandbox)->late;
+    uint32_t prepared = mpp_plan_of(sandbox)->entries.count;
+    int trees[MPP_TREES_MAX];
+    uint32_t tree_count = 0;
+    int error;
+
+    outcome->step = MPP_STEP_RELEASE;
+    if (!plan_is_sound(sandbox->launch.plan, sandbox->launch.plan_size, NULL, NULL)) return EINVAL;
+    if (plan->late != late || plan->entries.count < prepared) return EINVAL;
+    free(sandbox->plan);
+    sandbox->plan = malloc(sandbox->launch.plan_size);
+    if (sandbox->plan == NULL) return ENOMEM;
+    memcpy(sandbox->plan, sandbox->launch.plan, sandbox->launch.plan_size);
+    mpp_fill_plan(sandbox);
+    mpp_close_sources(sandbox);
+    free(sandbox->sources);
+    sandbox->sources = NULL;
+    outcome->step = MPP_STEP_SOURCE;
+    error = mpp_hold_sources(sandbox, late, &outcome->detail);
+    if (error == 0 && sandbox->launch.outer_uid_base != 0)
+        error = mpp_copy_trees(sandbox, prepared, trees, &tree_count, &outcome->step, &outcome->detail);
+    if (error == 0) {
+        outcome->step = MPP_STEP_SEND;
+        error = mpp_send_plan(sandbox, trees, tree_count);
+    }
+    for (uint32_t i = 0; i < tree_count; i++) close(trees[i]);
+    return error;
+}
+
+int mpp_unpark(struct mpp_sandbox *sandbox, const struct mpp_launch *launch, struct mpp_outcome *outcome)
+{
+    uint64_t begun = mpp_now_ns();
+    int error = 0;
+    int waits;
+
+    memset(outcome, 0, sizeof *outcome);
+    outcome->status = -1;
+    outcome->started_ns = begun;
+    outcome->step = MPP_STEP_RELEASE;
+    if (!sandbox->held || !is_ready(sandbox)) {
+        outcome->error = EINVAL;
+        return 1;
+    }
+    waits = mpp_plan_of(sandbox)->late < mpp_plan_of(sandbox)->entries.count || !mpp_plan_of(sandbox)->early_start;
+    sandbox->launch.plan = launch->plan;
+    sandbox->launch.plan_size = launch->plan_size;
+    sandbox->launch.request = launch->request;
+    sandbox->launch.request_size = launch->request_size;
+    sandbox->launch.cancel_fd = launch->cancel_fd;
+    sandbox->launch.wall_ns = launch->wall_ns;
+    sandbox->launch.dialogue = launch->dialogue;
+    sandbox->deadline_ns = begun + launch->wall_ns;
+    if (waits) error = send_release(sandbox, outcome);
+    sandbox->parked = 0; /* it has its call now, or is of no use any more */
+    if (error != 0) {
+        outcome->error = error;
+        return 1;
+    }
+    outcome->step = MPP_STEP_NONE;
+    outcome->detail = 0;
+    outcome->sent_ns = mpp_now_ns();
+    if (!waits) {
+        outcome->ready_ns = outcome->sent_ns;
+        sandbox->tick_ns = outcome->sent_ns + 10 * NS_PER_MS;
+        sandbox->held = 0;
+        mpp_feed(sandbox);
+    }
+    return 0;
+}

@@ -1,0 +1,141 @@
+"""What init reads: a plan with what differs from call to call put in, as one message."""
+
+from __future__ import annotations
+
+import json
+
+from mpp_exec.errors import InternalError
+from mpp_exec.sandbox import bare, layout, native, profiles
+from mpp_exec.sandbox.building import HOST_NAME, LAUNCH, TOOL_ID
+from mpp_exec.sandbox.cache import SandboxCache
+from mpp_exec.sandbox.layout import Entry
+from mpp_exec.sandbox.plan import SandboxPlan, with_seal
+from mpp_exec.sandbox.watching import told_profile
+
+Variables = tuple[tuple[str, str], ...]
+
+# Where the number of an invocation stands in a kept message until it is known; no text of a plan holds it.
+_UNNUMBERED = "\x01" * 36
+
+
+def for_call(
+    plan: SandboxPlan,
+    special: tuple[Entry, ...],
+    *,
+    arguments: tuple[str, ...] | None,
+    variables: Variables,
+    cache: SandboxCache,
+    invocation: str,
+    traced: bool = False,
+    early_start: bool = False,
+) -> bytes:
+    """Return the message of one call; *special* are the mounts that lie over those of the plan.
+
+    Calls that differ in nothing but their number share one encoding. *early_start* is for a sandbox
+    that was parked so.
+
+    Raises:
+        InternalError: it does not fit.
+    """
+    argv = plan.argv if arguments is None else arguments
+    if plan.bare is not None:
+        argv, variables = _placed(plan, argv, variables)
+
+    def encode(number: str) -> bytes:
+        return _encode(
+            plan,
+            (*_with_programs(plan, cache, traced=traced), *special),
+            argv=argv,
+            environment=(*plan.environment, ("MPP_INVOCATION", number), *variables),
+            cache=cache,
+            traced=traced,
+            early_start=early_start,
+        )
+
+    if len(invocation) != len(_UNNUMBERED) or plan.bare is not None:
+        return encode(invocation)
+    template = cache.message(
+        plan, (special, argv, variables, traced, early_start), lambda: encode(_UNNUMBERED)
+    )
+    mark = _UNNUMBERED.encode()
+    if template.count(mark) != 1:
+        return encode(invocation)
+    return template.replace(mark, invocation.encode("ascii"))
+
+
+def for_parking(plan: SandboxPlan, *, constants: Variables, cache: SandboxCache, early_start: bool) -> bytes:
+    """Return the message that a sandbox is prepared from, ahead of its call.
+
+    With *early_start* the Python tool is started, and has the variables *constants*, which every call
+    has and which are nobody's secret. Otherwise command and variables come with the call.
+
+    Raises:
+        InternalError: it does not fit.
+    """
+    argv = plan.argv
+    if early_start:
+        at = argv.index(LAUNCH) + 1
+        argv = (*argv[:at], "--parked", json.dumps(late_paths(plan)), *argv[at:])
+    return _encode(
+        plan,
+        _with_programs(plan, cache, traced=False),
+        argv=argv,
+        environment=(*plan.environment, *(constants if early_start else ())),
+        cache=cache,
+        early_start=early_start,
+    )
+
+
+def late_paths(plan: SandboxPlan) -> list[str]:
+    """Return the paths inside that a sandbox gets only with its call."""
+    return [entry.target for entry in plan.entries[plan.late :] if entry.kind in ("bind", "tmpfs")]
+
+
+def _encode(
+    plan: SandboxPlan,
+    entries: tuple[Entry, ...],
+    *,
+    argv: tuple[str, ...],
+    environment: Variables,
+    cache: SandboxCache,
+    traced: bool = False,
+    early_start: bool = False,
+) -> bytes:
+    return native.encode_plan(
+        entries=entries,
+        rules=plan.rules,
+        limits=plan.rlimits,
+        filter_program=cache.filter(told_profile(plan.tool_profile) if traced else plan.tool_profile),
+        watch_program=cache.watch(plan.tool_profile) if traced else b"",
+        guard_program=cache.filter(profiles.init_profile(namespaces=plan.bare is None)),
+        argv=argv,
+        environment=environment,
+        exec_path=plan.exec_path,
+        working_directory=plan.scratch,
+        host_name=HOST_NAME,
+        uid=TOOL_ID,
+        landlock=plan.landlock,
+        root_attributes=layout.READ_ONLY,
+        own_signals=plan.own_signals,
+        late=plan.late,
+        early_start=early_start,
+    )
+
+
+def _placed(
+    plan: SandboxPlan, argv: tuple[str, ...], variables: Variables
+) -> tuple[tuple[str, ...], Variables]:
+    """Return what was put into the plan for one call with the folder of that call in it."""
+    assert plan.bare is not None
+    place = plan.bare.place
+    if place == bare.HERE:
+        raise InternalError("sandbox.unsettled", "a plan without namespaces was run without a folder for it")
+    moved = tuple(bare.at(text, place) for text in argv)
+    return moved, tuple((name, bare.at(value, place)) for name, value in variables)
+
+
+def _with_programs(plan: SandboxPlan, cache: SandboxCache, *, traced: bool) -> tuple[Entry, ...]:
+    if plan.kind != "python" or plan.bare is not None:
+        return plan.entries
+    seal = cache.seal(profiles.SEALED_WITH_PROGRAMS if plan.started else profiles.SEALED_AWAY)
+    return with_seal(plan, seal, traced=traced)

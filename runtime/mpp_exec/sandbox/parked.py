@@ -1,0 +1,118 @@
+"""A sandbox that is prepared ahead of its one call.
+
+Everything is there that needs no call: namespaces, mounts, confinement, and for a Python tool the
+interpreter with the tool imported, confined as it will be in the call. What the call was granted is not:
+paths, storage and its request come when it does. It serves that call and ends; nobody's data is in it before,
+and nobody's after.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import Final
+
+from mpp_exec.sandbox import cgroup, message, native
+from mpp_exec.sandbox.cache import SandboxCache
+from mpp_exec.sandbox.layout import Entry
+from mpp_exec.sandbox.plan import SandboxPlan
+
+LATE_MAX: Final = native.TREES_MAX // 2
+"""Grants that one can be prepared for; the rest of what can be mounted is for what lies in them."""
+
+
+def can_be_parked(plan: SandboxPlan) -> bool:
+    """Return whether sandboxes of *plan* can be prepared: without namespaces nothing is there to prepare."""
+    return plan.bare is None and len(plan.entries) - plan.late <= LATE_MAX
+
+
+def memory_bound(plan: SandboxPlan) -> int:
+    """Return the bytes that the processes of a sandbox may have. A cgroup counts the sandbox's own, too."""
+    return plan.limits.memory + (cgroup.OVERHEAD if plan.cgroup else 0)
+
+
+class Parked:
+    """One prepared sandbox of *plan*; not for two threads at once. To be called once or closed.
+
+    Attributes:
+        plan: what it was made from; it serves calls of this plan and no other.
+        early_start: whether the tool is imported; if not, command and variables come with the call.
+        began: when it was begun (``time.monotonic``).
+    """
+
+    def __init__(
+        self, plan: SandboxPlan, *, constants: message.Variables, cache: SandboxCache, early_start: bool
+    ) -> None:
+        """Begin to prepare one, within the wall limit of its call. *constants* as in ``message.for_parking``.
+
+        Raises:
+            HostError, InternalError: as ``spawn.run``; nothing is left.
+        """
+        self.plan = plan
+        self.early_start = early_start
+        self.began = time.monotonic()
+        first = message.for_parking(plan, constants=constants, cache=cache, early_start=early_start)
+        self._stack = contextlib.ExitStack()
+        with self._stack:
+            group = self._stack.enter_context(cgroup.entered(plan.cgroup))
+            self._sandbox = native.ParkedSandbox(
+                first,
+                wall_ns=plan.limits.wall_ms * 1_000_000,
+                cpu_us=plan.limits.cpu_ms * 1000,
+                memory=memory_bound(plan),
+                output=plan.limits.output,
+                processes=plan.limits.processes,
+                as_root=plan.root,
+                cgroup_fd=group,
+            )
+            self._stack.callback(self._sandbox.close)
+            self._stack = self._stack.pop_all()
+
+    @property
+    def state(self) -> str:
+        """``preparing``, ``ready`` or ``ended``, as last seen."""
+        return self._sandbox.state
+
+    @property
+    def resident(self) -> int:
+        """The most bytes that it was seen to have."""
+        return self._sandbox.resident
+
+    def look(self, wait_ms: int = 0) -> str:
+        """Look after it and return its state; wait up to *wait_ms* for it while it is being prepared."""
+        return self._sandbox.look(wait_ms)
+
+    def call(
+        self,
+        request: bytes,
+        *,
+        special: tuple[Entry, ...],
+        cache: SandboxCache,
+        arguments: tuple[str, ...] | None,
+        variables: message.Variables,
+        invocation: str,
+        wall_ns: int,
+        cancel_fd: int = -1,
+        dialogue: native.Dialogue | None = None,
+    ) -> native.RawOutcome:
+        """Make the call in it; the arguments as of ``spawn.run``. Everything of it is gone on return.
+
+        Where the outcome's ``step`` is not ``none``, nothing of the call has reached the tool.
+        """
+        with self._stack:
+            call = message.for_call(
+                self.plan,
+                special,
+                arguments=arguments,
+                variables=variables,
+                cache=cache,
+                invocation=invocation,
+                early_start=self.early_start,
+            )
+            if self.early_start:
+                request = f'{{"invocation":"{invocation}",'.encode("ascii") + request.lstrip()[1:]
+            return self._sandbox.call(call, request, wall_ns=wall_ns, cancel_fd=cancel_fd, dialogue=dialogue)
+
+    def close(self) -> None:
+        """End it. May be repeated."""
+        self._stack.close()
