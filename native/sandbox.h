@@ -24,6 +24,7 @@ struct mpp_sandbox {
     uint8_t *plan;            /* a private copy, filled in for this invocation */
     int *sources;             /* O_PATH descriptors of the sources, held until init has mounted or named them */
     uint32_t source_count;
+    pid_t owner; /* the process that made it: a fork of that has no say in it */
     pid_t pid;
     int pidfd;
     int control;

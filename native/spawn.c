@@ -362,6 +362,7 @@ int mpp_spawn(const struct mpp_launch *launch, struct mpp_outcome *outcome, stru
         return 1;
     }
     sandbox->launch = *launch;
+    sandbox->owner = getpid();
     sandbox->pid = -1;
     sandbox->pidfd = sandbox->control = sandbox->request = sandbox->output = sandbox->errors = -1;
     for (int i = 0; i < PEER_COUNT; i++) sandbox->peers[i] = -1;

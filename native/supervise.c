@@ -273,7 +273,7 @@ void mpp_release(struct mpp_sandbox **slot)
 
     *slot = NULL;
     if (sandbox == NULL) return;
-    for (int tries = 0; tries < 2 && !sandbox->reaped; tries++) {
+    for (int tries = 0; tries < 2 && !sandbox->reaped && sandbox->owner == getpid(); tries++) {
         kill_all(sandbox);
         reap(sandbox);
     }

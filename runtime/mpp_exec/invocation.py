@@ -259,18 +259,23 @@ class Invocation:
 
     def _spawned(self, agreed: _Agreed, plan: SandboxPlan, session: Session | None) -> Completed:
         timeout = self._timeout
-        return spawn.run(
-            plan,
-            agreed.request if session is None else session.opening(),
-            cache=self._parts.cache,
-            invocation=agreed.invocation,
-            variables=agreed.prepared.variables(os.environ),
-            arguments=agreed.prepared.command(),
-            wall_ms=None if timeout is None else max(1, int(min(timeout, _LONGEST) * 1000)),
-            cancel_fd=self._cancel.fd,
-            traced=self._trace is not None,
-            dialogue=session,
-        )
+        with contextlib.ExitStack() as stack:
+            parked = None
+            if self._trace is None:
+                parked = stack.enter_context(self._parts.sandboxes.lent(agreed.prepared.recipe))
+            return spawn.run(
+                plan,
+                agreed.request if session is None else session.opening(),
+                cache=self._parts.cache,
+                invocation=agreed.invocation,
+                variables=agreed.prepared.variables(os.environ),
+                arguments=agreed.prepared.command(),
+                wall_ms=None if timeout is None else max(1, int(min(timeout, _LONGEST) * 1000)),
+                cancel_fd=self._cancel.fd,
+                traced=self._trace is not None,
+                dialogue=session,
+                parked=parked,
+            )
 
     def _failed(self, error: BaseException) -> Ending:
         """Return the end of a call that *error* ended, Ctrl-C included: what began has an end on record."""

@@ -18,6 +18,7 @@ from mpp_exec.prepare import Preparer
 from mpp_exec.registry.home import Home
 from mpp_exec.registry.store import Store
 from mpp_exec.sandbox.cache import SandboxCache
+from mpp_exec.sandbox.pool import Pool
 from mpp_exec.withdraw import Watchdog
 
 if TYPE_CHECKING:
@@ -30,7 +31,13 @@ class Opened:
     """Everything that a runtime opens with its first call, and closes with itself."""
 
     def __init__(
-        self, home: Home, policies: PolicyFiles, clock: Callable[[], datetime], *, session: bool
+        self,
+        home: Home,
+        policies: PolicyFiles,
+        clock: Callable[[], datetime],
+        *,
+        session: bool,
+        parked: int,
     ) -> None:
         self.process = os.getpid()
         self.home = home
@@ -47,6 +54,9 @@ class Opened:
         self.watchdog = Watchdog(self.store.generation, policies.load)
         self._session = session
         self._vault: Vault | None = None
+        self.sandboxes = Pool(
+            self.cache, lambda: (self.store.generation(), policies.load()), sandboxes=parked
+        )
         self._pool: ThreadPoolExecutor | None = None
         self._lock = threading.Lock()
 
@@ -97,6 +107,7 @@ class Opened:
             self._vault.close()
         if self._pool is not None:
             self._pool.shutdown(wait=True)
+        self.sandboxes.close()
         try:
             self.ledger.close()
         finally:

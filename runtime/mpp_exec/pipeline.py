@@ -25,6 +25,7 @@ from mpp_exec.registry.store import Store
 from mpp_exec.relay import ShowProgress
 from mpp_exec.result import ToolResult
 from mpp_exec.sandbox.cache import SandboxCache
+from mpp_exec.sandbox.pool import SANDBOXES
 from mpp_exec.withdraw import Cancellation
 
 
@@ -39,9 +40,11 @@ class Runtime:
         confirm: asked for calls that a person must confirm; it gets everything to be seen and
             answers True or False. Without it, such calls are refused.
         principal: on whose behalf calls are made, for the ledger; ``client`` the program that asks.
+        parked: how many sandboxes may wait for calls to come, over all tools; 0 for none. Those of tools
+            that are called repeatedly are prepared ahead of their next call (``sandbox.pool``).
         policies: where policy comes from; default the system's, ``$MPP_POLICY`` and the home's.
-        session: whether what is called later may use the tokens that a result holds. Without it, for a
-            single call, what would be a token is masked.
+        session: whether there may be later calls, which may use the tokens that a result holds. Without
+            it, for a single call, what would be a token is masked, and nothing is prepared.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class Runtime:
         confirm: Confirm | None = None,
         principal: str = "",
         client: str = "",
+        parked: int = SANDBOXES,
         policies: PolicyFiles | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         session: bool = True,
@@ -59,6 +63,7 @@ class Runtime:
         self._confirm = confirm
         self._principal = principal
         self._client = client
+        self._parked = parked if session else 0
         self._clock = clock
         self._session = session
         self._policies = policies or PolicyFiles(self.home.path)
@@ -99,7 +104,9 @@ class Runtime:
             if self._closed:
                 raise UsageError("runtime.closed", "the runtime is closed", "open another one")
             if self._parts is None or self._parts.process != os.getpid():
-                self._parts = Opened(self.home, self._policies, self._clock, session=self._session)
+                self._parts = Opened(
+                    self.home, self._policies, self._clock, session=self._session, parked=self._parked
+                )
             return self._parts
 
     @property

@@ -36,6 +36,7 @@ from mpp_exec.registry.store import Approved, Store
 from mpp_exec.sandbox import explain, kernel, spaces
 from mpp_exec.sandbox.cache import SandboxCache
 from mpp_exec.sandbox.plan import SandboxPlan, compile_plan
+from mpp_exec.sandbox.pool import Recipe
 from mpp_exec.sandbox.spawn import Completed
 from mpp_exec.trust.installed import InstalledPackage, verify_installed
 from mpp_exec.trust.publishers import TrustView
@@ -64,6 +65,7 @@ class Prepared:
         redaction: what happens to each kind of sensitive data.
         terms: what the ledger records of it.
         storage: the private folder on the host, None where none is granted.
+        recipe: what sandboxes for later calls are prepared from.
         approved: what was agreed, as of the moment of this call.
     """
 
@@ -78,6 +80,7 @@ class Prepared:
     redaction: RedactionPolicy = field(repr=False)
     terms: Terms
     storage: Path | None
+    recipe: Recipe = field(repr=False)
     approved: Approved = field(repr=False)
 
     def variables(self, environ: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
@@ -188,20 +191,21 @@ class Preparer:
         policy = self._policies.load()
         approved = self._approval(package) if temporary is None else self._temporary(package, temporary)
         with self._store.leased(approved.installed) as folder:
-            manifest = self._verified(approved.installed, folder, approved.view)
+            verified = self._verified(approved.installed, folder, approved.view)
+            manifest = verified.manifest
             tool = _choose(manifest, tool_name)
             granted = self._effective(approved.grant, policy)
             if temporary is not None:
-                made = self._assemble(approved, manifest, tool, granted, policy, traced=True)
+                made = self._assemble(approved, verified, tool, granted, policy, traced=True)
                 # Read now: verifying may have noted something in the store.
                 yield replace(made, approved=replace(approved, generation=self._store.generation()))
                 return
-            inputs = (approved.installed.digest, granted, approved.secrets, policy)
+            inputs = (approved.installed.digest, verified.fingerprint, granted, approved.secrets, policy)
             key = (package, tool.name)
             with self._lock:
                 kept = self._kept.get(key)
             if kept is None or kept[0] != inputs or not kept[1].plan.still_true():
-                kept = inputs, self._assemble(approved, manifest, tool, granted, policy)
+                kept = inputs, self._assemble(approved, verified, tool, granted, policy)
                 with self._lock:
                     self._kept[key] = kept
             yield replace(kept[1], approved=approved)
@@ -236,7 +240,7 @@ class Preparer:
         policy = self._policies.load()
         approved = self._approval(package)
         with self._store.leased(approved.installed) as folder:
-            manifest = self._verified(approved.installed, folder, approved.view)
+            manifest = self._verified(approved.installed, folder, approved.view).manifest
         return manifest, self._effective(approved.grant, policy)
 
     def manifest(self, package: str) -> tuple[Installed, Manifest]:
@@ -247,7 +251,7 @@ class Preparer:
         """
         installed = self._store.package(package)
         with self._store.leased(installed) as folder:
-            return installed, self._verified(installed, folder, self._store.trust_view())
+            return installed, self._verified(installed, folder, self._store.trust_view()).manifest
 
     def _effective(self, grant: Grant, policy: Policy) -> Grant:
         # What is protected matters to granted paths only, and costs a walk over the host's folders.
@@ -280,7 +284,7 @@ class Preparer:
             stored=StoredGrant(temporary.grant, b""),
         )
 
-    def _verified(self, installed: Installed, folder: int, view: TrustView) -> Manifest:
+    def _verified(self, installed: Installed, folder: int, view: TrustView) -> InstalledPackage:
         now = self._clock()
         basis = view, now.date()
         known = self._checked.get(installed.digest)
@@ -290,7 +294,7 @@ class Preparer:
             and known[0] == basis
             and fingerprint(folder, known[1].manifest.files) == known[1].fingerprint
         ):
-            return known[1].manifest
+            return known[1]
         checked = verify_installed(
             folder,
             installed.digest,
@@ -302,12 +306,12 @@ class Preparer:
         self._checked[installed.digest] = basis, checked
         if checked.fingerprint != installed.fingerprint:
             self._store.note_fingerprint(installed, checked.fingerprint)
-        return checked.manifest
+        return checked
 
     def _assemble(
         self,
         approved: Approved,
-        manifest: Manifest,
+        verified: InstalledPackage,
         tool: Tool,
         grant: Grant,
         policy: Policy,
@@ -315,6 +319,7 @@ class Preparer:
         traced: bool = False,
     ) -> Prepared:
         home = self._store.home
+        manifest = verified.manifest
         storage = None
         if grant.permissions.storage:
             storage = home.storage_folder(manifest.name)
@@ -331,6 +336,15 @@ class Preparer:
             find_program=self._cache.program,
         )
         secrets = approved.secrets
+        filled = fill(
+            manifest,
+            grant.config,
+            secrets,
+            storage=plan.storage if storage is not None else "",
+            app=plan.app,
+        )
+        early = manifest.runtime.kind == "python" and _has_constant_variables(manifest, grant)
+        constants = tuple(filled.env.items()) if early else ()
         return Prepared(
             manifest=manifest,
             tool=tool,
@@ -338,17 +352,12 @@ class Preparer:
             plan=plan,
             arguments=compile_schema(tool.input_schema),
             result=compile_schema(tool.output_schema) if tool.output_schema is not None else None,
-            filled=fill(
-                manifest,
-                grant.config,
-                secrets,
-                storage=plan.storage if storage is not None else "",
-                app=plan.app,
-            ),
+            filled=filled,
             secrets=secrets,
             redaction=self._redaction(manifest, grant, policy),
             terms=_terms(manifest, tool, grant, plan, facts, traced=traced),
             storage=storage,
+            recipe=Recipe(plan, verified.fingerprint, constants, early_start=early),
             approved=approved,
         )
 
@@ -359,6 +368,18 @@ class Preparer:
             requested=manifest.privacy.allow,
         )
         return RedactionPolicy(actions, hash_key=self._store.key.derive("redaction-hash"))
+
+
+def _has_constant_variables(manifest: Manifest, grant: Grant) -> bool:
+    """Return whether every call has the same variables, which stand in the package for everybody to read.
+
+    A tool that is imported ahead of its call could ask for others where nobody sees it (getenv in a
+    library): it is not imported without those that its call will have, and nobody's are kept waiting.
+    """
+    set_by_user = any("${user_config." in value for _, value in manifest.runtime.env)
+    return not (
+        set_by_user or grant.permissions.environment or any(each.env for each in manifest.user_config)
+    )
 
 
 def _choose(manifest: Manifest, name: str) -> Tool:

@@ -429,7 +429,8 @@ class ParkedSandbox:
         )
         launch, self._kept = self._launch(message, b"", wall_ns=wall_ns, cgroup_fd=cgroup_fd)
         self._outcome = ffi.new("struct mpp_outcome *")
-        self._slot = ffi.new("struct mpp_sandbox **")
+        # Released also where an interruption lost it.
+        self._slot = ffi.gc(ffi.new("struct mpp_sandbox **"), lib.mpp_release)
         failed = lib.mpp_spawn(launch, self._outcome, self._slot) != 0
         self.state = "ended" if failed else "preparing"
 

@@ -1,0 +1,330 @@
+"""Sandboxes that wait for the calls to come: as many as are used, and none where nobody calls.
+
+A tool that is called twice within ``IDLE`` seconds gets a sandbox prepared for its next call; one that is
+called faster than they are made gets more of them, up to what the pool may hold. One sandbox serves one call.
+What the tool burns while it waits, a change of the home or of policy, another plan, age and idleness end
+them.
+
+One thread makes and watches them. It exists while there are any, those at work included: a sandbox is killed
+by the kernel when the thread that made it ends (``PR_SET_PDEATHSIG`` follows the thread).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+from mpp_exec.errors import MppError
+from mpp_exec.sandbox.cache import SandboxCache
+from mpp_exec.sandbox.message import Variables
+from mpp_exec.sandbox.parked import Parked, can_be_parked
+from mpp_exec.sandbox.plan import SandboxPlan
+
+IDLE: Final = 60.0
+"""Seconds without a call after which nothing is kept for a tool."""
+
+AGE: Final = 300.0
+"""Seconds after which a waiting sandbox is replaced: what a tool saw when it was imported grows old."""
+
+PERIOD: Final = 0.2
+"""Seconds between two looks at whether what they were made from still holds."""
+
+SANDBOXES: Final = 16
+MEMORY: Final = 256 << 20
+
+_LOOK_AFTER: Final = 1.0  # seconds between two looks at what each of them uses
+_DECAY: Final = 10.0  # seconds without a miss after which one less is kept
+_LINGER: Final = 2.0  # seconds that the thread waits for another call before it ends
+_BACKOFF_MAX: Final = 600.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Recipe:
+    """What a sandbox is prepared from. Two are the same where plan and files are.
+
+    Attributes:
+        plan: the plan, which is compared by identity: the same inputs give the same object.
+        files: what tells the installed files from changed ones.
+        constants: variables that every call has, and that are nobody's secret.
+        early_start: whether the tool may be imported before its call.
+    """
+
+    plan: SandboxPlan
+    files: str
+    constants: Variables
+    early_start: bool
+
+    @property
+    def key(self) -> tuple[int, str]:
+        """What it is found by, as long as it is referred to."""
+        return id(self.plan), self.files
+
+
+@dataclass(slots=True, eq=False)
+class _Shelf:
+    """The sandboxes of one recipe, and how much they are in demand."""
+
+    recipe: Recipe
+    ready: list[Parked] = field(default_factory=list)
+    preparing: list[Parked] = field(default_factory=list)
+    calls: int = 0
+    target: int = 0
+    last_call: float = 0.0
+    last_miss: float = 0.0
+    failures: int = 0
+    not_before: float = 0.0
+
+    @property
+    def all(self) -> list[Parked]:
+        return [*self.ready, *self.preparing]
+
+    def missing(self, now: float) -> bool:
+        return len(self.ready) + len(self.preparing) < self.target and now >= self.not_before
+
+
+class Pool:
+    """The prepared sandboxes of one process. Thread-safe.
+
+    Args:
+        cache: compiled programs.
+        basis: returns what they were made under; where it returns something else, or raises, all of them end.
+        sandboxes: how many may wait at once, over all tools; 0 for none.
+        memory: bytes that all that wait may have together.
+    """
+
+    def __init__(
+        self,
+        cache: SandboxCache,
+        basis: Callable[[], object],
+        *,
+        sandboxes: int = SANDBOXES,
+        memory: int = MEMORY,
+    ) -> None:
+        self._cache = cache
+        self._basis = basis
+        self._most = sandboxes
+        self._memory = memory
+        self._wake = threading.Condition()  # guards everything below
+        self._shelves: dict[tuple[int, str], _Shelf] = {}
+        self._lent: weakref.WeakSet[Parked] = weakref.WeakSet()  # one that an interruption lost is not in it
+        self._thread: threading.Thread | None = None
+        self._closing = False
+
+    @contextmanager
+    def lent(self, recipe: Recipe) -> Iterator[Parked | None]:
+        """Yield a prepared sandbox of *recipe* for one call, None where none is.."""
+        parked = self._take(recipe)
+        try:
+            yield parked
+        finally:
+            if parked is not None:
+                parked.close()
+            with self._wake:
+                if parked is not None:
+                    self._lent.discard(parked)
+                self._wake.notify_all()  # another one is made when this call is over, not beside it
+
+    @property
+    def waiting(self) -> int:
+        """How many are ready for a call."""
+        with self._wake:
+            return sum(len(shelf.ready) for shelf in self._shelves.values())
+
+    def close(self) -> None:
+        """End all of them, and the thread. Those that are lent are waited for."""
+        with self._wake:
+            self._closing = True
+            self._wake.notify_all()
+            thread = self._thread
+        if thread is not None:
+            thread.join()
+
+    def _take(self, recipe: Recipe) -> Parked | None:
+        if self._most == 0 or not can_be_parked(recipe.plan):
+            return None
+        now = time.monotonic()
+        with self._wake:
+            if self._closing:
+                return None
+            shelf = self._shelves.get(recipe.key)
+            if shelf is None:
+                shelf = self._shelves[recipe.key] = _Shelf(recipe)
+            shelf.calls += 1
+            shelf.last_call = now
+            parked = shelf.ready.pop() if shelf.ready else None
+            if parked is not None:
+                self._lent.add(parked)
+            elif shelf.calls > 1:
+                # Called faster than they are made.
+                shelf.target = min(self._most, max(1, shelf.target * 2))
+                shelf.last_miss = now
+            self._start()
+        return parked
+
+    def _start(self) -> None:
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(target=self._keep, name="mpp-exec-pool", daemon=True)
+            with contextlib.suppress(RuntimeError):  # no thread: nothing is prepared
+                self._thread.start()
+
+    # -- the thread --------------------------------------------------------------------------------
+
+    def _keep(self) -> None:
+        basis: object = None
+        looked_after = idle_since = time.monotonic()
+        try:
+            while not self._is_over(idle_since):
+                basis = self._drop_if_changed(basis)
+                now = time.monotonic()
+                self._retire(now)
+                if now - looked_after >= _LOOK_AFTER:
+                    looked_after = now
+                    self._look_after()
+                busy = self._prepare(now)
+                with self._wake:
+                    if self._lent or any(shelf.all or shelf.target for shelf in self._shelves.values()):
+                        idle_since = now
+                    if not busy and not self._closing:
+                        self._wake.wait(PERIOD)
+        except BaseException:
+            self._empty()
+            raise
+
+    def _is_over(self, idle_since: float) -> bool:
+        """Whether the thread may end, with nothing left. A sandbox that is lent would be killed by that."""
+        with self._wake:
+            over = self._closing or time.monotonic() - idle_since > _LINGER
+            if over and self._lent:
+                self._wake.wait(PERIOD)
+                return False
+            if over:
+                self._thread = None  # under the lock: the next call starts another, which keeps its own
+                shelves, self._shelves = list(self._shelves.values()), {}
+        if over:
+            _close(shelves)
+        return over
+
+    def _drop_if_changed(self, before: object) -> object:
+        try:
+            now = self._basis()
+        except MppError:
+            now = object()  # a doubt is a change
+        if before is not None and now != before:
+            self._empty()
+        return now
+
+    def _empty(self) -> None:
+        with self._wake:
+            shelves, self._shelves = list(self._shelves.values()), {}
+        _close(shelves)
+
+    def _retire(self, now: float) -> None:
+        """End what nobody has called for, what is old, and what is more than there is demand for."""
+        gone: list[Parked] = []
+        with self._wake:
+            for key, shelf in list(self._shelves.items()):
+                if now - shelf.last_call > IDLE:
+                    gone += shelf.all
+                    del self._shelves[key]
+                    continue
+                if shelf.target > 1 and now - shelf.last_miss > _DECAY:
+                    shelf.target -= 1
+                    shelf.last_miss = now
+                old = [parked for parked in shelf.ready if now - parked.began > AGE]
+                kept = [parked for parked in shelf.ready if parked not in old]
+                gone += [*old, *kept[shelf.target :]]
+                shelf.ready = kept[: shelf.target]
+        for parked in gone:
+            parked.close()
+
+    def _look_after(self) -> None:
+        with self._wake:
+            waiting = [(shelf, parked) for shelf in self._shelves.values() for parked in shelf.ready]
+        for shelf, parked in waiting:
+            with self._wake:
+                if parked not in shelf.ready:
+                    continue  # it has its call
+                shelf.ready.remove(parked)
+            # Nobody else has it now.
+            if parked.look() == "ready":
+                with self._wake:
+                    shelf.ready.insert(0, parked)
+            else:
+                self._failed(shelf, parked)
+
+    def _prepare(self, now: float) -> bool:
+        """Make what is missing and see whether what is being made is ready; return whether something is."""
+        with self._wake:
+            shelves = [] if self._closing else list(self._shelves.values())
+        making = sum(len(shelf.preparing) for shelf in shelves)
+        for shelf in shelves:
+            while making < (os.cpu_count() or 1) and shelf.missing(now) and self._has_room(shelf):
+                self._begin(shelf)
+                making += 1
+        for shelf in shelves:
+            for parked in list(shelf.preparing):
+                self._see(shelf, parked)
+        with self._wake:
+            return not self._closing and any(shelf.preparing for shelf in self._shelves.values())
+
+    def _begin(self, shelf: _Shelf) -> None:
+        recipe = shelf.recipe
+        try:
+            parked = Parked(
+                recipe.plan, constants=recipe.constants, cache=self._cache, early_start=recipe.early_start
+            )
+        except MppError:
+            self._back_off(shelf)  # the call itself will say why
+            return
+        shelf.preparing.append(parked)
+
+    def _see(self, shelf: _Shelf, parked: Parked) -> None:
+        state = parked.look(5)
+        if state == "preparing":
+            return
+        shelf.preparing.remove(parked)
+        with self._wake:
+            if state == "ready" and self._shelves.get(shelf.recipe.key) is shelf:
+                shelf.failures = 0
+                shelf.ready.append(parked)
+                return
+        self._failed(shelf, parked)
+
+    def _failed(self, shelf: _Shelf, parked: Parked) -> None:
+        parked.close()
+        self._back_off(shelf)
+
+    def _back_off(self, shelf: _Shelf) -> None:
+        """Wait longer after each failure: a tool may crash, or need what it is granted to start."""
+        shelf.failures += 1
+        shelf.not_before = time.monotonic() + min(2.0**shelf.failures, _BACKOFF_MAX)
+
+    def _has_room(self, wanted: _Shelf) -> bool:
+        """Return whether one more may wait for *wanted*; what is in less demand makes room for it."""
+        with self._wake:
+            waiting = [parked for shelf in self._shelves.values() for parked in shelf.all]
+            used = sum(parked.resident for parked in waiting)
+            each = max((parked.resident for parked in wanted.all), default=0)
+            if len(waiting) < self._most and used + each <= self._memory:
+                return True
+            others = [shelf for shelf in self._shelves.values() if shelf is not wanted and shelf.ready]
+            oldest = min(others, key=lambda shelf: shelf.last_call, default=None)
+            if oldest is None or oldest.last_call >= wanted.last_call:
+                return False
+            oldest.target = max(0, len(oldest.ready) - 1)
+            evicted = oldest.ready.pop(0)
+        evicted.close()
+        return True
+
+
+def _close(shelves: list[_Shelf]) -> None:
+    for shelf in shelves:
+        for parked in shelf.all:
+            parked.close()
