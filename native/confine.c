@@ -58,7 +58,7 @@ static int kept_for(const struct init_context *context, const struct mpp_rule *r
     const struct mpp_entry *entries = (const void *)(context->base + plan->entries.offset);
     const char *path = text_at(context, rule->path);
 
-    for (uint32_t i = plan->late; i < plan->entries.count; i++) {
+    for (uint32_t i = plan->late; i < plan->entries.count && i - plan->late < MPP_TREES_MAX; i++) {
         int kept = context->kept[i - plan->late];
         if (kept >= 0 && *path == '/' && same_text(path + 1, text_at(context, entries[i].target))) return kept;
     }

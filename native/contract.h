@@ -261,7 +261,8 @@ enum mpp_parked mpp_park_look(struct mpp_sandbox *sandbox, struct mpp_outcome *o
 
 /* Gives a parked sandbox that is ready its call: from here on it is one that was just spawned. Takes of launch what
  * a call brings: plan (as it was parked with, and entries behind), request, cancel_fd, wall_ns, output. Returns 0;
- * or 1 with step and error filled in: nothing of the call has reached the tool, and the sandbox is to be released. */
+ * or 1 with step and error filled in: nothing of the call has reached the tool, and the sandbox is to be released. One
+ * that was released already (NULL) takes no call. */
 int mpp_unpark(struct mpp_sandbox *sandbox, const struct mpp_launch *launch, struct mpp_outcome *outcome);
 
 /* Kills every process of the sandbox, reaps it, frees the handle with its buffers, and empties the slot: in one, so

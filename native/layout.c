@@ -234,7 +234,8 @@ static int is_mount(const struct mpp_entry *entry)
 /* The kept mount of a late entry, if what lies there on the host is still what was kept. */
 static long still_kept(const struct init_context *context, const struct mpp_entry *entry, uint32_t index)
 {
-    long mount = context->kept[index - context->plan->late];
+    uint32_t slot = index - context->plan->late;
+    long mount = slot < MPP_TREES_MAX ? context->kept[slot] : -1;
     struct stat seen;
     long error;
 

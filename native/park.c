@@ -107,7 +107,7 @@ int mpp_unpark(struct mpp_sandbox *sandbox, const struct mpp_launch *launch, str
     outcome->status = -1;
     outcome->started_ns = begun;
     outcome->step = MPP_STEP_RELEASE;
-    if (!sandbox->held || !is_ready(sandbox)) {
+    if (sandbox == NULL || !sandbox->held || !is_ready(sandbox)) {
         outcome->error = EINVAL;
         return 1;
     }

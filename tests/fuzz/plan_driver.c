@@ -144,7 +144,8 @@ static int use(const uint8_t *plan, size_t size)
     static const char *arguments[MPP_ARGS_MAX + 1];
     static const char *variables[MPP_ARGS_MAX + 1];
     static const int trees[4] = { 10, 11, 12, 13 };
-    struct init_context context = { (const void *)plan, plan, trees, 4, -1 };
+    static int kept[MPP_TREES_MAX];
+    struct init_context context = { (const void *)plan, plan, trees, 4, -1, kept, 0 };
     uint32_t detail = 0;
 
     if (!plan_is_sound(plan, size, arguments, variables)) return 0;
@@ -159,7 +160,9 @@ static int use(const uint8_t *plan, size_t size)
     sink += (size_t)layout_build(&context, &detail);
     sink += (size_t)layout_pivot(&context);
     sink += (size_t)confine_capabilities();
-    sink += (size_t)confine_landlock(&context, &detail);
+    sink += (size_t)confine_landlock(&context, 0, &detail);
+    if (starts_before_grants(context.plan)) sink += (size_t)confine_landlock(&context, 1, &detail);
+    if (context.plan->parked) sink += (size_t)layout_late(&context, &detail);
     sink += (size_t)confine_seccomp(&context, context.plan->filter);
     sink += (size_t)confine_seccomp(&context, context.plan->guard);
     return 1;

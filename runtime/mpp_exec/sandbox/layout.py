@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from mpp_exec.errors import ConsentError
@@ -34,6 +34,7 @@ class Entry:
     """One row of the layout (``struct mpp_entry``). ``target`` is absolute inside the sandbox.
 
     ``identity`` is the (device, inode) that a bind's source must have; None accepts whatever is there.
+    ``late`` says that a sandbox which is prepared ahead of its call gets it only with that.
     """
 
     kind: str
@@ -46,13 +47,20 @@ class Entry:
     attributes: int = 0
     flags: int = 0
     identity: tuple[int, int] | None = None
+    late: bool = False
 
 
 class Layout:
-    """Collects entries; parents are made where nothing has made them yet."""
+    """Collects entries; parents are made where nothing has made them yet.
+
+    Attributes:
+        entries: what was collected.
+        late: whether what is collected from now on is late.
+    """
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
+        self.late = False
         self._made: set[str] = {"/"}
         self._binds: list[str] = []
 
@@ -62,7 +70,7 @@ class Layout:
             return
         self.folder(str(PurePosixPath(target).parent))
         self._made.add(target)
-        self.entries.append(Entry("dir", target, mode=mode))
+        self.entries.append(Entry("dir", target, mode=mode, late=self.late))
 
     def file(self, target: str, data: bytes, mode: int = 0o444) -> None:
         """Make a synthetic file, unless a granted folder lies there."""
@@ -93,7 +101,9 @@ class Layout:
         if not exists:
             self.folder(str(PurePosixPath(target).parent))
         flags |= native.ENTRY_EXISTS if exists else 0
-        entry = Entry("bind", target, source, attributes=attributes, flags=flags, identity=identity)
+        entry = Entry(
+            "bind", target, source, attributes=attributes, flags=flags, identity=identity, late=self.late
+        )
         self.entries.append(entry)
         self._made.add(target)
         self._binds.append(target)
@@ -116,12 +126,12 @@ class Layout:
                 inodes=1,
                 attributes=READ_ONLY,
                 flags=native.ENTRY_EXISTS,
+                late=self.late,
             )
             self.entries.append(empty)
         else:
-            self.entries.append(
-                Entry("bind", target, "/dev/null", attributes=READ_ONLY, flags=native.ENTRY_EXISTS)
-            )
+            nothing = Entry("bind", target, "/dev/null", attributes=READ_ONLY, flags=native.ENTRY_EXISTS)
+            self.entries.append(replace(nothing, late=self.late))
 
     def _inside_bind(self, target: str) -> bool:
         return any(target == bind or target.startswith(f"{bind}/") for bind in self._binds)

@@ -53,8 +53,6 @@ class SandboxPlan:
         touches: whether the grant lets it reach outside: network, write, subprocess or storage.
         degraded: degradations that take effect.
         own_signals: a seccomp program of the call's own lets the tool signal itself only.
-        late: index of the first entry that a sandbox prepared ahead of its call gets only with it: grants and
-            storage, which are the last ones.
         storage: where its storage is, if it has one.
         bare: for a plan without namespaces, what it needs instead; else None.
     """
@@ -84,7 +82,11 @@ class SandboxPlan:
     storage: str = STORAGE
     bare: bare.Bare | None = None
     cgroup: cgroup.Bounds = ()
-    late: int = 0
+
+    @property
+    def late(self) -> int:
+        """Index of the first entry that a sandbox prepared ahead of its call gets with that: the grants."""
+        return next((i for i, entry in enumerate(self.entries) if entry.late), len(self.entries))
 
     @property
     def app(self) -> str:
@@ -160,7 +162,7 @@ def compile_plan(
         build.system((*programs, *started), (*entry, *started))
         build.package(app, manifest, launcher)
         build.scratch(grant.limits.scratch)
-        late = len(build.layout.entries)
+        build.layout.late = True
         build.grants(grant, read_only=read_only)
         if storage is not None:
             build.storage(storage, read_only=read_only)
@@ -171,7 +173,6 @@ def compile_plan(
             build.layout.entries, build.rules, argv, exec_path, build.scratch_path, STORAGE, path
         )
     else:
-        late = 0  # nothing is mounted, so nothing is prepared ahead
         made = bare.made(
             grant,
             programs=programs,
@@ -232,7 +233,6 @@ def compile_plan(
         storage=made.storage,
         bare=made.bare,
         cgroup=cgroup.bounds(grant.limits, facts.cgroup, facts.processors),
-        late=late,
     )
 
 
@@ -276,7 +276,6 @@ def probe_plan(
         degraded=(),
         root=facts.root,
         cgroup=cgroup.bounds(limits, facts.cgroup, facts.processors),
-        late=len(build.layout.entries),
     )
 
 

@@ -41,7 +41,10 @@ MEMORY: Final = 256 << 20
 
 _LOOK_AFTER: Final = 1.0  # seconds between two looks at what each of them uses
 _DECAY: Final = 10.0  # seconds without a miss after which one less is kept
-_LINGER: Final = 2.0  # seconds that the thread waits for another call before it ends
+_LINGER: Final = 2.0  # seconds that the thread stays with nothing to keep
+_TOOLS_MAX: Final = (
+    256  # whose calls are counted; of more, the one that was called the longest ago is forgotten
+)
 _BACKOFF_MAX: Final = 600.0
 
 
@@ -154,8 +157,9 @@ class Pool:
             if self._closing:
                 return None
             shelf = self._shelves.get(recipe.key)
-            if shelf is None:
+            if shelf is None or (not shelf.all and now - shelf.last_call > IDLE):
                 shelf = self._shelves[recipe.key] = _Shelf(recipe)
+                self._forget()
             shelf.calls += 1
             shelf.last_call = now
             parked = shelf.ready.pop() if shelf.ready else None
@@ -167,6 +171,12 @@ class Pool:
                 shelf.last_miss = now
             self._start()
         return parked
+
+    def _forget(self) -> None:
+        """Forget the calls of a tool that nothing waits for, where there are too many."""
+        idle = [key for key, shelf in self._shelves.items() if not shelf.all and shelf.last_call]
+        if len(self._shelves) > _TOOLS_MAX and idle:
+            del self._shelves[min(idle, key=lambda key: self._shelves[key].last_call)]
 
     def _start(self) -> None:
         if self._thread is None or not self._thread.is_alive():
@@ -198,18 +208,18 @@ class Pool:
             raise
 
     def _is_over(self, idle_since: float) -> bool:
-        """Whether the thread may end, with nothing left. A sandbox that is lent would be killed by that."""
+        """Whether the thread may end: nothing waits. A sandbox that is lent would be killed by that."""
         with self._wake:
             over = self._closing or time.monotonic() - idle_since > _LINGER
             if over and self._lent:
                 self._wake.wait(PERIOD)
                 return False
             if over:
-                self._thread = None  # under the lock: the next call starts another, which keeps its own
-                shelves, self._shelves = list(self._shelves.values()), {}
-        if over:
-            _close(shelves)
-        return over
+                self._thread = None  # under the lock: the next call starts another
+                if self._closing:
+                    shelves, self._shelves = list(self._shelves.values()), {}
+                    _close(shelves)
+            return over
 
     def _drop_if_changed(self, before: object) -> object:
         try:

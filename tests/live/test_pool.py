@@ -1,0 +1,304 @@
+"""The sandboxes that wait for calls: made on demand, bounded, gone when they may not serve any more."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from mpp_exec import ConsentError, MppError
+from mpp_exec.permissions import Permissions
+from mpp_exec.sandbox import pool
+from mpp_exec.sandbox.pool import Pool, Recipe
+from sandbox_lab import CACHE, Lab, init_processes
+from stage import NAME, Stage
+
+WHEN = "import time\nat = time.monotonic()\ndef run(**given):\n    return at\n"
+
+
+def until(condition: Callable[[], object], seconds: float = 30) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        select.select([], [], [], 0.01)
+    return True
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    tmp_path.chmod(0o755)
+    with Stage(tmp_path) as made:
+        yield made
+
+
+def waiting(stage: Stage) -> int:
+    return stage.runtime._open().sandboxes.waiting
+
+
+def warm(stage: Stage) -> None:
+    """Call twice: from then on one waits."""
+    stage.runtime.call(NAME)
+    stage.runtime.call(NAME)
+    assert until(lambda: waiting(stage) >= 1)
+
+
+def prepared_before(stage: Stage) -> bool:
+    """Whether the next call is served by a sandbox in which the tool was imported before it."""
+    begun = time.monotonic()
+    result = stage.runtime.call(NAME)
+    return float(result.structured["result"]) < begun  # type: ignore[index]
+
+
+def test_tool_that_is_called_again_is_prepared_for_its_next_call(stage: Stage) -> None:
+    stage.python(WHEN)
+    stage.runtime.call(NAME)
+    assert not init_processes(), "one call says nothing about another"
+    warm(stage)
+    assert prepared_before(stage)
+    assert until(lambda: waiting(stage) >= 1), "and another one waits for the call after that"
+
+
+def test_the_meta_says_how_long_the_release_took(stage: Stage) -> None:
+    stage.python(WHEN)
+    warm(stage)
+    timing = stage.runtime.call(NAME).to_call_tool_result()["_meta"]["mpp-exec/timing"]
+    assert "sandbox.release" in timing
+    assert "sandbox.clone" not in timing
+
+
+def test_nothing_is_prepared_where_that_is_not_wanted(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    with Stage(tmp_path, parked=0) as stage:
+        stage.python(WHEN)
+        for _ in range(4):
+            stage.runtime.call(NAME)
+        assert not init_processes()
+        assert not [each for each in threading.enumerate() if each.name == "mpp-exec-pool"]
+
+
+def test_closing_leaves_no_process_and_no_thread(stage: Stage) -> None:
+    stage.python(WHEN)
+    warm(stage)
+    assert init_processes()
+    stage.runtime.close()
+    assert not init_processes()
+    assert not [each for each in threading.enumerate() if each.name == "mpp-exec-pool"]
+
+
+def test_withdrawn_grant_ends_them_within_a_second(stage: Stage) -> None:
+    stage.python(WHEN)
+    warm(stage)
+    stage.runtime.store.revoke(NAME)
+    revoked = time.monotonic()
+    assert until(lambda: not init_processes())
+    assert time.monotonic() - revoked < 1 + 1  # a second of this machine's own
+    with pytest.raises(ConsentError):
+        stage.runtime.call(NAME)
+
+
+def test_changed_policy_ends_them(stage: Stage) -> None:
+    stage.python(WHEN)
+    warm(stage)
+    stage.system_policy.write_text('[packages]\ndeny = ["other/*"]\n')
+    assert until(lambda: not init_processes())
+
+
+def test_policy_that_cannot_be_read_ends_them(stage: Stage) -> None:
+    stage.python(WHEN)
+    warm(stage)
+    stage.system_policy.write_text("no policy [")
+    assert until(lambda: not init_processes())
+    with pytest.raises(MppError):
+        stage.runtime.call(NAME)
+
+
+def test_other_version_is_not_served_by_what_was_prepared_from_the_old_one(stage: Stage) -> None:
+    stage.python("def run():\n    return 1\n")
+    warm(stage)
+    stage.python("def run():\n    return 2\n", version="1.0.1")
+    assert stage.runtime.call(NAME).structured == {"result": 2}
+
+
+def test_changed_file_is_not_served_by_what_was_prepared_before(stage: Stage) -> None:
+    stage.python(WHEN)
+    warm(stage)
+    (code,) = (stage.home / "packages").rglob("code.py")
+    mode = code.stat().st_mode
+    code.chmod(0o644)
+    content = code.read_text()
+    code.write_text(content + "# changed\n")
+    with pytest.raises(MppError):
+        stage.runtime.call(NAME)
+    code.write_text(content)
+    code.chmod(mode)
+    assert not prepared_before(stage)
+
+
+def test_death_of_one_that_waits_is_no_matter(stage: Stage) -> None:
+    stage.python(WHEN)
+    warm(stage)
+    for pid in init_processes():
+        os.kill(pid, signal.SIGKILL)
+    result = stage.runtime.call(NAME)
+    assert result.outcome == "ok"
+
+
+def test_tool_that_cannot_be_prepared_is_tried_less_and_less_and_works(stage: Stage) -> None:
+    stage.python("import os\nnumber = os.environ['MPP_INVOCATION']\ndef run():\n    return number\n")
+    for _ in range(5):
+        result = stage.runtime.call(NAME)
+        assert result.structured == {"result": result.invocation}
+    (shelf,) = stage.runtime._open().sandboxes._shelves.values()
+    assert until(lambda: shelf.failures)
+    assert shelf.not_before > time.monotonic()
+
+
+def test_variables_of_the_user_are_in_no_sandbox_that_waits(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A library could ask for one where nobody hears it: such a tool is not imported without its call."""
+    monkeypatch.setenv("ACME_KEY", "needle")
+    source = "import os, time\nat = time.monotonic()\nkey = os.environ.get('ACME_KEY')\n"
+    stage.python(
+        f"{source}def run():\n    return [key, at]\n", permissions=Permissions(environment=("ACME_KEY",))
+    )
+    warm(stage)
+    for pid in init_processes():
+        assert b"needle" not in Path(f"/proc/{pid}/environ").read_bytes()
+    begun = time.monotonic()
+    key, at = stage.runtime.call(NAME).structured["result"]  # type: ignore[index]
+    assert key == "needle"
+    assert at > begun
+
+
+def test_calls_faster_than_they_are_made_get_more_of_them_up_to_the_bound(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    with Stage(tmp_path, parked=3) as stage:
+        stage.python(WHEN)
+        with ThreadPoolExecutor(6) as threads:
+            list(threads.map(lambda _: stage.runtime.call(NAME), range(12)))
+        assert until(lambda: waiting(stage) == 3)
+        assert len(init_processes()) == 3
+
+
+def test_what_is_in_less_demand_makes_room(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    with Stage(tmp_path, parked=1) as stage:
+        stage.python(WHEN)
+        stage.python(WHEN, name="acme/other")
+        warm(stage)
+        for _ in range(2):
+            stage.runtime.call("acme/other")
+
+        def other_waits() -> bool:
+            begun = time.monotonic()
+            result = stage.runtime.call("acme/other")
+            return float(result.structured["result"]) < begun  # type: ignore[index]
+
+        assert until(other_waits)
+        assert len(init_processes()) <= 1
+
+
+def test_idle_ones_are_gone(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage.python(WHEN)
+    warm(stage)
+    monkeypatch.setattr(pool, "IDLE", 0.0)
+    assert until(lambda: not init_processes())
+
+
+def test_memory_of_all_of_them_is_bounded(lab: Lab) -> None:
+    compiled = lab.python("held = b'x' * (20 << 20)\ndef run():\n    return 1\n")
+    recipe = Recipe(compiled, "", (), early_start=True)
+    made = Pool(CACHE, lambda: 0, sandboxes=16, memory=50 << 20)
+    try:
+        for _ in range(12):
+            with made.lent(recipe) as parked:
+                assert parked is None or parked.state == "ready"
+        assert until(lambda: made.waiting >= 1)
+        # Each takes some 30 MiB: one, and another while the first still has to be seen.
+        assert not until(lambda: made.waiting > 2, 2)
+    finally:
+        made.close()
+
+
+def test_many_threads_at_once_are_served_once_each(stage: Stage) -> None:
+    stage.python("import os\ndef run(n):\n    return [n, os.urandom(8).hex()]\n")
+    warm(stage)
+    with ThreadPoolExecutor(16) as threads:
+        results = list(threads.map(lambda n: stage.runtime.call(NAME, "run", {"n": n}), range(48)))
+    said = [result.structured["result"] for result in results]  # type: ignore[index]
+    assert [n for n, _ in said] == list(range(48))
+    assert len({token for _, token in said}) == 48
+
+
+def test_fork_of_the_host_takes_none_of_them_along(stage: Stage) -> None:
+    stage.python(WHEN)
+    warm(stage)
+    before = init_processes()
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            status = 0 if stage.runtime.call(NAME).outcome == "ok" else 1
+            stage.runtime.close()
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert before <= init_processes(), "they are the parent's still"
+    assert prepared_before(stage)
+
+
+HOST = """
+import sys
+from mpp_exec import Runtime
+with Runtime(sys.argv[1]) as runtime:
+    for _ in range(2):
+        runtime.call("acme/echo")
+    while not runtime._open().sandboxes.waiting:
+        pass
+    print("ready", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_killed_host_leaves_none_of_them(stage: Stage) -> None:
+    stage.python(WHEN)
+    with subprocess.Popen(
+        [sys.executable, "-c", HOST, str(stage.home)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as host:
+        assert host.stdout is not None
+        assert host.stdout.readline() == b"ready\n"
+        inits = {pid for pid in _inits() if _parent(pid) == host.pid}
+        assert inits
+        host.kill()
+    assert until(lambda: not inits & _inits())
+
+
+def _inits() -> set[int]:
+    found = set()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                name = (entry / "comm").read_text()
+            except OSError:
+                continue
+            if name == "mpp-init\n":
+                found.add(int(entry.name))
+    return found
+
+
+def _parent(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0

@@ -1,0 +1,200 @@
+"""Attack: a tool that runs before its call has come, against what its call will bring."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mpp_exec.errors import HostError
+from mpp_exec.sandbox import native
+from mpp_exec.sandbox.parked import Parked
+from sandbox_lab import CACHE, Lab, answer, run
+
+ROOT = Path(__file__).parents[2]
+NAMES = 120
+
+# Started at import, it writes what is read-only in the grant, over and over, from before it is there. Through
+# C: a tool that is heard to ask for its grants early is not prepared.
+RACER = """
+import ctypes, os, threading
+libc = ctypes.CDLL(None)
+path, count = os.path.join({target!r}, ".z").encode(), [0, 0]
+def race():
+    while True:
+        descriptor = libc.open(path, os.O_WRONLY | os.O_TRUNC)
+        if descriptor >= 0:
+            os.close(descriptor)
+            count[1] += 1
+        count[0] += 1
+for _ in range(3):
+    threading.Thread(target=race, daemon=True).start()
+def run():
+    return count
+"""
+
+
+def ready(lab: Lab, source: str, **granted: Any) -> Parked:
+    made = Parked(lab.python(source, **granted), constants=(), cache=CACHE, early_start=True)
+    while made.look(1000) == "preparing":
+        pass
+    assert made.state == "ready"
+    return made
+
+
+def serve(made: Parked, **arguments: Any) -> Any:
+    done = run(made.plan, json.dumps({"arguments": arguments}).encode(), parked=made)
+    return answer(done)["value"]
+
+
+def race(lab: Lab, ground: Path) -> bool:
+    """Let a tool race against the mounts of its grant; return whether it has written what is read-only."""
+    for number in range(NAMES):
+        (ground / f".a{number}").write_text("")
+    (ground / ".z").write_text("precious")
+    tried, done = serve(ready(lab, RACER.format(target=str(ground)), write=[ground]))
+    assert tried > 0
+    return done > 0 or (ground / ".z").read_text() != "precious"
+
+
+def test_race_for_what_is_read_only_in_a_grant(lab: Lab, ground: Path) -> None:
+    """The grant and what lies over it are put together where the tool cannot go, and moved there as one."""
+    assert not any(race(lab, ground) for _ in range(5))
+
+
+def test_race_is_won_where_a_grant_is_mounted_before_what_lies_over_it(
+    lab: Lab, ground: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The defence taken away: the attack is real."""
+    weak = weakened(
+        tmp_path,
+        "layout.c",
+        ("error = attach(context->root, STAGE, folder);", "error = attach(context->root, outer, folder);"),
+        ("if (error == 0) error = attach(context->root, outer, folder);\n    sys1", "sys1"),
+    )
+    monkeypatch.setattr(native, "_init_program", lambda: weak)
+    assert any(race(lab, ground) for _ in range(20))
+
+
+def test_stage_of_the_grants_cannot_be_entered(lab: Lab, ground: Path) -> None:
+    (ground / "secret").write_text("granted")
+    source = """
+import os
+held = []
+def attempt(call, *given):
+    try:
+        return call(*given)
+    except OSError as error:
+        return error.strerror
+for path in ("/.stage", "/.stage/secret"):
+    held.append(attempt(os.open, path, os.O_RDONLY))
+    held.append(attempt(os.chdir, path))
+    held.append(attempt(os.chmod, path, 0o777))
+    held.append(attempt(os.rename, path, "/tmp/stage"))
+def run():
+    return held
+"""
+    seen = serve(ready(lab, source, read=[ground]))
+    assert set(seen) <= {"Permission denied", "Read-only file system", "Invalid cross-device link"}
+
+
+def test_mount_point_in_scratch_is_moved_before_the_grant_comes(lab: Lab) -> None:
+    """A writable grant below /tmp is mounted in scratch, the tool's own: what it does there is its loss."""
+    folder = Path("/tmp") / f"mpp-attack-{os.getpid()}"
+    folder.mkdir(mode=0o755)
+    try:
+        (folder / "file").write_text("granted")
+        source = f"""
+import ctypes, os
+libc = ctypes.CDLL(None)
+libc.rename({str(folder).encode()!r}, b"/tmp/elsewhere")
+libc.symlink(b"/app", {str(folder).encode()!r})
+def run():
+    return sorted(os.listdir("/app")), os.path.exists("/tmp/elsewhere/file")
+"""
+        # The call goes to another sandbox, where the same import comes after the mounts.
+        made = ready(lab, source, write=[folder])
+        done = run(made.plan, b'{"arguments":{}}', parked=made)
+        assert done.outcome in ("ok", "tool_error")
+        assert b'"file"' not in done.output.replace(b'"tool.py"', b"")
+    finally:
+        (folder / "file").unlink(missing_ok=True)
+        folder.rmdir()
+
+
+def test_grant_is_swapped_for_another_folder_after_it_was_prepared(lab: Lab, ground: Path) -> None:
+    """What was approved is mounted, or nothing: not what lies at its path by then."""
+    (ground / "in").mkdir()
+    (ground / "in/file").write_text("approved")
+    facts = (ground / "in").stat()
+    source = "def run(path):\n    return open(path).read()\n"
+    identity = {str(ground / "in"): (facts.st_dev, facts.st_ino)}
+    made = ready(lab, source, read=[ground / "in"], identities=identity)
+    (ground / "in").rename(ground / "old")
+    (ground / "in").mkdir()
+    (ground / "in/file").write_text("another")
+    with pytest.raises(HostError) as caught:
+        serve(made, path=str(ground / "in/file"))
+    assert caught.value.code == "host.grant_changed"
+
+
+def test_init_is_asked_to_release_by_the_tool(lab: Lab, ground: Path) -> None:
+    """The socket that init listens to is the owner's: no descriptor of the tool leads to it."""
+    source = """
+import os
+def links():
+    found = []
+    for number in range(64):
+        try:
+            found.append([number, os.fstat(number).st_mode >> 12])
+        except OSError:
+            pass
+    return found
+early = links()
+def run():
+    return early
+"""
+    seen = serve(ready(lab, source, read=[ground]))
+    assert {kind for _, kind in seen} == {1}, "pipes alone"
+    assert len(seen) <= 4
+
+
+def weakened(folder: Path, name: str, *changes: tuple[str, str]) -> int:
+    """Compile init with *changes* to the source file *name*; return a descriptor of it."""
+    native_folder = ROOT / "native"
+    source = (native_folder / name).read_text(encoding="utf-8")
+    for old, new in changes:
+        assert old in source, old
+        source = source.replace(old, new)
+    (folder / name).write_text(source, encoding="utf-8")
+    flags = (
+        "-std=c11",
+        "-O2",
+        "-ffreestanding",
+        "-fPIE",
+        "-fno-stack-protector",
+        "-static-pie",
+        "-nostdlib",
+        "-w",
+    )
+    sources = [
+        str(folder / each if each == name else native_folder / each)
+        for each in ("init.c", "sound.c", "layout.c", "confine.c")
+    ]
+    target = folder / "mpp-init"
+    command = [
+        "cc",
+        *flags,
+        "-fcf-protection=none",
+        "-nostartfiles",
+        f"-I{native_folder}",
+        *sources,
+        "-o",
+        str(target),
+    ]
+    subprocess.run(command, check=True)
+    return os.open(target, os.O_RDONLY | os.O_CLOEXEC)
