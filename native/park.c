@@ -64,6 +64,17 @@ enum mpp_parked mpp_park_look(struct mpp_sandbox *sandbox, struct mpp_outcome *o
     return MPP_PARKED_ENDED;
 }
 
+/* One that ended since somebody looked: its call is another one's. */
+static int is_alive(const struct mpp_sandbox *sandbox)
+{
+    struct pollfd ended[] = {
+        { .fd = sandbox->pidfd, .events = POLLIN },
+        { .fd = sandbox->control, .events = POLLIN }, /* init has nothing to say while it waits */
+    };
+
+    return poll(ended, sizeof ended / sizeof ended[0], 0) == 0;
+}
+
 /* Tells init what its call is: the plan, with what lies beside what was prepared. */
 static int send_release(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
 {
@@ -107,7 +118,7 @@ int mpp_unpark(struct mpp_sandbox *sandbox, const struct mpp_launch *launch, str
     outcome->status = -1;
     outcome->started_ns = begun;
     outcome->step = MPP_STEP_RELEASE;
-    if (sandbox == NULL || !sandbox->held || !is_ready(sandbox)) {
+    if (sandbox == NULL || !sandbox->held || !is_ready(sandbox) || !is_alive(sandbox)) {
         outcome->error = EINVAL;
         return 1;
     }

@@ -221,7 +221,7 @@ class Preparer:
         try:
             approved = self._approval(name) if temporary is None else self._temporary(name, temporary)
             with self._store.leased(approved.installed) as folder:
-                manifest = self._verified(approved.installed, folder, approved.view)
+                manifest = self._verified(approved.installed, folder, approved.view).manifest
             granted = self._effective(approved.grant, policy)
         except (ConsentError, PackageError, UsageError) as error:
             return "its grant was withdrawn" if error.code == "grant.none" else error.message
