@@ -28,6 +28,10 @@ from mpp_exec.errors import PackageError
 MAX_DEPTH: Final = 32
 """Nested containers that :func:`loads` accepts unless told otherwise."""
 
+MAX_ITEMS: Final = 400_000
+"""Items of one message, keys and containers among them: a manifest of as many files as there may be has
+250,000. Bytes alone are no bound: 16 MiB of small items would take gigabytes to decode."""
+
 _MAX_ENCODE_DEPTH: Final = 128
 _MAX_INT_DIGITS: Final = 308  # as many as a double's exponent reaches; CPython's own limit is never below 640
 _MAX_NUMBER_LENGTH: Final = 1_024
@@ -84,9 +88,9 @@ def loads(data: bytes, *, max_size: int, max_depth: int = MAX_DEPTH, tag: int | 
     behind exactly this tag and the value inside is returned; no other tag is ever accepted.
 
     Raises:
-        PackageError: ``cbor.too_long``, ``cbor.truncated``, ``cbor.trailing``, ``cbor.non_canonical``,
-            ``cbor.indefinite``, ``cbor.duplicate_key``, ``cbor.too_deep``, ``cbor.forbidden_type`` or
-            ``cbor.invalid_text``.
+        PackageError: ``cbor.too_long``, ``cbor.too_many``, ``cbor.truncated``, ``cbor.trailing``,
+            ``cbor.non_canonical``, ``cbor.indefinite``, ``cbor.duplicate_key``, ``cbor.too_deep``,
+            ``cbor.forbidden_type`` or ``cbor.invalid_text``.
     """
     if len(data) > max_size:
         raise PackageError(
@@ -169,6 +173,7 @@ def _scan(data: bytes, *, max_depth: int, tag: int | None) -> None:  # noqa: PLR
     # The open container: how many items it still waits for (a pair of a map counts as two), whether
     # it is a map, and the last key seen in it. Outer containers wait on the stack.
     waiting, in_map, last_key = 1, False, b""
+    left = MAX_ITEMS
     stack: list[tuple[int, bool, bytes]] = []
     shortest = _SHORTEST
     while True:
@@ -234,6 +239,9 @@ def _scan(data: bytes, *, max_depth: int, tag: int | None) -> None:  # noqa: PLR
             argument *= 2
         if argument > size - position:  # every item takes at least one byte: no need to look for them
             _refuse("truncated", start, "announces more items than there are bytes")
+        left -= argument
+        if left < 0:
+            _refuse("too_many", start, f"makes more than {MAX_ITEMS} items")
         if len(stack) >= max_depth:
             _refuse("too_deep", start, f"is nested deeper than {max_depth}")
         stack.append((waiting, in_map, last_key))

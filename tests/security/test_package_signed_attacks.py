@@ -9,6 +9,14 @@ import pytest
 import forge
 from attacks import VALUE, Attack, assert_refused, signed_bytes, signed_paths, signed_table, signed_value
 from mpp_exec.encoding import dumps
+from mpp_exec.package.limits import LIMITS
+
+
+def many(item: bytes) -> bytes:
+    """Return a map with a list of as many *item* as a manifest has room for."""
+    count = (LIMITS.manifest - 4096) // len(item)
+    return b"\xa1\x61z\x9a" + count.to_bytes(4, "big") + item * count
+
 
 SIGNED = [
     Attack(
@@ -43,6 +51,9 @@ SIGNED = [
         lambda: signed_bytes(b"\xa1\x61a\xd8\x23\x61("),
     ),
     Attack("a bomb of nesting", "cbor.too_deep", lambda: signed_bytes(b"\x81" * 100_000 + b"\0")),
+    Attack("a bomb of numbers", "cbor.too_many", lambda: signed_bytes(many(b"\x01"))),
+    Attack("a bomb of empty lists", "cbor.too_many", lambda: signed_bytes(many(b"\x80"))),
+    Attack("a bomb of small maps", "cbor.too_many", lambda: signed_bytes(many(b"\xa1\x61a\x01"))),
     Attack("bytes behind the manifest", "cbor.trailing", lambda: signed_bytes(dumps(VALUE) + b"\0")),
     Attack("a text that is not UTF-8", "cbor.invalid_text", lambda: signed_bytes(b"\xa1\x61a\x61\xff")),
     Attack("a map said to be huge", "cbor.truncated", lambda: signed_bytes(b"\xbb" + b"\x7f" * 8)),

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpp_exec.encoding import dumps, loads, sha256_digest
+from mpp_exec.encoding import MAX_ITEMS, dumps, loads, sha256_digest
 from mpp_exec.errors import PackageError
+from mpp_exec.package.limits import LIMITS
 
 SIZE = 1 << 20
 
@@ -261,6 +262,27 @@ def test_depth(opening: str) -> None:
     loads(nested(5), max_size=SIZE, max_depth=5)
     assert refusal(nested(6), max_depth=5) == "cbor.too_deep"
     assert refusal(nested(100_000)) == "cbor.too_deep"
+
+
+def test_items_are_counted_over_all_containers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is built: sixteen bytes of a small item are a hundred of the value."""
+    per_map = b"\xa1\x61a\x83\x01\x01\x01"  # a key, its list, three items; and the map itself
+    most = MAX_ITEMS // 6
+
+    def maps(count: int) -> bytes:
+        return b"\x9a" + count.to_bytes(4, "big") + per_map * count
+
+    loads(maps(most), max_size=SIZE)
+    monkeypatch.setattr(cbor2, "loads", lambda *_, **__: pytest.fail("it was built"))
+    assert refusal(maps(most + 1)) == "cbor.too_many"
+    with pytest.raises(PackageError) as caught:
+        dumps([0] * (MAX_ITEMS + 1))
+    assert caught.value.code == "cbor.too_many"
+
+
+def test_a_manifest_of_as_many_files_as_there_may_be_is_read() -> None:
+    files = [[f"folder/{number:06}", number, b"\x11" * 32, False] for number in range(LIMITS.members)]
+    assert len(loads(dumps({"files": files}), max_size=LIMITS.manifest)["files"]) == LIMITS.members
 
 
 def test_empty_containers_count_as_depth() -> None:
