@@ -209,7 +209,7 @@ started = Path(sys.argv[2], "started")
 
 def interrupt():
     while not started.exists():
-        pass
+        threading.Event().wait(0.01)
     os.kill(os.getpid(), signal.SIGINT)
 
 threading.Thread(target=interrupt).start()
@@ -223,7 +223,7 @@ except KeyboardInterrupt:
 def test_interrupt_kills_the_sandbox_before_it_is_raised(tmp_path: Path, lab: Lab, ground: Path) -> None:
     assert lab
     command = [sys.executable, "-c", INTERRUPTED, str(tmp_path), str(ground), str(HERE)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
     assert (done.stdout, done.stderr) == ("[]\n", "")
 
 
