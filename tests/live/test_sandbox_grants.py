@@ -221,7 +221,7 @@ def test_granted_path_that_changed_since_stops_the_call(lab: Lab, folder: Path, 
 def shared_mount() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="mpp-shared-", dir="/var/tmp"))
     yield folder
-    folder.rmdir()
+    shutil.rmtree(folder)
 
 
 PROPAGATION = """

@@ -28,15 +28,18 @@ _RENAME_EXCHANGE: Final = 2  # <linux/fs.h>
 class Workspace:
     """A new, locked, empty folder in *tmp*; at the end of a ``with`` statement nothing of it is left there.
 
+    *mode* is its own; a folder that others could open they could lock, too (flock(2) asks for no right
+    to write), and so keep whoever sweeps from removing it.
+
     Attributes:
         descriptor: of the open folder.
         path: where it is until it is published.
     """
 
-    def __init__(self, tmp: Path) -> None:
+    def __init__(self, tmp: Path, mode: int = 0o755) -> None:
         while True:
             self.path = tmp / secrets.token_hex(16)
-            self.path.mkdir(mode=0o755)
+            self.path.mkdir(mode=0o700)
             try:
                 self.descriptor = os.open(self.path, _OPEN)
             except FileNotFoundError:
@@ -47,7 +50,7 @@ class Workspace:
             if _try_lock(self.descriptor, fcntl.LOCK_EX) and _is_at(self.descriptor, self.path):
                 break
             os.close(self.descriptor)  # being swept
-        os.fchmod(self.descriptor, 0o755)  # whatever the umask was
+        os.fchmod(self.descriptor, mode)
 
     def __enter__(self) -> Self:
         return self
@@ -55,8 +58,13 @@ class Workspace:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Unlock, and remove what lies in ``tmp/``: the folder, or what it has replaced."""
-        os.close(self.descriptor)
+        """Remove what lies in ``tmp/``, the folder or what it has replaced, and unlock it."""
+        try:
+            if _is_at(self.descriptor, self.path):
+                with suppress(OSError):  # under the lock that is held: nobody comes between
+                    _remove(self.path)
+        finally:
+            os.close(self.descriptor)
         _sweep_entry(self.path)
 
     def publish(self, target: Path) -> bool:

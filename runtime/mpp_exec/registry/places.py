@@ -2,7 +2,8 @@
 
 Made locked, and removed with all that a tool left in it; what a SIGKILL of the host leaves there is
 nobody's, and the next call removes it. For a host that is root it lies outside of the home, which the
-tool's own id cannot enter, in a folder of root's that others can pass through and not list.
+tool's own id cannot enter, in a folder of root's that others can pass through and not list. The folder of
+a call can be passed through, too, and not opened: who can open it can hold a lock on it that keeps it there.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def call_folder(home: Home, *, root: bool, shelf: Path = SHELF) -> Iterator[Path
     parent = _shelf(shelf) if root else home.tmp
     try:
         sweep(parent)
-        workspace = Workspace(parent)
+        workspace = Workspace(parent, 0o711)
     except OSError as error:
         raise io_error(error, parent) from error
     with workspace:

@@ -53,6 +53,7 @@ _DELEGATED: Final = ("user.delegate", "trusted.delegate")
 _EXHAUSTED: Final = (errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOSPC)
 _PERIOD_US: Final = 100_000
 _EMPTY_S: Final = 5.0  # a group whose processes were reaped is empty at once; this is for a stalled machine
+_TRIES: Final = 16  # a start that sweeps takes one or two folders away
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,17 +279,21 @@ class Group:
         self._remove()
 
     def _make(self) -> None:
-        while True:
+        for _ in range(_TRIES):
             self._path = f"{self._parent}/{_PREFIX}{secrets.token_hex(8)}"
-            os.mkdir(self._path, 0o755)  # noqa: PTH102 - one call of the kernel, on every invocation
+            # Closed to others: who can open it can lock it, and so keep every start from removing it.
+            os.mkdir(self._path, 0o700)  # noqa: PTH102 - one call of the kernel, on every invocation
             self.fd = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
             # A start that sweeps may have come between: then it has the lock, or the folder is gone.
             with contextlib.suppress(BlockingIOError):
                 fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if os.path.isdir(self._path):  # noqa: PTH112 - as above
                     return
+            with contextlib.suppress(OSError):
+                os.rmdir(self._path)  # noqa: PTH106 - as above
             os.close(self.fd)
             self.fd = -1
+        raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), self._parent)
 
     def _write(self, name: str, value: str) -> None:
         try:

@@ -1,0 +1,117 @@
+"""Another user of the machine holds a lock on what is a call's own, so that it stays for ever (flock(2)).
+
+A lock takes no right to write, only a descriptor. So what a call has is closed to others, and removed under
+the lock that the call holds itself.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from mpp_exec.errors import MppError
+from mpp_exec.registry.home import Home
+from mpp_exec.registry.places import call_folder
+from mpp_exec.sandbox import cgroup
+
+ROOT = os.geteuid() == 0
+OTHER = 1234
+only_root = pytest.mark.skipif(not ROOT, reason="only root can be another user for a moment")
+
+
+def error_of_another_user(path: Path) -> int:
+    """Return the errno with which another user fails to open *path*, 0 where it does not."""
+    child = os.fork()
+    if child == 0:
+        number = 255
+        try:
+            os.setgroups([])
+            os.setresgid(OTHER, OTHER, OTHER)
+            os.setresuid(OTHER, OTHER, OTHER)
+            os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+            number = 0
+        except OSError as error:
+            number = error.errno or 254
+        finally:
+            os._exit(number)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+@contextmanager
+def shelf_of(tmp_path: Path) -> Iterator[Path]:
+    """A shelf for calls of a host that is root, on a path that others can pass through."""
+    shelf = Path("/var/tmp") / f"mpp-shelf-{os.getpid()}"
+    shelf.mkdir(mode=0o711)
+    try:
+        with call_folder(Home.open(tmp_path / "home"), root=True, shelf=shelf) as place:
+            yield place
+        assert list(shelf.iterdir()) == []
+    finally:
+        shelf.rmdir()
+
+
+@only_root
+def test_the_folder_of_a_call_cannot_be_opened_to_be_locked(tmp_path: Path) -> None:
+    with shelf_of(tmp_path) as place:
+        assert error_of_another_user(place) == 13
+        place.chmod(0o755)
+        assert error_of_another_user(place) == 0, "without the defence"
+
+
+def test_the_folder_of_a_call_goes_although_somebody_waits_to_lock_it(tmp_path: Path) -> None:
+    home = Home.open(tmp_path / "home")
+    over = threading.Event()
+
+    def lock(descriptor: int) -> None:
+        while not over.is_set():
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            return
+
+    with call_folder(home, root=False) as place:
+        (place / "made").write_text("by the tool")
+        descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
+        attacker = threading.Thread(target=lock, args=(descriptor,))
+        attacker.start()
+    try:
+        assert list(home.tmp.iterdir()) == []
+    finally:
+        over.set()
+        attacker.join()
+        os.close(descriptor)
+
+
+@only_root
+def test_the_cgroup_of_a_call_cannot_be_opened_to_be_locked() -> None:
+    """Folders stand in for groups: their modes are the same."""
+    parent = Path("/var/tmp") / f"mpp-groups-{os.getpid()}"
+    parent.mkdir(mode=0o755)
+    try:
+        with cgroup.Group(str(parent), ()):
+            (group,) = parent.iterdir()
+            assert error_of_another_user(group) == 13
+            group.chmod(0o755)
+            assert error_of_another_user(group) == 0, "without the defence"
+        assert list(parent.iterdir()) == []
+    finally:
+        parent.rmdir()
+
+
+def test_a_lock_that_is_always_anothers_ends_the_call_and_leaves_no_cgroup(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def taken(*_: object) -> None:
+        raise BlockingIOError
+
+    monkeypatch.setattr(fcntl, "flock", taken)
+    with pytest.raises(MppError), cgroup.Group(str(tmp_path), ()):
+        pytest.fail("it was entered")
+    assert list(tmp_path.iterdir()) == []
