@@ -70,7 +70,11 @@ static const uint16_t KINDS[256] = {
     ['"'] = QUOTE,
     ['\''] = QUOTE,
     ['`'] = QUOTE,
-    ['\t' ... '\r'] = SPACE,
+    [0 ... '\b'] = FORM,
+    ['\t' ... '\n'] = SPACE,
+    ['\v' ... '\r'] = SPACE | FORM,
+    [0x0e ... 0x1f] = FORM,
+    [0x7f ... 0x9f] = FORM,
 };
 
 static int is(uint8_t c, unsigned kinds)
@@ -636,6 +640,13 @@ static void on_meeting(const uint8_t *text, uint32_t size, uint32_t at, struct s
     if (digits + letters >= 6 && digits >= 3) add(sink, at, MPP_FORM_LOOKALIKE);
 }
 
+/* A control character that separates nothing: no end of a line, nor what stands between two texts (NUL, LF). */
+static void on_control(const uint8_t *text, uint32_t size, uint32_t at, struct sink *sink)
+{
+    if ((text[at] == 0 || text[at] == '\r') && at + 1 < size && text[at + 1] == '\n') return;
+    if (at == 0 || is(text[at - 1], WORD) || !is(text[at - 1], FORM)) add(sink, at, MPP_FORM_CONTROL);
+}
+
 static void on_form(const uint8_t *text, uint32_t size, uint32_t at, struct sink *sink)
 {
     switch (text[at]) {
@@ -656,8 +667,13 @@ static void on_form(const uint8_t *text, uint32_t size, uint32_t at, struct sink
     case '+':
         on_plus(text, size, at, sink);
         break;
-    default:
+    case '\\':
+    case '%':
+    case '&':
         on_escape(text, size, at, sink);
+        break;
+    default:
+        on_control(text, size, at, sink);
         break;
     }
 }

@@ -41,6 +41,7 @@ enum mpp_form {
     MPP_FORM_BASE64,    /* the first of 16 or more characters that are printable text in base64 */
     MPP_FORM_ESCAPE,    /* an escape of a printable character, of URLs, JSON or HTML */
     MPP_FORM_LOOKALIKE, /* where a digit meets a letter that looks like one */
+    MPP_FORM_CONTROL,   /* the first of some control characters: the text reads otherwise without them */
     MPP_FORM_BARE,      /* the first of exactly ten digits, or eleven that start with 1 */
     MPP_FORMS
 };

@@ -73,7 +73,7 @@ _WORDS: Final[tuple[tuple[_Find, tuple[Needle, ...], bool], ...]] = (
 # What one of these finds depends on all of the places: a marker needs its end, a key the ID that is nearest.
 _WHOLE: Final = (rules.private_keys, rules.aws_secret_keys)
 _LOOKALIKE, _ESCAPE, _BASE64, _BARE = form("LOOKALIKE"), form("ESCAPE"), form("BASE64"), form("BARE")
-_SPACED: Final = form("SPACED")
+_SPACED, _CONTROL = form("SPACED"), form("CONTROL")
 # Between texts that are read together: nothing that is looked for goes over it.
 BETWEEN: Final = "\0\n"
 # How much around a place that reads in two ways is read again.
@@ -106,6 +106,7 @@ class _Scanned(NamedTuple):
     lookalike: list[int]
     escape: list[int]
     base64: list[int]
+    control: list[int]
 
 
 def candidates_in(texts: Sequence[str], joined: str) -> Iterator[int]:
@@ -119,7 +120,7 @@ def candidates_in(texts: Sequence[str], joined: str) -> Iterator[int]:
             number for number, text in enumerate(texts) if "\n" in text
         )  # there may be tables in them
     ends: list[int] = []
-    for view, offsets in views(joined, with_digits=False):
+    for view, offsets in views(joined, for_anchors=True):
         for flat in _words().scanner.chunks(view):
             ends = ends or list(accumulate(len(text) + len(BETWEEN) for text in texts))
             places = flat[::2] if offsets is None else map(offsets.original, flat[::2])
@@ -140,7 +141,7 @@ def detect(text: str, key: str = "") -> list[Candidate]:
         found += _unescaped(text, key, scanned.escape)
     if scanned.base64:
         found += _decoded(text, scanned.base64)
-    if text.isascii():
+    if text.isascii() and not scanned.control:
         return found
     placed = {(each.kind, each.start, each.end): each for each in reversed(found)}
     for view, offsets in views(text):
@@ -209,13 +210,25 @@ def _windows(text: str, places: list[int]) -> Iterator[tuple[int, int]]:
     yield low, min(high, len(text))
 
 
-def views(text: str, *, with_digits: bool = True) -> Iterator[tuple[str, Offsets | None]]:
+def views(text: str, *, for_anchors: bool = False) -> Iterator[tuple[str, Offsets | None]]:
     """Yield *text* in each way it has to be read, with the way back to its own offsets.
 
-    Invisible characters are read both as nothing (``jane@exa|mple.com``) and as the separators that
-    they are as well (``order|4111111111111111``); letters that stand among digits as digits too, unless
-    not *with_digits*.
+    Invisible and control characters are read both as nothing (``jane@exa|mple.com``) and as the separators
+    that they are as well (``order|4111111111111111``); letters that stand among digits as digits too.
+    *for_anchors* leaves out what has anchors: such digits, and control characters of Latin-1.
     """
+    yield from _readings(text, with_digits=not for_anchors)
+    if for_anchors and text.isascii():
+        return
+    from mpp_exec.privacy import controls  # noqa: PLC0415  # needs tables that plain ASCII never needs
+
+    for shorter, offsets in controls.shown(text):
+        for reading, inner in _readings(shorter, with_digits=not for_anchors):
+            yield reading, offsets if inner is None else inner.within(offsets)
+
+
+def _readings(text: str, *, with_digits: bool) -> Iterator[tuple[str, Offsets | None]]:
+    """Yield *text* in each way it has to be read, control characters being what they are."""
     if text.isascii():
         yield text, None
         if with_digits and (digits := _digits(text)) != text:
@@ -267,7 +280,7 @@ def in_original(candidate: Candidate, offsets: Offsets | None) -> Candidate:
 
 def _scan(text: str, key: str) -> _Scanned:
     scanner, finders, place = _words()
-    again: dict[int, list[int]] = {_LOOKALIKE: [], _ESCAPE: [], _BASE64: [], _BARE: []}
+    again: dict[int, list[int]] = {_LOOKALIKE: [], _ESCAPE: [], _BASE64: [], _BARE: [], _CONTROL: []}
     whole: dict[_Find, list[Any]] = {}
     found: list[Candidate] = []
     for flat in scanner.chunks(text):
@@ -288,7 +301,7 @@ def _scan(text: str, key: str) -> _Scanned:
     for find, own in whole.items():
         found += find(text, key, own)
     found += _in_context(text, key, found, again[_BARE])
-    return _Scanned(found, again[_LOOKALIKE], again[_ESCAPE], again[_BASE64])
+    return _Scanned(found, again[_LOOKALIKE], again[_ESCAPE], again[_BASE64], again[_CONTROL])
 
 
 def _in_context(text: str, key: str, found: list[Candidate], bare: list[int]) -> list[Candidate]:

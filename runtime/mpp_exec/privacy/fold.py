@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from collections.abc import Iterable
 from typing import Final
 
 # The zeros of every decimal digit system; its nine other digits follow each.
@@ -141,7 +142,8 @@ def _as_latin(match: re.Match[str]) -> str:
 class Offsets:
     """Where code points of a text with removals stood before."""
 
-    def __init__(self, removed: list[tuple[int, int]]) -> None:
+    def __init__(self, removed: Iterable[tuple[int, int]]) -> None:
+        self._outer: Offsets | None = None
         self._at: list[int] = []  # offset in the shortened text where a removal took place
         self._shift: list[int] = []  # code points removed up to and including it
         total = 0
@@ -153,7 +155,14 @@ class Offsets:
     def original(self, offset: int) -> int:
         """Return where the code point at *offset* of the shortened text stood."""
         found = bisect_right(self._at, offset)
-        return offset + self._shift[found - 1] if found else offset
+        before = offset + self._shift[found - 1] if found else offset
+        return before if self._outer is None else self._outer.original(before)
+
+    def within(self, outer: Offsets) -> Offsets:
+        """Return the way back through both, where the text with removals was shortened before (*outer*)."""
+        both = Offsets(())
+        both._at, both._shift, both._outer = self._at, self._shift, outer
+        return both
 
 
 def without_invisible(text: str) -> tuple[str, Offsets] | None:
