@@ -48,6 +48,8 @@ VERBS: Final[dict[str, Entry]] = {
     "audit erase": Entry(
         "auditing", "audit erase ID", "make a call's arguments and result unprovable, for good"
     ),
+    "policy show": Entry("policies", "policy show", "show what the policy allows at most"),
+    "policy check": Entry("policies", "policy check", "say which installed packages break the policy"),
     "doctor": Entry("host", "doctor", "try what this host can enforce"),
     "completion": Entry("completion", "completion SHELL", "print a completion script for bash, zsh or fish"),
 }
@@ -61,10 +63,10 @@ GROUPS: Final = (
     ("having tools", ("install", "approve", "revoke", "uninstall", "list")),
     ("using tools", ("run", "confirm", "mcp", "explain", "trace", "redact")),
     ("looking back", ("audit list", "audit show", "audit verify", "audit export", "audit erase")),
-    ("this host", ("doctor", "completion")),
+    ("this host", ("policy show", "policy check", "doctor", "completion")),
 )
 
-FAMILIES: Final = ("publisher", "audit")
+FAMILIES: Final = ("publisher", "audit", "policy")
 """Words that need a second one."""
 
 

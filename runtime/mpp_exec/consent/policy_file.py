@@ -89,6 +89,10 @@ class PolicyFiles:
         """
         return (self._system.parent, *([self._named] if self._named else []))
 
+    def places(self) -> tuple[Path, ...]:
+        """Return where policy is looked for, the organisation's first."""
+        return (self._system, *([self._named] if self._named else []), self._own)
+
     def load(self) -> Policy:
         """Read all layers.
 

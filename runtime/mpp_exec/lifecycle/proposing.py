@@ -121,7 +121,7 @@ def propose(
             without=without,
             degrade=(*wishes.degrade, *_still_degraded(update, policy)),
             degradable=DEGRADATIONS,
-            confirm=_still_confirmed(package.manifest, old),
+            confirm=_still_confirmed(package.manifest, old, policy),
             kept_secrets=kept,
             redaction=redaction,
         )
@@ -210,12 +210,12 @@ def _still_degraded(old: Grant | None, policy: Policy) -> list[str]:
     return [name for name in names if name in DEGRADATIONS and not policy.degradation_refusal(name)]
 
 
-def _still_confirmed(manifest: Manifest, old: Grant | None) -> dict[str, Any]:
-    """Return each tool's confirmation where the one of *old* was stricter than the manifest's."""
+def _still_confirmed(manifest: Manifest, old: Grant | None, policy: Policy) -> dict[str, Any]:
+    """Return each tool's confirmation as *old* had it, raised to what manifest and *policy* demand by now."""
     if old is None:
         return {}
     return {
-        tool.name: stricter(tool.confirm, old.confirm[tool.name])
+        tool.name: policy.confirmation(tool.operation, stricter(tool.confirm, old.confirm[tool.name]))
         for tool in manifest.tools
         if tool.name in old.confirm
     }
