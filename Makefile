@@ -3,7 +3,7 @@
 # make test   runs the tests
 # make fuzz   attacks every reader for a minute each
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-kernels test-long test-sanitized fuzz test-stdlib cpython-tests docs lint fix bench dist check clean native \
+.PHONY: help demo test test-kernels test-long test-parked test-sanitized fuzz test-stdlib cpython-tests docs lint fix bench dist check clean native \
 	print-python
 
 # The distribution's own interpreter: one that an unprivileged user can reach, too.
@@ -45,13 +45,24 @@ test: $(VENV)/.native  ## run the tests
 test-long: $(VENV)/.native  ## 10,000 calls in one process, 1,000 killed hosts (half an hour)
 	@MPP_LONG=1 $(BIN)/python -m pytest -s tests/live/test_sandbox_many_calls.py $(PYTEST_ARGS)
 
+# The same attacks, in sandboxes that were prepared ahead of their call.
+PARKED_TESTS ?= tests/security/test_attacks_*.py tests/security/test_sandbox_host_files.py \
+	tests/security/test_sandbox_memory.py tests/security/test_sandbox_network.py \
+	tests/security/test_sandbox_system_calls.py tests/live/test_sandbox_grants.py tests/live/test_sandbox_protected.py
+
+test-parked: $(VENV)/.native  ## run the attacks in sandboxes that were prepared ahead of their call
+	@MPP_LAB_PARKED=early $(BIN)/python -m pytest -p no:cacheprovider $(PYTEST_ARGS) $(PARKED_TESTS)
+	@MPP_LAB_PARKED=late $(BIN)/python -m pytest -p no:cacheprovider $(PYTEST_ARGS) tests/security/test_attacks_files.py \
+		tests/live/test_sandbox_grants.py tests/live/test_sandbox_protected.py
+
 # The runtime of AddressSanitizer has to be loaded first, since python itself is not built with it. Leaks of a
 # process that ends are python's; the project's own show in tests/live/test_seam_leaks.py. What python allocates
 # is malloc's here, so that reading beside a message is seen.
 SANITIZED := build/sanitized
 SANITIZED_TESTS ?= tests/unit/test_sandbox_native.py tests/unit/test_privacy_anchors.py tests/unit/test_privacy_properties.py \
 	tests/live/test_seam_leaks.py tests/live/test_sandbox_inside.py \
-	tests/live/test_sandbox_limits.py tests/live/test_sandbox_grants.py tests/live/test_sandbox_nothing_stays.py
+	tests/live/test_sandbox_limits.py tests/live/test_sandbox_grants.py tests/live/test_sandbox_nothing_stays.py \
+	tests/live/test_parked.py
 
 $(SANITIZED)/.built: $(NATIVE) $(VENV)/.ready $(shell find runtime -name '*.py')
 	@rm -rf $(SANITIZED) && MPP_SANITIZE=1 $(BIN)/python setup.py --quiet build --build-base $(SANITIZED).tmp --build-lib $(SANITIZED)
