@@ -252,12 +252,16 @@ void mpp_answered(struct mpp_sandbox *sandbox);
 enum mpp_parked {
     MPP_PARKED_PREPARING = 0,
     MPP_PARKED_READY,
-    MPP_PARKED_ENDED /* it failed, died or used too much: outcome says what is known; only to be released */
+    MPP_PARKED_ENDED, /* it failed, died or used too much: outcome says what is known; only to be released */
+    MPP_PARKED_HEARD  /* in a dialogue: it has written to descriptor 1, see mpp_heard */
 };
 
 /* Looks after a sandbox that was spawned parked: hears init, takes what the tool writes, measures what it uses.
  * Waits up to wait_ms for it to be ready; 0 only looks. May return early with MPP_PARKED_PREPARING. */
 enum mpp_parked mpp_park_look(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome, int wait_ms);
+
+/* One that was parked with a dialogue, and has said all that it had to say before its call: it is ready. */
+void mpp_greeted(struct mpp_sandbox *sandbox);
 
 /* Gives a parked sandbox that is ready its call: from here on it is one that was just spawned. Takes of launch what
  * a call brings: plan (as it was parked with, and entries behind), request, cancel_fd, wall_ns, output. Returns 0;

@@ -17,9 +17,15 @@
 #define IDLE_CPU_SHARE 50 /* one part in this many of the time that it is parked */
 #define READY_MARK '\n'   /* what the launcher of a tool that is started early writes when it waits: a blank in JSON */
 
+void mpp_greeted(struct mpp_sandbox *sandbox)
+{
+    sandbox->greeted = 1;
+}
+
 static int is_ready(struct mpp_sandbox *sandbox)
 {
     if (!sandbox->parked) return 0;
+    if (sandbox->launch.dialogue) return sandbox->greeted && !mpp_unsent(sandbox);
     return !mpp_plan_of(sandbox)->early_start || sandbox->out.size == 1;
 }
 
@@ -56,8 +62,12 @@ enum mpp_parked mpp_park_look(struct mpp_sandbox *sandbox, struct mpp_outcome *o
         if (slots[2].revents != 0 && mpp_drain(sandbox, &sandbox->errors, &sandbox->err) < 0) return MPP_PARKED_ENDED;
         if (slots[0].revents != 0 && mpp_listen(sandbox, outcome)) return MPP_PARKED_ENDED;
     }
-    if (sandbox->out.size > 1 || (sandbox->out.size == 1 && sandbox->out.data[0] != READY_MARK))
+    if (sandbox->launch.dialogue) {
+        if (sandbox->request >= 0 && mpp_unsent(sandbox)) mpp_feed(sandbox);
+        if (mpp_unheard(sandbox)) return MPP_PARKED_HEARD;
+    } else if (sandbox->out.size > 1 || (sandbox->out.size == 1 && sandbox->out.data[0] != READY_MARK)) {
         return MPP_PARKED_ENDED;
+    }
     if (is_ready(sandbox)) return uses_too_much(sandbox, outcome) ? MPP_PARKED_ENDED : MPP_PARKED_READY;
     if (mpp_now_ns() < sandbox->deadline_ns) return MPP_PARKED_PREPARING;
     mpp_stop(outcome, MPP_STOP_WALL);
@@ -118,7 +128,7 @@ int mpp_unpark(struct mpp_sandbox *sandbox, const struct mpp_launch *launch, str
     outcome->status = -1;
     outcome->started_ns = begun;
     outcome->step = MPP_STEP_RELEASE;
-    if (sandbox == NULL || !sandbox->held || !is_ready(sandbox) || !is_alive(sandbox)) {
+    if (sandbox == NULL || !is_ready(sandbox) || !is_alive(sandbox)) {
         outcome->error = EINVAL;
         return 1;
     }
@@ -127,6 +137,7 @@ int mpp_unpark(struct mpp_sandbox *sandbox, const struct mpp_launch *launch, str
     sandbox->launch.plan_size = launch->plan_size;
     sandbox->launch.request = launch->request;
     sandbox->launch.request_size = launch->request_size;
+    sandbox->request_sent = 0;
     sandbox->launch.cancel_fd = launch->cancel_fd;
     sandbox->launch.wall_ns = launch->wall_ns;
     sandbox->launch.dialogue = launch->dialogue;

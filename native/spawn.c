@@ -368,7 +368,7 @@ int mpp_spawn(const struct mpp_launch *launch, struct mpp_outcome *outcome, stru
     for (int i = 0; i < PEER_COUNT; i++) sandbox->peers[i] = -1;
     sandbox->reaped = 1; /* nothing to reap yet */
     sandbox->deadline_ns = outcome->started_ns + launch->wall_ns;
-    sandbox->held = launch->parked != 0;
+    sandbox->held = launch->parked && !launch->dialogue; /* a dialogue begins before the call */
     if (!plan_is_sound(launch->plan, launch->plan_size, NULL, NULL)) error = EINVAL;
     /* What was prepared would be told from what its call brings by a mount namespace; and nobody waits for a watcher. */
     if (launch->parked && (launch->namespaces == 0 || launch->watched_count > 0)) error = EINVAL;

@@ -122,9 +122,7 @@ class Prepared:
 
     def command(self) -> tuple[str, ...]:
         """Return the plan's command line with the user's values put in."""
-        if self.plan.kind == "python":
-            return self.plan.argv
-        return (self.plan.argv[0], *self.filled.command[1:])
+        return _command(self.plan, self.filled)
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,7 +341,7 @@ class Preparer:
             storage=plan.storage if storage is not None else "",
             app=plan.app,
         )
-        early = manifest.runtime.kind == "python" and _has_constant_variables(manifest, grant)
+        early = _may_start_early(manifest, grant, plan)
         constants = tuple(filled.env.items()) if early else ()
         return Prepared(
             manifest=manifest,
@@ -357,7 +355,13 @@ class Preparer:
             redaction=self._redaction(manifest, grant, policy),
             terms=_terms(manifest, tool, grant, plan, facts, traced=traced),
             storage=storage,
-            recipe=Recipe(plan, verified.fingerprint, constants, early_start=early),
+            recipe=Recipe(
+                plan,
+                verified.fingerprint,
+                constants,
+                early_start=early,
+                command=_command(plan, filled) if early else None,
+            ),
             approved=approved,
         )
 
@@ -370,16 +374,23 @@ class Preparer:
         return RedactionPolicy(actions, hash_key=self._store.key.derive("redaction-hash"))
 
 
-def _has_constant_variables(manifest: Manifest, grant: Grant) -> bool:
-    """Return whether every call has the same variables, which stand in the package for everybody to read.
+def _command(plan: SandboxPlan, filled: Filled) -> tuple[str, ...]:
+    return plan.argv if plan.kind == "python" else (plan.argv[0], *filled.command[1:])
 
-    A tool that is imported ahead of its call could ask for others where nobody sees it (getenv in a
-    library): it is not imported without those that its call will have, and nobody's are kept waiting.
+
+def _may_start_early(manifest: Manifest, grant: Grant, plan: SandboxPlan) -> bool:
+    """Return whether a tool may be started ahead of its call.
+
+    Every call must have the same variables, which stand in the package for everybody to read: code that runs
+    early could ask for others where nobody sees it (getenv in a library). It is not run without those that
+    its call will have, and nobody's are kept waiting. An MCP server may look for what it is granted
+    when it starts, and nothing would tell; of a Python tool the launcher does.
     """
-    set_by_user = any("${user_config." in value for _, value in manifest.runtime.env)
-    return not (
-        set_by_user or grant.permissions.environment or any(each.env for each in manifest.user_config)
-    )
+    if manifest.runtime.kind == "exec" or (manifest.runtime.kind == "mcp" and plan.late < len(plan.entries)):
+        return False
+    filled_in = any("${user_config." in value for _, value in manifest.runtime.env)
+    handed = any(each.env for each in manifest.user_config)
+    return not (filled_in or handed or grant.permissions.environment)
 
 
 def _choose(manifest: Manifest, name: str) -> Tool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import signal
@@ -15,9 +16,11 @@ from pathlib import Path
 
 import pytest
 
+from mcp_servers import MODERN, server
 from mpp_exec import ConsentError, MppError
-from mpp_exec.permissions import Permissions
+from mpp_exec.permissions import Limits, Permissions
 from mpp_exec.sandbox import pool
+from mpp_exec.sandbox.parked import Parked
 from mpp_exec.sandbox.pool import Pool, Recipe
 from sandbox_lab import CACHE, Lab, init_processes
 from stage import NAME, Stage
@@ -302,3 +305,53 @@ def _parent(pid: int) -> int:
         return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     except OSError:
         return 0
+
+
+SERVER = "import os\nstarted = os.times().elapsed\n" + server(
+    'say(id=name, result=text(json.dumps([started, params["arguments"], message["id"]])))'
+)
+
+
+def test_mcp_server_has_its_handshake_behind_it(stage: Stage) -> None:
+    stage.server(SERVER)
+    warm(stage)
+    begun = os.times().elapsed
+    result = stage.runtime.call(NAME, "run", {"word": "a"})
+    started, arguments, number = json.loads(result.content[0]["text"])
+    assert (arguments, number) == ({"word": "a"}, 2)
+    assert started < begun, "and was started before the call"
+
+
+def test_mcp_server_of_the_other_era_has_told_what_it_is(stage: Stage) -> None:
+    stage.server(server('say(id=name, result=text(f"{name}"))', era=MODERN))
+    warm(stage)
+    assert stage.runtime.call(NAME).content[0]["text"] == "3", "initialize, server/discover, the call"
+
+
+@pytest.mark.parametrize(
+    ("when", "misbehaviour"),
+    [
+        ("initialize", "say(id=7, result={})"),
+        ("notifications/initialized", "say(id=3, result={})"),
+        ("initialize", 'sys.stdout.write("x" * (2 << 20)); sys.stdout.flush()'),
+        ("initialize", "sys.exit(0)"),
+        ("initialize", "time.sleep(3600)"),
+    ],
+    ids=["another's id", "an answer nobody asked for", "flood", "end", "silence"],
+)
+def test_mcp_server_that_misbehaves_before_its_call_is_not_kept(
+    stage: Stage, when: str, misbehaviour: str
+) -> None:
+    body = server('say(id=name, result=text("done"))')
+    place = f'    if method == "{when}":\n'
+    assert place in body
+    stage.server(body.replace(place, f"{place}        {misbehaviour}\n"), limits=Limits(wall_ms=1500))
+    with stage.runtime.preparer.prepared(NAME, "") as made:
+        recipe = made.recipe
+    parked = Parked(
+        recipe.plan, constants=(), cache=CACHE, early_start=recipe.early_start, command=recipe.command
+    )
+    try:
+        assert until(lambda: parked.look(20) == "ended")
+    finally:
+        parked.close()

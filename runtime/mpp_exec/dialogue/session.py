@@ -85,7 +85,7 @@ class Session:
     """One session; to be had once.
 
     Args:
-        first: the request to make.
+        first: the request to make; None for one that ends with the handshake, to be taken over.
         reading: bounds of what is read.
         following: given the result of a request, the next one to make; None for no more.
         progress: told of the progress of the request; None where nobody wants to know.
@@ -93,7 +93,7 @@ class Session:
 
     def __init__(
         self,
-        first: Asked,
+        first: Asked | None,
         reading: Reading,
         *,
         following: Callable[[Any], Asked | None] = lambda _: None,
@@ -106,7 +106,7 @@ class Session:
         self._furthest = -math.inf
         self._version = ""
         self._refused = ""  # what initialize was refused with
-        self._stage: Literal["initialize", "server/discover", "request"] = "initialize"
+        self._stage: Literal["initialize", "server/discover", "greeted", "request"] = "initialize"
         self._number = 0
         self._held = bytearray()
         self._lines = 0
@@ -123,8 +123,23 @@ class Session:
         """The version that both speak, "" before that is known."""
         return self._version
 
+    @property
+    def is_done(self) -> bool:
+        """Whether the handshake is done, and no request was made yet."""
+        return self._stage == "greeted"
+
+    def resume(self, greeted: Session) -> bytes:
+        """Go on with a session whose handshake is done; return the request to make in it."""
+        self._version, self._number = greeted._version, greeted._number
+        self._lines, self._held = greeted._lines, greeted._held
+        self._aside = [*greeted._aside]
+        return self._ask()
+
     def opening(self) -> bytes:
-        """Return what is said first."""
+        """Return what is said first. What was resumed is forgotten."""
+        self._stage, self._version, self._number = "initialize", "", 0
+        self._lines, self._held, self._aside = 0, bytearray(), []
+        self.end = End("open")
         return self._request(
             "initialize",
             encoding.json_dumps(
@@ -227,6 +242,8 @@ class Session:
                 return self._initialized(message.get("result"), failed)
             case "server/discover":
                 return self._discovered(message.get("result"), failed)
+            case "greeted":
+                raise _FaultError("it answered a request that nobody made")
         if failed is not None:
             self.end = failed
             return b""
@@ -262,6 +279,9 @@ class Session:
         return self._ask()
 
     def _ask(self) -> bytes:
+        if self._asked is None:
+            self._stage = "greeted"
+            return b""
         self._stage = "request"
         return self._request(self._asked.method, self._asked.params)
 

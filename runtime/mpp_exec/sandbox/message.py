@@ -63,17 +63,25 @@ def for_call(
     return template.replace(mark, invocation.encode("ascii"))
 
 
-def for_parking(plan: SandboxPlan, *, constants: Variables, cache: SandboxCache, early_start: bool) -> bytes:
+def for_parking(
+    plan: SandboxPlan,
+    *,
+    constants: Variables,
+    cache: SandboxCache,
+    early_start: bool,
+    command: tuple[str, ...] | None = None,
+) -> bytes:
     """Return the message that a sandbox is prepared from, ahead of its call.
 
-    With *early_start* the Python tool is started, and has the variables *constants*, which every call
-    has and which are nobody's secret. Otherwise command and variables come with the call.
+    With *early_start* the Python tool or MCP server is started, by *command* if given, and has the
+    variables *constants*, which every call has and which are nobody's secret. Otherwise both come with
+    the call.
 
     Raises:
         InternalError: it does not fit.
     """
-    argv = plan.argv
-    if early_start:
+    argv = plan.argv if command is None else command
+    if early_start and plan.kind == "python":
         at = argv.index(LAUNCH) + 1
         argv = (*argv[:at], "--parked", json.dumps(late_paths(plan)), *argv[at:])
     return _encode(

@@ -290,6 +290,17 @@ class Dialogue(Protocol):
         """
 
 
+class Greeting(Dialogue, Protocol):
+    """What is said with a tool before its call."""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing is left to be said before the call."""
+
+    def opening(self) -> bytes:
+        """Return what is said first."""
+
+
 def invoke(
     message: bytes,
     request: bytes,
@@ -413,10 +424,11 @@ class ParkedSandbox:
         processes: int,
         as_root: bool,
         cgroup_fd: int = -1,
+        greeting: Greeting | None = None,
     ) -> None:
         """Begin to prepare one from *message*, within *wall_ns* from now. The limits are those of its call.
 
-        Where that fails at once, :attr:`state` is ``ended``.
+        With a *greeting* it is ready when that is done. Where it fails at once, :attr:`state` is ``ended``.
         """
         self._launch = functools.partial(
             _launch,
@@ -427,7 +439,11 @@ class ParkedSandbox:
             as_root=as_root,
             parked=True,
         )
-        launch, self._kept = self._launch(message, b"", wall_ns=wall_ns, cgroup_fd=cgroup_fd)
+        self._greeting = greeting
+        said = b"" if greeting is None else greeting.opening()
+        launch, self._kept = self._launch(
+            message, said, wall_ns=wall_ns, cgroup_fd=cgroup_fd, dialogue=greeting is not None
+        )
         self._outcome = ffi.new("struct mpp_outcome *")
         # Released also where an interruption lost it.
         self._slot = ffi.gc(ffi.new("struct mpp_sandbox **"), lib.mpp_release)
@@ -439,8 +455,23 @@ class ParkedSandbox:
 
         Waits up to *wait_ms* for something to happen while it is being prepared.
         """
-        if self.state != "ended":
-            self.state = PARKED_STATES[lib.mpp_park_look(self._slot[0], self._outcome, wait_ms)]
+        if self.state == "ended":
+            return self.state
+        state = PARKED_STATES[lib.mpp_park_look(self._slot[0], self._outcome, wait_ms)]
+        if state == "heard":
+            state = self._greet()
+        self.state = state
+        return state
+
+    def _greet(self) -> str:
+        """Answer what was heard; return the state, which is the one before where that changes nothing."""
+        answer = None if self._greeting is None else self._greeting.hear(_heard(self._slot[0]))
+        if self._greeting is None or answer is None:
+            return "ended"
+        if answer and lib.mpp_say(self._slot[0], answer, len(answer)) != 0:
+            return "ended"
+        if self._greeting.is_done:
+            lib.mpp_greeted(self._slot[0])
         return self.state
 
     @property

@@ -1,9 +1,9 @@
 """A sandbox that is prepared ahead of its one call.
 
-Everything is there that needs no call: namespaces, mounts, confinement, and for a Python tool the
-interpreter with the tool imported, confined as it will be in the call. What the call was granted is not:
-paths, storage and its request come when it does. It serves that call and ends; nobody's data is in it before,
-and nobody's after.
+Everything is there that needs no call: namespaces, mounts, confinement, the interpreter of a Python tool with
+the tool imported, an MCP server with its handshake done, all of it confined as in the call. What the call was
+granted is not: paths, storage and its request come when it does. It serves that call and ends; nobody's data
+is in it before, and nobody's after.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import contextlib
 import time
 from typing import Final
 
+from mpp_exec.dialogue.session import Reading, Session
 from mpp_exec.sandbox import cgroup, message, native
 from mpp_exec.sandbox.cache import SandboxCache
 from mpp_exec.sandbox.layout import Entry
@@ -19,6 +20,10 @@ from mpp_exec.sandbox.plan import SandboxPlan
 
 LATE_MAX: Final = native.TREES_MAX // 2
 """Grants that one can be prepared for; the rest of what can be mounted is for what lies in them."""
+
+
+HANDSHAKE_DEPTH: Final = 64
+HANDSHAKE_VALUES: Final = 20_000
 
 
 def can_be_parked(plan: SandboxPlan) -> bool:
@@ -36,14 +41,22 @@ class Parked:
 
     Attributes:
         plan: what it was made from; it serves calls of this plan and no other.
-        early_start: whether the tool is imported; if not, command and variables come with the call.
+        early_start: whether the tool is started; if not, command and variables come with the call.
         began: when it was begun (``time.monotonic``).
     """
 
     def __init__(
-        self, plan: SandboxPlan, *, constants: message.Variables, cache: SandboxCache, early_start: bool
+        self,
+        plan: SandboxPlan,
+        *,
+        constants: message.Variables,
+        cache: SandboxCache,
+        early_start: bool,
+        command: tuple[str, ...] | None = None,
     ) -> None:
-        """Begin to prepare one, within the wall limit of its call. *constants* as in ``message.for_parking``.
+        """Begin to prepare one, within the wall limit of its call.
+
+        *constants* and *command* are what a tool that is started early gets: ``message.for_parking``.
 
         Raises:
             HostError, InternalError: as ``spawn.run``; nothing is left.
@@ -51,7 +64,12 @@ class Parked:
         self.plan = plan
         self.early_start = early_start
         self.began = time.monotonic()
-        first = message.for_parking(plan, constants=constants, cache=cache, early_start=early_start)
+        first = message.for_parking(
+            plan, constants=constants, cache=cache, early_start=early_start, command=command
+        )
+        self._greeted = None
+        if early_start and plan.kind == "mcp":
+            self._greeted = Session(None, Reading(plan.limits.output, HANDSHAKE_DEPTH, HANDSHAKE_VALUES))
         self._stack = contextlib.ExitStack()
         with self._stack:
             group = self._stack.enter_context(cgroup.entered(plan.cgroup))
@@ -64,6 +82,7 @@ class Parked:
                 processes=plan.limits.processes,
                 as_root=plan.root,
                 cgroup_fd=group,
+                greeting=self._greeted,
             )
             self._stack.callback(self._sandbox.close)
             self._stack = self._stack.pop_all()
@@ -93,7 +112,7 @@ class Parked:
         invocation: str,
         wall_ns: int,
         cancel_fd: int = -1,
-        dialogue: native.Dialogue | None = None,
+        dialogue: Session | None = None,
     ) -> native.RawOutcome:
         """Make the call in it; the arguments as of ``spawn.run``. Everything of it is gone on return.
 
@@ -109,7 +128,9 @@ class Parked:
                 invocation=invocation,
                 early_start=self.early_start,
             )
-            if self.early_start:
+            if self._greeted is not None and dialogue is not None:
+                request = dialogue.resume(self._greeted)
+            elif self.early_start:
                 request = f'{{"invocation":"{invocation}",'.encode("ascii") + request.lstrip()[1:]
             return self._sandbox.call(call, request, wall_ns=wall_ns, cancel_fd=cancel_fd, dialogue=dialogue)
 

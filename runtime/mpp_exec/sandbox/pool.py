@@ -56,13 +56,15 @@ class Recipe:
         plan: the plan, which is compared by identity: the same inputs give the same object.
         files: what tells the installed files from changed ones.
         constants: variables that every call has, and that are nobody's secret.
-        early_start: whether the tool may be imported before its call.
+        early_start: whether the tool may be started before its call.
+        command: its command line, with the user's values put in; None for the plan's.
     """
 
     plan: SandboxPlan
     files: str
     constants: Variables
     early_start: bool
+    command: tuple[str, ...] | None = None
 
     @property
     def key(self) -> tuple[int, str]:
@@ -288,7 +290,11 @@ class Pool:
         recipe = shelf.recipe
         try:
             parked = Parked(
-                recipe.plan, constants=recipe.constants, cache=self._cache, early_start=recipe.early_start
+                recipe.plan,
+                constants=recipe.constants,
+                cache=self._cache,
+                early_start=recipe.early_start,
+                command=recipe.command,
             )
         except MppError:
             self._back_off(shelf)  # the call itself will say why

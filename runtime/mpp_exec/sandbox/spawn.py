@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from mpp_exec.dialogue.session import Session
 from mpp_exec.errors import HostError, InternalError
 from mpp_exec.sandbox import cgroup, message, native
 from mpp_exec.sandbox.access import Access, read_notes, watched_rows
@@ -67,7 +68,7 @@ def run(
     wall_ms: int | None = None,
     cancel_fd: int = -1,
     traced: bool = False,
-    dialogue: native.Dialogue | None = None,
+    dialogue: Session | None = None,
     parked: Parked | None = None,
 ) -> Completed:
     """Run *plan* once with *request* on descriptor 0, in a sandbox that nothing else has seen.
@@ -75,7 +76,7 @@ def run(
     *variables* are what was granted of the environment; *arguments* replace the plan's command line
     where values were put into it; *wall_ms* shortens the limit of time. The calling thread waits.
     A *traced* call is confined in the same way, and watched. A *dialogue* answers what the tool says while it
-    runs, and ends it; *request* is then what is said first. A *parked* sandbox, made from this plan, is used
+    runs, and ends it; *request* is then its opening. A *parked* sandbox, made from this plan, is used
     up; where the call does not fit it any more, another one is made.
 
     Raises:
@@ -112,6 +113,8 @@ def run(
         )
     if parked is None or raw.step != "none":
         # What was prepared does not fit any more, and nothing of the call has reached it: from the beginning.
+        if parked is not None and dialogue is not None:
+            request = dialogue.opening()
         raw = _cold(
             plan,
             request,
