@@ -180,6 +180,16 @@ def test_a_forked_child_is_another_session(agent: Agent) -> None:
     assert agent.seen(MAIL, token) == len(EMAIL)
 
 
+def test_where_there_is_no_session_nothing_becomes_a_token_and_none_is_resolved(agent: Agent) -> None:
+    token = agent.token()
+    with Runtime(agent.stage.home, policies=agent.stage.policies, session=False) as single:
+        found = single.call(LOOKUP, "run", {}).structured
+        assert found == {"mail": "[EMAIL]", "phone": "[PHONE]"}
+        result = single.call(MAIL, "run", {"to": token})
+        assert result.structured is not None
+        assert result.structured["length"] == len(token)
+
+
 def test_a_token_dies_with_its_runtime_and_was_never_on_disk(agent: Agent) -> None:
     token = agent.token()
     agent.call(MAIL, to=token)
@@ -342,6 +352,7 @@ def test_a_person_confirms_a_token_and_is_told_that_the_tool_gets_the_value(tmp_
     assert EMAIL not in text + repr(request)
     assert f"for {token} it is given the real email value" in text
     assert f"for {phone}" not in text, "that one it is not given"
+    assert ConfirmationRequest.of_map(request.to_map()) == request
 
 
 def test_a_yes_to_a_token_that_was_text_is_none_to_the_value_behind_it() -> None:

@@ -15,6 +15,7 @@ from mpp_exec.privacy.finding import KINDS, LETTERS, LETTERS_OF_A_TOKEN
 from mpp_exec.privacy.policy import RedactionPolicy
 from mpp_exec.privacy.redact import Redactor, redact
 from mpp_exec.privacy.vault import LIFETIME, MAX_BYTES, MAX_TOKENS, MAX_VALUE, Vault
+from mpp_exec.vocabulary import parse_kind
 
 EMAIL = "jane@example.com"
 SIZE = 1 << 20
@@ -43,6 +44,13 @@ def test_a_token_names_its_kind_and_is_the_same_for_the_same_value() -> None:
     assert vault.token("p", "email", f"{EMAIL}x") != token
     assert set(token[7:-1]) <= set(LETTERS)
     assert len(LETTERS) ** LETTERS_OF_A_TOKEN > 1 << 128
+
+
+def test_every_kind_that_a_policy_can_name_makes_tokens_that_are_found_again() -> None:
+    vault = Vault()
+    for kind in ("x", "employee_id2", "k" * 32):
+        token = vault.token("p", parse_kind(kind), "E-1")
+        assert received(vault, token, kind) == "E-1"
 
 
 def test_it_is_replaced_wherever_it_stands_in_a_string_and_not_in_a_key() -> None:

@@ -39,11 +39,10 @@ WORD_START: Final = r"(?:(?<![0-9A-Za-z].)|(?<=\\[nrt].)|(?<=%[0-9A-Fa-f]{2}.))"
 # twenty letters are more than 128 bits.
 LETTERS: Final = "bcdfghjklmnpqrstvwxz"
 LETTERS_OF_A_TOKEN: Final = 30
-_KIND: Final = r"\[[A-Z][A-Z_]{1,16}[A-Z]"
-TOKEN: Final = rf"{_KIND}:[{LETTERS}]{{{LETTERS_OF_A_TOKEN}}}\]"
+TOKEN: Final = rf"\[[A-Z][A-Z0-9_]{{0,31}}:[{LETTERS}]{{{LETTERS_OF_A_TOKEN}}}\]"
 # What stands where a value stood (``mask``, ``vault``). The words in it announce nothing.
-MASK: Final = re.compile(rf"{_KIND}(?::(?:[0-9a-f]{{12}}|[{LETTERS}]{{{LETTERS_OF_A_TOKEN}}}))?\]")
-_MASK_MAX: Final = 20 + LETTERS_OF_A_TOKEN
+MASK: Final = re.compile(rf"\[[A-Z][A-Z_]{{1,16}}[A-Z](?::[0-9a-f]{{12}})?\]|{TOKEN}")
+_MASK_MAX: Final = 34 + LETTERS_OF_A_TOKEN
 
 
 def is_in_mask(text: str, at: int) -> bool:
