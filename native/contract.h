@@ -61,6 +61,7 @@ struct mpp_entry {
     uint64_t attributes; /* MOUNT_ATTR_* */
     uint64_t device;     /* bind: what the source must be; where inode is 0, filled in by the parent */
     uint64_t inode;      /* both are compared again by init */
+    uint64_t birth;      /* bind: ns since 1970, where an inode could have been used again; 0: not compared */
     int32_t tree;        /* filled in by the parent: index of the descriptor of a copy or a held source, else -1 */
     uint32_t is_dir;     /* bind: filled in by the parent */
 };

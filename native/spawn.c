@@ -48,6 +48,16 @@ void mpp_close_sources(struct mpp_sandbox *sandbox)
     sandbox->source_count = 0;
 }
 
+/* When the file was made, in ns since 1970; 0 where its file system does not tell. The inode of a file that is
+ * removed may be the next one's: the moment is not. */
+static uint64_t birth_of(int fd)
+{
+    struct statx seen;
+
+    if (statx(fd, "", AT_EMPTY_PATH, STATX_BTIME, &seen) < 0 || (seen.stx_mask & STATX_BTIME) == 0) return 0;
+    return (uint64_t)seen.stx_btime.tv_sec * 1000000000u + seen.stx_btime.tv_nsec;
+}
+
 /* Opens every bind source from the entry first on as the approved path names it, and notes which file that is. */
 int mpp_hold_sources(struct mpp_sandbox *sandbox, uint32_t first, uint32_t *detail)
 {
@@ -74,6 +84,7 @@ int mpp_hold_sources(struct mpp_sandbox *sandbox, uint32_t first, uint32_t *deta
         /* Approved by identity, since another user could put something else in its place. */
         if (entries[i].inode != 0 && (entries[i].inode != seen.st_ino || entries[i].device != seen.st_dev))
             return ESTALE;
+        if (entries[i].birth != 0 && entries[i].birth != birth_of((int)fd)) return ESTALE;
         entries[i].device = seen.st_dev;
         entries[i].inode = seen.st_ino;
         entries[i].is_dir = S_ISDIR(seen.st_mode) ? 1 : 0;

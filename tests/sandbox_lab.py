@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from mpp_exec.consent.grant import Grant
+from mpp_exec.owners import Identity
 from mpp_exec.package.manifest import Manifest, Operation, RuntimeSpec, Tool
 from mpp_exec.package.requirement import Requirement, parse_requirement
 from mpp_exec.permissions import Limits, Permissions, Privacy
@@ -66,7 +67,7 @@ def grant(
     covers: Sequence[object] = (),
     operation: Operation = "write",
     degradations: tuple[str, ...] | None = None,
-    identities: Mapping[str, tuple[int, int]] | None = None,
+    identities: Mapping[str, Identity] | None = None,
     **permissions: Any,
 ) -> Grant:
     """Return what a person agreed to, for a tool called ``tool``."""

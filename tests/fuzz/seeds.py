@@ -126,7 +126,7 @@ def _full_grant() -> bytes:
         consent_samples.grant(),
         permissions=manifest_samples.FULL.permissions,
         covers=("/data/.git",),
-        identities={"/data": (1, 2)},
+        identities={"/data": (1, 2, 3)},
         config={"dir": "/data", "ratio": 0.5, "on": True},
         secrets=("key",),
         withheld=(Withheld("network", "withheld by you"),),

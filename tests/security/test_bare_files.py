@@ -161,7 +161,7 @@ def test_granted_path_that_was_replaced_is_not_opened(bare: Lab, outside: Path) 
     """What was approved is told by device and inode: another file in its place gets no rule."""
     granted = outside / "file"
     status = granted.stat()
-    plan = bare.python(ATTEMPTS, read=[granted], identities={str(granted): (status.st_dev, status.st_ino)})
+    plan = bare.python(ATTEMPTS, read=[granted], identities={str(granted): (status.st_dev, status.st_ino, 0)})
     assert attempt(plan, ("read", granted)) == ["secret"]
     (outside / "other").rename(granted)
     with pytest.raises(HostError) as caught:

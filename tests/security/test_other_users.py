@@ -1,7 +1,7 @@
-"""Another user of the machine holds a lock on what is a call's own, so that it stays for ever (flock(2)).
+"""Another user of the machine holds a lock on what is a call's own, or takes an approved file's place.
 
-A lock takes no right to write, only a descriptor. So what a call has is closed to others, and removed under
-the lock that the call holds itself.
+A lock (flock(2)) takes no right to write, only a descriptor. So what a call has is closed to others, and
+removed under the lock that the call holds itself.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from mpp_exec.errors import MppError
+from mpp_exec import owners
+from mpp_exec.errors import HostError, MppError
 from mpp_exec.registry.home import Home
 from mpp_exec.registry.places import call_folder
 from mpp_exec.sandbox import cgroup
+from sandbox_lab import ATTEMPTS, Lab, attempt
 
 ROOT = os.geteuid() == 0
 OTHER = 1234
@@ -115,3 +117,31 @@ def test_a_lock_that_is_always_anothers_ends_the_call_and_leaves_no_cgroup(
     with pytest.raises(MppError), cgroup.Group(str(tmp_path), ()):
         pytest.fail("it was entered")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_in_the_place_of_an_approved_one_is_another_although_its_inode_comes_back(
+    lab: Lab, ground: Path
+) -> None:
+    """A file system gives the number of a removed file to the next one, so that alone says nothing."""
+    granted = ground / "data"
+    granted.write_text("the user's")
+    granted.chmod(0o644)
+    approved = owners.identity(str(granted))
+    if approved[2] == 0:
+        pytest.skip("this file system does not tell when a file was made")
+    plan = lab.python(ATTEMPTS, read=[granted], identities={str(granted): approved})
+    assert attempt(plan, ("read", str(granted))) == ["the user's"]
+    granted.unlink()
+    for number in range(200):
+        other = ground / f"other{number}"
+        other.write_text("the attacker's")
+        other.chmod(0o644)
+        if other.lstat().st_ino == approved[1]:
+            break
+    other.rename(granted)
+    with pytest.raises(HostError) as caught:
+        attempt(plan, ("read", str(granted)))
+    assert caught.value.code == "host.grant_changed"
+    now = owners.identity(str(granted))
+    by_number = lab.python(ATTEMPTS, read=[granted], identities={str(granted): (*now[:2], 0)})
+    assert attempt(by_number, ("read", str(granted))) == ["the attacker's"], "without the defence"

@@ -132,7 +132,7 @@ def test_grant_is_swapped_for_another_folder_after_it_was_prepared(lab: Lab, gro
     (ground / "in/file").write_text("approved")
     facts = (ground / "in").stat()
     source = "def run(path):\n    return open(path).read()\n"
-    identity = {str(ground / "in"): (facts.st_dev, facts.st_ino)}
+    identity = {str(ground / "in"): (facts.st_dev, facts.st_ino, 0)}
     made = ready(lab, source, read=[ground / "in"], identities=identity)
     (ground / "in").rename(ground / "old")
     (ground / "in").mkdir()

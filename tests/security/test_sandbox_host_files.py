@@ -128,7 +128,7 @@ class TestReadingAHostFile:
         away = secret.parent / "away"
         facts = granted.stat()
         compiled = lab.python(
-            ATTEMPTS, read=[granted], identities={str(granted): (facts.st_dev, facts.st_ino)}
+            ATTEMPTS, read=[granted], identities={str(granted): (facts.st_dev, facts.st_ino, 0)}
         )
         over = threading.Event()
 

@@ -7,7 +7,6 @@ a later version can be compared with what the person saw, not with what the publ
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
@@ -20,6 +19,7 @@ from mpp_exec.consent.paths import Protected, is_exposed, pins
 from mpp_exec.consent.policy import ACTIONS, BINARY, Action, Policy, Withheld
 from mpp_exec.encoding import dumps, loads, sha256_digest
 from mpp_exec.errors import ConsentError, PackageError
+from mpp_exec.owners import Identity, identity
 from mpp_exec.package.fields import FieldError, Fields
 from mpp_exec.package.limits import LIMITS
 from mpp_exec.package.manifest import (
@@ -49,7 +49,7 @@ class Grant:
         confirm: per tool, when a person is asked.
         covers: paths inside granted ones that the sandbox covers with empty mounts, at approval;
             :func:`effective` finds them anew.
-        identities: (device, inode) of the granted paths that another user could replace, at approval;
+        identities: which files the granted paths are that another user could replace, at approval;
             anything else in their place is not what was approved, and is not mounted.
         config: the plain values of user_config; ``secrets`` names the sensitive ones that have a value.
         withheld: what was asked for and is not granted, with reasons.
@@ -68,7 +68,7 @@ class Grant:
     confirm: Mapping[str, Confirm]
     redaction: Mapping[str, Action] = field(default_factory=dict)
     covers: tuple[str, ...] = ()
-    identities: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    identities: Mapping[str, Identity] = field(default_factory=dict)
     config: Mapping[str, Value] = field(default_factory=dict)
     secrets: tuple[str, ...] = ()
     withheld: tuple[Withheld, ...] = ()
@@ -232,8 +232,8 @@ def _require_unexposed(grant: Grant, permissions: Permissions) -> None:
             )
 
 
-def identities_of(permissions: Permissions) -> dict[str, tuple[int, int]]:
-    """Return device and inode of those paths of *permissions* that another user could replace.
+def identities_of(permissions: Permissions) -> dict[str, Identity]:
+    """Return which files those paths are of *permissions* that another user could replace.
 
     Raises:
         ConsentError: ``grant.unreachable``.
@@ -242,8 +242,7 @@ def identities_of(permissions: Permissions) -> dict[str, tuple[int, int]]:
     for path in (*permissions.read, *permissions.write):
         try:
             if is_exposed(path):
-                status = os.lstat(path)
-                found[path] = (status.st_dev, status.st_ino)
+                found[path] = identity(path)
         except OSError as error:
             raise ConsentError(
                 "grant.unreachable",
@@ -392,10 +391,10 @@ def _redaction(value: dict[str, Any]) -> dict[str, Action]:
     return value
 
 
-def _identity(row: Any) -> tuple[int, int]:
-    if type(row) is not list or [type(cell) for cell in row] != [int, int]:
-        raise FieldError("wrong_type", "identities", "must be pairs of numbers")
-    return row[0], row[1]
+def _identity(row: Any) -> Identity:
+    if type(row) is not list or [type(cell) for cell in row] != [int, int, int]:
+        raise FieldError("wrong_type", "identities", "must be three numbers each")
+    return row[0], row[1], row[2]
 
 
 def _pair(row: Any) -> tuple[str, str]:

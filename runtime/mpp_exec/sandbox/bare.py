@@ -19,6 +19,7 @@ from pathlib import Path
 
 from mpp_exec.consent.grant import Grant
 from mpp_exec.errors import HostError, InternalError
+from mpp_exec.owners import Identity
 from mpp_exec.sandbox import interpreter, landlock, layout, native
 from mpp_exec.sandbox.building import APP, granted_kind
 from mpp_exec.sandbox.layout import Entry
@@ -64,7 +65,7 @@ class BareBuilder:
         *,
         is_dir: bool,
         flags: int = 0,
-        identity: tuple[int, int] | None = None,
+        identity: Identity | None = None,
     ) -> None:
         """Grant the rights *wanted* on the host's *path*, which must be free of links."""
         attributes = layout.WRITABLE if wanted & landlock.WRITE_FILE else layout.READ_ONLY

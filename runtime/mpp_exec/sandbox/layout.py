@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from mpp_exec.errors import ConsentError
+from mpp_exec.owners import Identity
 from mpp_exec.sandbox import native
 
 READ_ONLY = native.MOUNT_RDONLY | native.MOUNT_NOSUID | native.MOUNT_NODEV | native.MOUNT_NOEXEC
@@ -33,7 +34,7 @@ _INODES_MAX = 32768
 class Entry:
     """One row of the layout (``struct mpp_entry``). ``target`` is absolute inside the sandbox.
 
-    ``identity`` is the (device, inode) that a bind's source must have; None accepts whatever is there.
+    ``identity`` is what a bind's source must be (``owners.identity``); None accepts whatever is there.
     ``late`` says that a sandbox which is prepared ahead of its call gets it only with that.
     """
 
@@ -46,7 +47,7 @@ class Entry:
     inodes: int = 0
     attributes: int = 0
     flags: int = 0
-    identity: tuple[int, int] | None = None
+    identity: Identity | None = None
     late: bool = False
 
 
@@ -94,7 +95,7 @@ class Layout:
         target: str,
         attributes: int,
         flags: int = 0,
-        identity: tuple[int, int] | None = None,
+        identity: Identity | None = None,
     ) -> None:
         """Show the host's *source*, a path without links, at *target*."""
         exists = target in self._made or self._inside_bind(target)

@@ -174,7 +174,7 @@ def encode_plan(
         row.data_size = len(entry.data)
         row.tree = -1
         if entry.identity is not None:
-            row.device, row.inode = entry.identity
+            row.device, row.inode, row.birth = entry.identity
     _place(blob, header.entries, bytes(ffi.buffer(table)), len(entries))
     ruleset = ffi.new("struct mpp_rule[]", max(1, len(rules)))
     for row, (path, access) in zip(ruleset, rules, strict=False):
