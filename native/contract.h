@@ -284,5 +284,21 @@ int mpp_landlock_errata(void);
 /* Whether the kernel has seccomp filters with the given action: 1, 0, or -errno. */
 int mpp_seccomp_action(uint32_t action);
 
+/* What tells a file from what it was: its own status, links not followed. error is 0, or an errno beside zeroes. */
+struct mpp_identity {
+    uint64_t device;
+    uint64_t inode;
+    uint64_t size;
+    int64_t modified_ns; /* since 1970 */
+    int64_t changed_ns;
+    uint32_t mode;
+    uint32_t uid;
+    int32_t error;
+    uint32_t padding;
+};
+
+/* Looks at count files, one name after another, each ended by NUL; relative ones are looked for in folder. */
+void mpp_look(int folder, const char *names, size_t count, struct mpp_identity *identities);
+
 /* The structure sizes as compiled, for the test that the cdef agrees. */
 size_t mpp_sizeof_plan(void);

@@ -6,8 +6,10 @@ nothing. What follows from unchanged inputs is kept; whether they are unchanged 
 
 from __future__ import annotations
 
+import operator
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -27,7 +29,7 @@ from mpp_exec.errors import ConsentError, PackageError, UsageError
 from mpp_exec.package.fields import nearest
 from mpp_exec.package.manifest import Manifest, Tool
 from mpp_exec.package.schema import Validator, compile_schema
-from mpp_exec.package.unpacked import fingerprint
+from mpp_exec.package.unpacked import fingerprint, identified
 from mpp_exec.privacy.policy import RedactionPolicy, effective_actions
 from mpp_exec.privacy.received import Received
 from mpp_exec.registry.grants import StoredGrant
@@ -35,6 +37,7 @@ from mpp_exec.registry.records import Installed
 from mpp_exec.registry.store import Approved, Store
 from mpp_exec.sandbox import explain, kernel, spaces
 from mpp_exec.sandbox.cache import SandboxCache
+from mpp_exec.sandbox.look import Look
 from mpp_exec.sandbox.plan import SandboxPlan, compile_plan
 from mpp_exec.sandbox.pool import Recipe
 from mpp_exec.sandbox.spawn import Completed
@@ -46,6 +49,8 @@ MAX_ARGUMENTS: Final = 4 << 20
 
 Receive = Callable[[Any], Received]
 """Puts values in the place of tokens."""
+
+_PROGRAMS_AFTER: Final = 0.1  # seconds; no package manager replaces a program and its libraries faster
 
 TRACED: Final = "traced: seccomp user notification, which notes and allows nothing"
 """Stands among the mechanisms of a traced call on the ledger."""
@@ -165,8 +170,9 @@ class Preparer:
         self._launcher = os.path.realpath(Path(__file__).parent / "sandbox" / "inside")
         self._lock = threading.Lock()
         self._approved: dict[str, Approved] = {}
-        self._kept: dict[tuple[str, str], tuple[tuple[Any, ...], Prepared]] = {}
-        self._checked: dict[str, tuple[tuple[TrustView, date], InstalledPackage]] = {}
+        self._granted: dict[str, tuple[Grant, Policy, Grant]] = {}
+        self._kept: dict[tuple[str, str], _Kept] = {}
+        self._checked: dict[str, _Checked] = {}
 
     @contextmanager
     def prepared(
@@ -198,15 +204,25 @@ class Preparer:
                 # Read now: verifying may have noted something in the store.
                 yield replace(made, approved=replace(approved, generation=self._store.generation()))
                 return
-            inputs = (approved.installed.digest, verified.fingerprint, granted, approved.secrets, policy)
-            key = (package, tool.name)
-            with self._lock:
-                kept = self._kept.get(key)
-            if kept is None or kept[0] != inputs or not kept[1].plan.still_true():
-                kept = inputs, self._assemble(approved, verified, tool, granted, policy)
-                with self._lock:
-                    self._kept[key] = kept
-            yield replace(kept[1], approved=approved)
+            yield self._kept_or_made(approved, verified, tool, granted, policy)
+
+    def _kept_or_made(
+        self, approved: Approved, verified: InstalledPackage, tool: Tool, granted: Grant, policy: Policy
+    ) -> Prepared:
+        inputs = (approved.installed.digest, verified.fingerprint, granted, approved.secrets, policy)
+        key = (approved.installed.name, tool.name)
+        kept = self._kept.get(key)
+        # The very same values need no comparison; of what was read anew, the content counts.
+        if kept is not None and not all(map(operator.is_, kept.inputs, inputs)) and kept.inputs != inputs:
+            kept = None
+        if kept is None or not kept.is_current():
+            kept = _Kept(inputs, self._assemble(approved, verified, tool, granted, policy))
+        elif kept.prepared.approved is not approved:
+            kept = _Kept(inputs, replace(kept.prepared, approved=approved))
+        else:
+            return kept.prepared
+        self._kept[key] = kept
+        return kept.prepared
 
     def lost(self, prepared: Prepared, temporary: Temporary | None = None) -> str:
         """Return why a call that is *prepared* may not run any more; "" where all that was true still is.
@@ -253,8 +269,13 @@ class Preparer:
 
     def _effective(self, grant: Grant, policy: Policy) -> Grant:
         # What is protected matters to granted paths only, and costs a walk over the host's folders.
-        paths = grant.permissions.read or grant.permissions.write
-        return effective(grant, policy, self._protected() if paths else Protected((), ()))
+        if grant.permissions.read or grant.permissions.write:
+            return effective(grant, policy, self._protected())
+        known = self._granted.get(grant.package)
+        if known is None or known[0] is not grant or known[1] is not policy:
+            known = grant, policy, effective(grant, policy, Protected((), ()))
+            self._granted[grant.package] = known
+        return known[2]
 
     def _approval(self, package: str) -> Approved:
         with self._lock:
@@ -287,21 +308,20 @@ class Preparer:
         basis = view, now.date()
         known = self._checked.get(installed.digest)
         # Same trust, same day: what was verified holds for as long as no file changed.
-        if (
-            known is not None
-            and known[0] == basis
-            and fingerprint(folder, known[1].manifest.files) == known[1].fingerprint
-        ):
-            return known[1]
+        if known is not None and known.basis == basis and known.look.is_same(folder):
+            return known.package
         checked = verify_installed(
             folder,
             installed.digest,
             view,
             now=now,
             platform=kernel.probe().platform,
-            known_fingerprint=known[1].fingerprint if known is not None else installed.fingerprint,
+            known_fingerprint=known.package.fingerprint if known is not None else installed.fingerprint,
         )
-        self._checked[installed.digest] = basis, checked
+        look = Look(identified(checked.manifest.files), folder)
+        # The look is of what was verified only if nothing changed in between.
+        if fingerprint(folder, checked.manifest.files) == checked.fingerprint:
+            self._checked[installed.digest] = _Checked(basis, checked, look)
         if checked.fingerprint != installed.fingerprint:
             self._store.note_fingerprint(installed, checked.fingerprint)
         return checked
@@ -391,6 +411,38 @@ def _may_start_early(manifest: Manifest, grant: Grant, plan: SandboxPlan) -> boo
     filled_in = any("${user_config." in value for _, value in manifest.runtime.env)
     handed = any(each.env for each in manifest.user_config)
     return not (filled_in or handed or grant.permissions.environment)
+
+
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """A package whose files were compared with its manifest, and who they were then."""
+
+    basis: tuple[TrustView, date]
+    package: InstalledPackage
+    look: Look
+
+
+class _Kept:
+    """A call that was prepared, what it was made from, and whether the host's programs are what they were."""
+
+    __slots__ = ("_looked", "inputs", "prepared")
+
+    def __init__(self, inputs: tuple[Any, ...], prepared: Prepared) -> None:
+        self.inputs = inputs
+        self.prepared = prepared
+        self._looked = 0.0
+
+    def is_current(self) -> bool:
+        """Tell whether the programs that the plan mounts and lets start are still the same.
+
+        Behind some there are hundreds of files, and each is a system call: asked ten times a second.
+        """
+        now = time.monotonic()
+        if now - self._looked >= _PROGRAMS_AFTER:
+            if not self.prepared.plan.still_true():
+                return False
+            self._looked = now
+        return True
 
 
 def _choose(manifest: Manifest, name: str) -> Tool:

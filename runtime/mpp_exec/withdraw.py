@@ -141,7 +141,8 @@ class Watchdog:
         finally:
             with self._wake:
                 self._calls.discard(call)
-                self._wake.notify_all()
+                if self._closed:  # nobody else waits for the end of a call
+                    self._wake.notify_all()
 
     def bound(self, call: RunningCall, folder: Path, limit: int, reason: str) -> None:
         """Bound a *call* that is watched already, as :meth:`RunningCall.bound` does."""

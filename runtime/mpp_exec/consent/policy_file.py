@@ -81,6 +81,13 @@ class PolicyFiles:
         self._named = Path(environ["MPP_POLICY"]).absolute() if environ.get("MPP_POLICY") else None
         self._own = home / "policy.toml"
         self._seen: dict[Path, tuple[tuple[int, ...], PolicyLayer]] = {}
+        self._places = [
+            # How each layer's folder is looked at, as in _open_trusted: the system's may be no link.
+            (os.lstat if path == system else os.stat, os.fspath(path.parent), os.fspath(path))
+            for path in (self._system, self._named, self._own)
+            if path is not None
+        ]
+        self._last: tuple[tuple[int, ...], Policy] | None = None
 
     def protected(self) -> tuple[Path, ...]:
         """Return what a grant must not reach: the folder of the organisation's policy, the user's file.
@@ -100,12 +107,37 @@ class PolicyFiles:
             ConsentError: ``policy.*``. Nothing may run then.
         """
         user = {0, os.geteuid()}
+        looked = self._looked(*user)
+        last = self._last
+        if last is not None and last[0] == looked:
+            return last[1]
         layers = [
             self._layer(self._system, {self._system_owner}, narrowing=False),
             self._layer(self._named, user, narrowing=True, required=True) if self._named else None,
             self._layer(self._own, user, narrowing=True),
         ]
-        return Policy(tuple(layer for layer in layers if layer is not None))
+        policy = Policy(tuple(layer for layer in layers if layer is not None))
+        # Kept where it is what stood in files that had settled, and nobody touched one meanwhile.
+        settled = [seen[1] for seen in self._seen.values()]
+        is_kept = all(layer is None or any(layer is each for each in settled) for layer in layers)
+        self._last = (looked, policy) if looked and is_kept and self._looked(*user) == looked else None
+        return policy
+
+    def _looked(self, *users: int) -> tuple[int, ...]:
+        """Return who all folders and files are now, absent ones too; () where that cannot be told."""
+        found = [*users]
+        for look, folder, path in self._places:
+            for ask, name in ((look, folder), (os.lstat, path)):
+                try:
+                    status = ask(name)
+                except FileNotFoundError:
+                    found.append(-1)
+                    continue
+                except OSError:
+                    return ()
+                found += (status.st_dev, status.st_ino, status.st_mode, status.st_uid, status.st_size)
+                found += (status.st_mtime_ns, status.st_ctime_ns) if ask is os.lstat else (0, 0)
+        return tuple(found)
 
     def _layer(
         self, path: Path, owners: set[int], *, narrowing: bool, required: bool = False

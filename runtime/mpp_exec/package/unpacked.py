@@ -78,26 +78,33 @@ def fingerprint(folder: int, files: Sequence[FileEntry]) -> str:
         PackageError: ``package.missing_member``.
         InternalError: ``package.io``.
     """
-    folders = {entry.path.rpartition("/")[0] for entry in files}
-    for path in tuple(folders):
-        while path := path.rpartition("/")[0]:
-            folders.add(path)
-    names = ["", MANIFEST_MEMBER, FILES]
-    names += [f"{FILES}/{path}" for path in sorted(folders - {""})]
-    names += [f"{FILES}/{entry.path}" for entry in files]
     digest = hashlib.sha256()
-    for name in names:
+    for name in identified(files):
         try:
-            status = os.stat(name or ".", dir_fd=folder, follow_symlinks=False)
+            status = os.stat(name, dir_fd=folder, follow_symlinks=False)
         except (FileNotFoundError, NotADirectoryError):
             raise _missing(name) from None
         except OSError as error:
             raise _io_error(error) from None
+        shown = "" if name == "." else name
         digest.update(
-            f"{name}\0{status.st_dev} {status.st_ino} {status.st_mode} {status.st_uid} {status.st_size} "
+            f"{shown}\0{status.st_dev} {status.st_ino} {status.st_mode} {status.st_uid} {status.st_size} "
             f"{status.st_mtime_ns} {status.st_ctime_ns}\n".encode()
         )
     return f"sha256:{digest.hexdigest()}"
+
+
+def identified(files: Sequence[FileEntry]) -> tuple[str, ...]:
+    """Return the names, below the folder of a package, of all that :func:`fingerprint` covers."""
+    folders = {entry.path.rpartition("/")[0] for entry in files}
+    for path in tuple(folders):
+        while path := path.rpartition("/")[0]:
+            folders.add(path)
+    return (
+        *(".", MANIFEST_MEMBER, FILES),
+        *(f"{FILES}/{path}" for path in sorted(folders - {""})),
+        *(f"{FILES}/{entry.path}" for entry in files),
+    )
 
 
 def _check_folder(parent: int, name: str, tree: _Tree, shown: str) -> None:

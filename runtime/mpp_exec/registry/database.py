@@ -150,16 +150,15 @@ class Database:
         Costs microseconds while nothing changes: SQLite tells by shared memory whether another
         connection has committed (https://sqlite.org/pragma.html#pragma_data_version).
         """
-        with self._held():
+        with self._held(), self._translated():
             connection = self._connected()
-            with self._translated():
-                seen = int(connection.execute("PRAGMA data_version").fetchone()[0])
-                if self._generation is None or self._generation[0] != seen:
-                    row = connection.execute("SELECT value FROM meta WHERE key = 'generation'").fetchone()
-                    if row is None:
-                        raise corrupt(self.path, "it has no generation")
-                    self._generation = (seen, int(row[0]))
-                return self._generation[1]
+            seen = int(connection.execute("PRAGMA data_version").fetchone()[0])
+            if self._generation is None or self._generation[0] != seen:
+                row = connection.execute("SELECT value FROM meta WHERE key = 'generation'").fetchone()
+                if row is None:
+                    raise corrupt(self.path, "it has no generation")
+                self._generation = (seen, int(row[0]))
+            return self._generation[1]
 
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[Transaction]:

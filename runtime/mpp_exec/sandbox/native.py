@@ -589,3 +589,10 @@ def _checked(value: int, call: str) -> int:
 def constant(name: str) -> int:
     """Return a constant of the kernel's headers, as compiled in (``LANDLOCK_ACCESS_FS_*``, …)."""
     return int(getattr(lib, name))
+
+
+def look(folder: int, names: bytes, count: int) -> bytes:
+    """Return who *count* files are at this moment, as ``struct mpp_identity`` each; see ``look.Look``."""
+    identities = ffi.new("struct mpp_identity[]", count)
+    lib.mpp_look(folder, ffi.from_buffer("char[]", names), count, identities)
+    return bytes(ffi.buffer(identities))
