@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from mpp_exec.audit.entry import Caller, Outcome
 from mpp_exec.audit.record import Ending, new_invocation
@@ -27,7 +27,7 @@ from mpp_exec.privacy.received import Received
 from mpp_exec.privacy.redact import MakeToken, Redactor
 from mpp_exec.registry.places import call_folder
 from mpp_exec.relay import ProgressRelay, ShowProgress
-from mpp_exec.result import MAX_DEPTH, MAX_VALUES, ToolResult, read_result, redaction_bounds
+from mpp_exec.result import MAX_DEPTH, MAX_VALUES, ToolResult, not_run, read_result, redaction_bounds
 from mpp_exec.sandbox import spawn
 from mpp_exec.sandbox.denial import denials, explain_denial
 from mpp_exec.sandbox.plan import SandboxPlan
@@ -40,16 +40,23 @@ _LONGEST: Final = 24 * 3600.0  # seconds; no limit of a package is longer
 
 
 class _Clockwork:
-    """Times the stages of one call, in µs."""
+    """Times the stages of one call, in µs since it was *began* (``time.perf_counter_ns``).
 
-    def __init__(self) -> None:
+    Every moment belongs to one stage, also after rounding: their sum is the whole.
+    """
+
+    def __init__(self, began: int) -> None:
         self.stages: dict[str, int] = {}
-        self._last = time.perf_counter_ns()
+        self.parts: dict[str, int] = {}
+        self._began = began
+        self._last = 0
 
-    def stage(self, name: str) -> None:
-        now = time.perf_counter_ns()
-        self.stages[name] = (now - self._last) // 1000
-        self._last = now
+    def stage(self, name: str) -> int:
+        """End a stage; return how long it took."""
+        now = (time.perf_counter_ns() - self._began) // 1000
+        took, self._last = now - self._last, now
+        self.stages[name] = self.stages.get(name, 0) + took
+        return took
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +81,8 @@ class Invocation:
         parts: what the runtime holds open.
         caller: on whose behalf, for the ledger.
         confirm: asked where a person must agree.
-        timeout: seconds that shorten the package's limit, None for the limit itself.
+        timeout: seconds that shorten the package's limit, None for the limit itself. They count from when
+            the call *began* (``time.perf_counter_ns``), less what a person took to confirm it.
         cancel: ends the call when it is set; the caller closes it.
         trace: takes what a watched call tried; None for an ordinary one.
         progress: told how far the call is, redacted, where its server says so.
@@ -88,6 +96,7 @@ class Invocation:
         *,
         timeout: float | None,
         cancel: Cancellation,
+        began: int = 0,
         trace: Trace | None = None,
         progress: ShowProgress | None = None,
     ) -> None:
@@ -98,7 +107,10 @@ class Invocation:
         self._cancel = cancel
         self._trace = trace
         self._progress = progress
-        self._clock = _Clockwork()
+        began = began or time.perf_counter_ns()
+        self._clock = _Clockwork(began)
+        self._clock.stage("queue")
+        self._deadline = None if timeout is None else began / 1e9 + timeout
 
     def run(self, package: str, tool: str, arguments: dict[str, Any]) -> ToolResult:
         """Make the call.
@@ -109,16 +121,27 @@ class Invocation:
         with contextlib.ExitStack() as stack:
             try:
                 agreed = self._agreed(stack, package, tool, arguments)
+                turn = self._parts.admission.admitted(self._cancel.fd, self._deadline)
+                entered = stack.enter_context(turn)
+                self._clock.stage("queue")
+                if entered == "later":
+                    self._require_kept(agreed.prepared, "what it was allowed when it came")
+                    self._clock.stage("verify")
             except MppError as error:
                 self._parts.refused(package, tool, self._caller, error)
                 raise
             try:
-                return self._recorded(stack, agreed)
+                if entered in ("timeout", "cancelled"):
+                    result = self._never_run(agreed, entered)
+                else:
+                    result = self._recorded(stack, agreed)
             except BaseException as error:
                 if not isinstance(error, Exception):  # Ctrl-C: nobody knows between which two steps it came
                     with contextlib.suppress(MppError):
                         self._parts.ledger.abandon(agreed.invocation, self._failed(error))
                 raise
+        self._clock.stage("release")
+        return result.with_meta(_meta(agreed, result, self._clock.stages | self._clock.parts))
 
     def _agreed(
         self, stack: contextlib.ExitStack, package: str, tool: str, arguments: dict[str, Any]
@@ -135,8 +158,26 @@ class Invocation:
         self._clock.stage("validate")
         confirmed = self._confirmed(prepared, arguments, received)
         _require_room(prepared)
-        self._clock.stage("confirm")
+        took = self._clock.stage("confirm")
+        if self._deadline is not None and confirmed:
+            self._deadline += took / 1e6
         return _Agreed(new_invocation(), prepared, arguments, request, received, confirmed)
+
+    def _never_run(self, agreed: _Agreed, entered: Literal["timeout", "cancelled"]) -> ToolResult:
+        """Put on record a call that ended before its turn, and say so."""
+        ledger, prepared = self._parts.ledger, agreed.prepared
+        result = not_run(entered, prepared.plan.kind, agreed.invocation)
+        token = ledger.begin(
+            prepared.terms,
+            self._caller,
+            agreed.arguments,
+            confirmed_by=agreed.confirmed,
+            invocation=agreed.invocation,
+        )
+        self._clock.stage("record")
+        ledger.finish(token, _ending(result, self._clock.stages))
+        self._clock.stage("commit")
+        return result
 
     def _receive(self, prepared: Prepared) -> Receive | None:
         """Return what puts values in the place of tokens, None where this tool is to have none."""
@@ -157,15 +198,19 @@ class Invocation:
         if not require_confirmation(request, self._confirm, remembered=remembered):
             return ""
         # Whoever was asked had time, and so had whoever took something away meanwhile.
-        if why := self._lost(prepared):
-            raise ConsentError(
-                "grant.lost",
-                f"{prepared.manifest.name} may not do any more what was asked about: {why}",
-                "call it again; what it may do by then is asked about anew",
-            )
+        self._require_kept(prepared, "what was asked about")
         if request.confirmation == "once" and remember:
             store.remember_confirmation(prepared.approved, tool)
         return self._caller.principal or f"uid {os.getuid()}"
+
+    def _require_kept(self, prepared: Prepared, what: str) -> None:
+        """Refuse a call that lost something while somebody was asked, or while it waited for its turn."""
+        if why := self._lost(prepared):
+            raise ConsentError(
+                "grant.lost",
+                f"{prepared.manifest.name} may not do any more {what}: {why}",
+                "call it again; what it may do by then is asked about anew",
+            )
 
     def _lost(self, prepared: Prepared) -> str:
         """Return why the call may not run any more, "" where it may."""
@@ -201,21 +246,10 @@ class Invocation:
             raise
         if self._trace is not None:
             self._trace.prepared, self._trace.completed = prepared, completed
-        body = {"content": result.content, "structuredContent": result.structured, "isError": result.is_error}
-        timing = self._clock.stages | {f"sandbox.{name}": value for name, value in completed.timing.items()}
-        ledger.finish(
-            token,
-            Ending(
-                Outcome(result.outcome),
-                result=body,
-                code=result.withheld,
-                redactions=result.redactions,
-                timing=timing,
-            ),
-        )
+        self._clock.parts = {f"sandbox.{name}": value for name, value in completed.timing.items()}
+        ledger.finish(token, _ending(result, self._clock.stages | self._clock.parts))
         self._clock.stage("commit")
-        timing |= {"commit": self._clock.stages["commit"]}
-        return result.with_meta(_meta(agreed, result, timing))
+        return result
 
     def _redactor(self, agreed: _Agreed, running: RunningCall) -> Redactor:
         """Return what redacts everything that this call says."""
@@ -258,7 +292,7 @@ class Invocation:
         )
 
     def _spawned(self, agreed: _Agreed, plan: SandboxPlan, session: Session | None) -> Completed:
-        timeout = self._timeout
+        left = None if self._deadline is None else self._deadline - time.perf_counter()
         with contextlib.ExitStack() as stack:
             parked = None
             if self._trace is None:
@@ -270,7 +304,7 @@ class Invocation:
                 invocation=agreed.invocation,
                 variables=agreed.prepared.variables(os.environ),
                 arguments=agreed.prepared.command(),
-                wall_ms=None if timeout is None else max(1, int(min(timeout, _LONGEST) * 1000)),
+                wall_ms=None if left is None else max(1, int(min(left, _LONGEST) * 1000)),
                 cancel_fd=self._cancel.fd,
                 traced=self._trace is not None,
                 dialogue=session,
@@ -281,6 +315,17 @@ class Invocation:
         """Return the end of a call that *error* ended, Ctrl-C included: what began has an end on record."""
         code = error.code if isinstance(error, MppError) else f"python.{type(error).__name__}"
         return Ending(Outcome.FAILED, code=code, timing=self._clock.stages)
+
+
+def _ending(result: ToolResult, timing: dict[str, int]) -> Ending:
+    body = {"content": result.content, "structuredContent": result.structured, "isError": result.is_error}
+    return Ending(
+        Outcome(result.outcome),
+        result=body,
+        code=result.withheld,
+        redactions=result.redactions,
+        timing=timing,
+    )
 
 
 def _read(

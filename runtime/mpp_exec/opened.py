@@ -9,6 +9,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from mpp_exec.admission import Admission
 from mpp_exec.audit.entry import Caller, Kind, PackageRef
 from mpp_exec.audit.ledger import Ledger
 from mpp_exec.consent.paths import Protected
@@ -22,9 +23,10 @@ from mpp_exec.sandbox.pool import Pool
 from mpp_exec.withdraw import Watchdog
 
 if TYPE_CHECKING:
-    from concurrent.futures import ThreadPoolExecutor
+    from concurrent.futures import Future, ThreadPoolExecutor
 
     from mpp_exec.privacy.vault import Vault
+    from mpp_exec.result import ToolResult
 
 
 class Opened:
@@ -38,6 +40,7 @@ class Opened:
         *,
         session: bool,
         parked: int,
+        sandboxes: int,
     ) -> None:
         self.process = os.getpid()
         self.home = home
@@ -52,23 +55,38 @@ class Opened:
             clock,
         )
         self.watchdog = Watchdog(self.store.generation, policies.load)
+        self.admission = Admission(sandboxes)
         self._session = session
         self._vault: Vault | None = None
         self.sandboxes = Pool(
             self.cache, lambda: (self.store.generation(), policies.load()), sandboxes=parked
         )
         self._pool: ThreadPoolExecutor | None = None
+        self._submitted = 0
         self._lock = threading.Lock()
 
-    @property
-    def pool(self) -> ThreadPoolExecutor:
-        """The threads that ``acall`` waits in; made when first needed."""
+    def submit(self, work: Callable[[], ToolResult]) -> Future[ToolResult]:
+        """Have *work* done in a thread of those that ``acall`` waits in, which are made when first needed.
+
+        Raises:
+            InternalError: ``call.busy``: as many calls wait as may.
+        """
         from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 -- not for a single call
 
         with self._lock:
             if self._pool is None:
-                self._pool = ThreadPoolExecutor(max_workers=64, thread_name_prefix="mpp-exec-call")
-            return self._pool
+                workers = max(64, self.admission.bound)
+                self._pool = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="mpp-exec-call")
+            if self._submitted >= self.admission.bound + self.admission.waiting:
+                raise self.admission.busy(self._submitted)
+            self._submitted += 1
+            future = self._pool.submit(work)
+        future.add_done_callback(self._ended)
+        return future
+
+    def _ended(self, _future: Future[ToolResult]) -> None:
+        with self._lock:
+            self._submitted -= 1
 
     @property
     def vault(self) -> Vault | None:
@@ -102,6 +120,7 @@ class Opened:
 
     def close(self) -> None:
         """End running calls, write what is left on the ledger, close everything."""
+        self.admission.close()
         self.watchdog.close()
         if self._vault is not None:
             self._vault.close()

@@ -6,12 +6,14 @@ import contextlib
 import functools
 import os
 import threading
+import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from mpp_exec.admission import default_bound
 from mpp_exec.audit.entry import Caller
 from mpp_exec.audit.ledger import Ledger
 from mpp_exec.consent.confirm import Confirm
@@ -45,6 +47,8 @@ class Runtime:
         policies: where policy comes from; default the system's, ``$MPP_POLICY`` and the home's.
         session: whether there may be later calls, which may use the tokens that a result holds. Without
             it, for a single call, what would be a token is masked, and nothing is prepared.
+        sandboxes: how many run at once in this process; default by its processors and the machine's
+            memory. Other calls wait for their turn, in the order in which they came.
     """
 
     def __init__(
@@ -58,7 +62,10 @@ class Runtime:
         policies: PolicyFiles | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         session: bool = True,
+        sandboxes: int | None = None,
     ) -> None:
+        if sandboxes is not None and sandboxes < 1:
+            raise UsageError("runtime.sandboxes", f"{sandboxes} sandboxes run nothing", "give at least 1")
         self.home = Home.open(Path(home) if home is not None else None)
         self._confirm = confirm
         self._principal = principal
@@ -66,6 +73,7 @@ class Runtime:
         self._parked = parked if session else 0
         self._clock = clock
         self._session = session
+        self._sandboxes = sandboxes or default_bound()
         self._policies = policies or PolicyFiles(self.home.path)
         self._lock = threading.Lock()
         self._parts: Opened | None = None
@@ -105,7 +113,12 @@ class Runtime:
                 raise UsageError("runtime.closed", "the runtime is closed", "open another one")
             if self._parts is None or self._parts.process != os.getpid():
                 self._parts = Opened(
-                    self.home, self._policies, self._clock, session=self._session, parked=self._parked
+                    self.home,
+                    self._policies,
+                    self._clock,
+                    session=self._session,
+                    parked=self._parked,
+                    sandboxes=self._sandboxes,
                 )
             return self._parts
 
@@ -144,21 +157,26 @@ class Runtime:
         """Call *tool* of *package* with *arguments* and wait for its result.
 
         The name of the tool may be left out where there is one. *timeout*, in seconds, shortens the
-        package's limit of time. Another thread ends the call by setting *cancellation*, which is for
-        this call alone and closed with it. *progress* is told how far it is, redacted, where the tool is one
-        of an MCP server that says so; it is called while the call is supervised, and must not wait. That the
-        tool failed or was stopped is a result, not an exception.
+        package's limit of time, and includes the wait for a turn: a call whose time passes in the queue has
+        the outcome ``timeout``, and nothing of it runs. Another thread ends the call by setting
+        *cancellation*, which is for this call alone and closed with it. *progress* is told how far it is,
+        redacted, where the tool is one of an MCP server that says so; it is called while the call is
+        supervised, and must not wait. That the tool failed or was stopped is a result, not an exception.
 
         Raises:
             UsageError: no such package or tool; arguments that are no JSON or against the schema.
             PackageError: what is installed is not what was signed.
             ConsentError: not trusted, not approved, not confirmed, or against policy.
             HostError: this host cannot enforce the plan. Nothing ran.
-            InternalError: the home or the machine failed; what ran, if anything, is on the ledger.
+            InternalError: the home or the machine failed; what ran, if anything, is on the ledger. Or
+                ``call.busy``: too many calls wait.
         """
+        began = time.perf_counter_ns()
         cancel = cancellation or Cancellation()
         try:
-            return self._call(package, tool, dict(arguments or {}), timeout, cancel, progress=progress)
+            return self._call(
+                package, tool, dict(arguments or {}), timeout, cancel, began=began, progress=progress
+            )
         finally:
             cancel.close()
 
@@ -176,23 +194,33 @@ class Runtime:
         """
         import asyncio  # noqa: PLC0415 -- whoever runs a loop has loaded it
 
-        pool = self._open().pool
+        began = time.perf_counter_ns()
+        parts = self._open()
         cancel = Cancellation()
-        work = functools.partial(self._call, package, tool, dict(arguments or {}), timeout, cancel)
+        work = functools.partial(
+            self._call, package, tool, dict(arguments or {}), timeout, cancel, began=began
+        )
         try:
-            future = asyncio.get_running_loop().run_in_executor(pool, work)
+            queued = parts.submit(work)
         except BaseException:
             cancel.close()
             raise
-        # Closed when the thread is through with it, however often this task is cancelled meanwhile.
-        future.add_done_callback(lambda _: cancel.close())
+        future = asyncio.wrap_future(queued)
         try:
+            if timeout is not None:
+                await asyncio.wait({future}, timeout=timeout)
+                if queued.cancel():  # no thread has taken it, and its time has passed: this puts it on record
+                    return await asyncio.to_thread(work)
             return await asyncio.shield(future)
         except asyncio.CancelledError:
             cancel.set()
-            with contextlib.suppress(MppError):
-                await asyncio.shield(future)
+            if not queued.cancel():
+                with contextlib.suppress(MppError):
+                    await asyncio.shield(future)
             raise
+        finally:
+            # Closed when the thread is through with it, however often this task is cancelled meanwhile.
+            queued.add_done_callback(lambda _: cancel.close())
 
     def trace(
         self,
@@ -214,7 +242,10 @@ class Runtime:
         cancel = Cancellation()
         trace = Trace(temporary)
         try:
-            return self._call(package, tool, dict(arguments), timeout, cancel, trace=trace), trace
+            began = time.perf_counter_ns()
+            return self._call(
+                package, tool, dict(arguments), timeout, cancel, began=began, trace=trace
+            ), trace
         finally:
             cancel.close()
 
@@ -226,12 +257,20 @@ class Runtime:
         timeout: float | None,
         cancel: Cancellation,
         *,
+        began: int,
         trace: Trace | None = None,
         progress: ShowProgress | None = None,
     ) -> ToolResult:
         parts = self._open()
         caller = Caller.current(principal=self._principal, client=self._client)
         call = Invocation(
-            parts, caller, self._confirm, timeout=timeout, cancel=cancel, trace=trace, progress=progress
+            parts,
+            caller,
+            self._confirm,
+            timeout=timeout,
+            cancel=cancel,
+            began=began,
+            trace=trace,
+            progress=progress,
         )
         return call.run(package, tool, arguments)

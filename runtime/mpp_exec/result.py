@@ -37,6 +37,7 @@ _SECONDS: Final = 5.0
 _SECONDS_PER_MIB: Final = 1.0
 # Why redaction has ended without a result: outcome, error code and sentence.
 _WITHHELD: Final[Mapping[str, tuple[Outcome, str, str]]] = {
+    "timeout": ("timeout", "", "its time passed while it waited for its turn: nothing of it ran"),
     "cancelled": ("killed", "", "cancelled by its caller"),
     "findings": (
         "output",
@@ -216,6 +217,11 @@ def read_result(
         denials=tuple(clean["denials"].value),
         appeared=tuple(clean["appeared"].value),
     )
+
+
+def not_run(why: Literal["timeout", "cancelled"], kind: str, invocation: str) -> ToolResult:
+    """Return the result of a call whose time passed, or that was cancelled, before its turn came."""
+    return _withheld(why, kind, invocation, "")
 
 
 def _withheld(why: str, kind: str, invocation: str, reason: str) -> ToolResult:

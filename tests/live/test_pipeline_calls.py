@@ -272,7 +272,7 @@ AUDIT = tuple(f"audit/{name}.py" for name in ("ledger", "committer", "commit", "
 def test_ctrl_c_between_any_two_lines_leaves_no_call_without_an_end(stage: Stage) -> None:
     stage.python(ECHO)
     stage.runtime.call(NAME)
-    watched = ("pipeline.py", "invocation.py", "spawn.py", "withdraw.py", *AUDIT)
+    watched = ("pipeline.py", "invocation.py", "admission.py", "spawn.py", "withdraw.py", *AUDIT)
     interrupted = 0
     for line in itertools.count(1):
         left = line

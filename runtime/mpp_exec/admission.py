@@ -1,0 +1,134 @@
+"""How many sandboxes run at once in one process, and who waits for how long until it is their turn.
+
+First come, first served. A caller waits no longer than its deadline, can be cancelled while it waits,
+and is refused at once where too many wait already. Nobody holds a place while a person is asked.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final, Literal
+
+from mpp_exec.errors import InternalError, UsageError
+
+MOST_WAITING: Final = 1000
+"""Calls that may wait in one process."""
+
+_PER_PROCESSOR: Final = 8  # tools wait for disks, servers and people more than they compute
+_MEMORY: Final = 256 << 20  # bytes; what a sandbox may use by default
+_LONGEST: Final = 3_600_000  # ms; poll(2) is asked again after that
+
+Entered = Literal["at once", "later", "timeout", "cancelled"]
+
+
+def default_bound() -> int:
+    """Return how many sandboxes run at once unless told otherwise: by processors and memory."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return max(1, min(_PER_PROCESSOR * len(os.sched_getaffinity(0)), memory // _MEMORY))
+
+
+class _Ticket:
+    """One caller; *fd* is an eventfd that becomes readable with its turn, -1 while it need not wait."""
+
+    __slots__ = ("fd",)
+
+    def __init__(self) -> None:
+        self.fd = -1
+
+
+class Admission:
+    """The turnstile before the sandboxes of one process. Thread-safe."""
+
+    def __init__(self, bound: int, *, waiting: int = MOST_WAITING) -> None:
+        self.bound = bound
+        self.waiting = waiting
+        self._lock = threading.RLock()
+        self._inside: set[_Ticket] = set()
+        self._queue: deque[_Ticket] = deque()
+        self._closed = False
+
+    @contextmanager
+    def admitted(self, cancel_fd: int, deadline: float | None) -> Iterator[Entered]:
+        """Wait for a turn, which ends with the block; yield how that went.
+
+        Where it yields ``timeout`` or ``cancelled``, nothing may run. *deadline* is of
+        ``time.perf_counter``, None for any; *cancel_fd* becomes readable when the call is cancelled.
+
+        Raises:
+            InternalError: ``call.busy``: too many wait.
+            UsageError: ``runtime.closed``.
+        """
+        ticket = _Ticket()
+        try:
+            entered: Entered = "timeout"
+            if deadline is None or time.perf_counter() < deadline:
+                entered = "at once" if self._enter(ticket) else self._wait(ticket, cancel_fd, deadline)
+            yield entered
+        finally:
+            self._leave(ticket)
+
+    def busy(self, waiting: int) -> InternalError:
+        """Return the error for a call that finds *waiting* others."""
+        return InternalError(
+            "call.busy",
+            f"{self.bound} sandboxes run at once, and {waiting} calls wait",
+            "call again later, or let more run at once: Runtime(sandboxes=N)",
+        )
+
+    def close(self) -> None:
+        """Send everybody away who waits, and whoever comes."""
+        with self._lock:
+            self._closed = True
+            for ticket in self._queue:
+                os.eventfd_write(ticket.fd, 1)
+
+    def _enter(self, ticket: _Ticket) -> bool:
+        with self._lock:
+            self._refuse_closed()
+            if len(self._inside) < self.bound and not self._queue:
+                self._inside.add(ticket)
+                return True
+            if len(self._queue) >= self.waiting:
+                raise self.busy(len(self._queue))
+            ticket.fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+            self._queue.append(ticket)
+            return False
+
+    def _wait(self, ticket: _Ticket, cancel_fd: int, deadline: float | None) -> Entered:
+        waiting = select.poll()
+        waiting.register(ticket.fd, select.POLLIN)
+        waiting.register(cancel_fd, select.POLLIN)
+        while True:
+            left = None if deadline is None else deadline - time.perf_counter()
+            if left is not None and left <= 0:
+                return "timeout"
+            ready = dict(waiting.poll(_LONGEST if left is None else min(_LONGEST, int(left * 1000) + 1)))
+            if cancel_fd in ready:
+                return "cancelled"
+            if ticket.fd in ready:
+                with self._lock:
+                    self._refuse_closed()
+                return "later"
+
+    def _leave(self, ticket: _Ticket) -> None:
+        with self._lock:
+            self._inside.discard(ticket)
+            if ticket in self._queue:
+                self._queue.remove(ticket)
+            if ticket.fd >= 0:
+                os.close(ticket.fd)
+                ticket.fd = -1
+            while self._queue and len(self._inside) < self.bound:
+                following = self._queue.popleft()
+                self._inside.add(following)
+                os.eventfd_write(following.fd, 1)
+
+    def _refuse_closed(self) -> None:
+        if self._closed:
+            raise UsageError("runtime.closed", "the runtime is closed", "open another one")
