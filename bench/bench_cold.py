@@ -1,78 +1,54 @@
-"""Is a cold call of a static program, by name through the whole pipeline, cheaper than bubblewrap running it?
+"""What does a call of a static program on demand cost, by name through the whole pipeline?
 
-Both get a request on descriptor 0 and an answer on descriptor 1, an empty root with the same few
-things in it, fresh user, PID, mount, network, IPC, UTS and cgroup namespaces. The call also verifies,
-checks arguments, applies Landlock, seccomp and limits, redacts, and commits to the ledger.
+Against bare C that makes the same namespaces, id maps, mounts, Landlock and seccomp and checks nothing, and
+against other sandboxes that run the same program. The call also verifies, checks arguments, applies limits,
+redacts, and commits to the ledger.
 """
 
 from __future__ import annotations
 
-import os
-import shutil
-from pathlib import Path
+from contextlib import ExitStack
 
+from bench import outside
 from bench.harness import Contestant, Goal, measure, report
 from bench.stage import folder, install_answer
 from mpp_exec import Runtime
 
-DEVICES = [
-    word
-    for name in ("null", "zero", "full", "random", "urandom")
-    for word in ("--dev-bind", f"/dev/{name}", f"/dev/{name}")
-]
-
-
-def spawned(command: list[str]) -> None:
-    """Run *command* as cheaply as Python can: posix_spawn, two pipes, wait."""
-    request_read, request_write = os.pipe2(os.O_CLOEXEC)
-    answer_read, answer_write = os.pipe2(os.O_CLOEXEC)
-    actions = [(os.POSIX_SPAWN_DUP2, request_read, 0), (os.POSIX_SPAWN_DUP2, answer_write, 1)]
-    pid = os.posix_spawn(command[0], command, os.environ, file_actions=actions)
-    os.close(request_read)
-    os.close(answer_write)
-    os.write(request_write, b'{"arguments":{},"name":"answer"}')
-    os.close(request_write)
-    answer = b""
-    while part := os.read(answer_read, 4096):
-        answer += part
-    os.close(answer_read)
-    _, status = os.waitpid(pid, 0)
-    if status != 0 or answer != b'{"ok":true}':
-        raise RuntimeError(f"{command[0]} answered {answer!r} with status {status}")
+CALL = "mpp-exec, on demand"
 
 
 def run(*, rounds: int, as_json: bool) -> bool:
-    with folder() as where:
+    with folder() as where, ExitStack() as stack:
         home, program = install_answer(where)
-        with Runtime(home) as runtime:
+        floor = str(outside.compiled(where))
+        runtime = stack.enter_context(Runtime(home))
 
-            def call() -> None:
-                result = runtime.call("bench/answer", "answer", {})
-                if result.structured != {"ok": True}:
-                    raise RuntimeError(f"the call answered {result}")
+        def call() -> None:
+            result = runtime.call("bench/answer", "answer", {})
+            if result.structured != {"ok": True}:
+                raise RuntimeError(f"the call answered {result}")
 
-            contestants = [
-                Contestant("mpp-exec cold call", call),
-                Contestant("static program, vfork+exec", lambda: spawned([str(program)])),
-            ]
-            goals = []
-            bubblewrap = shutil.which("bwrap")
-            if bubblewrap is not None:
-                command = _bubblewrap(bubblewrap, program)
-                contestants.append(Contestant("bubblewrap", lambda: spawned(command)))
-                goals.append(Goal("mpp-exec cold call", "bubblewrap", 1.0))
-            else:
-                print("bubblewrap is not installed: no comparison (apt-get install bubblewrap)")
-            measure(contestants, rounds=rounds)
-            return report("cold call of a static program", contestants, goals, as_json=as_json)
-
-
-def _bubblewrap(binary: str, program: Path) -> list[str]:
-    zone = os.path.realpath("/etc/localtime")
-    return [
-        *(binary, "--unshare-all", "--new-session", "--die-with-parent", "--cap-drop", "ALL", "--clearenv"),
-        *("--tmpfs", "/", "--size", str(64 << 20), "--tmpfs", "/tmp", "--dir", "/tmp/home"),
-        *DEVICES,
-        *("--ro-bind", zone, "/etc/localtime", "--ro-bind", str(program.parent.parent), "/app"),
-        *("--remount-ro", "/", "--chdir", "/tmp", "/app/bin/answer"),
-    ]
+        contestants = [Contestant(CALL, call)]
+        for name, mode in (
+            ("C: vfork, exec", "plain"),
+            ("C: and namespaces", "namespaces"),
+            ("C: and maps, mounts, Landlock, seccomp", "sandbox"),
+        ):
+            served = stack.enter_context(outside.Served([floor, mode, str(program)]))
+            contestants.append(Contestant(name, served.one))
+        others = []
+        for name, command in (
+            ("bubblewrap", outside.bubblewrap(program)),
+            ("nsjail", outside.nsjail(program)),
+        ):
+            if command is not None and outside.works(command):
+                contestants.append(Contestant(name, outside.command(command)))
+                others.append(name)
+        if outside.has_sandlock():
+            served = stack.enter_context(outside.Served(outside.sandlock(program)))
+            contestants.append(Contestant("sandlock", served.one))
+            others.append("sandlock")
+        measure(contestants, rounds=rounds)
+        goals = [Goal(CALL, "C: and maps, mounts, Landlock, seccomp", 1.3)]
+        goals += [Goal(CALL, name, 1 / 3) for name in others]
+        return report("a call on demand of a static program", contestants, goals, as_json=as_json)

@@ -35,10 +35,32 @@ inputSchema = { type = "object" }
 """
 
 
+PYTHON_TOML = """
+[package]
+name = "bench/python"
+version = "1.0.0"
+
+[runtime]
+kind = "python"
+requires = ["python>=3.11"]
+
+[[tools]]
+name = "answer"
+description = "Answers."
+entry = "tool:answer"
+inputSchema = { type = "object", properties = { text = { type = "string" } } }
+"""
+
+PYTHON_TOOL = """
+def answer(text=""):
+    return {"ok": True}
+"""
+
+
 @contextmanager
-def folder() -> Iterator[Path]:
-    """A folder that an unprivileged id can enter, gone afterwards."""
-    path = Path(tempfile.mkdtemp(prefix="mpp-bench-"))
+def folder(parent: Path | None = None) -> Iterator[Path]:
+    """A folder (in *parent*) that an unprivileged id can enter, gone afterwards."""
+    path = Path(tempfile.mkdtemp(prefix="mpp-bench-", dir=parent))
     path.chmod(0o755)
     try:
         yield path
@@ -78,3 +100,16 @@ def install_answer(where: Path) -> tuple[Path, Path]:
     mpp_exec(home, "build", str(source), "-o", str(package))
     mpp_exec(home, "install", str(package), "--approve")
     return home, program
+
+
+def install_python(where: Path) -> Path:
+    """Build, install and approve the package ``bench/python``; return the home."""
+    source, home, package = where / "python", where / "home", where / "python.mpp"
+    source.mkdir()
+    (source / "mpp.toml").write_text(PYTHON_TOML, encoding="utf-8")
+    (source / "tool.py").write_text(PYTHON_TOOL, encoding="utf-8")
+    if not (home / "keys" / "bench.key").exists():
+        mpp_exec(home, "keygen", "bench")
+    mpp_exec(home, "build", str(source), "-o", str(package))
+    mpp_exec(home, "install", str(package), "--approve")
+    return home

@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import os
 import stat
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -145,6 +144,8 @@ class SandboxCache:
     def _write(self, name: str, body: bytes) -> None:
         if self._folder is None:
             return
+        import tempfile  # noqa: PLC0415 -- most processes find what they need
+
         with contextlib.suppress(OSError):
             self._folder.mkdir(mode=0o700, exist_ok=True)
             fd, temporary = tempfile.mkstemp(dir=self._folder)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 import struct
-import subprocess
 from collections.abc import Sequence
 
 from mpp_exec.errors import HostError
@@ -58,6 +57,8 @@ def libraries(program: str, loader: str, modules: Sequence[str] = ()) -> dict[st
     command = [loader, "--list", program]
     if modules:
         command[1:1] = ["--preload", ":".join(modules)]
+    import subprocess  # noqa: PLC0415 -- what it finds is kept; most processes never ask
+
     try:
         done = subprocess.run(
             command,

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-import subprocess
 
 from mpp_exec import owners
 from mpp_exec.errors import HostError
@@ -89,6 +88,8 @@ def answer(command: list[str]) -> str | None:
     environment = {"PATH": _paths(), "LC_ALL": "C"}
     if home := os.environ.get("HOME"):
         environment["HOME"] = home
+    import subprocess  # noqa: PLC0415 -- what it finds is kept; most processes never ask
+
     try:
         done = subprocess.run(
             command,

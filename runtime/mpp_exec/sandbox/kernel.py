@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import os
-import platform
 from dataclasses import dataclass
 
 from mpp_exec.errors import HostError
@@ -50,9 +49,10 @@ class KernelFacts:
 
 @functools.lru_cache(maxsize=2)
 def _probe(uid: int) -> KernelFacts:
+    system = os.uname()
     return KernelFacts(
-        machine=platform.machine(),
-        release=platform.release(),
+        machine=system.machine,
+        release=system.release,
         landlock_abi=native.landlock_abi(),
         landlock_errata=native.landlock_errata(),
         seccomp=all(

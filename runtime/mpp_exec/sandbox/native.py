@@ -11,7 +11,7 @@ import functools
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib import resources
+from pathlib import Path
 from typing import Any, Protocol
 
 from mpp_exec.errors import HostError, InternalError
@@ -267,9 +267,9 @@ def _init_program() -> int:
 
 @functools.cache
 def _open_init() -> tuple[int, tuple[int, int]]:
-    path = resources.files("mpp_exec.sandbox").joinpath("mpp-init")
+    path = Path(__file__).with_name("mpp-init")
     try:
-        fd = os.open(str(path), os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         facts = os.fstat(fd)
     except OSError as error:
         raise HostError(
