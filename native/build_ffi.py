@@ -70,7 +70,8 @@ ffi.set_source(
     sources=[
         f"native/{name}.c"
         for name in (
-            *("spawn", "cgroup", "ids", "look", "probe", "sound", "supervise", "dialogue", "park", "watch", "notify"),
+            *("spawn", "cgroup", "ids", "look", "probe", "sound"),
+            *("supervise", "dialogue", "park", "watch", "notify"),
         )
     ],
     depends=[f"native/{name}.h" for name in ("contract", "kernel", "sandbox", "sound", "sys")],

@@ -36,7 +36,7 @@ PATIENT = Limits(wall_ms=110_000)
 @pytest.fixture
 def stage(tmp_path: Path) -> Iterator[Stage]:
     tmp_path.chmod(0o755)
-    with Stage(tmp_path, sandboxes=1) as made:
+    with Stage(tmp_path, sandboxes=1, parked=0) as made:
         made.python(TOOL, limits=PATIENT)
         yield made
 
@@ -92,7 +92,7 @@ def test_no_more_sandboxes_run_at_once_than_the_bound(
                 inside -= 1
 
     monkeypatch.setattr(spawn, "run", counted)
-    with Stage(tmp_path, sandboxes=2) as stage:
+    with Stage(tmp_path, sandboxes=2, parked=0) as stage:
         stage.python(TOOL)
         calls = [callers.submit(stage.runtime.call, NAME, "run", {"number": number}) for number in range(64)]
         results = [call.result(110).structured for call in calls]
@@ -102,7 +102,7 @@ def test_no_more_sandboxes_run_at_once_than_the_bound(
 
 def test_64_tasks_are_served_by_two_places(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
-    with Stage(tmp_path, sandboxes=2) as stage:
+    with Stage(tmp_path, sandboxes=2, parked=0) as stage:
         stage.python(TOOL)
 
         async def main() -> list[ToolResult]:
