@@ -21,7 +21,7 @@ def run(*, rounds: int, as_json: bool) -> bool:
     with folder() as where, ExitStack() as stack:
         home, program = install_answer(where)
         floor = str(outside.compiled(where))
-        runtime = stack.enter_context(Runtime(home))
+        runtime = stack.enter_context(Runtime(home, parked=0))
 
         def call() -> None:
             result = runtime.call("bench/answer", "answer", {})

@@ -117,6 +117,7 @@ def machine() -> dict[str, str]:
         "kernel": platform.release(),
         "python": platform.python_version(),
         "user": "root" if os.geteuid() == 0 else "unprivileged",
+        "load": f"{os.getloadavg()[0]:.1f} before it began",
         "commit": git.stdout.strip() or "unknown",
     }
 

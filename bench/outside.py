@@ -149,9 +149,9 @@ def works(words: list[str]) -> bool:
 
 
 SDK_SERVER = '''
-from mcp.server.fastmcp import FastMCP
+from mcp.server import MCPServer
 
-server = FastMCP("bench")
+server = MCPServer("bench")
 
 @server.tool()
 def answer(text: str = "") -> dict[str, bool]:
@@ -175,7 +175,7 @@ async def main():
             began = time.perf_counter_ns()
             result = await session.call_tool("answer", {"text": "x"})
             took = time.perf_counter_ns() - began
-            assert not result.isError, result
+            assert not result.is_error, result
             print(took, flush=True)
 
 asyncio.run(main())

@@ -36,7 +36,8 @@ def tables(documents: Sequence[dict[str, Any]]) -> str:
     facts = ", ".join(f"{name} {value}" for name, value in machine().items())
     parts = [f"\nMeasured on: {facts}.\n"]
     for document in documents:
-        parts.append(f"### {document['question'].capitalize()}\n")
+        question = document["question"]
+        parts.append(f"### {question[0].upper()}{question[1:]}\n")
         parts.append("| | p50, µs | p99, µs |\n|---|---:|---:|")
         for name, row in document["contestants"].items():
             parts.append(f"| {name} | {row['p50_us']:,.0f} | {row['p99_us']:,.0f} |")
