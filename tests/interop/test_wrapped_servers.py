@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tomllib
@@ -72,6 +73,7 @@ class Case:
     prepare: Callable[[Path], None] = nothing
     changing: str = "(?!)"
     env: Mapping[str, str] = field(default_factory=dict)
+    withheld: tuple[str, ...] = ()
 
 
 D = "DATA"
@@ -109,6 +111,7 @@ CASES = {
             *("--", "--repository", "${user_config.repository}"),
         ),
         settings={"repository": D},
+        withheld=("subprocess", "filesystem.write"),
         prepare=repository,
         changing=r"[0-9a-f]{40}|\b[0-9a-f]{7}\b|\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d\S*|<Actor[^>]*>",
     ),
@@ -124,6 +127,7 @@ CASES = {
             ("append_insight", {"insight": "two words"}),
         ),
         words=("--operation", "write", "--", "--db-path", "${storage}/data.db"),
+        withheld=("storage",),
     ),
     "calculator": Case(
         "pypi:mcp-server-calculator==0.2.1",
@@ -154,6 +158,7 @@ CASES = {
             *("--", "${user_config.folder}"),
         ),
         settings={"folder": D},
+        withheld=("filesystem.write",),
         prepare=documents,
         changing=r"(?:created|modified|accessed): [^\n\"]*",
     ),
@@ -181,6 +186,7 @@ CASES = {
         ),
         words=("--operation", "write", "--env", "MEMORY_FILE_PATH=${storage}/memory.json"),
         env={"MEMORY_FILE_PATH": f"{D}/memory.json"},
+        withheld=("storage",),
     ),
     "sequential-thinking": Case(
         "npm:@modelcontextprotocol/server-sequential-thinking@2026.8.31",
@@ -349,3 +355,50 @@ def test_every_tool_gives_what_the_server_gives_directly(wrapped: Wrapped, inter
                 assert expected["error"] in result.content[0]["text"]
                 continue
             assert comparable(wrapped, plain(result)) == comparable(wrapped, expected), name
+
+
+def approve(wrapped: Wrapped, *words: str) -> int:
+    settings = [
+        f"--set={key}={text.replace(D, str(wrapped.ours))}" for key, text in wrapped.case.settings.items()
+    ]
+    return wrapped.shell.run("approve", wrapped.package, "--yes", *settings, *words).code
+
+
+def test_it_is_denied_what_it_was_not_granted(wrapped: Wrapped) -> None:
+    """The same calls, less one permission: refused, or answered by a server that reaches nothing."""
+    if not wrapped.case.withheld:
+        pytest.skip("it is granted nothing that could be withheld")
+    (name, arguments), *_ = wrapped.case.calls
+    arguments = replaced(arguments, D, str(wrapped.ours))
+    with wrapped.runtime() as runtime:
+        for permission in wrapped.case.withheld:
+            if approve(wrapped, f"--without={permission}") != 0:
+                continue  # nothing runs: its command cannot be completed without
+            try:
+                result = runtime.call(wrapped.package, name, arguments)
+                assert result.outcome in ("protocol", "tool_error")
+            finally:
+                assert approve(wrapped) == 0
+        assert runtime.call(wrapped.package, name, arguments).outcome == "ok"
+
+
+@pytest.mark.parametrize("wrapped", ["everything"], indirect=True)
+def test_environment_and_network_of_the_host_are_not_there(
+    wrapped: Wrapped, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CANARY", "needle")
+    with socket.create_server(("127.0.0.1", 0)) as listener, wrapped.runtime() as runtime:
+        seen = runtime.call(wrapped.package, "get-env")
+        assert seen.outcome == "ok"
+        assert "needle" not in str(seen)
+        assert "MPP_PACKAGE" in str(seen)
+        listener.settimeout(0)
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        result = runtime.call(
+            wrapped.package,
+            "gzip-file-as-resource",
+            {"name": "a.gz", "data": address, "outputType": "resource"},
+        )
+        assert result.is_error
+        with pytest.raises(BlockingIOError):
+            listener.accept()
