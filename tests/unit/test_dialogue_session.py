@@ -51,9 +51,24 @@ def test_a_handshake_and_a_call() -> None:
         "method": "tools/call",
         "params": {"arguments": {}, "name": "t"},
     }
-    assert made.hear(DONE) is None
+    assert made.hear(DONE + result(2, "second")) is None
     assert (made.end.kind, made.end.value, made.version) == ("result", {"content": []}, "2025-06-18")
-    assert made.hear(DONE) is None
+    assert made.hear(result(2, "third")) is None
+    assert made.end.value == {"content": []}
+
+
+def test_a_second_answer_to_the_handshake_is_passed_over() -> None:
+    made = session()
+    made.hear(WELCOME + WELCOME)
+    made.hear(WELCOME + DONE)
+    assert made.end.kind == "result"
+
+
+@pytest.mark.parametrize("version", ["2099-01-01", "2026-07-28", "", None, 5, ["2025-06-18"]])
+def test_a_handshake_with_another_version_is_none(version: Any) -> None:
+    made = session()
+    assert made.hear(result(1, {"protocolVersion": version})) is None
+    assert made.end.kind == "fault"
 
 
 def test_a_server_without_a_handshake_is_told_version_and_capabilities_each_time() -> None:
@@ -179,6 +194,7 @@ def test_no_form_of_a_message_raises(value: Any, number: Any) -> None:
     [
         (line(id=3, result={}), "nobody made"),
         (line(id=0, result={}), "nobody made"),
+        (line(id=2, result={}, error={"code": 1, "message": "m"}), "both"),
         (line(id=1.0, result={}), "nobody made"),
         (b'{"jsonrpc":"2.0","id":2,"result":' + b"[" * 40 + b"]" * 40 + b"}\n", "cannot be read"),
         (b'{"jsonrpc":"2.0","id":2,"result":[' + b"0," * 1001 + b"0]}\n", "values"),
