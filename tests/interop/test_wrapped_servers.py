@@ -44,7 +44,7 @@ def repository(data: Path) -> None:
 
     git("init", "--quiet", "--initial-branch=main")
     git("config", "user.name", "T")
-    git("config", "user.email", "t@example.com")
+    git("config", "user.email", "nowhere")  # an address would be redacted
     (data / "a.txt").write_text("one\n")
     git("add", "a.txt")
     git("commit", "--quiet", "--message=first")
@@ -113,7 +113,7 @@ CASES = {
         settings={"repository": D},
         withheld=("subprocess", "filesystem.write"),
         prepare=repository,
-        changing=r"[0-9a-f]{40}|\b[0-9a-f]{7}\b|\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d\S*|<Actor[^>]*>",
+        changing=r"0x[0-9a-f]+|[0-9a-f]{40}|\b[0-9a-f]{7}\b|\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d\S*|<Actor[^>]*>",
     ),
     "sqlite": Case(
         "pypi:mcp-server-sqlite==2025.4.25",
