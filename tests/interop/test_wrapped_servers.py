@@ -113,7 +113,7 @@ CASES = {
         settings={"repository": D},
         withheld=("subprocess", "filesystem.write"),
         prepare=repository,
-        changing=r"0x[0-9a-f]+|[0-9a-f]{40}|\b[0-9a-f]{7}\b|\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d\S*|<Actor[^>]*>",
+        changing=r"0x[0-9a-f]+|[0-9a-f]{40}|\b[0-9a-f]{7}\b|\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d\S*",
     ),
     "sqlite": Case(
         "pypi:mcp-server-sqlite==2025.4.25",
