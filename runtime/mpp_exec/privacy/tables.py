@@ -11,6 +11,7 @@ from mpp_exec.privacy.finding import Candidate
 _DELIMITERS: Final = ",\t;|"
 _HEADER_MAX: Final = 2048
 _COLUMNS_MAX: Final = 128
+_TABLE_MAX: Final = 1 << 21  # code points that are looked through for the blank line above a table
 # One cell: quoted as in RFC 4180 section 2, or up to the next delimiter.
 _CELLS: Final = {
     delimiter: re.compile(
@@ -46,6 +47,15 @@ def columns(text: str) -> list[Candidate]:
             break
         start = blank.end()
     return found
+
+
+def header_of(text: str) -> str:
+    """Return the header of the table that *text* ends in, "" if it ends in none."""
+    start = 0
+    for blank in _BLANK.finditer(text, max(0, len(text) - _TABLE_MAX)):
+        start = blank.end()
+    line = text[start : _end_of_line(text, start)]
+    return line if line.strip() and len(line) <= _HEADER_MAX and _header(line)[1] else ""
 
 
 # A line break and a line with at most one character, which is white space.
