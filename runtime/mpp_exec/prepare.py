@@ -390,8 +390,10 @@ class Preparer:
             organisation=policy.redaction,
             granted={**dict.fromkeys(grant.privacy.allow, "allow"), **grant.redaction},
             requested=manifest.privacy.allow,
+            rules=policy.redaction_rules,
         )
-        return RedactionPolicy(actions, hash_key=self._store.key.derive("redaction-hash"))
+        key = self._store.key.derive("redaction-hash")
+        return RedactionPolicy(actions, hash_key=key, rules=policy.redaction_rules)
 
 
 def _command(plan: SandboxPlan, filled: Filled) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -161,8 +162,9 @@ def test_the_order_of_authority(
 
 @pytest.mark.parametrize("where", ["organisation", "granted", "requested"])
 def test_an_unknown_kind_is_refused_whoever_names_it(where: str) -> None:
+    named: dict[str, Any] = {where: {"nonsense": "mask"}}
     with pytest.raises(UsageError) as caught:
-        effective_actions(**{where: {"nonsense": "mask"}})
+        effective_actions(**named)
     assert caught.value.code == "privacy.unknown_kind"
 
 

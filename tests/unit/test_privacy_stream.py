@@ -14,9 +14,11 @@ from mpp_exec.privacy.stream import StreamRedactor
 KEY_LINES = [base64.b64encode(bytes(range(start, start + 48))).decode() for start in range(0, 192, 24)]
 KEY = "\n".join(["-----BEGIN PRIVATE KEY-----", *KEY_LINES, "-----END PRIVATE KEY-----"])
 PIECES = [
-    "mail jane@example.com", "4111 1111 1111 1111", "password:\n  kettle-91!x", "name,ssn,phone", "Ada Lovelace,241558820,2125550123",
-    "\n", "\n\n", " ", "plain words that say nothing at all", KEY, "AKIAIOSFODNN7EXAMPLE", "x" * 40, "203.0.113.9", "DOB: 1991-11-30",
-    "\u4e2d\u6587", "caf\u00e9", "\U0001f600", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl",
+    "mail jane@example.com", "4111 1111 1111 1111", "password:\n  kettle-91!x", "name,ssn,phone", "\n",
+    "\n\n", " ",
+    "Ada Lovelace,241558820,2125550123", "plain words that say nothing at all", KEY, "AKIAIOSFODNN7EXAMPLE",
+    "x" * 40, "203.0.113.9", "DOB: 1991-11-30", "\u4e2d\u6587", "caf\u00e9", "\U0001f600",
+    "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl",
 ]  # fmt: skip
 texts = st.lists(st.sampled_from(PIECES), max_size=120).map("".join)
 

@@ -17,7 +17,7 @@ from mpp_exec.privacy.redact import redact
 
 FORMATS = [
     pytest.param(rule, prefix, body, id=f"{rule} {prefix}")
-    for rule, prefixes, body, _source in tokens._FORMATS
+    for rule, prefixes, body, _source in tokens.FORMATS
     for prefix in prefixes.split()
 ]
 # Tokens of which a part stands before what they are searched by.
@@ -84,7 +84,7 @@ def test_a_prefix_alone_is_left_alone(rule: str, prefix: str) -> None:
 
 
 def test_every_format_names_where_it_is_published() -> None:
-    assert all("." in source and " " not in source for *_, source in tokens._FORMATS)
+    assert all("." in source and " " not in source for *_, source in tokens.FORMATS)
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,9 @@ import argparse
 import os
 import stat
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from mpp_exec import __version__
 from mpp_exec.cli.terminal import Terminal
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 CLIENT: Final = f"mpp-exec {__version__}"
 """What the ledger is told of who asks."""
+_CHUNK: Final = 1 << 18
 
 
 def open_session(given: argparse.Namespace) -> Session:
@@ -50,6 +52,24 @@ def read_input(name: str, limit: int, what: str) -> bytes:
             "input.too_large", f"{what} has more than {limit} bytes", "that is the most there may be"
         )
     return data
+
+
+def read_chunks(what: str) -> Iterator[bytes]:
+    """Yield what comes in on standard input, as it comes; *what* names it.
+
+    Raises:
+        UsageError: ``input.unreadable``.
+    """
+    if sys.stdin is None:
+        return
+    source: Any = sys.stdin.buffer  # a BufferedReader, which the type of stdin does not say
+    try:
+        while chunk := source.read1(_CHUNK):
+            yield chunk
+    except OSError as error:
+        raise UsageError(
+            "input.unreadable", f"{what} cannot be read from -: {error.strerror}", "check where it comes from"
+        ) from None
 
 
 def _read_file(name: str, limit: int) -> bytes:

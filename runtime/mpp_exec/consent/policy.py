@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, TypeVar, get_args
 
+from mpp_exec.consent.redaction_rules import RedactionRule
 from mpp_exec.errors import ConsentError
 from mpp_exec.package.manifest import CONFIRMS, OPERATIONS, Confirm, Operation
 from mpp_exec.permissions import Limits, Permissions, Privacy, path_covers
@@ -86,6 +87,7 @@ class PolicyLayer:
         degradations: names that a user may accept.
         confirm: the least confirmation for tools of an operation.
         redaction: action per kind of sensitive data.
+        redaction_rules: what the organisation has redacted besides.
     """
 
     source: str
@@ -102,6 +104,7 @@ class PolicyLayer:
     degradations: tuple[str, ...] | None = None
     confirm: Mapping[Operation, Confirm] = field(default_factory=dict)
     redaction: Mapping[str, Action] = field(default_factory=dict)
+    redaction_rules: tuple[RedactionRule, ...] = ()
 
     def publisher_refusal(self, publisher: str, key_id: str) -> str:
         """Return why packages of this publisher may not be used, empty if they may."""
@@ -169,6 +172,7 @@ class PolicyLayer:
             "degradations": {"allow": _list(self.degradations)},
             "confirm": dict(self.confirm),
             "redaction": dict(self.redaction),
+            "redaction_rule": [rule.to_json() for rule in self.redaction_rules] or None,
         }
         pruned = _pruned(listed)
         return pruned if isinstance(pruned, dict) else {}
@@ -269,6 +273,11 @@ class Policy:
                 merged[kind] = max(merged.get(kind, action), action, key=ACTIONS.index)
         return dict(sorted(merged.items()))
 
+    @property
+    def redaction_rules(self) -> tuple[RedactionRule, ...]:
+        """The rules of all layers: none of them can take another's away."""
+        return tuple(dict.fromkeys(rule for layer in self.layers for rule in layer.redaction_rules))
+
     def to_json(self) -> dict[str, Any]:
         """Return the effective policy: its layers, and what single values come to with all of them."""
         storages = [layer.storage for layer in self.layers if layer.storage is not None]
@@ -285,6 +294,7 @@ class Policy:
                 "limits": _limits_json(limits),
                 "confirm": {each: least for each, least in confirm.items() if least != "never"},
                 "redaction": self.redaction,
+                "redaction_rules": sorted({rule.name for rule in self.redaction_rules}),
             },
         }
 

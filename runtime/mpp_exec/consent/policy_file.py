@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from mpp_exec.consent import redaction_rules
 from mpp_exec.consent.policy import (
     ACTIONS,
     BINARY,
@@ -256,7 +257,7 @@ def parse_layer(text: str, source: str, *, narrowing: bool) -> PolicyLayer:
 
 def _layer(document: dict[str, Any], source: str, *, narrowing: bool) -> PolicyLayer:
     known = ("carry_over", "publishers", "permissions", "limits", "degradations", "confirm", "redaction")
-    top = Fields(document, "", known)
+    top = Fields(document, "", (*known, redaction_rules.KEY))
     publishers = Fields(top.take("publishers", dict, {}), "publishers", ("allow", "deny"))
     asked = ("network", "environment", "subprocess", "storage", "filesystem")
     permissions = Fields(top.take("permissions", dict, {}), "permissions", asked)
@@ -278,6 +279,7 @@ def _layer(document: dict[str, Any], source: str, *, narrowing: bool) -> PolicyL
         degradations=_words(degradations, "allow", _parse_degradation),
         confirm={each: confirm.choice(each, CONFIRMS) for each in OPERATIONS if confirm.has(each)},
         redaction=_redaction(top.take("redaction", dict, {}), narrowing=narrowing),
+        redaction_rules=redaction_rules.parse_rules(top.take(redaction_rules.KEY, list, [])),
     )
 
 

@@ -29,5 +29,8 @@
     vault       tokens, and the values that they stand for
     received    arguments in which tokens were replaced
     document    a JSON value taken apart and put together again
+    patterns    detectors: an organisation's own rules
+    explain     why something counts
+    stream      text of any length, in blocks
     redact      one result: every channel, every leaf, every key
 """

@@ -304,6 +304,16 @@ def _scan(text: str, key: str) -> _Scanned:
     return _Scanned(found, again[_LOOKALIKE], again[_ESCAPE], again[_BASE64], again[_CONTROL])
 
 
+def places_of(chosen: Sequence[_Find], text: str, key: str) -> Iterator[tuple[int, str, Candidate]]:
+    """Yield what each of the *chosen* detectors finds in *text*, with the offset and word that led to it."""
+    scanner, finders, place = _words()
+    for flat in scanner.chunks(text):
+        for at, what in zip(flat[::2], flat[1::2], strict=True):
+            if what >= FORMS and (find := finders[what - FORMS]) in chosen:
+                for found in find(text, key, [(at, place[what - FORMS])]):
+                    yield at, text[at : at + len(str(place[what - FORMS]))], found
+
+
 def _in_context(text: str, key: str, found: list[Candidate], bare: list[int]) -> list[Candidate]:
     """Return what in *text* counts for what it stands under or beside."""
     more: list[Candidate] = []

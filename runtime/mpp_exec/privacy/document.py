@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from mpp_exec.errors import UsageError
@@ -13,6 +13,7 @@ from mpp_exec.privacy.finding import Candidate, Finding
 
 if TYPE_CHECKING:
     from mpp_exec.privacy.literals import Literals
+    from mpp_exec.privacy.patterns import Patterns
 
 MAX_DEPTH: Final = 128
 # Numbers below this have fewer digits than any value that is looked for.
@@ -68,6 +69,9 @@ class Leaf:
         if self.after_key and rules.continues_private_key(text):
             found.append(Candidate("secret", 0, len(text), 0.9, text, "private_key"))
         return found
+
+
+Explain = Callable[[str, str, str, Candidate], Any]
 
 
 class _Key(NamedTuple):
@@ -159,6 +163,17 @@ class Document:
         """Every string and number that something may be found in."""
         return self._strings.values()
 
+    def find_patterns(self, patterns: Patterns) -> None:
+        """Look for what *patterns* find, in every string, number and key."""
+        for name in self._names:
+            if (found := patterns.find(name)) and name not in self._keys:
+                self._keys[name] = Leaf(name, "")
+            if found:
+                self._keys[name].candidates += found
+        for number, text in enumerate(self._texts):
+            if found := patterns.find(text):
+                self._leaf(number).candidates += found
+
     def find_known(self, literals: Literals) -> None:
         """Take in what *literals* stand in, too."""
         names = [name for name in self._names if name not in self._keys]
@@ -181,9 +196,13 @@ class Document:
                 leaf.candidates += leaf.scan(leaf.text)
                 yield leaf
 
-    def written(self) -> tuple[Any, tuple[Finding, ...]]:
-        """Return the value with what became of its strings, and all findings in document order."""
+    def written(self, explain: Explain | None = None) -> tuple[Any, tuple[Finding, ...]]:
+        """Return the value with what became of its strings, and all findings in document order.
+
+        *explain* says why one counts, from the string, the key above it, what that announces, and the span.
+        """
         writer = _Writer(self._strings, self._keys, every_number=self._every_number)
+        writer.explain = explain
         writer.plain = isinstance(self._value, str)
         value = writer.write(self._value)
         return value, tuple(writer.findings)
@@ -281,6 +300,7 @@ class _Writer:
         self._keys_found = any(leaf.spans for leaf in keys.values())
         self._every_number = every_number
         self._path: list[str | int] = []
+        self.explain: Explain | None = None
         self.plain = False  # the value is one string, and no pointer leads to it
         self.findings: list[Finding] = []
 
@@ -306,7 +326,10 @@ class _Writer:
         tokens = (str(token).replace("~", "~0").replace("/", "~1") for token in self._path)
         pointer = None if self.plain else "".join(f"/{token}" for token in tokens)
         self.findings += [
-            Finding(span.kind, span.start, span.end, span.score, pointer, span.rule or None, in_key)
+            Finding(
+                *(span.kind, span.start, span.end, span.score, pointer, span.rule or None, in_key),
+                self.explain(leaf.text, leaf.key, leaf.label, span) if self.explain else None,
+            )
             for span in leaf.spans
         ]
 

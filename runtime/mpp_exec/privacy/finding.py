@@ -86,6 +86,10 @@ def is_letter(character: str) -> bool:
     return character.isascii() and character.isalpha()
 
 
+ORGANISATION: Final = "organisation"
+"""The rule of what an organisation's own pattern has found (``patterns``)."""
+
+
 class Candidate(NamedTuple):
     """A span of a string that a detector takes for a value.
 
@@ -122,6 +126,7 @@ class Finding:
             are spelled as in the redacted value, since a key can be sensitive itself.
         rule: which rule, for kinds that have several (``aws_access_key``).
         in_key: the string is the key that the pointer ends in, not the value below it.
+        reason: why it counts (``explain``), None where nobody has asked.
     """
 
     kind: str
@@ -131,6 +136,7 @@ class Finding:
     pointer: str | None = None
     rule: str | None = None
     in_key: bool = False
+    reason: Any = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the object that ``redact --json`` prints."""
@@ -146,4 +152,6 @@ class Finding:
             shown["rule"] = self.rule
         if self.in_key:
             shown["in_key"] = True
+        if self.reason is not None:
+            shown["reason"] = self.reason.to_json()
         return shown

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Final, Literal, get_args
+from typing import TYPE_CHECKING, Final, Literal, get_args
 
 from mpp_exec.errors import UsageError
 from mpp_exec.privacy.finding import KINDS
+
+if TYPE_CHECKING:
+    from mpp_exec.consent.redaction_rules import RedactionRule
 
 Action = Literal["allow", "token", "partial", "hash", "mask", "drop"]
 ACTIONS: Final[tuple[Action, ...]] = get_args(Action)
@@ -28,6 +31,7 @@ class RedactionPolicy:
         actions: action by kind; a kind that is not named is masked, and ``binary`` allowed.
         hash_key: 32 bytes that ``hash`` is keyed with, derived from the home's key. Needed only
             where a kind is hashed; never shown.
+        rules: what the organisation has redacted besides, of kinds of its own.
 
     Raises:
         UsageError: ``privacy.unknown_kind``, ``privacy.unknown_action``, ``privacy.hash_key`` (missing, or
@@ -36,9 +40,11 @@ class RedactionPolicy:
 
     actions: Mapping[str, Action] = field(default_factory=dict)
     hash_key: bytes | None = field(default=None, repr=False)
+    rules: tuple[RedactionRule, ...] = ()
 
     def __post_init__(self) -> None:
-        checked = {kind: _checked(kind, action) for kind, action in sorted(self.actions.items())}
+        own = frozenset(rule.name for rule in self.rules)
+        checked = {kind: _checked(kind, action, own) for kind, action in sorted(self.actions.items())}
         object.__setattr__(self, "actions", MappingProxyType(checked))
         if self.hash_key is None and "hash" in checked.values():
             raise UsageError(
@@ -76,32 +82,35 @@ def effective_actions(
     organisation: Mapping[str, str] | None = None,
     granted: Mapping[str, str] | None = None,
     requested: Iterable[str] = (),
+    rules: Iterable[RedactionRule] = (),
 ) -> dict[str, Action]:
     """Return the actions that hold, in order of authority: organisation, user's grant, manifest.
 
     Each of them can only narrow what stands below it. What the organisation says of a kind is the most
     that is left of it, whatever was granted; the user can leave less. Its ``allow`` leaves the kind to
     the user. A grant's ``allow`` holds only for a kind that the manifest asks to return (*requested*),
-    and what the manifest asks for means nothing until it is granted. Kinds left out are masked.
+    and what the manifest asks for means nothing until it is granted. Kinds left out are masked. The
+    organisation's *rules* have kinds of their own.
 
     Raises:
         UsageError: as :class:`RedactionPolicy`.
     """
-    asked = {kind: _checked(kind, "allow") for kind in requested}
+    own = frozenset(rule.name for rule in rules)
+    asked = {kind: _checked(kind, "allow", own) for kind in requested}
     actions: dict[str, Action] = {}
     for kind, word in sorted((granted or {}).items()):
-        action = _checked(kind, word)
+        action = _checked(kind, word, own)
         if action != "allow" or kind in asked or kind == BINARY:
             actions[kind] = action
     for kind, word in sorted((organisation or {}).items()):
-        action = _checked(kind, word)
+        action = _checked(kind, word, own)
         if action != "allow":
             actions[kind] = max(action, actions.get(kind, action), key=ACTIONS.index)
     return actions
 
 
-def _checked(kind: str, action: str) -> Action:
-    if kind not in KINDS and kind != BINARY:
+def _checked(kind: str, action: str, own: frozenset[str]) -> Action:
+    if kind not in KINDS and kind != BINARY and kind not in own:
         raise UsageError(
             "privacy.unknown_kind", f"no kind of sensitive data is called {kind!r}", _nearest(kind, KINDS)
         )

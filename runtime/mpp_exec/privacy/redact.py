@@ -12,15 +12,18 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from mpp_exec.privacy import meter, rules
 from mpp_exec.privacy.detect import detect
-from mpp_exec.privacy.document import Document, Leaf
+from mpp_exec.privacy.document import Document, Explain, Leaf
 from mpp_exec.privacy.finding import Candidate, Finding, listed
 from mpp_exec.privacy.literals import RECEIVED, USER_CONFIG, Literals
 from mpp_exec.privacy.mask import in_json_text, replacement
 from mpp_exec.privacy.policy import MASK_ALL, Action, RedactionPolicy
+
+if TYPE_CHECKING:
+    from mpp_exec.privacy.patterns import Patterns
 
 # How much around what was replaced in a string is read again, and how much more to the end of a word.
 _AROUND: Final = 320
@@ -97,6 +100,10 @@ class Redactor:
         tokens: makes tokens; without it, what should become one is masked.
         received: kind and value of what the tool was handed in the place of tokens. It never leaves in the
             clear, nor in part, also where its kind is allowed.
+        explain: say of each finding why it counts.
+
+    Raises:
+        UsageError: ``privacy.no_engine``, ``privacy.bad_pattern``: the policy's rules cannot be tried.
     """
 
     def __init__(
@@ -107,8 +114,11 @@ class Redactor:
         bounds: meter.Bounds | None = None,
         tokens: MakeToken | None = None,
         received: Iterable[tuple[str, str]] = (),
+        explain: bool = False,
     ) -> None:
         self._policy = policy or MASK_ALL
+        self._patterns = _patterns(self._policy)
+        self._explain = explain
         self._bounds = bounds
         self._tokens = tokens
         self._literals = Literals()
@@ -144,6 +154,8 @@ class Redactor:
             name: Document(value, every_number=self._every_number) for name, value in channels.items()
         }
         for document in documents.values():
+            if self._patterns:
+                document.find_patterns(self._patterns)
             self._learn(document.keys)
             self._learn(document.strings)
         if self._literals:
@@ -154,7 +166,7 @@ class Redactor:
             if keys_found[name]:
                 self._learn(document.put_under_written_keys())
         return {
-            name: Redacted(*document.written())
+            name: Redacted(*document.written(_reason() if self._explain else None))
             if self._settle_all(document.strings) or keys_found[name]
             else Redacted(channels[name])
             for name, document in documents.items()
@@ -240,7 +252,7 @@ class Redactor:
     def _read_again(self, leaf: Leaf, rewriting: _Rewriting) -> list[Candidate]:
         """Return what is found in a string that was written, around what was replaced in it."""
         text = rewriting.text
-        found = leaf.announced(text)
+        found = leaf.announced(text) + (self._patterns.find(text) if self._patterns else [])
         for low, high in rewriting.around(_AROUND):
             found += [
                 each._replace(start=each.start + low, end=each.end + low)
@@ -317,6 +329,20 @@ class _Rewriting:
             return self._spans[index].start, self._spans[index].end
         original = self._spans[index].end + offset - self._ends[index]
         return original, original + 1
+
+
+def _patterns(policy: RedactionPolicy) -> Patterns | None:
+    if not policy.rules:
+        return None
+    from mpp_exec.privacy.patterns import compiled  # noqa: PLC0415  # few policies have rules
+
+    return compiled(policy.rules)
+
+
+def _reason() -> Explain:
+    from mpp_exec.privacy.explain import reason  # noqa: PLC0415  # only where somebody asks
+
+    return reason
 
 
 def _position(span: Candidate) -> tuple[int, int]:

@@ -76,7 +76,7 @@ class StreamRedactor:
         return self._redacted(rest) if rest else ""
 
     def _end_of_block(self, text: str) -> int:
-        """Return where the block ends that *text* begins with: behind a line, if any of the last ones will do."""
+        """Return where the block ends that *text* begins with: behind one of its last lines, or in one."""
         low = self._block - self._look
         straddled = detect(text[low:])
         fallback = 0

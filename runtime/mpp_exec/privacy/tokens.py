@@ -19,8 +19,7 @@ _U: Final = "[0-9A-Za-z_-]"  # base64url
 _H: Final = "[0-9a-f]"
 _UUID: Final = f"{_H}{{8}}-{_H}{{4}}-{_H}{{4}}-{_H}{{4}}-{_H}{{12}}"
 
-# (rule, prefixes, what follows one, where the format is published)
-_FORMATS: Final = (
+FORMATS: Final = (
     ("slack_token", "xoxb- xoxp- xoxa- xoxo- xoxs- xoxr- xoxe- xoxc- xoxd- xapp- xoxe.xox", f"{_W}[0-9A-Za-z%/+=-]{{10,400}}", "api.slack.com/concepts/token-types"),
     ("slack_webhook", "hooks.slack.com/services/ hooks.slack.com/workflows/", f"{_W}[0-9A-Za-z/]{{18,120}}", "api.slack.com/messaging/webhooks"),
     ("stripe_key", "sk_live_ sk_test_ rk_live_ rk_test_", f"{_W}{{10,247}}", "docs.stripe.com/keys"),
@@ -169,7 +168,7 @@ _HEAD: Final = 80
 _Format = tuple[str, str, str, re.Pattern[str] | None]
 _BY_PREFIX: Final[tuple[_Format, ...]] = tuple(
     (prefix, rule, body, _HEADS.get(prefix))  # compiled when it is needed, by the cache of ``re``
-    for rule, prefixes, body, _source in _FORMATS
+    for rule, prefixes, body, _source in FORMATS
     for prefix in prefixes.split()
 )
 # How much has to follow a prefix that other things start with, too.

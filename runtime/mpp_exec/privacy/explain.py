@@ -1,0 +1,128 @@
+"""Why something counts as found: which rule, which check, which context, and what would switch it off.
+
+Nothing here runs unless somebody asks. What a detector has proposed is looked for once more, by itself, so
+that finding costs nothing for being explained; a reason never holds the value.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from mpp_exec.privacy import assignments, labelled, names, tables, tokens
+from mpp_exec.privacy.detect import detect, detect_plain, places_of
+from mpp_exec.privacy.finding import ORGANISATION, Candidate
+from mpp_exec.privacy.literals import RECEIVED, USER_CONFIG
+
+_CHECKS: Final = {
+    "address": "words and a number, with a street or a comma",
+    "bank_account": "6 to 17 digits",
+    "credit_card": "a network's prefix and length (ISO/IEC 7812), and the Luhn digit",
+    "crypto_address": "the checksum of Base58Check or bech32, or the form of EIP-55",
+    "date_of_birth": "a date",
+    "drivers_license": "letters and digits, five digits at least",
+    "email": "an at sign, what may stand before it, and a domain behind it (RFC 5321)",
+    "iban": "a country's length and the remainder of mod 97 (ISO 13616)",
+    "ip_address": "four octets, or the groups of an IPv6 address (RFC 4291), that identify somebody",
+    "mac_address": "six pairs of hexadecimal digits, neither broadcast nor null",
+    "passport": "letters and digits, four digits at least",
+    "person": "one to five words of letters",
+    "phone": "a country code and a length of E.164, or groups of the NANP",
+    "ssn": "nine digits in a range that is issued (SSA POMS RM 10201.035)",
+    "url_credential": "scheme://user:password@ (RFC 3986, section 3.2.1), no placeholder",
+    "username": "one word",
+    "vin": "17 characters with the check digit of 49 CFR 565.15",
+}
+_SECRETS: Final = {
+    "assigned_password": "no placeholder, no code, no path",
+    "assigned_secret": "no placeholder and no code, and unlike words",
+    "aws_access_key": "the prefix and length of an access key ID, or 40 characters of base64 beside one",
+    "github_token": "the prefix and length that GitHub publishes",
+    "jwt": "a JOSE header that names an algorithm (RFC 7515)",
+    "password_hash": "the form of crypt(5) or of RFC 2307",
+    "private_key": "the markers of a private key (RFC 7468), and what stands between them",
+    "user_option": "a user's name and a password, no placeholder",
+}
+_PUBLISHED: Final = {rule: source for rule, _, _, source in tokens.FORMATS}
+_ELSEWHERE: Final = "the same value was found elsewhere in the same result"
+_HANDED: Final = {
+    USER_CONFIG: "it is a sensitive setting of the tool",
+    RECEIVED: "the tool was handed it in the place of a token",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a finding counts.
+
+    Attributes:
+        rule: what recognised it, a kind or the rule of one.
+        check: what the value had to be like.
+        context: what stands around it that matters.
+        switch_off: what would leave it in a tool's results, "" for nothing.
+    """
+
+    rule: str
+    check: str
+    context: str
+    switch_off: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the object that ``redact --json --explain`` prints with a finding."""
+        return {
+            "rule": self.rule,
+            "check": self.check,
+            "context": self.context,
+            "switch_off": self.switch_off or None,
+        }
+
+
+def reason(text: str, key: str, label: str, span: Candidate) -> Reason:
+    """Return why *span* of *text* counts, which stands under the JSON key *key* that announces *label*."""
+    if span.rule in _HANDED:
+        return Reason(span.rule, "the same characters", _HANDED[span.rule], "")
+    context = _context(text, key, label, span)
+    return Reason(span.rule or span.kind, _check(span), context, _switch_off(span.kind))
+
+
+def _check(span: Candidate) -> str:
+    if span.kind not in _CHECKS and span.kind != "secret":
+        return "the pattern of the organisation's rule"
+    published = _PUBLISHED.get(span.rule)
+    if published:
+        return f"the format that its provider publishes ({published})"
+    return _CHECKS.get(span.kind) or _SECRETS.get(span.rule, "the telling parts of its format")
+
+
+def _switch_off(kind: str) -> str:
+    return (
+        f'[privacy] allow = ["{kind}"] in the package and approve --privacy {kind}=allow, '
+        f"unless the policy's [redaction] says otherwise for {kind}"
+    )
+
+
+def _context(text: str, key: str, label: str, span: Candidate) -> str:
+    if label and any(_same(each, span) for each in labelled.under(label, key, text)):
+        return f"the key {key!r} announces it" if not detect(key) else "its key announces it"
+    if span.rule == ORGANISATION:
+        return "none: the pattern is enough"
+    for at, word, announced in places_of(
+        (labelled.announced, names.announced, assignments.assigned), text, key
+    ):
+        if _same(announced, span):
+            return f"{word!r} at {at} announces it"
+    if "\n" in text and any(_same(each, span) for each in tables.columns(text)):
+        return "the header of its column announces it"
+    return _by_form(text, key, span)
+
+
+def _by_form(text: str, key: str, span: Candidate) -> str:
+    if any(_same(each, span) for each in detect_plain(text)):
+        return "none: its form is enough"
+    if any(_same(each, span) for each in detect(text, key)):
+        return "none: its form is enough, once it is read as it looks"
+    return _ELSEWHERE
+
+
+def _same(one: Candidate, other: Candidate) -> bool:
+    return one.kind == other.kind and one.start < other.end and other.start < one.end

@@ -1,0 +1,70 @@
+"""A finding says which rule, check and context made it one, and never what it was."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from command import Shell
+from mpp_exec.privacy.redact import Redactor
+from privacy_samples import labelled
+
+
+@pytest.mark.parametrize(
+    ("value", "rule", "check", "context"),
+    [
+        ("jane@example.com", "email", "RFC 5321", "its form is enough"),
+        ("jane%40example.com", "email", "RFC 5321", "read as it looks"),
+        ("SSN: 241558820", "ssn", "nine digits", "'SSN' at 0 announces it"),
+        ({"phoneNumber": "2125550123"}, "phone", "E.164", "the key 'phoneNumber' announces it"),
+        ("name,dob\nAda,1991-11-30", "date_of_birth", "a date", "header of its column"),
+        ("password=kettle-91!x", "assigned_password", "no placeholder", "'pass' at 0"),
+        ("4111111111111111", "credit_card", "Luhn", "its form is enough"),
+        ("glpat-q7Rk2Zp9Lw4Xv8Tn3Bc6", "gitlab_token", "docs.gitlab.com", "its form is enough"),
+        (["username: kettle91", "by kettle91"], "username", "one word", "elsewhere in the same result"),
+    ],
+)
+def test_a_finding_says_why_it_counts(value: object, rule: str, check: str, context: str) -> None:
+    reason = Redactor(explain=True).redact(value).findings[-1].reason
+    assert reason.rule == rule
+    assert check in reason.check
+    assert context in reason.context
+    assert "allow" in reason.switch_off
+
+
+def test_a_setting_is_switched_off_by_nothing() -> None:
+    reason = Redactor(secrets=["horse battery"], explain=True).redact("a horse battery").findings[0].reason
+    assert (reason.context, reason.switch_off) == ("it is a sensitive setting of the tool", "")
+
+
+def test_a_key_that_is_a_value_itself_is_not_shown() -> None:
+    clean = Redactor(explain=True).redact({"password of jane@example.com pwd": "kettle-91!x"})
+    assert "jane" not in json.dumps(clean.to_json())
+
+
+def test_no_reason_holds_a_value() -> None:
+    for row in labelled():
+        findings = Redactor(explain=True).redact(row.text).findings
+        shown = json.dumps([each.reason.to_json() for each in findings], ensure_ascii=False)
+        for start, end, _ in row.spans:
+            assert end - start < 5 or row.text[start:end] not in shown
+
+
+def test_nobody_pays_for_what_nobody_asked() -> None:
+    assert Redactor().redact("jane@example.com").findings[0].reason is None
+
+
+def test_the_command_says_why(tmp_path: Path) -> None:
+    shell = Shell(tmp_path)
+    done = shell.run("redact", "--explain", stdin="ssn 241558820")
+    assert done.out == "ssn [SSN]"
+    assert done.err.splitlines()[:3] == [
+        "ssn at 4 to 13: rule ssn, score 0.95",
+        "  check: nine digits in a range that is issued (SSA POMS RM 10201.035)",
+        "  context: 'ssn' at 0 announces it",
+    ]
+    found = shell.run("redact", "--explain", "--json", stdin='{"a": "jane@example.com"}').json["findings"]
+    assert found[0]["pointer"] == "/a"
+    assert set(found[0]["reason"]) == {"rule", "check", "context", "switch_off"}
