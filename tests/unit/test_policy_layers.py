@@ -179,7 +179,6 @@ def test_effective_policy_can_be_printed() -> None:
         "limits": {"wall": "1m", "processes": "4"},
         "confirm": {"write": "once", "destructive": "always"},
         "redaction": {"email": "mask", "ip_address": "allow"},
-        "redaction_rules": [],
     }
     again = parse_layer("carry_over = true\n[permissions]\nnetwork = []", "p", narrowing=True).to_json()
     assert again == {"source": "p", "carry_over": True, "permissions": {"network": []}}

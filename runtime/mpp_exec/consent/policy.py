@@ -286,6 +286,7 @@ class Policy:
             for name, most in layer.limits.items():
                 limits[name] = min(most, limits.get(name, most))
         confirm = {each: self.confirmation(each, "never") for each in OPERATIONS}
+        names = {rule.name for rule in self.redaction_rules}
         return {
             "layers": [layer.to_json() for layer in self.layers],
             "effective": {
@@ -294,7 +295,7 @@ class Policy:
                 "limits": _limits_json(limits),
                 "confirm": {each: least for each, least in confirm.items() if least != "never"},
                 "redaction": self.redaction,
-                "redaction_rules": sorted({rule.name for rule in self.redaction_rules}),
+                **({"redaction_rules": sorted(names)} if names else {}),
             },
         }
 

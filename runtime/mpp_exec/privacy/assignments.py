@@ -182,6 +182,8 @@ def _bare_password(text: str, value: str, name: _Name) -> tuple[str, bool]:
     return value, bool(value.isidentifier() and not is_filler(value) and _USER_BEFORE.search(beside))
 
 
+# ``vendorTOKEN q7Rk2Zp9Lw4X``
+_SHOUTED: Final = lazily(r"(?:KEY|TOKEN|SECRET|ACCESS|PRIVATE|PASS|PWD)\Z")
 _NEARBY: Final = 96
 # What a connection string has besides: ``Server=…;User Id=…;Password=…``.
 _IN_CONNECTION: Final = lazily(
@@ -214,10 +216,11 @@ def _read_loose(text: str, start: int, how: str, label: str, *, sure: bool) -> C
     digits = sum(map(str.isdigit, value))
     if _SCHEMES.match(label + " "):
         as_what = "secret" if len(value) >= 16 else ""
-    elif label.isupper() and len(value) >= 12 and digits > 2 and is_random(value):
+    elif _SHOUTED.search(label) and len(value) >= 12 and digits > 2 and not value.isdigit():
         as_what = "secret"
     else:
-        unlike_words = digits or len(PIECE.findall(value)) > 5
+        pieces = PIECE.findall(value)
+        unlike_words = digits or len(pieces) > 5 or max(map(len, pieces), default=0) >= 20
         as_what = "key" if len(value) >= 16 and unlike_words and is_random(value) else ""
     return judged(value, at, as_what, quoted=False, shell=False) if as_what else None
 

@@ -79,9 +79,15 @@ def _is_chosen(value: str) -> bool:
 _NAMELIKE: Final = lazily(r"[A-Za-z]{1,24}(?:[-_. /:][A-Za-z]{1,24}){0,8}(?:[-_. ]?[0-9]{1,2})?")
 
 
+_STAGE: Final = lazily(r"(?:[a-z]{2,3}[_-])?(?:test|live|prod|dev|sandbox|demo)[_-]")
+
+
 def is_filler(value: str) -> bool:
     """Tell whether a value stands for one that somebody has yet to write, or is no single word."""
-    if PLACEHOLDER.fullmatch(value) or _UUID_ZERO.fullmatch(value):
+    stage = _STAGE.match(value)  # ``test_`` in front of a token says where it is one
+    rest = value[stage.end() :] if stage else value
+    is_token = stage and len(rest) >= 16 and sum(map(str.isdigit, rest)) > 3 and is_random(rest)
+    if (PLACEHOLDER.fullmatch(value) and not is_token) or _UUID_ZERO.fullmatch(value):
         return True
     return " " in value.strip() or len(set(value)) < 3
 
