@@ -22,7 +22,7 @@ PATIENCE: Final = 900.0
 
 _PRIVATE: Final = ("home", "root", "tmp", "mnt", "media", "lost+found", "sys", "boot")
 _CONFIGURATION: Final = (".npmrc", ".netrc", ".pip", ".config/pip", ".config/npm")
-_STEERING: Final = ("PYTHON", "NODE_", "LD_", "BASH_", "npm_config_script", "MPP_")
+_STEERING: Final = ("PYTHON", "NODE_OPTIONS", "NODE_PATH", "LD_", "BASH_", "npm_config_script", "MPP_")
 _LINES: Final = 8
 
 
