@@ -191,7 +191,7 @@ def read_result(
         "denied": "\n".join(sentences),
         "denials": [each.to_value() for each in denied],
         "appeared": list(completed.appeared),  # names that the tool chose
-        "stderr": completed.errors.decode("utf-8", "replace") + aside,
+        "stderr": _errors(completed, redactor) + aside,
     }
     try:
         clean = redactor.redact_many(channels)
@@ -222,6 +222,12 @@ def read_result(
 def not_run(why: Literal["timeout", "cancelled"], kind: str, invocation: str) -> ToolResult:
     """Return the result of a call whose time passed, or that was cancelled, before its turn came."""
     return _withheld(why, kind, invocation, "")
+
+
+def _errors(completed: Completed, redactor: Redactor) -> str:
+    """Return what the tool wrote to stderr, without the half of a line at which it was stopped."""
+    errors = completed.errors.decode("utf-8", "replace")
+    return redactor.without_cut_end(errors) if completed.cut else errors
 
 
 def _withheld(why: str, kind: str, invocation: str, reason: str) -> ToolResult:

@@ -27,6 +27,7 @@ _SHORT_AND_MIXED: Final = 6
 # Of base64 and of what is inside a value: shorter ones would be found everywhere.
 _SHORTEST_CORE: Final = 5
 _SHORTEST_PART: Final = 4
+_SHORTEST_BEGUN: Final = 4
 _LONG: Final = 12
 _URL_SAFE: Final = str.maketrans("+/", "-_")
 _LINE: Final = "[0-9A-Za-z+/_-]{60}"
@@ -79,6 +80,16 @@ class Configured:
         for view, offsets in views(text):
             for found in self._in_view(view):
                 yield in_original(found, offsets)
+
+    def begun(self, text: str) -> int:
+        """Return where in *text* a value begins that it ends in the middle of, its length for none."""
+        starts = [len(text)]
+        for value in self._plain:
+            for length in range(min(len(value) - 1, len(text)), _SHORTEST_BEGUN - 1, -1):
+                if text.endswith(value[:length]):
+                    starts.append(len(text) - length)
+                    break
+        return min(starts)
 
     def _in_view(self, view: str) -> Iterator[Candidate]:
         yield from self._as_written(view)

@@ -53,6 +53,10 @@ class Literals:
         self._configured.add(value, known)
         self._add_pieces(value.splitlines(), known)
 
+    def begun(self, text: str) -> int:
+        """Return where a value begins that was handed to the tool and that *text* ends in the middle of."""
+        return self._configured.begun(text)
+
     def add_found(self, secret: Candidate) -> None:
         """Make a secret known that was recognised by its surroundings and may stand elsewhere without."""
         of_key = secret.rule == "private_key"

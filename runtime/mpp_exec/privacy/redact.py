@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 _AROUND: Final = 320
 _WORD: Final = 256
 _SPACE: Final = re.compile(r"\s")
+# Code points at the end of a text that was cut off, which may be half of a value.
+_CUT: Final = 4096
+CUT_OFF: Final = "[cut off]\n"
+"""What stands in their place."""
 # How often a string is written and read again before all of it is masked.
 _PASSES: Final = 4
 # Rules that need more than the value to recognise it: its name before it, or a boundary around it.
@@ -148,6 +152,17 @@ class Redactor:
         """
         with meter.bounded(self._bounds):
             return self._redacted(channels)
+
+    def without_cut_end(self, text: str) -> str:
+        """Return *text*, which ends where its writer was stopped, less what half a value could stand in.
+
+        That is its last line, or as much of it as any value is long; and what of a known value is before it.
+        """
+        kept = text[: max(text.rfind("\n") + 1, len(text) - _CUT)]
+        begun = self._literals.begun(kept)
+        if begun < len(kept):
+            kept = f"{kept[:begun]}[SECRET]"
+        return kept if kept == text else f"{kept}{CUT_OFF}"
 
     def _redacted(self, channels: Mapping[str, Any]) -> dict[str, Redacted]:
         documents = {

@@ -37,6 +37,7 @@ class Completed:
     Attributes:
         outcome: one of the contract's words; ``reason`` says it in a sentence, "" for ``ok``.
         output: what it wrote to descriptor 1, ``errors`` to descriptor 2, together within the bound.
+        cut: it was stopped from outside, so either may end in the middle of what it wrote.
         timing: µs by stage: clone, prepare, confine, run, reap.
         cpu_us, memory_peak, processes_peak: what it used (bytes; processes and threads). With a cgroup, what
             the kernel counted, the kernel's own memory and pages of files included; else sampled.
@@ -55,6 +56,7 @@ class Completed:
     accesses: tuple[Access, ...] = ()
     accesses_lost: int = 0
     appeared: tuple[str, ...] = ()
+    cut: bool = False
 
 
 def run(
@@ -145,6 +147,7 @@ def run(
         accesses=read_notes(plan.tool_profile, raw.notes),
         accesses_lost=raw.notes_lost,
         appeared=appeared(plan, before),
+        cut=raw.stop != "none" or os.WIFSIGNALED(raw.status),
     )
 
 
