@@ -10,7 +10,6 @@ import contextlib
 import functools
 import os
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -27,7 +26,15 @@ from mpp_exec.privacy.received import Received
 from mpp_exec.privacy.redact import MakeToken, Redactor
 from mpp_exec.registry.places import call_folder
 from mpp_exec.relay import ProgressRelay, ShowProgress
-from mpp_exec.result import MAX_DEPTH, MAX_VALUES, ToolResult, not_run, read_result, redaction_bounds
+from mpp_exec.result import (
+    MAX_DEPTH,
+    MAX_VALUES,
+    ToolResult,
+    Violations,
+    not_run,
+    read_result,
+    redaction_bounds,
+)
 from mpp_exec.sandbox import spawn
 from mpp_exec.sandbox.denial import denials, explain_denial
 from mpp_exec.sandbox.plan import SandboxPlan
@@ -413,7 +420,7 @@ def _require_room(prepared: Prepared) -> None:
         )
 
 
-def _violations(validator: Validator | None) -> Callable[[Any], list[tuple[str, str]]] | None:
+def _violations(validator: Validator | None) -> Violations | None:
     if validator is None:
         return None
-    return lambda value: [(found.pointer, found.keyword) for found in validator.validate(value, limit=1)]
+    return lambda value: [(found.path, found.keyword) for found in validator.validate(value, limit=1)]

@@ -9,18 +9,20 @@ Source: Model Context Protocol 2025-11-25, server/tools (``CallToolResult``, con
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 from mpp_exec import encoding
+from mpp_exec.denied import Deny, Explain, Tried, redacted_denials
 from mpp_exec.dialogue.blocks import RESULT, defined, is_block, text_parts, with_binary, without_binary
 from mpp_exec.dialogue.session import End
 from mpp_exec.package.manifest import Tool
+from mpp_exec.package.schema import json_pointer
 from mpp_exec.privacy.meter import Bounds, StoppedError
 from mpp_exec.privacy.policy import BINARY
 from mpp_exec.privacy.redact import Redactor
-from mpp_exec.sandbox.denial import Denial
 from mpp_exec.sandbox.outcome import Outcome
 from mpp_exec.sandbox.spawn import Completed
 
@@ -51,8 +53,8 @@ _WITHHELD: Final[Mapping[str, tuple[Outcome, str, str]]] = {
     ),
 }
 
-Violations = Callable[[Any], list[tuple[str, str]]]
-"""What is wrong with a value: pairs of JSON pointer and keyword, never the value itself."""
+Violations = Callable[[Any], Sequence[tuple[Sequence[str | int], str]]]
+"""What is wrong with a value: pairs of the way to it (names, indices) and keyword, never the value itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +105,6 @@ class ToolResult:
         return result
 
 
-_SAID_TWICE: Final = ("hint", "denials")
-"""Channels whose words stand in another one: what was found in them is counted there."""
-
-
 @dataclass(slots=True)
 class _Said:
     """What the tool said, before redaction; ``form`` says whether ``value`` or ``blocks`` holds it."""
@@ -123,6 +121,7 @@ class _Said:
     denied_path: str | None = None
     denied_errno: int | None = None
     tried: Mapping[str, Any] = field(default_factory=dict)
+    broken: tuple[Sequence[str | int], str] | None = None
 
 
 def redaction_bounds(max_size: int, cancelled: Callable[[], bool]) -> Bounds:
@@ -141,11 +140,11 @@ def read_result(
     redactor: Redactor,
     *,
     violations: Violations | None,
-    explain: Callable[[str | None, int | None], str],
+    explain: Explain,
     max_size: int,
     invocation: str,
     reason: Callable[[], str] = str,
-    denials: Callable[[Mapping[str, Any]], Sequence[Denial]] = lambda _: (),
+    denials: Deny = lambda *_: (),
     cancelled: Callable[[], bool] = lambda: False,
     end: End | None = None,
     aside: str = "",
@@ -177,32 +176,30 @@ def read_result(
     if drops_binary:
         said.blocks, dropped = without_binary(said.blocks)
     is_error = said.outcome != "ok" or said.tool_error
-    hint = explain(said.denied_path, said.denied_errno) if said.denied_path or said.denied_errno else ""
-    denied = denials(said.tried)
-    # What failed the call comes first; a denial that the tool handled itself says no more than that.
-    sentences = list(dict.fromkeys([*([hint] if hint else []), *(each.sentence for each in denied)]))
     channels: dict[str, Any] = {
         "value": said.value if said.has_value else None,
         "blocks": [text_parts(block) for block in said.blocks],
         "structured": said.structured if said.form == "mcp" else None,  # else it is made from the value
         "message": said.message,
-        "reason": said.reason,  # names properties, and those are the tool's words
-        "hint": hint,
-        "denied": "\n".join(sentences),
-        "denials": [each.to_value() for each in denied],
+        "reason": said.reason,  # the words of a server may be in it
+        "place": list(said.broken[0]) if said.broken is not None else None,  # names that the tool chose
         "appeared": list(completed.appeared),  # names that the tool chose
         "stderr": _errors(completed, redactor) + aside,
     }
     try:
         clean = redactor.redact_many(channels)
+        counts = Counter({BINARY: dropped} if dropped else {})
+        for channel in clean.values():
+            counts.update(channel.counts())
+        said.reason = clean["reason"].value
+        if said.broken is not None:
+            said.reason = redactor.redact(_breaks(clean["place"].value, said.broken[1])).value
+        denied = redacted_denials(
+            Tried(said.denied_path, said.denied_errno, said.tried), explain, denials, redactor, counts
+        )
     except StoppedError as error:
         return _withheld(error.why, kind, invocation, reason())
-    counts: dict[str, int] = {BINARY: dropped} if dropped else {}
-    for channel in (clean[name] for name in clean if name not in _SAID_TWICE):
-        for name, count in channel.counts().items():
-            counts[name] = counts.get(name, 0) + count
-    said.reason = clean["reason"].value
-    content, structured = _content(said, clean, is_error=is_error)
+    content, structured = _content(said, clean, denied.hint, is_error=is_error)
     return ToolResult(
         content=content,
         structured=structured,
@@ -213,8 +210,8 @@ def read_result(
         redactions=dict(sorted(counts.items())),
         invocation=invocation,
         kind=kind,
-        denied=clean["denied"].value,
-        denials=tuple(clean["denials"].value),
+        denied=denied.sentences,
+        denials=denied.denials,
         appeared=tuple(clean["appeared"].value),
     )
 
@@ -222,6 +219,10 @@ def read_result(
 def not_run(why: Literal["timeout", "cancelled"], kind: str, invocation: str) -> ToolResult:
     """Return the result of a call whose time passed, or that was cancelled, before its turn came."""
     return _withheld(why, kind, invocation, "")
+
+
+def _breaks(place: Sequence[str | int], keyword: str) -> str:
+    return f"the tool's result breaks its outputSchema at {json_pointer(place) or '/'}: {keyword}"
 
 
 def _errors(completed: Completed, redactor: Redactor) -> str:
@@ -358,9 +359,8 @@ def _shape(said: _Said, tool: Tool, violations: Violations | None) -> None:
     if violations is not None and not said.tool_error:
         found = violations(said.structured if said.structured is not None else {})
         if found:
-            pointer, keyword = found[0]
             said.outcome = "protocol"
-            said.reason = f"the tool's result breaks its outputSchema at {pointer or '/'}: {keyword}"
+            said.broken = (found[0][0], found[0][1])
             said.has_value, said.blocks, said.structured = False, [], None
 
 
@@ -388,7 +388,7 @@ def _take_blocks(said: _Said) -> str:
 
 
 def _content(
-    said: _Said, clean: Mapping[str, Any], *, is_error: bool
+    said: _Said, clean: Mapping[str, Any], hint: str, *, is_error: bool
 ) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
     if said.form == "mcp" and said.outcome == "ok":
         blocks = [
@@ -401,5 +401,5 @@ def _content(
         structured = value if isinstance(value, dict) else {"result": value}
         # A failed program's value is told as it is, and makes no claim to fit the outputSchema.
         return [{"type": "text", "text": text}], None if is_error else structured
-    lines = [line for line in (clean["message"].value, said.reason, clean["hint"].value) if line]
+    lines = [line for line in (clean["message"].value, said.reason, hint) if line]
     return [{"type": "text", "text": "\n".join(lines) or "the tool failed"}], None

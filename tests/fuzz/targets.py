@@ -251,7 +251,7 @@ def read_tool_result(data: bytes) -> None:
         Completed(outcome, "", stdout, stderr, {}, 0, 0, 0),
         Redactor(secrets=[SECRET]),
         violations=None,
-        explain=lambda path, number: f"grant {path}, {number}",
+        explain=lambda path, number, _: f"grant {path}, {number}",
         max_size=_MAX_SIZE,
         invocation="0",
     )

@@ -20,14 +20,14 @@ SECRET = "jane@example.com 4111111111111111"
 AS_BASE64 = base64.b64encode(SECRET.encode()).decode()
 
 
-def said(document: object, *, form: str = "mcp", pointer: str = "") -> ToolResult:
+def said(document: object, *, form: str = "mcp", place: str = "") -> ToolResult:
     output = document if isinstance(document, bytes) else json.dumps(document).encode()
     return read_result(
         "exec",
         Tool(name="t", description="", input_schema={"type": "object"}, result=form),  # type: ignore[arg-type]
         Completed("ok", "", output, b"", {}, 0, 0, 0),
         Redactor(),
-        violations=(lambda _: [(pointer, "type")]) if pointer else None,
+        violations=(lambda _: [((place,), "type")]) if place else None,
         explain=lambda *_: "",
         max_size=64 << 20,
         invocation="0",
@@ -63,7 +63,7 @@ def test_no_member_of_a_block_is_a_way_out(name: str) -> None:
 
 
 def test_a_property_name_is_no_way_out_through_a_validation_error() -> None:
-    result = said({SECRET: "x"}, form="json", pointer=f"/{SECRET}")
+    result = said({SECRET: "x"}, form="json", place=SECRET)
     assert result.outcome == "protocol"
     assert "jane@" not in json.dumps(result.to_call_tool_result()) + result.reason
 
@@ -92,7 +92,7 @@ def flooded(text: str, *, cancelled: Callable[[], bool] = lambda: False, seconds
         Completed("ok", "", json.dumps(text).encode(), text.encode(), {}, 0, 0, 0),
         Redactor(bounds=bounds),
         violations=None,
-        explain=lambda _path, _number: "",
+        explain=lambda *_: "",
         max_size=8 << 20,
         invocation="0",
         cancelled=cancelled,

@@ -34,7 +34,7 @@ def read(
         ended,
         Redactor(),
         violations=violations,
-        explain=lambda path, number: denial if path or number else "",
+        explain=lambda path, number, _: denial if path or number else "",
         max_size=1 << 20,
         invocation="0",
         reason=lambda: reason,
@@ -175,7 +175,7 @@ def test_a_failed_program_keeps_its_json_and_is_an_error() -> None:
 
 
 def test_a_result_against_its_schema_is_withheld_and_names_pointer_and_keyword_only() -> None:
-    result = read("python", python_value({"n": "secret"}), violations=lambda _: [("/n", "type")])
+    result = read("python", python_value({"n": "secret"}), violations=lambda _: [(("n",), "type")])
     assert (result.outcome, result.structured) == ("protocol", None)
     assert "/n" in result.reason
     assert "secret" not in json.dumps(result.to_call_tool_result())
@@ -184,7 +184,7 @@ def test_a_result_against_its_schema_is_withheld_and_names_pointer_and_keyword_o
 def test_the_schema_sees_the_value_before_it_is_redacted() -> None:
     seen: list[object] = []
 
-    def check(value: object) -> list[tuple[str, str]]:
+    def check(value: object) -> list[tuple[tuple[str, ...], str]]:
         seen.append(value)
         return []
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -52,16 +53,21 @@ class Violation:
     """One way in which an instance does not satisfy a schema, without the instance.
 
     Attributes:
-        pointer: where in the instance (RFC 6901), cut after 1,024 characters.
+        path: where in the instance: names of properties, which are the instance's own, and indices.
         keyword: which keyword is not satisfied; ``depth`` and ``budget`` where validating stopped.
         schema_pointer: where in the schema.
         missing: for ``required``, the property that the schema names.
     """
 
-    pointer: str
+    path: tuple[str | int, ...]
     keyword: str
     schema_pointer: str
     missing: str = ""
+
+    @property
+    def pointer(self) -> str:
+        """``path`` as a JSON pointer (RFC 6901), cut after 1,024 characters."""
+        return json_pointer(self.path)
 
     def __str__(self) -> str:
         what = f"{self.keyword} {self.missing!r}" if self.missing else self.keyword
@@ -99,9 +105,9 @@ class Validator:
         """
         units = self._cost.of(value)
         if units is None:
-            return [Violation("", "depth", "")]
+            return [Violation((), "depth", "")]
         if units > BUDGET:
-            return [Violation("", "budget", "")]
+            return [Violation((), "budget", "")]
         if self._rust.is_valid(value):
             return []
         if units <= _LIST_BELOW:
@@ -111,7 +117,7 @@ class Validator:
                 self._rust.validate(value)
             except jsonschema_rs.ValidationError as error:
                 return [_violation(error)]
-        return [Violation("", "schema", "")]
+        return [Violation((), "schema", "")]
 
 
 def compile_schema(schema: dict[str, Any], *, where: str = "schema") -> Validator:
@@ -260,12 +266,15 @@ class _Programs:
 def _violation(error: jsonschema_rs.ValidationError) -> Violation:
     kind = error.kind
     missing = kind.property if isinstance(kind, jsonschema_rs.ValidationErrorKind.Required) else ""
-    return Violation(
-        _pointer(error.instance_path)[:_MAX_POINTER], kind.name, _pointer(error.schema_path), missing
-    )
+    return Violation(tuple(error.instance_path), kind.name, _pointer(error.schema_path), missing)
 
 
-def _pointer(path: list[str | int]) -> str:
+def json_pointer(path: Sequence[str | int]) -> str:
+    """Return *path* as a JSON pointer (RFC 6901), cut after 1,024 characters."""
+    return _pointer(path)[:_MAX_POINTER]
+
+
+def _pointer(path: Sequence[str | int]) -> str:
     return "".join(f"/{str(step).replace('~', '~0').replace('/', '~1')}" for step in path)
 
 

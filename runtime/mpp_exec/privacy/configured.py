@@ -9,8 +9,10 @@ made once.
 from __future__ import annotations
 
 import base64
+import posixpath
 import re
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any, Final
 
 from mpp_exec.privacy import meter
@@ -58,7 +60,7 @@ class Configured:
 
     def _add(self, value: str, known: Candidate) -> None:
         for written in dict.fromkeys((value, value.strip())):
-            for spelling, _ in views(written):
+            for spelling, _ in chain(views(written), ((each, None) for each in _in_paths(written))):
                 if spelling:
                     self._plain.setdefault(spelling, known)
                     if " " in spelling:
@@ -142,6 +144,15 @@ def _core(data: bytes, shift: int) -> tuple[str, int, int]:
     first = -(-8 * shift // 6)
     last = 8 * (shift + len(data)) // 6
     return encoded[first:last], int(8 * shift % 6 > 0), int(8 * (shift + len(data)) % 6 > 0)
+
+
+def _in_paths(value: str) -> Iterator[str]:
+    """Yield how *value* is spelled inside a path that somebody has normalised, and inside a JSON pointer."""
+    if "/" in value:
+        yield posixpath.normpath(f"/x/{value}").removeprefix("/x/")
+        yield posixpath.normpath(value)
+    if "/" in value or "~" in value:
+        yield value.replace("~", "~0").replace("/", "~1")
 
 
 def _stands_alone(value: str) -> bool:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from mpp_exec import encoding
@@ -65,9 +65,32 @@ class Denial:
         told = {"kind": self.kind, "tried": self.tried, "permission": self.permission, "toml": self.toml}
         return {name: text for name, text in told.items() if text or name in ("kind", "tried")}
 
+    def told_as(self, given: str, clean: Clean) -> Denial:
+        """Return it without what *clean* takes out of *given*, the tool's own spelling of what was tried.
 
-def explain_denial(plan: SandboxPlan, path: str | None, number: int | None) -> str:
-    """Return a sentence for an OSError that a tool raised about *path*, "" where no permission is missing."""
+        What is told is spelled otherwise (a path without ``//``, a host in lower case), so that a value that
+        stands in it would no longer be recognised.
+        """
+        shown = clean(given)
+        if shown == given:
+            return self
+        sentence = self.sentence.replace(self.tried, shown) if self.tried else self.sentence
+        return replace(self, tried=shown, toml="", sentence=sentence)
+
+
+Clean = Callable[[str], str]
+"""Takes sensitive data out of a text."""
+
+
+def _as_it_is(text: str) -> str:
+    return text
+
+
+def explain_denial(plan: SandboxPlan, path: str | None, number: int | None, clean: Clean = _as_it_is) -> str:
+    """Return a sentence for an OSError that a tool raised about *path*, "" where no permission is missing.
+
+    *clean* is shown the path as the tool spelled it, before it is told in another way.
+    """
     if number == errno.ENOSYS:
         return (
             "the sandbox refused a system call: this package was granted no network and no other program; "
@@ -75,29 +98,35 @@ def explain_denial(plan: SandboxPlan, path: str | None, number: int | None) -> s
         )
     if path is None:
         return ""
-    if number == errno.ENOSPC and _within(os.path.normpath(path), plan.scratch):
+    if number == errno.ENOSPC and _within(_normal(path), plan.scratch):
         return f"{plan.scratch} is full: its limit is {plan.limits.scratch >> 20} MiB, [limits] scratch"
-    absolute = os.path.normpath(os.path.join(plan.scratch, path))  # noqa: PTH118 - a path inside, not on this host
+    absolute = _normal(os.path.join(plan.scratch, path))  # noqa: PTH118 - a path inside, not on this host
     if number in _MISSING and (denial := _unread(plan, absolute)):
-        return denial.sentence
+        return denial.told_as(path, clean).sentence
     if number in _READ_ONLY and (denial := _unwritten(plan, absolute)):
-        return denial.sentence
+        return denial.told_as(path, clean).sentence
     return ""
 
 
 def denials(
-    plan: SandboxPlan, tried: Mapping[str, Any], *, granted: Permissions, asked: Permissions
+    plan: SandboxPlan,
+    tried: Mapping[str, Any],
+    clean: Clean = _as_it_is,
+    *,
+    granted: Permissions,
+    asked: Permissions,
 ) -> tuple[Denial, ...]:
     """Return what *plan* denies of what a launcher says was *tried*, each once, DENIALS_MAX at most.
 
-    *tried* is the tool's word, of any form. *granted* is what the plan was made of; of variables only
+    *tried* is the tool's word, of any form; *clean* is shown each as the tool spelled it, before it is told
+    in another way. *granted* is what the plan was made of; of variables only
     those are told that the package *asked* for and was not given: programs look for many that are
     nowhere set.
     """
     found: dict[Denial, None] = {}
     words: dict[str, Callable[[str], Denial | None]] = {
-        "read": lambda text: _unread(plan, os.path.normpath(text)) if text.startswith("/") else None,
-        "write": lambda text: _unwritten(plan, os.path.normpath(text)) if text.startswith("/") else None,
+        "read": lambda text: _unread(plan, _normal(text)) if text.startswith("/") else None,
+        "write": lambda text: _unwritten(plan, _normal(text)) if text.startswith("/") else None,
         "program": lambda text: _unstarted(plan, text),
         "host": lambda text: _unreached(plan, text, granted),
         "variable": lambda text: _unseen(plan, text, granted, asked),
@@ -105,11 +134,16 @@ def denials(
     for word, explain in words.items():
         for text in _texts(tried.get(word)):
             if (denial := explain(text)) is not None:
-                found[denial] = None
+                found[denial.told_as(text, clean)] = None
     hosts = any(each.kind == "host" for each in found)
     # A socket after a lookup is the same attempt.
     told = [each for each in found if not (hosts and each.kind == "call" and each.permission == "network")]
     return tuple(told[:DENIALS_MAX])
+
+
+def _normal(path: str) -> str:
+    # Two slashes in front mean nothing of their own on Linux; POSIX lets them, and normpath keeps them.
+    return os.path.normpath(f"/{path.lstrip('/')}")
 
 
 def _texts(value: Any) -> Iterable[str]:

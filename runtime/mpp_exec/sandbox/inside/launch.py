@@ -127,11 +127,11 @@ class Tried:
         path = os.fsdecode(given)  # type: ignore[arg-type]
         if not path.startswith("/"):
             path = f"{os.getcwd()}/{path}"  # noqa: PTH109 - pathlib costs an import
-        path = os.path.normpath(path)
-        if self.awaits_call and any(path == each or path.startswith(f"{each}/") for each in self._to_come):
+        whole = os.path.normpath(f"/{path.lstrip('/')}")
+        if self.awaits_call and any(whole == each or whole.startswith(f"{each}/") for each in self._to_come):
             self.asked_early = True
-        if path not in self._exact[mode] and not path.startswith(self._below[mode]):
-            self.note(mode, path)
+        if whole not in self._exact[mode] and not whole.startswith(self._below[mode]):
+            self.note(mode, path)  # as it was spelled: what stands in it may be recognised by that
 
     def _listen_to_variables(self) -> None:
         tried = self

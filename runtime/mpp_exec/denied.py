@@ -1,0 +1,70 @@
+"""What the host says of what a tool was denied, on its way out.
+
+Its sentences are made of the tool's words and spell them otherwise: a path without ``//``, a host in lower
+case. So what was tried is redacted as the tool spelled it, and the sentences once more.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mpp_exec.privacy.redact import Redactor
+from mpp_exec.sandbox.denial import Clean, Denial
+
+Explain = Callable[[str | None, int | None, Clean], str]
+"""Says for a path and an errno which permission would have allowed it, "" if none would."""
+
+Deny = Callable[[Mapping[str, Any], Clean], Sequence[Denial]]
+"""Says what was denied of that which the launcher says was tried."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What a tool failed of, and what its launcher noted. The tool's own words."""
+
+    path: str | None
+    errno: int | None
+    notes: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """What is told of it: everything in sentences, a line each; the first of them; each by itself."""
+
+    sentences: str
+    hint: str
+    denials: tuple[Mapping[str, str], ...]
+
+
+def redacted_denials(
+    tried: Tried, explain: Explain, deny: Deny, redactor: Redactor, counts: Counter[str]
+) -> Denied:
+    """Return what is told of *tried*, and add to *counts* what was found in it.
+
+    Raises:
+        StoppedError: *redactor* has passed its bounds, or was cancelled.
+    """
+    if not (tried.notes or tried.path or tried.errno):
+        return Denied("", "", ())
+    found: dict[str, Mapping[str, int]] = {}
+
+    def clean(text: str) -> str:
+        redacted = redactor.redact(text)
+        found[text] = redacted.counts()
+        shown: str = redacted.value
+        return shown
+
+    hint = explain(tried.path, tried.errno, clean) if tried.path or tried.errno else ""
+    told = deny(tried.notes, clean)
+    # What failed the call comes first; a denial that the tool handled itself says no more than that.
+    sentences = dict.fromkeys([*([hint] if hint else []), *(each.sentence for each in told)])
+    # The words of the hint and of each denial stand in the sentences, too, and are counted there.
+    words = redactor.redact_many(
+        {"sentences": "\n".join(sentences), "hint": hint, "denials": [each.to_value() for each in told]}
+    )
+    for each in (*found.values(), words["sentences"].counts()):
+        counts.update(each)
+    return Denied(words["sentences"].value, words["hint"].value, tuple(words["denials"].value))
