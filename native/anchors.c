@@ -223,6 +223,17 @@ static int quote_follows(const uint8_t *text, uint32_t size, uint32_t from)
     return 0;
 }
 
+/* Whether a line ends here and the next one may say what the value of a name is: ``value: ``. */
+static int is_value_below(const uint8_t *text, uint32_t size, uint32_t from)
+{
+    uint32_t i = from, end = capped(size, from, 40);
+
+    if (i < end && text[i] == '\r') i++;
+    if (i >= end || text[i] != '\n') return 0;
+    while (i < end && (is(text[i], SPACE) || is(text[i], QUOTE))) i++;
+    return i < end && (lower(text[i]) == 'v' || lower(text[i]) == 'c');
+}
+
 /* Whether behind a label, which may go on, something assigns, or spaces and a word of eight or more follow. */
 static int assigns(const uint8_t *text, uint32_t size, uint32_t from)
 {
@@ -238,6 +249,7 @@ static int assigns(const uint8_t *text, uint32_t size, uint32_t from)
     }
     for (run = 0; run < 17 && i < size && (text[i] == ' ' || text[i] == '\t'); run++) i++;
     if (i < size && text[i] != 0 && strchr(":=|,>-!", text[i]) != NULL) return 1;
+    if (is_value_below(text, size, i)) return 1;
     if (label - from >= 20) return 1; /* the value may be in the same word */
     if (label < size && (text[label] == '(' || text[label] == ' ') && quote_follows(text, size, label)) return 1;
     if (i > label && i + 1 < size && text[i] == '?' && is_colon(text[i + 1])) return 1;

@@ -36,7 +36,9 @@ _TAIL: Final = lazily(r"[0-9A-Za-z_.-]{0,32}+")
 # Between a name and its value: an assignment of some language, an option, a header, an XML tag.
 _ASSIGN: Final = lazily(
     r"(?:\\?[\"'`\])]){0,3}[ \t]{0,16}+"
-    r"(?:[:=]{1,3}>?|[!?]==?|=>|->|\|\||,(?=[ ]{0,2}[\"'`])|>(?=[^\s<>]{4,200}</)|value=(?=[\"']))"
+    # … or the name is itself a value, and the next member of the object has what it names.
+    r"(?:(?:,\s{0,32}|\r?\n[ \t]{0,32})\\?[\"']?(?i:value|val|content)\\?[\"']?[ \t]{0,4}[:=]"
+    r"|[:=]{1,3}>?|[!?]==?|=>|->|\|\||,(?=[ ]{0,2}[\"'`])|>(?=[^\s<>]{4,200}</)|value=(?=[\"']))"
     r"[ \t]{0,16}+(?:\\?\n[ \t]{0,16}+)?"
     r"(?:(?:new )?(?:String|SecureString|SecretStr|Secret|str|bytes|Buffer\.from)\()?"
     r"(?:[rbuf]{0,2}(?=[\"'`]))?",

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterator
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from mpp_exec.errors import UsageError
 from mpp_exec.privacy import labelled, labels, meter, rules
 from mpp_exec.privacy.detect import BETWEEN, candidates_in, detect
 from mpp_exec.privacy.finding import Candidate, Finding
+from mpp_exec.privacy.keys import Key, is_pair, key_of
 
 if TYPE_CHECKING:
     from mpp_exec.privacy.literals import Literals
@@ -74,42 +75,6 @@ class Leaf:
 Explain = Callable[[str, str, str, Candidate], Any]
 
 
-class _Key(NamedTuple):
-    """What a JSON key says about what stands below it.
-
-    Attributes:
-        label: the kind that it announces, "" if none.
-        personal: somebody is described where it stands.
-        aws: it names an AWS secret access key.
-        plain: nothing could be found in the key itself.
-    """
-
-    label: str
-    personal: bool
-    aws: bool
-    plain: bool
-
-
-_PLAIN: Final = _Key("", personal=False, aws=False, plain=True)
-_ROOT: Final = ""
-# Keys are few and come again in every result. One that anything could be found in is not kept.
-_KEPT: Final[dict[str, _Key]] = {_ROOT: _PLAIN}
-_MOST_KEPT: Final = 4096
-_LONGEST_KEPT: Final = 48
-
-
-def _key(name: str) -> _Key:
-    known = _KEPT.get(name)
-    if known is None:
-        plain = not any(True for _ in candidates_in((name,), name))
-        known = _Key(labels.announced(name), labels.is_personal(name), rules.names_aws_secret(name), plain)
-        if plain and len(name) <= _LONGEST_KEPT:
-            if len(_KEPT) >= _MOST_KEPT:
-                _KEPT.clear()
-            _KEPT[name] = known
-    return known
-
-
 class Document:
     """A value, and of its strings, numbers and distinct keys those that anything may be found in.
 
@@ -130,8 +95,9 @@ class Document:
         # Every string and number in document order, and the key above each.
         self._texts: list[str] = []
         self._above: list[str] = []
-        self._names: dict[str, _Key] = {}
+        self._names: dict[str, Key] = {}
         self._labels: dict[tuple[str, ...], tuple[str, ...]] = {}
+        self._pairs: dict[tuple[str, ...], tuple[str, int]] = {}
         self._keys: dict[str, Leaf] = {}
         self._strings: dict[int, Leaf] = {}
         if isinstance(value, str):
@@ -223,6 +189,8 @@ class Document:
                 below = self._labels[names] if not label else self._below(names, key, label)
             except (KeyError, TypeError):  # met for the first time, or what is no key hashes to nothing
                 below = self._below(names, key, label)
+            if self._pairs and names in self._pairs:
+                names, below = self._named(value, names, below)
             texts, above = self._texts, self._above
             for name, item, announced in zip(names, value.values(), below, strict=True):
                 # Most values are strings without a label, or small numbers.
@@ -234,9 +202,7 @@ class Document:
                 elif type(item) is not int or self._every_number or not -_SMALL < item < _SMALL:
                     self._read(item, name, announced, depth + 1)
         elif isinstance(value, list):
-            _check_depth(depth)
-            for item in value:
-                self._read(item, key, label, depth + 1)
+            self._read_list(value, key, label, depth)
         else:
             text = value if isinstance(value, str) else _digits(value, every_number=self._every_number)
             if text is not None:
@@ -244,6 +210,16 @@ class Document:
                     self._strings[len(self._texts)] = Leaf(text, key, label)
                 self._texts.append(text)
                 self._above.append(key)
+
+    def _read_list(self, value: list[Any], key: str, label: str, depth: int) -> None:
+        _check_depth(depth)
+        if len(value) == 2 and not label and is_pair(value):
+            name, secret = value
+            self._read(name, key, label, depth + 1)
+            self._read(secret, name, "secret" if labels.strength(name) else _AWS, depth + 1)
+            return
+        for item in value:
+            self._read(item, key, label, depth + 1)
 
     def _below(self, names: tuple[str, ...], above: str, outer: str) -> tuple[str, ...]:
         """Return what each of the keys of an object announces, below a key and what that announces."""
@@ -255,13 +231,31 @@ class Document:
         )
         if not outer:
             self._labels[names] = below
+        parts = [each.part for each in known]
+        if "value" in parts and "name" in parts:
+            self._pairs[names] = (names[parts.index("name")], parts.index("value"))
         return below
 
-    def _name(self, name: Any) -> _Key:
+    def _named(
+        self, value: dict[str, Any], names: tuple[str, ...], below: tuple[str, ...]
+    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return keys and what they announce where one member of *value* is the name of another."""
+        naming, at = self._pairs[names]
+        name = value[naming]
+        if not isinstance(name, str):
+            return names, below
+        label = labels.named_by(name)
+        if label in ("", _UNCLEAR, "person?") and rules.names_aws_secret(name):
+            label = _AWS
+        if label in ("", _UNCLEAR, "person?"):
+            return names, below
+        return (*names[:at], name, *names[at + 1 :]), (*below[:at], label, *below[at + 1 :])
+
+    def _name(self, name: Any) -> Key:
         """Take in a key that has not been met before."""
         if not isinstance(name, str):
             raise _not_json(name, "the key of an object")
-        known = self._names[name] = _key(name)
+        known = self._names[name] = key_of(name)
         if not known.plain:
             leaf = self._keys[name] = Leaf(name, "")
             leaf.anchored = True

@@ -129,6 +129,32 @@ def _announced(identifier: str) -> str:
     return of_key(identifier) or _secret(identifier)
 
 
+# Members of an object of which the one says what the other is: ``{"name": "DB_PASSWORD", "value": "…"}``. As
+# Kubernetes, Docker, ECS, CloudFormation, Windows and forms have it.
+_NAMING: Final = listed(
+    """
+    name key variable variablename var envname env field fieldname label parameter parametername parameterkey
+    param option optionname setting property propertyname attribute attributename header question
+    """
+)
+_NAMED: Final = listed("value val content values parametervalue stringvalue defaultvalue answer fieldvalue")
+_JOINTS: Final = str.maketrans("", "", "_- ")
+_LONGEST_NAMING: Final = 24
+
+
+def part_of_pair(key: str) -> str:
+    """Return whether a key is of a ``name`` or of a ``value``, where an object has both; "" for neither."""
+    if len(key) > _LONGEST_NAMING:
+        return ""
+    plain = key.translate(_JOINTS).lower()
+    return "value" if plain in _NAMED else "name" if plain in _NAMING else ""
+
+
+def named_by(name: str) -> str:
+    """Return the kind that a name announces which is a value itself. Unlike that of a key it is not kept."""
+    return of_key(name) or _secret(name) if len(name) <= _LONGEST else ""
+
+
 def _secret(key: str) -> str:
     return "secret" if strength(key) else ""
 
