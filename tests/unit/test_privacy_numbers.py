@@ -78,8 +78,6 @@ def test_a_card_is_found_among_other_digits(text: str, found: str) -> None:
         "411111111111111",  # length
         "4111111111111111111111",  # too long
         "14111111111111111",
-        "x4111111111111111",
-        "4111111111111111x",
         "0.4111111111111111",
         "4.111111111111111",
         "1700000000000",  # a time in milliseconds

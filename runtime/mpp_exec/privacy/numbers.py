@@ -58,7 +58,8 @@ _NOT_DIGIT: Final = re.compile(r"[^0-9]+")
 _DIGITS: Final = re.compile(r"[0-9]+")
 _PRINTED: Final = re.compile(
     rf"[0-9]{WORD_START}(?<![0-9]\..)[0-9]{{3}}"
-    r"(?:[0-9]{8,15}|([ ._/-])(?:[0-9]{4}\1[0-9]{4}\1[0-9]{1,7}(?:\1[0-9]{1,3})?|[0-9]{6}\1[0-9]{4,5}))"
+    r"(?:[0-9]{8,15}|([ ._/-]| {2,3}| - )"
+    r"(?:[0-9]{4}\1[0-9]{4}\1[0-9]{1,7}(?:\1[0-9]{1,3})?|[0-9]{6}\1[0-9]{4,5}))"
     r"(?![0-9A-Za-z])"
 )
 # Any other grouping counts only if the whole run is one card number.
@@ -66,6 +67,15 @@ _REGROUPED: Final = re.compile(
     rf"[0-9]{WORD_START}(?<![0-9][ -].)(?<![0-9]\..)(?:[ -]?[0-9]){{11,18}}+(?![ -]?[0-9A-Za-z])"
 )
 _MOST_GROUPS: Final = 6
+# Digits and nothing else between letters, which are a word: ``PAN4111…``, or a magnetic track: ``%B4111…^``.
+_GLUED: Final = re.compile(
+    r"[0-9](?<![0-9.].)(?:(?<=[A-Za-z].)|(?=[0-9]{11,18}[A-Za-z]))[0-9]{11,18}(?![0-9])"
+    r"(?=[A-Za-z]{0,12}(?![0-9A-Za-z]))"
+)
+_WORD: Final = 14
+_LETTERS: Final = re.compile(r"[A-Za-z]*")
+_HEXADECIMAL: Final = re.compile(r"[a-f]*|[A-F]*")
+_LETTERS_BEFORE: Final = re.compile(r"(?<![0-9A-Za-z])[A-Za-z]{0,12}\Z")
 _FRACTION: Final = re.compile(r"\.[0-9]+")
 
 
@@ -86,7 +96,7 @@ def cards(text: str, _key: str, starts: Sequence[int]) -> list[Candidate]:
                 found.append(card)
             match = _PRINTED.search(text, card.end if card else _resume(text, match), limit)
         if len(found) == known:
-            found += _regrouped(text, run)
+            found += _regrouped(text, run) or _glued(text, run)
     return found
 
 
@@ -117,6 +127,28 @@ def _regrouped(text: str, run: re.Match[str]) -> list[Candidate]:
         return []
     digits = _NOT_DIGIT.sub("", match[0])
     return [Candidate("credit_card", match.start(), match.end(), 0.7, digits)] if is_card(digits) else []
+
+
+def _glued(text: str, run: re.Match[str]) -> list[Candidate]:
+    """Return the card that letters stand around. All digits between them must be its own.
+
+    Where all of them could be hexadecimal digits, the whole is more likely to be a number of these.
+    """
+    match = _GLUED.search(text, run.start(), min(len(text), run.end() + _WORD))
+    if not match or not is_card(match[0]):
+        return []
+    start, end = match.span()
+    before = _LETTERS_BEFORE.search(text[max(0, start - _WORD) : start])
+    if not before or _is_hexadecimal(text, start - len(before[0]), start, end):
+        return []
+    return [Candidate("credit_card", start, end, 0.6, match[0])]
+
+
+def _is_hexadecimal(text: str, word: int, start: int, end: int) -> bool:
+    if text[word - 1 : start] == "%B" and text[end : end + 1] == "^":  # ISO/IEC 7813, track 1
+        return False
+    letters = text[word:start] + _LETTERS.match(text, end)[0]  # type: ignore[index]  # it matches the empty string
+    return _HEXADECIMAL.fullmatch(letters) is not None
 
 
 def is_card(digits: str) -> bool:
