@@ -176,6 +176,9 @@ def read_result(
     if drops_binary:
         said.blocks, dropped = without_binary(said.blocks)
     is_error = said.outcome != "ok" or said.tool_error
+    errors = completed.errors.decode("utf-8", "replace")
+    if completed.cut:
+        errors = redactor.without_cut_end(errors)
     channels: dict[str, Any] = {
         "value": said.value if said.has_value else None,
         "blocks": [text_parts(block) for block in said.blocks],
@@ -184,7 +187,7 @@ def read_result(
         "reason": said.reason,  # the words of a server may be in it
         "place": list(said.broken[0]) if said.broken is not None else None,  # names that the tool chose
         "appeared": list(completed.appeared),  # names that the tool chose
-        "stderr": _errors(completed, redactor) + aside,
+        "stderr": errors + aside,
     }
     try:
         clean = redactor.redact_many(channels)
@@ -223,12 +226,6 @@ def not_run(why: Literal["timeout", "cancelled"], kind: str, invocation: str) ->
 
 def _breaks(place: Sequence[str | int], keyword: str) -> str:
     return f"the tool's result breaks its outputSchema at {json_pointer(place) or '/'}: {keyword}"
-
-
-def _errors(completed: Completed, redactor: Redactor) -> str:
-    """Return what the tool wrote to stderr, without the half of a line at which it was stopped."""
-    errors = completed.errors.decode("utf-8", "replace")
-    return redactor.without_cut_end(errors) if completed.cut else errors
 
 
 def _withheld(why: str, kind: str, invocation: str, reason: str) -> ToolResult:
