@@ -306,6 +306,7 @@ def test_ctrl_c_between_any_two_lines_leaves_no_call_without_an_end(stage: Stage
     assert not [entry for entry in calls if entry.kind == "start" and entry.ending is None]
     assert len({entry.invocation for entry in calls}) == len(calls)
     assert stage.runtime.ledger.verify().ok
+    stage.runtime.close()  # and with it what was prepared for calls to come
     assert not init_processes()
 
 
