@@ -233,7 +233,14 @@ def test_a_package_that_is_not_approved_is_traced_under_an_empty_grant(shell: Sh
     toml = f'[permissions.filesystem]\nread = ["{data}"]\n'
     package = shell.package(code="def call(text):\n    return open(text).read()\n", toml=toml)
     shell.ok("install", str(package), "--no-approve")
-    done = shell.run("trace", "acme/echo", f"text={data}/notes.txt")
+    # Nor does it run at all unasked.
+    words = ("trace", "acme/echo", f"text={data}/notes.txt")
+    recorded = shell.ok("audit", "list", "--json").json
+    refused = shell.run(*words)
+    assert (refused.code, error_lines(refused)[1]) == (4, "consent.approval_needed")
+    assert "nobody has agreed that it runs here" in refused.err
+    assert shell.ok("audit", "list", "--json").json == recorded
+    done = shell.run(*words, "--yes")
     assert done.code == 1
     assert f"denied: filesystem.read={data}/notes.txt" in done.err
     # And tracing approved nothing.

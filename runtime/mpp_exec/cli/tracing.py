@@ -69,7 +69,7 @@ def _trace(given: argparse.Namespace, console: Console) -> int:
     wider = tracing.Wider(tuple(given.read), tuple(given.write), tuple(given.env), tuple(given.subprocess))
     with open_session(given) as session:
         begun = tracing.begin(session, given.name, tuple(given.set), wider, read_secret=read_secret, ask=None)
-    if wider:
+    if wider or not begun.approved:
         _agreed(begun, given, console)
     home, client = resolve_path(given.home), f"{CLIENT} trace"
     with Runtime(home, confirm=_confirm, client=client, session=False) as runtime:
@@ -80,7 +80,7 @@ def _trace(given: argparse.Namespace, console: Console) -> int:
 
 
 def _agreed(begun: Tracing, given: argparse.Namespace, console: Console) -> None:
-    """Show what the options add, and make sure that somebody agrees to it."""
+    """Show what goes beyond the grant, where there is one, and make sure that somebody agrees to it."""
     lines = begun.lines()
     if given.yes:
         console.note(*lines)

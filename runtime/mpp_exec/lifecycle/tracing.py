@@ -61,6 +61,7 @@ class Tracing:
         base = "beside what it was granted" if self.approved else "of what it asks for nothing else"
         return [
             f"package {self.name} {self.version}, watched, for this one run:",
+            *(() if self.approved else ("  it is not approved: nobody has agreed that it runs here",)),
             f"  digest {self.grant.digest}",
             f"  {base}, it may",
             *(f"  - {line}" for line in self.added.describe()),
