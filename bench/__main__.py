@@ -15,6 +15,8 @@ QUESTIONS = {
     "sustained": 200,
     "resident": 120,
     "start": 120,
+    "mcp": 200,
+    "mcp_start": 100,
     "stages": 200,
     "verify": 120,
     "redact": 100,

@@ -16,12 +16,9 @@ about.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from typing import Any, Final, NoReturn
-
-import cbor2
 
 from mpp_exec.errors import PackageError
 
@@ -92,6 +89,8 @@ def loads(data: bytes, *, max_size: int, max_depth: int = MAX_DEPTH, tag: int | 
             ``cbor.non_canonical``, ``cbor.indefinite``, ``cbor.duplicate_key``, ``cbor.too_deep``,
             ``cbor.forbidden_type`` or ``cbor.invalid_text``.
     """
+    import cbor2  # noqa: PLC0415 -- whoever only speaks JSON does without
+
     if len(data) > max_size:
         raise PackageError(
             "cbor.too_long",
@@ -128,6 +127,8 @@ def _encode(value: Any) -> bytes:
 
 
 def _encoded(value: Any, *, canonical: bool) -> bytes:
+    import cbor2  # noqa: PLC0415 -- whoever only speaks JSON does without
+
     try:
         return cbor2.dumps(value, canonical=canonical)
     except (cbor2.CBORError, ValueError, TypeError, OverflowError, RecursionError) as error:
@@ -269,6 +270,8 @@ def _scan_other(data: bytes, start: int, info: int) -> int:
 
 def sha256_digest(data: bytes) -> str:
     """Return the digest of *data* as it is written everywhere: ``sha256:`` and 64 hex digits."""
+    import hashlib  # noqa: PLC0415 -- loads OpenSSL
+
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from mpp_exec.cli.console import Console
@@ -78,6 +76,9 @@ def _print_configuration(given: argparse.Namespace, console: Console) -> int:
 
 def _program() -> str:
     """Return the absolute path of this command, as whoever starts it later will need it."""
+    import shutil  # noqa: PLC0415 -- only to print a configuration
+    from pathlib import Path  # noqa: PLC0415
+
     beside = Path(sys.executable).with_name(PROGRAM)
     found = str(beside) if beside.exists() else shutil.which(sys.argv[0])
     return os.path.abspath(found or sys.argv[0])  # noqa: PTH100 -- a link stays one

@@ -8,6 +8,7 @@ options and positional arguments come in any order, and help is a text that test
 from __future__ import annotations
 
 import argparse
+import functools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, NamedTuple, NoReturn
 
@@ -193,7 +194,9 @@ class VerbParser:
 
 class _OptionParser(argparse.ArgumentParser):
     def __init__(self, owner: VerbParser) -> None:
-        super().__init__(prog=owner.verb, add_help=False, allow_abbrev=False)
+        # Its help is never printed; told a width, its formatter does not load shutil to ask for one.
+        formatter = functools.partial(argparse.HelpFormatter, width=100)
+        super().__init__(prog=owner.verb, add_help=False, allow_abbrev=False, formatter_class=formatter)
         self._owner = owner
 
     def error(self, message: str) -> NoReturn:

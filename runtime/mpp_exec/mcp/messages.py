@@ -3,12 +3,13 @@
 Two eras are served side by side (MCP 2026-07-28, basic/versioning). Up to 2025-11-25 a connection begins
 with ``initialize``. Since 2026-07-28 there is no handshake, and every request says in its ``_meta`` which
 version and capabilities its client has.
+
+A server answers its first message before it has loaded more than this needs.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from mpp_exec import encoding
 from mpp_exec.dialogue.protocol import (
@@ -61,8 +62,7 @@ class RpcError(Exception):
         return {"jsonrpc": "2.0", "id": request, "error": error}
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """A request; a notification has no ``id`` (None)."""
 
     id: RequestId | None
@@ -76,8 +76,7 @@ class Request:
         return meta if isinstance(meta, dict) else {}
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(NamedTuple):
     """The peer's answer to a request of ours; *result* is None where it is an error."""
 
     id: RequestId
@@ -133,8 +132,7 @@ def classify(value: Any) -> Request | Response:
     return Request(known, method, params)
 
 
-@dataclass(frozen=True, slots=True)
-class Era:
+class Era(NamedTuple):
     """How the peer of one request speaks: *modern* ones say it anew with each."""
 
     modern: bool
