@@ -10,6 +10,7 @@ import contextlib
 import functools
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -93,6 +94,7 @@ class Invocation:
         cancel: ends the call when it is set; the caller closes it.
         trace: takes what a watched call tried; None for an ordinary one.
         progress: told how far the call is, redacted, where its server says so.
+        trace_context: of the client, for a tool that is an MCP server (``dialogue.tracing``).
     """
 
     def __init__(
@@ -106,6 +108,7 @@ class Invocation:
         began: int = 0,
         trace: Trace | None = None,
         progress: ShowProgress | None = None,
+        trace_context: Mapping[str, str] | None = None,
     ) -> None:
         self._parts = parts
         self._caller = caller
@@ -114,6 +117,7 @@ class Invocation:
         self._cancel = cancel
         self._trace = trace
         self._progress = progress
+        self._trace_context = trace_context
         began = began or time.perf_counter_ns()
         self._clock = _Clockwork(began)
         self._clock.stage("queue")
@@ -296,6 +300,7 @@ class Invocation:
             Asked("tools/call", agreed.request.decode()),
             Reading(prepared.plan.limits.output, MAX_DEPTH, MAX_VALUES),
             progress=None if relay is None else relay.take,
+            meta=self._trace_context,
         )
 
     def _spawned(self, agreed: _Agreed, plan: SandboxPlan, session: Session | None) -> Completed:

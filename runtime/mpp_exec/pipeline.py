@@ -153,6 +153,7 @@ class Runtime:
         timeout: float | None = None,
         cancellation: Cancellation | None = None,
         progress: ShowProgress | None = None,
+        trace_context: Mapping[str, str] | None = None,
     ) -> ToolResult:
         """Call *tool* of *package* with *arguments* and wait for its result.
 
@@ -161,7 +162,8 @@ class Runtime:
         the outcome ``timeout``, and nothing of it runs. Another thread ends the call by setting
         *cancellation*, which is for this call alone and closed with it. *progress* is told how far it is,
         redacted, where the tool is one of an MCP server that says so; it is called while the call is
-        supervised, and must not wait. That the tool failed or was stopped is a result, not an exception.
+        supervised, and must not wait. *trace_context* (``dialogue.tracing``) goes to such a server with the
+        call. That the tool failed or was stopped is a result, not an exception.
 
         Raises:
             UsageError: no such package or tool; arguments that are no JSON or against the schema.
@@ -175,7 +177,14 @@ class Runtime:
         cancel = cancellation or Cancellation()
         try:
             return self._call(
-                package, tool, dict(arguments or {}), timeout, cancel, began=began, progress=progress
+                package,
+                tool,
+                dict(arguments or {}),
+                timeout,
+                cancel,
+                began=began,
+                progress=progress,
+                trace_context=trace_context,
             )
         finally:
             cancel.close()
@@ -260,6 +269,7 @@ class Runtime:
         began: int,
         trace: Trace | None = None,
         progress: ShowProgress | None = None,
+        trace_context: Mapping[str, str] | None = None,
     ) -> ToolResult:
         parts = self._open()
         caller = Caller.current(principal=self._principal, client=self._client)
@@ -272,5 +282,6 @@ class Runtime:
             began=began,
             trace=trace,
             progress=progress,
+            trace_context=trace_context,
         )
         return call.run(package, tool, arguments)

@@ -6,12 +6,13 @@ import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from command import Shell
 from mcp_peer import Peer
-from mcp_servers import MODERN, server
+from mcp_servers import LEGACY, MODERN, server
 from mpp_exec.dialogue.session import Progress
 from mpp_exec.package.requirement import Requirement
 from mpp_exec.permissions import Limits, Permissions
@@ -288,3 +289,34 @@ def test_a_server_in_node(stage: Stage) -> None:
     )
     result = stage.runtime.call(NAME)
     assert (result.outcome, result.content) == ("ok", [{"type": "text", "text": "run"}]), result.stderr
+
+
+PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+TRACED = """
+given = {key: value for key, value in params.get("_meta", {}).items() if "/" not in key}
+say(id=name, result=text("x", structuredContent=given))
+"""
+
+
+@pytest.mark.parametrize("era", [LEGACY, MODERN], ids=["legacy", "modern"])
+def test_trace_context_reaches_the_server_and_baggage_does_not(tmp_path: Path, era: str) -> None:
+    tmp_path.chmod(0o755)
+    shell = Shell(tmp_path)
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "mpp.toml").write_text(TOML)
+    (source / "server.py").write_text(server(TRACED, era=era))
+    shell.ok("keygen", "acme")
+    shell.ok("build", str(source))
+    shell.ok("install", "acme-echo-1.0.0.mpp", "--approve")
+    with Peer(shell) as peer:
+        peer.initialize()
+
+        def seen(**sent: Any) -> Any:
+            return peer.call("acme_echo_slow", _meta=sent)["result"]["structuredContent"]
+
+        everything = {"traceparent": PARENT, "tracestate": "a=b", "baggage": "user=jane", "own": 1}
+        assert seen(**everything) == {"traceparent": PARENT, "tracestate": "a=b"}
+        assert seen(traceparent=PARENT, tracestate="a\nb") == {"traceparent": PARENT}
+        for wrong in (PARENT.upper(), PARENT.replace("00-", "ff-", 1), "00-" + "0" * 32 + PARENT[35:], "", 7):
+            assert seen(traceparent=wrong, tracestate="a=b") == {}

@@ -14,7 +14,7 @@ basic/transports/stdio; JSON-RPC 2.0.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeGuard
 
@@ -89,6 +89,7 @@ class Session:
         reading: bounds of what is read.
         following: given the result of a request, the next one to make; None for no more.
         progress: told of the progress of the request; None where nobody wants to know.
+        meta: goes into the ``_meta`` of a ``tools/call``.
     """
 
     def __init__(
@@ -98,11 +99,13 @@ class Session:
         *,
         following: Callable[[Any], Asked | None] = lambda _: None,
         progress: Callable[[Progress], None] | None = None,
+        meta: Mapping[str, str] | None = None,
     ) -> None:
         self._asked = first
         self._reading = reading
         self._following = following
         self._progress = progress
+        self._meta = dict(meta or {})
         self._furthest = -math.inf
         self._version = ""
         self._refused = ""  # what initialize was refused with
@@ -290,8 +293,10 @@ class Session:
         meta: dict[str, Any] = {}
         if self._version in MODERN:
             meta = {VERSION_KEY: self._version, CAPABILITIES_KEY: {}, CLIENT_KEY: _CLIENT}
-        if self._progress is not None and method == "tools/call":
-            meta["progressToken"] = self._number
+        if method == "tools/call":
+            meta |= self._meta
+            if self._progress is not None:
+                meta["progressToken"] = self._number
         if meta:
             rest = params[1:] if params == "{}" else f",{params[1:]}"
             params = f'{{"_meta":{encoding.json_dumps(meta)}{rest}'

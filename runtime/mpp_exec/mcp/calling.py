@@ -24,11 +24,13 @@ _NO_ANSWER: Final = object()
 class Call:
     """One request that is being worked on.
 
-    ``asks`` is how it can be confirmed; ``silenced`` means that its client does not want an answer.
+    ``asks`` is how it can be confirmed, ``meta`` what came with it;
+    ``silenced`` means that its client does not want an answer.
     """
 
     request: RequestId
     asks: Confirm
+    meta: dict[str, Any] = field(default_factory=dict)
     cancellation: Cancellation = field(default_factory=Cancellation)
     silenced: bool = False
     over: threading.Event = field(default_factory=threading.Event)

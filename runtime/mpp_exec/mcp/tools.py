@@ -14,6 +14,7 @@ from typing import Any
 
 from mpp_exec.consent.confirm import Confirm
 from mpp_exec.dialogue.protocol import RequestId, is_id
+from mpp_exec.dialogue.tracing import trace_context
 from mpp_exec.errors import InternalError, MppError
 from mpp_exec.lifecycle.confirming import OutOfBand
 from mpp_exec.mcp import catalog
@@ -115,7 +116,7 @@ class Tools:
         if offered is None:
             raise RpcError(INVALID_PARAMS, "there is no tool of this name")
         assert request.id is not None
-        call = Call(request.id, self._out_of_band.ask)
+        call = Call(request.id, self._out_of_band.ask, request.meta)
         call.asks = self._asks(era, request, call)
         token = request.meta.get("progressToken")
         progress = ProgressSender(token, self._send) if token is not None and is_id(token) else None
@@ -149,6 +150,7 @@ class Tools:
                 arguments,
                 cancellation=call.cancellation,
                 progress=None if progress is None else progress.tell,
+                trace_context=trace_context(call.meta),
             )
         except InputRequiredError as asked:
             return asked.result | {"resultType": "input_required"}
