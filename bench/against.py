@@ -43,6 +43,9 @@ def main() -> int:
                 print(f"{revision[:12]} cannot be built with this environment: nothing is compared")
                 return 0
             return compare(tree, revision)
+        except subprocess.TimeoutExpired:
+            print(f"a pass took longer than {SECONDS} s on this machine: nothing is compared")
+            return 0
         finally:
             git("worktree", "remove", "--force", str(tree))
 

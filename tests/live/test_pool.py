@@ -150,10 +150,19 @@ def test_changed_file_is_not_served_by_what_was_prepared_before(stage: Stage) ->
 def test_death_of_one_that_waits_is_no_matter(stage: Stage) -> None:
     stage.python(WHEN)
     warm(stage)
-    for pid in init_processes():
+    killed = init_processes()
+    for pid in killed:
         os.kill(pid, signal.SIGKILL)
+    assert until(lambda: all(_state(pid) in ("", "Z") for pid in killed))
     result = stage.runtime.call(NAME)
     assert result.outcome == "ok"
+
+
+def _state(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return ""
 
 
 def test_tool_that_cannot_be_prepared_is_tried_less_and_less_and_works(stage: Stage) -> None:
