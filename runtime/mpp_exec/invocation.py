@@ -22,7 +22,7 @@ from mpp_exec.dialogue.session import Asked, Reading, Session
 from mpp_exec.errors import ConsentError, MppError, UsageError
 from mpp_exec.opened import Opened
 from mpp_exec.package.schema import Validator
-from mpp_exec.prepare import MAX_ARGUMENTS, Prepared, Receive, Trace
+from mpp_exec.prepared import MAX_ARGUMENTS, Prepared, Receive, Trace
 from mpp_exec.privacy.received import Received
 from mpp_exec.privacy.redact import MakeToken, Redactor
 from mpp_exec.registry.places import call_folder

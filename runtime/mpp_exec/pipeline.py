@@ -21,7 +21,8 @@ from mpp_exec.consent.policy_file import PolicyFiles
 from mpp_exec.errors import MppError, UsageError
 from mpp_exec.invocation import Invocation
 from mpp_exec.opened import Opened
-from mpp_exec.prepare import Preparer, Temporary, Trace
+from mpp_exec.prepare import Preparer
+from mpp_exec.prepared import Temporary, Trace
 from mpp_exec.registry.home import Home
 from mpp_exec.registry.store import Store
 from mpp_exec.relay import ShowProgress

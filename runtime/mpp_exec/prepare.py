@@ -10,16 +10,15 @@ import operator
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from mpp_exec import encoding
 from mpp_exec.audit.entry import PackageRef, Terms
-from mpp_exec.consent.config import Filled, fill
+from mpp_exec.consent.config import fill
 from mpp_exec.consent.grant import Grant, effective
 from mpp_exec.consent.paths import Protected
 from mpp_exec.consent.policy import Policy
@@ -28,10 +27,10 @@ from mpp_exec.consent.standing import lost
 from mpp_exec.errors import ConsentError, PackageError, UsageError
 from mpp_exec.package.fields import nearest
 from mpp_exec.package.manifest import Manifest, Tool
-from mpp_exec.package.schema import Validator, compile_schema
+from mpp_exec.package.schema import compile_schema
 from mpp_exec.package.unpacked import fingerprint, identified
+from mpp_exec.prepared import Prepared, Temporary, command_line
 from mpp_exec.privacy.policy import RedactionPolicy, effective_actions
-from mpp_exec.privacy.received import Received
 from mpp_exec.registry.grants import StoredGrant
 from mpp_exec.registry.records import Installed
 from mpp_exec.registry.store import Approved, Store
@@ -40,115 +39,13 @@ from mpp_exec.sandbox.cache import SandboxCache
 from mpp_exec.sandbox.look import Look
 from mpp_exec.sandbox.plan import SandboxPlan, compile_plan
 from mpp_exec.sandbox.pool import Recipe
-from mpp_exec.sandbox.spawn import Completed
 from mpp_exec.trust.installed import InstalledPackage, verify_installed
 from mpp_exec.trust.publishers import TrustView
-
-MAX_ARGUMENTS: Final = 4 << 20
-"""Bytes of a call's arguments as JSON."""
-
-Receive = Callable[[Any], Received]
-"""Puts values in the place of tokens."""
 
 _PROGRAMS_AFTER: Final = 0.1  # seconds; no package manager replaces a program and its libraries faster
 
 TRACED: Final = "traced: seccomp user notification, which notes and allows nothing"
 """Stands among the mechanisms of a traced call on the ledger."""
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """One tool of one package, verified, granted and planned.
-
-    Attributes:
-        manifest, tool: what is called.
-        grant: what is left of the grant under the policy of this moment.
-        plan: what it is confined by.
-        arguments: validator of the inputSchema; ``result`` of the outputSchema, None without one.
-        filled: command and variables with the user's values put in.
-        secrets: sensitive values, by setting; redacted wherever they appear.
-        redaction: what happens to each kind of sensitive data.
-        terms: what the ledger records of it.
-        storage: the private folder on the host, None where none is granted.
-        recipe: what sandboxes for later calls are prepared from.
-        approved: what was agreed, as of the moment of this call.
-    """
-
-    manifest: Manifest
-    tool: Tool
-    grant: Grant
-    plan: SandboxPlan
-    arguments: Validator
-    result: Validator | None
-    filled: Filled = field(repr=False)
-    secrets: Mapping[str, str] = field(repr=False)
-    redaction: RedactionPolicy = field(repr=False)
-    terms: Terms
-    storage: Path | None
-    recipe: Recipe = field(repr=False)
-    approved: Approved = field(repr=False)
-
-    def variables(self, environ: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-        """Return the granted variables of the host and those of the package, for one call."""
-        granted = {name: environ[name] for name in self.grant.permissions.environment if name in environ}
-        return tuple((granted | dict(self.filled.env)).items())
-
-    def request(self, arguments: dict[str, Any], receive: Receive | None = None) -> tuple[bytes, Received]:
-        """Check *arguments* and return what the tool reads, with what *receive* put into it for tokens.
-
-        What is checked against the schema is what the tool will read; what an error says of it is a
-        place and a keyword, neither of which holds a value.
-
-        Raises:
-            UsageError: they are no JSON, too large or deep, or against the inputSchema.
-        """
-        try:
-            text = encoding.json_dumps(arguments)
-            # Read back: what is checked is what the tool will read, and nobody can change it meanwhile.
-            checked = encoding.json_loads(text, max_size=MAX_ARGUMENTS)
-        except encoding.JsonError as error:
-            raise UsageError(
-                "arguments.not_json", f"the arguments cannot be sent: {error.message}", "give one JSON object"
-            ) from error
-        received = receive(checked) if receive is not None else Received(checked)
-        if received.tokens:
-            checked = received.value
-            text = encoding.json_dumps(checked)
-        found = self.arguments.validate(checked, limit=1)
-        if found:
-            raise UsageError(
-                "arguments.schema",
-                f"the arguments break the inputSchema at {found[0].pointer or '/'}: {found[0].keyword}",
-                f"mpp-exec inspect {self.manifest.name} shows what {self.tool.name} takes",
-            )
-        if self.plan.kind == "python":
-            return f'{{"arguments":{text}}}'.encode(), received
-        return f'{{"arguments":{text},"name":{encoding.json_dumps(self.tool.name)}}}'.encode(), received
-
-    def command(self) -> tuple[str, ...]:
-        """Return the plan's command line with the user's values put in."""
-        return _command(self.plan, self.filled)
-
-
-@dataclass(frozen=True, slots=True)
-class Temporary:
-    """A grant that a person confirmed for one traced call. It is stored nowhere."""
-
-    grant: Grant
-    secrets: Mapping[str, str] = field(repr=False)
-
-
-class Trace:
-    """One traced call: the grant it is made under, and, once it has ended, what the tool tried.
-
-    Attributes:
-        prepared: the call as it was made; *completed* what came out, with ``accesses``.
-    """
-
-    def __init__(self, temporary: Temporary) -> None:
-        self.temporary = temporary
-        self.prepared: Prepared | None = None
-        self.completed: Completed | None = None
 
 
 class Preparer:
@@ -380,7 +277,7 @@ class Preparer:
                 verified.fingerprint,
                 constants,
                 early_start=early,
-                command=_command(plan, filled) if early else None,
+                command=command_line(plan, filled) if early else None,
             ),
             approved=approved,
         )
@@ -394,10 +291,6 @@ class Preparer:
         )
         key = self._store.key.derive("redaction-hash")
         return RedactionPolicy(actions, hash_key=key, rules=policy.redaction_rules)
-
-
-def _command(plan: SandboxPlan, filled: Filled) -> tuple[str, ...]:
-    return plan.argv if plan.kind == "python" else (plan.argv[0], *filled.command[1:])
 
 
 def _may_start_early(manifest: Manifest, grant: Grant, plan: SandboxPlan) -> bool:

@@ -87,7 +87,7 @@ def _run(given: argparse.Namespace, console: Console) -> int:
 
 def given_arguments(word: str | None) -> bytes | None:
     """Return the text of ``--args``, None without it."""
-    from mpp_exec.prepare import MAX_ARGUMENTS  # noqa: PLC0415 -- not for --help
+    from mpp_exec.prepared import MAX_ARGUMENTS  # noqa: PLC0415 -- not for --help
 
     if word is None:
         return None

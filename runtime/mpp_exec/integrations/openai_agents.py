@@ -26,7 +26,7 @@ from mpp_exec.integrations.offering import (
     text_of,
 )
 from mpp_exec.pipeline import Runtime
-from mpp_exec.prepare import MAX_ARGUMENTS
+from mpp_exec.prepared import MAX_ARGUMENTS
 
 
 def tools(runtime: Runtime, packages: Sequence[str] = ()) -> list[FunctionTool]:

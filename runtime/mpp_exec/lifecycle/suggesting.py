@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from mpp_exec import encoding
 from mpp_exec.permissions import Permissions
-from mpp_exec.prepare import Prepared
+from mpp_exec.prepared import Prepared
 from mpp_exec.sandbox.access import Access
 from mpp_exec.sandbox.building import STORAGE
 from mpp_exec.vocabulary import (

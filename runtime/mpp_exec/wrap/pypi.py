@@ -29,7 +29,8 @@ from mpp_exec.wrap.origin import Fetched, Origin
 from mpp_exec.wrap.starter import VENDOR, compile_ahead, write_starter
 
 LOCK: Final = "requirements.lock"
-_INDEX: Final = "https://pypi.org/simple/"
+_ASK_INDEX: Final = "from pip._internal.models.index import PyPI; print(PyPI.simple_url)"
+"""Which index pip takes where none is configured: no option of its own tells."""
 _SIMPLE: Final = "application/vnd.pypi.simple.v1+json"
 _MAX_PAGE: Final = 64 << 20
 
@@ -151,13 +152,25 @@ def _dated(work: Path) -> dict[str, str]:
 
 
 def _index() -> str:
-    return os.environ.get("PIP_INDEX_URL") or _configured("global.index-url") or _INDEX
+    """Return the index that pip uses.
+
+    Raises:
+        UsageError: ``wrap.no_index``, it does not say.
+    """
+    python = pip()[0]
+    named = os.environ.get("PIP_INDEX_URL") or _configured("global.index-url")
+    index = named or _said(python, "-c", _ASK_INDEX)
+    if not index:
+        raise UsageError("wrap.no_index", "pip does not say which index it uses", "set PIP_INDEX_URL")
+    return index
 
 
 def _configured(name: str) -> str:
-    done = subprocess.run(
-        [*pip(), "config", "get", name], capture_output=True, text=True, timeout=60, check=False
-    )
+    return _said(*pip(), "config", "get", name)
+
+
+def _said(*command: str) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
