@@ -16,7 +16,7 @@ from mpp_exec.consent.paths import Protected
 from mpp_exec.consent.policy_file import PolicyFiles
 from mpp_exec.errors import InternalError, MppError
 from mpp_exec.prepare import Preparer
-from mpp_exec.registry.home import Home
+from mpp_exec.registry.home import Home, other_homes
 from mpp_exec.registry.store import Store
 from mpp_exec.sandbox.cache import SandboxCache
 from mpp_exec.sandbox.pool import Pool
@@ -50,7 +50,9 @@ class Opened:
         self.preparer = Preparer(
             self.store,
             policies,
-            functools.partial(Protected.of_host, home.path, policies=policies.protected()),
+            functools.partial(
+                Protected.of_host, home.path, others=other_homes(home.path), policies=policies.protected()
+            ),
             self.cache,
             clock,
         )

@@ -151,6 +151,12 @@ def test_a_batch_is_answered_as_one(peer: Peer) -> None:
     assert answers[2]["error"]["code"] == -32600
 
 
+def test_a_response_in_a_batch_holds_no_answer_back(peer: Peer) -> None:
+    peer.initialize("2025-03-26")
+    peer.raw(b'[{"jsonrpc":"2.0","id":"a","method":"ping"},{"jsonrpc":"2.0","id":99,"result":{}}]\n')
+    assert peer.answer("a")["result"] == {}
+
+
 # -- 2026-07-28 --------------------------------------------------------------------------------------
 
 

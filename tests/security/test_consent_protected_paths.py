@@ -10,6 +10,7 @@ import pytest
 import mpp_exec
 from mpp_exec.consent.paths import Protected
 from mpp_exec.errors import ConsentError
+from mpp_exec.registry.home import other_homes
 from private_mounts import run_in_private_mounts
 
 
@@ -37,6 +38,21 @@ def test_home_and_everything_in_it_is_refused(protected: Protected, home: Path) 
     (home / "keys" / "home.key").write_text("secret")
     for path in (home, home / "keys", home / "keys" / "home.key"):
         assert refused(protected, path) == "grant.protected"
+
+
+def test_home_that_nothing_names_is_covered_in_a_grant_to_a_tool_of_another_home(
+    home: Path, tmp_path: Path
+) -> None:
+    user = tmp_path / "user"
+    usual = user / ".local/share/mpp-exec"
+    (usual / "keys").mkdir(parents=True)
+    environ = {"HOME": str(user), "MPP_HOME": str(home)}
+    others = other_homes(home, environ)
+    guarded = Protected.of_host(home, others=others, environ=environ)
+    assert refused(guarded, usual / "keys") == "grant.protected"
+    assert str(usual) in guarded.check(str(user / ".local"), write=False)
+    unaware = Protected.of_host(home, environ=environ)
+    assert unaware.check(str(user / ".local"), write=False) == (), "the attack is real"
 
 
 def test_kernel_interfaces_are_refused(protected: Protected) -> None:
@@ -97,6 +113,7 @@ import ctypes, errno, os, sys
 from pathlib import Path
 from mpp_exec.consent.paths import Protected, pins
 from mpp_exec.errors import ConsentError
+from mpp_exec.registry.home import other_homes
 
 libc = ctypes.CDLL(None, use_errno=True)
 def mount(source, target, fstype=None, flags=0):

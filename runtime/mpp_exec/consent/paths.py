@@ -129,17 +129,19 @@ class Protected:
         cls,
         home: Path,
         *,
+        others: Iterable[Path] = (),
         policies: Iterable[Path] = (),
         sockets: Iterable[Path] = (),
         environ: Mapping[str, str] = os.environ,
     ) -> Protected:
-        """Collect what is protected here: *home* (MPP_HOME), policies, socket folders, the program.
+        """Collect what is protected here: *home*, *others* of the user's, policies, socket folders, the program.
 
         Beyond the contract's list, what Python imports for mpp-exec is protected from writing: a
         module beside the installed package would run in the next host process.
         """
         paths = [ProtectedPath(path, _KERNEL) for path in _SYSTEM]
         paths.append(ProtectedPath(os.path.realpath(home), "the home of mpp-exec"))
+        paths += [ProtectedPath(os.path.realpath(path), "a home of mpp-exec") for path in others]
         paths += [ProtectedPath(os.path.realpath(path), "a policy of mpp-exec") for path in policies]
         paths += [ProtectedPath(os.path.realpath(path), "the socket folder of mpp-exec") for path in sockets]
         paths += _program()

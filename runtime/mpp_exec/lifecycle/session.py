@@ -21,7 +21,7 @@ from mpp_exec.consent.grant import Grant
 from mpp_exec.consent.paths import Protected
 from mpp_exec.consent.policy_file import PolicyFiles
 from mpp_exec.errors import ConsentError
-from mpp_exec.registry.home import Home
+from mpp_exec.registry.home import Home, other_homes
 from mpp_exec.registry.records import Installed
 from mpp_exec.registry.store import Store
 from mpp_exec.trust.installed import InstalledPackage, verify_installed
@@ -88,7 +88,8 @@ class Session:
 
     def protected(self) -> Protected:
         """Return what no grant may reach on this host."""
-        return Protected.of_host(self.home.path, policies=self.policies.protected())
+        others = other_homes(self.home.path)
+        return Protected.of_host(self.home.path, others=others, policies=self.policies.protected())
 
     def record(
         self,

@@ -274,8 +274,12 @@ class _Batch:
         self._answers: list[dict[str, Any]] = []
 
     def reply(self, value: Any) -> Reply:
-        """Return what takes the answer to *value*."""
-        if not isinstance(value, dict) or "id" in value or "method" not in value:
+        """Return what takes the answer to *value*; a notification has none, and a response neither."""
+        try:
+            message = classify(value)
+        except InvalidMessageError:
+            message = None
+        if message is None or (isinstance(message, Request) and message.id is not None):
             with self._lock:
                 self._open += 1
 

@@ -38,6 +38,16 @@ _DIGEST: Final = re.compile(r"sha256:([0-9a-f]{64})", re.ASCII)
 _NAME: Final = re.compile(r"([a-z0-9][a-z0-9-]{0,62})/([a-z0-9][a-z0-9-]{0,62})", re.ASCII)
 
 
+def other_homes(home: Path, environ: Mapping[str, str] = os.environ) -> tuple[Path, ...]:
+    """Return where a home of this user's may be beside the *home* in use: the one that needs no name."""
+    unnamed = {name: value for name, value in environ.items() if name != "MPP_HOME"}
+    try:
+        usual = resolve_home(environ=unnamed)
+    except UsageError:
+        return ()
+    return () if usual == home else (usual,)
+
+
 def resolve_home(option: str | None = None, environ: Mapping[str, str] = os.environ) -> Path:
     """Return where the home is: *option* (``--home``), ``$MPP_HOME``, or ``mpp-exec`` in the data folder.
 
