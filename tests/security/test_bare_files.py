@@ -221,3 +221,10 @@ def test_every_rule_is_for_what_is_held(bare: Lab, outside: Path) -> None:
     assert {entry.kind for entry in plan.entries} == {"hold"}
     owned = [entry.target for entry in plan.entries if entry.flags & native.ENTRY_OWNED]
     assert owned == [plan.scratch, f"{plan.scratch}/home"]
+
+
+def test_trace_is_refused_rather_than_wrong(bare: Lab) -> None:
+    """What the host shows anyway would be told as used, and what is missing as refused."""
+    with pytest.raises(HostError) as caught:
+        sandbox_lab.run(bare.python("def run():\n    return 1\n"), traced=True)
+    assert caught.value.code == "host.trace_without_namespaces"

@@ -134,7 +134,7 @@ class Protected:
         sockets: Iterable[Path] = (),
         environ: Mapping[str, str] = os.environ,
     ) -> Protected:
-        """Collect what is protected here: *home*, *others* of the user's, policies, socket folders, the program.
+        """Collect what is protected here: *home* and *others*, policies, socket folders, the program.
 
         Beyond the contract's list, what Python imports for mpp-exec is protected from writing: a
         module beside the installed package would run in the next host process.
