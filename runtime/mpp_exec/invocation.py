@@ -316,7 +316,8 @@ class Invocation:
                 invocation=agreed.invocation,
                 variables=agreed.prepared.variables(os.environ),
                 arguments=agreed.prepared.command(),
-                wall_ms=None if left is None else max(1, int(min(left, _LONGEST) * 1000)),
+                wall_ms=None if left is None else _milliseconds(left),
+                told_ms=None if self._timeout is None else _milliseconds(self._timeout),
                 cancel_fd=self._cancel.fd,
                 traced=self._trace is not None,
                 dialogue=session,
@@ -327,6 +328,10 @@ class Invocation:
         """Return the end of a call that *error* ended, Ctrl-C included: what began has an end on record."""
         code = error.code if isinstance(error, MppError) else f"python.{type(error).__name__}"
         return Ending(Outcome.FAILED, code=code, timing=self._clock.stages)
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(1, int(min(seconds, _LONGEST) * 1000))
 
 
 def _ending(result: ToolResult, timing: dict[str, int]) -> Ending:

@@ -68,6 +68,7 @@ def run(
     variables: tuple[tuple[str, str], ...] = (),
     arguments: tuple[str, ...] | None = None,
     wall_ms: int | None = None,
+    told_ms: int | None = None,
     cancel_fd: int = -1,
     traced: bool = False,
     dialogue: Session | None = None,
@@ -76,10 +77,11 @@ def run(
     """Run *plan* once with *request* on descriptor 0, in a sandbox that nothing else has seen.
 
     *variables* are what was granted of the environment; *arguments* replace the plan's command line
-    where values were put into it; *wall_ms* shortens the limit of time. The calling thread waits.
-    A *traced* call is confined in the same way, and watched. A *dialogue* answers what the tool says while it
-    runs, and ends it; *request* is then its opening. A *parked* sandbox, made from this plan, is used
-    up; where the call does not fit it any more, another one is made.
+    where values were put into it; *wall_ms* shortens the limit of time, and is spoken of as *told_ms* where
+    it is what is left of that. The calling thread waits. A *traced* call is confined in the same way, and
+    watched. A *dialogue* answers what the tool says while it runs, and ends it; *request* is then its
+    opening. A *parked* sandbox, made from this plan, is used up; where the call does not fit it any more,
+    another one is made.
 
     Raises:
         HostError: a step of the spawn was refused by this kernel, or a granted path or a cgroup changed;
@@ -134,6 +136,8 @@ def run(
         raise _spawn_error(
             raw, [entry.target for entry in (*plan.entries, *special)], [path for path, _ in plan.rules]
         )
+    if told_ms is not None and limits.wall_ms < plan.limits.wall_ms:
+        limits = replace(limits, wall_ms=told_ms)
     outcome, reason = judge(raw, limits)
     return Completed(
         outcome=outcome,
