@@ -9,7 +9,6 @@ from __future__ import annotations
 import operator
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -41,8 +40,6 @@ from mpp_exec.sandbox.plan import SandboxPlan, compile_plan
 from mpp_exec.sandbox.pool import Recipe
 from mpp_exec.trust.installed import InstalledPackage, verify_installed
 from mpp_exec.trust.publishers import TrustView
-
-_PROGRAMS_AFTER: Final = 0.1  # seconds; no package manager replaces a program and its libraries faster
 
 TRACED: Final = "traced: seccomp user notification, which notes and allows nothing"
 """Stands among the mechanisms of a traced call on the ledger."""
@@ -320,23 +317,26 @@ class _Checked:
 class _Kept:
     """A call that was prepared, what it was made from, and whether the host's programs are what they were."""
 
-    __slots__ = ("_looked", "inputs", "prepared")
+    __slots__ = ("_look", "inputs", "prepared")
 
     def __init__(self, inputs: tuple[Any, ...], prepared: Prepared) -> None:
         self.inputs = inputs
         self.prepared = prepared
-        self._looked = 0.0
+        self._look: Look | None = None
 
     def is_current(self) -> bool:
         """Tell whether the programs that the plan mounts and lets start are still the same.
 
-        Behind some there are hundreds of files, and each is a system call: asked ten times a second.
+        Asked at each call, of all of their files at once, after they were compared one by one.
         """
-        now = time.monotonic()
-        if now - self._looked >= _PROGRAMS_AFTER:
-            if not self.prepared.plan.still_true():
-                return False
-            self._looked = now
+        if self._look is not None:
+            return self._look.is_same()
+        plan = self.prepared.plan
+        programs = (*plan.programs, *plan.started)
+        look = Look(path for program in programs for path, *_ in program.identity)  # before the comparison
+        if not plan.still_true():
+            return False
+        self._look = look
         return True
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from mpp_exec.permissions import Permissions
 from mpp_exec.sandbox.interpreter import Program
+from mpp_exec.sandbox.look import Look
 from sandbox_lab import bounded
 from stage import NAME, Stage
 
@@ -165,8 +166,11 @@ def test_replaced_program_is_not_started_under_the_old_plan(
     """What a plan mounts and lets run is what was found; replaced meanwhile, it is looked at anew."""
     plans = []
     replaced: list[str] = []
-    whole = Program.still_true
+    whole, seen = Program.still_true, Look.is_same
     monkeypatch.setattr(Program, "still_true", lambda self: whole(self) and self.name not in replaced)
+    monkeypatch.setattr(
+        Look, "is_same", lambda self, *folder: seen(self, *folder) and not (replaced and not folder)
+    )
     for gone in ([], [], ["git"]):
         replaced += gone
         with stage.runtime.preparer.prepared(NAME, "run") as prepared:

@@ -213,6 +213,7 @@ EXERCISED: Final[dict[str, Callable[[], object]]] = {
     "landlock_errata": native.landlock_errata,
     "seccomp_has": lambda: native.seccomp_has(lib.SECCOMP_RET_ERRNO),
     "constant": lambda: native.constant("CLONE_NEWUSER"),
+    "look": lambda: native.look(-100, b"/etc/passwd\0/no/such\0", 2),
 }
 
 
