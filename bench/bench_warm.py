@@ -8,6 +8,7 @@ the difference is what it costs to have a call durably on record.
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,6 +18,7 @@ from bench.harness import Contestant, Goal, measure, report
 from bench.stage import build_static, folder, install_python
 from mpp_exec import Runtime
 
+_PATIENCE = 0.5  # seconds
 DISK, MEMORY = "mpp-exec, Python tool", "mpp-exec, Python tool, home on tmpfs"
 STATIC, SERVER = (
     "static program, vfork and exec, no sandbox",
@@ -55,12 +57,25 @@ def run(*, rounds: int, as_json: bool) -> bool:
         return report("the next call of a Python tool", contestants, goals, as_json=as_json)
 
 
-def _calling(stack: ExitStack, where: Path) -> Callable[[], None]:
+def _calling(stack: ExitStack, where: Path) -> Callable[[], int]:
+    """Return one call, in ns: of a tool that is called now and then, so that its sandbox waits for it."""
     runtime = stack.enter_context(Runtime(install_python(where)))
 
-    def call() -> None:
+    def call() -> int:
+        _wait(runtime)
+        begin = time.perf_counter_ns()
         result = runtime.call("bench/python", "answer", {"text": "x"})
+        took = time.perf_counter_ns() - begin
         if result.structured != {"ok": True}:
             raise RuntimeError(f"the call answered {result}")
+        return took
 
     return call
+
+
+def _wait(runtime: Runtime) -> None:
+    """Wait until a sandbox is prepared. An older revision has none, and the first calls of any."""
+    pool = getattr(runtime._open(), "sandboxes", None)  # noqa: SLF001 - what no host has to know
+    until = time.monotonic() + _PATIENCE
+    while pool is not None and not pool.waiting and time.monotonic() < until:
+        time.sleep(0.001)
