@@ -270,6 +270,7 @@ def test_no_thread_to_be_had(tmp_path: Path) -> None:
         PRELUDE
         + """
 import resource
+import cbor2  # loaded by the first record, for which there would be no room
 ledger = open_ledger(home)
 size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (size + (1 << 20), resource.RLIM_INFINITY))
