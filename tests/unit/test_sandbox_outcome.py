@@ -82,7 +82,7 @@ def test_outcome(outcome: str, seen: RawOutcome) -> None:
 
 def test_every_stop_has_a_word() -> None:
     for stop in STOPS.values():
-        if stop != "none":
+        if stop not in ("none", "answered"):  # a dialogue that has what it was held for is stopped, and well
             assert judge(raw(stop=stop, status=-1), LIMITS)[0] != "ok"
 
 
