@@ -29,7 +29,7 @@ FORMATS: Final = (
     ("google_oauth_token", "ya29.", f"{_U}{{20,1024}}", "developers.google.com/identity/protocols/oauth2"),
     ("gitlab_token", "glpat- gldt- glrt- glcbt- glptt- glft- glsoat- glimt- glagent- gloas- GR1348941", r"[0-9A-Za-z_.-]{20,300}", "docs.gitlab.com/security/tokens"),
     ("npm_token", "npm_", f"{_W}{{36}}(?!{_W})", "docs.npmjs.com/about-access-tokens"),
-    ("pypi_token", "pypi-", f"{_U}{{50,1000}}", "PyPI help, API tokens"),
+    ("pypi_token", "pypi-", f"{_U}{{50,1000}}", "warehouse.pypa.io/development/token-scanning"),
     ("rubygems_key", "rubygems_", f"{_H}{{48}}", "guides.rubygems.org/api-key-scopes"),
     ("openai_key", "sk-proj- sk-svcacct- sk-admin- sk-None-", f"{_U}{{20,300}}", "platform.openai.com/docs/api-reference/authentication"),
     ("openai_key", "sk-", f"{_W}{{20,64}}T3BlbkFJ{_W}{{20,64}}|(?={_U}{{0,60}}[0-9]){_W}{{32,64}}(?!{_U})", "platform.openai.com/docs/api-reference/authentication"),
