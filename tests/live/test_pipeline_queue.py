@@ -128,7 +128,7 @@ def test_a_deadline_that_passes_in_the_queue_is_a_timeout(stage: Stage, callers:
         began = time.monotonic()
         result = stage.runtime.call(NAME, timeout=0.2)
         assert 0.2 <= time.monotonic() - began < 20
-        assert len(init_processes()) == 1, "nothing of it ran"
+        assert len(init_processes()) <= 1, "nothing of it ran: the other may still be on its way"
     assert (result.outcome, result.is_error) == ("timeout", True)
     assert "turn" in result.reason
     assert result.meta["mpp-exec/timing"]["queue"] >= 200_000
@@ -155,7 +155,7 @@ def test_cancelling_a_call_that_waits_ends_it_at_once(stage: Stage, callers: Thr
         cancel.set()
         result = call.result(30)
         assert waiting(stage) == 0
-        assert len(init_processes()) == 1
+        assert len(init_processes()) <= 1
     assert (result.outcome, result.reason) == ("killed", "cancelled by its caller")
     assert stage.runtime.ledger.show(result.invocation).outcome == "killed"
 
@@ -173,7 +173,7 @@ def test_cancelling_a_task_that_waits_ends_it_at_once(stage: Stage, callers: Thr
     with occupied(stage, callers):
         asyncio.run(main())
         assert waiting(stage) == 0
-        assert len(init_processes()) == 1
+        assert len(init_processes()) <= 1
     assert not stage.runtime.call(NAME).is_error
 
 
