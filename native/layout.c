@@ -63,23 +63,14 @@ long layout_root(struct init_context *context)
     return 0;
 }
 
-/* A copy of the approved source, and of nothing else. An O_PATH descriptor of the parent cannot be bound in
- * this namespace, so the path is opened again and must still be the same file as the parent held. */
-static long bind_source(struct init_context *context, const struct mpp_entry *entry)
+/* A detached copy of an open source, with the entry's attributes, if it is the file that the entry means. Closes it. */
+static long copy_of(long source, const struct mpp_entry *entry)
 {
-    struct mpp_open_how how = { O_PATH | O_CLOEXEC, 0, MPP_RESOLVE_NO_SYMLINKS | MPP_RESOLVE_NO_MAGICLINKS };
     struct mpp_mount_attr attr = { entry->attributes, 0, 0, 0 };
     struct stat seen;
-    long source;
     long tree;
     long error;
 
-    if (entry->tree >= 0) { /* a root parent copied it, with its attributes set */
-        if ((uint32_t)entry->tree >= context->tree_count) return -EIO;
-        return context->trees[entry->tree];
-    }
-    source = sys4(SYS_openat2, AT_FDCWD, text_at(context, entry->source), &how, sizeof how);
-    if (source < 0) return source;
     error = sys2(SYS_fstat, source, &seen);
     if (error == 0 && (seen.st_dev != entry->device || seen.st_ino != entry->inode)) error = -ESTALE;
     tree = error == 0
@@ -88,11 +79,25 @@ static long bind_source(struct init_context *context, const struct mpp_entry *en
     sys1(SYS_close, source);
     if (tree < 0) return tree;
     error = sys5(SYS_mount_setattr, tree, "", MPP_AT_EMPTY_PATH | MPP_AT_RECURSIVE, &attr, sizeof attr);
-    if (error < 0) {
-        sys1(SYS_close, tree);
-        return error;
+    if (error == 0) return tree;
+    sys1(SYS_close, tree);
+    return error;
+}
+
+/* A copy of the approved source, and of nothing else. An O_PATH descriptor of the parent cannot be bound in
+ * this namespace, so the path is opened again and must still be the same file as the parent held. */
+static long bind_source(struct init_context *context, const struct mpp_entry *entry)
+{
+    struct mpp_open_how how = { O_PATH | O_CLOEXEC, 0, MPP_RESOLVE_NO_SYMLINKS | MPP_RESOLVE_NO_MAGICLINKS };
+    long source;
+
+    if (entry->tree >= 0) { /* a root parent copied it, with its attributes set */
+        if ((uint32_t)entry->tree >= context->tree_count) return -EIO;
+        return context->trees[entry->tree];
     }
-    return tree;
+    source = sys4(SYS_openat2, AT_FDCWD, text_at(context, entry->source), &how, sizeof how);
+    if (source < 0) return source;
+    return copy_of(source, entry);
 }
 
 /* Attaches a mount at a path below a folder. The mount point is looked up without links and never outside of it:
@@ -249,13 +254,9 @@ static long still_kept(const struct init_context *context, const struct mpp_entr
 static long bind_below(struct init_context *context, const struct mpp_entry *entry, const char *outer, long folder)
 {
     struct mpp_open_how how = { O_PATH | O_CLOEXEC, 0, MPP_RESOLVE_BENEATH | MPP_RESOLVE_NO_SYMLINKS };
-    struct mpp_mount_attr attr = { entry->attributes, 0, 0, 0 };
     const char *path = text_at(context, entry->source);
     const char *below = *path == '/' ? path_below(outer, path + 1) : 0;
-    struct stat seen;
     long source;
-    long tree;
-    long error;
 
     if (entry->tree >= 0) return bind_source(context, entry); /* copied by a root parent */
     if (below != 0)
@@ -263,17 +264,7 @@ static long bind_below(struct init_context *context, const struct mpp_entry *ent
     else
         source = sys4(SYS_openat2, context->root, *path == '/' ? path + 1 : path, &how, sizeof how);
     if (source < 0) return source;
-    error = sys2(SYS_fstat, source, &seen);
-    if (error == 0 && (seen.st_dev != entry->device || seen.st_ino != entry->inode)) error = -ESTALE;
-    tree = error == 0
-               ? sys3(SYS_open_tree, source, "", MPP_OPEN_TREE_CLONE | O_CLOEXEC | MPP_AT_EMPTY_PATH | MPP_AT_RECURSIVE)
-               : error;
-    sys1(SYS_close, source);
-    if (tree < 0) return tree;
-    error = sys5(SYS_mount_setattr, tree, "", MPP_AT_EMPTY_PATH | MPP_AT_RECURSIVE, &attr, sizeof attr);
-    if (error == 0) return tree;
-    sys1(SYS_close, tree);
-    return error;
+    return copy_of(source, entry);
 }
 
 static long late_mount(struct init_context *context, const struct mpp_entry *entry, uint32_t index, const char *outer,
