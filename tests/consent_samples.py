@@ -9,6 +9,7 @@ from typing import Any
 
 from mpp_exec.consent.approve import make_grant
 from mpp_exec.consent.config import Settings
+from mpp_exec.consent.confirm import ConfirmationRequest
 from mpp_exec.consent.grant import Grant
 from mpp_exec.consent.paths import Protected
 from mpp_exec.consent.policy import Policy
@@ -61,3 +62,19 @@ def grant(
         without=without,
         **keywords,
     )
+
+
+REQUEST = ConfirmationRequest(
+    package="acme/echo",
+    version="1.0.0",
+    digest="sha256:" + "0" * 64,
+    key_id="sha256:" + "1" * 64,
+    tool="call",
+    title="",
+    description="Destroys.",
+    operation="destructive",
+    confirmation="always",
+    arguments_json='{"what":"all"}',
+    reach=("change /data",),
+)
+"""A call that somebody has to be asked about."""

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from command import Shell
+from consent_samples import REQUEST
 from mcp_peer import Peer, meta
 from mpp_exec.consent.confirm import ConfirmationRequest
 from mpp_exec.mcp.confirming import MAX_OPEN, PATIENCE, Proofs, agreed, question
@@ -20,20 +21,6 @@ CODE = "def call(**arguments):\n    return {'ran': arguments}\n"
 YES = {"confirm": {"action": "accept", "content": {"confirm": True}}}
 FORM: dict[str, Any] = {"elicitation": {"form": {}}}
 NAME = "acme_echo_call"
-
-REQUEST = ConfirmationRequest(
-    package="acme/echo",
-    version="1.0.0",
-    digest="sha256:" + "0" * 64,
-    key_id="sha256:" + "1" * 64,
-    tool="call",
-    title="",
-    description="Destroys.",
-    operation="destructive",
-    confirmation="always",
-    arguments_json='{"what":"all"}',
-    reach=("change /data",),
-)
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from command import Shell, error_lines
+from consent_samples import REQUEST
 from mcp_peer import Peer, meta
 from mpp_exec.consent.confirm import ConfirmationRequest
 from mpp_exec.errors import ConsentError, InternalError, UsageError
@@ -20,19 +21,6 @@ from mpp_exec.registry.pending import LIFETIME, MAX_OF_ASKER, MAX_OF_HOME, Asker
 from mpp_exec.registry.store import Store
 from store_samples import NOW, grant_of, install, open_store
 
-REQUEST = ConfirmationRequest(
-    package="acme/echo",
-    version="1.0.0",
-    digest="sha256:" + "0" * 64,
-    key_id="sha256:" + "1" * 64,
-    tool="call",
-    title="",
-    description="Destroys.",
-    operation="destructive",
-    confirmation="always",
-    arguments_json='{"what":"all"}',
-    reach=("change /data",),
-)
 ASKER = Asker("uid 5", "one", "peer 1")
 
 
