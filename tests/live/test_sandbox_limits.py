@@ -42,13 +42,14 @@ def test_tool_that_hangs_is_stopped_in_time(lab: Lab, probe: Path, act: str) -> 
 
 
 def test_time_of_a_call_can_be_shortened_and_not_lengthened(lab: Lab, probe: Path) -> None:
-    compiled = lab.program(probe, "stubborn", limits=Limits(wall_ms=400))
+    patient = lab.program(probe, "stubborn", limits=Limits(wall_ms=20_000))
     started = time.monotonic()
-    assert run(compiled, wall_ms=100).outcome == "timeout"
-    assert time.monotonic() - started < 0.4
+    assert run(patient, wall_ms=100).outcome == "timeout"
+    assert time.monotonic() - started < 10
+    hurried = lab.program(probe, "stubborn", limits=Limits(wall_ms=400))
     started = time.monotonic()
-    assert run(compiled, wall_ms=60_000).outcome == "timeout"
-    assert time.monotonic() - started < 3
+    assert run(hurried, wall_ms=60_000).outcome == "timeout"
+    assert time.monotonic() - started < 10
 
 
 def test_tool_that_waits_for_a_request_that_never_ends(lab: Lab, probe: Path) -> None:
