@@ -8,8 +8,8 @@
 #include <string.h>
 
 #define SOON_DIGIT 128 /* bytes between a word that announces and the first digit of its value */
-#define SOON_COLON 28
 #define SOON_AT 192
+#define SOON_SECOND 96 /* no first word of a name is longer */
 #define ESCAPED_MAX 65536 /* bytes of base64 that are read */
 
 /* What a byte is part of. */
@@ -28,7 +28,8 @@ enum {
     FORM = 2048,     /* stands in the middle of a form */
     QUOTE = 4096,
     SPACE = 8192,
-    AT_SIGN = 16384
+    AT_SIGN = 16384,
+    CONTROL = 32768
 };
 #define LETTER (UPPER | LOWER)
 #define WORD (DIGIT | LETTER)
@@ -70,11 +71,11 @@ static const uint16_t KINDS[256] = {
     ['"'] = QUOTE,
     ['\''] = QUOTE,
     ['`'] = QUOTE,
-    [0 ... '\b'] = FORM,
+    [0 ... '\b'] = FORM | CONTROL,
     ['\t' ... '\n'] = SPACE,
-    ['\v' ... '\r'] = SPACE | FORM,
-    [0x0e ... 0x1f] = FORM,
-    [0x7f ... 0x9f] = FORM,
+    ['\v' ... '\r'] = SPACE | FORM | CONTROL,
+    [0x0e ... 0x1f] = FORM | CONTROL,
+    [0x7f ... 0x9f] = FORM | CONTROL,
 };
 
 static int is(uint8_t c, unsigned kinds)
@@ -196,20 +197,60 @@ static int follows_soon(const uint8_t *text, uint32_t size, uint32_t from, uint3
     return 0;
 }
 
-static int is_colon(uint8_t c)
+static int is_text(const uint8_t *text, uint32_t size, uint32_t at, const char *wanted)
 {
-    return c == ':' || c == '=';
+    uint32_t i = 0;
+
+    for (; wanted[i] != 0; i++)
+        if (at + i >= size || lower(text[at + i]) != (uint8_t)wanted[i]) return 0;
+    return 1;
 }
 
-/* Whether a label that may go on ends in a colon: ``name on file: ``. */
+/* Whether a colon stands here, behind a quotation mark and two spaces at most. */
+static int is_colon(const uint8_t *text, uint32_t size, uint32_t from)
+{
+    uint32_t i = from;
+
+    if (i < size && (text[i] == '"' || text[i] == '\'')) i++;
+    for (int spaces = 0; spaces < 2 && i < size && (text[i] == ' ' || text[i] == '\t'); spaces++) i++;
+    return i < size && (text[i] == ':' || text[i] == '=');
+}
+
+/* Whether a label that may go on ends in a colon: ``name on file: ``, ``bill-to: ``. */
 static int colon_follows(const uint8_t *text, uint32_t size, uint32_t from)
 {
-    uint32_t end = capped(size, from, SOON_COLON);
+    static const char *const rest[] = { "name",   "names", "details", "on file", "address", "holder",
+                                        "to",     "info",  "line1",   "line 1",  "line2",   "line 2" };
+    uint32_t word = from;
 
-    for (uint32_t i = from; i < end && text[i] != 0; i++) {
-        if (is_colon(text[i])) return 1;
-        if (!is(text[i], WORD) && strchr(" \t_-'\"\\()", text[i]) == NULL) return 0;
+    if (is_colon(text, size, from)) return 1;
+    if (from >= size || text[from] == 0 || !(is(text[from], LETTER) || strchr(" _-", text[from]) != NULL)) return 0;
+    if (!is(text[from], LETTER)) word++;
+    for (uint32_t full = 0; full < 2; full++) {
+        for (size_t n = 0; n < sizeof rest / sizeof *rest; n++)
+            if (is_text(text, size, word, rest[n]) && is_colon(text, size, word + (uint32_t)strlen(rest[n]))) return 1;
+        if (full || !is_text(text, size, word, "full")) return 0;
+        word += 4;
+        if (word < size && (text[word] == ' ' || text[word] == '_')) word++;
     }
+    return 0;
+}
+
+/* Whether what is called by a role alone (``"name": "Widget"``) could be somebody: of two words or more. Where the label
+ * may have other words to it, nothing is said against it. */
+static int may_be_somebody(const uint8_t *text, uint32_t size, uint32_t at, uint32_t from)
+{
+    uint32_t i = from, end;
+
+    if (at > 0 && text[at - 1] != '"' && text[at - 1] != '\'' && text[at - 1] != '\n') return 1;
+    if (!is_colon(text, size, from)) return 1;
+    while (text[i] != ':' && text[i] != '=') i++;
+    i++;
+    for (int spaces = 0; spaces < 4 && i < size && (text[i] == ' ' || text[i] == '\t'); spaces++) i++;
+    if (i < size && text[i] == '"') i++;
+    end = capped(size, i, SOON_SECOND);
+    for (; i < end && text[i] != 0 && text[i] != '"' && text[i] != '\n'; i++)
+        if (text[i] == ' ' || text[i] == ',') return 1;
     return 0;
 }
 
@@ -252,7 +293,7 @@ static int assigns(const uint8_t *text, uint32_t size, uint32_t from)
     if (is_value_below(text, size, i)) return 1;
     if (label - from >= 20) return 1; /* the value may be in the same word */
     if (label < size && (text[label] == '(' || text[label] == ' ') && quote_follows(text, size, label)) return 1;
-    if (i > label && i + 1 < size && text[i] == '?' && is_colon(text[i + 1])) return 1;
+    if (i > label && i + 1 < size && text[i] == '?' && (text[i + 1] == ':' || text[i + 1] == '=')) return 1;
 
     i = label;
     if (i < size && is(text[i], QUOTE)) i++;
@@ -282,8 +323,11 @@ static int is_worth_it(const struct mpp_needle *needle, const uint8_t *word, con
         return 0;
     if (checks & MPP_NEEDLE_WHOLE && end < size && is(text[end], LETTER)) return 0;
     if (checks & MPP_NEEDLE_START && !starts(text, at)) return 0;
+    /* What is glued to it, ``cc51b3``, is no number of its kind. */
+    if (checks & MPP_NEEDLE_DIGIT && end < size && is(text[end], DIGIT)) return 0;
     if (checks & MPP_NEEDLE_DIGIT && !follows_soon(text, size, end, SOON_DIGIT, DIGIT)) return 0;
     if (checks & MPP_NEEDLE_COLON && !colon_follows(text, size, end)) return 0;
+    if (checks & MPP_NEEDLE_ROLE && !may_be_somebody(text, size, at, end)) return 0;
     if (checks & MPP_NEEDLE_AT && !follows_soon(text, size, end, SOON_AT, AT_SIGN)) return 0;
     if (checks & MPP_NEEDLE_ASSIGN && !assigns(text, size, end)) return 0;
     if (checks & MPP_NEEDLE_TOKEN) {
@@ -656,7 +700,7 @@ static void on_meeting(const uint8_t *text, uint32_t size, uint32_t at, struct s
 static void on_control(const uint8_t *text, uint32_t size, uint32_t at, struct sink *sink)
 {
     if ((text[at] == 0 || text[at] == '\r') && at + 1 < size && text[at + 1] == '\n') return;
-    if (at == 0 || is(text[at - 1], WORD) || !is(text[at - 1], FORM)) add(sink, at, MPP_FORM_CONTROL);
+    if (at == 0 || !is(text[at - 1], CONTROL)) add(sink, at, MPP_FORM_CONTROL);
 }
 
 static void on_form(const uint8_t *text, uint32_t size, uint32_t at, struct sink *sink)

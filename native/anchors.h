@@ -11,10 +11,11 @@
 #define MPP_NEEDLE_WHOLE 4    /* no letter behind it */
 #define MPP_NEEDLE_START 8    /* no letter or digit before it, unless an escape ends there */
 #define MPP_NEEDLE_TOKEN 16   /* `need` bytes that tokens are made of follow */
-#define MPP_NEEDLE_DIGIT 32   /* a digit follows soon */
-#define MPP_NEEDLE_COLON 64   /* a colon or an equals sign follows, behind a few words at most */
+#define MPP_NEEDLE_DIGIT 32   /* a digit follows soon, and not at once */
+#define MPP_NEEDLE_COLON 64   /* a colon or an equals sign follows, behind a few words that a label may end in */
 #define MPP_NEEDLE_ASSIGN 128 /* what assigns follows its label, or spaces and a long word */
 #define MPP_NEEDLE_AT 256     /* an at sign follows soon */
+#define MPP_NEEDLE_ROLE 512   /* what follows its colon at once, where nothing stands before it, has two words */
 
 #define MPP_ENDS 0x80000000
 #define MPP_NEEDLE_MAX 64 /* bytes of a word */

@@ -29,6 +29,25 @@ def test_control_characters_inside_a_value(hidden: str) -> None:
                 assert clean.value["x"][0] in {around.format(f"[{kind}]") for kind in _kinds(value)}
 
 
+# Punctuation that a value may have itself, and a control character behind it.
+BEHIND = [
+    ("jane@{}example.com", "[EMAIL]"),
+    ("jane{}@{}example.{}com", "[EMAIL]"),
+    ("203.{}0.113.9", "[IP_ADDRESS]"),
+    ("4111-{}1111-1111-1111", "[CREDIT_CARD]"),
+    ("+{}14155550123", "[PHONE]"),
+    ("00:{}1b:44:11:3a:b7", "[MAC_ADDRESS]"),
+]
+
+
+@pytest.mark.parametrize("hidden", ["\x01", "\0", "\x1b[31m", "\x7f"], ids=ascii)
+@pytest.mark.parametrize(("written", "mask"), BEHIND)
+def test_one_control_character_behind_the_punctuation_of_a_value(written: str, mask: str, hidden: str) -> None:
+    text = written.replace("{}", hidden)
+    assert redact(f"a {text} b").value == f"a {mask} b"
+    assert redact({"x": [text]}).value == {"x": [mask]}
+
+
 def _kinds(value: str) -> tuple[str, ...]:
     # The number in an IBAN with an invisible character behind its country may read as something else, too.
     return ("EMAIL", "CREDIT_CARD", "IBAN", "SECRET") if value != SECRET else ("SECRET",)

@@ -63,9 +63,10 @@ def test_a_full_room_loses_nothing() -> None:
         (anchors.WORD, "monkey aKey key akey \\nkey", [8, 12, 23]),
         (anchors.WHOLE, "keys key key2", [5, 9]),
         (anchors.START, "akey key 1key %3Dkey \\tkey", [5, 17, 23]),
-        (anchors.DIGIT, "key to success. " + "x" * 130 + "key 1", [146]),
-        (anchors.COLON, "key: key of mine= key! =", [0, 5]),
+        (anchors.DIGIT, "key1 key to success. " + "x" * 130 + "key 1", [151]),
+        (anchors.COLON, "key: key of= key name\"= key! =", [0, 13]),
         (anchors.ASSIGN, "key=1 key_name: x 'key' => key is key abcdefgh", [0, 6, 19, 34]),
+        (anchors.ROLE, 'key: a b\n"key": "ab", b\nkey=ab\nmy key: ab\nkey name: ab', [0, 34, 42]),
         (anchors.AT_SIGN, "key a@b key", [0]),
     ],
 )

@@ -22,6 +22,7 @@ DIGIT: Final[int] = lib.MPP_NEEDLE_DIGIT
 COLON: Final[int] = lib.MPP_NEEDLE_COLON
 ASSIGN: Final[int] = lib.MPP_NEEDLE_ASSIGN
 AT_SIGN: Final[int] = lib.MPP_NEEDLE_AT
+ROLE: Final[int] = lib.MPP_NEEDLE_ROLE
 
 FORMS: Final[int] = lib.MPP_FORMS
 _LONGEST: Final[int] = lib.MPP_NEEDLE_MAX

@@ -217,9 +217,17 @@ def views(text: str, *, for_anchors: bool = False) -> Iterator[tuple[str, Offset
     that they are as well (``order|4111111111111111``); letters that stand among digits as digits too.
     *for_anchors* leaves out what has anchors: such digits, and control characters of Latin-1.
     """
-    yield from _readings(text, with_digits=not for_anchors)
-    if for_anchors and text.isascii():
-        return
+    if text.isascii():
+        yield text, None
+        if for_anchors:
+            return
+        marks = _marks(text)
+        if (digits := _rewritten(text, marks.lookalike)) != text:
+            yield digits, None
+        if not marks.control:
+            return
+    else:
+        yield from _readings(text, with_digits=not for_anchors)
     from mpp_exec.privacy import controls  # noqa: PLC0415  # needs tables that plain ASCII never needs
 
     for shorter, offsets in controls.shown(text):
@@ -253,14 +261,30 @@ def _readings(text: str, *, with_digits: bool) -> Iterator[tuple[str, Offsets | 
 
 def _digits(text: str) -> str:
     """Return *text* with letters as the digits that they look like, in numbers that are mostly digits."""
-    meetings = [
-        at
-        for flat in _forms().chunks(text)
-        for at, what in zip(flat[::2], flat[1::2], strict=True)
-        if what == _LOOKALIKE
-    ]
+    return _rewritten(text, _marks(text).lookalike)
+
+
+def _rewritten(text: str, meetings: list[int]) -> str:
     regions = lookalikes.regions(text, meetings)
     return lookalikes.rewritten(text, regions) if regions else text
+
+
+class _Marks(NamedTuple):
+    """Where a text reads in another way: digits among letters that look like them, control characters."""
+
+    lookalike: list[int]
+    control: list[int]
+
+
+def _marks(text: str) -> _Marks:
+    marks = _Marks([], [])
+    for flat in _forms().chunks(text):
+        for at, what in zip(flat[::2], flat[1::2], strict=True):
+            if what == _LOOKALIKE:
+                marks.lookalike.append(at)
+            elif what == _CONTROL:
+                marks.control.append(at)
+    return marks
 
 
 @cache

@@ -106,18 +106,23 @@ class Document:
             self._leaf(0)
         else:
             self._read(value, "", "", 0)
-            joined = BETWEEN.join(self._texts)
-            if "PRIVATE KEY" in joined:
-                self._read_key_lines()
-            # What only its key gives away is not searched, and what no key announces is.
-            for leaf in self._strings.values():
-                leaf.candidates = leaf.announced(leaf.text)
-            for number in candidates_in(self._texts, joined):
-                self._leaf(number).anchored = True
+            if self._texts:
+                self._search()
         for leaf in (*self._keys.values(), *self._strings.values()):
             if leaf.anchored:
                 leaf.candidates += detect(leaf.text, leaf.key)
                 meter.add(len(leaf.candidates))
+
+    def _search(self) -> None:
+        """Mark the strings that the detectors may find something in, and take in what keys announce."""
+        joined = BETWEEN.join(self._texts)
+        if "PRIVATE KEY" in joined:
+            self._read_key_lines()
+        # What only its key gives away is not searched, and what no key announces is.
+        for leaf in self._strings.values():
+            leaf.candidates = leaf.announced(leaf.text)
+        for number in candidates_in(self._texts, joined):
+            self._leaf(number).anchored = True
 
     @property
     def keys(self) -> Collection[Leaf]:

@@ -43,6 +43,8 @@ class Literals:
         self._pieces: dict[str, Candidate] = {}
         self._seen: dict[str, Candidate] = {}
         self._lengths: dict[str, set[int]] = {}
+        # A text that is one string is asked about twice in a row.
+        self._last: tuple[str, int, list[Candidate]] = ("", 0, [])
 
     def __bool__(self) -> bool:
         return bool(self._configured or self._pieces or self._seen)
@@ -84,6 +86,12 @@ class Literals:
 
     def find(self, text: str) -> list[Candidate]:
         """Return every occurrence of every value in *text*, in time linear in its length."""
+        known = len(self._pieces) + len(self._seen)
+        if self._last[0] is not text or self._last[1] != known:
+            self._last = (text, known, self._found(text))
+        return [*self._last[2]]
+
+    def _found(self, text: str) -> list[Candidate]:
         found: list[Candidate] = []
         for each in self._configured.find(text) if self._configured else ():
             meter.step(len(found))

@@ -7,7 +7,6 @@ runs in this context. Where none runs that is bounded, a step does nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Final, Literal, TypeVar
@@ -80,18 +79,23 @@ class _Meter:
 _RUNNING: Final[ContextVar[_Meter | None]] = ContextVar("redaction", default=None)
 
 
-@contextmanager
-def bounded(bounds: Bounds | None) -> Iterator[None]:
-    """Hold what runs in the block to *bounds*, None for no bounds.
+class bounded:  # noqa: N801  # a block's head, as ``contextlib`` names those; a generator costs twice as much
+    """Holds what runs in the block to *bounds*, None for no bounds.
 
     Raises:
         StoppedError: from the step that was one too many.
     """
-    token = _RUNNING.set(_Meter(bounds) if bounds else None)
-    try:
-        yield
-    finally:
-        _RUNNING.reset(token)
+
+    __slots__ = ("_meter", "_token")
+
+    def __init__(self, bounds: Bounds | None) -> None:
+        self._meter = _Meter(bounds) if bounds else None
+
+    def __enter__(self) -> None:
+        self._token = _RUNNING.set(self._meter)
+
+    def __exit__(self, *_: object) -> None:
+        _RUNNING.reset(self._token)
 
 
 def step(found: int = 0) -> None:

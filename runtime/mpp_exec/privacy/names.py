@@ -31,8 +31,10 @@ _ADDRESS: Final = listed(
     """
 )
 _USERNAME: Final = frozenset(("username", "login", "userid", "handle", "nickname"))
+_ONLY_ROLES: Final = _PERSON - _STRONG_WORDS - _ADDRESS - _USERNAME
 NEEDLES: Final = tuple(
-    anchors.Needle(word, anchors.COLON | anchors.WORD) for word in sorted(_PERSON | _ADDRESS | _USERNAME)
+    anchors.Needle(word, anchors.COLON | anchors.WORD | (anchors.ROLE if word in _ONLY_ROLES else 0))
+    for word in sorted(_PERSON | _ADDRESS | _USERNAME)
 )
 # Words that make a label of a person into one of a thing.
 _OF_THINGS: Final = listed(

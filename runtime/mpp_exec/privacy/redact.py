@@ -33,6 +33,8 @@ _SPACE: Final = re.compile(r"\s")
 _CUT: Final = 4096
 CUT_OFF: Final = "[cut off]\n"
 """What stands in their place."""
+# Values in which nothing stands.
+_NOTHING: Final[tuple[Any, ...]] = (None, "", [], {})
 # How often a string is written and read again before all of it is masked.
 _PASSES: Final = 4
 # Rules that need more than the value to recognise it: its name before it, or a boundary around it.
@@ -165,9 +167,14 @@ class Redactor:
         return kept if kept == text else f"{kept}{CUT_OFF}"
 
     def _redacted(self, channels: Mapping[str, Any]) -> dict[str, Redacted]:
+        # Most channels of most results are empty: to say so costs far less than to read them.
         documents = {
-            name: Document(value, every_number=self._every_number) for name, value in channels.items()
+            name: Document(value, every_number=self._every_number)
+            for name, value in channels.items()
+            if value not in _NOTHING
         }
+        if not documents:
+            return {name: Redacted(value) for name, value in channels.items()}
         for document in documents.values():
             if self._patterns:
                 document.find_patterns(self._patterns)
@@ -180,12 +187,14 @@ class Redactor:
         for name, document in documents.items():
             if keys_found[name]:
                 self._learn(document.put_under_written_keys())
-        return {
-            name: Redacted(*document.written(_reason() if self._explain else None))
-            if self._settle_all(document.strings) or keys_found[name]
-            else Redacted(channels[name])
-            for name, document in documents.items()
-        }
+        redacted: dict[str, Redacted] = {}
+        for name, value in channels.items():
+            document = documents.get(name)
+            if document and (self._settle_all(document.strings) or keys_found[name]):
+                redacted[name] = Redacted(*document.written(_reason() if self._explain else None))
+            else:
+                redacted[name] = Redacted(value)
+        return redacted
 
     def _learn(self, leaves: Iterable[Leaf]) -> None:
         for leaf in leaves:
