@@ -131,7 +131,7 @@ def test_a_deadline_that_passes_in_the_queue_is_a_timeout(stage: Stage, callers:
         assert len(init_processes()) <= 1, "nothing of it ran: the other may still be on its way"
     assert (result.outcome, result.is_error) == ("timeout", True)
     assert "turn" in result.reason
-    assert result.meta["mpp-exec/timing"]["queue"] >= 100_000, "less than the deadline: what came before counts, too"
+    assert result.meta["mpp-exec/timing"]["queue"] >= 100_000, "less than it waited, by what came before"
     assert stage.runtime.ledger.show(result.invocation).outcome == "timeout"
 
 

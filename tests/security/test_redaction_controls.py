@@ -42,7 +42,7 @@ BEHIND = [
 
 @pytest.mark.parametrize("hidden", ["\x01", "\0", "\x1b[31m", "\x7f"], ids=ascii)
 @pytest.mark.parametrize(("written", "mask"), BEHIND)
-def test_one_control_character_behind_the_punctuation_of_a_value(written: str, mask: str, hidden: str) -> None:
+def test_a_control_character_behind_the_punctuation_of_a_value(written: str, mask: str, hidden: str) -> None:
     text = written.replace("{}", hidden)
     assert redact(f"a {text} b").value == f"a {mask} b"
     assert redact({"x": [text]}).value == {"x": [mask]}

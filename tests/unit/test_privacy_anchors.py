@@ -64,7 +64,7 @@ def test_a_full_room_loses_nothing() -> None:
         (anchors.WHOLE, "keys key key2", [5, 9]),
         (anchors.START, "akey key 1key %3Dkey \\tkey", [5, 17, 23]),
         (anchors.DIGIT, "key1 key to success. " + "x" * 130 + "key 1", [151]),
-        (anchors.COLON, "key: key of= key name\"= key! =", [0, 13]),
+        (anchors.COLON, 'key: key of= key name"= key! =', [0, 13]),
         (anchors.ASSIGN, "key=1 key_name: x 'key' => key is key abcdefgh", [0, 6, 19, 34]),
         (anchors.ROLE, 'key: a b\n"key": "ab", b\nkey=ab\nmy key: ab\nkey name: ab', [0, 34, 42]),
         (anchors.AT_SIGN, "key a@b key", [0]),
