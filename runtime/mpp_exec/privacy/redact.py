@@ -189,9 +189,9 @@ class Redactor:
                 self._learn(document.put_under_written_keys())
         redacted: dict[str, Redacted] = {}
         for name, value in channels.items():
-            document = documents.get(name)
-            if document and (self._settle_all(document.strings) or keys_found[name]):
-                redacted[name] = Redacted(*document.written(_reason() if self._explain else None))
+            read = documents.get(name)
+            if read and (self._settle_all(read.strings) or keys_found[name]):
+                redacted[name] = Redacted(*read.written(_reason() if self._explain else None))
             else:
                 redacted[name] = Redacted(value)
         return redacted
