@@ -9,7 +9,7 @@
 
 #define SOON_DIGIT 128 /* bytes between a word that announces and the first digit of its value */
 #define SOON_AT 192
-#define SOON_SECOND 96 /* no first word of a name is longer */
+#define SOON_SECOND 96    /* no first word of a name is longer */
 #define ESCAPED_MAX 65536 /* bytes of base64 that are read */
 
 /* What a byte is part of. */
@@ -219,8 +219,8 @@ static int is_colon(const uint8_t *text, uint32_t size, uint32_t from)
 /* Whether a label that may go on ends in a colon: ``name on file: ``, ``bill-to: ``. */
 static int colon_follows(const uint8_t *text, uint32_t size, uint32_t from)
 {
-    static const char *const rest[] = { "name",   "names", "details", "on file", "address", "holder",
-                                        "to",     "info",  "line1",   "line 1",  "line2",   "line 2" };
+    static const char *const rest[] = { "name", "names", "details", "on file", "address", "holder",
+                                        "to",   "info",  "line1",   "line 1",  "line2",   "line 2" };
     uint32_t word = from;
 
     if (is_colon(text, size, from)) return 1;
