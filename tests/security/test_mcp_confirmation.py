@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -12,9 +13,8 @@ import pytest
 from command import Shell
 from consent_samples import REQUEST
 from mcp_peer import Peer, meta
-from mpp_exec.consent.confirm import ConfirmationRequest
-from mpp_exec.mcp.confirming import MAX_OPEN, PATIENCE, Proofs, agreed, question
-from mpp_exec.mcp.messages import RpcError
+from mpp_exec.consent.confirm import MAX_LINES, ConfirmationRequest
+from mpp_exec.mcp.confirming import MAX_OPEN, PATIENCE, BadStateError, Proofs, agreed, question
 from mpp_exec.trust.keys import HomeKey
 
 CODE = "def call(**arguments):\n    return {'ran': arguments}\n"
@@ -53,6 +53,12 @@ def asked(peer: Peer, arguments: dict[str, Any] | None = None) -> str:
 def again(peer: Peer, state: Any, responses: Any = YES, name: str = NAME, **more: Any) -> dict[str, Any]:
     given = more.pop("arguments", {})
     return peer.call(name, given, requestState=state, inputResponses=responses, _meta=meta(**FORM), **more)
+
+
+def refusals(shell: Shell) -> list[str]:
+    """Return the codes of what was refused, the newest first."""
+    entries = shell.ok("audit", "list", "--json").json
+    return [entry["code"] for entry in entries if entry["kind"] == "refused"]
 
 
 # -- it works for a person ---------------------------------------------------------------------------
@@ -214,6 +220,34 @@ def test_a_call_too_large_to_be_read_is_not_asked_about(peer: Peer) -> None:
     assert result["_meta"]["mpp-exec/error"]["code"] == "confirm.too_large"
 
 
+def test_a_call_of_more_lines_than_anybody_reads_is_not_asked_about(peer: Peer) -> None:
+    many = {"what": ["all", *([0] * MAX_LINES)]}
+    result = peer.call(NAME, many, _meta=meta(**FORM))["result"]
+    assert result["_meta"]["mpp-exec/error"]["code"] == "confirm.too_large"
+
+
+def test_a_call_of_more_lines_than_anybody_reads_is_not_asked_about_at_a_terminal(shell: Shell) -> None:
+    """What stands above the question has scrolled away by then."""
+    arguments = shell.cwd / "many.json"
+    arguments.write_text(json.dumps({"what": ["all", *([0] * MAX_LINES)]}))
+    words = ("run", "acme/echo", "call", "--args", f"@{arguments}", "--confirm")
+    with shell.at_terminal(*words) as terminal:
+        code, screen = terminal.end()
+    assert code == 4
+    assert "confirm.too_large" in screen
+    assert "Run this call?" not in screen
+
+
+def test_a_proof_that_is_refused_is_on_the_ledger(peer: Peer, shell: Shell) -> None:
+    """Who tries states over and over is to be seen; and so is each question."""
+    state = asked(peer, {"what": "recorded"})
+    assert refusals(shell)[0] == "confirm.asked"
+    assert again(peer, state, arguments={"what": "else"})["error"]["code"] == -32602
+    assert refusals(shell)[:2] == ["confirm.bad_state", "confirm.asked"]
+    assert again(peer, "made up", arguments={"what": "recorded"})["error"]["code"] == -32602
+    assert refusals(shell)[:3] == ["confirm.bad_state", "confirm.bad_state", "confirm.asked"]
+
+
 # -- the proofs themselves ---------------------------------------------------------------------------
 
 
@@ -222,7 +256,7 @@ def test_a_proof_expires() -> None:
     proofs = Proofs(HomeKey(bytes(32)), clock=lambda: now[0])
     state = proofs.issue(REQUEST, "uid 5")
     now[0] = PATIENCE
-    with pytest.raises(RpcError):
+    with pytest.raises(BadStateError):
         proofs.redeem(state, REQUEST, "uid 5")
 
 
@@ -237,15 +271,15 @@ def test_a_proof_expires() -> None:
 )
 def test_a_proof_is_bound_to_its_call(other: ConfirmationRequest) -> None:
     proofs = Proofs(HomeKey(bytes(32)))
-    with pytest.raises(RpcError):
+    with pytest.raises(BadStateError):
         proofs.redeem(proofs.issue(REQUEST, "uid 5"), other, "uid 5")
 
 
 def test_a_proof_is_bound_to_its_principal_and_its_home() -> None:
     proofs, elsewhere = Proofs(HomeKey(bytes(32))), Proofs(HomeKey(bytes([1]) * 32))
-    with pytest.raises(RpcError):
+    with pytest.raises(BadStateError):
         proofs.redeem(proofs.issue(REQUEST, "uid 5"), REQUEST, "uid 6")
-    with pytest.raises(RpcError):
+    with pytest.raises(BadStateError):
         elsewhere.redeem(proofs.issue(REQUEST, "uid 5"), REQUEST, "uid 5")
 
 
@@ -253,7 +287,7 @@ def test_a_flood_of_questions_is_bounded_and_forgets_the_oldest() -> None:
     proofs = Proofs(HomeKey(bytes(32)))
     states = [proofs.issue(REQUEST, "uid 5") for _ in range(MAX_OPEN + 1)]
     assert len(proofs._open) == MAX_OPEN
-    with pytest.raises(RpcError):
+    with pytest.raises(BadStateError):
         proofs.redeem(states[0], REQUEST, "uid 5")
     proofs.redeem(states[-1], REQUEST, "uid 5")
 

@@ -157,8 +157,9 @@ def confirmed(request: ConfirmationRequest, question: str, hint: str) -> bool:
     """Show all of a call at the terminal and ask; *hint* is for whoever has none.
 
     Raises:
-        ConsentError: ``confirm.no_terminal``.
+        ConsentError: ``confirm.no_terminal``; ``confirm.too_large``: nobody would read all of it.
     """
+    lines = request.lines()
     with Terminal.opened() as terminal:
         if terminal is None:
             raise ConsentError(
@@ -166,7 +167,7 @@ def confirmed(request: ConfirmationRequest, question: str, hint: str) -> bool:
                 f"tool {request.tool} of {request.package} must be confirmed, and there is no terminal",
                 hint,
             )
-        terminal.show(request.lines())
+        terminal.show(lines)
         return terminal.confirm(question)
 
 

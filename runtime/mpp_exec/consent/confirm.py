@@ -19,7 +19,10 @@ from mpp_exec.package.manifest import Operation
 from mpp_exec.vocabulary import visible
 
 MAX_SHOWN: Final = 64 << 10
-"""Characters of a call that a person can be asked about elsewhere than at the terminal it was typed at."""
+"""Characters of a call that a person can be asked about."""
+
+MAX_LINES: Final = 1000
+"""Lines of it: what scrolls past unread was not seen."""
 
 _EFFECTS: Final[dict[Operation, str]] = {
     "read": "reads only",
@@ -60,7 +63,23 @@ class ConfirmationRequest:
         return json.loads(self.arguments_json)
 
     def lines(self) -> list[str]:
-        """Return all of it as lines for a person; whoever shows them escapes them."""
+        """Return all of it as lines for a person; whoever shows them escapes them.
+
+        Raises:
+            ConsentError: ``confirm.too_large``: nobody could look at all of it.
+        """
+        lines = self._lines()
+        size = sum(len(visible(line)) + 1 for line in lines)
+        if len(lines) > MAX_LINES or size > MAX_SHOWN:
+            raise ConsentError(
+                "confirm.too_large",
+                f"the call of {self.tool} takes {len(lines)} lines and {size} characters to show: "
+                "nobody would read them all",
+                f"give it less at once: up to {MAX_LINES} lines and {MAX_SHOWN} characters, however it is asked",
+            )
+        return lines
+
+    def _lines(self) -> list[str]:
         arguments = json.dumps(self.arguments, ensure_ascii=False, indent=2)
         return [
             f"package {self.package} {self.version}",
@@ -87,16 +106,9 @@ class ConfirmationRequest:
         """Return all of it as one text in which nothing is invisible.
 
         Raises:
-            ConsentError: ``confirm.too_large``: nobody could look at all of it.
+            ConsentError: as :meth:`lines`.
         """
-        text = visible("\n".join(self.lines()), keep="\n")
-        if len(text) > MAX_SHOWN:
-            raise ConsentError(
-                "confirm.too_large",
-                f"the call of {self.tool} takes {len(text)} characters to show: nobody would read them all",
-                f"run it at a terminal: mpp-exec run {self.package} {self.tool} --confirm",
-            )
-        return text
+        return visible("\n".join(self.lines()), keep="\n")
 
     def to_map(self) -> dict[str, Any]:
         """Return it as a map of strings, a list of them and a map of them."""

@@ -23,7 +23,6 @@ from typing import Any, Final
 from mpp_exec import encoding
 from mpp_exec.consent.confirm import Confirm, ConfirmationRequest
 from mpp_exec.errors import ConsentError, PackageError
-from mpp_exec.mcp.messages import INVALID_PARAMS, RpcError
 from mpp_exec.trust.keys import HomeKey, SealError, open_sealed, random_bytes, seal
 
 PATIENCE: Final = 600.0
@@ -38,12 +37,26 @@ _PURPOSE: Final = "mcp-request-state"
 _MAX_STATE: Final = 4096
 
 
-class InputRequiredError(Exception):
-    """The call has to be sent again with a person's answer; ``result`` says so on the wire."""
+class InputRequiredError(ConsentError):
+    """The call has to be sent again with a person's answer; ``result`` says so on the wire.
+
+    Like every other refusal it is put on record: that somebody was asked is a fact about the call.
+    """
 
     def __init__(self, result: dict[str, Any]) -> None:
-        super().__init__("input required")
+        super().__init__("confirm.asked", "a person is asked about this call first", "send it again with the answer")
         self.result = result
+
+
+class BadStateError(ConsentError):
+    """What came along as ``requestState`` proves nothing."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "confirm.bad_state",
+            "this requestState was used, is too old, belongs to another call, or was not made by this server",
+            "send the call without it to be asked again",
+        )
 
 
 def question(request: ConfirmationRequest) -> dict[str, Any]:
@@ -103,31 +116,23 @@ class Proofs:
         """Take *state* as the proof that this very call was put before a person; it cannot be used again.
 
         Raises:
-            RpcError: it is none of this process's, was used, is too old, or is about another call.
+            BadStateError: it is none of this process's, was used, is too old, or is about another call.
         """
         nonce, call = self._opened(state)
         with self._lock:
             until = self._open.pop(nonce, None)
         if until is None or until <= self._clock() or call != _call(request, principal):
-            raise _not_good()
+            raise BadStateError
 
     def _opened(self, state: Any) -> tuple[bytes, Any]:
         if not isinstance(state, str) or len(state) > _MAX_STATE:
-            raise _not_good()
+            raise BadStateError
         try:
             sealed = base64.b64decode(state, altchars=b"-_", validate=True)
             value = encoding.loads(open_sealed(self._key, sealed), max_size=_MAX_STATE)
         except (binascii.Error, ValueError, SealError, PackageError):
-            raise _not_good() from None
+            raise BadStateError from None
         return value["nonce"], value["call"]
-
-
-def _not_good() -> RpcError:
-    return RpcError(
-        INVALID_PARAMS,
-        "this requestState was used, is too old, belongs to another call, or was not made by this server: "
-        "send the call without it to be asked again",
-    )
 
 
 def _call(request: ConfirmationRequest, principal: str) -> dict[str, Any]:
@@ -155,7 +160,7 @@ class Modern:
 
         Raises:
             InputRequiredError: it is the first time.
-            RpcError: what came along is no proof.
+            BadStateError: what came along is no proof.
         """
         asked = question(request)
         if self.state is None:

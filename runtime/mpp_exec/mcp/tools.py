@@ -19,7 +19,7 @@ from mpp_exec.errors import InternalError, MppError
 from mpp_exec.lifecycle.confirming import OutOfBand
 from mpp_exec.mcp import catalog
 from mpp_exec.mcp.calling import MAX_RUNNING, Call, Calls, Questions
-from mpp_exec.mcp.confirming import InputRequiredError, Legacy, Modern, Proofs
+from mpp_exec.mcp.confirming import BadStateError, InputRequiredError, Legacy, Modern, Proofs
 from mpp_exec.mcp.messages import (
     ERROR_KEY,
     INTERNAL_ERROR,
@@ -154,6 +154,8 @@ class Tools:
             )
         except InputRequiredError as asked:
             return asked.result | {"resultType": "input_required"}
+        except BadStateError as error:
+            raise RpcError(INVALID_PARAMS, f"{error.message}: {error.hint}") from None
         except InternalError as error:
             raise RpcError.of(error) from error
         except MppError as error:
