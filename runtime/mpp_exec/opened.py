@@ -45,7 +45,7 @@ class Opened:
         self.process = os.getpid()
         self.home = home
         self.store = Store(home)
-        self.ledger = Ledger(home.path, self.store.key, clock=clock)
+        self.ledger = Ledger(home.path, self.store.key, clock=clock, begun=self.store.has_records())
         self.cache = SandboxCache(home.cache)
         self.preparer = Preparer(
             self.store,

@@ -35,7 +35,7 @@ from ledger_samples import (
 )
 from mpp_exec.audit import head
 from mpp_exec.audit.entry import Kind
-from mpp_exec.errors import InternalError, MppError
+from mpp_exec.errors import InternalError, MppError, UsageError
 
 Attack = Callable[[sqlite3.Connection], Any]
 
@@ -381,6 +381,64 @@ def test_a_head_that_is_none_is_not_read_as_one(tmp_path: Path, data: bytes) -> 
     fill(tmp_path, 1)
     (tmp_path / "ledger.head").write_bytes(data)
     assert codes(tmp_path) == ["head.forged"]
+
+
+def remove_database(home: Path) -> None:
+    (home / "ledger.db").unlink()
+
+
+def empty_the_database(home: Path) -> None:
+    (home / "ledger.db").write_bytes(b"")
+
+
+def remove_every_entry(home: Path) -> None:
+    with attacker(home) as database:
+        database.executescript("DELETE FROM entries; DELETE FROM calls; DELETE FROM keys")
+
+
+@pytest.mark.parametrize(
+    ("attack", "found"),
+    [(remove_database, "missing"), (empty_the_database, "missing"), (remove_every_entry, "emptied")],
+)
+@pytest.mark.parametrize("begun", [True, False], ids=["known to have begun", "unknown"])
+def test_a_ledger_that_is_removed_with_its_head_is_no_new_one(
+    tmp_path: Path, attack: Callable[[Path], None], found: str, *, begun: bool
+) -> None:
+    """With nothing left of it, only what else the home holds tells that there was one."""
+    fill(tmp_path, 3)
+    attack(tmp_path)
+    remove_head(tmp_path)
+    assert codes(tmp_path, begun=begun) == ([f"database.{found}"] if begun else [])
+    if begun:
+        refuses_to_write(tmp_path, begun=True)
+        with open_ledger(tmp_path, begun=True) as ledger:
+            ledger.restart(CALLER)
+    fill(tmp_path, 1, begun=begun)
+    assert codes(tmp_path, begun=begun) == []
+
+
+def test_a_ledger_that_is_begun_anew_says_so_and_keeps_the_old_one(tmp_path: Path) -> None:
+    fill(tmp_path, 3)
+    before = {name: data for name, data in snapshot(tmp_path).items() if name.startswith("ledger.")}
+    with attacker(tmp_path) as database:
+        cut_off_the_end(database)
+    with open_ledger(tmp_path, begun=True) as ledger:
+        moved = ledger.restart(CALLER)
+        newest = next(iter(ledger.list(limit=1)))
+        assert ledger.verify().ok
+    assert (newest.kind, newest.sequence, newest.content["detail"]["aside"]) == ("restart", 2, moved)
+    assert {name.replace(name.split(".")[1] + ".", "", 1) for name in moved} >= set(before)
+    head = next(name for name in moved if name.endswith("head"))
+    assert (tmp_path / head).read_bytes() == before["ledger.head"]
+
+
+def test_a_ledger_that_somebody_writes_to_is_not_moved_away_under_him(tmp_path: Path) -> None:
+    with open_ledger(tmp_path) as writer, open_ledger(tmp_path) as other:
+        writer.event(Kind.POLICY, CALLER)
+        with pytest.raises(UsageError, match="writes to the ledger"):
+            other.restart(CALLER)
+        writer.event(Kind.POLICY, CALLER)
+    assert codes(tmp_path) == []
 
 
 def test_a_cut_off_ledger_stops_every_call_and_is_not_sealed_anew(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ change makes one or two of them, not one for every entry that follows:
 3. each body with its hash (``entry.changed``), and that it is an entry (``entry.malformed``)
 4. the search columns with the body (``columns.differ``), the index of calls (``index.differs``)
 5. commitment keys with their digest (``key.changed``), absent ones with an ``erase`` (``key.missing``)
-6. the head: there (``head.missing``), signed by this home (``head.forged``), not ahead of the chain
+6. that there is one, where the home knows of entries (``database.missing``, ``database.emptied``)
+7. the head: there (``head.missing``), signed by this home (``head.forged``), not ahead of the chain
    (``head.ahead``: entries were cut off), of the same entry (``head.differs``)
 """
 

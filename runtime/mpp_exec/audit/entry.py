@@ -56,6 +56,7 @@ class Kind(StrEnum):
     KEYGEN = "keygen"
     POLICY = "policy"
     ERASE = "erase"
+    RESTART = "restart"
 
 
 ENDINGS: Final = frozenset({Kind.OUTCOME, Kind.UNKNOWN})

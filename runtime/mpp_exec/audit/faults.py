@@ -20,7 +20,7 @@ _FAULTS: Final[dict[Fault, tuple[str, str, str]]] = {
     "damaged": (
         "ledger.damaged",
         "is damaged",
-        "run `mpp-exec audit verify`; restore the home from a backup, or move the ledger's files aside",
+        "run `mpp-exec audit verify`; restore the home from a backup, or run `mpp-exec audit restart`",
     ),
     "cannot_open": (
         "ledger.unopenable",
@@ -76,5 +76,5 @@ def tampered(what: str) -> InternalError:
         "ledger.tampered",
         f"the ledger was changed from outside: {what}",
         "run `mpp-exec audit verify`; nothing is called until ledger.db and ledger.head are restored from a "
-        "backup or moved aside, which begins a new ledger",
+        "backup, or `mpp-exec audit restart` moves them aside and begins another",
     )

@@ -62,13 +62,23 @@ class Journal:
     """The writing side of one process. All but ``writer`` is called from one thread at a time."""
 
     def __init__(
-        self, files: Files, home_key: HomeKey, *, clock: Callable[[], datetime], deadline: float
+        self,
+        files: Files,
+        home_key: HomeKey,
+        *,
+        clock: Callable[[], datetime],
+        deadline: float,
+        begun: bool = False,
     ) -> None:
-        """Name the parts; nothing is opened before the first commit. *deadline* is in seconds."""
+        """Name the parts; nothing is opened before the first commit. *deadline* is in seconds.
+
+        *begun* says that this home is known to have a ledger: then one without an entry is no new one.
+        """
         self._files = files
         self._home_key = home_key
         self._clock = clock
         self._deadline = deadline
+        self.begun = begun
         self._database = Database(files.database, deadline=deadline)
         self._taking = threading.Lock()
         self._lock: writers.WriterLock | None = None
@@ -159,17 +169,23 @@ class Journal:
         writer = self.writer
         with translated(self._files.head):
             sealed = head.read(self._files.head)
-        if sealed is not None and not self._database.exists():
-            raise tampered(f"{self._files.head.name} is there, but {self._files.database.name} is not")
+        if (sealed is not None or self.begun) and not self._database.exists():
+            raise tampered(f"{self._files.database.name} is gone")
         self._database.open_writable()
         try:
             if self._database.tip().sequence == 0:
-                self._database.append([record.genesis(milliseconds(self._clock()), writer=writer)])
+                self._begin(writer)
             self._renew_head(self._deadline)
             writers.sweep(self._files.locks)
         except BaseException:
             self._database.close()
             raise
+
+    def _begin(self, writer: str) -> None:
+        """Write the first entry, of a home that never had one."""
+        if self.begun:
+            raise tampered(f"every entry of {self._files.database.name} is gone")
+        self._database.append([record.genesis(milliseconds(self._clock()), writer=writer)])
 
     def _is_dead(self, call: OpenCall) -> bool:
         return call.writer != self.writer and not writers.is_alive(self._files.locks, call.writer)

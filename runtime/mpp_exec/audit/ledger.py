@@ -32,7 +32,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from mpp_exec.audit import commitment, export, forks, head, record
+from mpp_exec.audit import commitment, export, forks, head, record, restart
 from mpp_exec.audit.commit import Pending
 from mpp_exec.audit.commitment import Match
 from mpp_exec.audit.committer import Committer
@@ -74,18 +74,21 @@ class Ledger:
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         deadline: float = DEADLINE,
+        begun: bool = False,
     ) -> None:
         """Use the ledger in the folder *home*, which exists, with the home's *key*.
 
         *clock* returns the time (aware) that entries are stamped with; *deadline* is in seconds.
+        *begun* says that something was put on record before, so that a ledger without any entry was
+        removed and is no new one.
         """
         self._files = Files(home)
         self._key = key
         self._clock = clock
         self._deadline = deadline
         self._seal_key = key.derive(SEAL_PURPOSE)
-        self._reader = Reader(self._files, key, deadline=deadline)
-        self._journal = Journal(self._files, key, clock=clock, deadline=deadline)
+        self._reader = Reader(self._files, key, deadline=deadline, begun=begun)
+        self._journal = Journal(self._files, key, clock=clock, deadline=deadline, begun=begun)
         self._committer = Committer(self._journal, deadline=deadline)
         self._closing = threading.Lock()
         self._closed = False
@@ -232,6 +235,19 @@ class Ledger:
             erasure = record.erase(at, entry.invocation, writer=writer, caller=caller, erased=erased)
             self._write(erasure)
         return len(erased)
+
+    def restart(self, caller: Caller) -> list[str]:
+        """Move all of the ledger aside and begin another, which says so; return the names of what was moved.
+
+        Raises:
+            UsageError: ``ledger.in_use``: another process writes to it.
+            InternalError: it could not be done.
+        """
+        self._refuse_if_forked(self._process)
+        moved = restart.set_aside(self._files, self._clock(), deadline=self._deadline)
+        self._reader.begun = self._journal.begun = False
+        self.event(Kind.RESTART, caller, detail={"aside": moved})
+        return moved
 
     # -- reading -----------------------------------------------------------------------------------
 

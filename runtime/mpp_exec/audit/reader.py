@@ -34,11 +34,12 @@ Progress = Callable[[int, int], None]
 class Reader:
     """Reads one home's ledger. Safe to use from many threads."""
 
-    def __init__(self, files: Files, home_key: HomeKey, *, deadline: float) -> None:
-        """Nothing is opened yet. *deadline*: seconds to wait for others."""
+    def __init__(self, files: Files, home_key: HomeKey, *, deadline: float, begun: bool = False) -> None:
+        """Nothing is opened yet. *deadline*: seconds to wait for others; *begun* as for a ``Journal``."""
         self._files = files
         self._home_key = home_key
         self._deadline = deadline
+        self.begun = begun
         self._lock = threading.Lock()
 
     def hold(self) -> bool:
@@ -165,9 +166,11 @@ class Reader:
             checker.report("database.damaged", error.message, checker.last + 1)
         if running is None:
             running = 0
-            if data is not None:
+            if data is not None or self.begun:
                 checker.report("database.missing", f"{self._files.database.name} is gone")
         else:
+            if self.begun and checker.count == 0:
+                checker.report("database.emptied", f"every entry of {self._files.database.name} is gone")
             if data is None and checker.last > 1:
                 checker.report("head.missing", f"{self._files.head.name} is gone")
             checker.finish(sealed)

@@ -90,6 +90,12 @@ def is_alive(folder: Path, name: object) -> bool:
         os.close(descriptor)
 
 
+def alive(folder: Path) -> list[str]:
+    """Return the names of the writers in *folder* that still run."""
+    names = (item.name.removeprefix(_PREFIX) for item in folder.iterdir() if item.name.startswith(_PREFIX))
+    return [name for name in names if is_alive(folder, name)]
+
+
 def sweep(folder: Path) -> None:
     """Remove the files of dead writers from *folder*. What cannot be removed stays: it does no harm."""
     with contextlib.suppress(OSError), os.scandir(folder) as listing:

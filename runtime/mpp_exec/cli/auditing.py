@@ -1,4 +1,4 @@
-"""``audit list|show|verify|export|erase``: the ledger."""
+"""``audit list|show|verify|export|erase|restart``: the ledger."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from mpp_exec.cli.console import Console
 from mpp_exec.cli.opening import open_session, read_input
 from mpp_exec.cli.parser import Verb, VerbParser
-from mpp_exec.errors import UsageError
+from mpp_exec.errors import ConsentError, UsageError
 
 if TYPE_CHECKING:
     from mpp_exec.audit.entry import Entry
@@ -280,10 +280,50 @@ def _erase(given: argparse.Namespace, console: Console) -> int:
     return 0
 
 
+def _restart_arguments(parser: VerbParser) -> None:
+    parser.notes = (
+        "For a ledger that was changed from outside and cannot be restored: until then nothing is called.",
+        "Its files stay in the home under other names. The new one says that it is not the first.",
+    )
+    parser.examples = ("mpp-exec audit restart",)
+    parser.flag("-y", "--yes", help_text="agree to it without being asked")
+    parser.common()
+
+
+def _restart(given: argparse.Namespace, console: Console) -> int:
+    with open_session(given) as session:
+        if not given.yes:
+            _agree(session.ledger)
+        moved = session.ledger.restart(session.caller())
+    if given.json:
+        console.json({"aside": moved})
+    else:
+        console.result(["a new ledger was begun", *(f"moved aside: {name}" for name in moved)])
+    return 0
+
+
+def _agree(ledger: Ledger) -> None:
+    """Make sure that a person wants the ledger moved aside."""
+    from mpp_exec.cli.terminal import Terminal  # noqa: PLC0415 -- not for --help
+
+    with Terminal.opened() as terminal:
+        if terminal is None:
+            raise ConsentError(
+                "audit.not_agreed",
+                "the ledger was not moved aside: there is no terminal to ask at",
+                "to agree to it: mpp-exec audit restart --yes",
+            )
+        report = ledger.verify(None)
+        terminal.show([f"{report.entries} entries", *(each.message for each in report.problems)])
+        if not terminal.confirm("Move this ledger aside and begin another?"):
+            raise ConsentError("audit.not_agreed", "the ledger was not moved aside", "nothing was changed")
+
+
 VERBS: Final = {
     "audit list": Verb(_list_arguments, _list),
     "audit show": Verb(_show_arguments, _show),
     "audit verify": Verb(_verify_arguments, _verify),
     "audit export": Verb(_export_arguments, _export),
     "audit erase": Verb(_erase_arguments, _erase),
+    "audit restart": Verb(_restart_arguments, _restart),
 }

@@ -48,6 +48,7 @@ VERBS: Final[dict[str, Entry]] = {
     "audit erase": Entry(
         "auditing", "audit erase ID", "make a call's arguments and result unprovable, for good"
     ),
+    "audit restart": Entry("auditing", "audit restart", "move the ledger aside and begin another"),
     "policy show": Entry("policies", "policy show", "show what the policy allows at most"),
     "policy check": Entry("policies", "policy check", "say which installed packages break the policy"),
     "doctor": Entry("host", "doctor", "try what this host can enforce"),
@@ -62,7 +63,10 @@ GROUPS: Final = (
     ),
     ("having tools", ("install", "approve", "revoke", "uninstall", "list")),
     ("using tools", ("run", "confirm", "mcp", "explain", "trace", "redact")),
-    ("looking back", ("audit list", "audit show", "audit verify", "audit export", "audit erase")),
+    (
+        "looking back",
+        ("audit list", "audit show", "audit verify", "audit export", "audit erase", "audit restart"),
+    ),
     ("this host", ("policy show", "policy check", "doctor", "completion")),
 )
 

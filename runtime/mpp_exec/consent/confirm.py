@@ -75,7 +75,7 @@ class ConfirmationRequest:
                 "confirm.too_large",
                 f"the call of {self.tool} takes {len(lines)} lines and {size} characters to show: "
                 "nobody would read them all",
-                f"give it less at once: up to {MAX_LINES} lines and {MAX_SHOWN} characters, however it is asked",
+                f"give it less at once: a person is shown up to {MAX_LINES} lines and {MAX_SHOWN} characters",
             )
         return lines
 

@@ -63,7 +63,7 @@ class Session:
         self.clock = clock
         self.policies = PolicyFiles(self.home.path)
         self.store = Store(self.home)
-        self.ledger = Ledger(self.home.path, self.store.key, clock=clock)
+        self.ledger = Ledger(self.home.path, self.store.key, clock=clock, begun=self.store.has_records())
         self._client = client
 
     def __enter__(self) -> Self:

@@ -44,7 +44,9 @@ class InputRequiredError(ConsentError):
     """
 
     def __init__(self, result: dict[str, Any]) -> None:
-        super().__init__("confirm.asked", "a person is asked about this call first", "send it again with the answer")
+        super().__init__(
+            "confirm.asked", "a person is asked about this call first", "send it again with the answer"
+        )
         self.result = result
 
 

@@ -67,6 +67,11 @@ class Records:
             trust_first_use=first_use,
         )
 
+    def any(self, rows: Transaction) -> bool:
+        """Say whether anybody was ever trusted, or any version seen."""
+        found = rows.rows("SELECT EXISTS (SELECT 1 FROM publishers) OR EXISTS (SELECT 1 FROM versions)")
+        return bool(found[0][0])
+
     def publishers(self, rows: Transaction) -> list[Publisher]:
         """Return all publishers, by name."""
         found = rows.rows("SELECT name, key, added_at, origin FROM publishers ORDER BY name")

@@ -104,6 +104,11 @@ class Store:
         """Return a number that grows with every change of trust, packages and grants; costs microseconds."""
         return self._database.generation()
 
+    def has_records(self) -> bool:
+        """Say whether anybody was ever trusted or anything installed; it went on record before it was so."""
+        with self._database.reading() as rows:
+            return self._records.any(rows)
+
     # Trust
 
     def trust_view(self, *, allow_downgrade: bool = False, trust_first_use: str | bool = False) -> TrustView:
