@@ -118,6 +118,7 @@ def found(data: Path) -> dict[str, Any]:
         "secrets": {
             "lines": secrets.secrets,
             "recall": secrets.recall,
+            "recall_of_all": secrets.recall_of_all,
             "without": secrets.others,
             "precision": secrets.precision,
         },
@@ -135,7 +136,8 @@ def _print_found(scores: dict[str, Any]) -> None:
     print(f"harmless documents: {harmless['documents']}, with an alarm {harmless['alarm_rate']:.4f}")
     print(
         f"secrets: {secrets['lines']} lines with and {secrets['without']} without, "
-        f"recall {secrets['recall']:.3f}, precision {secrets['precision']:.3f}"
+        f"recall {secrets['recall']:.3f} (with what is declined {secrets['recall_of_all']:.3f}), "
+        f"precision {secrets['precision']:.3f}"
     )
     for reason, count in scores["declined"].items():
         print(f"declined: {count}, {reason}")

@@ -128,6 +128,8 @@ class LineScores:
 
     secrets: int = 0
     found: int = 0
+    labelled: int = 0  # with those that are declined
+    labelled_found: int = 0
     others: int = 0
     alarms: int = 0
     declined: Counter[str] = field(default_factory=Counter)
@@ -137,6 +139,11 @@ class LineScores:
     @property
     def recall(self) -> float:
         return self.found / self.secrets if self.secrets else 1.0
+
+    @property
+    def recall_of_all(self) -> float:
+        """Return the share of lines found of all that are labelled, also of those that are declined."""
+        return self.labelled_found / self.labelled if self.labelled else 1.0
 
     @property
     def precision(self) -> float:
@@ -182,10 +189,12 @@ def score_lines(lines: Iterable[Line]) -> LineScores:
     scores = LineScores()
     secret_texts = {line.text for line in lines if line.secret}
     for line in lines:
+        found = any(finding.kind in SECRET_KINDS for finding in redact(line.text).findings)
+        scores.labelled += line.secret
+        scores.labelled_found += line.secret and found
         if reason := _declined_line(line, secret_texts):
             scores.declined[reason] += 1
             continue
-        found = any(finding.kind in SECRET_KINDS for finding in redact(line.text).findings)
         if line.secret:
             scores.secrets += 1
             scores.found += found
@@ -219,10 +228,42 @@ def declined(value: str, kind: str, adversarial: str = "") -> str:
     return ""
 
 
+# Lines that scanners report and that open nothing: what the whole of a line is. A line with more is judged.
+_NOTHING_SECRET: Final = (
+    (
+        "a host's name or a URL without credentials",
+        (
+            r"(?:[\w.]{1,40}[ ]?[:=][ ]?)?[\"']?(?:https?(?:://|%2F%2F))?"
+            r"(?:[a-z0-9-]+\.)+(?:com|net|io|dev|org)/?(?:[a-z_-]+/?){0,3}[\"']?"
+        ),
+    ),
+    ("an ARN, which names a thing", r"[^\n]{0,60}\barn:aws:[^\n]{0,120}"),
+    (
+        "the name of a client, an account or a user",
+        (
+            r"[^\n]{0,30}(?:client_?id|app_?id|user_?name|_user|account|org_id|bot_id|storage_name)[\"']?"
+            r"[ ]{0,8}[:=]{1,2}>?[ ]{0,2}[\"']?[\w.-]+[\"']?[,;]?(?:[ ]{1,4}#.{0,60})?"
+            r"|[^\n]{0,60}apps\.googleusercontent\.com.{0,80}"
+        ),
+    ),
+    ("a row of x, the place of a value", r"[^\n]{0,40}?[A-Za-z0-9_-]{0,24}x{8,}[\"']?"),
+    (
+        "an IP address, which is no secret and is found as what it is",
+        r"[^\n@]{0,40}\b(?:[0-9]{1,3}\.){3}[0-9]{1,3}\b[^\n]{0,20}",
+    ),
+    ("a public key", r"age1[0-9a-z]{58}|(?:pub|sub)-c-[0-9a-z-]{36}"),
+    ("a variable, whose value stands elsewhere", r"[^\n]{0,80}-[Pp](?:assword)? [\"']?[$%]\w{1,40}.{0,200}"),
+)
+
+
 def _declined_line(line: Line, secret_texts: set[str]) -> str:
     """Return why a line is not judged, "" if it is."""
-    if not line.secret and line.text in secret_texts:
-        return "no secret by one rule, but one by another: the same text is labelled both"
+    if not line.secret:
+        both = line.text in secret_texts
+        return "no secret by one rule, but one by another: the same text is labelled both" if both else ""
+    for why, form in _NOTHING_SECRET:
+        if re.fullmatch(form, line.text.strip(), re.IGNORECASE):
+            return f"labelled a secret: {why}"
     return ""
 
 

@@ -61,7 +61,7 @@ static const uint16_t KINDS[256] = {
     [')'] = JOINT,
     ['='] = TOKEN,
     ['%'] = TOKEN | FORM,
-    ['~'] = TOKEN,
+    ['~'] = TOKEN | FORM,
     ['@'] = TOKEN | FORM | AT_SIGN,
     ['$'] = TOKEN,
     [','] = TOKEN,
@@ -70,7 +70,9 @@ static const uint16_t KINDS[256] = {
     ['&'] = FORM,
     ['"'] = QUOTE,
     ['\''] = QUOTE,
-    ['`'] = QUOTE,
+    ['`'] = QUOTE | FORM,
+    ['*'] = FORM,
+    ['<'] = FORM,
     [0 ... '\b'] = FORM | CONTROL,
     ['\t' ... '\n'] = SPACE,
     ['\v' ... '\r'] = SPACE | FORM | CONTROL,
@@ -291,21 +293,23 @@ static int assigns(const uint8_t *text, uint32_t size, uint32_t from)
     for (run = 0; run < 17 && i < size && (text[i] == ' ' || text[i] == '\t'); run++) i++;
     if (i < size && text[i] != 0 && strchr(":=|,>-!", text[i]) != NULL) return 1;
     if (is_value_below(text, size, i)) return 1;
+    if (i + 1 < size && text[i] == '{' && (text[i + 1] == '\n' || text[i + 1] == '\r')) return 1; /* HCL */
     if (label - from >= 20) return 1; /* the value may be in the same word */
     if (label < size && (text[label] == '(' || text[label] == ' ') && quote_follows(text, size, label)) return 1;
     if (i > label && i + 1 < size && text[i] == '?' && (text[i + 1] == ':' || text[i + 1] == '=')) return 1;
 
     i = label;
     if (i < size && is(text[i], QUOTE)) i++;
-    for (run = 0; run < 4 && i < size && (text[i] == ' ' || text[i] == '\t'); run++) i++;
+    for (run = 0; run < 4 && i < size && (text[i] == ' ' || text[i] == '\t' || text[i] == '('); run++) i++;
     if (run == 0) return 0;
-    for (int words = 0; words < 2; words++) {
+    for (int words = 0; words < 5; words++) {
         int digit = 0;
 
         for (run = 0; i < size && text[i] != 0 && !is(text[i], SPACE | QUOTE) && run < 8; run++)
             digit |= is(text[i++], DIGIT);
-        if (run >= (digit ? 6U : 8U)) return 1;
-        for (uint32_t gap = 0; gap < 4 && i < size && (text[i] == ' ' || text[i] == ':' || is(text[i], QUOTE)); gap++)
+        if (run >= (digit ? 6U : 8U) && (digit || words < 2)) return 1;
+        for (uint32_t gap = 0;
+             gap < 4 && i < size && (text[i] == ' ' || text[i] == ':' || text[i] == '(' || is(text[i], QUOTE)); gap++)
             i++;
     }
     return 0;
@@ -508,7 +512,7 @@ static uint32_t on_digits(const uint8_t *text, uint32_t size, uint32_t at, struc
             digits++;
         } else if (text[i] == ' ') {
             spaces++;
-        } else if (!is(text[i], PRINTED)) {
+        } else if (!is(text[i], PRINTED) && text[i] != '\t') {
             /* (642) 569 -0877: the bracket ends no run that one has opened */
             if (text[i] != ')' || brackets != 1 || digits != 3) break;
             brackets++;
@@ -580,6 +584,19 @@ static int is_wallet(const uint8_t *word, uint32_t length)
            (has_prefix(word, length, "bc1") || has_prefix(word, length, "tb1") || has_prefix(word, length, "ltc1"));
 }
 
+/* Whether digits and letters are mixed as nobody's words or numbers are, and not only digits of hexadecimal numbers. */
+static int is_random(const uint8_t *word, uint32_t length)
+{
+    uint32_t digits = 0, turns = 0, beyond = 0;
+
+    for (uint32_t i = 0; i < length; i++) {
+        digits += is(word[i], DIGIT) ? 1 : 0;
+        beyond += is(word[i], HEX) ? 0 : 1;
+        turns += i > 0 && is(word[i], DIGIT) != is(word[i - 1], DIGIT) ? 1 : 0;
+    }
+    return digits >= 3 && turns >= 6 && beyond >= 4;
+}
+
 /* A run of letters and digits, read once. */
 static uint32_t on_word(const uint8_t *text, uint32_t size, uint32_t at, struct sink *sink)
 {
@@ -588,6 +605,7 @@ static uint32_t on_word(const uint8_t *text, uint32_t size, uint32_t at, struct 
     while (end < size && is(text[end], WORD)) end++;
     if (end - at == 17 && is_vin(text + at)) add(sink, at, MPP_FORM_VIN);
     if (end - at >= 14 && is_wallet(text + at, end - at)) add(sink, at, MPP_FORM_WALLET);
+    if (end - at >= 20 && end - at <= 128 && is_random(text + at, end - at)) add(sink, at, MPP_FORM_RANDOM);
     if ((end - at == 10 || (end - at == 11 && text[at] == '1')) && run_of(text, end, at, 11, DIGIT) == end - at)
         add(sink, at, MPP_FORM_BARE);
     return end;
@@ -660,6 +678,66 @@ static void on_escape(const uint8_t *text, uint32_t size, uint32_t at, struct si
     }
 }
 
+static int is_of_value(uint8_t c)
+{
+    return is(c, WORD) || c >= 0x80 || strchr("@.+_-", c) != NULL;
+}
+
+/* Where the markup at `at` ends, which may come several at once: emphasis, the escape of a sign, a tag. */
+static uint32_t markup_end(const uint8_t *text, uint32_t size, uint32_t at)
+{
+    uint32_t i = at;
+
+    for (int marks = 0; marks < 4 && i < size; marks++) {
+        if (text[i] == '*' || text[i] == '`' || text[i] == '~') {
+            uint8_t c = text[i];
+            uint32_t run = 0;
+
+            while (run < 4 && i < size && text[i] == c) {
+                i++;
+                run++;
+            }
+            if (run > 3 || (c == '~' && run != 2)) return at;
+        } else if (text[i] == '<') {
+            uint32_t end = capped(size, i, 80), j = i + 1;
+
+            if (j < size && text[j] == '/') j++;
+            if (j >= size || !is(text[j], LETTER)) return at;
+            while (j < end && text[j] != '>' && text[j] != '<' && text[j] != 0 && text[j] != '\n') j++;
+            if (j >= end || text[j] != '>') return at;
+            i = j + 1;
+        } else {
+            break;
+        }
+    }
+    return i;
+}
+
+/* Markup between the characters of what could be a value: nine digits or twelve characters around it. */
+static void on_markup(const uint8_t *text, uint32_t size, uint32_t at, struct sink *sink)
+{
+    uint32_t digits = 0, characters = 0, end;
+
+    if (at == 0 || text[at - 1] == 0 || !is_of_value(text[at - 1])) return;
+    end = text[at] == '\\' ? at + 1 : markup_end(text, size, at);
+    if (end == at || end >= size || text[end] == 0 || !is_of_value(text[end])) return;
+    if (text[at] == '\\' && is(text[end], WORD)) return;
+    for (uint32_t step = 0; step < 2; step++) {
+        uint32_t i = step ? end : at;
+
+        for (uint32_t reach = 0; reach < 64; reach++) {
+            uint8_t c;
+
+            if (step ? i >= size : i == 0) break;
+            c = step ? text[i++] : text[--i];
+            if (is(c, SPACE) || c == 0 || strchr("\"'(){}[],;|", c) != NULL) break;
+            digits += is(c, DIGIT) ? 1 : 0;
+            characters += is(c, WORD) ? 1 : 0;
+        }
+    }
+    if (digits >= 9 || characters >= 12) add(sink, at, MPP_FORM_MARKUP);
+}
+
 /* Digits and letters of a number, as far as it may go on to one side, at most two separators in a row. */
 static void count_side(const uint8_t *text, uint32_t size, uint32_t at, int step, uint32_t *digits, uint32_t *letters)
 {
@@ -724,9 +802,18 @@ static void on_form(const uint8_t *text, uint32_t size, uint32_t at, struct sink
         on_plus(text, size, at, sink);
         break;
     case '\\':
+        on_markup(text, size, at, sink);
+        on_escape(text, size, at, sink);
+        break;
     case '%':
     case '&':
         on_escape(text, size, at, sink);
+        break;
+    case '*':
+    case '`':
+    case '~':
+    case '<':
+        on_markup(text, size, at, sink);
         break;
     default:
         on_control(text, size, at, sink);

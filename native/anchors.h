@@ -44,6 +44,8 @@ enum mpp_form {
     MPP_FORM_LOOKALIKE, /* where a digit meets a letter that looks like one */
     MPP_FORM_CONTROL,   /* the first of some control characters: the text reads otherwise without them */
     MPP_FORM_BARE,      /* the first of exactly ten digits, or eleven that start with 1 */
+    MPP_FORM_MARKUP,    /* emphasis, an escape or a tag between the characters of what could be a value */
+    MPP_FORM_RANDOM,    /* the first of 20 or more letters and digits that are mixed as in no word */
     MPP_FORMS
 };
 

@@ -56,12 +56,11 @@ def test_structured_kinds_of_the_development_data() -> None:
 
 @needs_data
 def test_adversarial_rows_of_the_development_data() -> None:
-    adversarial = redaction_scores.score(
-        row
-        for row in redaction_scores.documents(_data())
-        if row.adversarial in ("unicode", "case", "delimiter")
-    )
-    assert adversarial.recall(STRUCTURED) >= 0.95
+    rows = list(redaction_scores.documents(_data()))
+    plain = redaction_scores.score(row for row in rows if not row.adversarial).recall(STRUCTURED)
+    for how in ("unicode", "case", "delimiter", "homoglyph", "whitespace"):
+        changed = redaction_scores.score(row for row in rows if row.adversarial == how)
+        assert changed.recall(STRUCTURED) >= plain - 0.05, how
 
 
 @needs_data
@@ -72,7 +71,8 @@ def test_harmless_documents_of_the_development_data() -> None:
 @needs_data
 def test_secrets_of_the_development_data() -> None:
     scores = redaction_scores.score_lines(redaction_scores.lines(_data()))
-    assert scores.recall >= 0.70
+    assert scores.recall >= 0.90
+    assert scores.recall_of_all >= 0.87
     assert scores.precision >= 0.90
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from mpp_exec.errors import UsageError
-from mpp_exec.privacy.document import MAX_DEPTH
 from mpp_exec.privacy.finding import Finding
+from mpp_exec.privacy.numerals import MAX_DEPTH
 from mpp_exec.privacy.policy import RedactionPolicy
 from mpp_exec.privacy.redact import Redactor, redact
 

@@ -11,6 +11,7 @@
     shapes      detectors: telephone, SSN, MAC, VIN, by how they are written
     wallets     detectors: crypto addresses, by their checksums
     escapes     one level of encoding undone
+    markup      text without the markup inside its words
     tables      detectors: columns whose header announces what is below
     people      what a value looks like where it is announced
     labels      the words that announce a kind, as keys and headers
@@ -20,6 +21,7 @@
     tokens      detectors: secrets, by their providers' published prefixes
     values      whether a value is a secret that its name announces
     assignments detectors: secrets, by their names
+    unnamed     detectors: random strings that an unknown name is given
     credentials detectors: passwords beside a user's name, in URLs and options
     detect      every detector over one string, told of its places
     literals    values that are known already, wherever they stand
@@ -28,6 +30,8 @@
     mask        what stands where a value stood
     vault       tokens, and the values that they stand for
     received    arguments in which tokens were replaced
+    numerals    what of a JSON value is no string
+    spans       spans of one string that overlap, settled
     document    a JSON value taken apart and put together again
     patterns    detectors: an organisation's own rules
     explain     why something counts

@@ -13,13 +13,13 @@ from typing import Final, NamedTuple
 from mpp_exec.privacy import anchors, meter
 from mpp_exec.privacy.finding import Candidate, is_in_mask, lazily
 from mpp_exec.privacy.labels import SERVICES, strength
-from mpp_exec.privacy.values import PIECE, is_filler, is_random, judged, secret
+from mpp_exec.privacy.values import PIECE, is_filler, is_made_up, is_random, judged, secret
 
 # What the names of secrets have in them, and what is one only as a whole word.
 _STEMS: Final = (
     *("pass", "pwd", "secret", "token", "key", "auth", "cred", "bearer", "salt", "private", "access"),
     *("webhook", "api", "login", "kennwort", "contrasena", "senha", "wachtwoord", "parola", "haslo"),
-    *("losenord", "adgangskode", "salasana", "geheimnis", "jelszo"),
+    *("seed", "nonce", "losenord", "adgangskode", "salasana", "geheimnis", "jelszo"),
 )
 _WORDS: Final = (
     *("identified by", "sig", "pat", "clave", "mdp", "pw", "sifre", "heslo", "jeton", "unseal"),
@@ -38,7 +38,9 @@ _ASSIGN: Final = lazily(
     r"(?:\\?[\"'`\])]){0,3}[ \t]{0,16}+"
     # … or the name is itself a value, and the next member of the object has what it names.
     r"(?:(?:,\s{0,32}|\r?\n[ \t]{0,32})\\?[\"']?(?i:value|val|content)\\?[\"']?[ \t]{0,4}[:=]"
-    r"|[:=]{1,3}>?|[!?]==?|=>|->|\|\||,(?=[ ]{0,2}[\"'`])|>(?=[^\s<>]{4,200}</)|value=(?=[\"']))"
+    r"|[:=]{1,3}>?|[!?]==?|=>|->|\|\||,(?=[ ]{0,2}[\"'`])|>(?=[^\s<>]{4,200}</)|value=(?=[\"'])"
+    # … or a variable of HCL that has its default.
+    r"|\{\s{1,40}(?:(?:type|description|sensitive)[ ]{0,12}=[^\n]{0,120}\n\s{0,40}){0,3}default[ ]{0,12}=)"
     r"[ \t]{0,16}+(?:\\?\n[ \t]{0,16}+)?"
     r"(?:(?:new )?(?:String|SecureString|SecretStr|Secret|str|bytes|Buffer\.from)\()?"
     r"(?:[rbuf]{0,2}(?=[\"'`]))?",
@@ -50,6 +52,8 @@ _SCHEMES: Final = lazily(
     re.IGNORECASE,
 )
 _QUOTED: Final = lazily(r"(\\?[\"'`])((?:(?!\1)[^\r\n]){1,512}?)\1")
+# Its end is cut off, or somebody forgot it.
+_UNCLOSED: Final = lazily(r"\\?[\"'`]([^\s\"'`]{1,512})[ \t]{0,4}(?=[\r\n]|\Z)")
 _BARE: Final = lazily(r"[^\s\"'`,;&<>(){}\[\]|\\]{1,512}")
 _BARE_PASSWORD: Final = lazily(r"[^\s\"'`<>|\\]{1,128}")
 
@@ -76,10 +80,20 @@ def assigned(text: str, _key: str, places: Sequence[tuple[int, str]]) -> list[Ca
         free = _TAIL.match(text, stem_end).end()  # type: ignore[union-attr]  # it matches the empty string
         if text.startswith("--", stem_end) or is_in_mask(text, at):
             continue  # of a marker, or a mask
+        if stem == "pass" and _VERDICT.match(text, at) and start == at:
+            continue
         name = _Name(start, stem, stem_end, free, text[start:free].strip(".-_"))
         if candidate := _value(text, name) or _glued(text, stem_end):
             found.append(candidate)
     return found
+
+
+# What a test runner says of a test or a file: ``--- PASS: TestLogin2 (0.30s)``, ``PASS src/form.test.ts``.
+_VERDICT: Final = lazily(
+    r"pass(?:ed)?:?[ \t]{1,4}"
+    r"(?:test|\S{0,120}\.(?:[cm]?[jt]sx?|py|go|rs|rb|java|kt|c|cc|cpp|cs|php|sh|swift)(?![0-9A-Za-z]))",
+    re.IGNORECASE,
+)
 
 
 def _label_start(text: str, floor: int, at: int) -> int:
@@ -105,6 +119,8 @@ def _value(text: str, name: _Name) -> Candidate | None:
     ):
         if as_what and (match := pattern.match(text, name.stem_end if as_what == "key" else name.end)):
             return judged(match["value"], match.start("value"), as_what, quoted=True, shell=False)
+    if how == "password" and (told := _told(text, name)):
+        return told
     call = _CALL.match(text, name.end)
     return judged(call["value"], call.start("value"), "password", quoted=True, shell=False) if call else None
 
@@ -131,6 +147,23 @@ _LOGIN_BEFORE: Final = lazily(
 )
 # ``the password for 'root' is 'toor'``
 _SAID: Final = lazily(r"(?: for [^\n]{1,40}?)? is:? ([\"'`])(?P<value>[^\s\"'`]{3,64})\1")
+# ``the pwd of root is …``, ``password for root: …``, ``password(default: …)``, ``ID/PW: root/…``
+_TOLD: Final = lazily(
+    r"(?:[ ](?:for|of|in|to|on)[ ][^\s:]{1,40}(?:[ ][^\s:]{1,24}){0,2}?)?"
+    r"(?:[ ]is:?|,?[a-z]{0,10}[ ]{0,2}[:=]|[ ]{0,2}\((?:[a-z]{1,12}[:=][ ]?)?|[ ]-[ ]|[ ])[ ]{0,2}"
+    r"(?:[^\s\"'`()<>,;/]{1,32}/)?(?P<value>[^\s\"'`()<>,;/]{8,64})(?![^\s\"'`()<>,;.])"
+)
+
+
+def _told(text: str, name: _Name) -> Candidate | None:
+    """Return the password that prose tells, which must look as if it could be nothing else."""
+    told = _TOLD.match(text, name.end) if name.label.lower() != "pass" else None
+    if not told or not is_made_up(told["value"].rstrip(".")):
+        return None
+    value = told["value"].rstrip(".")
+    return judged(value, told.start("value"), "password", quoted=True, shell=False)
+
+
 # ``NetworkCredential("user", "word")``
 _CALL: Final = lazily(
     r"\(\s{0,8}(?:[a-z_]{1,16}=)?([\"'])[^\"'\n]{0,128}\1,\s{0,40}(?:[a-z_]{1,16}=)?"
@@ -155,6 +188,8 @@ def _read(text: str, start: int, how: str, name: _Name) -> Candidate | None:
     """Return the value that is assigned at *start*, if it is a secret."""
     if quoted := _QUOTED.match(text, start):
         value, at = quoted[2], quoted.start(2)
+    elif quoted := _UNCLOSED.match(text, start):
+        value, at = quoted[1], quoted.start(1)
     else:
         if scheme := _SCHEMES.match(text, start):
             start, how = scheme.end(), "secret"

@@ -29,6 +29,7 @@ from mpp_exec.privacy import (
     shapes,
     tables,
     tokens,
+    unnamed,
     wallets,
 )
 from mpp_exec.privacy.anchors import FORMS, Needle, Scanner, form
@@ -56,6 +57,7 @@ _FORMS: Final[dict[int, _Find]] = {
     form("VIN"): shapes.vins,
     form("WALLET"): wallets.wallets,
     form("DISCORD"): tokens.discord_tokens,
+    form("RANDOM"): unnamed.random_strings,
 }
 # By words: pairs of an offset and the word, or its number where that says more.
 _WORDS: Final[tuple[tuple[_Find, tuple[Needle, ...], bool], ...]] = (
@@ -73,7 +75,9 @@ _WORDS: Final[tuple[tuple[_Find, tuple[Needle, ...], bool], ...]] = (
 # What one of these finds depends on all of the places: a marker needs its end, a key the ID that is nearest.
 _WHOLE: Final = (rules.private_keys, rules.aws_secret_keys)
 _LOOKALIKE, _ESCAPE, _BASE64, _BARE = form("LOOKALIKE"), form("ESCAPE"), form("BASE64"), form("BARE")
-_SPACED, _CONTROL = form("SPACED"), form("CONTROL")
+_SPACED, _CONTROL, _MARKUP = form("SPACED"), form("CONTROL"), form("MARKUP")
+# Places that are not a detector's own: of bare numbers, and those where a text reads in another way.
+_AGAIN: Final = (_BARE, _LOOKALIKE, _ESCAPE, _BASE64, _CONTROL, _MARKUP)
 # Between texts that are read together: nothing that is looked for goes over it.
 BETWEEN: Final = "\0\n"
 # How much around a place that reads in two ways is read again.
@@ -107,6 +111,7 @@ class _Scanned(NamedTuple):
     escape: list[int]
     base64: list[int]
     control: list[int]
+    markup: list[int]
 
 
 def candidates_in(texts: Sequence[str], joined: str) -> Iterator[int]:
@@ -141,6 +146,8 @@ def detect(text: str, key: str = "") -> list[Candidate]:
         found += _unescaped(text, key, scanned.escape)
     if scanned.base64:
         found += _decoded(text, scanned.base64)
+    if scanned.markup:
+        found += _rendered(text, key, scanned.markup)
     if text.isascii() and not scanned.control:
         return found
     placed = {(each.kind, each.start, each.end): each for each in reversed(found)}
@@ -191,6 +198,21 @@ def _decoded(text: str, starts: list[int]) -> list[Candidate]:
     for start, end, meaning in escapes.decoded(text, starts):
         sure = [each for each in detect_plain(meaning) if not each.weak]
         found += [each._replace(start=start, end=end, value=text[start:end]) for each in sure[:1]]
+    return found
+
+
+def _rendered(text: str, key: str, places: list[int]) -> list[Candidate]:
+    """Return what is found in *text* once the markup inside its words is gone."""
+    from mpp_exec.privacy import markup  # noqa: PLC0415  # needs tables that plain ASCII never needs
+
+    found: list[Candidate] = []
+    for low, high in _windows(text, places):
+        if (shown := markup.rendered(text[low:high])) is None:
+            continue
+        for each in _scan(shown[0], key).found:
+            original = in_original(each, shown[1])
+            if original.end - original.start > each.end - each.start:  # there was markup in it
+                found.append(original._replace(start=original.start + low, end=original.end + low))
     return found
 
 
@@ -304,7 +326,7 @@ def in_original(candidate: Candidate, offsets: Offsets | None) -> Candidate:
 
 def _scan(text: str, key: str) -> _Scanned:
     scanner, finders, place = _words()
-    again: dict[int, list[int]] = {_LOOKALIKE: [], _ESCAPE: [], _BASE64: [], _BARE: [], _CONTROL: []}
+    again: dict[int, list[int]] = {kind: [] for kind in _AGAIN}
     whole: dict[_Find, list[Any]] = {}
     found: list[Candidate] = []
     for flat in scanner.chunks(text):
@@ -325,7 +347,7 @@ def _scan(text: str, key: str) -> _Scanned:
     for find, own in whole.items():
         found += find(text, key, own)
     found += _in_context(text, key, found, again[_BARE])
-    return _Scanned(found, again[_LOOKALIKE], again[_ESCAPE], again[_BASE64], again[_CONTROL])
+    return _Scanned(found, *(again[kind] for kind in _AGAIN[1:]))
 
 
 def places_of(chosen: Sequence[_Find], text: str, key: str) -> Iterator[tuple[int, str, Candidate]]:

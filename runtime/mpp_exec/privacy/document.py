@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from mpp_exec.errors import UsageError
 from mpp_exec.privacy import labelled, labels, meter, rules
 from mpp_exec.privacy.detect import BETWEEN, candidates_in, detect
 from mpp_exec.privacy.finding import Candidate, Finding
 from mpp_exec.privacy.keys import Key, is_pair, key_of
+from mpp_exec.privacy.numerals import SMALL, check_depth, digits, not_json
 
 if TYPE_CHECKING:
     from mpp_exec.privacy.literals import Literals
     from mpp_exec.privacy.patterns import Patterns
 
-MAX_DEPTH: Final = 128
-# Numbers below this have fewer digits than any value that is looked for.
-_SMALL: Final = 10**5
-# No number with a fraction holds a value before its point but a card's, from here on.
-_AS_LONG_AS_A_CARD: Final = 10**11
+# How many strings of a value may stand between an AWS access key ID and its secret.
+_NEAR_ID: Final = 6
 _PARTS_OF_NAMES: Final = frozenset(("first", "last", "middle", "given", "family", "full"))
 # What a label says about all that is nested below it: ``"phone": {"home": …}``.
 _NESTED: Final = frozenset(("phone", "ssn", "passport", "drivers_license", "bank_account", "address"))
@@ -112,6 +108,16 @@ class Document:
             if leaf.anchored:
                 leaf.candidates += detect(leaf.text, leaf.key)
                 meter.add(len(leaf.candidates))
+        self._find_aws_pairs()
+
+    def _find_aws_pairs(self) -> None:
+        """Take in AWS secret access keys, which have no form of their own, a few strings from their ID."""
+        ids = [number for number, leaf in self._strings.items() if rules.is_aws_key_id(leaf.candidates)]
+        for number in ids:
+            for beside in range(max(0, number - _NEAR_ID), min(len(self._texts), number + _NEAR_ID + 1)):
+                meter.step()
+                if beside != number and (found := rules.aws_secret_beside(self._texts[beside])):
+                    self._leaf(beside).candidates.append(found)
 
     def _search(self) -> None:
         """Mark the strings that the detectors may find something in, and take in what keys announce."""
@@ -188,7 +194,7 @@ class Document:
 
     def _read(self, value: Any, key: str, label: str, depth: int) -> None:
         if isinstance(value, dict):
-            _check_depth(depth)
+            check_depth(depth)
             names = tuple(value)
             try:
                 below = self._labels[names] if not label else self._below(names, key, label)
@@ -204,12 +210,12 @@ class Document:
                         self._strings[len(texts)] = Leaf(item, name, announced)
                     texts.append(item)
                     above.append(name)
-                elif type(item) is not int or self._every_number or not -_SMALL < item < _SMALL:
+                elif type(item) is not int or self._every_number or not -SMALL < item < SMALL:
                     self._read(item, name, announced, depth + 1)
         elif isinstance(value, list):
             self._read_list(value, key, label, depth)
         else:
-            text = value if isinstance(value, str) else _digits(value, every_number=self._every_number)
+            text = value if isinstance(value, str) else digits(value, every_number=self._every_number)
             if text is not None:
                 if label and label != _UNCLEAR:
                     self._strings[len(self._texts)] = Leaf(text, key, label)
@@ -217,7 +223,7 @@ class Document:
                 self._above.append(key)
 
     def _read_list(self, value: list[Any], key: str, label: str, depth: int) -> None:
-        _check_depth(depth)
+        check_depth(depth)
         if len(value) == 2 and not label and is_pair(value):
             name, secret = value
             self._read(name, key, label, depth + 1)
@@ -259,7 +265,7 @@ class Document:
     def _name(self, name: Any) -> Key:
         """Take in a key that has not been met before."""
         if not isinstance(name, str):
-            raise _not_json(name, "the key of an object")
+            raise not_json(name, "the key of an object")
         known = self._names[name] = key_of(name)
         if not known.plain:
             leaf = self._keys[name] = Leaf(name, "")
@@ -309,7 +315,7 @@ class _Writer:
             return value if leaf is None or leaf.written is None else leaf.written
         if isinstance(value, (dict, list)):
             return self._write_array(value) if isinstance(value, list) else self._write_object(value)
-        if _digits(value, every_number=self._every_number) is not None:
+        if digits(value, every_number=self._every_number) is not None:
             leaf = self._next()
             return value if leaf is None or leaf.written is None else leaf.written or None  # dropped: null
         return value
@@ -367,40 +373,3 @@ class _Writer:
             taken.add(name)
             names.append(name)
         return names
-
-
-def _check_depth(depth: int) -> None:
-    if depth >= MAX_DEPTH:
-        raise UsageError(
-            "privacy.too_deep",
-            f"the value is nested more than {MAX_DEPTH} levels deep",
-            "flatten it, or redact its parts one by one",
-        )
-
-
-def _digits(value: Any, *, every_number: bool) -> str | None:
-    """Return the digits of a number that could be or hold a value, None for what cannot."""
-    if value is None or isinstance(value, bool):
-        return None
-    if isinstance(value, int):
-        if -_SMALL < value < _SMALL and not every_number:
-            return None
-        try:
-            return int.__repr__(value)
-        except ValueError:  # more digits than the interpreter converts, and so than JSON can carry
-            raise _not_json(value, "a number of that length") from None
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            raise _not_json(value, "a number that is not finite")
-        if value.is_integer() and abs(value) >= _SMALL:
-            return f"{value:.0f}"
-        return float.__repr__(value) if every_number or abs(value) >= _AS_LONG_AS_A_CARD else None
-    raise _not_json(value, "a value")
-
-
-def _not_json(value: Any, what: str) -> UsageError:
-    return UsageError(
-        "privacy.not_json",
-        f"{what} of type {type(value).__name__} cannot be in JSON",
-        "pass null, a boolean, a finite number, a string, a list, or a dict with strings as keys",
-    )

@@ -35,6 +35,7 @@ _CHECKS: Final = {
 }
 _SECRETS: Final = {
     "assigned_password": "no placeholder, no code, no path",
+    "assigned_random": "20 characters in which letters and digits are mixed, and a name that says nothing",
     "assigned_secret": "no placeholder and no code, and unlike words",
     "aws_access_key": "the prefix and length of an access key ID, or 40 characters of base64 beside one",
     "github_token": "the prefix and length that GitHub publishes",

@@ -193,7 +193,13 @@ _ENDINGS: Final = (
         ),
         "secret",
     ),
-    (("key", "salt", "access", "private", "license", "api", "login"), "key"),
+    (
+        (
+            *("key", "salt", "access", "private", "license", "api", "login"),
+            *("nonce", "seed", "authentication"),
+        ),
+        "key",
+    ),
 )  # fmt: skip
 _QUALIFIERS: Final = listed(
     """

@@ -53,12 +53,12 @@ _FIRST: Final = tuple(low for low, _, _ in _ISSUERS)
 # Maximal runs of digits and the separators that people put between them; possessive, so that a run
 # is read once. Inside a run: the way cards are printed, all with the same separator, or no separator
 # at all. ``(?<![0-9]\..)`` keeps out the digits behind a decimal point.
-_RUN: Final = re.compile(r"[0-9][0-9 ._/-]{11,}+")
+_RUN: Final = re.compile(r"[0-9][0-9 \t._/-]{11,}+")
 _NOT_DIGIT: Final = re.compile(r"[^0-9]+")
 _DIGITS: Final = re.compile(r"[0-9]+")
 _PRINTED: Final = re.compile(
     rf"[0-9]{WORD_START}(?<![0-9]\..)[0-9]{{3}}"
-    r"(?:[0-9]{8,15}|([ ._/-]| {2,3}| - )"
+    r"(?:[0-9]{8,15}|([ \t._/-]| {2,3}| - )"
     r"(?:[0-9]{4}\1[0-9]{4}\1[0-9]{1,7}(?:\1[0-9]{1,3})?|[0-9]{6}\1[0-9]{4,5}))"
     r"(?![0-9A-Za-z])"
 )

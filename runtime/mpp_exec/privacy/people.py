@@ -130,7 +130,10 @@ _ACCOUNT: Final = lazily(r"[0-9](?:[ -]?[0-9]){5,16}(?![ ]?[0-9]|[A-Za-z]|[-./:]
 
 # --- a payment card that is called one: any issuer's, in any grouping, with its check digit
 
-_CARD: Final = lazily(rf"[0-9](?:[ ]{{0,2}}(?:[-._/\u2013][ ]{{0,2}})?[0-9]){{11,18}}(?!{_MORE})")
+_CARD: Final = lazily(
+    r"[0-9](?:(?:[ ]{0,2}(?:[-._/\u2013][ ]{0,2})?|[ \t]{0,2}[\t\r\n][ \t]{0,2})[0-9]){11,18}"
+    rf"(?!{_MORE})"
+)
 
 
 def card(text: str, start: int) -> int:

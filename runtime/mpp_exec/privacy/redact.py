@@ -21,6 +21,7 @@ from mpp_exec.privacy.finding import Candidate, Finding, listed
 from mpp_exec.privacy.literals import RECEIVED, USER_CONFIG, Literals
 from mpp_exec.privacy.mask import in_json_text, replacement
 from mpp_exec.privacy.policy import MASK_ALL, Action, RedactionPolicy
+from mpp_exec.privacy.spans import SECRETS, apart, merged, position
 
 if TYPE_CHECKING:
     from mpp_exec.privacy.patterns import Patterns
@@ -42,7 +43,6 @@ _LEARNED: Final = ("aws_access_key", "github_token", "private_key")
 # ``user:password``, of which the password alone is a secret as well; one that is a word is left alone.
 _PAIRS: Final = ("url_credential", "user_option")
 _SHORTEST_PASSWORD: Final = 6
-_SECRETS: Final = ("secret", "url_credential")
 # Kinds and rules that a label gives away: the same value is one where nothing announces it, too.
 _ANNOUNCED: Final = listed(
     """
@@ -203,7 +203,7 @@ class Redactor:
                     self._known.add((candidate.kind, candidate.value))
                     if candidate.rule in _LEARNED:
                         self._literals.add_found(candidate)
-                    if candidate.kind in _SECRETS or (candidate.rule or candidate.kind) in _ANNOUNCED:
+                    if candidate.kind in SECRETS or (candidate.rule or candidate.kind) in _ANNOUNCED:
                         self._learn_elsewhere(leaf, candidate)
 
     def _learn_elsewhere(self, leaf: Leaf, candidate: Candidate) -> None:
@@ -229,12 +229,12 @@ class Redactor:
         believed = self._believed(leaf.text, leaf.candidates)
         if not believed:
             return False
-        hidden = _merged(candidate for candidate in believed if self._action(candidate) != "allow")
+        hidden = merged(candidate for candidate in believed if self._action(candidate) != "allow")
         if hidden:
             hidden, leaf.written = self._write(leaf, hidden)
         # What is hidden wins over what is allowed: a secret does not leave inside an e-mail address.
-        allowed = _merged(candidate for candidate in believed if self._action(candidate) == "allow")
-        leaf.spans = sorted(hidden + _apart(allowed, hidden), key=_position)
+        allowed = merged(candidate for candidate in believed if self._action(candidate) == "allow")
+        leaf.spans = sorted(hidden + apart(allowed, hidden), key=position)
         return True
 
     def _believed(self, text: str, candidates: list[Candidate]) -> list[Candidate]:
@@ -269,7 +269,7 @@ class Redactor:
             opened = rules.opens_private_key(rewriting.text) and not rules.opens_private_key(leaf.text)
             if not left and not opened:
                 return hidden, rewriting.text
-            hidden = _merged(hidden + left)
+            hidden = merged(hidden + left)
         whole = hidden[0]._replace(start=0, end=len(leaf.text))
         return [whole], f"[{whole.kind.upper()}]"
 
@@ -367,41 +367,3 @@ def _reason() -> Explain:
     from mpp_exec.privacy.explain import reason  # noqa: PLC0415  # only where somebody asks
 
     return reason
-
-
-def _position(span: Candidate) -> tuple[int, int]:
-    return span.start, -span.end
-
-
-def _merged(candidates: Iterable[Candidate]) -> list[Candidate]:
-    """Return the candidates in order, those that overlap as one of a sure secret's kind, or the longest's."""
-    merged: list[Candidate] = []
-    longest = 0
-    for candidate in sorted(candidates, key=_position):
-        length = candidate.end - candidate.start
-        if merged and candidate.start < merged[-1].end:
-            last = merged[-1]
-            sure, longer = _is_sure(candidate), (length, candidate.score) >= (longest, last.score)
-            winner = candidate if (longer if sure == _is_sure(last) else sure) else last
-            merged[-1] = winner._replace(start=last.start, end=max(last.end, candidate.end))
-            longest = max(longest, length)
-        else:
-            merged.append(candidate)
-            longest = length
-    return merged
-
-
-def _is_sure(candidate: Candidate) -> bool:
-    """Tell whether a secret is one by its own form: it is called so, whatever longer thing it is part of."""
-    return candidate.kind in _SECRETS and candidate.score >= 0.9 and candidate.rule != USER_CONFIG
-
-
-def _apart(spans: list[Candidate], others: list[Candidate]) -> list[Candidate]:
-    """Return the spans that touch none of *others*. Both are in order and without overlap."""
-    ends = [other.end for other in others]
-    kept = []
-    for span in spans:
-        index = bisect_right(ends, span.start)
-        if index == len(others) or others[index].start >= span.end:
-            kept.append(span)
-    return kept

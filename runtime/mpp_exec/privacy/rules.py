@@ -168,6 +168,20 @@ def aws_secret_keys(text: str, _key: str, places: Sequence[tuple[int, str]]) -> 
     return found
 
 
+def is_aws_key_id(candidates: Sequence[Candidate]) -> bool:
+    """Tell whether any of *candidates* is an AWS access key ID."""
+    return any(each.rule == "aws_access_key" and _AWS_ID.fullmatch(each.value) for each in candidates)
+
+
+def aws_secret_beside(text: str) -> Candidate | None:
+    """Return the AWS secret access key that *text* is, beside an access key ID, None if it is none."""
+    match = _AWS_SECRET.fullmatch(text.strip()) if 40 <= len(text) <= 64 else None
+    if not match or not _is_mixed(match[0]):
+        return None
+    start = text.find(match[0])
+    return Candidate("secret", start, start + 40, 0.9, match[0], "aws_access_key")
+
+
 def _aws_secret(match: re.Match[str]) -> Candidate:
     return Candidate("secret", match.start(), match.end(), 0.9, match[0], "aws_access_key")
 

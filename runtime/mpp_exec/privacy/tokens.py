@@ -138,8 +138,6 @@ FORMATS: Final = (
     ("teamwork_token", "tkn.v1_", "[0-9A-Za-z+/=]{64,80}", "apidocs.teamwork.com"),
     ("frameio_token", "ffio-u-", "[0-9A-Za-z_=-]{64}", "developer.adobe.com/frameio"),
     ("apify_token", "apify_api_", f"{_W}{{36,46}}", "docs.apify.com/platform/integrations/api"),
-    ("bitly_token", "bitly_", f"{_W}{{32,48}}", "dev.bitly.com"),
-    ("ngrok_key", "ngrok_api_ ak_ cr_", f"{_W}{{27}}_{_W}{{20,24}}|2{_W}{{26}}(?!{_W})", "ngrok.com/docs/api"),
     ("snyk_token", "snyk_uat. snyk_sat.", rf"{_W}{{8}}\.{_U}{{30,300}}", "docs.snyk.io"),
     ("aikido_token", "AIK_RUNTIME_ AIK_CLIENT_ AIK_SECRET_", f"{_W}[0-9A-Za-z_]{{20,100}}", "help.aikido.dev"),
     ("checkout_key", "sk_sbox_", f"{_W}{{20,40}}", "www.checkout.com/docs"),
@@ -148,12 +146,11 @@ FORMATS: Final = (
     ("yandex_token", "y0_ y1_", f"{_U}{{50,200}}", "yandex.com/dev/id/doc"),
     ("yandex_cloud_key", "AQVN YCAJE YCM", f"{_U}{{20,40}}(?!{_U})", "yandex.cloud/docs/iam/concepts/authorization/api-key"),
     ("tencent_key_id", "AKID", f"{_W}{{32}}(?!{_W})", "www.tencentcloud.com/document/product/598"),
-    ("zendesk_token", "zd_", f"{_W}{{40}}(?!{_W})", "developer.zendesk.com"),
     ("deno_token", "ddp_ ddw_", f"{_W}{{36}}(?!{_W})", "docs.deno.com/deploy/api"),
     ("cargo_token", "cio", f"{_W}{{32}}(?!{_W})", "doc.rust-lang.org/cargo/reference/publishing.html"),
     ("trello_token", "ATTA", f"{_H}{{64}}[0-9A-F]{{8}}", "developer.atlassian.com/cloud/trello/guides/rest-api/authorization"),
     ("instagram_token", "IGQV IGAA", f"{_U}{{60,300}}", "developers.facebook.com/docs/instagram-platform"),
-    ("kraken_key", "kr_live_", f"{_W}{{32,64}}", "docs.kraken.com"),
+    ("mongodb_atlas_secret", "mdb_sa_sk_", f"(?:[a-z]{{2}}_)?{_U}{{36,48}}", "docs.aws.amazon.com/secretsmanager/latest/userguide/mes-partner-MongoDBAtlasServiceAccount.html"),
     ("wechat_webhook", "qyapi.weixin.qq.com/cgi-bin/webhook/send?key=", f"{_U}{{30,40}}", "developer.work.weixin.qq.com"),
 )  # fmt: skip
 # What stands before the prefix belongs to some tokens.

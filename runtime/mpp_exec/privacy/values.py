@@ -100,7 +100,14 @@ def _is_path(value: str) -> bool:
 
 def _is_long(value: str) -> bool:
     digits = sum(map(str.isdigit, value))
-    return len(value) >= 16 and (digits >= 2 or len(value) >= 24)
+    return len(value) >= 16 and (digits >= 2 or len(value) >= 24 or (len(value) >= 20 and is_made_up(value)))
+
+
+def is_made_up(value: str) -> bool:
+    """Tell whether a word has digits and letters of both cases, with more turns than a name has."""
+    if not any(map(str.isdigit, value)) or value.islower() or value.isupper():
+        return False
+    return any(map(str.islower, value)) and any(map(str.isupper, value)) and len(PIECE.findall(value)) >= 4
 
 
 def is_random(value: str) -> bool:
