@@ -501,6 +501,23 @@ static void on_digit(const uint8_t *text, uint32_t size, uint32_t at, struct sin
     }
 }
 
+/* Whether a run of digits that ends at `end` could be what a state calls somebody: it is long, or has their separators.
+ * No date of eight digits with a time behind it is one. */
+static int may_be_identifier(const uint8_t *text, uint32_t size, uint32_t at, uint32_t end, uint32_t digits)
+{
+    uint32_t length = end - at;
+
+    if (digits >= 12) return 1;
+    if (digits == 6) /* 131052A308T */
+        return length == 6 && end + 4 < size && strchr("ABCDEFUVWXY", text[end]) != NULL && three(text, end + 1);
+    if (digits == 9 && length > 6 && (text[at + 6] == '-' || text[at + 6] == '+')) return 1;
+    if (digits <= 9) return digits >= 7 && length >= 9 && (text[at + 1] == '.' || text[at + 2] == '.');
+    if (text[at + 4] == '-') return 0;
+    for (uint32_t i = 2; i < 9 && i < length; i++)
+        if (text[at + i] == '-' || text[at + i] == '.') return 1;
+    return 0;
+}
+
 /* A run of digits and the separators that stand between them, read once. */
 static uint32_t on_digits(const uint8_t *text, uint32_t size, uint32_t at, struct sink *sink)
 {
@@ -519,6 +536,7 @@ static uint32_t on_digits(const uint8_t *text, uint32_t size, uint32_t at, struc
         }
     }
     if (digits >= 12) add(sink, at, MPP_FORM_DIGITS);
+    if (digits >= 6 && digits <= 18 && may_be_identifier(text, size, at, i, digits)) add(sink, at, MPP_FORM_NUMBER);
     if (digits >= 10 && digits <= 13 && (spaces > 0 || brackets > 0)) add(sink, at, MPP_FORM_SPACED);
     return i;
 }
@@ -597,6 +615,18 @@ static int is_random(const uint8_t *word, uint32_t length)
     return digits >= 3 && turns >= 6 && beyond >= 4;
 }
 
+/* Whether letters and digits stand where those of an identifier do: S1234567D, RSSMRA85T10A562S, BOXW310820HNERXN09. */
+static int is_code(const uint8_t *word, uint32_t length)
+{
+    uint32_t letters = length == 9 ? 1 : length == 16 ? 6 : 4, digits = length == 9 ? 7 : length == 16 ? 2 : 6;
+
+    for (uint32_t i = 0; i < letters; i++)
+        if (!is(word[i], UPPER)) return 0;
+    for (uint32_t i = 0; i < digits; i++)
+        if (!is(word[letters + i], DIGIT)) return 0;
+    return length == 18 || is(word[length - 1], UPPER);
+}
+
 /* A run of letters and digits, read once. */
 static uint32_t on_word(const uint8_t *text, uint32_t size, uint32_t at, struct sink *sink)
 {
@@ -605,6 +635,8 @@ static uint32_t on_word(const uint8_t *text, uint32_t size, uint32_t at, struct 
     while (end < size && is(text[end], WORD)) end++;
     if (end - at == 17 && is_vin(text + at)) add(sink, at, MPP_FORM_VIN);
     if (end - at >= 14 && is_wallet(text + at, end - at)) add(sink, at, MPP_FORM_WALLET);
+    if ((end - at == 9 || end - at == 16 || end - at == 18) && is_code(text + at, end - at))
+        add(sink, at, MPP_FORM_CODE);
     if (end - at >= 20 && end - at <= 128 && is_random(text + at, end - at)) add(sink, at, MPP_FORM_RANDOM);
     if ((end - at == 10 || (end - at == 11 && text[at] == '1')) && run_of(text, end, at, 11, DIGIT) == end - at)
         add(sink, at, MPP_FORM_BARE);

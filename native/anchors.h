@@ -46,6 +46,8 @@ enum mpp_form {
     MPP_FORM_BARE,      /* the first of exactly ten digits, or eleven that start with 1 */
     MPP_FORM_MARKUP,    /* emphasis, an escape or a tag between the characters of what could be a value */
     MPP_FORM_RANDOM,    /* the first of 20 or more letters and digits that are mixed as in no word */
+    MPP_FORM_NUMBER,    /* the first of digits that are written as an identifier of a person is */
+    MPP_FORM_CODE,      /* the first of letters and digits that are */
     MPP_FORMS
 };
 

@@ -10,6 +10,8 @@
     numbers     detectors: payment cards and IBANs, by their checksums
     shapes      detectors: telephone, SSN, MAC, VIN, by how they are written
     wallets     detectors: crypto addresses, by their checksums
+    checksums   check digits of national identifiers
+    national    detectors: identifiers that states, tax offices and health services give
     escapes     one level of encoding undone
     markup      text without the markup inside its words
     tables      detectors: columns whose header announces what is below

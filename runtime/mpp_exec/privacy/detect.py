@@ -23,6 +23,7 @@ from mpp_exec.privacy import (
     lookalikes,
     meter,
     names,
+    national,
     network,
     numbers,
     rules,
@@ -57,11 +58,14 @@ _FORMS: Final[dict[int, _Find]] = {
     form("VIN"): shapes.vins,
     form("WALLET"): wallets.wallets,
     form("DISCORD"): tokens.discord_tokens,
+    form("NUMBER"): national.identifiers,
+    form("CODE"): national.identifiers,
     form("RANDOM"): unnamed.random_strings,
 }
 # By words: pairs of an offset and the word, or its number where that says more.
 _WORDS: Final[tuple[tuple[_Find, tuple[Needle, ...], bool], ...]] = (
     (labelled.announced, labelled.NEEDLES, False),
+    (labelled.identified, labelled.IDENTIFIER_NEEDLES, False),
     (names.announced, names.NEEDLES, False),
     (assignments.assigned, assignments.NEEDLES, False),
     (tokens.prefixed, tokens.PREFIX_NEEDLES, True),

@@ -22,13 +22,16 @@ _CHECKS: Final = {
     "date_of_birth": "a date",
     "drivers_license": "letters and digits, five digits at least",
     "email": "an at sign, what may stand before it, and a domain behind it (RFC 5321)",
+    "health_id": "the form of a health service's number, and its check digit where it has one",
     "iban": "a country's length and the remainder of mod 97 (ISO 13616)",
     "ip_address": "four octets, or the groups of an IPv6 address (RFC 4291), that identify somebody",
     "mac_address": "six pairs of hexadecimal digits, neither broadcast nor null",
+    "national_id": "the form of a state's number, and the date and check digits that it has",
     "passport": "letters and digits, four digits at least",
     "person": "one to five words of letters",
     "phone": "a country code and a length of E.164, or groups of the NANP",
     "ssn": "nine digits in a range that is issued (SSA POMS RM 10201.035)",
+    "tax_id": "the form of a tax office's number, and its check digits where it has any",
     "url_credential": "scheme://user:password@ (RFC 3986, section 3.2.1), no placeholder",
     "username": "one word",
     "vin": "17 characters with the check digit of 49 CFR 565.15",
@@ -108,7 +111,7 @@ def _context(text: str, key: str, label: str, span: Candidate) -> str:
     if span.rule == ORGANISATION:
         return "none: the pattern is enough"
     for at, word, announced in places_of(
-        (labelled.announced, names.announced, assignments.assigned), text, key
+        (labelled.announced, labelled.identified, names.announced, assignments.assigned), text, key
     ):
         if _same(announced, span):
             return f"{word!r} at {at} announces it"

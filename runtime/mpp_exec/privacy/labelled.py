@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
-from mpp_exec.privacy import anchors, assignments, meter, names, people
+from mpp_exec.privacy import anchors, assignments, meter, names, national, people
 from mpp_exec.privacy.finding import Candidate, is_in_mask, is_word, lazily, listed
 
 # What people write between an announcement and its value. All of it is optional, so nothing is read twice.
@@ -143,6 +143,26 @@ def announced(text: str, _key: str, places: Sequence[tuple[int, str]]) -> list[C
     return found
 
 
+IDENTIFIER_NEEDLES: Final = tuple(
+    anchors.Needle(word, anchors.WORD | anchors.WHOLE | anchors.DIGIT) for word in national.ANNOUNCED
+)
+
+
+def identified(text: str, _key: str, places: Sequence[tuple[int, str]]) -> list[Candidate]:
+    """Return the identifiers in *text* that a word announces; *places* are the offsets of such words."""
+    found: list[Candidate] = []
+    for at, word in places:
+        meter.step(len(found))
+        end = at + len(word)
+        start = _FILLING.match(text, end).end()  # type: ignore[union-attr]  # it matches the empty string
+        if is_in_mask(text, at) or (start == end and is_word(text[end : end + 1])):
+            continue
+        kind, stop = national.announced(word, text, start)
+        if stop:
+            found.append(Candidate(kind, start, stop, 0.85, canonical(kind, text[start:stop])))
+    return found
+
+
 def _value(text: str, at: int, end: int, rule: _Announced) -> Candidate | None:
     start = _FILLING.match(text, end).end()  # type: ignore[union-attr]  # it matches the empty string
     if start == end and len(rule.words) and is_word(text[end : end + 1]):
@@ -166,6 +186,9 @@ _OCTETS: Final = lazily(r"[._/-]| (?=[0-9])")
 _NOT_WORD: Final = lazily(r"[^0-9A-Za-z]+")
 
 
+_OF_WORDS: Final = ("passport", "drivers_license", "vin", "mac_address", "national_id", "tax_id", "health_id")
+
+
 def canonical(kind: str, written: str) -> str:
     """Return a value in one spelling, so that two ways to write it are the same value."""
     if kind == "ip_address":
@@ -174,7 +197,7 @@ def canonical(kind: str, written: str) -> str:
         return written.replace(" ", "").casefold()
     if kind in ("phone", "ssn", "bank_account", "credit_card"):
         return _NOT_DIGIT.sub("", written.partition("x")[0])
-    if kind in ("passport", "drivers_license", "vin", "mac_address"):
+    if kind in _OF_WORDS:
         return _NOT_WORD.sub("", written).upper()
     return " ".join(written.split()).casefold()
 
@@ -188,6 +211,9 @@ _WHOLE: Final = {
     "passport": people.passport,
     "drivers_license": people.licence,
     "bank_account": people.account,
+    "national_id": national.whole,
+    "tax_id": national.whole,
+    "health_id": national.whole,
     "vin": people.vin,
     "mac_address": people.mac,
     "credit_card": people.card,

@@ -44,6 +44,27 @@ _LABELS: Final = {
         "accountnumber accountno accountnum acctnumber acctno acctnum bankaccount bankaccountnumber"
         " bankaccountno checkingaccount savingsaccount routingnumber abarouting routingno aba sortcode"
     ),
+    "national_id": (
+        "nationalid nationalidno nationalidnumber nationalidentitynumber nationalidentificationnumber"
+        " identitynumber"
+        " identitycardnumber idcardnumber citizenid citizenshipnumber nino nationalinsurancenumber"
+        " nationalinsuranceno socialinsurancenumber aadhaar aadhaarnumber aadhaarno aadhar aadharnumber"
+        " pesel"
+        " bsn burgerservicenummer personnummer curp dni dninumber nric nricno snils tckn cnp"
+        " fodselsnummer hetu"
+        " rijksregisternummer numerosecu sozialversicherungsnummer svnummer rentenversicherungsnummer"
+        " ahvnummer ahvnumber residentregistrationnumber mynumber personalidentitycode personalid"
+    ),
+    "tax_id": (
+        "taxid taxno taxnumber taxidnumber taxidentificationnumber taxreference taxfilenumber steuerid"
+        " steuernummer steueridentifikationsnummer codicefiscale cpf cpfnumber cnpj cuit cuil nif nifnumber"
+        " employeridentificationnumber panno pannumber pancard fiscalcode numerofiscal utr"
+    ),
+    "health_id": (
+        "nhsnumber nhsno medicarenumber medicareid medicareno medicaidid medicaidnumber mbi healthcardnumber"
+        " healthinsurancenumber healthinsuranceid medicalrecordnumber mrn npi npinumber deanumber"
+        " versichertennummer krankenversichertennummer"
+    ),
     "vin": "vin vinno vinnumber vehicleid vehicleidentification vehicleidentificationnumber",
     "mac_address": "mac macaddr macaddress hwaddr hwaddress hardwareaddress physicaladdress bssid",
     "person": (

@@ -46,7 +46,8 @@ _SHORTEST_PASSWORD: Final = 6
 # Kinds and rules that a label gives away: the same value is one where nothing announces it, too.
 _ANNOUNCED: Final = listed(
     """
-    address bank_account date_of_birth drivers_license passport person phone ssn username vin
+    address bank_account date_of_birth drivers_license health_id national_id passport person phone ssn
+    tax_id username vin
     assigned_password assigned_secret user_option
     """
 )
