@@ -206,7 +206,10 @@ class Invocation:
         remember = self._trace is None
         request = ConfirmationRequest.of_call(prepared.grant, tool, arguments, received.tokens)
         remembered = remember and store.is_confirmed(prepared.approved, tool)
-        if not require_confirmation(request, self._confirm, remembered=remembered):
+        confirm = self._confirm
+        if confirm is not None:
+            confirm = functools.partial(self._parts.questions.ask, confirm)
+        if not require_confirmation(request, confirm, remembered=remembered):
             return ""
         # Whoever was asked had time, and so had whoever took something away meanwhile.
         self._require_kept(prepared, "what was asked about")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from mpp_exec.admission import Admission
 from mpp_exec.audit.entry import Caller, Kind, PackageRef
 from mpp_exec.audit.ledger import Ledger
+from mpp_exec.consent.confirm import MOST_ASKED, OpenQuestions
 from mpp_exec.consent.paths import Protected
 from mpp_exec.consent.policy_file import PolicyFiles
 from mpp_exec.errors import InternalError, MppError
@@ -58,6 +59,7 @@ class Opened:
         )
         self.watchdog = Watchdog(self.store.generation, policies.load)
         self.admission = Admission(sandboxes)
+        self.questions = OpenQuestions()
         self._session = session
         self._vault: Vault | None = None
         self.sandboxes = Pool(
@@ -77,7 +79,8 @@ class Opened:
 
         with self._lock:
             if self._pool is None:
-                workers = max(64, self.admission.bound)
+                # Those that are asked about may take theirs for hours, and leave one for each place.
+                workers = MOST_ASKED + max(32, self.admission.bound)
                 self._pool = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="mpp-exec-call")
             if self._submitted >= self.admission.bound + self.admission.waiting:
                 raise self.admission.busy(self._submitted)

@@ -41,7 +41,8 @@ class Runtime:
     Args:
         home: the folder of a home; default ``$MPP_HOME`` or the user's own.
         confirm: asked for calls that a person must confirm; it gets everything to be seen and
-            answers True or False. Without it, such calls are refused.
+            answers True or False. Without it, such calls are refused, and so are those that come while 32
+            wait for an answer, or 16 of the same package (``confirm.too_many``).
         principal: on whose behalf calls are made, for the ledger; ``client`` the program that asks.
         parked: how many sandboxes may wait for calls to come, over all tools; 0 for none. Those of tools
             that are called repeatedly are prepared ahead of their next call (``sandbox.pool``).

@@ -7,7 +7,10 @@ the model, which wrote the arguments, nor the tool can call it.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, TypeAlias
 
@@ -23,6 +26,12 @@ MAX_SHOWN: Final = 64 << 10
 
 MAX_LINES: Final = 1000
 """Lines of it: what scrolls past unread was not seen."""
+
+MOST_ASKED: Final = 32
+"""Calls that may wait for a person at once: each keeps a thread, and what it holds open, for as long."""
+
+MOST_OF_PACKAGE: Final = 16
+"""Of them, those of one package: a tool that is called again and again leaves questions to the others."""
 
 _EFFECTS: Final[dict[Operation, str]] = {
     "read": "reads only",
@@ -151,6 +160,47 @@ class ConfirmationRequest:
 
 Confirm: TypeAlias = Callable[[ConfirmationRequest], bool]
 """Asks a person and returns True for yes, False for no; what it raises goes to the caller."""
+
+
+class OpenQuestions:
+    """Counts the calls that wait for a person, so that questions cannot take every thread. Thread-safe."""
+
+    def __init__(self, most: int = MOST_ASKED, most_of_package: int = MOST_OF_PACKAGE) -> None:
+        self._most = most
+        self._most_of_package = most_of_package
+        self._lock = threading.Lock()
+        self._open: Counter[str] = Counter()
+
+    def ask(self, confirm: Confirm, request: ConfirmationRequest) -> bool:
+        """Return what *confirm* says to *request*.
+
+        Raises:
+            ConsentError: ``confirm.too_many``: as many wait already as may; nobody was asked.
+        """
+        with self._one_more(request.package):
+            return confirm(request)
+
+    @contextmanager
+    def _one_more(self, package: str) -> Iterator[None]:
+        with self._lock:
+            for waiting, most in (
+                (self._open.total(), self._most),
+                (self._open[package], self._most_of_package),
+            ):
+                if waiting >= most:
+                    raise ConsentError(
+                        "confirm.too_many",
+                        f"{waiting} calls wait for a person already",
+                        "call it again once some of them are answered",
+                    )
+            self._open[package] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._open[package] -= 1
+                if not self._open[package]:
+                    del self._open[package]
 
 
 def require_confirmation(

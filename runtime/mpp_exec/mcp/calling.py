@@ -7,15 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from mpp_exec.consent.confirm import Confirm, ConfirmationRequest
+from mpp_exec.consent.confirm import MOST_ASKED, Confirm, ConfirmationRequest
 from mpp_exec.dialogue.protocol import RequestId
 from mpp_exec.errors import ConsentError
 from mpp_exec.mcp.confirming import PATIENCE
 from mpp_exec.mcp.messages import Response
 from mpp_exec.withdraw import Cancellation
 
-MAX_RUNNING: Final = 64
-"""Calls at once; what comes beyond is told to come again."""
+MAX_RUNNING: Final = 64 + MOST_ASKED
+"""Calls at once, those that wait for a person beside the others; what comes beyond is told to come again."""
 
 _NO_ANSWER: Final = object()
 
