@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
 from mpp_exec.errors import UsageError
-from mpp_exec.privacy.redact import redact
+from mpp_exec.privacy import meter
+from mpp_exec.privacy.redact import Redactor, redact
 
 SMALL, FACTOR = 1 << 14, 16
 # Linear work grows by FACTOR, quadratic by its square. What lies between leaves room for a busy machine.
@@ -92,6 +93,18 @@ REPEATED = {
     "base64 of words": "anVzdCBzb21lIHBsYWluIHdvcmRz ",
     "table headers": "\n\nssn,name\n",
     "delimiters": ",\n",
+    "emphasis": "a*",
+    "tags": "a1<b>",
+    "tags that never close": "a1<b ",
+    "escaped signs": "a\\_",
+    "random strings": "a1B2c3D4e5",
+    "random strings with names": "x=a1B2c3D4e5F6g7H8i9J0 ",
+    "told passwords": "password of ",
+    "tabs": "4111\t",
+    "national numbers": "529.982.247-25 ",
+    "almost national numbers": "529.982.247-26 ",
+    "words that announce identifiers": "id number ",
+    "cyrillic words": "р\u0430ssword ",
 }
 
 
@@ -137,6 +150,40 @@ def test_work_is_linear_in_the_size_of(made: str) -> None:
     bound = BOUND * max(small, 0.002)
     # The best of some: a loaded machine only ever adds to the time of work that is linear.
     assert any(_seconds(MADE[made](SMALL * FACTOR)) < bound for _ in range(4))
+
+
+PART: Final = 1 << 10
+PARTS: Final = 64
+
+
+@pytest.mark.parametrize("unit", ["4", "1 ", "1.", "\u200bj", "р\u0430ss ", "р\u0430ss", "ж"], ids=ascii)
+def test_who_may_end_it_is_asked_in_each_part_of_a_text(unit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No search goes over all of a text at once, so that nobody could end it and no other thread would run."""
+    monkeypatch.setattr(meter, "_LARGE", PART)
+    asked = 0
+
+    def cancelled() -> bool:
+        nonlocal asked
+        asked += 1
+        return False
+
+    bounds = meter.Bounds(PARTS * PART, 600, time.thread_time, cancelled)
+    Redactor(bounds=bounds).redact(_repeat(unit, PARTS * PART))
+    assert asked >= PARTS // 2
+
+
+@pytest.mark.parametrize("part", [8, 9, 64])
+def test_what_is_read_in_parts_reads_the_same(part: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [
+        f"{'9' * before}{value}{behind}"
+        for value in (" 4111 1111 1111 1111", " 4111111111111111", "\u200bj\u0430ne@ex\u200bample.com")
+        for before in range(24)
+        for behind in ("", " 4", "9" * 40, "x", " and 5500005555555559")
+    ]
+    whole = [redact(text).value for text in texts]
+    monkeypatch.setattr(meter, "_LARGE", part)
+    monkeypatch.setattr(meter, "_REACH", 64)
+    assert [redact(text).value for text in texts] == whole
 
 
 def test_nesting_beyond_the_bound_is_an_error_not_a_crash() -> None:

@@ -16,6 +16,8 @@ from bisect import bisect_right
 from collections.abc import Iterable
 from typing import Final
 
+from mpp_exec.privacy import meter
+
 # The zeros of every decimal digit system; its nine other digits follow each.
 _ZEROS: Final = (
     "\u0660\u06f0\u07c0\u0966\u09e6\u0a66\u0ae6\u0b66\u0be6\u0c66\u0ce6\u0d66\u0de6\u0e50\u0ed0\u0f20\u1040"
@@ -102,6 +104,10 @@ _INVISIBLE: Final = re.compile(
 
 def spelled(text: str) -> str:
     """Return *text* with every look-alike in ASCII. Same length, same offsets."""
+    return "".join(map(_spelled, meter.slices(text)))
+
+
+def _spelled(text: str) -> str:
     found = _SPELLING.keys() & set(text)
     if len(found) > _FEW:
         return text.translate(_TABLE)
@@ -124,14 +130,17 @@ _CONFUSABLE: Final = dict(
 _CONFUSABLES: Final = str.maketrans(_CONFUSABLE)
 _CONFUSED: Final = re.compile("[" + "".join(_CONFUSABLE) + "]")
 _WORD: Final = re.compile(r"[^\s|<>()\"\\]+")
+_BETWEEN_WORDS: Final = re.compile(r"[\s|<>()\"\\]")
 _ASCII_WORD: Final = re.compile(r"[0-9A-Za-z]")
 
 
 def latin(text: str) -> str:
     """Return *text* with look-alikes of Latin letters as these, in words that have both. Same length."""
-    if not _CONFUSED.search(text):
-        return text
-    return _WORD.sub(_as_latin, text)
+    return "".join(map(_latin, meter.slices(text, _BETWEEN_WORDS)))
+
+
+def _latin(text: str) -> str:
+    return _WORD.sub(_as_latin, text) if _CONFUSED.search(text) else text
 
 
 def _as_latin(match: re.Match[str]) -> str:
@@ -147,7 +156,7 @@ class Offsets:
         self._at: list[int] = []  # offset in the shortened text where a removal took place
         self._shift: list[int] = []  # code points removed up to and including it
         total = 0
-        for start, end in removed:
+        for start, end in meter.steps(removed):
             self._at.append(start - total)
             total += end - start
             self._shift.append(total)
@@ -167,7 +176,7 @@ class Offsets:
 
 def without_invisible(text: str) -> tuple[str, Offsets] | None:
     """Return *text* less its invisible characters and the way back, or None if it has none."""
-    if not _INVISIBLE.search("".join(set(text))):
+    if not any(_INVISIBLE.search("".join(set(part))) for part in meter.slices(text)):
         return None
-    removed = [match.span() for match in _INVISIBLE.finditer(text)]
-    return _INVISIBLE.sub("", text), Offsets(removed)
+    removed = [match.span() for match in meter.steps(_INVISIBLE.finditer(text))]
+    return "".join(_INVISIBLE.sub("", part) for part in meter.slices(text)), Offsets(removed)

@@ -6,6 +6,7 @@ runs in this context. Where none runs that is bounded, a step does nothing.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ _EVERY: Final = 256
 
 _LARGE: Final = 1 << 16
 """Code points from which on one search is as long as many steps."""
+_REACH: Final = 256
 
 
 class StoppedError(Exception):
@@ -116,6 +118,43 @@ def pass_over(text: str) -> None:
     """
     if len(text) >= _LARGE and (meter := _RUNNING.get()) is not None:
         meter.look()
+
+
+def slices(text: str, ends: re.Pattern[str] | None = None) -> Iterator[str]:
+    """Yield *text* in parts that a single search or translation goes over in a few milliseconds.
+
+    A part ends right before what *ends* matches; anywhere without it.
+
+    Raises:
+        StoppedError: it must not go on.
+    """
+    start = 0
+    while len(text) - start > _LARGE:
+        end = start + _LARGE
+        if ends is not None:
+            match = ends.search(text, end)
+            end = match.start() if match else len(text)
+        pass_over(text)
+        yield text[start:end]
+        start = end
+    yield text[start:]
+
+
+def search(pattern: re.Pattern[str], text: str, start: int, limit: int) -> re.Match[str] | None:
+    """Return the first match of *pattern* from *start* on, as ``search`` does, in steps.
+
+    A match and what the pattern looks at behind it are no longer than 256 code points.
+
+    Raises:
+        StoppedError: it must not go on.
+    """
+    while limit - start > _LARGE:
+        match = pattern.search(text, start, start + _LARGE + _REACH)
+        if match and match.start() < start + _LARGE:
+            return match
+        start += _LARGE
+        pass_over(text)
+    return pattern.search(text, start, limit)
 
 
 def add(found: int) -> None:

@@ -88,13 +88,13 @@ def cards(text: str, _key: str, starts: Sequence[int]) -> list[Candidate]:
             continue
         known = len(found)
         limit = run.end() + 2  # as far as the patterns look ahead
-        match = _PRINTED.search(text, run.start(), limit)
+        match = meter.search(_PRINTED, text, run.start(), limit)
         while match:
             meter.step(len(found))
             card = _card(text, match)
             if card:
                 found.append(card)
-            match = _PRINTED.search(text, card.end if card else _resume(text, match), limit)
+            match = meter.search(_PRINTED, text, card.end if card else _resume(text, match), limit)
         if len(found) == known:
             found += _regrouped(text, run) or _glued(text, run)
     return found
@@ -122,7 +122,7 @@ def _card(text: str, match: re.Match[str]) -> Candidate | None:
 
 
 def _regrouped(text: str, run: re.Match[str]) -> list[Candidate]:
-    match = _REGROUPED.search(text, run.start(), run.end() + 2)
+    match = meter.search(_REGROUPED, text, run.start(), run.end() + 2)
     if not match or not 1 < len(_DIGITS.findall(match[0])) <= _MOST_GROUPS:
         return []
     digits = _NOT_DIGIT.sub("", match[0])
@@ -134,7 +134,7 @@ def _glued(text: str, run: re.Match[str]) -> list[Candidate]:
 
     Where all of them could be hexadecimal digits, the whole is more likely to be a number of these.
     """
-    match = _GLUED.search(text, run.start(), min(len(text), run.end() + _WORD))
+    match = meter.search(_GLUED, text, run.start(), min(len(text), run.end() + _WORD))
     if not match or not is_card(match[0]):
         return []
     start, end = match.span()
