@@ -104,7 +104,7 @@ REPEATED = {
     "national numbers": "529.982.247-25 ",
     "almost national numbers": "529.982.247-26 ",
     "words that announce identifiers": "id number ",
-    "cyrillic words": "р\u0430ssword ",
+    "cyrillic words": "\u0440\u0430ssword ",
 }
 
 
@@ -156,8 +156,8 @@ PART: Final = 1 << 10
 PARTS: Final = 64
 
 
-@pytest.mark.parametrize("unit", ["4", "1 ", "1.", "\u200bj", "р\u0430ss ", "р\u0430ss", "ж"], ids=ascii)
-def test_who_may_end_it_is_asked_in_each_part_of_a_text(unit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("unit", ["4", "1 ", "1.", "\u200bj", "\u0440\u0430ss ", "\u0440\u0430ss", "ж"], ids=ascii)
+def test_who_may_end_it_is_asked_in_each_part(unit: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """No search goes over all of a text at once, so that nobody could end it and no other thread would run."""
     monkeypatch.setattr(meter, "_LARGE", PART)
     asked = 0
