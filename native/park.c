@@ -29,6 +29,19 @@ static int is_ready(struct mpp_sandbox *sandbox)
     return !mpp_plan_of(sandbox)->early_start || sandbox->out.size == 1;
 }
 
+/* Whether one that gets ready keeps to the limits of its call meanwhile: its tool may be running already. */
+static int prepares_within_limits(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
+{
+    uint64_t now = mpp_now_ns();
+
+    if (now >= sandbox->deadline_ns) mpp_stop(outcome, MPP_STOP_WALL);
+    if (now >= sandbox->park_tick_ns) {
+        mpp_sample(sandbox, outcome);
+        sandbox->park_tick_ns = mpp_now_ns() + 10 * NS_PER_MS;
+    }
+    return outcome->stop == MPP_STOP_NONE;
+}
+
 /* A tool that is started early has run its own code: it must not go on doing so. */
 static int uses_too_much(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
 {
@@ -64,14 +77,14 @@ enum mpp_parked mpp_park_look(struct mpp_sandbox *sandbox, struct mpp_outcome *o
     }
     if (sandbox->launch.dialogue) {
         if (sandbox->request >= 0 && mpp_unsent(sandbox)) mpp_feed(sandbox);
-        if (mpp_unheard(sandbox)) return MPP_PARKED_HEARD;
     } else if (sandbox->out.size > 1 || (sandbox->out.size == 1 && sandbox->out.data[0] != READY_MARK)) {
         return MPP_PARKED_ENDED;
     }
-    if (is_ready(sandbox)) return uses_too_much(sandbox, outcome) ? MPP_PARKED_ENDED : MPP_PARKED_READY;
-    if (mpp_now_ns() < sandbox->deadline_ns) return MPP_PARKED_PREPARING;
-    mpp_stop(outcome, MPP_STOP_WALL);
-    return MPP_PARKED_ENDED;
+    /* Before anybody listens to it: one that has always something to say is measured like any other. */
+    if (is_ready(sandbox) ? uses_too_much(sandbox, outcome) : !prepares_within_limits(sandbox, outcome))
+        return MPP_PARKED_ENDED;
+    if (mpp_unheard(sandbox)) return MPP_PARKED_HEARD;
+    return is_ready(sandbox) ? MPP_PARKED_READY : MPP_PARKED_PREPARING;
 }
 
 /* One that ended since somebody looked: its call is another one's. */

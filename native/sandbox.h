@@ -45,6 +45,7 @@ struct mpp_sandbox {
     int greeted;            /* in a dialogue: nothing is left to say before the call */
     uint64_t parked_cpu_us; /* what it had used when it became ready, and when that was */
     uint64_t parked_ns;
+    uint64_t park_tick_ns; /* when it is measured next while it gets ready */
     struct mpp_buffer out;
     struct mpp_buffer err;
     struct mpp_buffer said; /* a dialogue's words to the tool, beside the request */
@@ -80,6 +81,7 @@ int mpp_send_plan(struct mpp_sandbox *sandbox, const int *descriptors, uint32_t 
 int mpp_drain(struct mpp_sandbox *sandbox, int *fd, struct mpp_buffer *buffer); /* 1 open, 0 ended, -1 over a bound */
 int mpp_listen(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome); /* 1: init said how it ended, or is gone */
 void mpp_stop(struct mpp_outcome *outcome, enum mpp_stop why);
+void mpp_sample(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome); /* stops what is over a limit of its call */
 int mpp_measure(const struct mpp_sandbox *sandbox, struct mpp_usage *usage); /* 0, or an errno */
 void mpp_close(int *fd);
 void mpp_close_sources(struct mpp_sandbox *sandbox);

@@ -111,7 +111,7 @@ static void note_blindness(struct mpp_sandbox *sandbox, struct mpp_outcome *outc
     if (poll(&alive, 1, 0) == 0 && ++sandbox->blind >= BLIND_MAX) mpp_stop(outcome, MPP_STOP_BLIND);
 }
 
-static void sample(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
+void mpp_sample(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
 {
     const struct mpp_launch *launch = &sandbox->launch;
     struct mpp_usage usage;
@@ -256,7 +256,7 @@ int mpp_supervise(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
         if (slots[SLOT_CANCEL].revents != 0) mpp_stop(outcome, MPP_STOP_CANCELLED);
         now = mpp_now_ns();
         if (sandbox->tick_ns != 0 && now >= sandbox->tick_ns) {
-            sample(sandbox, outcome);
+            mpp_sample(sandbox, outcome);
             sandbox->tick_ns = mpp_now_ns() + TICK_NS;
         }
         if (now >= sandbox->deadline_ns) mpp_stop(outcome, MPP_STOP_WALL);

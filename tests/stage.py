@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import forge
 from mpp_exec import Runtime
+from mpp_exec.audit.entry import Caller, Kind
 from mpp_exec.consent.approve import make_grant
 from mpp_exec.consent.config import Settings
 from mpp_exec.consent.paths import Protected
@@ -40,7 +41,11 @@ class Stage:
             self.home, system=self.system_policy, system_owner=folder.stat().st_uid, environ={}
         )
         self.runtime = Runtime(self.home, policies=self.policies, **runtime)
-        self.runtime.store.add_publisher(forge.publisher())
+        # As every change of a home: on record before it is made.
+        ledger = self.runtime.ledger
+        self.runtime.store.add_publisher(
+            forge.publisher(), record=lambda: ledger.event(Kind.PUBLISHER_ADD, Caller.current())
+        )
 
     def __enter__(self) -> Self:
         return self

@@ -36,6 +36,7 @@ from mpp_exec.registry.store import Approved, Store
 from mpp_exec.sandbox import explain, kernel, spaces
 from mpp_exec.sandbox.cache import SandboxCache
 from mpp_exec.sandbox.look import Look
+from mpp_exec.sandbox.parked import can_start_early
 from mpp_exec.sandbox.plan import SandboxPlan, compile_plan
 from mpp_exec.sandbox.pool import Recipe
 from mpp_exec.trust.installed import InstalledPackage, verify_installed
@@ -275,6 +276,7 @@ class Preparer:
                 constants,
                 early_start=early,
                 command=command_line(plan, filled) if early else None,
+                basis=(approved.generation, policy),
             ),
             approved=approved,
         )
@@ -296,8 +298,11 @@ def _may_start_early(manifest: Manifest, grant: Grant, plan: SandboxPlan) -> boo
     Every call must have the same variables, which stand in the package for everybody to read: code that runs
     early could ask for others where nobody sees it (getenv in a library). It is not run without those that
     its call will have, and nobody's are kept waiting. An MCP server may look for what it is granted
-    when it starts, and nothing would tell; of a Python tool the launcher does.
+    when it starts, and nothing would tell; of a Python tool the launcher does. Other programs touch the
+    outside: they are started by a call that is on record, and not before.
     """
+    if grant.permissions.subprocess or not can_start_early(plan):
+        return False
     if manifest.runtime.kind == "exec" or (manifest.runtime.kind == "mcp" and plan.late < len(plan.entries)):
         return False
     filled_in = any("${user_config." in value for _, value in manifest.runtime.env)

@@ -5,18 +5,18 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import select
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from eventually import until
 from mcp_servers import MODERN, server
 from mpp_exec import ConsentError, MppError
 from mpp_exec.permissions import Limits, Permissions
@@ -27,15 +27,6 @@ from sandbox_lab import CACHE, Lab, init_processes
 from stage import NAME, Stage
 
 WHEN = "import time\nat = time.monotonic()\ndef run(**given):\n    return at\n"
-
-
-def until(condition: Callable[[], object], seconds: float = 30) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        select.select([], [], [], 0.01)
-    return True
 
 
 @pytest.fixture
@@ -232,7 +223,7 @@ def test_idle_ones_are_gone(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_memory_of_all_of_them_is_bounded(lab: Lab) -> None:
     compiled = lab.python("held = b'x' * (20 << 20)\ndef run():\n    return 1\n")
-    recipe = Recipe(compiled, "", (), early_start=True)
+    recipe = Recipe(compiled, "", (), early_start=True, basis=0)
     made = Pool(CACHE, lambda: 0, sandboxes=16, memory=50 << 20)
     try:
         for _ in range(12):

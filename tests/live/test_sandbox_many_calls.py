@@ -24,6 +24,7 @@ from typing import Any
 import pytest
 
 import forge
+from eventually import until
 from mpp_exec import Runtime
 from mpp_exec.package.manifest import RuntimeSpec, Tool
 from mpp_exec.permissions import Limits
@@ -159,6 +160,8 @@ def test_many_calls_in_one_process(
             tenth = memory()
     grown = memory() - tenth
     if not kept:
+        # The ledger's thread may be renewing the head at this very moment: two descriptors more.
+        until(lambda: not more(before, traces(private)))
         assert more(before, traces(private)) == {}
     assert list(stage.runtime.home.tmp.iterdir()) == []
     assert not stage.runtime.ledger.verify().problems

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import pytest
 
 from mpp_exec.errors import HostError
 from mpp_exec.sandbox import native
-from mpp_exec.sandbox.parked import Parked
+from mpp_exec.sandbox.parked import Parked, can_start_early
 from sandbox_lab import CACHE, Lab, answer, run
 
 ROOT = Path(__file__).parents[2]
@@ -116,14 +118,50 @@ libc.symlink(b"/app", {str(folder).encode()!r})
 def run():
     return sorted(os.listdir("/app")), os.path.exists("/tmp/elsewhere/file")
 """
-        # The call goes to another sandbox, where the same import comes after the mounts.
         made = ready(lab, source, write=[folder])
-        done = run(made.plan, b'{"arguments":{}}', parked=made)
-        assert done.outcome in ("ok", "tool_error")
-        assert b'"file"' not in done.output.replace(b'"tool.py"', b"")
+        assert not can_start_early(made.plan), "the runtime starts it with its call"
+        with pytest.raises(HostError):
+            run(made.plan, b'{"arguments":{}}', parked=made)
     finally:
         (folder / "file").unlink(missing_ok=True)
         folder.rmdir()
+
+
+def second_call(lab: Lab, ground: Path, folder: Path) -> bool:
+    """Have a release fail with one grant mounted and used; return whether the call was made once more."""
+    for number in range(NAMES):
+        (folder / f".p{number}").write_text("")  # mounts that take time
+    source = f"""
+import ctypes, os, threading
+libc = ctypes.CDLL(None)
+libc.rename({str(folder).encode()!r}, b"/tmp/elsewhere")
+early = {str(ground).encode()!r} + b"/early-" + os.urandom(4).hex().encode()
+def race():
+    while libc.open(early, os.O_CREAT | os.O_WRONLY, 0o600) < 0:
+        pass
+for _ in range(3):
+    threading.Thread(target=race, daemon=True).start()
+def run():
+    open({str(ground / "called")!r}, "w").close()
+"""
+    made = ready(lab, source, write=[ground, folder])
+    with contextlib.suppress(HostError):
+        run(made.plan, b'{"arguments":{}}', parked=made)
+    return (ground / "called").exists()
+
+
+def test_release_fails_half_way_and_the_call_is_made_twice(
+    lab: Lab, ground: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path("/tmp") / f"mpp-attack-{os.getpid()}"
+    folder.mkdir(mode=0o755)
+    try:
+        assert not second_call(lab, ground, folder)
+        # The defence taken away: a release that failed counts as one that nobody saw.
+        monkeypatch.setattr(Parked, "is_unaware", lambda *_: True)
+        assert second_call(lab, ground, folder)
+    finally:
+        shutil.rmtree(folder)
 
 
 def test_grant_is_swapped_for_another_folder_after_it_was_prepared(lab: Lab, ground: Path) -> None:

@@ -16,8 +16,7 @@ from mpp_exec import Runtime
 from mpp_exec.consent.confirm import ConfirmationRequest
 from mpp_exec.dialogue.session import Progress
 from mpp_exec.errors import UsageError
-from mpp_exec.mcp.confirming import Proofs, question
-from mpp_exec.mcp.messages import RpcError
+from mpp_exec.mcp.confirming import BadStateError, Proofs, question
 from mpp_exec.permissions import Permissions, Privacy
 from mpp_exec.privacy.vault import MAX_TOKENS, Vault
 from mpp_exec.result import ToolResult
@@ -374,7 +373,7 @@ def test_a_yes_to_a_token_that_was_text_is_none_to_the_value_behind_it() -> None
     value = ConfirmationRequest(**given, receives={"[EMAIL:x]": "email"})
     proofs = Proofs(HomeKey(bytes(32)))
     for asked, sent in ((text, value), (value, text)):
-        with pytest.raises(RpcError):
+        with pytest.raises(BadStateError):
             proofs.redeem(proofs.issue(asked, "uid 5"), sent, "uid 5")
     proofs.redeem(proofs.issue(value, "uid 5"), value, "uid 5")
 

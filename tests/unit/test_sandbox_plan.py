@@ -17,11 +17,12 @@ from mpp_exec.errors import ConsentError, HostError
 from mpp_exec.package.manifest import RuntimeSpec
 from mpp_exec.package.requirement import Requirement
 from mpp_exec.permissions import Limits
-from mpp_exec.sandbox import explain, landlock, layout, native, plan
+from mpp_exec.sandbox import explain, landlock, layout, native, plan, seccomp
 from mpp_exec.sandbox.interpreter import HostFile, Program
 from mpp_exec.sandbox.kernel import KernelFacts
 from mpp_exec.sandbox.layout import Entry
 from mpp_exec.sandbox.plan import SandboxPlan, compile_plan
+from mpp_exec.sandbox.profiles import decide
 from mpp_exec.sandbox.special import special_entries
 from mpp_exec.vocabulary import HostPort
 
@@ -103,6 +104,15 @@ def test_every_input_shows_in_the_fingerprint(folder: Path) -> None:
     assert len({made.fingerprint() for made in plans}) == len(plans)
 
 
+def boundaries(plan: SandboxPlan, name: str) -> list[tuple[int, ...]]:
+    return [
+        arguments
+        for allow in plan.tool_profile
+        if allow.name == name
+        for arguments in seccomp._boundaries(allow)
+    ]
+
+
 def test_narrower_grant_gives_no_wider_plan(folder: Path) -> None:
     wide = compiled(read=[folder / "other"], write=[folder / "in"])
     for narrow in (
@@ -115,7 +125,11 @@ def test_narrower_grant_gives_no_wider_plan(folder: Path) -> None:
         assert writable(narrow) <= writable(wide)
         allowed = dict(wide.rules)
         assert all(allowed[path] | access == allowed[path] for path, access in narrow.rules)
-        assert narrow.tool_profile == wide.tool_profile
+        for name in {allow.name for allow in narrow.tool_profile}:
+            for arguments in boundaries(narrow, name):
+                assert decide(wide.tool_profile, name, arguments) or not decide(
+                    narrow.tool_profile, name, arguments
+                )
         assert narrow.landlock == wide.landlock
 
 

@@ -90,7 +90,9 @@ class Builder:
 
     def package(self, app: str, manifest: Manifest, launcher: str) -> None:
         """Mount the installed files, and for a Python tool the launcher."""
-        self.layout.bind(app, APP, layout.CODE)
+        is_code = manifest.runtime.kind != "python" or any(_is_native(file.path) for file in manifest.files)
+        # The loader, which Landlock lets start with any granted program, maps what lies on a mount for code.
+        self.layout.bind(app, APP, layout.CODE if is_code else layout.READ_ONLY)
         self.rule(APP, landlock.READ, is_dir=True)
         if manifest.runtime.kind == "python":
             self.launcher(launcher)
@@ -161,3 +163,9 @@ def granted_kind(path: str) -> bool:
             "put back what was granted, or approve again",
         )
     return stat.S_ISDIR(mode)
+
+
+def _is_native(path: str) -> bool:
+    """Return whether a Python package maps the file at *path* as code: an extension module, or a library."""
+    name = path.rpartition("/")[2]
+    return name.endswith(".so") or ".so." in name

@@ -22,6 +22,9 @@ LATE_MAX: Final = native.TREES_MAX // 2
 """Grants that one can be prepared for; the rest of what can be mounted is for what lies in them."""
 
 
+_UNSEEN: Final = frozenset({"source", "tree", "idmap_mount", "send", "release"})
+"""Steps of a release at which nothing that was granted is there yet."""
+
 HANDSHAKE_DEPTH: Final = 64
 HANDSHAKE_VALUES: Final = 20_000
 
@@ -29,6 +32,16 @@ HANDSHAKE_VALUES: Final = 20_000
 def can_be_parked(plan: SandboxPlan) -> bool:
     """Return whether sandboxes of *plan* can be prepared: without namespaces nothing is there to prepare."""
     return plan.bare is None and len(plan.entries) - plan.late <= LATE_MAX
+
+
+def can_start_early(plan: SandboxPlan) -> bool:
+    """Return whether the tool of *plan* may run before its grants are mounted.
+
+    Not where one of them lies in scratch, which is the tool's own: it could move the mount point away, and
+    so have its release fail when other grants are there already.
+    """
+    late = plan.entries[plan.late :]
+    return not any(f"{entry.target}/".startswith(f"{plan.scratch}/") for entry in late)
 
 
 def memory_bound(plan: SandboxPlan) -> int:
@@ -133,6 +146,14 @@ class Parked:
             elif self.early_start:
                 request = f'{{"invocation":"{invocation}",'.encode("ascii") + request.lstrip()[1:]
             return self._sandbox.call(call, request, wall_ns=wall_ns, cancel_fd=cancel_fd, dialogue=dialogue)
+
+    def is_unaware(self, step: str) -> bool:
+        """Return whether a release that failed at *step* has shown nothing that was granted to the tool.
+
+        One that runs already may have seen and used what was mounted before the step that failed: then
+        that was the call, and it is not made a second time.
+        """
+        return not self.early_start or step in _UNSEEN
 
     def close(self) -> None:
         """End it. May be repeated."""

@@ -217,7 +217,10 @@ def compile_plan(
         limits=grant.limits,
         rlimits=_rlimits(grant.limits, grant.permissions.storage, programs, facts),
         tool_profile=profiles.tool_profile(
-            manifest.runtime.kind, subprocess=bool(started), mounts=facts.namespaces
+            manifest.runtime.kind,
+            subprocess=bool(started),
+            writes=not read_only and bool(grant.permissions.write or storage is not None),
+            mounts=facts.namespaces,
         ),
         argv=made.argv,
         exec_path=made.exec_path,

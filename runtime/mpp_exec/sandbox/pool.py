@@ -16,6 +16,7 @@ import os
 import threading
 import time
 import weakref
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -39,6 +40,7 @@ PERIOD: Final = 0.2
 SANDBOXES: Final = 16
 MEMORY: Final = 256 << 20
 
+_ROUND: Final = 0.002  # seconds between two looks at what is being prepared: it may talk all the time
 _LOOK_AFTER: Final = 1.0  # seconds between two looks at what each of them uses
 _DECAY: Final = 10.0  # seconds without a miss after which one less is kept
 _LINGER: Final = 2.0  # seconds that the thread stays with nothing to keep
@@ -58,6 +60,7 @@ class Recipe:
         constants: variables that every call has, and that are nobody's secret.
         early_start: whether the tool may be started before its call.
         command: its command line, with the user's values put in; None for the plan's.
+        basis: what it was made under; nothing is prepared from it where that is not so any more.
     """
 
     plan: SandboxPlan
@@ -65,6 +68,7 @@ class Recipe:
     constants: Variables
     early_start: bool
     command: tuple[str, ...] | None = None
+    basis: object = None
 
     @property
     def key(self) -> tuple[int, str]:
@@ -87,6 +91,10 @@ class _Shelf:
     not_before: float = 0.0
 
     @property
+    def package(self) -> str:
+        return self.recipe.plan.package
+
+    @property
     def all(self) -> list[Parked]:
         return [*self.ready, *self.preparing]
 
@@ -99,7 +107,7 @@ class Pool:
 
     Args:
         cache: compiled programs.
-        basis: returns what they were made under; where it returns something else, or raises, all of them end.
+        basis: returns what holds now; where it is not what they were made under, or raises, they end.
         sandboxes: how many may wait at once, over all tools; 0 for none.
         memory: bytes that all that wait may have together.
     """
@@ -134,6 +142,8 @@ class Pool:
             with self._wake:
                 if parked is not None:
                     self._lent.discard(parked)
+                    if (shelf := self._shelves.get(recipe.key)) is not None:
+                        shelf.failures = 0  # it has served a call; to have been ready is no merit
                 self._wake.notify_all()  # another one is made when this call is over, not beside it
 
     @property
@@ -159,6 +169,8 @@ class Pool:
             if self._closing:
                 return None
             shelf = self._shelves.get(recipe.key)
+            if shelf is not None and shelf.recipe.basis != recipe.basis:
+                return None  # one of the two is out of date; the thread knows which
             if shelf is None or (not shelf.all and now - shelf.last_call > IDLE):
                 shelf = self._shelves[recipe.key] = _Shelf(recipe)
                 self._forget()
@@ -189,11 +201,10 @@ class Pool:
     # -- the thread --------------------------------------------------------------------------------
 
     def _keep(self) -> None:
-        basis: object = None
         looked_after = idle_since = time.monotonic()
         try:
             while not self._is_over(idle_since):
-                basis = self._drop_if_changed(basis)
+                self._drop_outdated()
                 now = time.monotonic()
                 self._retire(now)
                 if now - looked_after >= _LOOK_AFTER:
@@ -203,8 +214,8 @@ class Pool:
                 with self._wake:
                     if self._lent or any(shelf.all or shelf.target for shelf in self._shelves.values()):
                         idle_since = now
-                    if not busy and not self._closing:
-                        self._wake.wait(PERIOD)
+                    if not self._closing:
+                        self._wake.wait(_ROUND if busy else PERIOD)
         except BaseException:
             self._empty()
             raise
@@ -223,14 +234,17 @@ class Pool:
                     _close(shelves)
             return over
 
-    def _drop_if_changed(self, before: object) -> object:
+    def _drop_outdated(self) -> None:
+        """End what was made under something that holds no more, also by a call that came with it late."""
         try:
             now = self._basis()
         except MppError:
             now = object()  # a doubt is a change
-        if before is not None and now != before:
-            self._empty()
-        return now
+        with self._wake:
+            outdated = {key: shelf for key, shelf in self._shelves.items() if shelf.recipe.basis != now}
+            for key in outdated:
+                del self._shelves[key]
+        _close(list(outdated.values()))
 
     def _empty(self) -> None:
         with self._wake:
@@ -275,11 +289,20 @@ class Pool:
         """Make what is missing and see whether what is being made is ready; return whether something is."""
         with self._wake:
             shelves = [] if self._closing else list(self._shelves.values())
-        making = sum(len(shelf.preparing) for shelf in shelves)
+        making = Counter({shelf.package: 0 for shelf in shelves})
         for shelf in shelves:
-            while making < (os.cpu_count() or 1) and shelf.missing(now) and self._has_room(shelf):
+            making[shelf.package] += len(shelf.preparing)
+        places = max(2, os.cpu_count() or 1)
+        for shelf in shelves:
+            # One place is left to others: a tool may hang while it is prepared.
+            while (
+                making.total() < places
+                and making[shelf.package] < places - 1
+                and shelf.missing(now)
+                and self._has_room(shelf)
+            ):
                 self._begin(shelf)
-                making += 1
+                making[shelf.package] += 1
         for shelf in shelves:
             for parked in list(shelf.preparing):
                 self._see(shelf, parked)
@@ -308,7 +331,6 @@ class Pool:
         shelf.preparing.remove(parked)
         with self._wake:
             if state == "ready" and self._shelves.get(shelf.recipe.key) is shelf:
-                shelf.failures = 0
                 shelf.ready.append(parked)
                 return
         self._failed(shelf, parked)

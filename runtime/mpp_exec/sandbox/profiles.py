@@ -51,11 +51,25 @@ class Arg:
 
 @dataclass(frozen=True, slots=True)
 class Allow:
-    """A system call that may be made, the reason, and the conditions (all of them must hold)."""
+    """A system call that may be made, the reason, and the conditions (all of them must hold).
+
+    Where those of ``idle`` hold instead, it is answered with success and not made.
+    """
 
     name: str
     why: str
     args: tuple[Arg, ...] = field(default=())
+    idle: tuple[Arg, ...] | None = None
+
+    def holds(self, arguments: tuple[int, ...]) -> bool:
+        """Tell whether the call is made with *arguments*."""
+        return all(arg.holds(arguments) for arg in self.args)
+
+    def idles(self, arguments: tuple[int, ...]) -> bool:
+        """Tell whether it is answered with success, and not made."""
+        if self.idle is None or self.holds(arguments):
+            return False
+        return all(arg.holds(arguments) for arg in self.idle)
 
 
 def _calls(why: str, names: str) -> tuple[Allow, ...]:
@@ -68,9 +82,13 @@ def _no_setid(index: int) -> tuple[Arg, ...]:
 
 _FCNTL = (
     *(0, 1030, 1, 2, 3, 4),  # F_DUPFD, F_DUPFD_CLOEXEC, F_GETFD, F_SETFD, F_GETFL, F_SETFL
-    *(5, 6, 7, 36, 37, 38),  # F_GETLK, F_SETLK, F_SETLKW and the open-file-description locks
     1032,  # F_GETPIPE_SZ; F_SETPIPE_SZ draws on a budget of the host's user and is refused
 )
+_GETLK = 5
+_SETLK = (
+    6,
+    7,
+)  # and F_SETLKW; not those of open file descriptions, which a mapping keeps without a descriptor
 _IOCTL = (
     0x5401,  # TCGETS: isatty(3)
     0x5413,  # TIOCGWINSZ: shutil.get_terminal_size
@@ -111,11 +129,7 @@ _BASE: tuple[Allow, ...] = (
     Allow("fallocate", "reserve room, as posix_fallocate(3) does; no holes, no moving", (Arg(1, (0,), LOW),)),
     *_calls("close and duplicate descriptors", "close dup dup2 dup3"),
     Allow("close_range", "close many; no table of descriptors of its own", (Arg(2, (0, 4), LOW),)),
-    Allow(
-        "fcntl", "descriptor flags and locks; no pipe sizes, no leases, no signals", (Arg(1, _FCNTL, LOW),)
-    ),
     Allow("ioctl", "is it a terminal, how much is there, non-blocking; nothing else", (Arg(1, _IOCTL, LOW),)),
-    *_calls("advisory locks (sqlite3)", "flock"),
     *_calls("pipes within the sandbox", "pipe"),
     Allow("pipe2", "as pipe: close-on-exec, non-blocking", (Arg(1, (0,), LOW & ~_PIPE_FLAGS),)),
     *_calls("wait for descriptors", "poll ppoll select pselect6"),
@@ -195,6 +209,34 @@ _BASE: tuple[Allow, ...] = (
     ),
 )
 
+# The files of a package, of an interpreter and of the system are the same for every sandbox, and the host's.
+# A lock that one holds is a message to whoever can find it, and thousands of them make a file slow for all.
+# Where one process is all there is, and its files end with it, nobody is there to be kept out: such a lock is
+# always had. Where there may be several, they are told that there are none.
+_OWN_LOCKS: tuple[Allow, ...] = (
+    Allow(
+        "fcntl",
+        "descriptor flags; who holds a lock; no pipe sizes, no leases, no signals",
+        (Arg(1, (*_FCNTL, _GETLK), LOW),),
+        idle=(Arg(1, _SETLK, LOW),),
+    ),
+    Allow("flock", "locks of files that nobody else has", (Arg(1, (), LOW),), idle=()),
+)
+_NO_LOCKS: tuple[Allow, ...] = (
+    Allow(
+        "fcntl", "descriptor flags; no locks, no pipe sizes, no leases, no signals", (Arg(1, _FCNTL, LOW),)
+    ),
+)
+# Where files outlast a call, others may share them, and locks have to work (sqlite3 finds a crash by them).
+_LOCKS: tuple[Allow, ...] = (
+    Allow(
+        "fcntl",
+        "descriptor flags and locks; no pipe sizes, no leases, no signals",
+        (Arg(1, (*_FCNTL, _GETLK, *_SETLK), LOW),),
+    ),
+    *_calls("advisory locks", "flock"),
+)
+
 # What no Python needs: other runtimes, and programs that were linked to older C libraries.
 _PROGRAMS: tuple[Allow, ...] = (
     Allow("creat", "as open; older programs", _no_setid(1)),
@@ -259,21 +301,26 @@ _METADATA = frozenset(
 
 
 @cache
-def tool_profile(kind: str, *, subprocess: bool, mounts: bool = True) -> tuple[Allow, ...]:
+def tool_profile(
+    kind: str, *, subprocess: bool, writes: bool = False, mounts: bool = True
+) -> tuple[Allow, ...]:
     """Return what a tool of *kind* may call, with or without the right to start programs.
 
+    *writes* says that what it writes can outlast the call.
     Landlock does not cover modes, times and extended attributes of files: without *mounts* of its own a tool
     could change the former of every file that its user owns, and read the latter (origins of downloads,
     labels, capabilities) of every file, so that the calls for it are left out.
     """
     if not mounts:
-        whole = tool_profile(kind, subprocess=subprocess)
+        whole = tool_profile(kind, subprocess=subprocess, writes=writes)
         return tuple(allow for allow in whole if allow.name not in _METADATA)
     processes = _PROCESSES if subprocess else (_THREADS,)
+    locks = _LOCKS if writes else _NO_LOCKS if subprocess else _OWN_LOCKS
+    base = (*_BASE, *locks)
     if kind == "python":
         programs = _PROGRAMS if subprocess else ()
-        return (*_BASE, *programs, *processes, *_NO_WRITABLE_CODE, _EXECVE, _SEAL)
-    return (*_BASE, *_PROGRAMS, *processes, *_ANY_PROTECTION, _EXECVE)
+        return (*base, *programs, *processes, *_NO_WRITABLE_CODE, _EXECVE, _SEAL)
+    return (*base, *_PROGRAMS, *processes, *_ANY_PROTECTION, _EXECVE)
 
 
 @cache
@@ -288,7 +335,8 @@ SEALED_WITH_PROGRAMS = ("execveat", "seccomp")
 
 
 @lru_cache(maxsize=16)
-def _by_name(profile: tuple[Allow, ...]) -> dict[str, Allow]:
+def by_name(profile: tuple[Allow, ...]) -> dict[str, Allow]:
+    """Return the table of *profile*, in which every call stands once."""
     table = {allow.name: allow for allow in profile}
     if len(table) != len(profile):
         raise ValueError("a system call stands twice in one profile")
@@ -297,5 +345,5 @@ def _by_name(profile: tuple[Allow, ...]) -> dict[str, Allow]:
 
 def decide(profile: tuple[Allow, ...], name: str | None, arguments: tuple[int, ...]) -> bool:
     """Tell whether *profile* allows the call *name* (None: a number without a name) with *arguments*."""
-    allow = _by_name(profile).get(name) if name is not None else None
-    return allow is not None and all(arg.holds(arguments) for arg in allow.args)
+    allow = by_name(profile).get(name) if name is not None else None
+    return allow is not None and allow.holds(arguments)

@@ -15,12 +15,13 @@ from collections.abc import Iterator
 
 from mpp_exec.errors import HostError, InternalError
 from mpp_exec.sandbox import bpf, syscalls
-from mpp_exec.sandbox.profiles import FULL, SEALED_AWAY, Allow, Arg, decide
+from mpp_exec.sandbox.profiles import FULL, SEALED_AWAY, Allow, Arg, by_name, decide
 from mpp_exec.sandbox.watching import Watched, asks, ordinary, told_profile, watched_calls
 
 REFUSED = bpf.RET_ERRNO | errno.ENOSYS
+IDLE = bpf.RET_ERRNO
 SEALED = bpf.RET_ERRNO | errno.EPERM
-COMPILER_VERSION = 5
+COMPILER_VERSION = 6
 """Raised when this file, ``profiles`` or ``watching`` change what programs do; part of cache keys."""
 
 _LAST_NUMBER = 600  # beyond the table's last; the boundary numbers are added to these
@@ -82,8 +83,10 @@ def _export(
         for name in away:
             compiler.add_rule(pyseccomp.ERRNO(errno.EPERM), syscalls.X86_64[name])
         asked = {(row.name, row.args): Allow(row.name, "", row.args) for row in watched}
+        idle = [Allow(allow.name, "", allow.idle) for allow in profile if allow.idle is not None]
         for action, allow in (
             *((pyseccomp.ALLOW, allow) for allow in profile),
+            *((pyseccomp.ERRNO(0), row) for row in idle),
             *((pyseccomp.NOTIFY, row) for row in asked.values()),
         ):
             number = syscalls.X86_64[allow.name]
@@ -113,27 +116,35 @@ def prove(program: bytes, profile: tuple[Allow, ...]) -> None:
     """Hold *program* against *profile*.
 
     Raises:
-        InternalError: it allows what the table refuses, refuses what the table allows, or answers
-            another architecture with anything but the death of the process.
+        InternalError: it allows what the table refuses, refuses what the table allows, makes what is to be
+            answered only, or answers another architecture with anything but the death of the process.
     """
     code = bpf.decode(program)
     names = {number: name for name, number in syscalls.X86_64.items()}
-    by_name = {allow.name: allow for allow in profile}
+    table = by_name(profile)
     _prove_architectures(code)
     x32 = range(syscalls.X32_BIT, syscalls.X32_BIT + _LAST_NUMBER)
     for number in itertools.chain(range(_LAST_NUMBER), x32, _BOUNDARY_NUMBERS):
         name = names.get(number)
-        for arguments in _boundaries(by_name.get(name) if name else None):
+        allow = table.get(name) if name else None
+        for arguments in _boundaries(allow):
             verdict = bpf.simulate(code, bpf.call_data(number, arguments, syscalls.AUDIT_ARCH_X86_64))
             if number >= syscalls.X32_BIT:
                 # libseccomp lets -1 (a tracer's "skip this call") fall through to the default action.
                 skipped = number == 0xFFFFFFFF and verdict == REFUSED
                 accepted = skipped or verdict == bpf.RET_KILL_PROCESS
             else:
-                expect = bpf.RET_ALLOW if decide(profile, name, arguments) else REFUSED
-                accepted = verdict == expect
+                accepted = verdict == _wanted(allow, arguments)
             if not accepted:
                 raise _disproven(number, name, arguments, verdict)
+
+
+def _wanted(allow: Allow | None, arguments: tuple[int, ...]) -> int:
+    if allow is None:
+        return REFUSED
+    if allow.holds(arguments):
+        return bpf.RET_ALLOW
+    return IDLE if allow.idles(arguments) else REFUSED
 
 
 def prove_seal(program: bytes, away: tuple[str, ...] = SEALED_AWAY) -> None:
@@ -187,12 +198,17 @@ def _boundaries(allow: Allow | None) -> Iterator[tuple[int, ...]]:
     """Yield argument tuples: every compared argument at and beside its boundaries."""
     yield (0,) * 6
     yield (FULL,) * 6
-    if allow is None or not allow.args:
+    if allow is None:
         return
+    for args in (allow.args, allow.idle or ()):
+        yield from _around(args)
+
+
+def _around(args: tuple[Arg, ...]) -> Iterator[tuple[int, ...]]:
     # Each argument sweeps its boundaries while the others take what they may and one value they may not.
-    for swept in allow.args:
-        others = [(*arg.values, FULL) for arg in allow.args if arg is not swept]
-        rest = [arg for arg in allow.args if arg is not swept]
+    for swept in args:
+        others = [(*arg.values, FULL) for arg in args if arg is not swept]
+        rest = [arg for arg in args if arg is not swept]
         for value, *chosen in itertools.product(sorted(_values(swept)), *others):
             for filler in (0, FULL):
                 arguments = [filler] * 6

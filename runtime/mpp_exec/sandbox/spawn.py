@@ -115,7 +115,7 @@ def run(
             cancel_fd=cancel_fd,
             dialogue=dialogue,
         )
-    if parked is None or raw.step != "none":
+    if parked is None or (raw.step != "none" and parked.is_unaware(raw.step)):
         # What was prepared does not fit any more, and nothing of the call has reached it: from the beginning.
         if parked is not None and dialogue is not None:
             request = dialogue.opening()

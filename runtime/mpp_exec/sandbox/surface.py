@@ -34,11 +34,12 @@ def sealed(profile: Profile, kind: str, *, subprocess: bool) -> Profile:
 def profiles() -> dict[str, Profile]:
     """Return every profile by its name in words, as tool code meets it."""
     found = {
-        f"{kind}{', with subprocess' if subprocess else ''}": sealed(
-            tool_profile(kind, subprocess=subprocess), kind, subprocess=subprocess
+        f"{kind}{', with subprocess' * subprocess}{', writing' * writes}": sealed(
+            tool_profile(kind, subprocess=subprocess, writes=writes), kind, subprocess=subprocess
         )
         for kind in ("python", "exec")
         for subprocess in (False, True)
+        for writes in (False, True)
     }
     return found | {"init": init_profile()}
 
@@ -49,9 +50,19 @@ def summary() -> str:
 
 
 def _condition(arg: Arg) -> str:
+    if not arg.values:
+        return "never"
     width = {FULL: "", LOW: " (low 32 bits)"}.get(arg.mask, f" & {arg.mask:#x}")
     values = ", ".join(f"{value:#x}" if value > 9 else str(value) for value in sorted(arg.values))
     return f"argument {arg.index}{width} is {'one of ' if len(arg.values) > 1 else ''}{values}"
+
+
+def _where(allow: Allow) -> str:
+    text = "; ".join(_condition(arg) for arg in allow.args)
+    if allow.idle is None:
+        return text
+    idle = "; ".join(_condition(arg) for arg in allow.idle) or "always"
+    return f"{text}. Answered with success, and not made: {idle}"
 
 
 def _rows(by_profile: dict[str, Profile]) -> Iterator[tuple[Allow, list[str]]]:
@@ -78,14 +89,13 @@ can execute its entry and that one's loader.
 def page() -> str:
     """Return ``docs/system-calls.md``."""
     by_profile = profiles()
-    marks = dict(zip(by_profile, ("p", "P", "e", "E", "i"), strict=True))
+    marks = dict(zip(by_profile, ("p", "pw", "P", "Pw", "e", "ew", "E", "Ew", "i"), strict=True))
     counts = [
         f"| {name} | {marks[name]} | {len(profile)} | {sum(bool(allow.args) for allow in profile)} |"
         for name, profile in by_profile.items()
     ]
     calls = [
-        f"| `{allow.name}` | {' '.join(marks[name] for name in names)} | {allow.why} | "
-        f"{'; '.join(_condition(arg) for arg in allow.args)} |"
+        f"| `{allow.name}` | {' '.join(marks[name] for name in names)} | {allow.why} | {_where(allow)} |"
         for allow, names in _rows(by_profile)
     ]
     lines = [
