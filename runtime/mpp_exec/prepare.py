@@ -289,7 +289,9 @@ class Preparer:
             rules=policy.redaction_rules,
         )
         key = self._store.key.derive("redaction-hash")
-        return RedactionPolicy(actions, hash_key=key, rules=policy.redaction_rules)
+        return RedactionPolicy(
+            actions, hash_key=key, rules=policy.redaction_rules, second_opinion=policy.second_opinion
+        )
 
 
 def _may_start_early(manifest: Manifest, grant: Grant, plan: SandboxPlan) -> bool:

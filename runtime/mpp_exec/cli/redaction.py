@@ -37,6 +37,7 @@ def _arguments(parser: VerbParser) -> None:
     )
     parser.flag("--text", help_text="treat the input as text even if it is JSON")
     parser.flag("--explain", help_text="say of each finding which rule, check and context made it one")
+    parser.flag("--second-opinion", help_text="ask Presidio's language model about prose, too (an extra)")
     parser.option(
         "--check-rules",
         value="FILE",
@@ -192,7 +193,8 @@ def _policy(given: argparse.Namespace) -> RedactionPolicy:
     key = None
     if "hash" in actions.values():
         key = KeyFolder(Home.open(folder).keys).home_key().derive("redaction-hash")
-    return RedactionPolicy(actions, hash_key=key, rules=policy.redaction_rules)
+    second = "presidio" if given.second_opinion else policy.second_opinion
+    return RedactionPolicy(actions, hash_key=key, rules=policy.redaction_rules, second_opinion=second)
 
 
 VERBS: Final = {"redact": Verb(_arguments, _redact)}

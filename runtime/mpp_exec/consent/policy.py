@@ -88,6 +88,7 @@ class PolicyLayer:
         confirm: the least confirmation for tools of an operation.
         redaction: action per kind of sensitive data.
         redaction_rules: what the organisation has redacted besides.
+        second_opinion: ``presidio``, "" for none.
     """
 
     source: str
@@ -105,6 +106,7 @@ class PolicyLayer:
     confirm: Mapping[Operation, Confirm] = field(default_factory=dict)
     redaction: Mapping[str, Action] = field(default_factory=dict)
     redaction_rules: tuple[RedactionRule, ...] = ()
+    second_opinion: str = ""
 
     def publisher_refusal(self, publisher: str, key_id: str) -> str:
         """Return why packages of this publisher may not be used, empty if they may."""
@@ -172,6 +174,7 @@ class PolicyLayer:
             "degradations": {"allow": _list(self.degradations)},
             "confirm": dict(self.confirm),
             "redaction": dict(self.redaction),
+            "second_opinion": self.second_opinion or None,
             "redaction_rule": [rule.to_json() for rule in self.redaction_rules] or None,
         }
         pruned = _pruned(listed)
@@ -274,6 +277,11 @@ class Policy:
         return dict(sorted(merged.items()))
 
     @property
+    def second_opinion(self) -> str:
+        """Who is asked about free text besides, "" for nobody. No layer can take it back."""
+        return next((layer.second_opinion for layer in self.layers if layer.second_opinion), "")
+
+    @property
     def redaction_rules(self) -> tuple[RedactionRule, ...]:
         """The rules of all layers: none of them can take another's away."""
         return tuple(dict.fromkeys(rule for layer in self.layers for rule in layer.redaction_rules))
@@ -296,6 +304,7 @@ class Policy:
                 "confirm": {each: least for each, least in confirm.items() if least != "never"},
                 "redaction": self.redaction,
                 **({"redaction_rules": sorted(names)} if names else {}),
+                **({"second_opinion": self.second_opinion} if self.second_opinion else {}),
             },
         }
 

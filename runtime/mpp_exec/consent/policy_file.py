@@ -255,9 +255,12 @@ def parse_layer(text: str, source: str, *, narrowing: bool) -> PolicyLayer:
         ) from error
 
 
+_SECOND_OPINION: Final = "second_opinion"
+
+
 def _layer(document: dict[str, Any], source: str, *, narrowing: bool) -> PolicyLayer:
     known = ("carry_over", "publishers", "permissions", "limits", "degradations", "confirm", "redaction")
-    top = Fields(document, "", (*known, redaction_rules.KEY))
+    top = Fields(document, "", (*known, _SECOND_OPINION, redaction_rules.KEY))
     publishers = Fields(top.take("publishers", dict, {}), "publishers", ("allow", "deny"))
     asked = ("network", "environment", "subprocess", "storage", "filesystem")
     permissions = Fields(top.take("permissions", dict, {}), "permissions", asked)
@@ -279,6 +282,7 @@ def _layer(document: dict[str, Any], source: str, *, narrowing: bool) -> PolicyL
         degradations=_words(degradations, "allow", _parse_degradation),
         confirm={each: confirm.choice(each, CONFIRMS) for each in OPERATIONS if confirm.has(each)},
         redaction=_redaction(top.take("redaction", dict, {}), narrowing=narrowing),
+        second_opinion=top.choice(_SECOND_OPINION, ("presidio",)) if top.has(_SECOND_OPINION) else "",
         redaction_rules=redaction_rules.parse_rules(top.take(redaction_rules.KEY, list, [])),
     )
 

@@ -36,6 +36,7 @@
     spans       spans of one string that overlap, settled
     document    a JSON value taken apart and put together again
     patterns    detectors: an organisation's own rules
+    second_opinion people and places that a language model sees in prose
     explain     why something counts
     stream      text of any length, in blocks
     redact      one result: every channel, every leaf, every key

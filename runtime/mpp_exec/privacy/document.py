@@ -14,6 +14,7 @@ from mpp_exec.privacy.numerals import SMALL, check_depth, digits, not_json
 if TYPE_CHECKING:
     from mpp_exec.privacy.literals import Literals
     from mpp_exec.privacy.patterns import Patterns
+    from mpp_exec.privacy.second_opinion import SecondOpinion
 
 # How many strings of a value may stand between an AWS access key ID and its secret.
 _NEAR_ID: Final = 6
@@ -140,7 +141,7 @@ class Document:
         """Every string and number that something may be found in."""
         return self._strings.values()
 
-    def find_patterns(self, patterns: Patterns) -> None:
+    def find_patterns(self, patterns: Patterns | SecondOpinion) -> None:
         """Look for what *patterns* find, in every string, number and key."""
         for name in self._names:
             if (found := patterns.find(name)) and name not in self._keys:

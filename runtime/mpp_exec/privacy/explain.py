@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from mpp_exec.privacy import assignments, labelled, names, tables, tokens
 from mpp_exec.privacy.detect import detect, detect_plain, places_of
-from mpp_exec.privacy.finding import ORGANISATION, Candidate
+from mpp_exec.privacy.finding import ORGANISATION, SECOND_OPINION, Candidate
 from mpp_exec.privacy.literals import RECEIVED, USER_CONFIG
 
 _CHECKS: Final = {
@@ -92,6 +92,8 @@ def reason(text: str, key: str, label: str, span: Candidate) -> Reason:
 def _check(span: Candidate) -> str:
     if span.kind not in _CHECKS and span.kind != "secret":
         return "the pattern of the organisation's rule"
+    if span.rule == SECOND_OPINION:
+        return "what Presidio's language model takes for one"
     published = _PUBLISHED.get(span.rule)
     if published:
         return f"the format that its provider publishes ({published})"
@@ -110,6 +112,8 @@ def _context(text: str, key: str, label: str, span: Candidate) -> str:
         return f"the key {key!r} announces it" if not detect(key) else "its key announces it"
     if span.rule == ORGANISATION:
         return "none: the pattern is enough"
+    if span.rule == SECOND_OPINION:
+        return "the sentence"
     for at, word, announced in places_of(
         (labelled.announced, labelled.identified, names.announced, assignments.assigned), text, key
     ):

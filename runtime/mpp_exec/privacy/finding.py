@@ -93,6 +93,10 @@ ORGANISATION: Final = "organisation"
 """The rule of what an organisation's own pattern has found (``patterns``)."""
 
 
+SECOND_OPINION: Final = "second_opinion"
+"""The rule of what a language model has found (``second_opinion``)."""
+
+
 class Candidate(NamedTuple):
     """A span of a string that a detector takes for a value.
 

@@ -32,6 +32,7 @@ class RedactionPolicy:
         hash_key: 32 bytes that ``hash`` is keyed with, derived from the home's key. Needed only
             where a kind is hashed; never shown.
         rules: what the organisation has redacted besides, of kinds of its own.
+        second_opinion: ``presidio`` where a language model is asked about prose, too.
 
     Raises:
         UsageError: ``privacy.unknown_kind``, ``privacy.unknown_action``, ``privacy.hash_key`` (missing, or
@@ -41,6 +42,7 @@ class RedactionPolicy:
     actions: Mapping[str, Action] = field(default_factory=dict)
     hash_key: bytes | None = field(default=None, repr=False)
     rules: tuple[RedactionRule, ...] = ()
+    second_opinion: str = ""
 
     def __post_init__(self) -> None:
         own = frozenset(rule.name for rule in self.rules)

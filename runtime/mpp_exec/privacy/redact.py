@@ -25,6 +25,7 @@ from mpp_exec.privacy.spans import SECRETS, apart, merged, position
 
 if TYPE_CHECKING:
     from mpp_exec.privacy.patterns import Patterns
+    from mpp_exec.privacy.second_opinion import SecondOpinion
 
 # How much around what was replaced in a string is read again, and how much more to the end of a word.
 _AROUND: Final = 320
@@ -48,7 +49,7 @@ _ANNOUNCED: Final = listed(
     """
     address bank_account date_of_birth drivers_license health_id national_id passport person phone ssn
     tax_id username vin
-    assigned_password assigned_secret user_option
+    assigned_password assigned_secret user_option second_opinion
     """
 )
 
@@ -110,7 +111,8 @@ class Redactor:
         explain: say of each finding why it counts.
 
     Raises:
-        UsageError: ``privacy.no_engine``, ``privacy.bad_pattern``: the policy's rules cannot be tried.
+        UsageError: ``privacy.no_engine``, ``privacy.bad_pattern``: the policy's rules cannot be tried;
+            ``privacy.no_model``: nor can a second opinion be had.
     """
 
     def __init__(
@@ -125,6 +127,7 @@ class Redactor:
     ) -> None:
         self._policy = policy or MASK_ALL
         self._patterns = _patterns(self._policy)
+        self._second = _second_opinion(self._policy)
         self._explain = explain
         self._bounds = bounds
         self._tokens = tokens
@@ -179,6 +182,8 @@ class Redactor:
         for document in documents.values():
             if self._patterns:
                 document.find_patterns(self._patterns)
+            if self._second:
+                document.find_patterns(self._second)
             self._learn(document.keys)
             self._learn(document.strings)
         if self._literals:
@@ -362,6 +367,14 @@ def _patterns(policy: RedactionPolicy) -> Patterns | None:
     from mpp_exec.privacy.patterns import compiled  # noqa: PLC0415  # few policies have rules
 
     return compiled(policy.rules)
+
+
+def _second_opinion(policy: RedactionPolicy) -> SecondOpinion | None:
+    if not policy.second_opinion:
+        return None
+    from mpp_exec.privacy.second_opinion import SecondOpinion  # noqa: PLC0415  # few policies ask for one
+
+    return SecondOpinion()
 
 
 def _reason() -> Explain:
