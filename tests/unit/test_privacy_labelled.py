@@ -141,3 +141,20 @@ def test_a_value_that_a_key_announces_is_hidden_where_nothing_announces_it() -> 
 
 def test_a_bare_number_in_json_text_becomes_a_string() -> None:
     assert redact('{"ssn": 241558820, "a": 1}').value == '{"ssn": "[SSN]", "a": 1}'
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"address": "\u57fc\u7389\u770c\u5927\u7530\u533a\u4e2d\u4e09\u4f9d6\u4e01\u76ee23\u756a11\u53f7"},
+        {"address": {"street": "Lissi-B\u00e4rer-Stra\u00dfe 51", "city": "Dresden"}},
+        {"street": "rue Martine Dumas"},
+    ],
+)
+def test_addresses_of_other_countries_under_their_keys(value: object) -> None:
+    assert redact(value).counts() == {"address": 1}
+
+
+def test_a_city_and_a_link_under_an_address_stay() -> None:
+    value = {"address": {"city": "Dresden", "street": "https://maps.example/x y"}}
+    assert redact(value).value == value

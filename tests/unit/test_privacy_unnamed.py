@@ -87,3 +87,39 @@ def test_the_default_of_a_variable_in_hcl() -> None:
 def test_a_share_of_the_key_of_a_vault() -> None:
     share = "0tZn+7QQCxphpHwTm7/dC3LpP5" + "JGIbYl3PK8Sy81R+P2"
     assert redact(f"Unseal Key 2: {share}").value == "Unseal Key 2: [SECRET]"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\u043f\u0430\u0440\u043e\u043b\u044c: {}",
+        "\u5bc6\u7801\uff1a{}",
+        "\ube44\ubc00\ubc88\ud638({})",
+        "\u30d1\u30b9\u30ef\u30fc\u30c9\u306f{}",
+        "contrase\u00f1a = {}",
+        "\u015eifre: {}",
+    ],
+)
+def test_a_password_whose_label_is_in_another_language(text: str) -> None:
+    assert WORD not in redact(text.format(WORD)).value
+    assert WORD not in str(redact({"row": [text.format(WORD), "x"]}).value)
+
+
+def test_a_password_under_a_key_in_another_language() -> None:
+    assert redact({"\u043f\u0430\u0440\u043e\u043b\u044c": "hunter22x"}).counts() == {"secret": 1}
+    assert redact({"\u5bc6\u7801": "hunter22x"}).counts() == {"secret": 1}
+
+
+def test_a_word_that_says_password_and_no_value_stays() -> None:
+    assert redact("\u0437\u0430\u0431\u044b\u043b \u043f\u0430\u0440\u043e\u043b\u044c?").findings == ()
+
+
+@pytest.mark.parametrize("value", ["$4H^esvOO+Ab", "!3&O6gMFkf(H", "(h_*Xj7r#86d"])
+def test_a_password_that_starts_like_code(value: str) -> None:
+    assert redact(f"DB_PASSWORD={value}").counts() == {"secret": 1}
+    assert redact({"password": value}).counts() == {"secret": 1}
+
+
+@pytest.mark.parametrize("value", ["$DB_PASSWORD", "${PASSWORD}", "$(cat x)", "$env:PASS", "!secret db"])
+def test_what_a_shell_or_a_template_fills_in_stays(value: str) -> None:
+    assert redact(f"DB_PASSWORD={value}").findings == ()

@@ -24,6 +24,7 @@
     values      whether a value is a secret that its name announces
     assignments detectors: secrets, by their names
     unnamed     detectors: random strings that an unknown name is given
+    foreign     detectors: passwords whose label is in another script
     credentials detectors: passwords beside a user's name, in URLs and options
     detect      every detector over one string, told of its places
     literals    values that are known already, wherever they stand

@@ -129,6 +129,11 @@ def candidates_in(texts: Sequence[str], joined: str) -> Iterator[int]:
             number for number, text in enumerate(texts) if "\n" in text
         )  # there may be tables in them
     ends: list[int] = []
+    if not joined.isascii():
+        from mpp_exec.privacy import foreign  # noqa: PLC0415  # words that plain ASCII never has
+
+        ends = list(accumulate(len(text) + len(BETWEEN) for text in texts))
+        marked.update(bisect_right(ends, at) for at in foreign.places(joined))
     for view, offsets in views(joined, for_anchors=True):
         for flat in _words().scanner.chunks(view):
             ends = ends or list(accumulate(len(text) + len(BETWEEN) for text in texts))
@@ -154,6 +159,10 @@ def detect(text: str, key: str = "") -> list[Candidate]:
         found += _rendered(text, key, scanned.markup)
     if text.isascii() and not scanned.control:
         return found
+    if not text.isascii():
+        from mpp_exec.privacy import foreign  # noqa: PLC0415  # words that plain ASCII never has
+
+        found += foreign.passwords(text)
     placed = {(each.kind, each.start, each.end): each for each in reversed(found)}
     for view, offsets in views(text):
         if view is not text:

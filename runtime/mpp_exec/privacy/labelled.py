@@ -232,7 +232,7 @@ def under(label: str, key: str, text: str) -> list[Candidate]:
         stop = _WHOLE[label](text, start)
         found = Candidate(label, start, stop, 0.95, canonical(label, text[start:stop])) if stop else None
     elif label in ("person", "person?", "address", "username"):
-        found = names.under_label(label, text)
+        found = names.under_label(label, text, key)
     else:
         found = None
     return [found] if found else []

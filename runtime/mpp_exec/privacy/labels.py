@@ -205,6 +205,16 @@ _SECRETS: Final = listed(
     xauthtoken xapikey pat webhook geheimnis jeton
     """
 )
+# The same in other scripts, or with letters that ASCII does not have.
+FOREIGN_PASSWORDS: Final = listed(
+    """
+    \u043f\u0430\u0440\u043e\u043b\u044c \u5bc6\u7801 \u5bc6\u78bc \u53e3\u4ee4
+    \u30d1\u30b9\u30ef\u30fc\u30c9 \ube44\ubc00\ubc88\ud638 \ube44\ubc88 \ud328\uc2a4\uc6cc\ub4dc
+    contrase\u00f1a has\u0142o l\u00f6senord \u015fifre jelsz\u00f3
+    \u03ba\u03c9\u03b4\u03b9\u03ba\u03cc\u03c2 \u05e1\u05d9\u05e1\u05de\u05d4
+    \u0e23\u0e2b\u0e31\u0e2a\u0e1c\u0e48\u0e32\u0e19
+    """
+)
 _ENDINGS: Final = (
     (("password", "passwd", "pwd", "passphrase", "passcode"), "password"),
     (
@@ -295,6 +305,8 @@ _MOST_OF_SERVICE: Final = 4  # words of a label that is a service's, ``HUBSPOT_P
 
 def strength(label: str) -> str:
     """Return what a name announces: ``password``, ``secret``, ``key``, or "" for nothing secret."""
+    if not label.isascii() and label.strip().casefold() in FOREIGN_PASSWORDS:
+        return "password"
     words = words_of(label)
     if not words or words[-1] in _ABOUT or not _NEVER.isdisjoint(words) or _is_place(words):
         return ""

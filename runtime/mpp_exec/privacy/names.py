@@ -163,6 +163,10 @@ def _address(text: str, start: int, *, sure: bool) -> Candidate | None:
     )
 
 
+_IDEOGRAPHS: Final = lazily(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]{2}")
+_JOINING: Final = str.maketrans("", "", ".,-'\u2019/")
+
+
 def is_address(value: str, *, sure: bool = True) -> bool:
     """Tell whether *value*, which is called an address, is a place: words and a number.
 
@@ -172,7 +176,9 @@ def is_address(value: str, *, sure: bool = True) -> bool:
         return False
     words = value.split()
     has_number = any(map(str.isdigit, value))
-    has_word = any(len(word) > 2 and word.strip(".,").isalpha() for word in words)
+    if has_number and sure and _IDEOGRAPHS.search(value):
+        return True  # no spaces between the words of these scripts
+    has_word = any(len(word) > 2 and word.translate(_JOINING).isalpha() for word in words)
     if not has_word or len(words) < 2:
         return False
     return (has_number and (sure or bool(_STREET.search(value)))) or ("," in value and has_number)
@@ -189,14 +195,27 @@ def _username(text: str, start: int) -> Candidate | None:
     return Candidate("username", start, match.end(), 0.6, match[0].casefold())
 
 
-def under_label(kind: str, text: str) -> Candidate | None:
-    """Return what a string under a label of *kind* is: ``person``, ``person?``, ``address``, ``username``."""
+_IS_STREET: Final = lazily(
+    r"(?:.{0,40}[^A-Za-z])?(?:street|stra(?:ss|\u00df)e|rue|calle|via)(?:_?(?:address|name|line))?",
+    re.IGNORECASE,
+)
+
+
+def _is_street(value: str) -> bool:
+    return 2 <= len(value.split()) <= 8 and not _SCHEME.match(value)
+
+
+def under_label(kind: str, text: str, key: str = "") -> Candidate | None:
+    """Return what a string under a label of *kind* is: ``person``, ``person?``, ``address``, ``username``.
+
+    Below a *key* that says ``street`` an address needs no number.
+    """
     value = text.strip()
     start = text.find(value)
     if not value or len(value) > 200 or value.lower() in _NOT_NAMES:
         return None
     if kind == "address":
-        if not is_address(value):
+        if not is_address(value) and not (_IS_STREET.fullmatch(key) and _is_street(value)):
             return None
         return Candidate("address", start, start + len(value), 0.85, _spelled(value))
     if kind == "username":

@@ -209,6 +209,7 @@ _WORDS: Final = (
         "za cnp th nric rrn cn pesel fodselsnummer tckn",
         "id number|identity number|identification number|national id|citizen id|id card",
     ),
+    ("nino pesel cpf tckn inn bsn nir nif_es", "ssn|social security|tax id|tax number|tin|taxpayer"),
     ("clabe", "clabe"),
     ("sort_code", "sort code|sort-code"),
     ("ifsc", "ifsc"),

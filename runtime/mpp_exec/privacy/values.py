@@ -13,7 +13,7 @@ from typing import Final
 from mpp_exec.privacy.finding import Candidate, lazily
 
 PLACEHOLDER: Final = lazily(
-    r"x{3,}|\*{2,}|\.{3,}|_{3,}|-{4,}|[<\[{(].{0,200}[>\]})]|\$.{0,200}|%.{1,100}%|\{\{?.{0,200}|#\{.{0,100}|@.{0,60}@|[?!]+"
+    r"x{3,}|\*{2,}|\.{3,}|_{3,}|-{4,}|[<\[{(].{0,200}[>\]})]|\$+|\$[A-Za-z_][\w.:>\[\]'-]{0,200}|\$[{(].{0,200}|%.{1,100}%|\{\{?.{0,200}|#\{.{0,100}|@.{0,60}@|[?!]+"
     r"|(?:.{0,40}[^A-Za-z])?(?:your|my|the|insert|enter|replace|change|put|add|use|set|some|fake|dummy|sample|example|placeholder|redacted|removed|masked|hidden|todo|fixme|foo|bar|test|default|undefined)"
     r"(?:[^A-Za-z].{0,80}|me|this|here|it|ing|password|passwd|secret|token|key|api|pass|bar|foo)?"
     r"|.{0,40}(?:changeme|change_me|change-me|placeholder|redacted|xxxxx|your[_-]|[_-]here|yourpass).{0,40}"
@@ -53,7 +53,9 @@ def judged(value: str, at: int, how: str, *, quoted: bool, shell: bool) -> Candi
         is_code = is_password and "_" in value and _is_expression(value)
     else:
         plain = is_password and (shell or (value.isalpha() and value.islower() and len(value) >= 6))
-        is_code = value[0] in "([{<$!" or (not plain and _is_expression(value))
+        is_code = (value[0] in "([{<$!" and not _is_word_of_signs(value)) or (
+            not plain and _is_expression(value)
+        )
     if is_code or (is_password and value.startswith("/")):
         return None
     if is_password or how == "said":
@@ -126,6 +128,13 @@ def is_random(value: str) -> bool:
     is_alphabet = "abcdefghijklmnop" in value.lower() and "0123456789" in value
     is_alphabet = is_alphabet and len(_ALPHABETS.sub("", value)) < 12
     return not is_words and not is_alphabet and (len(pieces) > 2 or len(value) >= 16)
+
+
+def _is_word_of_signs(value: str) -> bool:
+    """Tell whether what starts like code is a password with signs: made up, and no bracket is closed."""
+    opened = value.count("(") + value.count("[") + value.count("{") + value.count("<")
+    closed = value.count(")") + value.count("]") + value.count("}") + value.count(">")
+    return is_made_up(value) and (opened == 0 or opened != closed)
 
 
 def _is_expression(value: str) -> bool:

@@ -1,0 +1,43 @@
+"""A detector for passwords whose label is no word of ASCII.
+
+The one pass over a text (``anchors``) knows words of ASCII. Texts that have other characters are searched
+once more, for these few words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from mpp_exec.privacy import meter
+from mpp_exec.privacy.finding import Candidate, lazily
+from mpp_exec.privacy.labels import FOREIGN_PASSWORDS
+from mpp_exec.privacy.values import judged
+
+_WORDS: Final = "|".join(sorted(FOREIGN_PASSWORDS, key=len, reverse=True))
+_LABEL: Final = lazily(rf"(?i:{_WORDS})(?!\w)|(?:密码|密碼|口令|パスワード|비밀번호|비번|패스워드)")
+_VALUE: Final = lazily(
+    r"[\"'»”]?[ \t\u3000]{0,2}(?:\([^()\n]{0,16}\)[ \t]{0,2})?"
+    r"(?:(?:[:=：＝]|は|[-–—])[ \t\u3000]{0,2}[\"'«“「(（]?|[(（][ \t]?)"  # noqa: RUF001  # as they are written
+    r"(?P<value>[^\s\"'»”」)）,;，。、]{4,64})"  # noqa: RUF001
+)
+
+
+def places(text: str) -> Iterator[int]:
+    """Yield where in *text*, which is not all ASCII, such a word stands."""
+    meter.pass_over(text)
+    for match in meter.steps(_LABEL.finditer(text)):
+        yield match.start()
+
+
+def passwords(text: str) -> list[Candidate]:
+    """Return the passwords in *text*, which is not all ASCII, behind a word of another script."""
+    found: list[Candidate] = []
+    meter.pass_over(text)
+    for label in _LABEL.finditer(text):
+        meter.step(len(found))
+        if (match := _VALUE.match(text, label.end())) and (
+            candidate := judged(match["value"], match.start("value"), "password", quoted=True, shell=False)
+        ):
+            found.append(candidate)
+    return found
