@@ -98,6 +98,16 @@ static int is_alive(const struct mpp_sandbox *sandbox)
     return poll(ended, sizeof ended / sizeof ended[0], 0) == 0;
 }
 
+/* What was said before the call is no answer to it. */
+static int has_spoken(struct mpp_sandbox *sandbox)
+{
+    struct pollfd said = { .fd = sandbox->output, .events = POLLIN, .revents = 0 };
+    size_t before = sandbox->out.size;
+
+    if (poll(&said, 1, 0) != 0 && mpp_drain(sandbox, &sandbox->output, &sandbox->out) < 0) return 1;
+    return sandbox->out.size != before || mpp_unheard(sandbox);
+}
+
 /* Tells init what its call is: the plan, with what lies beside what was prepared. */
 static int send_release(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
 {
@@ -141,7 +151,7 @@ int mpp_unpark(struct mpp_sandbox *sandbox, const struct mpp_launch *launch, str
     outcome->status = -1;
     outcome->started_ns = begun;
     outcome->step = MPP_STEP_RELEASE;
-    if (sandbox == NULL || !is_ready(sandbox) || !is_alive(sandbox)) {
+    if (sandbox == NULL || !is_ready(sandbox) || !is_alive(sandbox) || has_spoken(sandbox)) {
         outcome->error = EINVAL;
         return 1;
     }

@@ -6,6 +6,7 @@ nothing. What follows from unchanged inputs is kept; whether they are unchanged 
 
 from __future__ import annotations
 
+import functools
 import operator
 import os
 import threading
@@ -23,7 +24,7 @@ from mpp_exec.consent.paths import Protected
 from mpp_exec.consent.policy import Policy
 from mpp_exec.consent.policy_file import PolicyFiles
 from mpp_exec.consent.standing import lost
-from mpp_exec.errors import ConsentError, PackageError, UsageError
+from mpp_exec.errors import ConsentError, MppError, PackageError, UsageError
 from mpp_exec.package.fields import nearest
 from mpp_exec.package.manifest import Manifest, Tool
 from mpp_exec.package.schema import compile_schema
@@ -277,9 +278,18 @@ class Preparer:
                 early_start=early,
                 command=command_line(plan, filled) if early else None,
                 basis=(approved.generation, policy),
+                unchanged=functools.partial(self._is_unchanged, approved, verified),
             ),
             approved=approved,
         )
+
+    def _is_unchanged(self, approved: Approved, verified: InstalledPackage) -> bool:
+        """Return whether the installed files are still those that were verified."""
+        try:
+            with self._store.leased(approved.installed) as folder:
+                return self._verified(approved.installed, folder, approved.view) is verified
+        except MppError:
+            return False
 
     def _redaction(self, manifest: Manifest, grant: Grant, policy: Policy) -> RedactionPolicy:
         actions = effective_actions(

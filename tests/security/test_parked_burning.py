@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,9 +16,10 @@ from eventually import until
 from mcp_servers import server
 from mpp_exec.permissions import Limits, Permissions
 from mpp_exec.sandbox import pool
+from mpp_exec.sandbox.mounted import MountTable
 from mpp_exec.sandbox.parked import Parked
 from mpp_exec.sandbox.pool import Pool, Recipe
-from sandbox_lab import CACHE, Lab
+from sandbox_lab import CACHE, Lab, descendants, run
 from stage import NAME, Stage
 
 WHEN = "import time\nat = time.monotonic()\ndef run(**given):\n    return at\n"
@@ -158,3 +162,112 @@ def test_a_tool_that_hangs_takes_every_place_for_preparing(
                 pass
     assert until(lambda: made.waiting, 20)
     assert sum(len(shelf.preparing) for shelf in made._shelves.values() if shelf.package == NAME) <= 1
+
+
+def test_what_was_unmounted_is_read_by_the_next_call(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sandbox that waits holds what was mounted when it was made: a vault that was locked since, too.
+
+    Changing the host's mounts is not for a test; the table that tells of it is.
+    """
+    told = [0]
+    monkeypatch.setattr(MountTable, "changes", lambda _: told[0])
+    folder = tmp_path / "granted"
+    folder.mkdir(mode=0o755)
+    stage.python(WHEN, permissions=Permissions(read=(str(folder),)))
+    for _ in range(2):
+        stage.runtime.call(NAME)
+    made = stage.runtime._open().sandboxes
+    assert until(lambda: made.waiting)
+    told[0] += 1
+    called = time.monotonic()
+    result = stage.runtime.call(NAME)
+    assert result.structured is not None
+    assert result.structured["result"] > called, "it was made for this call"
+
+
+def test_the_table_of_mounts_tells_of_each_change() -> None:
+    """In a mount namespace of the test's own, if this host gives one."""
+    code = """
+import ctypes, os, sys
+from mpp_exec.sandbox.mounted import MountTable
+libc = ctypes.CDLL(None, use_errno=True)
+uid = os.getuid()
+if libc.unshare(0x10020000) != 0:
+    sys.exit(7)
+table = MountTable()
+seen = [table.changes(), table.changes()]
+assert libc.mount(b"none", sys.argv[1].encode(), b"tmpfs", 0, None) == 0, ctypes.get_errno()
+seen += [table.changes(), table.changes()]
+assert libc.umount2(sys.argv[1].encode(), 2) == 0
+print(*seen, table.changes())
+"""
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run(
+            [sys.executable, "-c", code, folder], capture_output=True, text=True, check=True
+        )
+    assert done.stdout.split() == ["0", "0", "1", "1", "2"]
+
+
+def test_files_that_were_changed_after_they_were_verified_are_imported(stage: Stage) -> None:
+    stage.python(WHEN)
+    for _ in range(2):
+        stage.runtime.call(NAME)
+    made = stage.runtime._open().sandboxes
+    assert until(lambda: made.waiting)
+    code = next(stage.home.glob("packages/*/files/code.py"))
+    code.chmod(0o644)
+    code.write_text("open('/tmp/changed', 'w')\n" + WHEN)
+    with stage.runtime.preparer._store.leased(stage.runtime.store.package(NAME)):
+        shelf = next(iter(made._shelves.values()))
+        with made.lent(shelf.recipe) as lent:
+            assert lent is not None, "what was imported before the change"
+    assert until(lambda: shelf.failures)
+    assert not shelf.all
+
+
+def test_an_answer_from_before_the_call_is_taken_for_its_answer(lab: Lab) -> None:
+    """A forged mark of readiness, and an answer behind it that no look has seen."""
+    source = """
+import os, threading, time
+os.write(3, b"\\n")
+def late():
+    time.sleep(0.5)
+    os.write(3, b'{"value": "written before the call"}')
+    threading.Thread(target=time.sleep, args=(3600,)).start()
+    os.read(0, 1)
+    os._exit(0)
+for work in (late, lambda: time.sleep(3600), lambda: time.sleep(3600)):
+    threading.Thread(target=work).start()
+time.sleep(3600)
+"""
+    made = Parked(lab.python(source), constants=(), cache=CACHE, early_start=True)
+    try:
+        assert until(lambda: made.look(20) == "ready" and made.state == "ready")
+        assert until(lambda: any(threads(pid) == 5 for pid in descendants(os.getpid())))
+        done = run(made.plan, b'{"arguments":{}}', parked=made, wall_ms=1000)
+        assert "clone" in done.timing, "the call is another sandbox's, which begins with it"
+    finally:
+        made.close()
+
+
+def threads(pid: int) -> int:
+    try:
+        return len(list(Path(f"/proc/{pid}/task").iterdir()))
+    except OSError:
+        return 0
+
+
+def test_one_sandbox_alone_is_over_the_bound_of_all_that_wait(lab: Lab) -> None:
+    compiled = lab.python("held = b'x' * (40 << 20)\ndef run():\n    return 1\n")
+    recipe = Recipe(compiled, "", (), early_start=True, basis=0)
+    made = Pool(CACHE, lambda: 0, memory=30 << 20)
+    try:
+        for _ in range(4):
+            with made.lent(recipe):
+                pass
+        assert until(lambda: any(shelf.failures for shelf in made._shelves.values()))
+        assert not made.waiting
+    finally:
+        made.close()

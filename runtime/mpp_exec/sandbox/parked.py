@@ -66,9 +66,11 @@ class Parked:
         cache: SandboxCache,
         early_start: bool,
         command: tuple[str, ...] | None = None,
+        mounted: int | None = None,
     ) -> None:
         """Begin to prepare one, within the wall limit of its call.
 
+        *mounted* tells the host's mounts of this moment from others, None where nobody can.
         *constants* and *command* are what a tool that is started early gets: ``message.for_parking``.
 
         Raises:
@@ -76,6 +78,7 @@ class Parked:
         """
         self.plan = plan
         self.early_start = early_start
+        self._mounted = mounted
         self.began = time.monotonic()
         first = message.for_parking(
             plan, constants=constants, cache=cache, early_start=early_start, command=command
@@ -146,6 +149,11 @@ class Parked:
             elif self.early_start:
                 request = f'{{"invocation":"{invocation}",'.encode("ascii") + request.lstrip()[1:]
             return self._sandbox.call(call, request, wall_ns=wall_ns, cancel_fd=cancel_fd, dialogue=dialogue)
+
+    def holds_mounts(self, mounted: int | None) -> bool:
+        """Return whether what it is to be given is still what is mounted there on the host."""
+        has_grants = self.plan.late < len(self.plan.entries)
+        return not has_grants or (mounted is not None and mounted == self._mounted)
 
     def is_unaware(self, step: str) -> bool:
         """Return whether a release that failed at *step* has shown nothing that was granted to the tool.

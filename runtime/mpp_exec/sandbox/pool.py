@@ -25,6 +25,7 @@ from typing import Final
 from mpp_exec.errors import MppError
 from mpp_exec.sandbox.cache import SandboxCache
 from mpp_exec.sandbox.message import Variables
+from mpp_exec.sandbox.mounted import MountTable
 from mpp_exec.sandbox.parked import Parked, can_be_parked
 from mpp_exec.sandbox.plan import SandboxPlan
 
@@ -61,6 +62,7 @@ class Recipe:
         early_start: whether the tool may be started before its call.
         command: its command line, with the user's values put in; None for the plan's.
         basis: what it was made under; nothing is prepared from it where that is not so any more.
+        unchanged: tells whether the installed files are still those that were verified.
     """
 
     plan: SandboxPlan
@@ -69,6 +71,7 @@ class Recipe:
     early_start: bool
     command: tuple[str, ...] | None = None
     basis: object = None
+    unchanged: Callable[[], bool] = lambda: True
 
     @property
     def key(self) -> tuple[int, str]:
@@ -124,6 +127,7 @@ class Pool:
         self._basis = basis
         self._most = sandboxes
         self._memory = memory
+        self._mounts: MountTable | None = None
         self._wake = threading.Condition()  # guards everything below
         self._shelves: dict[tuple[int, str], _Shelf] = {}
         self._lent: weakref.WeakSet[Parked] = weakref.WeakSet()  # one that an interruption lost is not in it
@@ -160,6 +164,16 @@ class Pool:
             thread = self._thread
         if thread is not None:
             thread.join()
+        with self._wake:
+            if self._mounts is not None:
+                self._mounts.close()
+                self._mounts = None
+
+    def _mounted(self) -> int | None:
+        """Return what tells the host's mounts from those of another moment. The caller has the lock."""
+        if self._mounts is None:
+            self._mounts = MountTable()
+        return self._mounts.changes()
 
     def _take(self, recipe: Recipe) -> Parked | None:
         if self._most == 0 or not can_be_parked(recipe.plan):
@@ -176,7 +190,11 @@ class Pool:
                 self._forget()
             shelf.calls += 1
             shelf.last_call = now
-            parked = shelf.ready.pop() if shelf.ready else None
+            parked = shelf.ready[-1] if shelf.ready else None
+            if parked is not None and parked.holds_mounts(self._mounted()):
+                shelf.ready.pop()
+            else:
+                parked = None  # the thread ends what is there
             if parked is not None:
                 self._lent.add(parked)
             elif shelf.calls > 1:
@@ -263,7 +281,12 @@ class Pool:
                 if shelf.target > 1 and now - shelf.last_miss > _DECAY:
                     shelf.target -= 1
                     shelf.last_miss = now
-                old = [parked for parked in shelf.ready if now - parked.began > AGE]
+                mounted = self._mounted()
+                old = [
+                    parked
+                    for parked in shelf.ready
+                    if now - parked.began > AGE or not parked.holds_mounts(mounted)
+                ]
                 kept = [parked for parked in shelf.ready if parked not in old]
                 gone += [*old, *kept[shelf.target :]]
                 shelf.ready = kept[: shelf.target]
@@ -284,6 +307,19 @@ class Pool:
                     shelf.ready.insert(0, parked)
             else:
                 self._failed(shelf, parked)
+
+    def _shrink(self) -> None:
+        """End what waits, the least called for first, until all of it is within the bound of memory."""
+        while True:
+            with self._wake:
+                shelves = [shelf for shelf in self._shelves.values() if shelf.ready]
+                used = sum(parked.resident for shelf in shelves for parked in shelf.ready)
+                if used <= self._memory:
+                    return
+                shelf = min(shelves, key=lambda shelf: shelf.last_call)
+                parked = shelf.ready.pop(0)
+                shelf.target = len(shelf.ready)
+            self._failed(shelf, parked)
 
     def _prepare(self, now: float) -> bool:
         """Make what is missing and see whether what is being made is ready; return whether something is."""
@@ -311,6 +347,11 @@ class Pool:
 
     def _begin(self, shelf: _Shelf) -> None:
         recipe = shelf.recipe
+        if not recipe.unchanged():
+            self._back_off(shelf)
+            return
+        with self._wake:
+            mounted = self._mounted()
         try:
             parked = Parked(
                 recipe.plan,
@@ -318,22 +359,28 @@ class Pool:
                 cache=self._cache,
                 early_start=recipe.early_start,
                 command=recipe.command,
+                mounted=mounted,
             )
         except MppError:
             self._back_off(shelf)  # the call itself will say why
             return
         shelf.preparing.append(parked)
 
-    def _see(self, shelf: _Shelf, parked: Parked) -> None:
-        state = parked.look(5)
+    def _see(self, shelf: _Shelf, made: Parked) -> None:
+        parked: Parked | None = made
+        state = made.look(5)
         if state == "preparing":
             return
-        shelf.preparing.remove(parked)
+        shelf.preparing.remove(made)
+        is_sound = state == "ready" and shelf.recipe.unchanged()  # also what it imported meanwhile
         with self._wake:
-            if state == "ready" and self._shelves.get(shelf.recipe.key) is shelf:
-                shelf.ready.append(parked)
-                return
-        self._failed(shelf, parked)
+            if is_sound and self._shelves.get(shelf.recipe.key) is shelf:
+                shelf.ready.append(made)
+                parked = None
+        if parked is None:
+            self._shrink()
+        else:
+            self._failed(shelf, parked)
 
     def _failed(self, shelf: _Shelf, parked: Parked) -> None:
         parked.close()
