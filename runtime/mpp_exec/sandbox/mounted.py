@@ -1,4 +1,4 @@
-"""Whether what is mounted on the host has changed: a sandbox that waits holds the mounts of when it was made."""
+"""Whether the mounts of the host have changed: a sandbox that waits holds those of when it was made."""
 
 from __future__ import annotations
 
