@@ -71,7 +71,7 @@ ffi.set_source(
         f"native/{name}.c"
         for name in (
             *("spawn", "cgroup", "ids", "look", "probe", "sound"),
-            *("supervise", "dialogue", "park", "watch", "notify"),
+            *("supervise", "dialogue", "leave", "park", "watch", "notify"),
         )
     ],
     depends=[f"native/{name}.h" for name in ("contract", "kernel", "sandbox", "sound", "sys")],

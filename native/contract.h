@@ -154,7 +154,7 @@ enum mpp_stop {
     MPP_STOP_BLIND,   /* what it uses cannot be read */
     MPP_STOP_LOST,    /* init vanished without a report */
     MPP_STOP_WATCH,   /* the watcher of a traced call failed */
-    MPP_STOP_ANSWERED /* a dialogue has what it was held for */
+    MPP_STOP_ANSWERED /* the call has its answer: a dialogue says so, or a line end of a tool that answers so */
 };
 
 /* One way to read a system call that a traced tool makes. A number may stand in several rows (rename). */
@@ -197,6 +197,8 @@ struct mpp_launch {
     uint32_t processes;     /* beside RLIMIT_NPROC, which counts all of a user's where there is no user namespace */
     uint32_t watched_count; /* 0: the call is not traced */
     uint32_t parked;        /* 1: prepare only; plan, request and limits of the call come with mpp_unpark */
+    uint32_t answers;       /* parked: 1: the call is over with a line end that the tool writes to descriptor 1 last */
+    uint32_t alone;         /* parked: 1: the tool can start no process, so nothing of it runs on once it is dead */
     const struct mpp_watched *watched;
 };
 
@@ -227,6 +229,7 @@ struct mpp_outcome {
     uint8_t *notes; /* struct mpp_note, each once; owned by the sandbox handle */
     size_t notes_size;
     uint64_t notes_lost; /* accesses beyond what is kept */
+    uint32_t leaving;    /* 1: nothing of the tool runs any more, but what it had is still being freed */
 };
 
 struct mpp_sandbox;
@@ -235,8 +238,8 @@ struct mpp_sandbox;
  * filled in and nothing left behind. The slot is the caller's before the call: no signal can lose the handle. */
 int mpp_spawn(const struct mpp_launch *launch, struct mpp_outcome *outcome, struct mpp_sandbox **slot);
 
-/* Runs it to its end. Returns 0 when everything is dead, reaped and read, or EINTR when a signal
- * arrived or may have: the caller lets its handlers run and calls again, or kills. In a dialogue it
+/* Runs it to its end. Returns 0 when everything is dead, reaped and read (or leaving, where outcome says so: it is
+ * reaped by mpp_release), or EINTR when a signal arrived or may have: the caller lets its handlers run and calls again, or kills. In a dialogue it
  * returns MPP_HEARD, too, when the tool has written to descriptor 1; limits are kept in the next call. */
 #define MPP_HEARD 4096
 int mpp_supervise(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome);

@@ -54,6 +54,7 @@ static int uses_too_much(struct mpp_sandbox *sandbox, struct mpp_outcome *outcom
     if (sandbox->parked_ns == 0) {
         sandbox->parked_ns = now;
         sandbox->parked_cpu_us = usage.cpu_us;
+        if (launch->alone && mpp_plan_of(sandbox)->early_start) mpp_hold_tool(sandbox);
     }
     outcome->user_us = usage.cpu_us;
     if (usage.resident > launch->memory || usage.cpu_us >= launch->cpu_us) return 1;

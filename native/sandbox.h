@@ -32,6 +32,7 @@ struct mpp_sandbox {
     int output;  /* read ends of 1 and 2 */
     int errors;
     struct mpp_watcher *watcher; /* of a traced call, else NULL */
+    int tool;                    /* its folder in /proc, -1 where its death is not to be seen before it is reaped */
     int peers[4];                /* the child's ends and this process's pidfd, until they are sent */
     size_t request_sent;
     uint64_t deadline_ns;
@@ -73,6 +74,8 @@ struct mpp_usage {
 };
 
 uint64_t mpp_now_ns(void);
+void mpp_hold_tool(struct mpp_sandbox *sandbox); /* once it is parked */
+int mpp_leave(struct mpp_sandbox *sandbox); /* 1: killed, and no code of the tool runs any more; 0: to be waited for */
 void mpp_fill_plan(struct mpp_sandbox *sandbox);
 int mpp_hold_sources(struct mpp_sandbox *sandbox, uint32_t first, uint32_t *detail);
 int mpp_copy_trees(struct mpp_sandbox *sandbox, uint32_t first, int *trees, uint32_t *tree_count, uint32_t *step,

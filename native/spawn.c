@@ -375,7 +375,7 @@ int mpp_spawn(const struct mpp_launch *launch, struct mpp_outcome *outcome, stru
     sandbox->launch = *launch;
     sandbox->owner = getpid();
     sandbox->pid = -1;
-    sandbox->pidfd = sandbox->control = sandbox->request = sandbox->output = sandbox->errors = -1;
+    sandbox->pidfd = sandbox->control = sandbox->request = sandbox->output = sandbox->errors = sandbox->tool = -1;
     for (int i = 0; i < PEER_COUNT; i++) sandbox->peers[i] = -1;
     sandbox->reaped = 1; /* nothing to reap yet */
     sandbox->deadline_ns = outcome->started_ns + launch->wall_ns;

@@ -191,11 +191,20 @@ static int wait_ms(uint64_t now, uint64_t until)
     return (int)((left + NS_PER_MS - 1) / NS_PER_MS);
 }
 
+/* What a launcher writes ends in a line end, which stands nowhere in its JSON; the first one said that it is ready. */
+static int has_answered(const struct mpp_sandbox *sandbox)
+{
+    const struct mpp_buffer *out = &sandbox->out;
+
+    return sandbox->launch.answers && out->size > 1 && out->data[out->size - 1] == '\n';
+}
+
 static void finish(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
 {
-    if (outcome->stop != MPP_STOP_NONE) kill_all(sandbox);
-    reap(sandbox);
-    if (!sandbox->reaped) { /* it said goodbye and did not go */
+    if (outcome->stop == MPP_STOP_ANSWERED) outcome->leaving = (uint32_t)mpp_leave(sandbox);
+    if (outcome->stop != MPP_STOP_NONE && !outcome->leaving) kill_all(sandbox);
+    if (!outcome->leaving) reap(sandbox);
+    if (!sandbox->reaped && !outcome->leaving) { /* it said goodbye and did not go */
         kill_all(sandbox);
         reap(sandbox);
         if (!sandbox->reaped) mpp_stop(outcome, MPP_STOP_LOST);
@@ -249,6 +258,8 @@ int mpp_supervise(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
             mpp_stop(outcome, MPP_STOP_OUTPUT);
         if (slots[SLOT_ERRORS].revents != 0 && mpp_drain(sandbox, &sandbox->errors, &sandbox->err) < 0)
             mpp_stop(outcome, MPP_STOP_OUTPUT);
+        if (has_answered(sandbox)) mpp_stop(outcome, MPP_STOP_ANSWERED);
+        if (outcome->stop == MPP_STOP_ANSWERED) break; /* how it ends after that is of no importance */
         if (slots[SLOT_CONTROL].revents != 0) over = mpp_listen(sandbox, outcome);
         if (over) break;
         if (slots[SLOT_WATCHER].revents != 0 && mpp_watcher_attend(sandbox->watcher, slots[SLOT_WATCHER].revents) < 0)
@@ -279,6 +290,7 @@ void mpp_release(struct mpp_sandbox **slot)
     }
     mpp_close_sources(sandbox);
     mpp_close(&sandbox->pidfd);
+    mpp_close(&sandbox->tool);
     mpp_close(&sandbox->control);
     mpp_close(&sandbox->request);
     mpp_close(&sandbox->output);

@@ -152,6 +152,7 @@ class Invocation:
                         self._parts.ledger.abandon(agreed.invocation, self._failed(error))
                 raise
         self._clock.stage("release")
+        self._parts.sandboxes.call_is_over()
         return result.with_meta(_meta(agreed, result, self._clock.stages | self._clock.parts))
 
     def _agreed(
@@ -243,6 +244,7 @@ class Invocation:
             confirmed_by=agreed.confirmed,
             received=agreed.received.counts(),
             invocation=agreed.invocation,
+            quietly=True,
         )
         self._clock.stage("record")
         try:
@@ -251,7 +253,7 @@ class Invocation:
             plan = self._placed(prepared.plan, running, stack)
             redactor = self._redactor(agreed, running)
             session = self._session(agreed, redactor)
-            completed = _measured(prepared, self._spawned(agreed, plan, session))
+            completed = _measured(prepared, self._spawned(stack, agreed, plan, session))
             self._clock.stage("sandbox")
             result = _read(agreed, plan, completed, running, session=session, redactor=redactor)
             self._clock.stage("redact")
@@ -306,26 +308,28 @@ class Invocation:
             meta=self._trace_context,
         )
 
-    def _spawned(self, agreed: _Agreed, plan: SandboxPlan, session: Session | None) -> Completed:
+    def _spawned(
+        self, stack: contextlib.ExitStack, agreed: _Agreed, plan: SandboxPlan, session: Session | None
+    ) -> Completed:
         left = None if self._deadline is None else self._deadline - time.perf_counter()
-        with contextlib.ExitStack() as stack:
-            parked = None
-            if self._trace is None:
-                parked = stack.enter_context(self._parts.sandboxes.lent(agreed.prepared.recipe))
-            return spawn.run(
-                plan,
-                agreed.request if session is None else session.opening(),
-                cache=self._parts.cache,
-                invocation=agreed.invocation,
-                variables=agreed.prepared.variables(os.environ),
-                arguments=agreed.prepared.command(),
-                wall_ms=None if left is None else _milliseconds(left),
-                told_ms=None if self._timeout is None else _milliseconds(self._timeout),
-                cancel_fd=self._cancel.fd,
-                traced=self._trace is not None,
-                dialogue=session,
-                parked=parked,
-            )
+        parked = None
+        if self._trace is None:
+            parked = stack.enter_context(self._parts.sandboxes.lent(agreed.prepared.recipe))
+        return spawn.run(
+            plan,
+            agreed.request if session is None else session.opening(),
+            cache=self._parts.cache,
+            invocation=agreed.invocation,
+            variables=agreed.prepared.variables(os.environ),
+            arguments=agreed.prepared.command(),
+            wall_ms=None if left is None else _milliseconds(left),
+            told_ms=None if self._timeout is None else _milliseconds(self._timeout),
+            cancel_fd=self._cancel.fd,
+            traced=self._trace is not None,
+            dialogue=session,
+            parked=parked,
+            meanwhile=self._parts.ledger.wake,
+        )
 
     def _failed(self, error: BaseException) -> Ending:
         """Return the end of a call that *error* ended, Ctrl-C included: what began has an end on record."""

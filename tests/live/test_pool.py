@@ -276,6 +276,27 @@ with Runtime(sys.argv[1]) as runtime:
 """
 
 
+def test_answer_is_not_waited_for_until_all_is_freed_and_close_waits_for_that(stage: Stage) -> None:
+    stage.python("def run():\n    return 1\n")
+    warm(stage)
+    lent: list[Parked | None] = []
+    pool = stage.runtime._open().sandboxes
+    take = pool._take
+
+    def taken(recipe: Recipe) -> Parked | None:
+        lent.append(take(recipe))
+        return lent[-1]
+
+    pool._take = taken  # type: ignore[method-assign]
+    for _ in range(5):
+        assert until(lambda: waiting(stage) >= 1)
+        assert stage.runtime.call(NAME).structured == {"result": 1}
+    left = [parked.is_leaving for parked in lent if parked is not None]
+    assert left == [True] * 5
+    stage.runtime.close()
+    assert not [pid for pid in _inits() if _parent(pid) == os.getpid()]
+
+
 def test_killed_host_leaves_none_of_them(stage: Stage) -> None:
     stage.python(WHEN)
     with subprocess.Popen(

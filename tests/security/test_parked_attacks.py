@@ -68,6 +68,44 @@ def test_race_for_what_is_read_only_in_a_grant(lab: Lab, ground: Path) -> None:
     assert not any(race(lab, ground) for _ in range(5))
 
 
+# Answers, does not end, and goes on writing to what it was granted from threads of its own.
+LINGERER = """
+import os, threading
+def write(path):
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    while True:
+        os.write(descriptor, b"x" * 4096)
+def run(path):
+    os._exit = lambda status: threading.Event().wait()
+    for number in range(4):
+        threading.Thread(target=write, args=(path,), daemon=True).start()
+    return os.getpid()
+"""
+
+
+def test_tool_goes_on_after_its_answer(lab: Lab, ground: Path) -> None:
+    """Its answer is handed over before the kernel has freed what it had, and after its last instruction."""
+    log = ground / "log"
+    for _ in range(10):
+        made = ready(lab, LINGERER, write=[ground])
+        serve(made, path=str(log))
+        written = log.stat().st_size
+        made.close()
+        assert log.stat().st_size == written
+        log.unlink(missing_ok=True)
+
+
+def test_forged_end_of_an_answer_ends_the_call(lab: Lab) -> None:
+    """What a tool writes in the launcher's place is its answer, as if it had returned it; it ends there."""
+    forger = """
+import os, time
+def run():
+    os.write(3, b'{"value":"forged"}\\n')
+    time.sleep(30)
+"""
+    assert serve(ready(lab, forger)) == "forged"
+
+
 def test_race_is_won_where_a_grant_is_mounted_before_what_lies_over_it(
     lab: Lab, ground: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -99,8 +99,11 @@ class Committer:
 
     # -- what callers do ---------------------------------------------------------------------------
 
-    def hold(self, record: Record) -> Pending:
+    def hold(self, record: Record, *, quietly: bool = False) -> Pending:
         """Take *record*, for which nobody waits yet; it is committed within ``START_AFTER`` at the latest.
+
+        *quietly*: the thread that does so is not woken before :meth:`wake`, which the caller promises to
+        call, or to commit it itself.
 
         Raises:
             InternalError: ``ledger.closed``, ``ledger.busy``, ``ledger.thread``; or why the head
@@ -115,8 +118,16 @@ class Committer:
             pending = Pending(record, time.monotonic() + START_AFTER)
             self._held[pending] = None
             self._active = True
-            self._wake_by(pending.due)
+            if not quietly:
+                self._wake_by(pending.due)
             return pending
+
+    def wake(self) -> None:
+        """See to it that what was held quietly is committed in time."""
+        with self._lock:
+            first = next(iter(self._held), None)
+            if first is not None:
+                self._wake_by(first.due)
 
     def alone(self, pending: Pending, *more: Record) -> bool:
         """Commit *pending*, and *more* with it, in this thread; False, and nothing is done, in company.

@@ -131,6 +131,7 @@ class Ledger:
         confirmed_by: str = "",
         invocation: str | None = None,
         received: Mapping[str, int] | None = None,
+        quietly: bool = False,
     ) -> Token:
         """Put the start of a call on record, before anything of it runs.
 
@@ -138,18 +139,29 @@ class Ledger:
         only a keyed commitment to it is kept. *received* says how many values of each kind it was handed
         in their places.
         *confirmed_by* says who confirmed the call, where that was needed. Whoever may be interrupted
-        makes the *invocation* first (``record.new_invocation``), and so can :meth:`abandon` it.
+        makes the *invocation* first (``record.new_invocation``), and so can :meth:`abandon` it. A start that
+        need not be durable yet costs less *quietly*: the caller calls :meth:`wake` or :meth:`finish` at once.
 
         Raises:
             InternalError: it cannot be recorded (``ledger.*``): the call must not run.
         """
         call = invocation or record.new_invocation()
         token = self._submit_start(
-            call, terms, caller, arguments, confirmed_by=confirmed_by, received=received or {}
+            call,
+            terms,
+            caller,
+            arguments,
+            confirmed_by=confirmed_by,
+            received=received or {},
+            quietly=quietly,
         )
         if (terms.reaches_outside or not self._committer.works) and not self._alone(token):
             self._wait_for_start(token)
         return token
+
+    def wake(self) -> None:
+        """See to it that starts that were begun quietly are on record in time. Cheap while a tool works."""
+        self._committer.wake()
 
     def finish(self, token: Token, ending: Ending) -> None:
         """Put the end of a call on record. Only after this has returned may its result be handed over.
@@ -349,6 +361,7 @@ class Ledger:
         *,
         confirmed_by: str,
         received: Mapping[str, int],
+        quietly: bool,
     ) -> Token:
         start = record.start(
             milliseconds(self._clock()),
@@ -361,7 +374,7 @@ class Ledger:
             received=received,
             seal_key=self._seal_key,
         )
-        return Token(call, self._committer.hold(start))
+        return Token(call, self._committer.hold(start, quietly=quietly))
 
     def _outcome(self, token: Token, ending: Ending) -> Record:
         self._refuse_if_forked(token.process)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -208,6 +208,7 @@ class RawOutcome:
     """``struct mpp_outcome`` as Python values: bytes, µs, and CLOCK_MONOTONIC ns stamps by stage.
 
     ``memory_peak``, ``memory_kills`` and ``processes_denied`` are what a cgroup counted, 0 without one.
+    ``leaving``: nothing of the tool runs any more, and what it had is still being freed.
     """
 
     step: str
@@ -227,6 +228,7 @@ class RawOutcome:
     memory_peak: int = 0
     memory_kills: int = 0
     processes_denied: int = 0
+    leaving: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,6 +318,7 @@ def invoke(
     watched: Sequence[WatchedRow] = (),
     cgroup_fd: int = -1,
     dialogue: Dialogue | None = None,
+    meanwhile: Callable[[], None] | None = None,
 ) -> RawOutcome:
     """Run one sandbox from *message* to its end; every process of it is dead and reaped on return.
 
@@ -323,7 +326,8 @@ def invoke(
     kills the sandbox first and then passes on. *cancel_fd* kills it when it becomes readable.
     *watched* says what to note of a traced call, whose message holds a watching program. Everything
     is born in the cgroup of *cgroup_fd*, where that is given. A *dialogue* goes on after the request, until
-    it or the tool ends it; without one the tool sees the end of its input after the request.
+    it or the tool ends it; without one the tool sees the end of its input after the request. *meanwhile* is
+    called once the sandbox is on its way.
     A spawn that failed is an outcome as well: ``step`` and ``error`` say where and why.
     """
     launch, _kept = _launch(
@@ -340,12 +344,15 @@ def invoke(
         watched=watched,
         cgroup_fd=cgroup_fd,
         dialogue=dialogue is not None,
+        init_fd=_init_program(),
     )
     outcome = ffi.new("struct mpp_outcome *")
     slot = ffi.new("struct mpp_sandbox **")
     # Whatever a signal handler raises, and wherever: no process stays, and the buffers are freed.
     try:
         if lib.mpp_spawn(launch, outcome, slot) == 0:
+            if meanwhile is not None:
+                meanwhile()
             _to_the_end(slot[0], outcome, dialogue)
         return _collect(outcome)
     finally:
@@ -377,6 +384,9 @@ def _launch(
     cgroup_fd: int = -1,
     dialogue: bool = False,
     parked: bool = False,
+    answers: bool = False,
+    alone: bool = False,
+    init_fd: int = -1,
 ) -> tuple[Any, tuple[object, ...]]:
     """Return ``struct mpp_launch``, and what has to live as long as it is used."""
     launch = ffi.new("struct mpp_launch *")
@@ -386,7 +396,7 @@ def _launch(
     launch.plan_size = len(message)
     launch.request = request_buffer
     launch.request_size = len(request)
-    launch.init_fd = _init_program()
+    launch.init_fd = init_fd
     launch.cancel_fd = cancel_fd
     launch.cgroup_fd = cgroup_fd
     launch.outer_uid_base = OUTER_ID_BASE if as_root else 0
@@ -398,6 +408,7 @@ def _launch(
     launch.output = output
     launch.processes = processes
     launch.parked = parked
+    launch.answers, launch.alone = answers, alone
     rows = ffi.new("struct mpp_watched[]", max(1, len(watched)))
     for row, each in zip(rows, watched, strict=False):
         row.number, row.path, row.folder = each.number, each.path, each.folder
@@ -425,10 +436,14 @@ class ParkedSandbox:
         as_root: bool,
         cgroup_fd: int = -1,
         greeting: Greeting | None = None,
+        answers: bool = False,
+        alone: bool = False,
     ) -> None:
         """Begin to prepare one from *message*, within *wall_ns* from now. The limits are those of its call.
 
-        With a *greeting* it is ready when that is done. Where it fails at once, :attr:`state` is ``ended``.
+        With a *greeting* it is ready when that is done. One that *answers* ends its call with a line end on
+        descriptor 1; one that is *alone* can start no process. Where it fails at once, :attr:`state` is
+        ``ended``.
         """
         self._launch = functools.partial(
             _launch,
@@ -438,11 +453,18 @@ class ParkedSandbox:
             processes=processes,
             as_root=as_root,
             parked=True,
+            answers=answers,
+            alone=alone,
         )
         self._greeting = greeting
         said = b"" if greeting is None else greeting.opening()
         launch, self._kept = self._launch(
-            message, said, wall_ns=wall_ns, cgroup_fd=cgroup_fd, dialogue=greeting is not None
+            message,
+            said,
+            wall_ns=wall_ns,
+            cgroup_fd=cgroup_fd,
+            dialogue=greeting is not None,
+            init_fd=_init_program(),
         )
         self._outcome = ffi.new("struct mpp_outcome *")
         # Released also where an interruption lost it.
@@ -487,11 +509,14 @@ class ParkedSandbox:
         wall_ns: int,
         cancel_fd: int = -1,
         dialogue: Dialogue | None = None,
+        meanwhile: Callable[[], None] | None = None,
     ) -> RawOutcome:
         """Give it its call and do as :func:`invoke` does: every process of it is dead and reaped on return.
 
         *message* is what it was prepared from, with what the call brings behind that. An outcome whose
-        ``step`` is not ``none`` says that nothing of the call has reached the tool.
+        ``step`` is not ``none`` says that nothing of the call has reached the tool. One that is ``leaving``
+        was killed and runs no code any more: :meth:`close` waits until it is reaped. *meanwhile* is called
+        once the tool has its request.
         """
         launch, _kept = self._launch(
             message, request, wall_ns=wall_ns, cancel_fd=cancel_fd, dialogue=dialogue is not None
@@ -499,10 +524,16 @@ class ParkedSandbox:
         self.state = "ended"
         try:
             if lib.mpp_unpark(self._slot[0], launch, self._outcome) == 0:
+                if meanwhile is not None:
+                    meanwhile()
                 _to_the_end(self._slot[0], self._outcome, dialogue)
-            return _collect(self._outcome)
-        finally:
+            outcome = _collect(self._outcome)
+        except BaseException:
             self.close()
+            raise
+        if not outcome.leaving:
+            self.close()
+        return outcome
 
     def close(self) -> None:
         """Kill and reap what is left of it. May be repeated."""
@@ -546,6 +577,7 @@ def _collect(outcome: Any) -> RawOutcome:
         errors=bytes(ffi.buffer(outcome.errors, outcome.errors_size)) if outcome.errors_size else b"",
         notes=tuple(_notes(outcome)),
         notes_lost=outcome.notes_lost,
+        leaving=bool(outcome.leaving),
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Callable
 from typing import Final
 
 from mpp_exec.dialogue.session import Reading, Session
@@ -56,6 +57,7 @@ class Parked:
         plan: what it was made from; it serves calls of this plan and no other.
         early_start: whether the tool is started; if not, command and variables come with the call.
         began: when it was begun (``time.monotonic``).
+        is_leaving: it was called, and is dead; the kernel is freeing what it had.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class Parked:
         self._greeted = None
         if early_start and plan.kind == "mcp":
             self._greeted = Session(None, Reading(plan.limits.output, HANDSHAKE_DEPTH, HANDSHAKE_VALUES))
+        self.is_leaving = False
         self._stack = contextlib.ExitStack()
         with self._stack:
             group = self._stack.enter_context(cgroup.entered(plan.cgroup))
@@ -99,6 +102,8 @@ class Parked:
                 as_root=plan.root,
                 cgroup_fd=group,
                 greeting=self._greeted,
+                answers=early_start and plan.kind == "python",
+                alone=not plan.started,
             )
             self._stack.callback(self._sandbox.close)
             self._stack = self._stack.pop_all()
@@ -129,12 +134,15 @@ class Parked:
         wall_ns: int,
         cancel_fd: int = -1,
         dialogue: Session | None = None,
+        meanwhile: Callable[[], None] | None = None,
     ) -> native.RawOutcome:
         """Make the call in it; the arguments as of ``spawn.run``. Everything of it is gone on return.
 
+        Or it :attr:`is_leaving`: no code of the tool runs any more, and :meth:`close` waits for the rest.
         Where the outcome's ``step`` is not ``none``, nothing of the call has reached the tool.
         """
-        with self._stack:
+        with contextlib.ExitStack() as stack:
+            stack.push(self._stack)
             call = message.for_call(
                 self.plan,
                 special,
@@ -148,7 +156,18 @@ class Parked:
                 request = dialogue.resume(self._greeted)
             elif self.early_start:
                 request = f'{{"invocation":"{invocation}",'.encode("ascii") + request.lstrip()[1:]
-            return self._sandbox.call(call, request, wall_ns=wall_ns, cancel_fd=cancel_fd, dialogue=dialogue)
+            outcome = self._sandbox.call(
+                call,
+                request,
+                wall_ns=wall_ns,
+                cancel_fd=cancel_fd,
+                dialogue=dialogue,
+                meanwhile=meanwhile,
+            )
+            if outcome.leaving:
+                stack.pop_all()
+            self.is_leaving = outcome.leaving
+            return outcome
 
     def holds_mounts(self, mounted: int | None) -> bool:
         """Return whether what it is to be given is still what is mounted there on the host."""
@@ -164,5 +183,5 @@ class Parked:
         return not self.early_start or step in _UNSEEN
 
     def close(self) -> None:
-        """End it. May be repeated."""
+        """End it, and wait until all of it is gone. May be repeated."""
         self._stack.close()

@@ -39,6 +39,10 @@ PERIOD: Final = 0.2
 """Seconds between two looks at whether what they were made from still holds."""
 
 SANDBOXES: Final = 16
+
+LEAVING: Final = 8
+"""Sandboxes whose call is over and that the kernel may still be freeing; a call beyond waits for its own."""
+
 MEMORY: Final = 256 << 20
 
 _ROUND: Final = 0.002  # seconds between two looks at what is being prepared: it may talk all the time
@@ -130,6 +134,7 @@ class Pool:
         self._mounts: MountTable | None = None
         self._wake = threading.Condition()  # guards everything below
         self._shelves: dict[tuple[int, str], _Shelf] = {}
+        self._leaving: list[Parked] = []
         self._lent: weakref.WeakSet[Parked] = weakref.WeakSet()  # one that an interruption lost is not in it
         self._thread: threading.Thread | None = None
         self._closing = False
@@ -141,14 +146,29 @@ class Pool:
         try:
             yield parked
         finally:
-            if parked is not None:
+            if parked is not None and not self._takes_leave(parked):
                 parked.close()
             with self._wake:
                 if parked is not None:
                     self._lent.discard(parked)
                     if (shelf := self._shelves.get(recipe.key)) is not None:
                         shelf.failures = 0  # it has served a call; to have been ready is no merit
-                self._wake.notify_all()  # another one is made when this call is over, not beside it
+                if self._closing:
+                    self._wake.notify_all()
+
+    def call_is_over(self) -> None:
+        """Let another one be made: when a call is over, and not beside it."""
+        with self._wake:
+            self._wake.notify_all()
+
+    def _takes_leave(self, parked: Parked) -> bool:
+        """Return whether the thread waits for the end of one that is dead: of a few at once only."""
+        with self._wake:
+            alive = self._thread is not None and self._thread.is_alive()
+            if not parked.is_leaving or not alive or len(self._leaving) >= LEAVING:
+                return False
+            self._leaving.append(parked)
+            return True
 
     @property
     def waiting(self) -> int:
@@ -236,12 +256,25 @@ class Pool:
                         self._wake.wait(_ROUND if busy else PERIOD)
         except BaseException:
             self._empty()
+            self._see_off()
             raise
+
+    def _see_off(self) -> None:
+        """Wait until those whose call is over are gone."""
+        with self._wake:
+            leaving, self._leaving = self._leaving, []
+        for parked in leaving:
+            parked.close()
 
     def _is_over(self, idle_since: float) -> bool:
         """Whether the thread may end: nothing waits. A sandbox that is lent would be killed by that."""
+        self._see_off()
         with self._wake:
-            over = self._closing or time.monotonic() - idle_since > _LINGER
+            # Asked for since the last round, perhaps: whoever did saw that this thread lives.
+            wanted = self._leaving or any(shelf.all or shelf.target for shelf in self._shelves.values())
+            over = self._closing or (not wanted and time.monotonic() - idle_since > _LINGER)
+            if over and self._leaving:
+                return False
             if over and self._lent:
                 self._wake.wait(PERIOD)
                 return False

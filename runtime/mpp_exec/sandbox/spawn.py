@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from mpp_exec.dialogue.session import Session
@@ -32,7 +32,7 @@ _STAGES = (
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """What is left of an invocation. All of its processes are dead and reaped.
+    """What is left of an invocation. All of its processes are dead, and reaped but for what leaves.
 
     Attributes:
         outcome: one of the contract's words; ``reason`` says it in a sentence, "" for ``ok``.
@@ -73,6 +73,7 @@ def run(
     traced: bool = False,
     dialogue: Session | None = None,
     parked: Parked | None = None,
+    meanwhile: Callable[[], None] | None = None,
 ) -> Completed:
     """Run *plan* once with *request* on descriptor 0, in a sandbox that nothing else has seen.
 
@@ -81,7 +82,7 @@ def run(
     it is what is left of that. The calling thread waits. A *traced* call is confined in the same way, and
     watched. A *dialogue* answers what the tool says while it runs, and ends it; *request* is then its
     opening. A *parked* sandbox, made from this plan, is used up; where the call does not fit it any more,
-    another one is made.
+    another one is made. *meanwhile* is called while the tool works, once or twice.
 
     Raises:
         HostError: a step of the spawn was refused by this kernel, or a granted path or a cgroup changed;
@@ -114,6 +115,7 @@ def run(
             wall_ns=limits.wall_ms * 1_000_000,
             cancel_fd=cancel_fd,
             dialogue=dialogue,
+            meanwhile=meanwhile,
         )
     if parked is None or (raw.step != "none" and parked.is_unaware(raw.step)):
         # What was prepared does not fit any more, and nothing of the call has reached it: from the beginning.
@@ -131,6 +133,7 @@ def run(
             cancel_fd=cancel_fd,
             traced=traced,
             dialogue=dialogue,
+            meanwhile=meanwhile,
         )
     if raw.step != "none":
         raise _spawn_error(
@@ -151,7 +154,7 @@ def run(
         accesses=read_notes(plan.tool_profile, raw.notes),
         accesses_lost=raw.notes_lost,
         appeared=appeared(plan, before),
-        cut=raw.stop != "none" or os.WIFSIGNALED(raw.status),
+        cut=_is_cut(plan, raw),
     )
 
 
@@ -168,6 +171,7 @@ def _cold(
     cancel_fd: int,
     traced: bool,
     dialogue: native.Dialogue | None,
+    meanwhile: Callable[[], None] | None,
 ) -> native.RawOutcome:
     """Build a sandbox for this call alone, and run it."""
     call = message.for_call(
@@ -194,7 +198,15 @@ def _cold(
             watched=watched_rows(plan.tool_profile) if traced else (),
             cgroup_fd=group,
             dialogue=dialogue,
+            meanwhile=meanwhile,
         )
+
+
+def _is_cut(plan: SandboxPlan, raw: native.RawOutcome) -> bool:
+    """Return whether it was stopped in the middle of what it wrote. A launcher answers behind that."""
+    if raw.stop == "answered" and plan.kind == "python":
+        return False
+    return raw.stop != "none" or os.WIFSIGNALED(raw.status)
 
 
 def _timing(stamps: Mapping[str, int]) -> dict[str, int]:

@@ -2,7 +2,7 @@
 
 ``launch.py ENTRY [FOLDER…]``: ENTRY is ``module:function``, the folders go on ``sys.path``. Descriptor 0
 holds one JSON object ``{"arguments": {…}}``; descriptor 1 takes one JSON document, and nothing else:
-``{"value": …}`` or ``{"error": {"type": …, "message": …}}``.
+``{"value": …}`` or ``{"error": {"type": …, "message": …}}``, and a line end behind it.
 The tool's own output goes to stderr. Beside them may stand ``tried``, what the tool tried beyond what it was
 given: for people, who would else not hear of it where the tool handles its errors itself. The tool can
 prevent or forge it, as anything here.
@@ -228,10 +228,11 @@ def main() -> None:
     with contextlib.suppress(BaseException):
         if notes := tried.document(len(data)):
             data = data[:-1] + b',"tried":' + json.dumps(notes).encode("utf-8", "backslashreplace") + b"}"
-    write_all(result, data)
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError, AttributeError):
             stream.flush()
+    # The line end, which stands nowhere in the document, ends the call: nobody waits for what comes then.
+    write_all(result, data + b"\n")
     # Not sys.exit: threads and exit handlers of the tool have no say in when the call is over.
     os._exit(0)
 

@@ -1,0 +1,101 @@
+/* The end of a tool that has answered: nothing of it may run any more when its answer is handed over.
+ *
+ * To free what it had takes the kernel a millisecond or more, in which it runs no instruction of the tool: who is
+ * marked as exiting never returns to its own code (do_exit). That mark is waited for, for every thread of a tool that
+ * can start no process; the rest is the kernel's work, which nothing can stop, and mpp_release waits for it. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "sandbox.h"
+#include "sys.h"
+
+#define EXITING 0x4u /* PF_EXITING, include/linux/sched.h; shown as flags in proc_pid_stat(5) */
+#define YIELDS 8
+#define PAUSE_NS 50000
+#define PATIENCE_NS 20000000ull /* a thread that the kernel keeps in a system call is waited for in the ordinary way */
+
+/* The one child of init, or -1: it has none, more than one, or they are not shown. */
+static long only_child(pid_t init)
+{
+    char text[64];
+    char *end;
+    char *rest;
+    long child;
+    ssize_t got;
+    int fd;
+
+    snprintf(text, sizeof text, "/proc/%d/task/%d/children", (int)init, (int)init);
+    fd = open(text, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return -1;
+    got = read(fd, text, sizeof text - 1);
+    close(fd);
+    if (got <= 0) return -1;
+    text[got] = '\0';
+    child = strtol(text, &end, 10);
+    return end != text && child > 0 && strtol(end, &rest, 10) == 0 && rest == end ? child : -1;
+}
+
+void mpp_hold_tool(struct mpp_sandbox *sandbox)
+{
+    char path[32];
+    long tool = only_child(sandbox->pid);
+
+    mpp_close(&sandbox->tool);
+    if (tool < 0) return;
+    snprintf(path, sizeof path, "/proc/%ld", tool);
+    sandbox->tool = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    /* Its child still, so the folder is that child's and not of somebody who got its number. */
+    if (sandbox->tool >= 0 && only_child(sandbox->pid) != tool) mpp_close(&sandbox->tool);
+}
+
+static int is_dead(int tool)
+{
+    char text[512];
+    const char *at;
+    unsigned int flags;
+    long threads;
+    ssize_t got;
+    int fd = openat(tool, "stat", O_RDONLY | O_CLOEXEC);
+
+    if (fd < 0) return errno == ENOENT || errno == ESRCH;
+    got = read(fd, text, sizeof text - 1);
+    if (got < 0) {
+        int error = errno;
+        close(fd);
+        return error == ESRCH;
+    }
+    close(fd);
+    text[got] = '\0';
+    at = strrchr(text, ')'); /* the name before it may hold anything */
+    if (at == NULL || sscanf(at + 1, " %*c %*d %*d %*d %*d %*d %u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %ld", &flags,
+                             &threads) != 2)
+        return 0;
+    return (flags & EXITING) != 0 && threads <= 1; /* a thread that has ended is not counted */
+}
+
+int mpp_leave(struct mpp_sandbox *sandbox)
+{
+    struct pollfd gone = { .fd = sandbox->pidfd, .events = POLLIN, .revents = 0 };
+    struct timespec pause = { 0, PAUSE_NS };
+    uint64_t limit = mpp_now_ns() + PATIENCE_NS;
+
+    if (sandbox->tool < 0) return 0;
+    /* A folder of /proc is as good as a pidfd here. Init is told as well, and with it all of its PID namespace. */
+    sys4(SYS_pidfd_send_signal, sandbox->tool, SIGKILL, 0, 0);
+    if (sys4(SYS_pidfd_send_signal, sandbox->pidfd, SIGKILL, 0, 0) < 0) return 0;
+    for (int tries = 0; !is_dead(sandbox->tool); tries++) {
+        if (mpp_now_ns() > limit) return 0;
+        if (tries < YIELDS)
+            sched_yield();
+        else if (ppoll(&gone, 1, &pause, NULL) < 0 && errno != EINTR)
+            return 0;
+    }
+    return 1;
+}
