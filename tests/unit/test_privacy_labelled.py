@@ -158,3 +158,15 @@ def test_addresses_of_other_countries_under_their_keys(value: object) -> None:
 def test_a_city_and_a_link_under_an_address_stay() -> None:
     value = {"address": {"city": "Dresden", "street": "https://maps.example/x y"}}
     assert redact(value).value == value
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "def login(user: str, password: str = None) -> bool:\n    return check(password, self.token)\n",
+        "f(password, token)\ng(self.first, self.second)\n",
+        "const {password, token} = x;\nreturn g(self.first, self.second);\n",
+    ],
+)
+def test_the_parameters_of_a_function_are_no_header(text: str) -> None:
+    assert redact(text).value == text

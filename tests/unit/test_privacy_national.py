@@ -124,3 +124,11 @@ def test_a_date_that_is_none_makes_no_identifier() -> None:
     assert not checksums.is_date("85", "13", "01")
     assert not checksums.is_date("1700", "01", "01")
     assert not checksums.is_date("85", "06", "31")
+
+
+MRZ = "P<UTOERIKSSON<<ANNA<MARIA<<<<<<<<<<<<<<<<<<<\nL898902C36UTO7408122F1204159ZE184226B<<<<<10"
+
+
+def test_the_machine_readable_zone_of_a_passport() -> None:
+    assert redact(f"scan: {MRZ} ok").value == "scan: [PASSPORT] ok"
+    assert redact(MRZ.replace("C36", "C37")).findings == ()

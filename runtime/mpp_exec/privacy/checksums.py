@@ -296,6 +296,12 @@ def clabe(number: str) -> bool:
     return (10 - total % 10) % 10 == int(number[17])
 
 
+def mrz(field: str) -> int:
+    """Return the check digit of a field of a machine readable zone (ICAO 9303-3, section 4.9)."""
+    values = (0 if character == "<" else int(character, 36) for character in field)
+    return sum(value * (7, 3, 1)[at % 3] for at, value in enumerate(values)) % 10
+
+
 def anything(_number: str) -> bool:
     """No check digit: the form and what announces it have to do."""
     return True

@@ -33,7 +33,7 @@ from mpp_exec.privacy import (
     unnamed,
     wallets,
 )
-from mpp_exec.privacy.anchors import FORMS, Needle, Scanner, form
+from mpp_exec.privacy.anchors import CASE, FORMS, Needle, Scanner, form
 from mpp_exec.privacy.finding import Candidate
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ _FORMS: Final[dict[int, _Find]] = {
 # By words: pairs of an offset and the word, or its number where that says more.
 _WORDS: Final[tuple[tuple[_Find, tuple[Needle, ...], bool], ...]] = (
     (labelled.announced, labelled.NEEDLES, False),
+    (national.travel_documents, (Needle(national.MRZ_WORD, CASE),), False),
     (labelled.identified, labelled.IDENTIFIER_NEEDLES, False),
     (names.announced, names.NEEDLES, False),
     (assignments.assigned, assignments.NEEDLES, False),

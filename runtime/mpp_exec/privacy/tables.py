@@ -67,6 +67,10 @@ def _end_of_line(text: str, start: int) -> int:
     return end if end >= 0 else len(text)
 
 
+# What a column is called; the parameters of a function (``password: str = None``) are none.
+_CELL: Final = re.compile(r"[\w .,'\u2019/#%*-]+(?:[(\[][\w .'\u2019/#%-]*[)\]])?")
+
+
 def _header(line: str) -> tuple[str, list[str]]:
     """Return the delimiter of a line and what its cells announce; nothing where none announces anything."""
     delimiter = max(_DELIMITERS, key=line.count)
@@ -74,7 +78,7 @@ def _header(line: str) -> tuple[str, list[str]]:
     if not 1 <= count <= _COLUMNS_MAX or len(line) > _HEADER_MAX:
         return "", []
     cells = [cell.strip(" \t\r\"'*`") for cell in line.split(delimiter)]
-    kinds = [labels.announced(cell) for cell in cells]
+    kinds = [labels.announced(cell) if _CELL.fullmatch(cell) else "" for cell in cells]
     somebody = any(map(labels.is_personal, cells))
     kinds = ["person" if kind == "name?" and somebody else kind for kind in kinds]
     return (
