@@ -170,3 +170,35 @@ def test_a_city_and_a_link_under_an_address_stay() -> None:
 )
 def test_the_parameters_of_a_function_are_no_header(text: str) -> None:
     assert redact(text).value == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "fullname = os.path.join(root, name)\nitem = os.path.join(root, other)\n",
+        "const username = await getIdentity(npm)\n",
+        "const userId = this.options.proxy.userId || ''\n",
+        "HeapHandle& heap_handle = page->heap_handle();\n",
+        "const address = new ip_address_1.Address4(ip);\n",
+        "SRP_user_pwd *SRP_VBASE_get1_by_user(SRP_VBASE *vb, char *username);\n",
+        "Pass *createObjCARCAPElimPass();\n",
+        "EVP_PKEY *OSSL_CMP_CTX_get0_newPkey(const OSSL_CMP_CTX *ctx);\n",
+        "case PublicKeyDetails.PKIX_RSA_PKCS1V15_2048_SHA256 || token\n",
+        "struct ObjCARCOptPass : public PassInfoMixin<ObjCARCOptPass> {\n",
+        "git+ssh://git@github.com:npm/cli.git#v1.0.27\n",
+        '"package-name": "npm:@scope/forked-package@1.0.0"\n',
+        ":param username: User to sign in as\nf(username=username)\n",
+        "int f(const char* tmpl_file, const char* key_file) {\n    g(tmpl_file, key_file);\n",
+        "SEC_ERROR_BAD_PASSWORD = SEC_ERROR_BASE + 15,\nSEC_ERROR_RETRY = SEC_ERROR_BASE + 16,\n",
+        "extern Status SEC_AddPasswordIntegrity(SEC_PKCS12ExportContext *p12ctxt, int n);\n",
+        "The refresh token, which is included by the client in the\nrequest.\nother request.\n",
+        "#define xmlSecCryptoAppDefaultKeysMngrAdoptKey  xmlSecGCryptAppDefaultKeysMngrAdoptKey\n",
+    ],
+)
+def test_programs_announce_nobody(text: str) -> None:
+    assert redact(text).value == text
+
+
+@pytest.mark.parametrize("text", ["username = frank\n", "username=frank x=1", "username: frank"])
+def test_a_user_of_a_file_is_one(text: str) -> None:
+    assert "frank" not in redact(text).value

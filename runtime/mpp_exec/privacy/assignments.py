@@ -158,9 +158,11 @@ _TOLD: Final = lazily(
 def _told(text: str, name: _Name) -> Candidate | None:
     """Return the password that prose tells, which must look as if it could be nothing else."""
     told = _TOLD.match(text, name.end) if name.label.lower() != "pass" else None
-    if not told or not is_made_up(told["value"].rstrip(".")):
+    value = told["value"].rstrip(".") if told else ""
+    if not told or not is_made_up(value) or value[0] in "*&" or text.startswith("(", told.end()):
         return None
-    value = told["value"].rstrip(".")
+    if "(" in text[name.end : told.start("value")] and not text.startswith(")", told.end()):
+        return None  # the parameters of a function
     return judged(value, told.start("value"), "password", quoted=True, shell=False)
 
 
@@ -247,6 +249,8 @@ def _read_loose(text: str, start: int, how: str, label: str, *, sure: bool) -> C
         return None
     if "-----" in value:
         return None  # a marker, and what follows it: ``PRIVATE KEY-----``
+    if not quoted and (value[:1] in "*&" or text[at + len(value) : at + len(value) + 1] == "("):
+        return None  # a declaration: ``EVP_PKEY *make_key(``
     is_mixed = not value.isalpha() and any(map(str.isalpha, value))
     if how == "password" and (quoted or (sure and is_mixed and len(value) >= 6)):
         return judged(value, at, how, quoted=True, shell=False)

@@ -300,6 +300,7 @@ SERVICES: Final = listed(
 _PLACES: Final = frozenset(
     ("page", "next", "continuation", "cursor", "pagination", "sync", "resume", "previous")
 )
+_DOMAINS: Final = frozenset(("com", "io", "net", "org", "dev", "app", "ai"))  # ``git@github.com:owner``
 _MOST_OF_SERVICE: Final = 4  # words of a label that is a service's, ``HUBSPOT_PROD``
 
 
@@ -318,7 +319,8 @@ def strength(label: str) -> str:
         if word == "key":
             return "secret" if not _QUALIFIERS.isdisjoint(words) else "key"
     found = next((found for endings, found in _ENDINGS if words[-1].endswith(endings)), "")
-    is_service = len(words) <= _MOST_OF_SERVICE and not SERVICES.isdisjoint(words)
+    is_short = len(words) <= _MOST_OF_SERVICE and words[-1] not in _DOMAINS
+    is_service = is_short and not SERVICES.isdisjoint(words)
     return found or ("key" if is_service else "")
 
 

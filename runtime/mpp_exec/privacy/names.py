@@ -112,8 +112,22 @@ def last_word(before: str) -> str:
 _NOT_LETTERS: Final = lazily(r"[^A-Za-z]+")
 
 
+# What is assigned in a program rather than written in a file: a call, an attribute, an operator behind it.
+_CODE: Final = lazily(
+    r"[A-Za-z_$&*][\w$]*(?:(?:\.|->|::)[A-Za-z_$][\w$]*)*"
+    r"(?:[(\[]|[ ]{0,2}(?:\|\||&&|\?|[-+*/]=?[ ]|->)|[ ]?;|[ ]\w+[.(\[])"
+    r"|(?:this|self|os|req|new|await)\b[. ]"
+)
+
+
+def _is_code(text: str, start: int) -> bool:
+    return text[start - 1 : start] not in ("'", '"') and bool(_CODE.match(text, start))
+
+
 def _value(text: str, word: str, at: int, colon: re.Match[str]) -> Candidate | None:
     start = colon.end()
+    if "=" in colon[0] and _is_code(text, start):
+        return None
     qualifier = last_word(text[max(0, at - _BEFORE) : at])
     if qualifier in _OF_THINGS:
         return None
@@ -188,10 +202,15 @@ def _spelled(value: str) -> str:
     return " ".join(value.split()).casefold()
 
 
+_PROSE: Final = lazily(r"[A-Z][a-z]+ (?:[a-z]+ ){0,2}[a-z]+")  # ``:param username: User to sign in``
+
+
 def _username(text: str, start: int) -> Candidate | None:
     match = _USERNAME_VALUE.match(text, start)
-    if not match or match[0].lower() in _NOT_NAMES:
+    if not match or match[0].lower() in _NOT_NAMES or _PROSE.match(text, start):
         return None
+    if match[0].lower() in text[max(0, start - _BEFORE) : start].lower():
+        return None  # ``username=username``
     return Candidate("username", start, match.end(), 0.6, match[0].casefold())
 
 

@@ -44,6 +44,10 @@ _LEARNED: Final = ("aws_access_key", "github_token", "private_key")
 # ``user:password``, of which the password alone is a secret as well; one that is a word is left alone.
 _PAIRS: Final = ("url_credential", "user_option")
 _SHORTEST_PASSWORD: Final = 6
+# Of a password that is a bare word, which may as well be the name of something, other places are left alone.
+_SURE: Final = 0.7
+# What is called so in one place is a variable everywhere else: ``key_file``.
+_NAME_IN_CODE: Final = re.compile(r"[a-z]{1,24}(?:_[a-z]{1,24}){1,6}")
 # Kinds and rules that a label gives away: the same value is one where nothing announces it, too.
 _ANNOUNCED: Final = listed(
     """
@@ -214,7 +218,9 @@ class Redactor:
 
     def _learn_elsewhere(self, leaf: Leaf, candidate: Candidate) -> None:
         """Make a value known where nothing beside it tells what it is: a password without its user, too."""
-        if candidate.rule == "private_key":
+        if candidate.rule == "private_key" or _NAME_IN_CODE.fullmatch(candidate.value):
+            return
+        if candidate.rule == "assigned_password" and candidate.score < _SURE and candidate.value.isalpha():
             return
         self._literals.add_seen(leaf.text[candidate.start : candidate.end], candidate)
         if (candidate.rule or candidate.kind) in _PAIRS:

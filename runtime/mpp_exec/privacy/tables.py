@@ -68,7 +68,11 @@ def _end_of_line(text: str, start: int) -> int:
 
 
 # What a column is called; the parameters of a function (``password: str = None``) are none.
-_CELL: Final = re.compile(r"[\w .,'\u2019/#%*-]+(?:[(\[][\w .'\u2019/#%-]*[)\]])?")
+_MOST_WORDS: Final = 5  # more are a sentence
+_CELL: Final = re.compile(r"[^=(){};<>\[\]]{0,64}(?:[(\[][^=(){};<>\[\]]{0,32}[)\]])?")
+
+
+_IS_CODE: Final = re.compile(r"[;){(]\s*\Z")  # ``read(path, key_file);``
 
 
 def _header(line: str) -> tuple[str, list[str]]:
@@ -78,7 +82,9 @@ def _header(line: str) -> tuple[str, list[str]]:
     if not 1 <= count <= _COLUMNS_MAX or len(line) > _HEADER_MAX:
         return "", []
     cells = [cell.strip(" \t\r\"'*`") for cell in line.split(delimiter)]
-    kinds = [labels.announced(cell) if _CELL.fullmatch(cell) else "" for cell in cells]
+    if not all(_CELL.fullmatch(cell) and cell.count(" ") < _MOST_WORDS for cell in cells):
+        return "", []
+    kinds = [labels.announced(cell) for cell in cells]
     somebody = any(map(labels.is_personal, cells))
     kinds = ["person" if kind == "name?" and somebody else kind for kind in kinds]
     return (
@@ -90,6 +96,8 @@ def _header(line: str) -> tuple[str, list[str]]:
 
 def _row(text: str, start: int, end: int, delimiter: str, header: list[str]) -> list[Candidate]:
     found: list[Candidate] = []
+    if delimiter not in text[start:end]:
+        return found  # no row, but the end of a sentence
     at = start
     for column in header:
         cell = _CELLS[delimiter].match(text, at, end)
@@ -97,7 +105,7 @@ def _row(text: str, start: int, end: int, delimiter: str, header: list[str]) -> 
             break
         kind, _, label = column.partition("\0")
         group = 1 if cell[1] is not None else 2
-        if kind:
+        if kind and not (group == 2 and kind == "secret" and _IS_CODE.search(cell[2])):
             offset = cell.start(group)
             found += [
                 each._replace(start=each.start + offset, end=each.end + offset)

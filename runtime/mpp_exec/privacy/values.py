@@ -17,7 +17,7 @@ PLACEHOLDER: Final = lazily(
     r"|(?:.{0,40}[^A-Za-z])?(?:your|my|the|insert|enter|replace|change|put|add|use|set|some|fake|dummy|sample|example|placeholder|redacted|removed|masked|hidden|todo|fixme|foo|bar|test|default|undefined)"
     r"(?:[^A-Za-z].{0,80}|me|this|here|it|ing|password|passwd|secret|token|key|api|pass|bar|foo)?"
     r"|.{0,40}(?:changeme|change_me|change-me|placeholder|redacted|xxxxx|your[_-]|[_-]here|yourpass).{0,40}"
-    r"|(?:true|false|null|none|nil|nan|undefined|void|string|str|text|int|bool|boolean|number|object|any|optional|required|unknown"
+    r"|(?:public|protected|virtual|static|const|self|this|await|new|return|true|false|null|none|nil|nan|undefined|void|string|str|text|int|bool|boolean|number|object|any|optional|required|unknown"
     r"|password|passwd|pass|pwd|secret|token|key|apikey|api_key|api-key|username|user|admin|root|basic|bearer|auth|yes|no|on|off|n/a|na|tbd|empty|hidden|disabled|enabled|never|always)[0-9!]{0,1}",
     re.IGNORECASE,
 )
@@ -53,16 +53,21 @@ def judged(value: str, at: int, how: str, *, quoted: bool, shell: bool) -> Candi
         is_code = is_password and "_" in value and _is_expression(value)
     else:
         plain = is_password and (shell or (value.isalpha() and value.islower() and len(value) >= 6))
-        is_code = (value[0] in "([{<$!" and not _is_word_of_signs(value)) or (
-            not plain and _is_expression(value)
+        is_code = (
+            _is_constant(value)
+            or (value[0] in "([{<$!*&" and not _is_word_of_signs(value))
+            or (not plain and _is_expression(value))
         )
     if is_code or (is_password and value.startswith("/")):
         return None
     if is_password or how == "said":
-        return secret(value, at, "assigned_password", 0.7 if is_password else 0.6)
+        # A bare word may as well be the name of something.
+        is_name = not quoted and value.replace("_", "").replace(".", "").isalpha()
+        return secret(value, at, "assigned_password", 0.7 if is_password and not is_name else 0.6)
     if how == "secret" and _is_chosen(value) and (quoted or shell or any(map(str.isdigit, value))):
         return secret(value, at, "assigned_secret", 0.6)
-    if not is_random(value) or (how == "key" and not _is_long(value)):
+    # A package has these signs: ``npm:@scope/name@1.0.0``, ``github:owner/name#v2.0.1``.
+    if not is_random(value) or (how == "key" and (not _is_long(value) or "@" in value or "#" in value)):
         return None
     return secret(value, at, "assigned_secret", 0.6 if how == "key" else 0.75)
 
@@ -112,6 +117,9 @@ def is_made_up(value: str) -> bool:
     return any(map(str.islower, value)) and any(map(str.isupper, value)) and len(PIECE.findall(value)) >= 4
 
 
+_CONSTANT: Final = 12  # letters of a part of one
+
+
 def is_random(value: str) -> bool:
     """Tell a token from words, however they are joined: ``user-access-token-2`` is none."""
     if value.isdigit():
@@ -121,13 +129,21 @@ def is_random(value: str) -> bool:
         return False
     if not any(map(str.isdigit, value)):
         longest = max(map(len, pieces))
-        return sum(map(len, pieces)) < 3 * len(pieces) or longest >= 20 or bool(_CONSONANTS.search(value))
+        short = sum(map(len, pieces)) < 3 * len(pieces)
+        return short or longest >= 20 or any(map(_CONSONANTS.search, pieces))
     parts = _JOINTS.split(value)
+    if value.isupper() and sum(map(str.isalpha, parts)) >= 2 and max(map(len, parts)) <= _CONSTANT:
+        return False  # a constant's name: ``PKIX_RSA_PKCS1V15_2048_SHA256``
     codes = sum(bool(_CODE_LIKE.fullmatch(part)) for part in parts)
     is_words = len(parts) > 1 and codes < 2 and all(map(_WORD_LIKE.fullmatch, parts))
     is_alphabet = "abcdefghijklmnop" in value.lower() and "0123456789" in value
     is_alphabet = is_alphabet and len(_ALPHABETS.sub("", value)) < 12
     return not is_words and not is_alphabet and (len(pieces) > 2 or len(value) >= 16)
+
+
+def _is_constant(value: str) -> bool:
+    """Tell whether a value is the name of a constant: ``SEC_ERROR_BASE``."""
+    return value.isupper() and "_" in value.strip("_") and value.replace("_", "").isalpha()
 
 
 def _is_word_of_signs(value: str) -> bool:
