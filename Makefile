@@ -31,7 +31,7 @@ $(VENV)/.ready: pyproject.toml
 	@touch $@
 
 $(VENV)/.native: $(NATIVE) $(VENV)/.ready
-	@$(BIN)/python setup.py --quiet build_ext --inplace
+	@$(BIN)/python setup.py --quiet build_ext --inplace build_scripts --build-dir $(BIN)
 	@touch $@
 
 native: $(VENV)/.native  ## build the C parts in place
@@ -123,5 +123,5 @@ print-python:
 clean:  ## remove everything that was built
 	rm -rf $(VENV) .venv-interop .cpython-tests build dist runtime/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find runtime native tests bench examples -name __pycache__ -type d -prune -exec rm -rf {} +
-	rm -f runtime/mpp_exec/sandbox/*.so runtime/mpp_exec/sandbox/inside/*.so runtime/mpp_exec/privacy/*.so \
+	rm -f runtime/mpp_exec/serving/build-id runtime/mpp_exec/sandbox/*.so runtime/mpp_exec/sandbox/inside/*.so runtime/mpp_exec/privacy/*.so \
 		runtime/mpp_exec/sandbox/mpp-init

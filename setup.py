@@ -1,11 +1,15 @@
-"""What pyproject.toml cannot say: the cffi module, the init program, the extension used inside."""
+"""What pyproject.toml cannot say: the cffi modules, init, the client, the extension that is used inside."""
 
+import functools
+import hashlib
 import os
 import shlex
 from pathlib import Path
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+
+from distutils.command.build_scripts import build_scripts  # isort: skip -- setuptools brings it
 
 INIT_SOURCES = ["native/init.c", "native/sound.c", "native/layout.c", "native/confine.c"]
 # Freestanding: init runs where nothing is mounted, and every page it does not touch makes a spawn cheaper.
@@ -27,10 +31,45 @@ INIT_FLAGS = [
 ]
 # What runs inside a sandbox has no runtime of a sanitizer there: undefined behaviour ends it by a trap.
 TRAP = ["-fsanitize=undefined", "-fsanitize-undefined-trap-on-error"] if "MPP_SANITIZE" in os.environ else []
+CLIENT_SOURCES = [
+    f"native/client{part}.c" for part in ("", "_buffer", "_words", "_signals", "_home", "_talk")
+]
+CLIENT_FLAGS = [
+    *("-std=c11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-Werror", "-Wconversion", "-fPIE"),
+    *("-fstack-protector-strong", "-D_FORTIFY_SOURCE=2", "-fvisibility=hidden"),
+    *("-pie", "-Wl,-z,noexecstack,-z,relro,-z,now,--as-needed", "-s"),
+]
+
+
+@functools.cache
+def build_id() -> str:
+    """Return what tells this source from any other: client and resident runtime must be of one."""
+    digest = hashlib.sha256()
+    files = [*Path("runtime/mpp_exec").rglob("*.py"), *Path("native").iterdir(), Path("setup.py")]
+    for file in sorted(file for file in files if file.suffix in (".py", ".c", ".h")):
+        digest.update(f"{file.as_posix()}\0{file.stat().st_size}\0".encode() + file.read_bytes())
+    return digest.hexdigest()[:32]
+
+
+class BuildClient(build_scripts):
+    """Builds the command: a program that needs no interpreter, where pip puts scripts."""
+
+    def run(self) -> None:
+        target = Path(self.build_dir) / "mpp-exec"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        compiler = shlex.split(os.environ.get("CC", "cc"))
+        made = target.with_name(f".{target.name}.{os.getpid()}")  # a program that runs cannot be written to
+        definition = f'-DMPP_BUILD="{build_id()}"'
+        self.spawn([*compiler, *CLIENT_FLAGS, *TRAP, definition, *CLIENT_SOURCES, "-o", str(made)])
+        made.chmod(0o755)
+        made.replace(target)
+
+    def get_outputs(self) -> list[str]:
+        return [str(Path(self.build_dir) / "mpp-exec")]
 
 
 class BuildNative(build_ext):
-    """Builds the init program beside the extension modules."""
+    """Builds the init program beside the extension modules, and says there what everything was built from."""
 
     def run(self) -> None:
         super().run()
@@ -40,10 +79,13 @@ class BuildNative(build_ext):
         compiler = shlex.split(os.environ.get("CC", "cc"))
         self.spawn([*compiler, *INIT_FLAGS, *TRAP, *INIT_SOURCES, "-o", str(target)])
         target.chmod(0o755)
+        (root / "mpp_exec" / "serving").mkdir(parents=True, exist_ok=True)
+        (root / "mpp_exec" / "serving" / "build-id").write_text(f"{build_id()}\n", encoding="ascii")
 
     def get_outputs(self) -> list[str]:
-        root = Path("runtime") if self.inplace else Path(self.build_lib)
-        return [*super().get_outputs(), str(root / "mpp_exec" / "sandbox" / "mpp-init")]
+        package = (Path("runtime") if self.inplace else Path(self.build_lib)) / "mpp_exec"
+        made = (package / "sandbox" / "mpp-init", package / "serving" / "build-id")
+        return [*super().get_outputs(), *map(str, made)]
 
 
 setup(
@@ -59,6 +101,7 @@ setup(
             ],
         )
     ],
-    cmdclass={"build_ext": BuildNative},
+    scripts=["native/client.c"],  # stands for the client, which is built from it and others
+    cmdclass={"build_ext": BuildNative, "build_scripts": BuildClient},
     options={"bdist_wheel": {"py_limited_api": "cp311"}},
 )

@@ -11,7 +11,7 @@ import functools
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -82,13 +82,21 @@ class _Agreed:
     confirmed: str
 
 
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """For whom a call is made: who stands on record, who is asked, and whose variables the tool may see."""
+
+    caller: Caller
+    confirm: Confirm | None
+    environ: Mapping[str, str] = field(repr=False)
+
+
 class Invocation:
     """One call of one tool; to be made once.
 
     Args:
         parts: what the runtime holds open.
-        caller: on whose behalf, for the ledger.
-        confirm: asked where a person must agree.
+        asking: on whose behalf.
         timeout: seconds that shorten the package's limit, None for the limit itself. They count from when
             the call *began* (``time.perf_counter_ns``), less what a person took to confirm it.
         cancel: ends the call when it is set; the caller closes it.
@@ -100,8 +108,7 @@ class Invocation:
     def __init__(
         self,
         parts: Opened,
-        caller: Caller,
-        confirm: Confirm | None,
+        asking: Asking,
         *,
         timeout: float | None,
         cancel: Cancellation,
@@ -111,8 +118,9 @@ class Invocation:
         trace_context: Mapping[str, str] | None = None,
     ) -> None:
         self._parts = parts
-        self._caller = caller
-        self._confirm = confirm
+        self._caller = asking.caller
+        self._confirm = asking.confirm
+        self._environ = asking.environ
         self._timeout = timeout
         self._cancel = cancel
         self._trace = trace
@@ -320,7 +328,7 @@ class Invocation:
             agreed.request if session is None else session.opening(),
             cache=self._parts.cache,
             invocation=agreed.invocation,
-            variables=agreed.prepared.variables(os.environ),
+            variables=agreed.prepared.variables(self._environ),
             arguments=agreed.prepared.command(),
             wall_ms=None if left is None else _milliseconds(left),
             told_ms=None if self._timeout is None else _milliseconds(self._timeout),

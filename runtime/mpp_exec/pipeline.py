@@ -19,7 +19,7 @@ from mpp_exec.audit.ledger import Ledger
 from mpp_exec.consent.confirm import Confirm
 from mpp_exec.consent.policy_file import PolicyFiles
 from mpp_exec.errors import MppError, UsageError
-from mpp_exec.invocation import Invocation
+from mpp_exec.invocation import Asking, Invocation
 from mpp_exec.opened import Opened
 from mpp_exec.prepare import Preparer
 from mpp_exec.prepared import Temporary, Trace
@@ -45,10 +45,11 @@ class Runtime:
             wait for an answer, or 16 of the same package (``confirm.too_many``).
         principal: on whose behalf calls are made, for the ledger; ``client`` the program that asks.
         parked: how many sandboxes may wait for calls to come, over all tools; 0 for none. Those of tools
-            that are called repeatedly are prepared ahead of their next call (``sandbox.pool``).
+            that are called repeatedly are prepared ahead of their next call (``sandbox.pool``). Default as
+            many as are useful, and none without a *session*.
         policies: where policy comes from; default the system's, ``$MPP_POLICY`` and the home's.
         session: whether there may be later calls, which may use the tokens that a result holds. Without
-            it, for a single call, what would be a token is masked, and nothing is prepared.
+            it, for calls that have nothing to do with one another, what would be a token is masked.
         sandboxes: how many run at once in this process; default by its processors and the machine's
             memory. Other calls wait for their turn, in the order in which they came.
     """
@@ -60,7 +61,7 @@ class Runtime:
         confirm: Confirm | None = None,
         principal: str = "",
         client: str = "",
-        parked: int = SANDBOXES,
+        parked: int | None = None,
         policies: PolicyFiles | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         session: bool = True,
@@ -72,7 +73,9 @@ class Runtime:
         self._confirm = confirm
         self._principal = principal
         self._client = client
-        self._parked = parked if session else 0
+        if parked is None:
+            parked = SANDBOXES if session else 0
+        self._parked = parked
         self._clock = clock
         self._session = session
         self._sandboxes = sandboxes or default_bound()
@@ -191,6 +194,26 @@ class Runtime:
         finally:
             cancel.close()
 
+    def call_for(
+        self,
+        asking: Asking,
+        package: str,
+        tool: str,
+        arguments: Mapping[str, Any],
+        *,
+        timeout: float | None,
+        cancellation: Cancellation,
+    ) -> ToolResult:
+        """Do what :meth:`call` does on behalf of another process of this user, which *asking* describes.
+
+        The caller closes *cancellation*. What ``asking.confirm`` raises ends the call before anything ran.
+
+        Raises:
+            as :meth:`call`.
+        """
+        began = time.perf_counter_ns()
+        return self._call(package, tool, dict(arguments), timeout, cancellation, began=began, asking=asking)
+
     async def acall(
         self,
         package: str,
@@ -272,13 +295,15 @@ class Runtime:
         trace: Trace | None = None,
         progress: ShowProgress | None = None,
         trace_context: Mapping[str, str] | None = None,
+        asking: Asking | None = None,
     ) -> ToolResult:
         parts = self._open()
-        caller = Caller.current(principal=self._principal, client=self._client)
+        if asking is None:
+            caller = Caller.current(principal=self._principal, client=self._client)
+            asking = Asking(caller, self._confirm, os.environ)
         call = Invocation(
             parts,
-            caller,
-            self._confirm,
+            asking,
             timeout=timeout,
             cancel=cancel,
             began=began,

@@ -107,7 +107,7 @@ class Caller:
 
     Attributes:
         uid: the real user id of the process that recorded the entry.
-        pid: its process id.
+        pid: its process id; of a call that the resident runtime makes, its client's.
         user: the host's name for ``uid``, empty if it has none.
         principal: on whose behalf, as the embedding program put it.
         client: the program that asked, such as an MCP client's name and version.
@@ -120,9 +120,12 @@ class Caller:
     client: str = ""
 
     @classmethod
-    def current(cls, *, principal: str = "", client: str = "") -> Caller:
-        """Describe this process, with what it says of itself. The same value every time, and encoded once."""
-        return _caller(os.getuid(), os.getpid(), principal, client)
+    def current(cls, *, principal: str = "", client: str = "", pid: int | None = None) -> Caller:
+        """Describe this process, with what it says of itself. The same value every time, and encoded once.
+
+        *pid* is another process of the same user, where this one works for it.
+        """
+        return _caller(os.getuid(), os.getpid() if pid is None else pid, principal, client)
 
     @functools.cached_property
     def encoded(self) -> bytes:

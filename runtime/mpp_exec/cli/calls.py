@@ -18,14 +18,16 @@ from mpp_exec.cli.console import Console
 from mpp_exec.cli.opening import CLIENT, read_input
 from mpp_exec.cli.parser import Verb, VerbParser
 from mpp_exec.cli.terminal import Terminal
-from mpp_exec.errors import ConsentError
+from mpp_exec.errors import ConsentError, UsageError
 
 if TYPE_CHECKING:
     from mpp_exec.consent.confirm import ConfirmationRequest
     from mpp_exec.pipeline import Runtime
     from mpp_exec.result import ToolResult
+    from mpp_exec.serving.visit import Visit
 
 _Result = TypeVar("_Result")
+Run = Callable[[argparse.Namespace, Console], int]
 _TOOL_FAILED: Final = 1
 _STOPPED: Final = 6
 
@@ -85,17 +87,54 @@ def _run(given: argparse.Namespace, console: Console) -> int:
     return _show(result, given, console)
 
 
-def given_arguments(word: str | None) -> bytes | None:
-    """Return the text of ``--args``, None without it."""
-    from mpp_exec.prepared import MAX_ARGUMENTS  # noqa: PLC0415 -- not for --help
+def run_for(visit: Visit, runtime: Runtime) -> Run:
+    """Return what does ``run`` for the client that *visit* is, with a *runtime* that stays.
 
+    All that it prints is what :func:`_run` would in the client's own process. What has to be confirmed by
+    a person is left to that process, which has a terminal, or none.
+    """
+    from mpp_exec.audit.entry import Caller  # noqa: PLC0415 -- not for a call of one's own
+    from mpp_exec.cli.arguments import read_arguments, split_words  # noqa: PLC0415
+    from mpp_exec.invocation import Asking  # noqa: PLC0415
+    from mpp_exec.serving.visit import ElsewhereError  # noqa: PLC0415
+
+    def confirm(_: ConfirmationRequest) -> bool:
+        raise ElsewhereError("a person has to confirm the call")
+
+    def run(given: argparse.Namespace, console: Console) -> int:
+        tool, pairs = split_words(given.tool)
+        text = given_arguments(given.args, visit.given_input)
+        visit.require_home(given.home, runtime.home)
+        schema = input_schema(runtime, given.name, tool) if pairs else {}
+        arguments = read_arguments(text, pairs, schema)
+        asking = Asking(Caller.current(client=CLIENT, pid=visit.peer.pid), confirm, visit.environ)
+        visit.begin()
+        try:
+            result = runtime.call_for(
+                asking, given.name, tool, arguments, timeout=given.timeout, cancellation=visit.cancellation
+            )
+        except UsageError as error:
+            if error.code != "runtime.closed":
+                raise
+            raise ElsewhereError("the runtime ends") from None
+        return _show(result, given, console)
+
+    return run
+
+
+def given_arguments(word: str | None, read: Callable[[str], bytes] | None = None) -> bytes | None:
+    """Return the text of ``--args``, None without it. *read* returns what ``-`` and ``@FILE`` stand for."""
     if word is None:
         return None
-    if word == "-":
-        return read_input("-", MAX_ARGUMENTS, "the arguments")
-    if word.startswith("@"):
-        return read_input(word[1:], MAX_ARGUMENTS, "the arguments")
+    if word == "-" or word.startswith("@"):
+        return (read or _read_arguments)(word)
     return word.encode("utf-8", "surrogateescape")
+
+
+def _read_arguments(word: str) -> bytes:
+    from mpp_exec.prepared import MAX_ARGUMENTS  # noqa: PLC0415 -- not for --help
+
+    return read_input(word.removeprefix("@"), MAX_ARGUMENTS, "the arguments")
 
 
 def input_schema(runtime: Runtime, package: str, tool: str) -> dict[str, Any]:

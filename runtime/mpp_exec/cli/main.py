@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from argparse import Namespace
+from collections.abc import Callable
 from types import FrameType
 from typing import NamedTuple, NoReturn
 
@@ -17,6 +19,9 @@ from mpp_exec.cli.console import Console
 from mpp_exec.cli.parser import PROGRAM, table
 from mpp_exec.cli.verbs import FAMILIES, GROUPS, VERBS, load
 from mpp_exec.errors import InternalError, MppError, UsageError
+
+Run = Callable[[Namespace, Console], int]
+"""Does the verb ``run``, as parsed, and returns the exit code."""
 
 _PIPE_CLOSED = 128 + signal.SIGPIPE
 
@@ -38,7 +43,7 @@ def main(words: list[str] | None = None) -> int:
             signal.signal(number, _interrupt)
     console = Console()
     try:
-        code = _run(words, console)
+        code = perform(words, console)
         console.flush()
     except KeyboardInterrupt as stopped:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -54,9 +59,13 @@ def main(words: list[str] | None = None) -> int:
     return code
 
 
-def _run(words: list[str], console: Console) -> int:
+def perform(words: list[str], console: Console, run: Run | None = None) -> int:
+    """Do what *words* say and return the exit code; a failure is told, not raised.
+
+    *run* stands in for the verb ``run``, where its call is made for another process.
+    """
     try:
-        return _dispatch(words, console)
+        return _dispatch(words, console, run)
     except MppError as error:
         return _fail(error, words, console)
     except (KeyboardInterrupt, BrokenPipeError):
@@ -90,7 +99,15 @@ def _unexpected(error: Exception) -> InternalError:
     )
 
 
-def _dispatch(words: list[str], console: Console) -> int:
+def verb_of(words: list[str]) -> str:
+    """Return the verb that *words* ask for, "" where they ask for none that there is."""
+    try:
+        return _split(words).verb
+    except UsageError:
+        return ""
+
+
+def _dispatch(words: list[str], console: Console, run: Run | None) -> int:
     asked = _split(words)
     if asked.version:
         from mpp_exec import __version__  # noqa: PLC0415 -- only when asked
@@ -117,7 +134,8 @@ def _dispatch(words: list[str], console: Console) -> int:
         console.result(parser.help())
         return 0
     given.home = given.home or asked.home
-    return verb.run(given, console)
+    do = run if run is not None and asked.verb == "run" else verb.run
+    return do(given, console)
 
 
 class _Asked(NamedTuple):

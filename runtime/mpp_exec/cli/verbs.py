@@ -39,6 +39,7 @@ VERBS: Final[dict[str, Entry]] = {
     "confirm": Entry("confirming", "confirm [ID]", "answer for a call that waits for a person"),
     "explain": Entry("calls", "explain NAME [TOOL]", "say what a tool can reach, and what enforces it"),
     "mcp": Entry("agents", "mcp", "be the MCP server through which an agent calls the tools"),
+    "serve": Entry("serving", "serve", "keep a runtime ready, so that run costs next to nothing"),
     "trace": Entry("tracing", "trace NAME [TOOL] [KEY=VALUE]…", "run a tool watched, say what it needs"),
     "redact": Entry("redaction", "redact", "take sensitive data out of text or JSON on stdin"),
     "audit list": Entry("auditing", "audit list", "list what happened, newest first"),
@@ -62,7 +63,7 @@ GROUPS: Final = (
         ("verify", "inspect", "publisher list", "publisher add", "publisher show", "publisher remove"),
     ),
     ("having tools", ("install", "approve", "revoke", "uninstall", "list")),
-    ("using tools", ("run", "confirm", "mcp", "explain", "trace", "redact")),
+    ("using tools", ("run", "confirm", "mcp", "serve", "explain", "trace", "redact")),
     (
         "looking back",
         ("audit list", "audit show", "audit verify", "audit export", "audit erase", "audit restart"),

@@ -1,0 +1,59 @@
+/* Bytes that grow, up to a limit that stands from the beginning. */
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "client.h"
+
+#define SMALLEST ((size_t)1 << 14)
+
+static int make_room(struct buffer *buffer, size_t size)
+{
+    size_t room = buffer->room ? buffer->room : SMALLEST;
+    uint8_t *data;
+
+    if (size > buffer->limit || buffer->size > buffer->limit - size) return -1;
+    while (room < buffer->size + size) room *= 2;
+    if (room == buffer->room) return 0;
+    data = realloc(buffer->data, room);
+    if (!data) return -1;
+    buffer->data = data;
+    buffer->room = room;
+    return 0;
+}
+
+int append(struct buffer *buffer, const void *data, size_t size)
+{
+    if (make_room(buffer, size) != 0) return -1;
+    if (size) memcpy(buffer->data + buffer->size, data, size);
+    buffer->size += size;
+    return 0;
+}
+
+int append_text(struct buffer *buffer, const char *text)
+{
+    return append(buffer, text, strlen(text) + 1);
+}
+
+int read_all(int fd, struct buffer *buffer)
+{
+    uint8_t chunk[SMALLEST];
+
+    for (;;) {
+        ssize_t got;
+
+        if (wait_for(fd, POLLIN, -1) < 0) return -1;
+        got = read(fd, chunk, sizeof chunk);
+        if (got < 0 && (errno == EINTR || errno == EAGAIN)) continue;
+        if (got < 0) return -1;
+        if (got == 0) return 0;
+        if (append(buffer, chunk, (size_t)got) != 0) {
+            /* What was read belongs to whoever reads it next: the limit is raised for this once. */
+            buffer->limit = buffer->size + (size_t)got;
+            append(buffer, chunk, (size_t)got);
+            return -1;
+        }
+    }
+}

@@ -1,0 +1,112 @@
+"""Who is at the other end of a connection, as the kernel tells it, and whether it stands where we stand.
+
+A call must not reach further through the resident runtime than in the client's own process. So whoever is
+another user, lives in other namespaces, or is confined in a way that this process is not, is sent away.
+
+Source: unix(7) for SO_PEERCRED and SO_PEERPIDFD, proc_pid_status(5), namespaces(7).
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import struct
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+_SO_PEERPIDFD: Final = 77  # <asm-generic/socket.h>, Linux 6.5
+_CREDENTIALS: Final = struct.Struct("iII")
+_NAMESPACES: Final = ("cgroup", "ipc", "mnt", "net", "pid", "user", "uts")
+_STATUS: Final = frozenset(
+    {
+        *(b"Uid", b"Gid", b"Groups", b"NoNewPrivs", b"Seccomp"),
+        *(b"CapInh", b"CapPrm", b"CapEff", b"CapBnd", b"CapAmb"),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """The process that connected: its id and its effective user."""
+
+    pid: int
+    uid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What bounds a process from outside: ids, capabilities, filters, label, root folder, namespaces."""
+
+    status: tuple[bytes, ...]
+    label: bytes
+    root: tuple[int, int]
+    namespaces: tuple[str, ...]
+
+
+def peer_of(connection: socket.socket) -> Peer:
+    """Return who connected (to a server: who listens), as of that moment.
+
+    Raises:
+        OSError: the kernel does not tell.
+    """
+    data = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    pid, uid, _ = _CREDENTIALS.unpack(data)
+    return Peer(pid, uid)
+
+
+def own_standing() -> Standing:
+    """Return how this process stands.
+
+    Raises:
+        OSError: /proc does not tell.
+    """
+    return _standing("/proc/self")
+
+
+def standing_of(connection: socket.socket, peer: Peer) -> Standing | None:
+    """Return how *peer* stands, None where it cannot be told, or has gone meanwhile.
+
+    Its number may be another process's once it has gone; a descriptor of it says that it has not.
+    """
+    try:
+        held = _held(connection, peer)
+    except OSError:
+        return None
+    try:
+        found = _standing(f"/proc/{peer.pid}")
+        poller = select.poll()
+        poller.register(held, select.POLLIN)
+        return None if poller.poll(0) else found
+    except OSError:
+        return None
+    finally:
+        os.close(held)
+
+
+def _held(connection: socket.socket, peer: Peer) -> int:
+    with suppress(OSError):  # ENOPROTOOPT before Linux 6.5
+        return connection.getsockopt(socket.SOL_SOCKET, _SO_PEERPIDFD)
+    return os.pidfd_open(peer.pid)
+
+
+def _standing(process: str) -> Standing:
+    with open(f"{process}/status", "rb") as file:  # noqa: PTH123 -- asked at each call
+        lines = file.read().split(b"\n")
+    root = os.stat(f"{process}/root")  # noqa: PTH116
+    return Standing(
+        tuple(line for line in lines if line.partition(b":")[0] in _STATUS),
+        _label(process),
+        (root.st_dev, root.st_ino),
+        tuple(os.readlink(f"{process}/ns/{name}") for name in _NAMESPACES),  # noqa: PTH115
+    )
+
+
+def _label(process: str) -> bytes:
+    """Return the label that a security module has given *process*, nothing where none does."""
+    try:
+        return Path(f"{process}/attr/current").read_bytes()
+    except OSError:
+        return b""

@@ -1,0 +1,297 @@
+"""The resident runtime: one for a home, reached over a socket, shared by the processes of one user.
+
+One thread accepts, watches for clients that leave, and decides when to end; each client has a thread of its
+own. Who is another user is not read from. All of it is bounded: clients at once, the size of what they
+say, and the time they have for each word.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Final
+
+from mpp_exec import __version__
+from mpp_exec.errors import InternalError
+from mpp_exec.pipeline import Runtime
+from mpp_exec.serving.alike import Likeness, build
+from mpp_exec.serving.peer import Peer, own_standing, peer_of, standing_of
+from mpp_exec.serving.place import Place
+from mpp_exec.serving.visit import PROMPT, ElsewhereError, Visit
+from mpp_exec.serving.wire import (
+    DONE,
+    HELLO,
+    INPUT,
+    OUT,
+    QUIT,
+    STATUS,
+    Frames,
+    WireError,
+    read_hello,
+)
+
+MAX_CLIENTS: Final = 64
+"""Clients at once. One that comes beyond makes its call itself."""
+
+TICK: Final = 2.0
+"""Seconds between two looks at whether the home is still there, and the installation the same."""
+
+_FIRST_WORD: Final = 5.0  # seconds from connecting to a complete first frame
+_FULL: Final = 0.1  # seconds without accepting when there are no descriptors left
+ENDING: Final = 15.0  # seconds that clients have to take what they are owed when the runtime ends
+
+Handle = Callable[[Visit], int]
+"""Does what a client wants and returns its exit code; may raise :class:`ElsewhereError` or ``WireError``."""
+
+
+class Service:
+    """Listens in *place* for the clients of *runtime*'s home until it is told to end. To be run once.
+
+    Args:
+        runtime: makes the calls; closed with the service.
+        place: the folder of the socket. MUST be locked by this process.
+        handle: does what a client wants.
+        idle: seconds without a client after which it ends by itself; None for never.
+
+    Raises:
+        InternalError: ``serve.io``; ``serve.unbuilt``: nobody could be told from another version.
+    """
+
+    def __init__(self, runtime: Runtime, place: Place, handle: Handle, *, idle: float | None) -> None:
+        self._runtime = runtime
+        self._place = place
+        self._handle = handle
+        self._idle = idle
+        try:
+            self._alike = Likeness(own_standing(), os.environ)
+        except OSError as error:
+            raise InternalError("serve.io", f"/proc: {error.strerror}", "mount /proc") from error
+        if not self._alike.build:
+            raise InternalError(
+                "serve.unbuilt",
+                "this installation does not say what it was built from, so no client could be told from one "
+                "of another version",
+                "install mpp-exec from a wheel, or run make native",
+            )
+        self._listener = place.listen()
+        self._listening = place.identity()
+        self._listener.setblocking(False)
+        self._poll = select.epoll()
+        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._lock = threading.Lock()  # guards everything below
+        self._clients: dict[int, socket.socket] = {}
+        self._threads: set[threading.Thread] = set()
+        self._watched: dict[int, Visit] = {}
+        self._waiting_for_the_end: list[socket.socket] = []
+        self._ending = False
+        self._last = time.monotonic()
+        self._began = time.time()
+        self._calls = 0
+        self._away: list[str] = []
+        self._sent_away = 0
+
+    # -- life --------------------------------------------------------------------------------------
+
+    def run(self) -> str:
+        """Serve until there is a reason to end, and return it. MUST be closed after it."""
+        self._poll.register(self._listener, select.EPOLLIN)
+        self._poll.register(self._wake, select.EPOLLIN)
+        accepting, looked = True, time.monotonic()
+        while True:
+            for descriptor, _ in self._poll.poll(self._rest(accepting)):
+                if descriptor == self._wake:
+                    return "it was told to"
+                if descriptor != self._listener.fileno():
+                    self._left(descriptor)
+                elif not self._accept():
+                    self._poll.modify(self._listener, 0)
+                    accepting = False
+                    break
+            else:
+                if not accepting:
+                    self._poll.modify(self._listener, select.EPOLLIN)
+                    accepting = True
+            now = time.monotonic()
+            if self._is_idle(now):
+                return f"nobody called for {self._idle:g} s"
+            if now - looked >= TICK:
+                looked = now
+                if why := self._lost():
+                    return why
+
+    def _rest(self, accepting: bool) -> float:
+        if not accepting:
+            return _FULL
+        with self._lock:
+            if self._idle is None or self._clients:
+                return TICK
+            return max(0.0, min(TICK, self._last + self._idle - time.monotonic()))
+
+    def _is_idle(self, now: float) -> bool:
+        with self._lock:
+            return self._idle is not None and not self._clients and now - self._last >= self._idle
+
+    def _lost(self) -> str:
+        """Return why nobody can come any more, "" while somebody can."""
+        if not self._place.is_reached() or self._place.identity() != self._listening:
+            return "its socket is gone"
+        return "" if build() == self._alike.build else "it was replaced by another version"
+
+    def stop(self) -> None:
+        """Have :meth:`run` return."""
+        os.eventfd_write(self._wake, 1)
+
+    def close(self) -> None:
+        """End what runs, give clients what they are owed, and leave nothing. To be called once."""
+        with self._lock:
+            self._ending = True
+        self._place.close_to_clients(self._listening)
+        self._listener.close()  # whoever is in its queue finds the connection closed, and nothing begun
+        self._runtime.close()
+        until = time.monotonic() + ENDING
+        while True:
+            with self._lock:
+                threads = list(self._threads)
+            if not threads or time.monotonic() >= until:
+                break
+            for thread in threads:
+                thread.join(max(0.0, min(0.2, until - time.monotonic())))
+                for descriptor, _ in self._poll.poll(0):
+                    self._left(descriptor)
+        with self._lock:
+            for connection in self._clients.values():
+                if connection not in self._waiting_for_the_end:
+                    with suppress(OSError):
+                        connection.shutdown(socket.SHUT_RDWR)
+        self._poll.close()
+        os.close(self._wake)
+
+    def status(self) -> dict[str, Any]:
+        """Return how it is, as a JSON object."""
+        with self._lock:
+            return {
+                "running": True,
+                "pid": os.getpid(),
+                "version": __version__,
+                "build": self._alike.build,
+                "home": str(self._runtime.home.path),
+                "socket": str(self._place.path / "socket"),
+                "seconds": round(time.time() - self._began, 1),
+                "idle": self._idle,
+                "clients": len(self._clients) - len(self._waiting_for_the_end) - 1,
+                "calls": self._calls,
+                "sent_away": self._sent_away,
+                "last_sent_away": self._away[-1] if self._away else "",
+            }
+
+    # -- clients -----------------------------------------------------------------------------------
+
+    def _accept(self) -> bool:
+        """Take the next client; False where this process has no room for a descriptor."""
+        try:
+            connection, _ = self._listener.accept()
+        except (BlockingIOError, ConnectionAbortedError, InterruptedError):
+            return True
+        except OSError:
+            return False
+        try:
+            peer = peer_of(connection)
+        except OSError:
+            peer = Peer(0, -1)
+        with self._lock:
+            if peer.uid != os.geteuid() or len(self._clients) >= MAX_CLIENTS:
+                connection.close()
+                return True
+            number = connection.fileno()
+            self._clients[number] = connection
+            thread = threading.Thread(
+                target=self._serve, args=(connection, peer), name="mpp-exec-client", daemon=True
+            )
+            self._threads.add(thread)
+        try:
+            thread.start()
+        except RuntimeError:  # no thread can be had
+            self._forget(connection, thread)
+        return True
+
+    def _serve(self, connection: socket.socket, peer: Peer) -> None:
+        try:
+            with suppress(WireError, OSError):
+                self._answer(connection, Frames(connection), peer)
+        finally:
+            self._forget(connection, threading.current_thread())
+
+    def _forget(self, connection: socket.socket, thread: threading.Thread) -> None:
+        number = connection.fileno()
+        with self._lock:
+            self._threads.discard(thread)
+            if connection in self._waiting_for_the_end:
+                return  # closed by the end of this process
+            if self._watched.pop(number, None) is not None:
+                with suppress(OSError, ValueError):
+                    self._poll.unregister(number)
+            self._clients.pop(number, None)
+            self._last = time.monotonic()
+            connection.close()
+
+    def _answer(self, connection: socket.socket, frames: Frames, peer: Peer) -> None:
+        letter, payload = frames.receive(HELLO + STATUS + QUIT, _FIRST_WORD)
+        if letter == STATUS:
+            frames.send(OUT, json.dumps(self.status()).encode(), PROMPT)
+        elif letter == QUIT:
+            with self._lock:
+                self._waiting_for_the_end.append(connection)
+            frames.send(DONE, b"\0", PROMPT)
+            self.stop()
+        else:
+            hello = read_hello(payload)
+            data = frames.receive(INPUT, PROMPT)[1] if hello.input_name else b""
+            self._visited(Visit(connection, frames, hello, peer, data, watch=self._watch))
+
+    def _visited(self, visit: Visit) -> None:
+        try:
+            code = self._handled(visit)
+        except ElsewhereError as elsewhere:
+            with self._lock:
+                self._sent_away += 1
+                self._away = [elsewhere.reason]
+            visit.send_away(elsewhere.reason)
+        else:
+            visit.end(code)
+        finally:
+            visit.cancellation.close()
+
+    def _handled(self, visit: Visit) -> int:
+        with self._lock:
+            if self._ending:
+                raise ElsewhereError("the runtime ends")
+        standing = standing_of(visit.connection, visit.peer)
+        if why := self._alike.differs(visit.hello, standing):
+            raise ElsewhereError(why)
+        try:
+            return self._handle(visit)
+        finally:
+            if visit.begun:
+                with self._lock:
+                    self._calls += 1
+
+    def _watch(self, visit: Visit) -> None:
+        """Cancel the call of *visit* when its client leaves, or says anything more."""
+        number = visit.connection.fileno()
+        with self._lock:
+            if self._ending:
+                raise ElsewhereError("the runtime ends")
+            self._watched[number] = visit
+            self._poll.register(number, select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLONESHOT)
+
+    def _left(self, descriptor: int) -> None:
+        with self._lock:
+            visit = self._watched.get(descriptor)
+        if visit is not None:
+            visit.cancellation.set()

@@ -1,0 +1,131 @@
+"""One client of the resident runtime, from its first word to its exit code."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from mpp_exec.errors import MppError
+from mpp_exec.registry.home import Home, resolve_home
+from mpp_exec.serving.peer import Peer
+from mpp_exec.serving.wire import AWAY, BEGIN, DONE, ERR, GO, OUT, PIECE, Frames, Hello
+from mpp_exec.withdraw import Cancellation
+
+PROMPT: Final = 10.0
+"""Seconds that a client has for its part of the protocol, which waits for no person."""
+
+PATIENCE: Final = 60.0
+"""Seconds for which a client may leave its result unread."""
+
+
+class ElsewhereError(BaseException):
+    """The client has to make this call itself: nothing was done. No failure, so nothing takes it for one."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Visit:
+    """A client that is served: the command it wants run, and the way to its streams.
+
+    Attributes:
+        hello: what it said of itself; peer: what the kernel says of it.
+        cancellation: set when it leaves; closed by whoever made the visit.
+        begun: whether the client was told that its call begins.
+    """
+
+    def __init__(
+        self,
+        connection: socket.socket,
+        frames: Frames,
+        hello: Hello,
+        peer: Peer,
+        data: bytes,
+        *,
+        watch: Callable[[Visit], None],
+    ) -> None:
+        self.hello = hello
+        self.peer = peer
+        self.cancellation = Cancellation()
+        self.begun = False
+        self.connection = connection
+        self._frames = frames
+        self._data = data
+        self._watch = watch
+
+    @property
+    def words(self) -> list[str]:
+        """Its command line."""
+        return list(self.hello.words)
+
+    @property
+    def environ(self) -> Mapping[str, str]:
+        """Its variables, the only ones that its call may see."""
+        return self.hello.environ
+
+    def given_input(self, name: str) -> bytes:
+        """Return what the client read for ``--args NAME``, which is ``-`` or ``@FILE``.
+
+        Raises:
+            ElsewhereError: it read something else.
+        """
+        if name != self.hello.input_name:
+            raise ElsewhereError("its input is another one")
+        return self._data
+
+    def require_home(self, option: str | None, home: Home) -> None:
+        """Make sure that the home it means, by *option* or its variables, is *home*, and the user's own.
+
+        Raises:
+            ElsewhereError: it is another one.
+            ConsentError, UsageError, InternalError: as ``Home.open``.
+        """
+        if option is not None and (not option or option.startswith("~")):
+            raise ElsewhereError("its home is named in another way")
+        try:
+            named = option or self.environ.get("MPP_HOME")
+            wanted = Path(self.hello.folder, named) if named else resolve_home(environ=self.environ)
+            if option:
+                wanted = Path(os.path.abspath(wanted))  # noqa: PTH100 -- as its own process would make it
+            meant, ours = wanted.lstat(), home.path.lstat()
+        except (OSError, ValueError, MppError):
+            raise ElsewhereError("its home is another one") from None
+        identity = meant.st_dev, meant.st_ino
+        if identity != (ours.st_dev, ours.st_ino) or self.hello.home != f"{identity[0]}:{identity[1]}":
+            raise ElsewhereError("its home is another one")
+        Home.open(wanted)
+
+    def begin(self) -> None:
+        """Hand the call over: from the client's word on it is made here, once.
+
+        Raises:
+            WireError: the client has gone, or says something else.
+        """
+        self._frames.send(BEGIN, b"", PROMPT)
+        self._frames.receive(GO, PROMPT)
+        self._watch(self)
+        self.begun = True
+
+    def write(self, letter: bytes, data: bytes) -> None:
+        """Send bytes for one of its standard streams: ``wire.OUT`` or ``wire.ERR``.
+
+        Raises:
+            WireError: it does not take them.
+        """
+        assert letter in (OUT, ERR)
+        view = memoryview(data)
+        while view:
+            self._frames.send(letter, view[:PIECE], PATIENCE)
+            view = view[PIECE:]
+
+    def end(self, code: int) -> None:
+        """Tell the exit code; the visit is over."""
+        self._frames.send(DONE, bytes([code]), PATIENCE)
+
+    def send_away(self, reason: str) -> None:
+        """Have it make the call itself; *reason* is for people who look at the wire."""
+        self._frames.send(AWAY, reason.encode("utf-8", "backslashreplace"), PROMPT)

@@ -1,0 +1,189 @@
+"""The words between the resident runtime and a client: frames, and what the first of them says.
+
+A frame is one letter, a length of four bytes (big-endian) and as many bytes::
+
+    client                                     runtime
+    H  who asks, and what for            →
+    I  what was read for --args          →     only where H says so
+                                         ←  A  make the call yourself: nothing was done
+                                         ←  B  everything is read; the call begins with your word
+    G  begin                             →
+                                         ←  O  bytes for standard output, any number of times
+                                         ←  E  bytes for standard error, any number of times
+                                         ←  D  the exit code, one byte: the end
+    S  say how you are                   →
+                                         ←  O  a JSON document
+    Q  end                               →
+                                         ←  D
+
+Until it has sent G a client loses nothing by making the call itself. After it, only A says that
+nothing ran; where the connection ends without A or D, nobody knows. A client that ends its side after G
+cancels the call. No descriptor is taken from anybody, and nothing here confirms a call.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import struct
+import time
+from dataclasses import dataclass, field
+from typing import Final
+
+PROTOCOL: Final = b"mpp-exec serve 1"
+"""The first words of H. Another number is another protocol."""
+
+HELLO, INPUT, GO, STATUS, QUIT = b"H", b"I", b"G", b"S", b"Q"
+AWAY, BEGIN, OUT, ERR, DONE = b"A", b"B", b"O", b"E", b"D"
+
+MAX_HELLO: Final = 1 << 20
+"""Bytes of H: the words of a command line and all variables."""
+
+MAX_INPUT: Final = 4 << 20
+"""Bytes of I: as many as arguments may have."""
+
+PIECE: Final = 1 << 18
+"""Bytes of the largest O or E that is sent. A client takes up to MAX_HELLO."""
+
+_HEADER: Final = struct.Struct(">cI")
+_LIMITS: Final = {HELLO: MAX_HELLO, INPUT: MAX_INPUT, GO: 0, STATUS: 0, QUIT: 0}
+_FIELDS: Final = 7
+_CHUNK: Final = 1 << 16
+
+
+class WireError(Exception):
+    """The other side has gone, was too slow, or said what is no word of the protocol."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """Who asks, and what for. Everything in it is what the client says.
+
+    Attributes:
+        build: what its installation was built from; *programs* the folder that it is in.
+        folder: its working folder.
+        home: device and inode of the home it means, as ``DEVICE:INODE``.
+        out_is_terminal, err_is_terminal: what its standard streams are.
+        input_name: the word of ``--args`` for which I follows, "" where none does.
+        words: its command line; *environ* its variables.
+    """
+
+    build: str
+    programs: str
+    folder: str
+    home: str
+    out_is_terminal: bool
+    err_is_terminal: bool
+    input_name: str
+    words: tuple[str, ...]
+    environ: dict[str, str] = field(repr=False)
+
+
+def read_hello(payload: bytes) -> Hello:
+    """Return what the bytes of H say.
+
+    They are strings, each ended by a NUL: protocol, build, folder of its programs, working folder, home,
+    flags (``o`` and ``e``, the streams that are terminals), word of its input, number of words in decimal,
+    the words, and all variables as NAME=VALUE.
+
+    Raises:
+        WireError: they are no such thing.
+    """
+    if not payload.endswith(b"\0"):
+        raise WireError("H is cut off")
+    strings = payload[:-1].split(b"\0")
+    if strings[0] != PROTOCOL or len(strings) <= _FIELDS:
+        raise WireError("H is of another protocol")
+    count = strings[_FIELDS]
+    if not (count.isdigit() and len(count) <= 6):
+        raise WireError("H has no number of words")
+    end = _FIELDS + 1 + int(count)
+    if len(strings) < end:
+        raise WireError("H has fewer words than it says")
+    build, programs, folder, home, flags, name = map(_text, strings[1:_FIELDS])
+    return Hello(
+        build=build,
+        programs=programs,
+        folder=folder,
+        home=home,
+        out_is_terminal="o" in flags,
+        err_is_terminal="e" in flags,
+        input_name=name,
+        words=tuple(map(_text, strings[_FIELDS + 1 : end])),
+        environ=_variables(strings[end:]),
+    )
+
+
+def _variables(strings: list[bytes]) -> dict[str, str]:
+    environ: dict[str, str] = {}
+    for string in strings:
+        name, equals, value = string.partition(b"=")
+        if equals:  # of two of one name the first counts, as for Python and for getenv(3)
+            environ.setdefault(_text(name), _text(value))
+    return environ
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")  # as Python reads words and variables
+
+
+class Frames:
+    """One connection, frame by frame; every wait has an end. One thread reads, one writes."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        connection.setblocking(False)
+        self._connection = connection
+
+    def receive(self, allowed: bytes, seconds: float) -> tuple[bytes, bytes]:
+        """Return the letter and the bytes of the next frame, whose letter must be one of *allowed*.
+
+        What its length says is believed as far as that many bytes have come.
+
+        Raises:
+            WireError: it is another one, too long, or not all there within *seconds*.
+        """
+        until = time.monotonic() + seconds
+        header = self._exactly(_HEADER.size, until)
+        letter, size = _HEADER.unpack(header)
+        if letter not in allowed or size > _LIMITS.get(letter, MAX_HELLO):
+            raise WireError("a frame that has no place here")
+        return letter, self._exactly(size, until)
+
+    def send(self, letter: bytes, payload: bytes | memoryview, seconds: float) -> None:
+        """Send one frame.
+
+        Raises:
+            WireError: it was not taken within *seconds*.
+        """
+        until = time.monotonic() + seconds
+        data = memoryview(_HEADER.pack(letter, len(payload)) + payload)
+        while data:
+            try:
+                data = data[self._connection.send(data, socket.MSG_NOSIGNAL) :]
+            except BlockingIOError:
+                self._wait(select.POLLOUT, until)
+            except OSError as error:
+                raise WireError(f"nobody reads: {error.strerror}") from error
+
+    def _exactly(self, size: int, until: float) -> bytes:
+        data = bytearray()
+        while len(data) < size:
+            try:
+                # Not recvmsg: descriptors that somebody sends along are closed by the kernel.
+                got = self._connection.recv(min(_CHUNK, size - len(data)))
+            except BlockingIOError:
+                self._wait(select.POLLIN, until)
+                continue
+            except OSError as error:
+                raise WireError(f"nobody writes: {error.strerror}") from error
+            if not got:
+                raise WireError("the other side has gone")
+            data += got
+        return bytes(data)
+
+    def _wait(self, event: int, until: float) -> None:
+        left = until - time.monotonic()
+        poller = select.poll()
+        poller.register(self._connection, event)
+        if left <= 0 or not poller.poll(int(left * 1000) + 1):
+            raise WireError("too slow")
