@@ -123,16 +123,22 @@ static int become_python(const struct command *command, const char *python, char
 /* Returns 1 where what --args stands for was read, and could be read once more by whoever comes next. */
 static int read_input(const char *name, struct buffer *input)
 {
+    char place[32];
     struct stat facts;
-    int done;
+    int done = 0;
+    int file;
     int fd;
 
     if (strcmp(name, "-") == 0) return read_all(0, input) == 0;
-    fd = open(name + 1, O_RDONLY | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
-    if (fd < 0) return 0;
-    /* A pipe can be read only once, and is left to Python. */
-    done = fstat(fd, &facts) == 0 && S_ISREG(facts.st_mode) && read_all(fd, input) == 0;
-    close(fd);
+    /* Looked at before it is opened: a pipe can be read once, and whoever writes to it sees who opens it. */
+    file = open(name + 1, O_PATH | O_CLOEXEC);
+    if (file < 0) return 0;
+    snprintf(place, sizeof place, "/proc/self/fd/%d", file);
+    if (fstat(file, &facts) == 0 && S_ISREG(facts.st_mode) && (fd = open(place, O_RDONLY | O_CLOEXEC)) >= 0) {
+        done = read_all(fd, input) == 0;
+        close(fd);
+    }
+    close(file);
     return done;
 }
 

@@ -53,7 +53,7 @@ class Runtime:
         found = []
         for each in sorted(folder.iterdir()):
             with contextlib.suppress(OSError):
-                found.append(os.readlink(each))
+                found.append(str(each.readlink()))
         return found
 
     def client(self, *words: str, stdin: str | bytes = b"", **variables: str) -> Done:

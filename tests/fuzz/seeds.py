@@ -83,9 +83,19 @@ def seeds() -> dict[str, list[bytes]]:
             encode(Kind.OUTCOME, 2, {"call": "1", "outcome": "ok", "redactions": {"email": 1}}),
             dumps({"kind": "unknown", "at": 1 << 63, "call": 5}),
         ],
+        "frames": [
+            b"H" + len(_HELLO).to_bytes(4) + _HELLO + b"I\0\0\0\2{}G\0\0\0\0",
+            b"S\0\0\0\0G\0\0\0\0",
+            b"H\xff\xff\xff\xff" + _HELLO,
+            b"H\0\0\0\1\0",
+        ],
     }
 
 
+_HELLO: Final = (
+    b"mpp-exec serve 1\0" + b"0" * 32 + b"\0/usr/bin\0/home/jane\x001:2\0oe\0-\x004\0"
+    b"run\0acme/echo\0--args\0-\0PATH=/usr/bin\0HOME\0PATH=\0"
+)
 _TERMS: Final = {"package": {"name": "acme/echo"}, "tool": "echo"}
 
 

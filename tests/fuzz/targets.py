@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -35,6 +36,7 @@ from mpp_exec.privacy.redact import Redactor
 from mpp_exec.result import read_result
 from mpp_exec.sandbox.outcome import Outcome
 from mpp_exec.sandbox.spawn import Completed
+from mpp_exec.serving import wire
 from mpp_exec.trust import cose
 from mpp_exec.trust.verify import verify
 from mpp_exec.vocabulary import (
@@ -317,6 +319,29 @@ def read_ledger_entry(data: bytes) -> None:
     assert isinstance(shown.outcome, str)
 
 
+def read_frames(data: bytes) -> None:
+    """What a client sends is frames that have a place, each within its bound, or the connection ends."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(data)
+        theirs.close()
+        frames = wire.Frames(ours)
+        with suppress(wire.WireError):
+            while True:
+                letter, payload = frames.receive(wire.HELLO + wire.INPUT + wire.GO + wire.STATUS, 5)
+                assert letter in (wire.HELLO, wire.INPUT, wire.GO, wire.STATUS)
+                assert len(payload) <= wire.MAX_INPUT
+                if letter == wire.HELLO:
+                    _read_hello(payload)
+
+
+def _read_hello(payload: bytes) -> None:
+    hello = wire.read_hello(payload)
+    assert b"\0" not in os.fsencode("".join((hello.build, hello.folder, *hello.words, *hello.environ)))
+    assert payload.startswith(wire.PROTOCOL + b"\0" + os.fsencode(hello.build) + b"\0")
+    assert len(hello.words) + len(hello.environ) < payload.count(b"\0")
+
+
 @dataclass(frozen=True)
 class Target:
     """One reader under attack.
@@ -354,4 +379,5 @@ TARGETS: Final[dict[str, Target]] = {
     "redact": Target(redact_value, "json"),
     "words": Target(read_words, "text", 300),
     "ledger": Target(read_ledger_entry, "cbor"),
+    "frames": Target(read_frames),
 }

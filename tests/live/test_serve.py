@@ -1,14 +1,12 @@
-"""A resident runtime: what is called through it is what is called without it, and it comes and goes cleanly."""
+"""A resident runtime: a call through it is what it is without one, and it comes and goes cleanly."""
 
 from __future__ import annotations
 
-import json
 import os
 import pty
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +18,6 @@ from mpp_exec.serving.service import MAX_CLIENTS
 from served import (
     CLIENT,
     Runtime,
-    frame,
     hello,
     normal,
     read_frame,
@@ -126,7 +123,7 @@ def runtime(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runtime]:
 def test_the_client_says_what_a_process_of_its_own_says(
     runtime: Runtime, words: list[str], stdin: bytes
 ) -> None:
-    """Standard output, standard error and exit code are the same, and the call was made where it should be."""
+    """Standard output, standard error and exit code are the same; the call was made where it should be."""
     own = runtime.shell.run("run", *words, stdin=stdin, SEEN_BY_TOOL="of the client")
     before = runtime.status()
     done = runtime.client("run", *words, stdin=stdin, SEEN_BY_TOOL="of the client")
@@ -405,7 +402,7 @@ def test_a_hundred_calls_leave_no_descriptor_and_no_thread(shell: Shell) -> None
     with serving(shell) as runtime:
 
         def now() -> tuple[int, int]:
-            return len(runtime.descriptors()), len(os.listdir(f"/proc/{runtime.process.pid}/task"))
+            return len(runtime.descriptors()), len(list(Path(f"/proc/{runtime.process.pid}/task").iterdir()))
 
         for _ in range(5):
             runtime.client("run", "acme/echo", "text=a")

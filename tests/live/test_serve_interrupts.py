@@ -196,7 +196,8 @@ def test_a_runtime_that_is_stopped_in_a_call_says_so(shell: Shell, runtime: Runt
     until(lambda: outcomes(shell) == ["killed"], "it is on record")
 
 
-def test_a_deadline_includes_the_wait_for_a_turn(shell: Shell, runtime: Runtime) -> None:
+@pytest.mark.usefixtures("runtime")
+def test_a_deadline_includes_the_wait_for_a_turn(shell: Shell) -> None:
     """More calls than sandboxes: those whose time passes in the queue say so, and their tool never runs."""
     bound = 8 * len(os.sched_getaffinity(0))
     clients = [start_client(shell, *words(shell, 8), "--timeout", "4") for _ in range(bound + 4)]
@@ -279,7 +280,7 @@ def test_a_call_is_made_here_unless_it_was_handed_over(
 
 
 def test_what_was_read_for_a_runtime_that_ended_is_not_lost(shell: Shell) -> None:
-    """Standard input can be read once: what came from it reaches the process that makes the call after all."""
+    """Standard input can be read once: what came from it reaches whoever makes the call after all."""
     text = f'{{"folder": "{shell.root / "granted"}"}}'
     pretender = Pretender(shell, b"<", b"<")
     done = run_client(shell, "run", "acme/counts", "--args", "-", stdin=text)

@@ -1,0 +1,202 @@
+"""The native client, under AddressSanitizer: a runtime that answers anything, and words of any form."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from command import DEADLINE
+from needs import missing
+from served import exactly, frame, read_frame
+
+NATIVE = Path(__file__).resolve().parents[2] / "native"
+FLAGS = ["-std=c11", "-D_GNU_SOURCE", "-g", "-Wall", "-Wextra", "-Werror", "-Wconversion", '-DMPP_BUILD="0"']
+SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"]
+FELL_BACK = 99
+"""What the program that stands in for Python ends with."""
+FINDINGS = (b"AddressSanitizer", b"runtime error", b"LeakSanitizer")
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if shutil.which("cc") is None:
+        missing("there is no C compiler")
+    folder = tmp_path_factory.mktemp("client")
+    program = folder / "mpp-exec"
+    sources = sorted(map(str, NATIVE.glob("client*.c")))
+    done = subprocess.run(
+        ["cc", *FLAGS, *SANITIZERS, *sources, "-o", str(program)], capture_output=True, check=False
+    )
+    if b"cannot find" in done.stderr:
+        missing("the runtime of AddressSanitizer is not installed")
+    assert done.returncode == 0, done.stderr.decode()
+    python = folder / "mpp-exec-python"
+    python.write_text(f"#!/bin/sh\ncat >/dev/null\nexit {FELL_BACK}\n")
+    python.chmod(0o755)
+    return program
+
+
+class Answers:
+    """A socket in a home's folder that reads what a client says and sends *data*, again and again."""
+
+    def __init__(self, home: Path) -> None:
+        home.mkdir(mode=0o700)
+        (home / "serve").mkdir(mode=0o700)
+        self.home = home
+        self.data = b""
+        self.listener = socket.socket(socket.AF_UNIX)
+        number = os.open(home / "serve", os.O_PATH)
+        self.listener.bind(f"/proc/self/fd/{number}/socket")
+        os.close(number)
+        self.listener.listen()
+        threading.Thread(target=self._play, daemon=True).start()
+
+    def _play(self) -> None:
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            with connection:
+                connection.settimeout(DEADLINE)
+                try:
+                    read_frame(connection)
+                    connection.sendall(self.data)
+                    if b"B\0\0\0\0" in self.data:
+                        exactly(connection, 5)
+                except OSError:
+                    continue
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Answers]:
+    made = Answers(tmp_path_factory.mktemp("home") / "h")
+    yield made
+    made.listener.close()
+
+
+def run(
+    client: Path, answers: Answers, *words: str, stdin: bytes = b""
+) -> subprocess.CompletedProcess[bytes]:
+    done = subprocess.run(
+        [client, *words],
+        input=stdin,
+        env={"MPP_HOME": str(answers.home), "PATH": "/usr/bin:/bin", "ASAN_OPTIONS": "detect_leaks=0"},
+        capture_output=True,
+        timeout=DEADLINE,
+        check=False,
+    )
+    assert not [each for each in FINDINGS if each in done.stderr], done.stderr.decode()
+    assert done.returncode >= 0, done
+    return done
+
+
+def streams() -> Iterator[bytes]:
+    """Yield what a runtime might say: whole frames, cut, flipped, and shuffled; the same in every run."""
+    chance = random.Random(4)
+    parts = [
+        frame(b"B"),
+        frame(b"O", b"out\n"),
+        frame(b"E", b"err\n"),
+        frame(b"D", b"\0"),
+        frame(b"D", b"\xff"),
+        frame(b"A", b"no"),
+        frame(b"O", b"x" * 5000),
+        frame(b"O", b""),
+        frame(b"O", b"y" * (1 << 20)),
+    ]
+    for part in parts:
+        yield part
+        yield frame(b"B") + part
+        yield part[:-1]
+    for letter in b"OEDABGHZ\0\xff":
+        for size in (0, 1, 2, 4096, 1 << 20, (1 << 20) + 1, (1 << 31) - 1, 1 << 31, (1 << 32) - 1):
+            yield bytes([letter]) + size.to_bytes(4) + b"x" * min(size, 3)
+            yield frame(b"B") + bytes([letter]) + size.to_bytes(4)
+    for _ in range(120):
+        data = bytearray(b"".join(chance.choices(parts[:8], k=chance.randrange(1, 6))))
+        for _ in range(chance.randrange(4)):
+            data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
+        yield bytes(data[: chance.randrange(len(data) + 1)])
+
+
+def test_whatever_a_runtime_answers_is_an_answer_or_none(client: Path, answers: Answers) -> None:
+    """Nothing is read or written beside a buffer, and a call that was handed over is not made again."""
+    for data in streams():
+        answers.data = data
+        done = run(client, answers, "run", "acme/x", "--json")
+        if done.returncode == 7:
+            assert b'"code":"serve.lost"' in done.stdout
+        elif done.returncode != FELL_BACK or done.stdout:
+            assert b"D\0\0\0\1" in data
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        [""],
+        ["run"],
+        ["--home"],
+        ["--home=", "run"],
+        ["--json", "--json", "run", "--", "--args", "-"],
+        ["run", "--args"],
+        ["run", "--args="],
+        ["run", "--args", "@"],
+        ["run", "--args", "@/"],
+        ["run", "--args", "@/proc/self/mem"],
+        ["run", "--args", "@/dev/zero"],
+        ["run", "--args", "-", "--args", "-"],
+        ["run", "--home", "x" * 5000],
+        ["run", "x" * 100_000],
+        ["run", "%s%n%x", "--timeout", "%n"],
+        ["run", *["a=b"] * 5000],
+        ["run", "\udcff\udc80"],
+        ["list", "run"],
+        ["--home", "run"],
+        ["-"],
+        ["run", "-"],
+        ["run", "--args=-"],
+    ],
+)
+def test_any_words_are_a_call_or_left_to_python(client: Path, answers: Answers, words: list[str]) -> None:
+    answers.data = frame(b"O", b"served") + frame(b"D", b"\0")
+    done = run(client, answers, *words)
+    assert (done.returncode, done.stdout) in ((0, b"served"), (FELL_BACK, b""))
+
+
+@pytest.mark.parametrize("size", [0, 1, 4096, 16384, (4 << 20) - 1, 4 << 20, (4 << 20) + 1, 9 << 20])
+def test_any_amount_of_input_is_sent_or_handed_on(client: Path, answers: Answers, size: int) -> None:
+    answers.data = b""
+    done = run(client, answers, "run", "x", "--args", "-", stdin=b"x" * size)
+    assert done.returncode == FELL_BACK
+
+
+def test_mutated_words_are_read_without_a_finding(client: Path, answers: Answers) -> None:
+    answers.data = frame(b"O", b"served") + frame(b"D", b"\0")
+    chance = random.Random(5)
+    known = [
+        "run",
+        "--home",
+        "--home=h",
+        "--json",
+        "--args",
+        "--args=-",
+        "-",
+        "--",
+        "@x",
+        "x",
+        "",
+        "--confirm",
+    ]
+    for _ in range(150):
+        done = run(client, answers, *chance.choices([*known, "run", "run"], k=chance.randrange(7)))
+        assert done.returncode in (0, FELL_BACK)
