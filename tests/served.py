@@ -35,7 +35,7 @@ class Runtime:
         self.process = process
 
     @property
-    def socket(self) -> Path:
+    def path(self) -> Path:
         """Where it listens."""
         return self.shell.home / "serve" / "socket"
 
@@ -62,7 +62,7 @@ class Runtime:
 
     def connect(self) -> socket.socket:
         """Return a connection of this process's own."""
-        return connect_to(self.socket)
+        return connect_to(self.path)
 
 
 def connect_to(path: Path) -> socket.socket:

@@ -304,7 +304,7 @@ def test_a_pipe_that_is_named_is_left_to_who_reads_it_once(shell: Shell, runtime
 def test_a_client_that_ends_at_any_step_leaves_nothing(shell: Shell, runtime: Runtime, step: str) -> None:
     """Its tool runs only if it said G, and not longer than it stays."""
     said = hello(runtime, *words(shell))
-    with connect_to(runtime.socket) as connection:
+    with connect_to(runtime.path) as connection:
         if step == "half of H":
             connection.sendall(said[: len(said) // 2])
         elif step != "connected":

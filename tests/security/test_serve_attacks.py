@@ -134,7 +134,7 @@ def open_up(shell: Shell) -> None:
 
 @only_root
 def test_another_user_finds_the_socket_closed(runtime: Runtime) -> None:
-    said = as_another_user(lambda: str(connect_to(runtime.socket)).encode())
+    said = as_another_user(lambda: str(connect_to(runtime.path)).encode())
     assert said.startswith(b"failed: ")
     assert b"Permission denied" in said
 
@@ -147,7 +147,7 @@ def test_another_user_who_reaches_the_socket_is_not_read_from(runtime: Runtime, 
     open_up(runtime.shell)
 
     def ask() -> bytes:
-        with connect_to(runtime.socket) as connection:
+        with connect_to(runtime.path) as connection:
             try:
                 connection.sendall(said)
             except (BrokenPipeError, ConnectionResetError):
