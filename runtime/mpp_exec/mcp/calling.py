@@ -1,7 +1,8 @@
-"""Calls on their way: each in a thread of its own, so that no tool delays another or the connection."""
+"""Calls on their way: each in a thread that has no other, so that no tool delays another or the connection."""
 
 from __future__ import annotations
 
+import queue
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,7 +18,8 @@ from mpp_exec.withdraw import Cancellation
 MAX_RUNNING: Final = 64 + MOST_ASKED
 """Calls at once, those that wait for a person beside the others; what comes beyond is told to come again."""
 
-_NO_ANSWER: Final = object()
+_KEPT: Final = 4
+"""Threads that wait for another call: to start one takes longer than all else that is done for a message."""
 
 
 @dataclass(eq=False)
@@ -42,6 +44,9 @@ class Call:
         self.cancellation.set()
 
 
+_Job = tuple[Call, Callable[[Call], None]]
+
+
 class Calls:
     """The calls of one connection, by the id of their requests."""
 
@@ -49,6 +54,9 @@ class Calls:
         self._lock = threading.Lock()
         self._running: dict[RequestId, Call] = {}
         self._current = threading.local()
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._idle = 0  # threads that wait, or will in a moment, with no job on its way to them
+        self._closed = False
 
     def __contains__(self, request: RequestId) -> bool:
         with self._lock:
@@ -57,16 +65,30 @@ class Calls:
     def start(self, call: Call, work: Callable[[Call], None]) -> bool:
         """Do *work* in a thread; False if there are too many already."""
         with self._lock:
-            if len(self._running) >= MAX_RUNNING:
+            if len(self._running) >= MAX_RUNNING or self._closed:
                 return False
             self._running[call.request] = call
-        thread = threading.Thread(target=self._work, args=(call, work), name="mpp-exec mcp", daemon=True)
+            waits = self._idle > 0
+            self._idle -= waits
+        if waits:
+            self._jobs.put((call, work))
+            return True
+        thread = threading.Thread(target=self._serve, args=((call, work),), name="mpp-exec mcp", daemon=True)
         try:
             thread.start()
         except RuntimeError:  # no thread can be had
             self._forget(call)
             return False
         return True
+
+    def close(self) -> None:
+        """End every call, and the threads that wait for one."""
+        self.cancel_all()
+        with self._lock:
+            self._closed = True
+            idle, self._idle = self._idle, 0
+        for _ in range(idle):
+            self._jobs.put(None)
 
     def cancel(self, request: RequestId) -> None:
         """End the call of *request*, if it is still on its way."""
@@ -87,11 +109,23 @@ class Calls:
         call: Call = self._current.call
         return call.asks(request)
 
+    def _serve(self, first: _Job) -> None:
+        job: _Job | None = first
+        while job is not None:
+            self._work(*job)
+            with self._lock:
+                if self._closed or self._idle >= _KEPT:
+                    return
+                self._idle += 1
+            job = None  # what it holds on to is not for as long as the next one may take
+            job = self._jobs.get()
+
     def _work(self, call: Call, work: Callable[[Call], None]) -> None:
         self._current.call = call
         try:
             work(call)
         finally:
+            del self._current.call
             self._forget(call)
 
     def _forget(self, call: Call) -> None:

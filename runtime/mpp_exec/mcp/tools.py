@@ -63,7 +63,7 @@ class Tools:
 
     def close(self) -> None:
         """End every call and let the home go."""
-        self._calls.cancel_all()
+        self._calls.close()
         self._runtime.close()
 
     def left_out(self) -> tuple[str, ...]:
@@ -112,9 +112,7 @@ class Tools:
         name, arguments = request.params.get("name"), request.params.get("arguments", {})
         if not isinstance(name, str) or not isinstance(arguments, dict):
             raise RpcError(INVALID_PARAMS, "tools/call needs a name and, as arguments, an object")
-        offered = self._find(name)
-        if offered is None:
-            raise RpcError(INVALID_PARAMS, "there is no tool of this name")
+        offered = self._offered(name)
         assert request.id is not None
         call = Call(request.id, self._out_of_band.ask, request.meta)
         call.asks = self._asks(era, request, call)
@@ -159,6 +157,7 @@ class Tools:
         except InternalError as error:
             raise RpcError.of(error) from error
         except MppError as error:
+            self._require_offered(offered)
             return _refused(error.code, error.message, error.hint)
         except (RpcError, WireClosedError):
             raise
@@ -186,9 +185,29 @@ class Tools:
             request.params.get("inputResponses"),
         ).ask
 
-    def _find(self, name: str) -> catalog.Offered | None:
-        self._renew()
-        return self._catalog.tools.get(name)
+    def _offered(self, name: str) -> catalog.Offered:
+        """Return the tool of this name, as it was last looked at; its call looks at the home itself.
+
+        Raises:
+            RpcError: there is none.
+        """
+        if name not in self._catalog.tools:
+            self._renew()
+        if name not in self._catalog.tools:
+            raise RpcError(INVALID_PARAMS, "there is no tool of this name")
+        return self._catalog.tools[name]
+
+    def _require_offered(self, refused: catalog.Offered) -> None:
+        """Look whether a tool whose call was refused is there at all by now.
+
+        Raises:
+            RpcError: it was withdrawn, or the home cannot be read.
+        """
+        try:
+            self._renew()
+        except MppError as error:
+            raise RpcError.of(error) from error
+        self._offered(refused.shown["name"])
 
     def _renew(self) -> None:
         if self._runtime.store.generation() != self._catalog.generation:
