@@ -1,22 +1,20 @@
 """What does a fresh sandbox for each ``tools/call`` cost, as a client of the official SDK sees it?
 
 The same client, the same Python function: once behind ``mpp-exec mcp``, once in a server on the official
-SDK that runs without a sandbox and stays. The SDK is in the environment that tests/interop makes.
+SDK that runs without a sandbox and stays. Between two calls there is time, as where a model thinks in
+between: without any, two processors cannot prepare sandboxes as fast as they are used, and most calls wait
+for one to be made, which is the second table.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
-from bench.harness import ROOT, Contestant, Goal, report
+from bench.harness import Goal, report
+from bench.sdk_client import SDK, SdkClient, ours, take_turns
 from bench.stage import folder, mpp_exec
 
-SDK = ROOT / ".venv-interop" / "bin" / "python"
 TOML = """
 [package]
 name = "bench/add"
@@ -40,25 +38,6 @@ server = MCPServer("bench")
 server.tool()(add)
 server.run()
 """
-# One client a server, woken in turn: a line in, the nanoseconds of one call out.
-CLIENT = """
-import asyncio, sys, time
-from mcp import Client
-from mcp.client.stdio import StdioServerParameters, stdio_client
-
-async def main():
-    command, *args = sys.argv[1:]
-    async with Client(stdio_client(StdioServerParameters(command=command, args=args))) as client:
-        await client.list_tools()
-        while await asyncio.to_thread(sys.stdin.readline):
-            begin = time.perf_counter_ns()
-            result = await client.call_tool("add", {"a": 1, "b": 2})
-            took = time.perf_counter_ns() - begin
-            assert result.structured_content == {"sum": 3}, result
-            print(took, flush=True)
-
-asyncio.run(main())
-"""
 
 
 def run(*, rounds: int, as_json: bool) -> bool:
@@ -67,28 +46,25 @@ def run(*, rounds: int, as_json: bool) -> bool:
             "the official SDK is not installed: no comparison (pytest tests/interop/test_mcp_sdk.py makes it)"
         )
         return True
-    with folder() as where:
-        command = [str(Path(sys.executable)), "-P", "-m", "mpp_exec", "mcp", "--package", "bench/add"]
-        servers = {
-            "mpp-exec mcp, a sandbox a call": [*command, "--home", str(_installed(where))],
-            "official SDK, no sandbox": [str(SDK), str(where / "source" / "server.py")],
+    with folder() as where, ExitStack() as stack:
+        home = _installed(where)
+        sandboxed, plain = "mpp-exec mcp, a sandbox a call", "official SDK, no sandbox"
+        commands = {
+            sandboxed: ours(home, "bench/add"),
+            plain: [str(SDK), str(where / "source" / "server.py")],
         }
-        clients = {name: _client(words) for name, words in servers.items()}
-        contestants = [Contestant(name, lambda: None) for name in servers]
-        try:
-            for count in range(rounds + 5):
-                for contestant in contestants if count % 2 else reversed(contestants):
-                    took = _one(clients[contestant.name])
-                    if count >= 5:
-                        contestant.samples.append(took)
-        finally:
-            for process in clients.values():
-                process.communicate(timeout=30)
-        ours, theirs = servers
-        goals = [Goal(ours, theirs, 1.0)]
-        return report(
+        clients = {
+            name: stack.enter_context(SdkClient(command, "add", {"a": 1, "b": 2}))
+            for name, command in commands.items()
+        }
+        contestants = take_turns(clients, rounds=rounds)
+        goals = [Goal(sandboxed, plain, 1.0)]
+        met = report(
             "tools/call of a Python tool from the official SDK's client", contestants, goals, as_json=as_json
         )
+        hurried = take_turns(clients, rounds=rounds, pauses=False)
+        report("the same, calls back to back", hurried, [], as_json=as_json)
+        return met
 
 
 def _installed(where: Path) -> Path:
@@ -101,21 +77,3 @@ def _installed(where: Path) -> Path:
     mpp_exec(home, "install", str(where / "add.mpp"), "--approve")
     (source / "server.py").write_text(SERVER, encoding="utf-8")
     return home
-
-
-def _client(server: Sequence[str]) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [str(SDK), "-c", CLIENT, *server],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        bufsize=1,
-        env=dict(os.environ),
-    )
-
-
-def _one(process: subprocess.Popen[str]) -> int:
-    if process.stdin is None or process.stdout is None:
-        raise RuntimeError("the client has no pipes")
-    process.stdin.write("go\n")
-    return int(json.loads(process.stdout.readline()))

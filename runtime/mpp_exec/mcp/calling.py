@@ -1,4 +1,4 @@
-"""Calls on their way: each in a thread that has no other, so that no tool delays another or the connection."""
+"""Calls on their way: each in a thread of its own while it runs: no tool delays another or the connection."""
 
 from __future__ import annotations
 
