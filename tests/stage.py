@@ -137,6 +137,7 @@ class Stage:
         command: tuple[str, ...] = ("python", "${app}/server.py"),
         files: Mapping[str, bytes] | None = None,
         requires: tuple[Requirement, ...] = (Requirement("python", ">=3.11"),),
+        degrade: Iterable[str] = (),
         redaction: Mapping[str, Action] | None = None,
         **changes: Any,
     ) -> None:
@@ -155,4 +156,4 @@ class Stage:
             **changes,
         )
         _, signed = self.install(package)
-        self.approve(signed, settings=settings, redaction=redaction)
+        self.approve(signed, settings=settings, degrade=degrade, redaction=redaction)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import sandbox_lab
+from mcp_servers import LEGACY, MODERN, server
 from mpp_exec.errors import HostError
 from mpp_exec.permissions import Limits, Permissions
 from mpp_exec.registry import places
@@ -169,3 +171,65 @@ def test_shelf_that_is_a_link_is_refused(tmp_path: Path) -> None:
         assert caught.value.code == "host.no_call_folder"
     finally:
         shelf.unlink()
+
+
+ANSWERS = 'say(id=name, result=text(json.dumps([params["arguments"], os.getcwd()])))'
+
+
+@pytest.mark.parametrize("era", [LEGACY, MODERN], ids=["legacy", "modern"])
+def test_an_mcp_server_is_called_as_anywhere(stage: Stage, era: str) -> None:
+    stage.server(server(ANSWERS, era=era), degrade=["namespaces"])
+    before = places_of(stage.home)
+    for word in ("grüße", "again"):
+        result = stage.runtime.call(NAME, "run", {"word": word})
+        assert result.outcome == "ok", (result.reason, result.stderr)
+        arguments, _ = json.loads(result.content[0]["text"])
+        assert arguments == {"word": word}
+    assert result.meta["mpp-exec/degraded"] == ["namespaces"]
+    assert places_of(stage.home) == before
+
+
+def test_an_mcp_server_cannot_write_outside_of_its_own_folder(stage: Stage, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    outside.chmod(0o777)
+    source = server(
+        f"""
+        try:
+            open({str(outside / "written")!r}, "w")
+            words = "escaped"
+        except OSError:
+            open("here", "w").close()
+            words = "held"
+        say(id=name, result=text(words))
+        """
+    )
+    stage.server(source, tool={"operation": "write"}, degrade=["namespaces"])
+    assert stage.runtime.call(NAME).content[0]["text"] == "held"
+    assert not list(outside.iterdir())
+
+
+COUNTS = """
+path = os.environ["MPP_STORAGE"] + "/n"
+count = int(open(path).read()) + 1 if os.path.exists(path) else 1
+open(path, "w").write(str(count))
+say(id=name, result=text(str(count)))
+"""
+
+
+def test_an_mcp_server_remembers_in_its_storage(stage: Stage) -> None:
+    asked = Permissions(storage=1 << 20)
+    stage.server(server(COUNTS), tool={"operation": "write"}, permissions=asked, degrade=["namespaces"])
+    if os.geteuid() == 0:  # the tool's own id cannot enter a folder of root's
+        with pytest.raises(HostError) as refused:
+            stage.runtime.call(NAME)
+        assert refused.value.code == "host.needs_namespaces"
+    else:
+        assert [stage.runtime.call(NAME).content[0]["text"] for _ in range(2)] == ["1", "2"]
+
+
+def test_an_mcp_server_that_never_answers_is_stopped_with_what_it_started(stage: Stage) -> None:
+    stage.server(server("time.sleep(3600)"), limits=Limits(wall_ms=2000), degrade=["namespaces"])
+    before = places_of(stage.home)
+    assert stage.runtime.call(NAME).outcome == "timeout"
+    assert places_of(stage.home) == before
