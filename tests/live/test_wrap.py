@@ -187,3 +187,52 @@ def test_a_folder_that_is_not_empty_is_left_alone(shell: Shell) -> None:
     done = shell.run("wrap", f"dir:{source}", "-o", "out", "--", "python", "server.py")
     assert done.code == 2
     assert [path.name for path in (shell.cwd / "out").iterdir()] == ["mine"]
+
+
+REMEMBERS = """
+TOOLS = [{"name": name, "description": "", "inputSchema": schema} for name, schema in {
+    "count": {"type": "object"},
+    "keep": {"type": "object"},
+    "clock": {"type": "object"},
+    "broken": {"type": "object"},
+    "echo": {"type": "object", "properties": {"n": {"type": "integer", "minimum": 3}}, "required": ["n"]},
+}.items()]
+VERSION = "2025-11-25"
+count = 0
+while True:
+    message = read()
+    method, name = message.get("method"), message.get("id")
+    params = message.get("params", {})
+"""
+CALLED = """
+    if method == "tools/list":
+        say(id=name, result={"tools": TOOLS})
+    elif method == "tools/call" and params["name"] == "count":
+        count += 1
+        say(id=name, result=text(str(count)))
+    elif method == "tools/call" and params["name"] == "keep":
+        place = os.environ["PLACE"]
+        before = open(place).read() if os.path.exists(place) else ""
+        open(place, "w").write(before + "x")
+        say(id=name, result=text(before))
+    elif method == "tools/call" and params["name"] == "clock":
+        say(id=name, result=text(str(time.time_ns())))
+    elif method == "tools/call" and params["name"] == "broken":
+        say(id=name, error={"code": -32000, "message": "no"})
+    elif method == "tools/call":
+        say(id=name, result=text(str(params["arguments"]["n"])))
+"""
+
+
+def test_a_server_that_remembers_in_memory_is_told_apart(shell: Shell) -> None:
+    """A clock, a storage, an error and a constant are none; the count is."""
+    source = shell.root / "server"
+    source.mkdir()
+    (source / "server.py").write_text(PREAMBLE + REMEMBERS + LEGACY + CALLED)
+    done = shell.ok(
+        *("wrap", f"dir:{source}", "-o", "out", "--env", "PLACE=${storage}/n", "--json"),
+        *("--", "python", "server.py"),
+    )
+    assert list(done.json["cautions"]) == ["count"]
+    (line,) = done.json["cautions"]["count"]
+    assert "keeps state in memory" in line

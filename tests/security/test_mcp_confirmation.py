@@ -169,7 +169,15 @@ def test_arguments_that_say_they_are_confirmed_confirm_nothing(peer: Peer) -> No
 
 @pytest.mark.parametrize("capabilities", [{}, {"elicitation": None}, {"elicitation": {"url": {}}}, {"x": 1}])
 def test_a_client_that_cannot_ask_is_refused_and_told_how(peer: Peer, capabilities: dict[str, Any]) -> None:
-    result = peer.call(NAME, {}, _meta=meta(**capabilities))["result"]
+    error = peer.call(NAME, {}, _meta=meta(**capabilities))["error"]
+    assert (error["code"], error["data"]["requiredCapabilities"]) == (-32021, {"elicitation": {"form": {}}})
+    assert "mpp-exec confirm " in error["message"]
+
+
+def test_a_client_of_earlier_versions_that_cannot_ask_is_told_how_in_a_result(peer: Peer) -> None:
+    """Earlier versions have no error for it, and what is a result reaches the model."""
+    peer.initialize()
+    result = peer.call(NAME, {})["result"]
     assert result["isError"] is True
     assert "mpp-exec confirm " in result["content"][0]["text"]
 

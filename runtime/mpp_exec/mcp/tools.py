@@ -24,6 +24,7 @@ from mpp_exec.mcp.messages import (
     ERROR_KEY,
     INTERNAL_ERROR,
     INVALID_PARAMS,
+    MISSING_CAPABILITY,
     Era,
     Request,
     Response,
@@ -122,7 +123,7 @@ class Tools:
         def work(call: Call) -> None:
             with contextlib.suppress(WireClosedError):
                 try:
-                    result = self._run(offered, arguments, call, progress)
+                    result = self._run(era, offered, arguments, call, progress)
                 except RpcError as error:
                     if not call.silenced:
                         fail(error)
@@ -136,6 +137,7 @@ class Tools:
 
     def _run(
         self,
+        era: Era,
         offered: catalog.Offered,
         arguments: dict[str, Any],
         call: Call,
@@ -158,6 +160,8 @@ class Tools:
             raise RpcError.of(error) from error
         except MppError as error:
             self._require_offered(offered)
+            if era.modern and error.code == "confirm.pending":
+                raise _cannot_ask(error) from error
             return _refused(error.code, error.message, error.hint)
         except (RpcError, WireClosedError):
             raise
@@ -220,6 +224,18 @@ def _said(result: ToolResult) -> dict[str, Any]:
     if result.is_error and not document["content"]:
         document["content"] = [{"type": "text", "text": result.reason or "the tool failed"}]
     return document
+
+
+def _cannot_ask(error: MppError) -> RpcError:
+    """Return what a client of 2026-07-28 is told that would have been asked, had it said that it can."""
+    return RpcError(
+        MISSING_CAPABILITY,
+        f"{error.message}; {error.hint}",
+        {
+            "requiredCapabilities": {"elicitation": {"form": {}}},
+            ERROR_KEY: {"code": error.code, "hint": error.hint},
+        },
+    )
 
 
 def _refused(code: str, message: str, hint: str) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import dataclasses
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +27,7 @@ from mpp_exec.permissions import Limits, Permissions, Privacy
 from mpp_exec.sandbox import kernel, spaces, spawn
 from mpp_exec.sandbox.cache import SandboxCache
 from mpp_exec.sandbox.plan import compile_plan
+from mpp_exec.sandbox.spawn import Completed
 
 MAX_TOOLS: Final = 256
 _LIMITS: Final = Limits(
@@ -37,7 +39,7 @@ _LIMITS: Final = Limits(
     output=16 << 20,
     scratch=256 << 20,
 )
-_READING: Final = Reading(max_size=16 << 20, max_depth=64, max_values=1_000_000)
+READING: Final = Reading(max_size=16 << 20, max_depth=64, max_values=1_000_000)
 _INVOCATION: Final = "00000000-0000-0000-0000-000000000000"
 _LINES: Final = 12
 
@@ -72,31 +74,62 @@ def ask(draft: Draft, folder: Path, tries: Mapping[str, str]) -> Answered:
             "a server is started to be asked for its tools, and this host has no namespaces to confine it in",
             "wrap it on a host that has: mpp-exec doctor tells",
         )
+    with closed(draft, folder, tries) as server:
+        return _asked(server)
+
+
+class ClosedServer:
+    """A server in its folder, to be started in a closed sandbox any number of times; its storage stays."""
+
+    def __init__(self, draft: Draft, folder: Path, tries: Mapping[str, str], storage: Path | None) -> None:
+        (tool,) = draft.tools[:1]
+        tried = check_settings([each for each in draft.user_config if each.key in tries], tries).values
+        paths = {str(tried[each.key]) for each in draft.user_config if each.key in tried and _is_path(each)}
+        self._plan = compile_plan(
+            draft.seal(bytes(32), ()),
+            dataclasses.replace(tool, operation="write"),
+            _grant(draft, tuple(sorted(paths))),
+            dataclasses.replace(kernel.probe(), namespaces=True),
+            app=os.path.realpath(folder),
+            storage=None if storage is None else os.path.realpath(storage),
+            launcher=os.path.realpath(Path(mpp_exec.sandbox.__file__).parent / "inside"),
+        )
+        plain: dict[str, Value] = {
+            each.key: tried.get(each.key, _value(each, self._plan.scratch)) for each in draft.user_config
+        }
+        secrets = {each.key: str(plain.pop(each.key)) for each in draft.user_config if each.sensitive}
+        place = self._plan.storage if storage is not None else ""
+        self._filled = fill(draft, plain, secrets, storage=place, app=self._plan.app)
+
+    def talk(self, session: Session, *, wall_ms: int | None = None) -> Completed:
+        """Start it, have *session* with it, for up to *wall_ms*, and end it.
+
+        Raises:
+            HostError: this host cannot confine it, or lacks its interpreter.
+        """
+        return spawn.run(
+            self._plan,
+            session.opening(),
+            cache=SandboxCache(None),
+            invocation=_INVOCATION,
+            variables=tuple(self._filled.env.items()),
+            arguments=(self._plan.argv[0], *self._filled.command[1:]),
+            wall_ms=wall_ms,
+            dialogue=session,
+        )
+
+
+@contextmanager
+def closed(draft: Draft, folder: Path, tries: Mapping[str, str]) -> Iterator[ClosedServer]:
+    """Yield the server of *draft* with a storage that is empty, gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="mpp-exec-") as place:
         Path(place).chmod(0o755)
         storage = Path(place, "storage")
         storage.mkdir(mode=0o700)
-        return _asked(draft, folder, tries, storage if draft.permissions.storage else None)
+        yield ClosedServer(draft, folder, tries, storage if draft.permissions.storage else None)
 
 
-def _asked(draft: Draft, folder: Path, tries: Mapping[str, str], storage: Path | None) -> Answered:
-    (tool,) = draft.tools[:1]
-    tried = check_settings([each for each in draft.user_config if each.key in tries], tries).values
-    paths = {str(tried[each.key]) for each in draft.user_config if each.key in tried and _is_path(each)}
-    plan = compile_plan(
-        draft.seal(bytes(32), ()),
-        dataclasses.replace(tool, operation="write"),
-        _grant(draft, tuple(sorted(paths))),
-        dataclasses.replace(kernel.probe(), namespaces=True),
-        app=os.path.realpath(folder),
-        storage=None if storage is None else os.path.realpath(storage),
-        launcher=os.path.realpath(Path(mpp_exec.sandbox.__file__).parent / "inside"),
-    )
-    plain: dict[str, Value] = {
-        each.key: tried.get(each.key, _value(each, plan.scratch)) for each in draft.user_config
-    }
-    secrets = {each.key: str(plain.pop(each.key)) for each in draft.user_config if each.sensitive}
-    filled = fill(draft, plain, secrets, storage=plan.storage if storage is not None else "", app=plan.app)
+def _asked(server: ClosedServer) -> Answered:
     tools: list[dict[str, Any]] = []
 
     def following(result: Any) -> Asked | None:
@@ -108,16 +141,8 @@ def _asked(draft: Draft, folder: Path, tries: Mapping[str, str], storage: Path |
             return None
         return Asked("tools/list", encoding.json_dumps({"cursor": cursor}))
 
-    session = Session(Asked("tools/list", "{}"), _READING, following=following)
-    done = spawn.run(
-        plan,
-        session.opening(),
-        cache=SandboxCache(None),
-        invocation=_INVOCATION,
-        variables=tuple(filled.env.items()),
-        arguments=(plan.argv[0], *filled.command[1:]),
-        dialogue=session,
-    )
+    session = Session(Asked("tools/list", "{}"), READING, following=following)
+    done = server.talk(session)
     end = session.end
     if done.outcome != "ok" or end.kind != "result" or not tools:
         how = {"fault": end.message, "error": f"it answered: {end.message}", "result": "it has no tools"}

@@ -21,10 +21,15 @@ from mpp_exec.wrap import bundle, npm, pypi
 from mpp_exec.wrap.asking import Answered, ask
 from mpp_exec.wrap.cautions import cautions
 from mpp_exec.wrap.origin import Fetched, Origin, semantic, short_name
+from mpp_exec.wrap.repeating import forgetful
 from mpp_exec.wrap.schemas import fit, plain_text
 from mpp_exec.wrap.writing import WrappedTool, mpp_toml
 
 DEFAULT_STORAGE: Final = "16MiB"
+FORGETS: Final = (
+    "it answered a second call otherwise than a server that was just started does: it keeps state in memory, "
+    "and here every call has a server of its own; only what it writes to ${storage} is there for the next"
+)
 _MAX_DESCRIPTION: Final = 10_000
 _MAX_TITLE: Final = 200
 _MIB: Final = 1 << 20
@@ -69,7 +74,7 @@ class Wrapped:
     Attributes:
         name, version, tools: of the package; *protocol* the version of MCP that the server speaks.
         undecided: tools whose operation its author has to decide.
-        cautions: tool to what should be read in its descriptions.
+        cautions: tool to what should be read in its descriptions, and that its server forgets.
         notes: what could not be carried over, and what else there is to know.
     """
 
@@ -202,6 +207,8 @@ def _describe(origin: Origin, fetched: Fetched, folder: Path, wishes: Wishes) ->
     text = mpp_toml(**parts, tools=tools, limits=_limits(answered))
     draft = parse_toml(text)
     found = {str(each.get("name", "")): cautions(each, names) for each in answered.tools}
+    for name in forgetful(draft, folder, wishes.tries):
+        found[name].append(FORGETS)
     return (
         Wrapped(
             name=draft.name,
