@@ -1,9 +1,9 @@
 """Finds tools that remember in memory: here every call has a server of its own, and forgets.
 
 Each tool is called twice in a row in one process, in the closed sandbox, with arguments made from its
-schema. Where the second answer is another one, it is asked whether a fresh server says the same each time: if so, what the
-first one remembered made the difference. What differs each time (a clock, a random number), or remembers in
-its storage, says nothing.
+schema. Where the second answer is another one, it is asked whether a fresh server says the same each time:
+if so, what the first one remembered made the difference. What differs each time (a clock, a random number),
+or remembers in its storage, says nothing.
 """
 
 from __future__ import annotations
