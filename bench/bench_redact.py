@@ -13,13 +13,15 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from bench import redaction_scores
 from bench.harness import Contestant, machine, measure
-from mpp_exec.privacy.redact import redact
+from mpp_exec.privacy.meter import Bounds
+from mpp_exec.privacy.redact import Redactor, redact
 
 LINES = (
     "2026-03-04T05:06:07.089Z INFO request id=7f3a9c21 path=/v1/items/8841 status=200 took=12.5ms bytes=182",
@@ -95,6 +97,48 @@ def run(*, rounds: int, as_json: bool = False) -> bool:
     return True
 
 
+GROWTH = tuple(1 << power for power in range(10, 27, 2))  # 1 KiB to 64 MiB
+# What a result has, most of it empty: the fixed cost of a call.
+CHANNELS = ("value", "blocks", "structured", "message", "reason", "place", "appeared", "stderr")
+CALLS: dict[str, dict[str, Any]] = {
+    "nothing": {},
+    "a number": {"value": {"sum": 3}},
+    "a short string": {"value": "done"},
+    "a row": {"value": {"rows": [{"id": 1, "name": "two", "price": 3.5}]}},
+    "a row and a line on stderr": {"value": {"rows": [{"id": 1}]}, "stderr": "warning: slow\n"},
+    "1 KiB of JSON": {"value": [OBJECT] * 6},
+}
+
+
+def growth(largest: int) -> dict[int, float]:
+    """Return seconds of the processor for mixed text of each size, the best of a few."""
+    best: dict[int, float] = {}
+    for size in (size for size in GROWTH if size <= largest):
+        text = mixed(size)
+        times = []
+        for _ in range(max(2, min(20, (1 << 22) // size))):
+            start = time.thread_time()
+            redact(text)
+            times.append(time.thread_time() - start)
+        best[size] = min(times)
+    return best
+
+
+def calls() -> dict[str, float]:
+    """Return microseconds of the processor for the channels of small results, the best of many."""
+    best = {}
+    for name, channels in CALLS.items():
+        empty: dict[str, Any] = dict.fromkeys(CHANNELS)
+        value = empty | {"blocks": [], "message": "", "reason": "", "stderr": ""} | channels
+        times = []
+        for _ in range(2000):
+            start = time.thread_time_ns()
+            Redactor(bounds=Bounds(50_000, 5.0, time.thread_time, lambda: False)).redact_many(value)
+            times.append(time.thread_time_ns() - start)
+        best[name] = min(times) / 1000
+    return best
+
+
 def found(data: Path) -> dict[str, Any]:
     """Return what redaction finds in the labelled data of a folder."""
     rows = list(redaction_scores.documents(data))
@@ -148,11 +192,24 @@ def main() -> int:
     parser.add_argument(
         "--data", metavar="FOLDER", help=f"labelled data; default ${redaction_scores.VARIABLE}"
     )
+    parser.add_argument("--largest", type=int, default=64, metavar="MIB", help="of mixed text; default 64")
     parser.add_argument("--json", action="store_true", help="JSON documents instead of tables")
     chosen = parser.parse_args()
     if not chosen.json:
         print(", ".join(f"{name} {value}" for name, value in machine().items()))
     run(rounds=40, as_json=chosen.json)
+    fixed, grown = calls(), growth(chosen.largest << 20)
+    if chosen.json:
+        print(json.dumps({"question": "redaction of a call", "machine": machine(), "us": fixed}))
+        print(json.dumps({"question": "redaction by size", "machine": machine(), "seconds": grown}))
+    else:
+        print(f"\n{'a result of':28} {'µs':>8}")
+        for name, microseconds in fixed.items():
+            print(f"{name:28} {microseconds:8.1f}")
+        print(f"\n{'mixed text, KiB':22} {'ms':>10} {'ns/byte':>10} {'MB/s':>8}")
+        for size, seconds in grown.items():
+            rate = f"{seconds * 1e9 / size:10.1f} {size / seconds / 1e6:8.1f}"
+            print(f"{size >> 10:<22} {seconds * 1e3:10.2f} {rate}")
     if data := redaction_scores.folder(chosen.data):
         scores = found(data)
         if chosen.json:

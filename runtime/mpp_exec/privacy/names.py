@@ -221,7 +221,8 @@ _IS_STREET: Final = lazily(
 
 
 def _is_street(value: str) -> bool:
-    return 2 <= len(value.split()) <= 8 and not _SCHEME.match(value)
+    is_long = 2 <= len(value.split()) <= 8 or bool(_IDEOGRAPHS.search(value))
+    return is_long and not _SCHEME.match(value)
 
 
 def under_label(kind: str, text: str, key: str = "") -> Candidate | None:
