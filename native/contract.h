@@ -273,6 +273,10 @@ void mpp_greeted(struct mpp_sandbox *sandbox);
  * that was released already (NULL) takes no call. */
 int mpp_unpark(struct mpp_sandbox *sandbox, const struct mpp_launch *launch, struct mpp_outcome *outcome);
 
+/* Kills every process of the sandbox and waits for none of them: taking down what they wrote takes its time. Returns 1
+ * once all of them are dead, else 0. NULL is dead. */
+int mpp_kill(struct mpp_sandbox *sandbox);
+
 /* Kills every process of the sandbox, reaps it, frees the handle with its buffers, and empties the slot: in one, so
  * that no signal can come between. An empty slot is left alone. */
 void mpp_release(struct mpp_sandbox **slot);

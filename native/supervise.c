@@ -278,6 +278,17 @@ int mpp_supervise(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
     return 0;
 }
 
+int mpp_kill(struct mpp_sandbox *sandbox)
+{
+    struct pollfd gone = { .fd = -1, .events = POLLIN, .revents = 0 };
+
+    /* In a child of the host it is none of its business. */
+    if (sandbox == NULL || sandbox->reaped || sandbox->owner != getpid()) return 1;
+    kill_all(sandbox);
+    gone.fd = sandbox->pidfd;
+    return poll(&gone, 1, 0) == 1;
+}
+
 void mpp_release(struct mpp_sandbox **slot)
 {
     struct mpp_sandbox *sandbox = *slot;

@@ -6,19 +6,26 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from eventually import until
 from mpp_exec.errors import HostError
 from mpp_exec.sandbox import native
 from mpp_exec.sandbox.parked import Parked, can_start_early
-from sandbox_lab import CACHE, Lab, answer, run
+from sandbox_lab import CACHE, Lab, answer, init_processes, run
+from stage import NAME, Stage
 
 ROOT = Path(__file__).parents[2]
 NAMES = 120
+SEVERAL = 4
 
 # Started at import, it writes what is read-only in the grant, over and over, from before it is there. Through
 # C: a tool that is heard to ask for its grants early is not prepared.
@@ -274,3 +281,69 @@ def weakened(folder: Path, name: str, *changes: tuple[str, str]) -> int:
     ]
     subprocess.run(command, check=True)
     return os.open(target, os.O_RDONLY | os.O_CLOEXEC)
+
+
+# -- outliving a withdrawal: how long it takes to take down what a tool wrote is the tool's to choose -----
+
+
+@pytest.fixture
+def several(tmp_path: Path) -> Iterator[Stage]:
+    """A home with a tool for whose calls several sandboxes wait."""
+    tmp_path.chmod(0o755)
+    with Stage(tmp_path, parked=SEVERAL) as stage:
+        stage.python("def run():\n    return 1\n")
+        pool = stage.runtime._open().sandboxes
+        with ThreadPoolExecutor(2 * SEVERAL) as threads:
+            while pool.waiting < SEVERAL:
+                list(threads.map(lambda _: stage.runtime.call(NAME), range(2 * SEVERAL)))
+                until(lambda: pool.waiting == SEVERAL, 3)
+        yield stage
+
+
+@pytest.mark.parametrize("ending", ["withdrawn", "closed"])
+def test_teardown_that_never_ends_keeps_no_other_alive(
+    several: Stage, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    """All are killed before any is waited for."""
+    waiting, taken_down = init_processes(), threading.Event()
+    assert len(waiting) == SEVERAL
+    close = Parked.close
+
+    def forever(parked: Parked) -> None:
+        assert taken_down.wait(60)
+        close(parked)
+
+    monkeypatch.setattr(Parked, "close", forever)
+    end = several.runtime.close if ending == "closed" else lambda: several.runtime.store.revoke(NAME)
+    with ThreadPoolExecutor(1) as thread:
+        ended = thread.submit(end)
+        try:
+            assert until(lambda: all(is_dead(pid) for pid in waiting))
+        finally:
+            taken_down.set()
+        ended.result(60)
+    assert until(lambda: not init_processes())
+
+
+def test_one_that_does_not_die_keeps_nobody_from_noticing_a_withdrawal(
+    several: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that ended is still being taken down when all are withdrawn."""
+    (first, *others), dead = sorted(init_processes()), threading.Event()
+    kill = Parked.kill
+    monkeypatch.setattr(Parked, "kill", lambda parked: kill(parked) and dead.is_set())
+    os.kill(first, signal.SIGKILL)
+    pool = several.runtime._open().sandboxes
+    assert until(lambda: bool(pool._dying))
+    several.runtime.store.revoke(NAME)
+    assert until(lambda: all(is_dead(pid) for pid in others))
+    dead.set()
+    assert until(lambda: not init_processes())
+
+
+def is_dead(pid: int) -> bool:
+    """Whether process *pid*, and by the kernel's rule its PID namespace, runs no more."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in ("Z", "X")
+    except (FileNotFoundError, ProcessLookupError):
+        return True

@@ -535,6 +535,11 @@ class ParkedSandbox:
             self.close()
         return outcome
 
+    def kill(self) -> bool:
+        """Kill what is left of it, without waiting; return whether all of it is dead. May be repeated."""
+        self.state = "ended"
+        return bool(lib.mpp_kill(self._slot[0]))
+
     def close(self) -> None:
         """Kill and reap what is left of it. May be repeated."""
         self.state = "ended"

@@ -182,6 +182,10 @@ class Parked:
         """
         return not self.early_start or step in _UNSEEN
 
+    def kill(self) -> bool:
+        """Kill it without waiting for that; return whether it is dead. It is to be closed all the same."""
+        return self._sandbox.kill()
+
     def close(self) -> None:
         """End it, and wait until all of it is gone. May be repeated."""
         self._stack.close()

@@ -48,6 +48,7 @@ MEMORY: Final = 256 << 20
 _ROUND: Final = 0.002  # seconds between two looks at what is being prepared: it may talk all the time
 _LOOK_AFTER: Final = 1.0  # seconds between two looks at what each of them uses
 _DECAY: Final = 10.0  # seconds without a miss after which one less is kept
+_BURY_AFTER: Final = 0.02  # seconds between two looks at whether what was killed is dead
 _LINGER: Final = 2.0  # seconds that the thread stays with nothing to keep
 _TOOLS_MAX: Final = (
     256  # whose calls are counted; of more, the one that was called the longest ago is forgotten
@@ -136,6 +137,7 @@ class Pool:
         self._shelves: dict[tuple[int, str], _Shelf] = {}
         self._leaving: list[Parked] = []
         self._lent: weakref.WeakSet[Parked] = weakref.WeakSet()  # one that an interruption lost is not in it
+        self._dying: list[Parked] = []  # the thread's own: killed, and not all dead yet
         self._thread: threading.Thread | None = None
         self._closing = False
 
@@ -250,39 +252,55 @@ class Pool:
                     self._look_after()
                 busy = self._prepare(now)
                 with self._wake:
-                    if self._lent or any(shelf.all or shelf.target for shelf in self._shelves.values()):
+                    used = any(shelf.all or shelf.target for shelf in self._shelves.values())
+                    if self._lent or self._leaving or self._dying or used:
                         idle_since = now
                     if not self._closing:
-                        self._wake.wait(_ROUND if busy else PERIOD)
+                        self._wake.wait(_ROUND if busy else self._until_dead())
         except BaseException:
             self._empty()
             self._see_off()
             raise
 
-    def _see_off(self) -> None:
-        """Wait until those whose call is over are gone."""
+    def _until_dead(self) -> float:
+        """Return how long to wait for the next round, in which what was killed may be dead."""
+        return _BURY_AFTER if self._leaving or self._dying else PERIOD
+
+    def _bury(self) -> None:
+        """Let go of what is dead, and wait for nobody."""
         with self._wake:
-            leaving, self._leaving = self._leaving, []
-        for parked in leaving:
+            killed = [*self._leaving, *self._dying]
+        for parked in killed:
+            if parked.kill():
+                parked.close()
+                with self._wake:
+                    (self._dying if parked in self._dying else self._leaving).remove(parked)
+
+    def _see_off(self) -> None:
+        """Wait until all that was killed is gone."""
+        with self._wake:
+            killed = [*self._leaving, *self._dying]
+            self._leaving.clear()
+            self._dying.clear()
+        for parked in killed:
             parked.close()
 
     def _is_over(self, idle_since: float) -> bool:
         """Whether the thread may end: nothing waits. A sandbox that is lent would be killed by that."""
-        self._see_off()
+        self._bury()
         with self._wake:
             # Asked for since the last round, perhaps: whoever did saw that this thread lives.
-            wanted = self._leaving or any(shelf.all or shelf.target for shelf in self._shelves.values())
+            wanted = any(shelf.all or shelf.target for shelf in self._shelves.values())
+            wanted = wanted or bool(self._leaving or self._dying)
             over = self._closing or (not wanted and time.monotonic() - idle_since > _LINGER)
-            if over and self._leaving:
-                return False
             if over and self._lent:
                 self._wake.wait(PERIOD)
                 return False
             if over:
                 self._thread = None  # under the lock: the next call starts another
                 if self._closing:
-                    shelves, self._shelves = list(self._shelves.values()), {}
-                    _close(shelves)
+                    self._empty()
+                    self._see_off()
             return over
 
     def _drop_outdated(self) -> None:
@@ -295,12 +313,21 @@ class Pool:
             outdated = {key: shelf for key, shelf in self._shelves.items() if shelf.recipe.basis != now}
             for key in outdated:
                 del self._shelves[key]
-        _close(list(outdated.values()))
+        self._end([parked for shelf in outdated.values() for parked in shelf.all])
 
     def _empty(self) -> None:
         with self._wake:
             shelves, self._shelves = list(self._shelves.values()), {}
-        _close(shelves)
+        self._end([parked for shelf in shelves for parked in shelf.all])
+
+    def _end(self, gone: list[Parked]) -> None:
+        """Kill them, all before any is waited for: a tool decides how long it takes to take down its own.
+
+        The thread closes them as they die, and looks after the others meanwhile.
+        """
+        for parked in gone:
+            parked.kill()
+        self._dying += gone
 
     def _retire(self, now: float) -> None:
         """End what nobody has called for, what is old, and what is more than there is demand for."""
@@ -323,8 +350,7 @@ class Pool:
                 kept = [parked for parked in shelf.ready if parked not in old]
                 gone += [*old, *kept[shelf.target :]]
                 shelf.ready = kept[: shelf.target]
-        for parked in gone:
-            parked.close()
+        self._end(gone)
 
     def _look_after(self) -> None:
         with self._wake:
@@ -416,7 +442,7 @@ class Pool:
             self._failed(shelf, parked)
 
     def _failed(self, shelf: _Shelf, parked: Parked) -> None:
-        parked.close()
+        self._end([parked])
         self._back_off(shelf)
 
     def _back_off(self, shelf: _Shelf) -> None:
@@ -428,21 +454,17 @@ class Pool:
         """Return whether one more may wait for *wanted*; what is in less demand makes room for it."""
         with self._wake:
             waiting = [parked for shelf in self._shelves.values() for parked in shelf.all]
-            used = sum(parked.resident for parked in waiting)
+            used = sum(parked.resident for parked in [*waiting, *self._dying])
             each = max((parked.resident for parked in wanted.all), default=0)
-            if len(waiting) < self._most and used + each <= self._memory:
+            if len(waiting) + len(self._dying) < self._most and used + each <= self._memory:
                 return True
+            if self._dying:
+                return False  # what one of them leaves may be enough
             others = [shelf for shelf in self._shelves.values() if shelf is not wanted and shelf.ready]
             oldest = min(others, key=lambda shelf: shelf.last_call, default=None)
             if oldest is None or oldest.last_call >= wanted.last_call:
                 return False
             oldest.target = max(0, len(oldest.ready) - 1)
             evicted = oldest.ready.pop(0)
-        evicted.close()
-        return True
-
-
-def _close(shelves: list[_Shelf]) -> None:
-    for shelf in shelves:
-        for parked in shelf.all:
-            parked.close()
+        self._end([evicted])
+        return False  # until it is dead
