@@ -313,6 +313,7 @@ class Invocation:
             Asked("tools/call", agreed.request.decode()),
             Reading(prepared.plan.limits.output, MAX_DEPTH, MAX_VALUES),
             progress=None if relay is None else relay.take,
+            finished=(lambda: None) if relay is None else relay.finish,
             meta=self._trace_context,
         )
 

@@ -24,7 +24,7 @@ _MOST: Final = 2000  # of one call
 
 
 class ProgressRelay:
-    """Passes on the progress of one call to *show*. Of what comes too fast, what comes later counts."""
+    """Passes on the progress of one call to *show*. Of what comes too fast the latest is kept for the end."""
 
     def __init__(self, show: ShowProgress, redactor: Redactor, clock: Callable[[], float]) -> None:
         self._show = show
@@ -32,13 +32,23 @@ class ProgressRelay:
         self._clock = clock
         self._count = 0
         self._next = 0.0
+        self._kept: Progress | None = None
 
     def take(self, told: Progress) -> None:
-        """Pass on *told*, if it is time for it."""
+        """Pass on *told* if it is time for it; else keep it until something newer comes, or the end."""
         now = self._clock()
-        if now < self._next or self._count >= _MOST:
-            return
-        self._next = now + _INTERVAL
+        self._kept = told
+        if now >= self._next and self._count < _MOST:
+            self._next = now + _INTERVAL
+            self.finish()
+
+    def finish(self) -> None:
+        """Pass on what was kept: where a call ends, how far it came is not lost."""
+        told, self._kept = self._kept, None
+        if told is not None:
+            self._pass_on(told)
+
+    def _pass_on(self, told: Progress) -> None:
         self._count += 1
         message = told.message if len(told.message) <= MAX_MESSAGE else ""
         try:

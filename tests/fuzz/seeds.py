@@ -89,9 +89,44 @@ def seeds() -> dict[str, list[bytes]]:
             b"H\xff\xff\xff\xff" + _HELLO,
             b"H\0\0\0\1\0",
         ],
+        "server": [chosen + _said(*lines) for chosen in (b"\1", b"\0", b"\7") for lines in _SERVERS],
+        "client": [_said(line) for line in _CLIENTS],
     }
 
 
+def _said(*lines: Any) -> bytes:
+    return b"".join(json.dumps({"jsonrpc": "2.0", **line}).encode() + b"\n" for line in lines)
+
+
+_WELCOME: Final = {"id": 1, "result": {"protocolVersion": "2025-11-25", "capabilities": {}}}
+_DONE: Final = {"id": 2, "result": {"content": []}}
+_SERVERS: Final[tuple[tuple[dict[str, Any], ...], ...]] = (
+    (_WELCOME, {"id": "p", "method": "ping"}, _DONE),
+    (_WELCOME, {"id": 2, "error": {"code": -32603, "message": "no"}}),
+    (
+        _WELCOME,
+        {"method": "notifications/message", "params": {"level": "info", "data": [1]}},
+        {"method": "notifications/progress", "params": {"progressToken": 2, "progress": 1.5, "total": 3}},
+        _DONE,
+    ),
+    (
+        {"id": 1, "error": {"code": -32022, "message": "modern"}},
+        {"id": 2, "result": {"supportedVersions": ["2026-07-28"]}},
+        {"id": 3, "result": {"content": [], "resultType": "complete"}},
+    ),
+)
+_MODERN: Final = {
+    "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+    "io.modelcontextprotocol/clientCapabilities": {"elicitation": {"form": {}}},
+    "io.modelcontextprotocol/clientInfo": {"name": "c", "version": "1"},
+}
+_CLIENTS: Final[tuple[dict[str, Any], ...]] = (
+    {"id": 1, "method": "initialize", "params": {"protocolVersion": "2025-11-25", "capabilities": {}}},
+    {"id": "a", "method": "tools/call", "params": {"name": "t", "arguments": {}, "_meta": _MODERN}},
+    {"id": 2, "method": "tools/list", "params": {"cursor": "after:t", "_meta": _MODERN}},
+    {"id": "mpp-exec-1", "result": {"action": "accept", "content": {"confirm": True}}},
+    {"method": "notifications/cancelled", "params": {"requestId": 1}},
+)
 _HELLO: Final = (
     b"mpp-exec serve 1\0" + b"0" * 32 + b"\0/usr/bin\0/home/jane\x001:2\0oe\0-\x004\0"
     b"run\0acme/echo\0--args\0-\0PATH=/usr/bin\0HOME\0PATH=\0"

@@ -23,8 +23,11 @@ import forge
 from mpp_exec.audit import entry as ledger_entry
 from mpp_exec.consent.grant import Grant
 from mpp_exec.consent.policy_file import parse_layer
+from mpp_exec.dialogue.protocol import is_id
+from mpp_exec.dialogue.session import Asked, Reading, Session
 from mpp_exec.encoding import JsonError, dumps, json_dumps, json_loads, loads
 from mpp_exec.errors import ConsentError, PackageError, UsageError
+from mpp_exec.mcp import messages
 from mpp_exec.package.archive import open_package
 from mpp_exec.package.authoring import parse_toml
 from mpp_exec.package.manifest import KINDS, MANIFEST_DEPTH, RESULT_FORMS, Manifest, Tool
@@ -342,6 +345,47 @@ def _read_hello(payload: bytes) -> None:
     assert len(hello.words) + len(hello.environ) < payload.count(b"\0")
 
 
+def hear_server(data: bytes) -> None:
+    """Whatever a server says, in pieces, the session ends or waits; what it answers is lines of JSON."""
+    chosen, said = data[:1] or b"\0", data[1:]
+    seen: list[float] = []
+    session = Session(
+        Asked("tools/call", '{"name":"t","arguments":{}}') if chosen[0] % 2 else None,
+        Reading(_MAX_SIZE, 16, 1000),
+        progress=lambda told: seen.append(told.progress),
+    )
+    json.loads(session.opening())
+    step = chosen[0] // 2 + 1
+    for start in range(0, len(said), step):
+        answered = session.hear(said[start : start + step])
+        for line in (answered or b"").splitlines():
+            assert json.loads(line)["jsonrpc"] == "2.0"
+        if answered is None:
+            break
+    assert session.end.kind in ("open", "result", "error", "fault")
+    assert (session.end.kind == "open") or session.hear(b"{}\n") is None
+    assert seen == sorted(seen)
+    assert session.end.kind != "fault" or session.end.message
+
+
+def hear_client(data: bytes) -> None:
+    """Whatever line a client sends is a message with an era, or is refused with a code of JSON-RPC."""
+    for line in data.split(b"\n"):
+        try:
+            message = messages.classify(messages.parse(line))
+            if isinstance(message, messages.Response):
+                assert is_id(message.id)
+                continue
+            for era in (messages.modern_era, lambda request: messages.legacy_era(request.params)):
+                with suppress(messages.RpcError):
+                    found = era(message)
+                    assert isinstance(found.can_ask(), bool)
+                    assert len(found.client) <= 200
+        except messages.RpcError as error:
+            assert -32768 <= error.code <= -32000
+            json.dumps(error.answer(None), allow_nan=False)
+
+
 @dataclass(frozen=True)
 class Target:
     """One reader under attack.
@@ -380,4 +424,6 @@ TARGETS: Final[dict[str, Target]] = {
     "words": Target(read_words, "text", 300),
     "ledger": Target(read_ledger_entry, "cbor"),
     "frames": Target(read_frames),
+    "server": Target(hear_server, "json", skip=1),
+    "client": Target(hear_client, "json"),
 }

@@ -25,6 +25,7 @@ import pytest
 from command import Shell
 from mpp_exec import Runtime
 from mpp_exec.result import ToolResult
+from needs import missing
 
 pytestmark = pytest.mark.timeout(1200)  # registries, and the first run makes the environment of the SDK
 
@@ -260,7 +261,7 @@ def run(shell: Shell, *words: str) -> None:
 def wrapped(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wrapped]:
     case = CASES[request.param]
     if case.source.startswith("npm:") and shutil.which("npm") is None:
-        pytest.skip("this host has no npm")
+        missing("this host has no npm")
     root = tmp_path_factory.mktemp(request.param)
     root.chmod(0o755)
     shell = Shell(root)

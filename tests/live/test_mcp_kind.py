@@ -17,6 +17,7 @@ from mpp_exec.dialogue.session import Progress
 from mpp_exec.package.requirement import Requirement
 from mpp_exec.permissions import Limits, Permissions
 from mpp_exec.withdraw import Cancellation
+from needs import missing
 from stage import NAME, Stage
 
 ECHO = 'say(id=name, result=text(json.dumps(params["arguments"]), structuredContent=params["arguments"]))'
@@ -167,6 +168,25 @@ def test_progress_is_relayed_redacted_to_who_wants_it(stage: Stage) -> None:
     assert stage.runtime.call(NAME).content[0]["text"] == "False"
 
 
+def test_the_last_progress_comes_before_the_result_however_fast_it_was(stage: Stage) -> None:
+    stage.server(
+        server(
+            """
+            token = params["_meta"]["progressToken"]
+            for n in range(1, 101):
+                about = {"progressToken": token, "progress": n, "total": 100}
+                say(method="notifications/progress", params=about)
+            say(id=name, result=text("done"))
+            """
+        )
+    )
+    seen: list[Progress] = []
+    assert stage.runtime.call(NAME, progress=seen.append).outcome == "ok"
+    assert (seen[0], seen[-1]) == (Progress(1, 100, ""), Progress(100, 100, ""))
+    assert len(seen) < 50
+    assert seen == sorted(seen, key=lambda each: each.progress)
+
+
 def test_every_call_has_a_server_of_its_own(stage: Stage) -> None:
     stage.server(
         server('count = globals().get("count", 0) + 1\nsay(id=name, result=text(str(count)))'),
@@ -280,7 +300,7 @@ require("readline").createInterface({input: process.stdin}).on("line", line => {
 
 def test_a_server_in_node(stage: Stage) -> None:
     if shutil.which("node") is None:
-        pytest.skip("this host has no node")
+        missing("this host has no node")
     stage.server(
         "",
         files={"index.js": NODE.encode()},

@@ -88,7 +88,8 @@ class Session:
         first: the request to make; None for one that ends with the handshake, to be taken over.
         reading: bounds of what is read.
         following: given the result of a request, the next one to make; None for no more.
-        progress: told of the progress of the request; None where nobody wants to know.
+        progress: told of the progress of the request; None where nobody wants to know. *finished* is
+            called before the session ends with a result or an error: no progress comes after it.
         meta: goes into the ``_meta`` of a ``tools/call``.
     """
 
@@ -99,12 +100,14 @@ class Session:
         *,
         following: Callable[[Any], Asked | None] = lambda _: None,
         progress: Callable[[Progress], None] | None = None,
+        finished: Callable[[], None] = lambda: None,
         meta: Mapping[str, str] | None = None,
     ) -> None:
         self._asked = first
         self._reading = reading
         self._following = following
         self._progress = progress
+        self._finished = finished
         self._meta = dict(meta or {})
         self._furthest = -math.inf
         self._version = ""
@@ -248,10 +251,12 @@ class Session:
             case "greeted":
                 raise _FaultError("it answered a request that nobody made")
         if failed is not None:
+            self._finished()
             self.end = failed
             return b""
         following = self._following(message["result"])
         if following is None:
+            self._finished()
             self.end = End("result", message["result"])
             return b""
         self._asked = following
