@@ -23,6 +23,7 @@ import pytest
 
 from mpp_exec.sandbox import native
 from mpp_exec.sandbox._native import ffi, lib
+from mpp_exec.sandbox.encoded import encode_plan
 from mpp_exec.sandbox.native import RawOutcome
 from sandbox_lab import Lab, descendants, run
 
@@ -189,7 +190,7 @@ def test_calls_that_are_stopped(invoke: Call) -> None:
 
 
 def _encode() -> None:
-    native.encode_plan(
+    encode_plan(
         entries=(),
         rules=(),
         limits=(),

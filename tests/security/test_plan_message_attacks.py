@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from mpp_exec.sandbox import native
+from mpp_exec.sandbox.encoded import encode_plan
 from mpp_exec.sandbox.layout import Entry
 from needs import missing
 
@@ -22,7 +22,7 @@ FLAGS = ("-std=c11", "-D_GNU_SOURCE", "-g", "-O1", "-w")
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 ROUNDS = 50_000
 
-PLAN = native.encode_plan(
+PLAN = encode_plan(
     entries=(
         Entry("dir", "/etc"),
         Entry("file", "/etc/hosts", data=bytes(4000), mode=0o444),

@@ -15,8 +15,9 @@ import pytest
 from mpp_exec.errors import HostError, InternalError
 from mpp_exec.sandbox import native, spawn
 from mpp_exec.sandbox._native import ffi, lib
+from mpp_exec.sandbox.encoded import encode_plan
 from mpp_exec.sandbox.layout import Entry
-from mpp_exec.sandbox.native import RawOutcome, encode_plan
+from mpp_exec.sandbox.native import RawOutcome
 
 FILTER = bytes(range(8)) * 3
 NATIVE = Path(__file__).parents[2] / "native"

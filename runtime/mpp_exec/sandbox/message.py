@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 
 from mpp_exec.errors import InternalError
-from mpp_exec.sandbox import bare, layout, native, profiles
+from mpp_exec.sandbox import bare, layout, profiles
 from mpp_exec.sandbox.building import HOST_NAME, LAUNCH, TOOL_ID
 from mpp_exec.sandbox.cache import SandboxCache
+from mpp_exec.sandbox.encoded import encode_plan
 from mpp_exec.sandbox.layout import Entry
 from mpp_exec.sandbox.plan import SandboxPlan, with_seal
 from mpp_exec.sandbox.watching import told_profile
@@ -109,7 +110,7 @@ def _encode(
     traced: bool = False,
     early_start: bool = False,
 ) -> bytes:
-    return native.encode_plan(
+    return encode_plan(
         entries=entries,
         rules=plan.rules,
         limits=plan.rlimits,

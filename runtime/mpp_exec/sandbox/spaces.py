@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from mpp_exec.errors import HostError, InternalError
 from mpp_exec.sandbox import layout, native
 from mpp_exec.sandbox.building import HOST_NAME, TOOL_ID
+from mpp_exec.sandbox.encoded import encode_plan
 from mpp_exec.sandbox.layout import Layout
 
 _NOTHING = "/nothing"
@@ -52,7 +53,7 @@ def _missing(uid: int) -> Missing | None:
     made.scratch("/tmp", 1 << 20)  # noqa: S108 - inside
     # One instruction, BPF_RET | BPF_K: nothing runs that a filter would have to stop.
     allow = struct.pack("=HBBI", 0x06, 0, 0, native.constant("SECCOMP_RET_ALLOW"))
-    message = native.encode_plan(
+    message = encode_plan(
         entries=made.entries,
         rules=(),
         limits=(),
