@@ -21,7 +21,7 @@ from typing import Any, Final
 
 import pytest
 
-from mpp_exec.sandbox import native
+from mpp_exec.sandbox import encoded, native
 from mpp_exec.sandbox._native import ffi, lib
 from mpp_exec.sandbox.encoded import encode_plan
 from mpp_exec.sandbox.native import RawOutcome
@@ -239,8 +239,9 @@ def test_invoke_a_thousand_times(invoke: Call) -> None:
 def test_every_function_of_the_seam_is_exercised_here() -> None:
     public = {
         name
-        for name, value in inspect.getmembers(native, inspect.isfunction)
-        if value.__module__ == native.__name__ and not name.startswith("_")
+        for module in (native, encoded)
+        for name, value in inspect.getmembers(module, inspect.isfunction)
+        if value.__module__ == module.__name__ and not name.startswith("_")
     }
     assert public == {*EXERCISED, "invoke"}
     called = set(re.findall(r"lib\.(mpp_\w+)\(", inspect.getsource(native)))
