@@ -100,7 +100,9 @@ void mpp_watcher_close(struct mpp_watcher **watcher);
 /* One report of init, and the listener that may come with it. As recv(2). */
 ssize_t mpp_receive_report(struct mpp_sandbox *sandbox, struct mpp_report *report);
 
-int mpp_watch(pid_t init, struct mpp_usage *usage); /* 0, or an errno where it could not look at everything */
+/* 0, or an errno where it could not look at everything. Where there are more tasks than most it looks no further: what
+ * it says of the rest is too little, and of the tasks that they are too many. */
+int mpp_watch(pid_t init, uint32_t most, struct mpp_usage *usage);
 /* clone(2) with a pidfd and SIGCHLD, into a cgroup where that is not -1. Returns -1 with errno set on failure. */
 int mpp_clone(uint64_t flags, int cgroup, char *stack, size_t size, int (*child)(void *), void *argument, int *pidfd);
 int mpp_cgroup_usage(const struct mpp_sandbox *sandbox, struct mpp_usage *usage); /* -1 where it cannot be read */

@@ -100,7 +100,9 @@ void mpp_stop(struct mpp_outcome *outcome, enum mpp_stop why)
 int mpp_measure(const struct mpp_sandbox *sandbox, struct mpp_usage *usage)
 {
     if (sandbox->launch.cgroup_fd >= 0 && mpp_cgroup_usage(sandbox, usage) == 0) return 0;
-    return mpp_watch(sandbox->pid, usage);
+    /* With namespaces the kernel bounds how many there are; without them it is for this to tell, before there are so many
+     * that counting them takes longer than making more. */
+    return mpp_watch(sandbox->pid, sandbox->launch.namespaces == 0 ? sandbox->launch.processes : UINT32_MAX, usage);
 }
 
 /* Not at once: a host that is out of descriptors for a moment, or a process that ends at this one, is no reason. */

@@ -13,6 +13,7 @@
 #include "sandbox.h"
 
 #define PROCESSES_MAX 65536 /* more than any limit allows, with what dies meanwhile */
+#define THREADS_NEW 1024    /* threads that may come, and go again, while a process is looked at */
 
 struct found {
     pid_t *processes;
@@ -126,20 +127,28 @@ static int add_children(const char *task_path, struct found *found)
     return error;
 }
 
-/* Adds one process and finds its children, who may be any of its threads'. Returns 0 or -errno. */
-static int add_process(pid_t pid, int is_init, struct found *found, struct mpp_usage *usage)
+/* Adds one process and finds its children, who may be any of its threads'. Returns 0 or -errno: -EAGAIN where threads
+ * come and go faster than they are looked at. Where there are more tasks than most, the rest is left out. */
+static int add_process(pid_t pid, int is_init, uint32_t most, struct found *found, struct mpp_usage *usage)
 {
     unsigned long long tick = (unsigned long long)sysconf(_SC_CLK_TCK);
     struct stat_line whole;
+    char whole_path[40];
     char folder[40];
     char path[96];
     struct dirent *task;
     DIR *tasks;
+    uint32_t others = usage->tasks;
+    unsigned long long seen = 0;
     int error;
 
-    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
-    error = read_stat(path, &whole);
+    snprintf(whole_path, sizeof whole_path, "/proc/%d/stat", (int)pid);
+    error = read_stat(whole_path, &whole);
     if (error < 0) return gone(-error) && !is_init ? 0 : error;
+    if (!is_init && whole.threads > most - others) {
+        usage->tasks += (uint32_t)whole.threads;
+        return 0;
+    }
     snprintf(folder, sizeof folder, "/proc/%d/task", (int)pid);
     tasks = opendir(folder);
     if (tasks == NULL) return gone(errno) && !is_init ? 0 : -errno;
@@ -148,6 +157,15 @@ static int add_process(pid_t pid, int is_init, struct found *found, struct mpp_u
         long id = strtol(task->d_name, NULL, 10);
 
         if (id <= 0) continue;
+        /* More than there were: while they are counted, a tool makes some, and whoever went on would follow it. */
+        if (++seen > whole.threads && !is_init) {
+            if (read_stat(whole_path, &one) == 0 && one.threads > whole.threads) whole.threads = one.threads;
+            if (whole.threads > most - others) break;
+            if (seen > 2 * whole.threads + THREADS_NEW) {
+                error = -EAGAIN;
+                break;
+            }
+        }
         snprintf(path, sizeof path, "%s/%ld", folder, id);
         error = add_children(path, found);
         /* A first thread that has ended shows no memory, though the others still have it. */
@@ -164,7 +182,7 @@ static int add_process(pid_t pid, int is_init, struct found *found, struct mpp_u
     return error;
 }
 
-int mpp_watch(pid_t init, struct mpp_usage *usage)
+int mpp_watch(pid_t init, uint32_t most, struct mpp_usage *usage)
 {
     struct found found = { NULL, 1, 64 };
     int error = 0;
@@ -173,8 +191,8 @@ int mpp_watch(pid_t init, struct mpp_usage *usage)
     found.processes = malloc(found.room * sizeof *found.processes);
     if (found.processes == NULL) return ENOMEM;
     found.processes[0] = init;
-    for (size_t i = 0; error == 0 && i < found.count; i++)
-        error = add_process(found.processes[i], i == 0, &found, usage);
+    for (size_t i = 0; error == 0 && i < found.count && usage->tasks <= most; i++)
+        error = add_process(found.processes[i], i == 0, most, &found, usage);
     free(found.processes);
     return -error;
 }

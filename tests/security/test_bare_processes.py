@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -219,6 +220,48 @@ def test_thread_bomb_is_counted(bare: Lab) -> None:
         assert "can't start new thread" in sandbox_lab.answer(done)["error"]["message"]
     else:
         assert done.outcome == "processes"
+
+
+MANY_THREADS = """
+#include <sched.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+static int wait_forever(void *nothing)
+{
+    (void)nothing;
+    for (;;) pause();
+    return 0;
+}
+
+int main(void)
+{
+    int flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM;
+    char *stacks = mmap(0, 64 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    setvbuf(stdout, NULL, _IONBF, 0);
+    for (int i = 1; i <= 15000; i++) {
+        if (clone(wait_forever, stacks + i * 4096, flags, NULL) < 0) break;
+        if (i % 500 == 0) printf(" %d", i);
+    }
+    sleep(600);
+    return 0;
+}
+"""
+
+
+def test_threads_made_faster_than_they_are_counted(bare: Lab, tmp_path: Path) -> None:
+    """Counting ends where there are more than may be: whoever looked at each of them would never catch up."""
+    (tmp_path / "threads.c").write_text("#define _GNU_SOURCE\n" + MANY_THREADS, encoding="ascii")
+    bomb = sandbox_lab.build_program(tmp_path / "threads.c", tmp_path / "threads")
+    plan = bare.program(bomb, limits=Limits(processes=16, wall_ms=20_000))
+    # As below a host that is not root, where no limit of the kernel's can stand.
+    rlimits = tuple(each for each in plan.rlimits if each[0] != resource.RLIMIT_NPROC)
+    done = sandbox_lab.run(dataclasses.replace(plan, rlimits=rlimits))
+    assert done.outcome == "processes"
+    made = [int(number) for number in done.output.split()]
+    assert max(made, default=0) < 12_000, "of 15,000"
 
 
 HOST = """
