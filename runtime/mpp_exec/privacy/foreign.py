@@ -6,6 +6,7 @@ once more, for these few words.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -25,16 +26,22 @@ _VALUE: Final = lazily(
 
 def places(text: str) -> Iterator[int]:
     """Yield where in *text*, which is not all ASCII, such a word stands."""
-    meter.pass_over(text)
-    for match in meter.steps(_LABEL.finditer(text)):
+    for match in _labels(text):
         yield match.start()
+
+
+def _labels(text: str) -> Iterator[re.Match[str]]:
+    at = 0
+    while match := meter.search(_LABEL, text, at, len(text)):
+        meter.step()
+        yield match
+        at = match.end()
 
 
 def passwords(text: str) -> list[Candidate]:
     """Return the passwords in *text*, which is not all ASCII, behind a word of another script."""
     found: list[Candidate] = []
-    meter.pass_over(text)
-    for label in _LABEL.finditer(text):
+    for label in _labels(text):
         meter.step(len(found))
         if (match := _VALUE.match(text, label.end())) and (
             candidate := judged(match["value"], match.start("value"), "password", quoted=True, shell=False)
