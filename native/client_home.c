@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -111,11 +112,14 @@ static void become_runtime(const char *home, const char *python, long seconds)
 
 void start_on_demand(int folder, const struct command *command, const char *python)
 {
-    long seconds = wanted_on_demand(folder);
+    long seconds;
     char path[PATH_MAX];
     char full[PATH_MAX];
     pid_t child;
 
+    /* One that is confined would serve nobody else, and keep another from being started. */
+    if (prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 0) return;
+    seconds = wanted_on_demand(folder);
     if (seconds <= 0 || !home_path(command, path) || !realpath(path, full)) return;
     child = fork();
     if (child == 0) become_runtime(full, python, seconds);

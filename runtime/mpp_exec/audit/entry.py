@@ -133,15 +133,19 @@ class Caller:
         return dumps(storable(asdict(self), []))
 
 
-@functools.lru_cache(maxsize=64)  # the name service may be slow, and is not asked with every call
+@functools.lru_cache(maxsize=64)
 def _caller(uid: int, pid: int, principal: str, client: str) -> Caller:
+    return Caller(uid, pid, _name_of(uid), principal, client)
+
+
+@functools.lru_cache(maxsize=8)  # the name service may be slow, and is not asked with every call
+def _name_of(uid: int) -> str:
     import pwd  # noqa: PLC0415 -- only whoever records needs the name service
 
     try:
-        user = pwd.getpwuid(uid).pw_name
+        return pwd.getpwuid(uid).pw_name
     except KeyError:
-        user = ""
-    return Caller(uid, pid, user, principal, client)
+        return ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -190,7 +190,7 @@ def serve(visit: Visit, runtime: Runtime) -> int:
 
     Raises:
         ElsewhereError: the client does it itself.
-        WireError: the client has gone.
+        GoneError: the client has gone.
     """
     from mpp_exec.cli.calls import run_for  # noqa: PLC0415 -- not for --help
     from mpp_exec.serving.visit import ElsewhereError  # noqa: PLC0415

@@ -23,7 +23,7 @@ from mpp_exec.pipeline import Runtime
 from mpp_exec.serving.alike import Likeness, build
 from mpp_exec.serving.peer import Peer, own_standing, peer_of, standing_of
 from mpp_exec.serving.place import Place
-from mpp_exec.serving.visit import PROMPT, ElsewhereError, Visit
+from mpp_exec.serving.visit import PROMPT, ElsewhereError, GoneError, Visit
 from mpp_exec.serving.wire import (
     DONE,
     HELLO,
@@ -47,7 +47,7 @@ _FULL: Final = 0.1  # seconds without accepting when there are no descriptors le
 ENDING: Final = 15.0  # seconds that clients have to take what they are owed when the runtime ends
 
 Handle = Callable[[Visit], int]
-"""Does what a client wants and returns its exit code; may raise :class:`ElsewhereError` or ``WireError``."""
+"""Does what a client wants and returns its exit code; may raise ``ElsewhereError`` or ``GoneError``."""
 
 
 class Service:
@@ -141,7 +141,7 @@ class Service:
         """Return why nobody can come any more, "" while somebody can."""
         if not self._place.is_reached() or self._place.identity() != self._listening:
             return "its socket is gone"
-        return "" if build() == self._alike.build else "it was replaced by another version"
+        return "" if build() in ("", self._alike.build) else "it was replaced by another version"
 
     def stop(self) -> None:
         """Have :meth:`run` return."""
@@ -222,7 +222,7 @@ class Service:
 
     def _serve(self, connection: socket.socket, peer: Peer) -> None:
         try:
-            with suppress(WireError, OSError):
+            with suppress(WireError, GoneError, OSError):
                 self._answer(connection, Frames(connection), peer)
         finally:
             self._forget(connection, threading.current_thread())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
@@ -11,7 +12,7 @@ from typing import Final
 from mpp_exec.errors import MppError
 from mpp_exec.registry.home import Home, resolve_home
 from mpp_exec.serving.peer import Peer
-from mpp_exec.serving.wire import AWAY, BEGIN, DONE, ERR, GO, OUT, PIECE, Frames, Hello
+from mpp_exec.serving.wire import AWAY, BEGIN, DONE, ERR, GO, OUT, PIECE, Frames, Hello, WireError
 from mpp_exec.withdraw import Cancellation
 
 PROMPT: Final = 10.0
@@ -27,6 +28,10 @@ class ElsewhereError(BaseException):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+class GoneError(BaseException):
+    """The client has left, or speaks another language: there is nobody to tell anything."""
 
 
 class Visit:
@@ -56,6 +61,7 @@ class Visit:
         self._frames = frames
         self._data = data
         self._watch = watch
+        self._until: float | None = None
 
     @property
     def words(self) -> list[str]:
@@ -103,10 +109,13 @@ class Visit:
         """Hand the call over: from the client's word on it is made here, once.
 
         Raises:
-            WireError: the client has gone, or says something else.
+            GoneError: the client has gone, or says something else.
         """
-        self._frames.send(BEGIN, b"", PROMPT)
-        self._frames.receive(GO, PROMPT)
+        try:
+            self._frames.send(BEGIN, b"", PROMPT)
+            self._frames.receive(GO, PROMPT)
+        except WireError as error:
+            raise GoneError from error
         self._watch(self)
         self.begun = True
 
@@ -114,13 +123,18 @@ class Visit:
         """Send bytes for one of its standard streams: ``wire.OUT`` or ``wire.ERR``.
 
         Raises:
-            WireError: it does not take them.
+            GoneError: it does not take them, all that it is sent within PATIENCE.
         """
         assert letter in (OUT, ERR)
+        if self._until is None:
+            self._until = time.monotonic() + PATIENCE
         view = memoryview(data)
-        while view:
-            self._frames.send(letter, view[:PIECE], PATIENCE)
-            view = view[PIECE:]
+        try:
+            while view:
+                self._frames.send(letter, view[:PIECE], self._until - time.monotonic())
+                view = view[PIECE:]
+        except WireError as error:
+            raise GoneError from error
 
     def end(self, code: int) -> None:
         """Tell the exit code; the visit is over."""
