@@ -401,6 +401,7 @@ def test_a_client_of_another_home_is_sent_away(runtime: Runtime, tmp_path: Path)
         hello(runtime, *call, environ=shell.environment() | {"MPP_HOME": str(other.home)}),
         hello(runtime, *call, environ={**shell.environment(), "MPP_HOME": ""}),
         hello(runtime, *call, home=f"{facts.st_dev}:{facts.st_ino}"),
+        hello(runtime, *call, "--home", str(other.home), home=f"{facts.st_dev}:{facts.st_ino}"),
         hello(runtime, *call, "--home", "home"),
         hello(runtime, *call, "--home", "~/home"),
     ]
