@@ -20,7 +20,7 @@ from eventually import until
 from mpp_exec.errors import HostError
 from mpp_exec.sandbox import native
 from mpp_exec.sandbox.parked import Parked, can_start_early
-from sandbox_lab import CACHE, Lab, answer, init_processes, run
+from sandbox_lab import CACHE, Lab, answer, descendants, init_processes, run
 from stage import NAME, Stage
 
 ROOT = Path(__file__).parents[2]
@@ -281,6 +281,18 @@ def weakened(folder: Path, name: str, *changes: tuple[str, str]) -> int:
     ]
     subprocess.run(command, check=True)
     return os.open(target, os.O_RDONLY | os.O_CLOEXEC)
+
+
+def test_command_line_of_one_that_waits_names_nothing_that_was_granted(lab: Lab, ground: Path) -> None:
+    """Every user of the machine may read it (proc_pid_cmdline(5)), and the folders above it perhaps not."""
+    made = ready(lab, "def run():\n    return 1\n", read=[ground])
+    try:
+        lines = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in descendants(os.getpid())]
+        waiting = [line for line in lines if b"--parked" in line]
+        assert waiting
+        assert not [line for line in lines if bytes(ground.name, "utf-8") in line]
+    finally:
+        made.close()
 
 
 # -- outliving a withdrawal: how long it takes to take down what a tool wrote is the tool's to choose -----

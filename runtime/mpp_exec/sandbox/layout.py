@@ -141,8 +141,11 @@ class Layout:
 def shown(entries: Iterable[Entry], limit: int, *, traced: bool = False) -> bytes:
     """Return, as JSON, what the launcher of a Python tool knows: the paths shown, and the output's bound.
 
-    It notes what lies beside these paths. They are no secret to a tool: it can try each of them.
+    It notes what lies beside these paths, and tells those that come late. They are no secret to a tool, which
+    can try each of them, but one to other users: they stand in a file inside, and on no command line.
     """
+    entries = tuple(entries)
+    first = next((i for i, entry in enumerate(entries) if entry.late), len(entries))
     paths = {
         entry.target: not entry.attributes & native.MOUNT_RDONLY
         for entry in entries
@@ -152,6 +155,7 @@ def shown(entries: Iterable[Entry], limit: int, *, traced: bool = False) -> byte
     told = {
         "read": [*paths, *files],
         "write": [path for path, writable in paths.items() if writable],
+        "late": [entry.target for entry in entries[first:] if entry.kind in ("bind", "tmpfs")],
         "limit": limit,
         "traced": traced,
     }

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 from mpp_exec.errors import InternalError
 from mpp_exec.sandbox import bare, layout, profiles
 from mpp_exec.sandbox.building import HOST_NAME, LAUNCH, TOOL_ID
@@ -84,7 +82,7 @@ def for_parking(
     argv = plan.argv if command is None else command
     if early_start and plan.kind == "python":
         at = argv.index(LAUNCH) + 1
-        argv = (*argv[:at], "--parked", json.dumps(late_paths(plan)), *argv[at:])
+        argv = (*argv[:at], "--parked", *argv[at:])
     return _encode(
         plan,
         _with_programs(plan, cache, traced=False),
@@ -93,11 +91,6 @@ def for_parking(
         cache=cache,
         early_start=early_start,
     )
-
-
-def late_paths(plan: SandboxPlan) -> list[str]:
-    """Return the paths inside that a sandbox gets only with its call."""
-    return [entry.target for entry in plan.entries[plan.late :] if entry.kind in ("bind", "tmpfs")]
 
 
 def _encode(

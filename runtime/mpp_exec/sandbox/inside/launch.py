@@ -7,10 +7,10 @@ The tool's own output goes to stderr. Beside them may stand ``tried``, what the 
 given: for people, who would else not hear of it where the tool handles its errors itself. The tool can
 prevent or forge it, as anything here.
 
-``launch.py --parked PATHS ENTRY [FOLDER…]`` is for a sandbox that is prepared ahead of its call: once the
+``launch.py --parked ENTRY [FOLDER…]`` is for a sandbox that is prepared ahead of its call: once the
 tool is imported a line end on descriptor 1 says so, and the request comes when there is a call, with its
-number as ``invocation``. PATHS is a JSON list of what the call will bring. A tool that asks for any of that
-while it is imported needs it to start and cannot be prepared: this process then ends.
+number as ``invocation``. A tool that asks for something that its call will bring, while it is imported, needs
+it to start and cannot be prepared: this process then ends.
 
 The sandbox is complete before this file is read. What it does with ``_seal`` only takes away the one
 right that starting Python needed. Nothing here is a defence against the tool: after the import the
@@ -62,16 +62,16 @@ def seal() -> None:
 class Tried:
     """Notes what the tool tries beyond what it is shown (audit events, and lookups of variables)."""
 
-    def __init__(self, to_come: list[str] | None = None) -> None:
-        """Listen. *to_come* are the paths that the call will bring, None where it is here already."""
-        self.awaits_call = to_come is not None
+    def __init__(self, *, awaits_call: bool = False) -> None:
+        """Listen, and where it *awaits_call* for what asks for paths that the call will bring, too."""
+        self.awaits_call = awaits_call
         self.asked_early = False
-        self._to_come = tuple(to_come or ())
         try:
             with open(f"{HERE}/shown.json", "rb") as file:  # noqa: PTH123 - as above
                 shown = json.load(file)
         except FileNotFoundError:  # without namespaces nothing is hidden, so nothing can be told beside it
-            shown = {"read": ["/"], "write": ["/"], "limit": 0, "traced": False}
+            shown = {"read": ["/"], "write": ["/"], "late": [], "limit": 0, "traced": False}
+        self._to_come = tuple(shown["late"])
         self.limit = shown["limit"]
         self.every_variable = shown["traced"]
         self.notes: dict[str, dict[str, None]] = {}
@@ -196,10 +196,9 @@ def describe(error: BaseException) -> dict[str, str | int | None]:
 def main() -> None:
     """Run the one call."""
     arguments = sys.argv[1:]
-    to_come = None
-    if arguments[0] == "--parked":
-        to_come = json.loads(arguments[1])
-        del arguments[:2]
+    is_parked = arguments[0] == "--parked"
+    if is_parked:
+        del arguments[0]
     entry, *folders = arguments
     result = os.dup(1)
     os.dup2(2, 1)
@@ -209,11 +208,11 @@ def main() -> None:
     sys.path.remove(HERE)
     sys.path[:0] = folders
     sys.argv[1:] = []
-    tried = Tried(to_come)
+    tried = Tried(awaits_call=is_parked)
     try:
-        function = load(entry) if to_come is None else load_ahead(entry, tried, result)
+        function = load_ahead(entry, tried, result) if is_parked else load(entry)
         request = json.loads(read_all(0))
-        if to_come is not None:
+        if is_parked:
             os.environ[INVOCATION] = request["invocation"]
         value = function(**request["arguments"])
         document = json.dumps({"value": value}, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
