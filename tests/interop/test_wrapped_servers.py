@@ -403,3 +403,26 @@ def test_environment_and_network_of_the_host_are_not_there(
         assert result.is_error
         with pytest.raises(BlockingIOError):
             listener.accept()
+
+
+def test_compiled_wheels_are_taken_for_the_platforms_asked_for(tmp_path: Path) -> None:
+    """Each machine finds its own: this one runs the package, and the other's libraries are the other's."""
+    tmp_path.chmod(0o755)
+    shell = Shell(tmp_path)
+    shell.ok("keygen", "acme")
+    machine = os.uname().machine
+    other, number = ("aarch64", 183) if machine == "x86_64" else ("x86_64", 62)  # <elf.h>, e_machine
+    source = CASES["time"].source
+    run(shell, "wrap", source, "-o", str(tmp_path / "out"), "--platform", f"linux-{other}")
+    declared = tomllib.loads((tmp_path / "out" / "mpp.toml").read_text())
+    assert declared["runtime"]["platforms"] == ["linux-aarch64", "linux-x86_64"]
+    libraries = list((tmp_path / "out" / f"vendor-{other}").rglob("*.so"))
+    assert libraries
+    assert {int.from_bytes(path.read_bytes()[18:20], "little") for path in libraries} == {number}
+    lock = (tmp_path / "out" / f"requirements-{other}.lock").read_text()
+    assert lock.count("--hash=sha256:") == len(lock.splitlines())
+    run(shell, "build", str(tmp_path / "out"), "-o", str(tmp_path / "it.mpp"))
+    run(shell, "install", str(tmp_path / "it.mpp"), "--approve")
+    with Runtime(shell.home) as runtime:
+        result = runtime.call(declared["package"]["name"], "get_current_time", {"timezone": "UTC"})
+    assert result.outcome == "ok", result.stderr

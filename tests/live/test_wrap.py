@@ -236,3 +236,12 @@ def test_a_server_that_remembers_in_memory_is_told_apart(shell: Shell) -> None:
     assert list(done.json["cautions"]) == ["count"]
     (line,) = done.json["cautions"]["count"]
     assert "keeps state in memory" in line
+
+
+def test_another_platform_than_pypi_has_wheels_for_is_refused(shell: Shell) -> None:
+    source = write(shell.root / "server")
+    done = shell.run(
+        "wrap", f"dir:{source}", "-o", "out", "--platform", "linux-aarch64", "--", "python3", "server.py"
+    )
+    assert (done.code, "wrap.platform" in done.err) == (2, True)
+    assert not (shell.cwd / "out").exists()

@@ -11,6 +11,7 @@ from mpp_exec.cli.opening import folder_of, open_session
 from mpp_exec.cli.parser import Verb, VerbParser
 from mpp_exec.errors import UsageError
 
+_PLATFORMS: Final = ("linux-x86_64", "linux-aarch64")
 _TYPES: Final = ("string", "number", "boolean", "file", "directory")
 
 
@@ -49,6 +50,13 @@ def _arguments(parser: VerbParser) -> None:
         help_text="look at versions as of this day; the day of its upload if left out",
     )
     parser.flag("--latest", help_text="look at versions as of now")
+    parser.option(
+        "--platform",
+        value="NAME",
+        help_text="take compiled wheels for it as well: linux-x86_64 or linux-aarch64",
+        choices=_PLATFORMS,
+        **several,
+    )
     parser.option("--script", value="NAME", help_text="which of its programs is the server")
     parser.option(
         "--storage", value="SIZE", help_text="ask for a private folder; 16MiB where ${storage} is used"
@@ -95,6 +103,7 @@ def _wrap(given: argparse.Namespace, console: Console) -> int:
         as_of=_day(given.as_of),
         latest=given.latest,
         script=given.script or "",
+        platforms=tuple(given.platform),
         storage=given.storage or "",
         subprocess=tuple(given.subprocess),
         read=tuple(given.read),

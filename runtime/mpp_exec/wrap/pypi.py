@@ -32,6 +32,8 @@ LOCK: Final = "requirements.lock"
 _ASK_INDEX: Final = "from pip._internal.models.index import PyPI; print(PyPI.simple_url)"
 """Which index pip takes where none is configured: no option of its own tells."""
 _SIMPLE: Final = "application/vnd.pypi.simple.v1+json"
+_GLIBC: Final = range(17, 36)
+"""Minor versions of glibc 2 that a wheel of another platform may ask for (PEP 600)."""
 _MAX_PAGE: Final = 64 << 20
 
 
@@ -43,11 +45,13 @@ def fetch(
     as_of: datetime | None,
     latest: bool,
     script: str,
+    platforms: Sequence[str] = (),
 ) -> Fetched:
     """Unpack the server of *origin* and all it needs into *folder*.
 
     *as_of* is the moment that versions are looked at; without it the end of the day on which the server was
     uploaded, or now (*latest*). *script* is the console script that is the server, "" for the obvious one.
+    *platforms* are those that compiled wheels are taken for beside this one's.
 
     Raises:
         HostError, UsageError, InternalError: pip failed, or the project has no such script.
@@ -90,16 +94,19 @@ def fetch(
     shutil.rmtree(work / VENDOR / "bin", ignore_errors=True)  # starters for an interpreter of this host
     compile_ahead(work, folder)
     (work / VENDOR).rename(folder / VENDOR)
+    compiled = [each for each in sorted(chosen) if _platform_tag(each[3]) != "any"]
+    for platform in platforms if compiled else ():
+        _take_compiled(work, folder, platform, compiled)
     shutil.rmtree(work)
     about = _dist_info(folder / VENDOR, origin)
     name, body = _starter(folder / VENDOR, about, origin, script)
     write_starter(folder, name, body)
-    requires, platforms = _needs([url for *_, url in chosen])
+    requires, own = _needs([url for *_, url in chosen])
     headers = Parser().parsestr((about / "METADATA").read_text(errors="replace"), headersonly=True)
     return Fetched(
         command=("python", "${app}/run.py"),
         requires=(requires,),
-        platforms=platforms,
+        platforms=tuple(sorted({*own, *platforms})) if own else (),
         name=name,
         version=origin.version,
         description=headers.get("Summary", ""),
@@ -107,6 +114,36 @@ def fetch(
         homepage=_homepage(headers),
         notes=tuple(notes),
     )
+
+
+def _take_compiled(
+    work: Path, folder: Path, platform: str, compiled: Sequence[tuple[str, str, str, str]]
+) -> None:
+    """Unpack the same versions of what is *compiled*, as built for *platform*, beside what is for this one.
+
+    Raises:
+        HostError: ``wrap.installer``: one of them is not published for it.
+    """
+    machine = platform.removeprefix("linux-")
+    tags = [f"manylinux_2_{minor}_{machine}" for minor in _GLIBC] + [f"manylinux2014_{machine}"]
+    target = f"{VENDOR}-{machine}"
+    report = work / f"{target}.json"
+    common = [
+        *("install", "--no-deps", "--only-binary", ":all:", "--no-cache-dir", "--quiet", "--target", target),
+        *(word for tag in tags for word in ("--platform", tag)),
+        *("--implementation", "cp", "--python-version", f"{sys.version_info[0]}.{sys.version_info[1]}"),
+    ]
+    pins = [f"{name}=={version}" for name, version, *_ in compiled]
+    run_installer([*pip(), *common, "--dry-run", "--ignore-installed", "--report", str(report), *pins], work)
+    lock = f"requirements-{machine}.lock"
+    text = "".join(
+        f"{name}=={version} --hash=sha256:{digest}\n" for name, version, digest, _ in sorted(_chosen(report))
+    )
+    (folder / lock).write_text(text)
+    (work / lock).write_text(text)
+    run_installer([*pip(), *common, "--no-compile", "--require-hashes", "--requirement", lock], work)
+    shutil.rmtree(work / target / "bin", ignore_errors=True)
+    (work / target).rename(folder / target)
 
 
 def uploaded(origin: Origin) -> datetime | None:

@@ -54,6 +54,9 @@ def find_in(folder):
 
 sys.path_hooks.insert(0, find_in)
 sys.path.insert(0, VENDOR)
+OTHER = f"{{VENDOR}}-{{os.uname().machine}}"
+if os.path.isdir(OTHER):
+    sys.path.insert(0, OTHER)  # what is compiled for a machine other than the one that wrapped
 sys.argv[0] = {script!r}
 {body}
 '''

@@ -16,6 +16,7 @@ from mpp_exec.errors import InternalError, UsageError
 from mpp_exec.package.authoring import parse_toml
 from mpp_exec.package.manifest import OPERATIONS
 from mpp_exec.package.spdx import check_license
+from mpp_exec.trust.verify import current_platform
 from mpp_exec.vocabulary import VocabularyError, format_size
 from mpp_exec.wrap import bundle, npm, pypi
 from mpp_exec.wrap.asking import Answered, ask
@@ -44,7 +45,8 @@ class Wishes:
     Attributes:
         name: ``publisher/name``, or ``publisher/`` to call it as the server calls itself.
         arguments: words after the server's command, or for a folder the command.
-        constraints: bounds on what the server needs; *as_of*, *latest* and *script* as in ``pypi.fetch``.
+        constraints: bounds on what the server needs; *as_of*, *latest*, *script* and *platforms* as in
+            ``pypi.fetch``.
         storage, subprocess, read, write: permissions, as in ``mpp.toml``.
         settings: key to type of ``[user_config]``; *env* constant variables.
         tries: values of settings with which the server is started to be asked for its tools.
@@ -57,6 +59,7 @@ class Wishes:
     as_of: datetime | None = None
     latest: bool = False
     script: str = ""
+    platforms: tuple[str, ...] = ()
     storage: str = ""
     subprocess: tuple[str, ...] = ()
     read: tuple[str, ...] = ()
@@ -129,18 +132,33 @@ def _require_room(target: Path) -> None:
 
 
 def _fetch(origin: Origin, folder: Path, wishes: Wishes) -> Fetched:
+    if wishes.platforms and origin.kind != "pypi":
+        raise UsageError(
+            "wrap.platform",
+            f"compiled parts are fetched for other platforms from pypi: alone, not for {origin.kind}:",
+            "wrap it on each platform",
+        )
     if origin.kind == "dir":
         return bundle.fetch_folder(origin, folder, wishes.arguments)
     if origin.kind == "mcpb":
         return bundle.fetch_bundle(origin, folder)
-    fetch = pypi.fetch if origin.kind == "pypi" else npm.fetch
-    return fetch(
+    if origin.kind == "npm":
+        return npm.fetch(
+            origin,
+            folder,
+            constraints=wishes.constraints,
+            as_of=wishes.as_of,
+            latest=wishes.latest,
+            script=wishes.script,
+        )
+    return pypi.fetch(
         origin,
         folder,
         constraints=wishes.constraints,
         as_of=wishes.as_of,
         latest=wishes.latest,
         script=wishes.script,
+        platforms=tuple(dict.fromkeys(each for each in wishes.platforms if each != current_platform())),
     )
 
 
