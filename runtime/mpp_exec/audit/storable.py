@@ -45,7 +45,7 @@ def storable(value: Any, floats: list[float], depth: int = MAX_DEPTH) -> Any:
         return value
     if depth == 0:
         raise ValueError(f"nested deeper than {MAX_DEPTH}")
-    if isinstance(value, Mapping):
+    if isinstance(value, dict | Mapping):  # the abstract one is slow to ask
         if not all(isinstance(key, str) for key in value):
             raise TypeError("a map with a key that is no text")
         items = {clip(key): item for key, item in value.items()}

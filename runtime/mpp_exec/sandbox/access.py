@@ -7,7 +7,7 @@ What a path says was the tool's to choose, and may have changed a moment later.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal
@@ -48,8 +48,10 @@ def watched_rows(profile: tuple[Allow, ...]) -> tuple[WatchedRow, ...]:
     )
 
 
-def read_notes(profile: tuple[Allow, ...], notes: Iterable[RawNote]) -> tuple[Access, ...]:
+def read_notes(profile: tuple[Allow, ...], notes: Sequence[RawNote]) -> tuple[Access, ...]:
     """Return what *notes* of a tool of *profile* say, in the order of the first of each."""
+    if not notes:  # of every call that is not traced: to look a profile up takes longer than a system call
+        return ()
     rows = watched_calls(profile)
     found: dict[Access, None] = {}
     for note in notes:
