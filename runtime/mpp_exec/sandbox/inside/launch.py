@@ -26,6 +26,7 @@ import sys
 HERE = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120 - pathlib costs an import
 NOTES_MAX = 32  # of each kind
 NOTE_MAX = 1024  # characters
+READ_SIZE = 1 << 16
 TRIED_MAX = 8192  # bytes of all of them in the document
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 READS = ("os.listdir", "os.scandir", "sqlite3.connect")
@@ -39,9 +40,14 @@ STARTS = ("subprocess.Popen", "os.exec", "os.posix_spawn")
 def read_all(descriptor: int) -> bytes:
     """Return everything up to the end of *descriptor*."""
     parts = []
-    while part := os.read(descriptor, 1 << 16):
+    while part := os.read(descriptor, READ_SIZE):
         parts.append(part)
     return b"".join(parts)
+
+
+def document_of(answer: dict[str, object]) -> bytes:
+    """Return *answer* as the document that descriptor 1 takes."""
+    return json.dumps(answer, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
 
 
 def write_all(descriptor: int, data: bytes) -> None:
@@ -168,6 +174,10 @@ def load(entry: str):  # type: ignore[no-untyped-def]  # noqa: ANN201 - typing c
 
 def load_ahead(entry: str, tried: Tried, result: int):  # type: ignore[no-untyped-def]  # noqa: ANN201 - as above
     """Do what :func:`load` does before there is a call, and say so; end where that does not do."""
+    # What every call does is done once: memory for it is there, and its code at hand, when the call comes.
+    room = bytes(READ_SIZE)
+    document_of({"value": json.loads(b'{"arguments":{}}'), "size": len(room)})
+    del room
     try:
         function = load(entry)
     except BaseException:  # noqa: BLE001 - whoever calls it will see this in a sandbox that was not prepared
@@ -215,8 +225,7 @@ def main() -> None:
         if is_parked:
             os.environ[INVOCATION] = request["invocation"]
         value = function(**request["arguments"])
-        document = json.dumps({"value": value}, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
-        data = document.encode("utf-8")
+        data = document_of({"value": value})
     except BaseException as error:  # noqa: BLE001 - SystemExit and KeyboardInterrupt of a tool are its errors, too
         try:
             if not isinstance(error, MemoryError):
