@@ -67,8 +67,8 @@ class TestProcessorTimeOfChildrenThatNobodyWaitsFor:
 
     def test_is_not_without_the_cgroup(self, lab: Lab, crowd: Path) -> None:
         done = run(without_cgroup(tool(lab, crowd, "orphans", **self.LIMITS)))
-        # Six seconds of a processor, where one was allowed. On a busy emulator children live long enough to be
-        # seen now and then.
+        # Six seconds of a processor, where one was allowed; on a busy emulator children may live until they
+        # are seen.
         assert done.outcome in ("timeout", "cpu")
 
 
