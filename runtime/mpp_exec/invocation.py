@@ -235,6 +235,12 @@ class Invocation:
                 "call it again; what it may do by then is asked about anew",
             )
 
+    def _about(self, prepared: Prepared) -> object:
+        """Return what is equal for calls that can lose the same only."""
+        if self._trace is not None:
+            return None
+        return prepared.grant, prepared.secrets, prepared.redaction, prepared.tool.name
+
     def _lost(self, prepared: Prepared) -> str:
         """Return why the call may not run any more, "" where it may."""
         temporary = self._trace.temporary if self._trace is not None else None
@@ -242,7 +248,7 @@ class Invocation:
 
     def _recorded(self, stack: contextlib.ExitStack, agreed: _Agreed) -> ToolResult:
         ledger, prepared = self._parts.ledger, agreed.prepared
-        running = RunningCall(functools.partial(self._lost, prepared), self._cancel)
+        running = RunningCall(functools.partial(self._lost, prepared), self._cancel, self._about(prepared))
         if prepared.storage is not None:
             running.bound(prepared.storage, prepared.grant.permissions.storage, _FULL)
         token = ledger.begin(

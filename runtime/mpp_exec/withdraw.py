@@ -71,11 +71,14 @@ class RunningCall:
 
     Attributes:
         lost: says why it may not run any more, "" while it may.
+        about: what the answer depends on. Calls of which it is equal are asked about once in a round: the
+            answer may take a look at thousands of files. None for a call that is like no other.
         reason: why it was ended, "" while it was not.
     """
 
     lost: Callable[[], str]
     cancellation: Cancellation
+    about: object = None
     reason: str = ""
     _bounds: tuple[tuple[Path, int, str], ...] = ()
 
@@ -192,8 +195,14 @@ class Watchdog:
             return seen
         try:
             now = self._changed(), self._policy()
-            for call in calls:
-                if now != seen and (why := call.lost()):
+            answers: list[tuple[object, str]] = []
+            for call in calls if now != seen else ():
+                about = call if call.about is None else call.about
+                why = next((answer for other, answer in answers if other == about), None)
+                if why is None:
+                    why = call.lost()
+                    answers.append((about, why))
+                if why:
                     call.cancel(f"it may not run any more: {why}")
         except MppError as error:
             for call in calls:

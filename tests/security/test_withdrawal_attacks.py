@@ -9,16 +9,19 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from eventually import until
 from mpp_exec.consent.config import check_settings
 from mpp_exec.consent.confirm import ConfirmationRequest
 from mpp_exec.errors import ConsentError
 from mpp_exec.package.manifest import ConfigField
 from mpp_exec.permissions import Permissions
 from mpp_exec.prepare import Preparer
+from mpp_exec.prepared import Prepared, Temporary
 from mpp_exec.result import ToolResult
 from mpp_exec.trust.verify import SignedManifest
 from sandbox_lab import bounded
@@ -159,3 +162,28 @@ def test_once_is_not_remembered_for_what_was_taken_away(home: Withdrawing) -> No
     home.approve()
     assert home.call().outcome == "ok"
     assert asked == [1]
+
+
+def test_many_calls_of_a_large_package_do_not_delay_their_own_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether its files are still those takes long where there are many: it is asked once."""
+    tmp_path.chmod(0o755)
+    with Stage(tmp_path, sandboxes=6, parked=0) as stage:
+        stage.python("import time\ndef run():\n    time.sleep(600)\n")
+        preparer, asked = stage.runtime.preparer, [0]
+        lost = preparer.lost
+
+        def counted(prepared: Prepared, temporary: Temporary | None = None) -> str:
+            asked[0] += 1
+            return lost(prepared, temporary)
+
+        monkeypatch.setattr(preparer, "lost", counted)
+        with ThreadPoolExecutor(6) as threads:
+            calls = [threads.submit(stage.runtime.call, NAME) for _ in range(6)]
+            watchdog = stage.runtime._open().watchdog
+            assert until(lambda: len(watchdog._calls) == 6)
+            asked[0] = 0
+            stage.runtime.store.revoke(NAME)
+            assert [call.result(60).outcome for call in calls] == ["killed"] * 6
+        assert asked == [1]
