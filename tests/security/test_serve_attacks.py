@@ -338,6 +338,9 @@ def test_slow_clients_are_given_up_and_delay_nobody(runtime: Runtime) -> None:
 
 def test_too_many_clients_are_sent_away_and_others_are_served_without(runtime: Runtime) -> None:
     held = [runtime.connect() for _ in range(MAX_CLIENTS)]
+    with runtime.connect() as beyond:
+        beyond.settimeout(4)  # those that have a place are given up later than that
+        assert exactly(beyond, 1) == b""
     shell = runtime.shell
     assert run_client(shell, *words(shell)).code == 0
     assert mark(shell).exists()
@@ -542,15 +545,19 @@ def test_a_runtime_that_answers_without_end_is_given_up(shell: Shell) -> None:
     with listen_in(shell.home / "serve") as listener:
         child = os.fork()
         if child == 0:
+            code = 2
             try:
                 connection, _ = listener.accept()
                 read_frame(connection)
                 connection.sendall(frame(b"B"))
                 piece = frame(b"O", b"x" * (1 << 20))
-                while True:
+                for _ in range(300):
                     connection.sendall(piece)
+                code = 1
+            except OSError:
+                code = 0
             finally:
-                os._exit(0)
+                os._exit(code)
         done = subprocess.run(
             [sys.executable, "-c", LIMITED, str(CLIENT), *words(shell)],
             env=shell.environment(),
@@ -558,13 +565,13 @@ def test_a_runtime_that_answers_without_end_is_given_up(shell: Shell) -> None:
             timeout=DEADLINE,
             check=False,
         )
-        os.waitpid(child, 0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0, "it takes no more"
     assert (done.returncode, done.stdout) == (7, b"")
     assert b"[serve.lost]" in done.stderr
 
 
 LIMITED = """
 import os, resource, sys
-resource.setrlimit(resource.RLIMIT_AS, (600 << 20, 600 << 20))
+resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
 os.execv(sys.argv[1], sys.argv[1:])
 """
