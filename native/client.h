@@ -8,7 +8,7 @@
 #include <sys/types.h>
 
 /* As in runtime/mpp_exec/serving/wire.py. */
-#define PROTOCOL "mpp-exec serve 1"
+#define PROTOCOL "mpp-exec serve 2"
 #define MAX_HELLO ((size_t)1 << 20)
 #define MAX_ARGUMENTS ((size_t)4 << 20)
 #define MAX_FRAME ((size_t)1 << 20)
@@ -48,6 +48,7 @@ enum ending {
 struct answer {
     struct buffer frames;
     int code;
+    char proof[8]; /* the number of the descriptor that holds the proof, "" for none */
 };
 
 /* client_words.c: returns 1 if the words are one call that a resident runtime could make. */

@@ -136,12 +136,17 @@ def frame(letter: bytes, payload: bytes = b"") -> bytes:
     return struct.pack(">cI", letter, len(payload)) + payload
 
 
+def go(runtime: Runtime, number: bytes) -> bytes:
+    """Return the G that answers a B which names the descriptor *number*."""
+    return frame(b"G", Path(f"/proc/{runtime.process.pid}/fd/{number.decode()}").read_bytes())
+
+
 def hello(runtime: Runtime, *words: str, **changes: Any) -> bytes:
     """Return the H of a client that is as it should be, but for *changes*."""
     facts = runtime.shell.home.stat()
     status = runtime.status()
     fields = {
-        "protocol": "mpp-exec serve 1",
+        "protocol": "mpp-exec serve 2",
         "build": status["build"],
         "programs": os.path.realpath(CLIENT.parent),
         "folder": str(runtime.shell.cwd),

@@ -23,6 +23,7 @@ from served import (
     connect_to,
     exactly,
     frame,
+    go,
     hello,
     read_frame,
     require_client,
@@ -266,8 +267,11 @@ def test_a_link_at_the_place_of_the_lock_is_not_followed(shell: Shell, tmp_path:
 # -- a client that lies --------------------------------------------------------------------------------
 
 
-def says(runtime: Runtime, data: bytes, *, answer: bool = True) -> bytes:
-    """Return the letters of what the runtime answers to *data*, until it ends the connection."""
+def says(runtime: Runtime, data: bytes, *, answer: bool = True, then: bytes = b"") -> bytes:
+    """Return the letters of what the runtime answers to *data*, until it ends the connection.
+
+    To each B it is sent the G that it asks for, and *then* what else is to follow.
+    """
     with runtime.connect() as connection:
         try:
             connection.sendall(data)
@@ -276,9 +280,13 @@ def says(runtime: Runtime, data: bytes, *, answer: bool = True) -> bytes:
         if not answer:
             connection.shutdown(socket.SHUT_WR)
         letters = b""
-        while letter := read_frame(connection)[0]:
+        while True:
+            letter, payload = read_frame(connection)
+            if not letter:
+                return letters
             letters += letter
-        return letters
+            if letter == b"B":
+                connection.sendall(go(runtime, payload) + then)
 
 
 @pytest.mark.parametrize(
@@ -294,9 +302,9 @@ def says(runtime: Runtime, data: bytes, *, answer: bool = True) -> bytes:
         frame(b"H"),
         frame(b"H", b"\0"),
         frame(b"H", b"mpp-exec serve 2\0"),
-        frame(b"H", b"mpp-exec serve 1\0" * 3),
-        frame(b"H", b"mpp-exec serve 1\0\0\0\0\0\0\x00999999\0"),
-        frame(b"H", b"mpp-exec serve 1\0\0\0\0\0\0\0-1\0"),
+        frame(b"H", b"mpp-exec serve 2\0" * 3),
+        frame(b"H", b"mpp-exec serve 2\0\0\0\0\0\0\x00999999\0"),
+        frame(b"H", b"mpp-exec serve 2\0\0\0\0\0\0\0-1\0"),
         frame(b"H", b"x" * (1 << 20)),
         b"\0" * 4096,
         b"GET / HTTP/1.1\r\n\r\n",
@@ -353,7 +361,7 @@ def test_a_client_that_says_it_is_confirmed_is_sent_away(runtime: Runtime) -> No
     """No word of the protocol is an answer: the question is asked where the terminal is, or not at all."""
     shell = runtime.shell
     said = hello(runtime, *words(shell, "acme/asks"), "--confirm")
-    assert says(runtime, said + frame(b"G") + frame(b"Y") + b"y\n") == b"BA"
+    assert says(runtime, said, then=frame(b"Y") + b"y\n") == b"BA"
     assert not mark(shell).exists()
     done = run_client(shell, *words(shell, "acme/asks"), "--confirm", stdin="y\ny\n")
     assert (done.code, "[confirm.pending]" in done.err) == (4, True)
@@ -362,8 +370,8 @@ def test_a_client_that_says_it_is_confirmed_is_sent_away(runtime: Runtime) -> No
 
 def test_a_replayed_word_makes_no_second_call(runtime: Runtime) -> None:
     """Everything that a call consists of, three times on one connection."""
-    said = hello(runtime, *words(runtime.shell)) + frame(b"G")
-    assert says(runtime, said * 3).count(b"D") <= 1
+    said = hello(runtime, *words(runtime.shell))
+    assert says(runtime, said, then=said * 2).count(b"D") <= 1
     until(lambda: runtime.status()["clients"] == 0, "it is over")
     assert runtime.status()["calls"] == 1
     assert len(started(runtime.shell)) == 1
@@ -416,18 +424,77 @@ def test_a_client_of_another_home_is_sent_away(runtime: Runtime, tmp_path: Path)
 def test_descriptors_that_a_client_sends_along_are_closed(runtime: Runtime) -> None:
     reading, writing = os.pipe()
     pipe = f"pipe:[{os.fstat(reading).st_ino}]"
-    said = hello(runtime, *words(runtime.shell)) + frame(b"G")
+    said = hello(runtime, *words(runtime.shell))
     with runtime.connect() as connection:
         rights = array.array("i", [writing] * 64)
         connection.sendmsg([said], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
         os.close(writing)
-        letters = b""
+        letters, number = read_frame(connection)
+        connection.sendall(go(runtime, number))
         while letter := read_frame(connection)[0]:
             letters += letter
         assert letters.endswith(b"D")
         assert pipe not in runtime.descriptors()
         assert os.read(reading, 1) == b""  # nobody has the other end any more
     os.close(reading)
+
+
+CONFINED = """
+import ctypes, os, sys
+libc = ctypes.CDLL(None, use_errno=True)
+libc.prctl(38, 1, 0, 0, 0)  # PR_SET_NO_NEW_PRIVS: as whoever confines itself does, root or not
+# Everything may be read, run and written: the domain itself is what is looked for.
+handled = ctypes.c_uint64(1 << 12)  # LANDLOCK_ACCESS_FS_MAKE_SYM
+ruleset = libc.syscall(444, ctypes.byref(handled), 8, 0)
+assert ruleset >= 0 and libc.syscall(446, ruleset, 0) == 0, ctypes.get_errno()
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+def test_a_client_in_a_landlock_domain_gets_out_through_the_runtime(shell: Shell) -> None:
+    """Nothing in /proc shows the domain where server and client have no new privileges alike."""
+    require_client()
+    unprivileged = (
+        "import ctypes, os, sys; ctypes.CDLL(None).prctl(38, 1, 0, 0, 0); os.execv(sys.argv[1], sys.argv[1:])"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", unprivileged, str(CLIENT), "serve"],
+        cwd=shell.cwd,
+        env=shell.environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    runtime = Runtime(shell, process)
+    try:
+        assert process.stderr is not None
+        assert process.stderr.readline().startswith(b"serving ")
+        for code, served in ((unprivileged, 1), (CONFINED, 1)):
+            subprocess.run(
+                [sys.executable, "-c", code, str(CLIENT), *words(shell)],
+                cwd=shell.cwd,
+                env=shell.environment(),
+                capture_output=True,
+                timeout=DEADLINE,
+                check=False,
+            )
+            assert runtime.status()["calls"] == served
+    finally:
+        process.terminate()
+        process.communicate()
+
+
+def test_a_word_without_its_proof_begins_nothing(runtime: Runtime) -> None:
+    said = hello(runtime, *words(runtime.shell))
+    for proof in (b"", b"x" * 16):
+        with runtime.connect() as connection:
+            connection.sendall(said)
+            assert read_frame(connection)[0] == b"B"
+            connection.sendall(frame(b"G", proof))
+            assert read_frame(connection)[0] == b""
+    until(lambda: runtime.status()["clients"] == 0, "it is over")
+    assert started(runtime.shell) == []
 
 
 def test_a_tool_sees_the_variables_of_its_client_and_none_of_the_runtime(shell: Shell) -> None:

@@ -3,11 +3,14 @@
 A call must not reach further through the resident runtime than in the client's own process. So whoever is
 another user, lives in other namespaces, or is confined in a way that this process is not, is sent away.
 
-Source: unix(7) for SO_PEERCRED and SO_PEERPIDFD, proc_pid_status(5), namespaces(7).
+What confines it and cannot be seen it has to disprove (:class:`Challenge`).
+
+Source: unix(7) for SO_PEERCRED and SO_PEERPIDFD, proc_pid_status(5), namespaces(7), landlock(7).
 """
 
 from __future__ import annotations
 
+import hmac
 import os
 import select
 import socket
@@ -15,17 +18,53 @@ import struct
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 _SO_PEERPIDFD: Final = 77  # <asm-generic/socket.h>, Linux 6.5
 _CREDENTIALS: Final = struct.Struct("iII")
 _NAMESPACES: Final = ("cgroup", "ipc", "mnt", "net", "pid", "user", "uts")
 _STATUS: Final = frozenset(
     {
-        *(b"Uid", b"Gid", b"Groups", b"NoNewPrivs", b"Seccomp"),
+        *(b"Uid", b"Gid", b"Groups", b"NoNewPrivs", b"Seccomp", b"Seccomp_filters"),
         *(b"CapInh", b"CapPrm", b"CapEff", b"CapBnd", b"CapAmb"),
     }
 )
+
+
+_PROOF: Final = 16
+
+
+class Challenge:
+    """Bytes that only a process can read that the kernel lets look into this one (ptrace(2), access mode).
+
+    That a process is confined to a Landlock domain shows nowhere in /proc; but the kernel lets nobody in one
+    look at a process outside. A context manager.
+    """
+
+    def __init__(self) -> None:
+        """Hold them under a descriptor.
+
+        Raises:
+            OSError: there is no descriptor to be had.
+        """
+        self._proof = os.urandom(_PROOF)
+        self._descriptor = os.memfd_create("mpp-serve", os.MFD_CLOEXEC)
+        os.write(self._descriptor, self._proof)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._descriptor)
+
+    @property
+    def name(self) -> bytes:
+        """Where they are: the number below ``/proc/PID/fd``."""
+        return b"%d" % self._descriptor
+
+    def is_met(self, answer: bytes) -> bool:
+        """Return whether *answer* is what stands there."""
+        return hmac.compare_digest(answer, self._proof)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +77,9 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What bounds a process from outside: ids, capabilities, filters, label, root folder, namespaces."""
+    """What bounds a process from outside: ids, capabilities, filters, limits, label, root, namespaces."""
 
+    limits: bytes
     status: tuple[bytes, ...]
     label: bytes
     root: tuple[int, int]
@@ -95,8 +135,11 @@ def _held(connection: socket.socket, peer: Peer) -> int:
 def _standing(process: str) -> Standing:
     with open(f"{process}/status", "rb") as file:  # noqa: PTH123 -- asked at each call
         lines = file.read().split(b"\n")
+    with open(f"{process}/limits", "rb") as file:  # noqa: PTH123
+        limits = file.read()
     root = os.stat(f"{process}/root")  # noqa: PTH116
     return Standing(
+        limits,
         tuple(line for line in lines if line.partition(b":")[0] in _STATUS),
         _label(process),
         (root.st_dev, root.st_ino),

@@ -11,7 +11,7 @@ from typing import Final
 
 from mpp_exec.errors import MppError
 from mpp_exec.registry.home import Home, resolve_home
-from mpp_exec.serving.peer import Peer
+from mpp_exec.serving.peer import Challenge, Peer
 from mpp_exec.serving.wire import AWAY, BEGIN, DONE, ERR, GO, OUT, PIECE, Frames, Hello, WireError
 from mpp_exec.withdraw import Cancellation
 
@@ -112,10 +112,14 @@ class Visit:
             GoneError: the client has gone, or says something else.
         """
         try:
-            self._frames.send(BEGIN, b"", PROMPT)
-            self._frames.receive(GO, PROMPT)
-        except WireError as error:
+            with Challenge() as challenge:
+                self._frames.send(BEGIN, challenge.name, PROMPT)
+                _, proof = self._frames.receive(GO, PROMPT)
+                is_met = challenge.is_met(proof)
+        except (WireError, OSError) as error:
             raise GoneError from error
+        if not is_met:
+            raise GoneError  # it could not do the same by itself, and is told nothing
         self._watch(self)
         self.begun = True
 

@@ -7,7 +7,7 @@ A frame is one letter, a length of four bytes (big-endian) and as many bytes::
     I  what was read for --args          →     only where H says so
                                          ←  A  make the call yourself: nothing was done
                                          ←  B  everything is read; the call begins with your word
-    G  begin                             →
+    G  begin, and proof                  →
                                          ←  O  bytes for standard output, any number of times
                                          ←  E  bytes for standard error, any number of times
                                          ←  D  the exit code, one byte: the end
@@ -15,6 +15,9 @@ A frame is one letter, a length of four bytes (big-endian) and as many bytes::
                                          ←  O  a JSON document
     Q  end                               →
                                          ←  D
+
+B names a descriptor of the runtime's in decimal; the proof is the 16 bytes that a process reads there
+(``/proc/PID/fd/N``) which is not confined beyond what the runtime can see.
 
 Until it has sent G a client loses nothing by making the call itself. After it, only A says that
 nothing ran; where the connection ends without A or D, nobody knows. A client that ends its side after G
@@ -30,7 +33,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Final
 
-PROTOCOL: Final = b"mpp-exec serve 1"
+PROTOCOL: Final = b"mpp-exec serve 2"
 """The first words of H. Another number is another protocol."""
 
 HELLO, INPUT, GO, STATUS, QUIT = b"H", b"I", b"G", b"S", b"Q"
@@ -46,7 +49,7 @@ PIECE: Final = 1 << 18
 """Bytes of the largest O or E that is sent. A client takes up to MAX_HELLO."""
 
 _HEADER: Final = struct.Struct(">cI")
-_LIMITS: Final = {HELLO: MAX_HELLO, INPUT: MAX_INPUT, GO: 0, STATUS: 0, QUIT: 0}
+_LIMITS: Final = {HELLO: MAX_HELLO, INPUT: MAX_INPUT, GO: 16, STATUS: 0, QUIT: 0}
 _FIELDS: Final = 7
 _CHUNK: Final = 1 << 16
 
