@@ -64,7 +64,7 @@ def test_anything_else_is_refused(data: bytes) -> None:
         payload(count=b""),
         payload(count=b"1e3"),
         payload(count=b"9999999"),
-        b"mpp-exec serve 2\0" + payload(b"run").partition(b"\0")[2],
+        b"mpp-exec serve 1\0" + payload(b"run").partition(b"\0")[2],
         b"\0".join(FIELDS) + b"\0",
     ],
 )
@@ -88,7 +88,10 @@ def test_a_frame_arrives_whole_however_it_was_cut() -> None:
         thread.join()
 
 
-@pytest.mark.parametrize("data", [b"H", b"Z\0\0\0\0", b"G\0\0\0\1x", b"H" + (MAX_HELLO + 1).to_bytes(4), b""])
+@pytest.mark.parametrize(
+    "data",
+    [b"H", b"Z\0\0\0\0", b"G\0\0\0\21" + b"x" * 17, b"H" + (MAX_HELLO + 1).to_bytes(4), b""],
+)
 def test_a_frame_without_a_place_ends_the_reading(data: bytes) -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
