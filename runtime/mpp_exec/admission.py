@@ -1,7 +1,9 @@
 """How many sandboxes run at once in one process, and who waits for how long until it is their turn.
 
-First come, first served. A caller waits no longer than its deadline, can be cancelled while it waits,
-and is refused at once where too many wait already. Nobody holds a place while a person is asked.
+Packages take turns, so that whoever calls one slow tool most does not keep the others waiting for all of its
+calls. Among those of one package the first to come is the first served. A caller waits no longer than its
+deadline, can be cancelled while it waits, and is refused at once where too many wait already. Nobody holds a
+place while a person is asked.
 """
 
 from __future__ import annotations
@@ -36,10 +38,11 @@ def default_bound() -> int:
 class _Ticket:
     """One caller; *fd* is an eventfd that becomes readable with its turn, -1 while it need not wait."""
 
-    __slots__ = ("fd",)
+    __slots__ = ("fd", "package")
 
-    def __init__(self) -> None:
+    def __init__(self, package: str) -> None:
         self.fd = -1
+        self.package = package
 
 
 class Admission:
@@ -50,12 +53,18 @@ class Admission:
         self.waiting = waiting
         self._lock = threading.RLock()
         self._inside: set[_Ticket] = set()
-        self._queue: deque[_Ticket] = deque()
+        self._queues: dict[str, deque[_Ticket]] = {}  # by package, in the order of their turns; none is empty
         self._closed = False
 
+    @property
+    def queued(self) -> int:
+        """How many wait."""
+        with self._lock:
+            return sum(map(len, self._queues.values()))
+
     @contextmanager
-    def admitted(self, cancel_fd: int, deadline: float | None) -> Iterator[Entered]:
-        """Wait for a turn, which ends with the block; yield how that went.
+    def admitted(self, package: str, cancel_fd: int, deadline: float | None) -> Iterator[Entered]:
+        """Wait for a turn of *package*, which ends with the block; yield how that went.
 
         Where it yields ``timeout`` or ``cancelled``, nothing may run. *deadline* is of
         ``time.perf_counter``, None for any; *cancel_fd* becomes readable when the call is cancelled.
@@ -64,7 +73,7 @@ class Admission:
             InternalError: ``call.busy``: too many wait.
             UsageError: ``runtime.closed``.
         """
-        ticket = _Ticket()
+        ticket = _Ticket(package)
         try:
             entered: Entered = "timeout"
             if deadline is None or time.perf_counter() < deadline:
@@ -85,19 +94,20 @@ class Admission:
         """Send everybody away who waits, and whoever comes."""
         with self._lock:
             self._closed = True
-            for ticket in self._queue:
-                os.eventfd_write(ticket.fd, 1)
+            for queue in self._queues.values():
+                for ticket in queue:
+                    os.eventfd_write(ticket.fd, 1)
 
     def _enter(self, ticket: _Ticket) -> bool:
         with self._lock:
             self._refuse_closed()
-            if len(self._inside) < self.bound and not self._queue:
+            if len(self._inside) < self.bound and not self._queues:
                 self._inside.add(ticket)
                 return True
-            if len(self._queue) >= self.waiting:
-                raise self.busy(len(self._queue))
+            if (waiting := self.queued) >= self.waiting:
+                raise self.busy(waiting)
             ticket.fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-            self._queue.append(ticket)
+            self._queues.setdefault(ticket.package, deque()).append(ticket)
             return False
 
     def _wait(self, ticket: _Ticket, cancel_fd: int, deadline: float | None) -> Entered:
@@ -119,15 +129,27 @@ class Admission:
     def _leave(self, ticket: _Ticket) -> None:
         with self._lock:
             self._inside.discard(ticket)
-            if ticket in self._queue:
-                self._queue.remove(ticket)
+            queue = self._queues.get(ticket.package)
+            if queue is not None and ticket in queue:
+                queue.remove(ticket)
+                if not queue:
+                    del self._queues[ticket.package]
             if ticket.fd >= 0:
                 os.close(ticket.fd)
                 ticket.fd = -1
-            while self._queue and len(self._inside) < self.bound:
-                following = self._queue.popleft()
+            while self._queues and len(self._inside) < self.bound:
+                following = self._next()
                 self._inside.add(following)
                 os.eventfd_write(following.fd, 1)
+
+    def _next(self) -> _Ticket:
+        """Take who is first in the queue whose turn it is; that one goes behind the others."""
+        package = next(iter(self._queues))
+        queue = self._queues.pop(package)
+        ticket = queue.popleft()
+        if queue:
+            self._queues[package] = queue
+        return ticket
 
     def _refuse_closed(self) -> None:
         if self._closed:

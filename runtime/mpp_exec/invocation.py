@@ -140,7 +140,7 @@ class Invocation:
         with contextlib.ExitStack() as stack:
             try:
                 agreed = self._agreed(stack, package, tool, arguments)
-                turn = self._parts.admission.admitted(self._cancel.fd, self._deadline)
+                turn = self._parts.admission.admitted(package, self._cancel.fd, self._deadline)
                 entered = stack.enter_context(turn)
                 self._clock.stage("queue")
                 if entered == "later":

@@ -55,7 +55,7 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 def waiting(stage: Stage) -> int:
-    return len(stage.runtime._open().admission._queue)
+    return stage.runtime._open().admission.queued
 
 
 @contextmanager
@@ -121,6 +121,23 @@ def test_who_came_first_is_first(stage: Stage, callers: ThreadPoolExecutor) -> N
             until(lambda number=number: waiting(stage) == number + 1)  # type: ignore[misc]
     order = [stage.runtime.ledger.show(call.result(60).invocation).sequence for call in calls]
     assert order == sorted(order)
+
+
+def test_calls_of_one_package_do_not_keep_another_waiting_for_all_of_them(
+    stage: Stage, callers: ThreadPoolExecutor
+) -> None:
+    """Packages take turns: who came last, and alone, is the second to run."""
+    stage.python(TOOL, name="acme/other")
+    with occupied(stage, callers):
+        many = []
+        for number in range(5):
+            many.append(callers.submit(stage.runtime.call, NAME, "run", {"number": number}))
+            until(lambda number=number: waiting(stage) == number + 1)  # type: ignore[misc]
+        one = callers.submit(stage.runtime.call, "acme/other", "run", {"number": 0})
+        until(lambda: waiting(stage) == 6)
+    order = [stage.runtime.ledger.show(call.result(60).invocation).sequence for call in (*many, one)]
+    assert order[:5] == sorted(order[:5])
+    assert sorted(order).index(order[5]) == 1
 
 
 def test_a_deadline_that_passes_in_the_queue_is_a_timeout(stage: Stage, callers: ThreadPoolExecutor) -> None:
