@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from mpp_exec.audit.entry import Caller, Outcome
+from mpp_exec.audit.ledger import Token
 from mpp_exec.audit.record import Ending, new_invocation
 from mpp_exec.consent.confirm import Confirm, ConfirmationRequest, require_confirmation
 from mpp_exec.dialogue.session import Asked, Reading, Session
-from mpp_exec.errors import ConsentError, MppError, UsageError
+from mpp_exec.errors import ConsentError, InternalError, MppError, UsageError
 from mpp_exec.opened import Opened
 from mpp_exec.package.schema import Validator
 from mpp_exec.prepared import MAX_ARGUMENTS, Prepared, Receive, Trace
@@ -251,15 +252,7 @@ class Invocation:
         running = RunningCall(functools.partial(self._lost, prepared), self._cancel, self._about(prepared))
         if prepared.storage is not None:
             running.bound(prepared.storage, prepared.grant.permissions.storage, _FULL)
-        token = ledger.begin(
-            prepared.terms,
-            self._caller,
-            agreed.arguments,
-            confirmed_by=agreed.confirmed,
-            received=agreed.received.counts(),
-            invocation=agreed.invocation,
-            quietly=True,
-        )
+        token = self._begun(agreed)
         self._clock.stage("record")
         try:
             # Watched until its end is on the ledger: who closes the runtime waits for that, too.
@@ -280,6 +273,23 @@ class Invocation:
         ledger.finish(token, _ending(result, self._clock.stages | self._clock.parts))
         self._clock.stage("commit")
         return result
+
+    def _begun(self, agreed: _Agreed) -> Token:
+        """Put on record that the call begins; nothing of it has run."""
+        try:
+            return self._parts.ledger.begin(
+                agreed.prepared.terms,
+                self._caller,
+                agreed.arguments,
+                confirmed_by=agreed.confirmed,
+                received=agreed.received.counts(),
+                invocation=agreed.invocation,
+                quietly=True,
+            )
+        except InternalError as error:
+            if error.code != "ledger.closed":
+                raise
+            raise UsageError("runtime.closed", "the runtime is closed", "open another one") from error
 
     def _redactor(self, agreed: _Agreed, running: RunningCall) -> Redactor:
         """Return what redacts everything that this call says."""

@@ -478,3 +478,12 @@ def test_what_a_denial_quotes_is_redacted(stage: Stage) -> None:
     result = stage.runtime.call(NAME, "run", {"path": "/srv/4111111111111111"})
     assert "4111111111111111" not in json.dumps(result.to_call_tool_result())
     assert result.denials[0]["tried"] == "/srv/[CREDIT_CARD]"
+
+
+def test_a_call_that_meets_the_end_of_the_runtime_has_not_begun(stage: Stage) -> None:
+    """Between its turn and its first word on the ledger: as if it had come a moment later."""
+    stage.python(ECHO)
+    stage.runtime._open().ledger.close()
+    with pytest.raises(UsageError) as refused:
+        stage.runtime.call(NAME)
+    assert refused.value.code == "runtime.closed"
