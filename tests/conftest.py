@@ -24,8 +24,8 @@ from sandbox_lab import Lab
 hypothesis.settings.register_profile("house", deadline=None)
 hypothesis.settings.load_profile("house")
 
-# A shell has what it starts in the background ignore Ctrl-C, and nohup(1) the end of the terminal; every program
-# that a test starts would, too.
+# A shell has what it starts in the background ignore Ctrl-C, and nohup(1) the end of the terminal; every
+# program that a test starts would, too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
