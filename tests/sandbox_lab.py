@@ -13,7 +13,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +21,7 @@ from typing import Any
 
 from mpp_exec.consent.grant import Grant
 from mpp_exec.owners import Identity
-from mpp_exec.package.manifest import Manifest, Operation, RuntimeSpec, Tool
+from mpp_exec.package.manifest import FileEntry, Manifest, Operation, RuntimeSpec, Tool
 from mpp_exec.package.requirement import Requirement, parse_requirement
 from mpp_exec.permissions import Limits, Permissions, Privacy
 from mpp_exec.sandbox import cache, kernel, parked, plan, settle, spawn, syscalls
@@ -111,6 +111,16 @@ def install(folder: Path, files: Mapping[str, str | bytes], executable: Sequence
     return folder
 
 
+def _entries(app: Path) -> Iterator[FileEntry]:
+    """Yield the rows of the manifest for the files in *app*; their digests are nobody's here."""
+    for path in sorted(app.rglob("*")):
+        if path.is_file():
+            facts = path.stat()
+            yield FileEntry(
+                path.relative_to(app).as_posix(), facts.st_size, bytes(32), bool(facts.st_mode & 0o100)
+            )
+
+
 @dataclass(frozen=True)
 class Lab:
     """Makes plans; packages are written below *root*, one folder each."""
@@ -171,6 +181,7 @@ class Lab:
     def _compile(self, made: Manifest, app: str, storage: Path | None, granted: Grant) -> SandboxPlan:
         if not self.namespaces:
             granted = dataclasses.replace(granted, degradations=("namespaces",))
+        made = dataclasses.replace(made, files=tuple(_entries(Path(app))))
         return plan.compile_plan(
             made,
             made.tools[0],
