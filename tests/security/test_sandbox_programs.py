@@ -83,13 +83,16 @@ class TestPythonBecomesAnotherProgram:
             "    except OSError as error:\n"
             "        return error.errno\n"
         )
-        unsealed = without_seal(lab.python(code, files={"helper": probe.read_bytes()}))
-        app = next(entry.source for entry in unsealed.entries if entry.target == "/app")
-        Path(app, "helper").chmod(0o755)
-        assert call(unsealed, path="/app/helper") == EACCES
-        assert call(unsealed, path="/tmp/helper") == EACCES
-        alone = without_landlock(unsealed)
-        assert call(alone, path="/tmp/helper") == EACCES, "scratch is noexec besides"
+        for library in ({}, {"library.so": b""}):
+            unsealed = without_seal(lab.python(code, files={"helper": probe.read_bytes(), **library}))
+            app = next(entry.source for entry in unsealed.entries if entry.target == "/app")
+            Path(app, "helper").chmod(0o755)
+            assert call(unsealed, path="/app/helper") == EACCES
+            assert call(unsealed, path="/tmp/helper") == EACCES
+            alone = without_landlock(unsealed)
+            assert call(alone, path="/tmp/helper") == EACCES, "scratch is noexec besides"
+            if not library:
+                assert call(alone, path="/app/helper") == EACCES, "and so is a package without native code"
         request = b'{"arguments":{"path":"/app/helper"}}'
         assert run(alone, request).reason == "ended with status 77", "the attack is real"
 
