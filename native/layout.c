@@ -4,6 +4,7 @@
 #include <linux/errno.h>
 #include <linux/fcntl.h>
 #include <linux/mount.h>
+#include <linux/stat.h>
 
 #include "init.h"
 #include "kernel.h"
@@ -275,6 +276,17 @@ static long late_mount(struct init_context *context, const struct mpp_entry *ent
     return bind_below(context, entry, outer, folder);
 }
 
+/* Whether another entry lies where that of an index does, or below it. */
+static int has_inside(const struct init_context *context, uint32_t index)
+{
+    const struct mpp_entry *entries = (const void *)(context->base + context->plan->entries.offset);
+    const char *outer = text_at(context, entries[index].target);
+
+    for (uint32_t i = context->plan->late; i < context->plan->entries.count; i++)
+        if (i != index && is_mount(&entries[i]) && path_below(outer, text_at(context, entries[i].target)) != 0) return 1;
+    return 0;
+}
+
 /* Attaches the grant at an index and everything inside it where the tool cannot go, and moves the whole to its
  * place: a tool that runs already never sees a grant without what is read-only or hidden in it. */
 static long attach_grant(struct init_context *context, uint32_t index, uint32_t *detail)
@@ -282,11 +294,15 @@ static long attach_grant(struct init_context *context, uint32_t index, uint32_t 
     const struct mpp_entry *entries = (const void *)(context->base + context->plan->entries.offset);
     const char *outer = text_at(context, entries[index].target);
     long folder = late_mount(context, &entries[index], index, "", context->root);
+    struct stat seen;
     long error;
 
     *detail = index;
     if (folder < 0) return folder;
-    error = attach(context->root, STAGE, folder);
+    error = sys2(SYS_fstat, folder, &seen);
+    /* A file has nothing inside it, and cannot be mounted on the stage, which is a folder. */
+    if (error == 0 && (S_ISDIR(seen.st_mode) || has_inside(context, index)))
+        error = attach(context->root, STAGE, folder);
     for (uint32_t i = context->plan->late; i < context->plan->entries.count && error == 0; i++) {
         const char *below = is_mount(&entries[i]) ? path_below(outer, text_at(context, entries[i].target)) : 0;
         long mount;

@@ -199,3 +199,13 @@ def test_the_lab_can_prepare_what_it_runs(lab: Lab, probe: Path) -> None:
         made = prepared(compiled)
         assert made is not None
         made.close()
+
+
+def test_a_single_file_is_mounted_at_the_call(lab: Lab, ground: Path) -> None:
+    (ground / "one.txt").write_text("granted")
+    compiled = lab.python("def run(path):\n    return open(path).read()\n", read=[ground / "one.txt"])
+    with parked(compiled) as made:
+        request = json.dumps({"arguments": {"path": str(ground / "one.txt")}}).encode()
+        done = run(made.plan, request, parked=made)
+    assert answer(done)["value"] == "granted"
+    assert "release" in done.timing, "by the sandbox that waited"

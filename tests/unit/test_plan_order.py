@@ -103,6 +103,8 @@ def assert_no_wider(narrow: SandboxPlan, wide: SandboxPlan, places: list[str]) -
     assert set(narrow.started) <= set(wide.started)
     profile = {allow.name: allow for allow in wide.tool_profile}
     for allow in narrow.tool_profile:
+        if any(not one.values for one in allow.args):
+            continue  # it is never made
         for condition in profile[allow.name].args:
             assert any(implies(one, condition) for one in allow.args), allow.name
     assert narrow.landlock == wide.landlock

@@ -224,7 +224,9 @@ _OWN_LOCKS: tuple[Allow, ...] = (
 )
 _NO_LOCKS: tuple[Allow, ...] = (
     Allow(
-        "fcntl", "descriptor flags; no locks, no pipe sizes, no leases, no signals", (Arg(1, _FCNTL, LOW),)
+        "fcntl",
+        "descriptor flags; who holds a lock, and none of its own; no pipe sizes, no leases, no signals",
+        (Arg(1, (*_FCNTL, _GETLK), LOW),),
     ),
 )
 # Where files outlast a call, others may share them, and locks have to work (sqlite3 finds a crash by them).

@@ -21,7 +21,7 @@ from mpp_exec.sandbox.watching import Watched, asks, ordinary, told_profile, wat
 REFUSED = bpf.RET_ERRNO | errno.ENOSYS
 IDLE = bpf.RET_ERRNO
 SEALED = bpf.RET_ERRNO | errno.EPERM
-COMPILER_VERSION = 6
+COMPILER_VERSION = 7
 """Raised when this file, ``profiles`` or ``watching`` change what programs do; part of cache keys."""
 
 _LAST_NUMBER = 600  # beyond the table's last; the boundary numbers are added to these
