@@ -283,7 +283,8 @@ static int has_inside(const struct init_context *context, uint32_t index)
     const char *outer = text_at(context, entries[index].target);
 
     for (uint32_t i = context->plan->late; i < context->plan->entries.count; i++)
-        if (i != index && is_mount(&entries[i]) && path_below(outer, text_at(context, entries[i].target)) != 0) return 1;
+        if (i != index && is_mount(&entries[i]) && path_below(outer, text_at(context, entries[i].target)) != 0)
+            return 1;
     return 0;
 }
 
