@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import termios
 from collections.abc import Iterable, Iterator
 from typing import Final
@@ -19,6 +20,7 @@ from mpp_exec.cli.console import escape
 from mpp_exec.errors import UsageError
 
 _MAX_LINE: Final = 64 * 1024
+_HEARING: Final = 0.2  # seconds between two looks at whether a signal has come
 
 
 class Terminal:
@@ -82,6 +84,9 @@ class Terminal:
         data = b""
         while not data.endswith(b"\n") and len(data) < _MAX_LINE:
             try:
+                # Ctrl-C that comes just before read(2) would be heard behind it only.
+                while not select.select([self._descriptor], [], [], _HEARING)[0]:
+                    pass
                 part = os.read(self._descriptor, 4096)
             except OSError:  # the terminal is gone, or this is a background job that may not read
                 part = b""
