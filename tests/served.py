@@ -20,6 +20,17 @@ from needs import missing
 
 CLIENT = Path(sys.executable).with_name("mpp-exec")
 
+WRITES = """\
+[permissions.filesystem]
+write = ["${user_config.folder}"]
+
+[user_config.folder]
+type = "directory"
+title = "Folder"
+required = true
+"""
+"""What a tool asks for that writes into a folder of the user's."""
+
 
 def require_client() -> None:
     """Skip the test where the client was not built."""

@@ -16,6 +16,7 @@ from command import DEADLINE, Shell, Terminal
 from mpp_exec.lifecycle.session import Session
 from served import (
     CLIENT,
+    WRITES,
     Runtime,
     connect_to,
     frame,
@@ -43,15 +44,6 @@ SCHEMA = (
     '{ type = "object", properties = { folder = { type = "string" }, seconds = { type = "number" } }, '
     'required = ["folder"] }'
 )
-WRITES = """\
-[permissions.filesystem]
-write = ["${user_config.folder}"]
-
-[user_config.folder]
-type = "directory"
-title = "Folder"
-required = true
-"""
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from mpp_exec.serving.service import MAX_CLIENTS
 from needs import missing
 from served import (
     CLIENT,
+    WRITES,
     Runtime,
     connect_to,
     exactly,
@@ -44,18 +45,7 @@ def call(folder):
     return os.environ.get("SECRET_OF_ONE", "nothing")
 """
 SCHEMA = '{ type = "object", properties = { folder = { type = "string" } }, required = ["folder"] }'
-PERMISSIONS = """\
-[permissions]
-environment = ["SECRET_OF_ONE"]
-
-[permissions.filesystem]
-write = ["${user_config.folder}"]
-
-[user_config.folder]
-type = "directory"
-title = "Folder"
-required = true
-"""
+PERMISSIONS = f'[permissions]\nenvironment = ["SECRET_OF_ONE"]\n\n{WRITES}'
 
 
 @pytest.fixture
