@@ -6,6 +6,14 @@
 #include <stdint.h>
 #include <sys/syscall.h>
 
+/* The kernel's header leaves these to the C library where there is one, and the C library's does not go together
+ * with the kernel's struct stat. */
+#ifndef S_ISDIR
+#define S_IFMT 00170000
+#define S_IFDIR 0040000
+#define S_ISDIR(mode) (((mode)&S_IFMT) == S_IFDIR)
+#endif
+
 long sys6(long number, long a, long b, long c, long d, long e, long f);
 
 #define sys0(n) sys6((n), 0, 0, 0, 0, 0, 0)
