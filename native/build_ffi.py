@@ -71,16 +71,16 @@ ffi.set_source(
         f"native/{name}.c"
         for name in (
             *("spawn", "cgroup", "ids", "look", "probe", "sound"),
-            *("supervise", "dialogue", "leave", "park", "watch", "notify"),
+            *("supervise", "dialogue", "guard", "leave", "park", "watch", "notify"),
         )
     ],
     depends=[f"native/{name}.h" for name in ("contract", "kernel", "sandbox", "sound", "sys")],
     include_dirs=["native"],
     define_macros=[("_GNU_SOURCE", "1")],
     extra_compile_args=[
-        *("-std=c11", "-O2", "-Wall", "-Wextra", "-Wconversion", "-fvisibility=hidden"),
+        *("-std=c11", "-O2", "-Wall", "-Wextra", "-Wconversion", "-fvisibility=hidden", "-pthread"),
         *(*DEBUG, *SANITIZE),
     ],
-    extra_link_args=["-Wl,-z,relro,-z,now", *SANITIZE],
+    extra_link_args=["-pthread", "-Wl,-z,relro,-z,now", *SANITIZE],
     py_limited_api=True,
 )

@@ -244,10 +244,17 @@ int mpp_spawn(const struct mpp_launch *launch, struct mpp_outcome *outcome, stru
 #define MPP_HEARD 4096
 int mpp_supervise(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome);
 
-/* The dialogue of a sandbox that was launched with one (dialogue.c). What was heard since the last time stays
- * valid until mpp_supervise is called; what is said is copied, and 0 returned, or an errno. */
+/* The dialogue of a sandbox that was launched with one (dialogue.c). What was heard since the last time, or the next
+ * part of it, stays valid until mpp_supervise is called; what is said is copied, and 0 returned, or an errno. */
+#define MPP_HEARD_MOST 65536
 size_t mpp_heard(struct mpp_sandbox *sandbox, const uint8_t **data);
 int mpp_say(struct mpp_sandbox *sandbox, const uint8_t *data, size_t size);
+
+/* While the caller works on what it heard, a thread keeps limits, deadline and cancel_fd (guard.c): it kills the sandbox,
+ * and outcome says why. Until mpp_unguard, which may be repeated, the caller uses neither of them, but may release the
+ * sandbox. Returns 0, or an errno: then nothing is kept. */
+int mpp_guard(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome);
+void mpp_unguard(struct mpp_sandbox *sandbox);
 
 /* The dialogue is over: the next mpp_supervise ends the sandbox. */
 void mpp_answered(struct mpp_sandbox *sandbox);

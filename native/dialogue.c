@@ -73,8 +73,9 @@ size_t mpp_heard(struct mpp_sandbox *sandbox, const uint8_t **data)
 {
     size_t size = sandbox->out.size - sandbox->heard;
 
+    if (size > MPP_HEARD_MOST) size = MPP_HEARD_MOST;
     *data = size > 0 ? sandbox->out.data + sandbox->heard : NULL;
-    sandbox->heard = sandbox->out.size;
+    sandbox->heard += size;
     return size;
 }
 

@@ -20,6 +20,7 @@
 void mpp_greeted(struct mpp_sandbox *sandbox)
 {
     sandbox->greeted = 1;
+    mpp_guard_end(sandbox); /* a thread for each that waits would be too much */
 }
 
 static int is_ready(struct mpp_sandbox *sandbox)
@@ -29,8 +30,8 @@ static int is_ready(struct mpp_sandbox *sandbox)
     return !mpp_plan_of(sandbox)->early_start || sandbox->out.size == 1;
 }
 
-/* Whether one that gets ready keeps to the limits of its call meanwhile: its tool may be running already. */
-static int prepares_within_limits(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
+/* One that gets ready keeps to the limits of its call meanwhile: its tool may be running already. */
+static void measure_preparing(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
 {
     uint64_t now = mpp_now_ns();
 
@@ -39,17 +40,19 @@ static int prepares_within_limits(struct mpp_sandbox *sandbox, struct mpp_outcom
         mpp_sample(sandbox, outcome);
         sandbox->park_tick_ns = mpp_now_ns() + 10 * NS_PER_MS;
     }
-    return outcome->stop == MPP_STOP_NONE;
 }
 
 /* A tool that is started early has run its own code: it must not go on doing so. */
-static int uses_too_much(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
+static void measure_waiting(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
 {
     const struct mpp_launch *launch = &sandbox->launch;
     struct mpp_usage usage;
     uint64_t now = mpp_now_ns();
 
-    if (mpp_measure(sandbox, &usage) != 0) return 1; /* what cannot be measured is not kept */
+    if (mpp_measure(sandbox, &usage) != 0) { /* what cannot be measured is not kept */
+        mpp_stop(outcome, MPP_STOP_BLIND);
+        return;
+    }
     if (usage.resident > outcome->resident_peak) outcome->resident_peak = usage.resident;
     if (sandbox->parked_ns == 0) {
         sandbox->parked_ns = now;
@@ -57,8 +60,19 @@ static int uses_too_much(struct mpp_sandbox *sandbox, struct mpp_outcome *outcom
         if (launch->alone && mpp_plan_of(sandbox)->early_start) mpp_hold_tool(sandbox);
     }
     outcome->user_us = usage.cpu_us;
-    if (usage.resident > launch->memory || usage.cpu_us >= launch->cpu_us) return 1;
-    return usage.cpu_us - sandbox->parked_cpu_us > IDLE_CPU_US + (now - sandbox->parked_ns) / 1000 / IDLE_CPU_SHARE;
+    if (usage.resident > launch->memory)
+        mpp_stop(outcome, MPP_STOP_MEMORY);
+    else if (usage.cpu_us >= launch->cpu_us ||
+             usage.cpu_us - sandbox->parked_cpu_us > IDLE_CPU_US + (now - sandbox->parked_ns) / 1000 / IDLE_CPU_SHARE)
+        mpp_stop(outcome, MPP_STOP_CPU);
+}
+
+void mpp_park_measure(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
+{
+    if (is_ready(sandbox))
+        measure_waiting(sandbox, outcome);
+    else
+        measure_preparing(sandbox, outcome);
 }
 
 enum mpp_parked mpp_park_look(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome, int wait_ms)
@@ -68,7 +82,7 @@ enum mpp_parked mpp_park_look(struct mpp_sandbox *sandbox, struct mpp_outcome *o
         { .fd = sandbox->output, .events = POLLIN },
         { .fd = sandbox->errors, .events = POLLIN },
     };
-    int ready = poll(slots, sizeof slots / sizeof slots[0], wait_ms);
+    int ready = poll(slots, sizeof slots / sizeof slots[0], mpp_unheard(sandbox) ? 0 : wait_ms);
 
     if (ready < 0 && errno != EINTR) return MPP_PARKED_ENDED;
     if (ready > 0) {
@@ -82,8 +96,8 @@ enum mpp_parked mpp_park_look(struct mpp_sandbox *sandbox, struct mpp_outcome *o
         return MPP_PARKED_ENDED;
     }
     /* Before anybody listens to it: one that has always something to say is measured like any other. */
-    if (is_ready(sandbox) ? uses_too_much(sandbox, outcome) : !prepares_within_limits(sandbox, outcome))
-        return MPP_PARKED_ENDED;
+    mpp_park_measure(sandbox, outcome);
+    if (outcome->stop != MPP_STOP_NONE) return MPP_PARKED_ENDED;
     if (mpp_unheard(sandbox)) return MPP_PARKED_HEARD;
     return is_ready(sandbox) ? MPP_PARKED_READY : MPP_PARKED_PREPARING;
 }
@@ -96,7 +110,7 @@ static int is_alive(const struct mpp_sandbox *sandbox)
         { .fd = sandbox->control, .events = POLLIN }, /* init has nothing to say while it waits */
     };
 
-    return poll(ended, sizeof ended / sizeof ended[0], 0) == 0;
+    return !sandbox->killed && poll(ended, sizeof ended / sizeof ended[0], 0) == 0;
 }
 
 /* What was said before the call is no answer to it. */

@@ -32,6 +32,7 @@ struct mpp_sandbox {
     int output;  /* read ends of 1 and 2 */
     int errors;
     struct mpp_watcher *watcher; /* of a traced call, else NULL */
+    struct mpp_guard *guard;     /* of a dialogue that has been worked on, else NULL */
     int tool;                    /* its folder in /proc, -1 where its death is not to be seen before it is reaped */
     int peers[4];                /* the child's ends and this process's pidfd, until they are sent */
     size_t request_sent;
@@ -40,6 +41,7 @@ struct mpp_sandbox {
     uint64_t before_user_us; /* what its cgroup had counted when the tool began: the building of the sandbox */
     uint64_t before_system_us;
     int reaped;
+    int killed;             /* it was told to end */
     int blind;              /* looks in a row at what it uses that failed */
     int held;               /* the request is not to be written yet: parked, or its grants are not mounted */
     int parked;             /* init has said that it is */
@@ -86,6 +88,9 @@ int mpp_listen(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome); /* 1: 
 void mpp_stop(struct mpp_outcome *outcome, enum mpp_stop why);
 void mpp_sample(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome); /* stops what is over a limit of its call */
 int mpp_measure(const struct mpp_sandbox *sandbox, struct mpp_usage *usage); /* 0, or an errno */
+void mpp_kill_all(struct mpp_sandbox *sandbox); /* asks for the end of every process of it, and waits for none */
+void mpp_park_measure(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome); /* as mpp_sample, of a parked one */
+void mpp_guard_end(struct mpp_sandbox *sandbox); /* where there is one; its thread is gone on return */
 void mpp_close(int *fd);
 void mpp_close_sources(struct mpp_sandbox *sandbox);
 void mpp_feed(struct mpp_sandbox *sandbox); /* writes what the pipe takes of the request, and closes it at the end */

@@ -56,8 +56,9 @@ int mpp_drain(struct mpp_sandbox *sandbox, int *fd, struct mpp_buffer *buffer)
 
 /* Killing init ends its PID namespace. Where it has none it is asked first, by the end of the socket, to kill
  * and reap the tool; shut down rather than closed, since a child of the host may hold the same socket. */
-static void kill_all(struct mpp_sandbox *sandbox)
+void mpp_kill_all(struct mpp_sandbox *sandbox)
 {
+    sandbox->killed = 1;
     if (sandbox->launch.namespaces == 0 && sandbox->control >= 0) {
         shutdown(sandbox->control, SHUT_RDWR);
         mpp_close(&sandbox->control);
@@ -203,11 +204,13 @@ static int has_answered(const struct mpp_sandbox *sandbox)
 
 static void finish(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
 {
+    mpp_guard_end(sandbox);
     if (outcome->stop == MPP_STOP_ANSWERED) outcome->leaving = (uint32_t)mpp_leave(sandbox);
-    if (outcome->stop != MPP_STOP_NONE && !outcome->leaving) kill_all(sandbox);
+    /* Once: an init without a PID namespace that is told twice ends before it has ended the tool. */
+    if (outcome->stop != MPP_STOP_NONE && !outcome->leaving && !sandbox->killed) mpp_kill_all(sandbox);
     if (!outcome->leaving) reap(sandbox);
     if (!sandbox->reaped && !outcome->leaving) { /* it said goodbye and did not go */
-        kill_all(sandbox);
+        mpp_kill_all(sandbox);
         reap(sandbox);
         if (!sandbox->reaped) mpp_stop(outcome, MPP_STOP_LOST);
     }
@@ -249,6 +252,7 @@ int mpp_supervise(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
 
         if (sandbox->tick_ns != 0 && sandbox->tick_ns < until) until = sandbox->tick_ns;
         if (back_ns < until) until = back_ns;
+        if (mpp_unheard(sandbox)) until = now; /* there is more than was handed over at once */
         ready = poll(slots, SLOT_COUNT, wait_ms(now, until));
         if (ready < 0 && errno == EINTR) return EINTR;
         if (ready < 0) {
@@ -286,7 +290,7 @@ int mpp_kill(struct mpp_sandbox *sandbox)
 
     /* In a child of the host it is none of its business. */
     if (sandbox == NULL || sandbox->reaped || sandbox->owner != getpid()) return 1;
-    kill_all(sandbox);
+    mpp_kill_all(sandbox);
     gone.fd = sandbox->pidfd;
     return poll(&gone, 1, 0) == 1;
 }
@@ -297,8 +301,9 @@ void mpp_release(struct mpp_sandbox **slot)
 
     *slot = NULL;
     if (sandbox == NULL) return;
+    mpp_guard_end(sandbox);
     for (int tries = 0; tries < 2 && !sandbox->reaped && sandbox->owner == getpid(); tries++) {
-        kill_all(sandbox);
+        mpp_kill_all(sandbox);
         reap(sandbox);
     }
     mpp_close_sources(sandbox);

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpp_exec.dialogue.session import MAX_LINES, Asked, Progress, Reading, Session
+from mpp_exec.dialogue.session import MAX_LINES, MAX_UNASKED, Asked, Progress, Reading, Session
 
 READING = Reading(max_size=1 << 20, max_depth=32, max_values=1000)
 CALL = Asked("tools/call", '{"arguments":{},"name":"t"}')
@@ -208,6 +208,44 @@ def test_faults_end_it(said: bytes, sentence: str) -> None:
     assert made.hear(said) is None
     assert made.end.kind == "fault"
     assert sentence in made.end.message
+
+
+LONG = "x" * MAX_UNASKED
+
+
+def test_a_long_message_that_nobody_asked_for_is_kept_as_text() -> None:
+    """Parsing a log of many values, to write it out again, would be work of the server's choice."""
+    made = session()
+    made.hear(WELCOME)
+    log = line(method="notifications/message", params={"level": "info", "data": [LONG, 1.5]})
+    assert made.hear(log) == b""
+    assert made.aside.encode() == log
+    broken = b'{"jsonrpc":"2.0","method":"notifications/x","params":[' + LONG.encode() + b"\n"
+    assert made.hear(broken) == b""
+    assert made.end.kind == "open"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b'{"jsonrpc":"2.0","id":2,"result":{"a":"%b"}}',
+        b'{"result":{"a":"%b"},"jsonrpc":"2.0","id":2}',
+        b' { "id" : "2" , "jsonrpc" : "2.0", "x": null, "result":{"a":"%b"}} ',
+    ],
+)
+def test_a_long_answer_is_read_whatever_comes_first(said: bytes) -> None:
+    made = session()
+    made.hear(WELCOME)
+    assert made.hear(said % LONG.encode() + b"\n") is None
+    assert made.end.value == {"a": LONG}
+
+
+def test_a_long_request_is_refused_unread() -> None:
+    made = session()
+    made.hear(WELCOME)
+    request = b'{"jsonrpc":"2.0","id":"s1","method":"sampling/createMessage","params":["%b"' % LONG.encode()
+    (answer,) = messages(made.hear(request + b"\n"))
+    assert (answer["id"], answer["error"]["code"]) == ("s1", -32601)
 
 
 def test_a_line_without_an_end_costs_what_it_is_long() -> None:

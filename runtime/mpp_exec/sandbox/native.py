@@ -166,7 +166,7 @@ class Dialogue(Protocol):
     def hear(self, said: bytes) -> bytes | None:
         """Take what the tool has written to descriptor 1 since the last time; return what to write to it.
 
-        None ends the sandbox. Called in the thread that supervises: while it works, no limit is looked at.
+        None ends the sandbox. However long it works, with the GIL or without, the limits are kept meanwhile.
         """
 
 
@@ -241,9 +241,12 @@ def _to_the_end(sandbox: Any, outcome: Any, dialogue: Dialogue | None) -> None:
     """Supervise it until all of it is dead, with what is said meanwhile."""
     while (state := lib.mpp_supervise(sandbox, outcome)) != 0:
         if state == lib.MPP_HEARD and dialogue is not None:
-            _converse(sandbox, dialogue)
-    if dialogue is not None:  # the last words of one that has ended by itself
-        dialogue.hear(_heard(sandbox))
+            _converse(sandbox, outcome, dialogue)
+    if dialogue is not None:  # the last words of one that has ended by itself; of others, the next ones
+        while said := _heard(sandbox):
+            dialogue.hear(said)
+            if outcome.stop != 0:
+                break
 
 
 def _launch(
@@ -365,8 +368,13 @@ class ParkedSandbox:
 
     def _greet(self) -> str:
         """Answer what was heard; return the state, which is the one before where that changes nothing."""
-        answer = None if self._greeting is None else self._greeting.hear(_heard(self._slot[0]))
-        if self._greeting is None or answer is None:
+        if self._greeting is None:
+            return "ended"
+        try:
+            answer = _worked_on(self._slot[0], self._outcome, self._greeting)
+        except InternalError:
+            return "ended"
+        if answer is None or self._outcome.stop != 0:
             return "ended"
         if answer and lib.mpp_say(self._slot[0], answer, len(answer)) != 0:
             return "ended"
@@ -424,8 +432,19 @@ class ParkedSandbox:
         lib.mpp_release(self._slot)
 
 
-def _converse(sandbox: Any, dialogue: Dialogue) -> None:
-    answer = dialogue.hear(_heard(sandbox))
+def _worked_on(sandbox: Any, outcome: Any, dialogue: Dialogue) -> bytes | None:
+    """Let *dialogue* hear what was said, while the limits are kept beside it."""
+    said = _heard(sandbox)
+    if lib.mpp_guard(sandbox, outcome) != 0:
+        raise InternalError("host.exhausted", "no thread is left to look after the tool", "try again later")
+    try:
+        return dialogue.hear(said)
+    finally:
+        lib.mpp_unguard(sandbox)
+
+
+def _converse(sandbox: Any, outcome: Any, dialogue: Dialogue) -> None:
+    answer = _worked_on(sandbox, outcome, dialogue)
     if answer is None:
         lib.mpp_answered(sandbox)
     elif lib.mpp_say(sandbox, answer, len(answer)) != 0:

@@ -26,6 +26,7 @@ LATE_MAX: Final = native.TREES_MAX // 2
 _UNSEEN: Final = frozenset({"source", "tree", "idmap_mount", "send", "release"})
 """Steps of a release at which nothing that was granted is there yet."""
 
+HANDSHAKE_SIZE: Final = 1 << 20
 HANDSHAKE_DEPTH: Final = 64
 HANDSHAKE_VALUES: Final = 20_000
 
@@ -87,7 +88,8 @@ class Parked:
         )
         self._greeted = None
         if early_start and plan.kind == "mcp":
-            self._greeted = Session(None, Reading(plan.limits.output, HANDSHAKE_DEPTH, HANDSHAKE_VALUES))
+            reading = Reading(min(plan.limits.output, HANDSHAKE_SIZE), HANDSHAKE_DEPTH, HANDSHAKE_VALUES)
+            self._greeted = Session(None, reading)
         self.is_leaving = False
         self._stack = contextlib.ExitStack()
         with self._stack:

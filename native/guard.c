@@ -1,0 +1,152 @@
+/* Looks after a sandbox while its caller works on what the tool has said. What is worked on is the tool's choice, and
+ * may take its time: until that is over, a thread of this side keeps limits, deadline and cancellation, with no part of
+ * the interpreter, whose lock the work may hold. It only stops and kills; what else there is to do waits. */
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "sandbox.h"
+
+#define TICK_NS 10000000l
+#define SECOND_NS 1000000000l
+#define STACK_SIZE (256 * 1024)
+
+struct mpp_guard {
+    pthread_t thread;
+    pthread_mutex_t lock; /* who holds it may use the sandbox and what is below */
+    pthread_cond_t turn;
+    struct mpp_sandbox *sandbox;
+    struct mpp_outcome *outcome;
+    int on;
+    int idle; /* the thread waits to be woken; else it looks by itself, every tick */
+    int over;
+};
+
+static void look(struct mpp_guard *guard)
+{
+    struct mpp_sandbox *sandbox = guard->sandbox;
+    struct mpp_outcome *outcome = guard->outcome;
+    struct pollfd cancel = { .fd = sandbox->launch.cancel_fd, .events = POLLIN, .revents = 0 };
+
+    if (outcome->stop != MPP_STOP_NONE) return;
+    if (sandbox->parked) {
+        mpp_park_measure(sandbox, outcome);
+    } else {
+        mpp_sample(sandbox, outcome);
+        if (mpp_now_ns() >= sandbox->deadline_ns) mpp_stop(outcome, MPP_STOP_WALL);
+        if (poll(&cancel, 1, 0) > 0) mpp_stop(outcome, MPP_STOP_CANCELLED);
+    }
+    if (outcome->stop != MPP_STOP_NONE) mpp_kill_all(sandbox);
+}
+
+static void *look_after(void *given)
+{
+    struct mpp_guard *guard = given;
+    struct timespec until;
+
+    pthread_mutex_lock(&guard->lock);
+    while (!guard->over) {
+        if (!guard->on) {
+            guard->idle = 1;
+            pthread_cond_wait(&guard->turn, &guard->lock);
+            guard->idle = 0;
+            continue;
+        }
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_nsec += TICK_NS;
+        if (until.tv_nsec >= SECOND_NS) {
+            until.tv_nsec -= SECOND_NS;
+            until.tv_sec++;
+        }
+        pthread_cond_timedwait(&guard->turn, &guard->lock, &until);
+        if (guard->on) look(guard);
+    }
+    pthread_mutex_unlock(&guard->lock);
+    return NULL;
+}
+
+/* With every signal blocked: those of the host are for its own threads. */
+static int start(struct mpp_guard *guard)
+{
+    pthread_attr_t attributes;
+    sigset_t all;
+    sigset_t before;
+    int error = pthread_attr_init(&attributes);
+
+    if (error != 0) return error;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    error = pthread_attr_setstacksize(&attributes, STACK_SIZE);
+    if (error == 0) error = pthread_create(&guard->thread, &attributes, look_after, guard);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attributes);
+    return error;
+}
+
+static int make(struct mpp_sandbox *sandbox)
+{
+    struct mpp_guard *guard = calloc(1, sizeof *guard);
+    pthread_condattr_t clock;
+    int error;
+
+    if (guard == NULL) return ENOMEM;
+    guard->sandbox = sandbox;
+    pthread_mutex_init(&guard->lock, NULL);
+    pthread_condattr_init(&clock);
+    pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
+    pthread_cond_init(&guard->turn, &clock);
+    pthread_condattr_destroy(&clock);
+    error = start(guard);
+    if (error != 0)
+        free(guard);
+    else
+        sandbox->guard = guard;
+    return error;
+}
+
+int mpp_guard(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
+{
+    struct mpp_guard *guard;
+    int error = sandbox->guard == NULL ? make(sandbox) : 0;
+
+    if (error != 0) return error;
+    guard = sandbox->guard;
+    pthread_mutex_lock(&guard->lock);
+    guard->outcome = outcome;
+    guard->on = 1;
+    if (guard->idle) pthread_cond_signal(&guard->turn);
+    pthread_mutex_unlock(&guard->lock);
+    return 0;
+}
+
+void mpp_unguard(struct mpp_sandbox *sandbox)
+{
+    struct mpp_guard *guard = sandbox->guard;
+
+    if (guard == NULL) return;
+    pthread_mutex_lock(&guard->lock);
+    guard->on = 0;
+    pthread_mutex_unlock(&guard->lock);
+}
+
+void mpp_guard_end(struct mpp_sandbox *sandbox)
+{
+    struct mpp_guard *guard = sandbox->guard;
+
+    sandbox->guard = NULL;
+    /* In a child of the host the thread is not there, and its lock may be held for ever. */
+    if (guard == NULL || sandbox->owner != getpid()) return;
+    pthread_mutex_lock(&guard->lock);
+    guard->on = 0;
+    guard->over = 1;
+    pthread_cond_signal(&guard->turn);
+    pthread_mutex_unlock(&guard->lock);
+    pthread_join(guard->thread, NULL);
+    pthread_cond_destroy(&guard->turn);
+    pthread_mutex_destroy(&guard->lock);
+    free(guard);
+}
