@@ -21,10 +21,11 @@ from stage import NAME, Stage
 
 MIB = 1 << 20
 WAITS = "echo x; read it; read it"
+# None of them comes near the limit by itself: RLIMIT_AS is no help.
 HOARDS = """
     echo x
-    for each in 1 2 3 4; do
-        (x=aaaaaaaa; while [ ${#x} -lt 16000000 ]; do x=$x$x; done; read it; read it) &
+    for each in 1 2 3 4 5 6 7 8 9 10 11 12; do
+        (x=aaaaaaaa; while [ ${#x} -lt 4000000 ]; do x=$x$x; done; read it; read it) &
     done
     read it; read it
 """
@@ -33,7 +34,7 @@ ATTACKS: dict[str, tuple[str, Limits, bool, str]] = {
     "is withdrawn and goes on": (WAITS, Limits(wall_ms=60_000), True, "killed"),
     "takes memory in many processes": (
         HOARDS,
-        Limits(wall_ms=60_000, cpu_ms=60_000, memory=48 * MIB),
+        Limits(wall_ms=60_000, cpu_ms=60_000, memory=32 * MIB),
         False,
         "memory",
     ),
