@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -257,15 +258,10 @@ def run(shell: Shell, *words: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.fixture(scope="module", params=CASES)
-def wrapped(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wrapped]:
-    case = CASES[request.param]
-    if case.source.startswith("npm:") and shutil.which("npm") is None:
-        missing("this host has no npm")
-    root = tmp_path_factory.mktemp(request.param)
+def wrap(case: Case, root: Path) -> Wrapped:
     root.chmod(0o755)
     shell = Shell(root)
-    shell.ok("keygen", "acme")
+    run(shell, "keygen", "acme")
     places = [root / "direct-data", root / "granted-data"]
     for each in places:
         each.mkdir()
@@ -279,8 +275,48 @@ def wrapped(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     run(shell, "install", str(root / "it.mpp"), "--approve", *settings)
     declared = tomllib.loads((folder / "mpp.toml").read_text())
     tools = {tool["name"] for tool in declared["tools"]}
-    yield Wrapped(case, shell, folder, direct, ours, declared["package"]["name"], tools)
-    shutil.rmtree(root, ignore_errors=True)
+    return Wrapped(case, shell, folder, direct, ours, declared["package"]["name"], tools)
+
+
+class Ahead:
+    """Wraps the next server while one is tested: most of the time of either is waiting."""
+
+    def __init__(self, names: list[str], make: Callable[[str], Path], worker: Executor) -> None:
+        self._names = names
+        self._make = make
+        self._worker = worker
+        self._begun: dict[str, Future[Wrapped]] = {}
+
+    def take(self, name: str) -> Wrapped:
+        here = self._begin(name)
+        for following in self._names[self._names.index(name) + 1 :][:1]:
+            self._begin(following)
+        return here.result()
+
+    def _begin(self, name: str) -> Future[Wrapped]:
+        if name not in self._begun:
+            self._begun[name] = self._worker.submit(wrap, CASES[name], self._make(name))
+        return self._begun[name]
+
+
+@pytest.fixture(scope="module")
+def ahead(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ahead]:
+    chosen = [
+        item.callspec.params.get("wrapped")
+        for item in request.session.items
+        if isinstance(item, pytest.Function) and hasattr(item, "callspec")
+    ]
+    with ThreadPoolExecutor(1) as worker:
+        yield Ahead([name for name in CASES if name in chosen], tmp_path_factory.mktemp, worker)
+
+
+@pytest.fixture(scope="module", params=CASES)
+def wrapped(request: pytest.FixtureRequest, ahead: Ahead) -> Iterator[Wrapped]:
+    if CASES[request.param].source.startswith("npm:") and shutil.which("npm") is None:
+        missing("this host has no npm")
+    it = ahead.take(request.param)
+    yield it
+    shutil.rmtree(it.folder.parent, ignore_errors=True)
 
 
 def plain(result: ToolResult) -> dict[str, Any]:
@@ -346,16 +382,20 @@ def comparable(wrapped: Wrapped, result: dict[str, Any]) -> Any:
 
 def test_every_tool_gives_what_the_server_gives_directly(wrapped: Wrapped, interop_python: Path) -> None:
     assert {name for name, _ in wrapped.case.calls} >= wrapped.tools - {"get-env"}
-    direct = called_directly(wrapped, interop_python)
-    with wrapped.runtime() as runtime:
-        for (name, arguments), expected in zip(wrapped.case.calls, direct, strict=True):
-            result = runtime.call(wrapped.package, name, replaced(arguments, D, str(wrapped.ours)))
-            assert result.outcome in ("ok", "tool_error"), (name, result.reason, result.stderr)
-            if "error" in expected:
-                assert result.is_error
-                assert expected["error"] in result.content[0]["text"]
-                continue
-            assert comparable(wrapped, plain(result)) == comparable(wrapped, expected), name
+    with ThreadPoolExecutor(1) as beside, wrapped.runtime() as runtime:
+        direct = beside.submit(called_directly, wrapped, interop_python)
+        results = [
+            runtime.call(wrapped.package, name, replaced(arguments, D, str(wrapped.ours)))
+            for name, arguments in wrapped.case.calls
+        ]
+        expectations = direct.result()
+    for (name, _), result, expected in zip(wrapped.case.calls, results, expectations, strict=True):
+        assert result.outcome in ("ok", "tool_error"), (name, result.reason, result.stderr)
+        if "error" in expected:
+            assert result.is_error
+            assert expected["error"] in result.content[0]["text"]
+            continue
+        assert comparable(wrapped, plain(result)) == comparable(wrapped, expected), name
 
 
 def approve(wrapped: Wrapped, *words: str) -> int:
