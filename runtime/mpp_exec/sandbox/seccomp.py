@@ -9,6 +9,7 @@ values of every compared argument, and must agree with the policy table of ``pro
 from __future__ import annotations
 
 import errno
+import functools
 import itertools
 import os
 from collections.abc import Iterator
@@ -24,10 +25,14 @@ SEALED = bpf.RET_ERRNO | errno.EPERM
 COMPILER_VERSION = 7
 """Raised when this file, ``profiles`` or ``watching`` change what programs do; part of cache keys."""
 
+_KEPT = 64
+"""Programs that a process keeps: compiled and proven once, whatever homes it opens."""
+
 _LAST_NUMBER = 600  # beyond the table's last; the boundary numbers are added to these
 _BOUNDARY_NUMBERS = (0x3FFFFFFF, 0x40000000, 0x40000001, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFE, 0xFFFFFFFF)
 
 
+@functools.lru_cache(maxsize=_KEPT)
 def compile_profile(profile: tuple[Allow, ...]) -> bytes:
     """Return the proven BPF program of *profile*: allowed calls pass, others get ENOSYS, i386 and x32 kill.
 
@@ -40,6 +45,7 @@ def compile_profile(profile: tuple[Allow, ...]) -> bytes:
     return program
 
 
+@functools.lru_cache(maxsize=_KEPT)
 def compile_seal(away: tuple[str, ...] = SEALED_AWAY) -> bytes:
     """Return the proven program that takes the calls of *away* away (EPERM) and allows all else.
 
@@ -51,6 +57,7 @@ def compile_seal(away: tuple[str, ...] = SEALED_AWAY) -> bytes:
     return program
 
 
+@functools.lru_cache(maxsize=_KEPT)
 def compile_watch(profile: tuple[Allow, ...]) -> bytes:
     """Return the proven program of a traced call: it asks the watcher of what ``watching`` lists.
 
