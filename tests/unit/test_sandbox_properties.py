@@ -171,3 +171,12 @@ def test_policy_takes_a_degradation_back() -> None:
         require(facts(at), at, left)
     assert require(facts(at), at, agreed) == ("landlock-truncate",)
     assert agreed.approved_at < datetime.now(UTC)
+
+
+@pytest.mark.parametrize(("errata", "told"), [(0, True), (3, True), (4, False), (7, False)])
+def test_erratum_that_weakens_a_mechanism_is_told_beside_it(errata: int, told: bool) -> None:
+    """It is no reason to refuse: the mount is the other mechanism, and a tool cannot bring it about."""
+    at = dataclasses.replace(PLAIN, errata=errata)
+    (writing,) = (each for each in properties(at) if each.name == "writing")
+    assert ("erratum 3" in writing.working[1]) == told
+    assert needed(at) == ()

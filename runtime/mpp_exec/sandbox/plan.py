@@ -102,6 +102,7 @@ class SandboxPlan:
             python=self.kind == "python",
             subprocess=bool(self.started),
             cgroup=bool(self.cgroup),
+            errata=facts.landlock_errata,
         )
 
     def still_true(self) -> bool:

@@ -24,6 +24,11 @@ ENOUGH = 2
 TRUNCATE_ABI = 3  # Linux 6.2
 TCP_ABI = 4  # Linux 6.7
 SCOPE_ABI = 6  # Linux 6.12
+MOVED_ERRATUM = 1 << 2
+"""Landlock's erratum 3: where something is renamed or linked in a folder that the host has moved out of a
+mounted one while a tool has it open, Landlock asks for too few rights. The other errata refuse too much."""
+
+UNMENDED = "not of a folder that the host moves out of a grant meanwhile: erratum 3"
 
 _REMEDIES = {
     "landlock": "boot Linux 5.13 or later with lsm=landlock,…",
@@ -46,6 +51,7 @@ class Situation:
         python: the launcher is there to take execve away.
         subprocess: it may start programs.
         cgroup: it runs in a cgroup of its own.
+        errata: bit mask of the faults of Landlock that the kernel says are mended.
     """
 
     landlock_abi: int
@@ -54,6 +60,7 @@ class Situation:
     python: bool
     subprocess: bool
     cgroup: bool = False
+    errata: int = 0
 
     @property
     def own_signals(self) -> bool:
@@ -110,12 +117,13 @@ def properties(at: Situation) -> tuple[Property, ...]:
 
     some = space("mount namespace"), landlock(f"Landlock ABI {abi}")
     alone = not at.subprocess
+    moved = "" if at.errata & MOVED_ERRATUM or not at.namespaces else f" ({UNMENDED})"
     counted = given("cgroup: counted by the kernel" if at.cgroup else "supervisor's sampling")
     rows = {
         ("files", "that files outside of the grant cannot be read"): some,
         ("writing", "that what is read-only cannot be written"): (
             space("read-only mounts"),
-            landlock("Landlock: no write right"),
+            landlock(f"Landlock: no write right{moved}"),
         ),
         ("truncation", "that what is read-only cannot be truncated"): (
             space("read-only mounts"),
