@@ -42,6 +42,36 @@ long confine_capabilities(void)
     return sys5(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 }
 
+#define PROCESSORS_MAX 8192
+
+/* Libraries start a thread for each processor that they see, and would meet the limit of processes with all of them.
+ * Which ones is left to chance: tools that run beside one another are not to crowd on the first. It keeps nobody from
+ * anything, so nothing comes of a failure. */
+void confine_processors(uint32_t most)
+{
+    uint8_t allowed[PROCESSORS_MAX / 8];
+    uint8_t chosen[PROCESSORS_MAX / 8];
+    uint32_t count = 0;
+    uint32_t skip = 0;
+    long size = sys3(SYS_sched_getaffinity, 0, sizeof allowed, allowed);
+
+    for (long at = 0; at < size * 8; at++) count += allowed[at / 8] >> (at % 8) & 1;
+    if (most == 0 || count <= most) return;
+    sys3(SYS_getrandom, &skip, sizeof skip, 1 /* GRND_NONBLOCK */);
+    skip %= count;
+    for (long at = 0; at < size; at++) chosen[at] = 0;
+    for (long at = 0; most > 0; at = at + 1 < size * 8 ? at + 1 : 0) {
+        if ((allowed[at / 8] >> (at % 8) & 1) == 0) continue;
+        if (skip > 0) {
+            skip--;
+            continue;
+        }
+        chosen[at / 8] |= (uint8_t)(1u << (at % 8));
+        most--;
+    }
+    sys3(SYS_sched_setaffinity, 0, size, chosen);
+}
+
 static int same_text(const char *one, const char *other)
 {
     while (*one != '\0' && *one == *other) {

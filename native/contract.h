@@ -100,7 +100,7 @@ struct mpp_plan {
     uint32_t parked;       /* filled in by the parent: 1 where the sandbox is prepared ahead of its call */
     uint32_t late;         /* index of the first entry that a parked sandbox gets only at its release */
     uint32_t early_start;  /* 1: parked, the tool is started before the release; 0: at it */
-    uint32_t reserved;
+    uint32_t processors;   /* the most that the tool may run on */
     uint32_t exec_path;
     uint32_t working_directory;
     uint32_t host_name;

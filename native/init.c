@@ -270,6 +270,7 @@ static _Noreturn void become_tool(struct init_context *context, long init)
         error = sys4(SYS_prlimit64, 0, limits[i].resource, &limit, 0);
         if (error < 0) fail(MPP_STEP_LIMITS, error, i);
     }
+    confine_processors(plan->processors);
     sys1(SYS_umask, 022);
     /* Closed by execve, not now: a failure below is still to be reported. */
     error = sys3(SYS_close_range, 3, ~0U, MPP_CLOSE_RANGE_CLOEXEC);

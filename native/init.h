@@ -25,6 +25,7 @@ long layout_late(struct init_context *context,
                  uint32_t *detail); /* attaches what a parked sandbox got at its release */
 long confine_privileges(void);
 long confine_capabilities(void);
+void confine_processors(uint32_t most);
 /* before_release: what is granted is not mounted yet, and its rules are made of the kept mounts. */
 long confine_landlock(const struct init_context *context, int before_release, uint32_t *detail);
 long confine_seccomp(const struct init_context *context, struct mpp_span filter);

@@ -299,3 +299,13 @@ def test_limits_of_the_process_are_set_hard(lab: Lab, probe: Path) -> None:
     assert rows[resource.RLIMIT_CORE] == [1, 1]
     assert rows[resource.RLIMIT_CPU] == [2, 3]
     assert rows[resource.RLIMIT_MEMLOCK] == [65536] * 2
+
+
+@pytest.mark.parametrize("processes", [1, 8, 4096])
+def test_processors_are_no_more_than_there_may_be_threads_for(lab: Lab, processes: int) -> None:
+    """OpenBLAS starts a thread for each that it sees, and a tool that imports numpy would end there."""
+    code = "import os\ndef run():\n    return [os.cpu_count(), sorted(os.sched_getaffinity(0))]\n"
+    count, chosen = call(lab.python(code, limits=bounded(processes=processes)))
+    allowed = os.sched_getaffinity(0)
+    assert set(chosen) <= allowed
+    assert len(chosen) == count == min(len(allowed), max(1, processes // 4))

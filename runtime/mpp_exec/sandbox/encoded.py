@@ -61,6 +61,7 @@ def encode_plan(
     landlock: tuple[int, int, int] | None,
     root_attributes: int,
     own_signals: bool = False,
+    processors: int = 0,
     late: int | None = None,
     early_start: bool = False,
 ) -> bytes:
@@ -68,7 +69,8 @@ def encode_plan(
 
     ``entries`` are ``plan.Entry`` values, ``rules`` pairs of path and access bits, ``limits``
     triples of RLIMIT number, soft and hard value, ``landlock`` the handled file system and network
-    rights and scopes. ``watch_program`` is a traced call's, empty for any other. *late* is the index of the
+    rights and scopes. ``watch_program`` is a traced call's, empty for any other. *processors* is how many the
+    tool may run on, 0 for no such limit. *late* is the index of the
     first entry that a parked sandbox gets with its call, *early_start* whether its tool runs before that.
 
     Raises:
@@ -82,6 +84,7 @@ def encode_plan(
     header.uid = header.gid = uid
     header.root_attributes = root_attributes
     header.own_signals = own_signals
+    header.processors = processors
     header.late = len(entries) if late is None else late
     header.early_start = early_start
     if landlock is not None:

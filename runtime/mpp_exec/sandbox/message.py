@@ -119,6 +119,7 @@ def _encode(
         landlock=plan.landlock,
         root_attributes=layout.READ_ONLY,
         own_signals=plan.own_signals,
+        processors=plan.processors,
         late=plan.late,
         early_start=early_start,
     )

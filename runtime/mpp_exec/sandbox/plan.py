@@ -13,6 +13,7 @@ import os
 import resource
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from mpp_exec import encoding
 from mpp_exec.consent.grant import Grant
@@ -30,6 +31,8 @@ from mpp_exec.sandbox.layout import Entry
 _RESERVING = ("node", "deno", "bun")
 _RESERVED = 128 << 30
 _PAGE = 4096
+PROCESSES_A_PROCESSOR: Final = 4
+"""Processes and threads that limits must allow for each processor that a tool is let run on."""
 
 ProgramFinder = Callable[[Requirement], interpreter.Program]
 
@@ -87,6 +90,15 @@ class SandboxPlan:
     def late(self) -> int:
         """Index of the first entry that a sandbox prepared ahead of its call gets with that: the grants."""
         return next((i for i, entry in enumerate(self.entries) if entry.late), len(self.entries))
+
+    @property
+    def processors(self) -> int:
+        """The most processors that the tool may run on.
+
+        Numeric libraries and thread pools start as many threads as they see processors, or a few more, and on
+        a large machine all of a tool's processes would be one library's threads, or its start fails.
+        """
+        return max(1, self.limits.processes // PROCESSES_A_PROCESSOR)
 
     @property
     def app(self) -> str:
