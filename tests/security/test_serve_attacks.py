@@ -48,12 +48,11 @@ SCHEMA = '{ type = "object", properties = { folder = { type = "string" } }, requ
 PERMISSIONS = f'[permissions]\nenvironment = ["SECRET_OF_ONE"]\n\n{WRITES}'
 
 
-@pytest.fixture
-def shell(tmp_path: Path) -> Shell:
+def furnished(root: Path) -> Shell:
     require_client()
-    tmp_path.chmod(0o755)
-    made = Shell(tmp_path)
-    folder = tmp_path / "granted"
+    root.chmod(0o755)
+    made = Shell(root)
+    folder = root / "granted"
     folder.mkdir()
     for name, extra in (("acme/marks", ""), ("acme/asks", 'confirm = "always"\n')):
         made.install(
@@ -69,8 +68,20 @@ def shell(tmp_path: Path) -> Shell:
 
 
 @pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    return furnished(tmp_path)
+
+
+@pytest.fixture
 def runtime(shell: Shell) -> Iterator[Runtime]:
     with serving(shell) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runtime]:
+    """A runtime for all attacks that must leave it as it was: each is made where the others were."""
+    with serving(furnished(tmp_path_factory.mktemp("lasting"))) as made:
         yield made
 
 
@@ -300,38 +311,38 @@ def says(runtime: Runtime, data: bytes, *, answer: bool = True, then: bytes = b"
         b"GET / HTTP/1.1\r\n\r\n",
     ],
 )
-def test_a_frame_that_lies_ends_its_connection_and_nothing_else(runtime: Runtime, data: bytes) -> None:
-    assert says(runtime, data) == b""
-    assert is_well(runtime)
+def test_a_frame_that_lies_ends_its_connection_and_nothing_else(lasting: Runtime, data: bytes) -> None:
+    assert says(lasting, data) == b""
+    assert is_well(lasting)
 
 
-def test_a_length_is_believed_as_far_as_bytes_have_come(runtime: Runtime) -> None:
+def test_a_length_is_believed_as_far_as_bytes_have_come(lasting: Runtime) -> None:
     """Clients that announce a megabyte each, and send nothing of it, take no memory."""
 
     def resident() -> int:
-        return int(Path(f"/proc/{runtime.process.pid}/statm").read_text().split()[1])
+        return int(Path(f"/proc/{lasting.process.pid}/statm").read_text().split()[1])
 
-    assert is_well(runtime)
+    assert is_well(lasting)
     before = resident()
-    held = [runtime.connect() for _ in range(MAX_CLIENTS // 2)]
+    held = [lasting.connect() for _ in range(MAX_CLIENTS // 2)]
     for connection in held:
         connection.sendall(b"H\x00\x10\x00\x00")
-    until(lambda: runtime.status()["clients"] == len(held), "they are there")
+    until(lambda: lasting.status()["clients"] == len(held), "they are there")
     grown = (resident() - before) * os.sysconf("SC_PAGE_SIZE")
     for connection in held:
         connection.close()
     assert grown < 16 << 20
 
 
-def test_slow_clients_are_given_up_and_delay_nobody(runtime: Runtime) -> None:
-    said = hello(runtime, *words(runtime.shell))
+def test_slow_clients_are_given_up_and_delay_nobody(lasting: Runtime) -> None:
+    said = hello(lasting, *words(lasting.shell))
     with contextlib.ExitStack() as stack:
-        held = [stack.enter_context(runtime.connect()) for _ in range(8)]
+        held = [stack.enter_context(lasting.connect()) for _ in range(8)]
         for number, connection in enumerate(held):
             connection.sendall(said[: 4 * number])
-        assert is_well(runtime)
+        assert is_well(lasting)
         assert [exactly(connection, 1) for connection in held] == [b""] * 8
-    until(lambda: runtime.status()["clients"] == 0, "all are gone")
+    until(lambda: lasting.status()["clients"] == 0, "all are gone")
 
 
 def test_too_many_clients_are_sent_away_and_others_are_served_without(runtime: Runtime) -> None:
@@ -384,9 +395,9 @@ def started(shell: Shell) -> list[Any]:
         ["mcp"],
     ],
 )
-def test_nothing_but_a_call_is_done_for_a_client(runtime: Runtime, line: list[str]) -> None:
-    assert says(runtime, hello(runtime, *line)) == b"A"
-    assert is_well(runtime)
+def test_nothing_but_a_call_is_done_for_a_client(lasting: Runtime, line: list[str]) -> None:
+    assert says(lasting, hello(lasting, *line)) == b"A"
+    assert is_well(lasting)
 
 
 def test_a_client_of_another_home_is_sent_away(runtime: Runtime, tmp_path: Path) -> None:
