@@ -70,7 +70,7 @@ ffi.set_source(
     sources=[
         f"native/{name}.c"
         for name in (
-            *("spawn", "cgroup", "ids", "look", "probe", "sound"),
+            *("alarm", "spawn", "cgroup", "ids", "look", "probe", "sound"),
             *("supervise", "dialogue", "guard", "leave", "park", "watch", "notify"),
         )
     ],

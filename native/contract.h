@@ -239,10 +239,10 @@ struct mpp_sandbox;
 int mpp_spawn(const struct mpp_launch *launch, struct mpp_outcome *outcome, struct mpp_sandbox **slot);
 
 /* Runs it to its end. Returns 0 when everything is dead, reaped and read (or leaving, where outcome says so: it is
- * reaped by mpp_release), or EINTR when a signal arrived or may have: the caller lets its handlers run and calls again, or kills. In a dialogue it
- * returns MPP_HEARD, too, when the tool has written to descriptor 1; limits are kept in the next call. */
+ * reaped by mpp_release), or EINTR when a signal arrived or may have, and after back_ms (1 to 100) at the latest: the
+ * caller lets its handlers run and calls again, or kills. In a dialogue it returns MPP_HEARD, too, when the tool has written to descriptor 1; limits are kept in the next call. */
 #define MPP_HEARD 4096
-int mpp_supervise(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome);
+int mpp_supervise(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome, uint32_t back_ms);
 
 /* The dialogue of a sandbox that was launched with one (dialogue.c). What was heard since the last time, or the next
  * part of it, stays valid until mpp_supervise is called; what is said is copied, and 0 returned, or an errno. */
@@ -313,6 +313,11 @@ struct mpp_identity {
 
 /* Looks at count files, one name after another, each ended by NUL; relative ones are looked for in folder. */
 void mpp_look(int folder, const char *names, size_t count, struct mpp_identity *identities);
+
+/* An alarm: a descriptor that becomes readable (8 bytes) when its time has come, or -errno; and to set it, which wakes
+ * nobody before that: 0, or -errno. */
+int mpp_alarm_open(void);
+int mpp_alarm_set(int fd, uint64_t in_ns);
 
 /* The structure sizes as compiled, for the test that the cdef agrees. */
 size_t mpp_sizeof_plan(void);

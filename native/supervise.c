@@ -17,7 +17,7 @@
 #define BLIND_MAX 10                 /* ticks for which what a sandbox uses may be unknown */
 #define DEATH_NS (10000 * NS_PER_MS) /* a killed sandbox that is still there after this is given up on */
 /* A signal in the moment before poll(2) interrupts nothing: the caller looks for it this often. */
-#define BACK_NS (100 * NS_PER_MS)
+#define BACK_MS 100u
 
 enum { SLOT_CONTROL, SLOT_OUTPUT, SLOT_ERRORS, SLOT_REQUEST, SLOT_CANCEL, SLOT_WATCHER, SLOT_COUNT };
 
@@ -230,9 +230,9 @@ static void finish(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
     mpp_watcher_tell(sandbox->watcher, outcome);
 }
 
-int mpp_supervise(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
+int mpp_supervise(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome, uint32_t back_ms)
 {
-    uint64_t back_ns = mpp_now_ns() + BACK_NS;
+    uint64_t back_ns = mpp_now_ns() + (back_ms < BACK_MS ? back_ms : BACK_MS) * NS_PER_MS;
     int over = 0;
 
     if (sandbox->answered) mpp_stop(outcome, MPP_STOP_ANSWERED);

@@ -161,7 +161,6 @@ class Invocation:
                         self._parts.ledger.abandon(agreed.invocation, self._failed(error))
                 raise
         self._clock.stage("release")
-        self._parts.sandboxes.call_is_over()
         return result.with_meta(_meta(agreed, result, self._clock.stages | self._clock.parts))
 
     def _agreed(
@@ -353,7 +352,7 @@ class Invocation:
             traced=self._trace is not None,
             dialogue=session,
             parked=parked,
-            meanwhile=self._parts.ledger.wake,
+            lasting=self._parts.ledger.wake,
         )
 
     def _failed(self, error: BaseException) -> Ending:

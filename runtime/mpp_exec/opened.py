@@ -63,7 +63,10 @@ class Opened:
         self._session = session
         self._vault: Vault | None = None
         self.sandboxes = Pool(
-            self.cache, lambda: (self.store.generation(), policies.load()), sandboxes=parked
+            self.cache,
+            lambda: (self.store.generation(), policies.load()),
+            sandboxes=parked,
+            at_rest=self.ledger.wake,
         )
         self._pool: ThreadPoolExecutor | None = None
         self._submitted = 0
@@ -122,6 +125,11 @@ class Opened:
             installed.name, installed.version, publisher, installed.key_id, installed.digest
         )
         self.ledger.event(Kind.REFUSED, caller, package=reference, tool=tool, code=error.code)
+
+    def call_is_over(self) -> None:
+        """Let be done what was put off while a call was made: soon, but not beside whoever has its result."""
+        if not self.sandboxes.call_is_over():
+            self.ledger.wake()
 
     def close(self) -> None:
         """End running calls, write what is left on the ledger, close everything."""

@@ -311,4 +311,7 @@ class Runtime:
             progress=progress,
             trace_context=trace_context,
         )
-        return call.run(package, tool, arguments)
+        try:
+            return call.run(package, tool, arguments)
+        finally:
+            parts.call_is_over()

@@ -74,13 +74,15 @@ class Pending:
         written: whether its own thread has seen it become durable.
         due: when the committer's thread writes it at the latest (``time.monotonic``).
         tried_after: the last entry before an attempt to write it of which nobody saw the end.
+        quiet: its caller tells the committer's thread itself when there is something to do for it.
     """
 
-    __slots__ = ("commit", "due", "record", "tried_after", "written")
+    __slots__ = ("commit", "due", "quiet", "record", "tried_after", "written")
 
-    def __init__(self, record: Record, due: float) -> None:
+    def __init__(self, record: Record, due: float, *, quiet: bool = False) -> None:
         self.record = record
         self.due = due
+        self.quiet = quiet
         self.commit: Commit | None = None
         self.written = False
         self.tried_after: int | None = None

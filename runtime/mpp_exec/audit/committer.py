@@ -103,7 +103,7 @@ class Committer:
         """Take *record*, for which nobody waits yet; it is committed within ``START_AFTER`` at the latest.
 
         *quietly*: the thread that does so is not woken before :meth:`wake`, which the caller promises to
-        call, or to commit it itself.
+        call while it waits for anything, and when it has committed it itself.
 
         Raises:
             InternalError: ``ledger.closed``, ``ledger.busy``, ``ledger.thread``; or why the head
@@ -115,7 +115,7 @@ class Committer:
                 raise copy_of(self._seal_error)
             if len(self._queue) + len(self._held) >= MAX_WAITING:
                 raise busy("too many calls wait for the ledger")
-            pending = Pending(record, time.monotonic() + START_AFTER)
+            pending = Pending(record, time.monotonic() + START_AFTER, quiet=quietly)
             self._held[pending] = None
             self._active = True
             if not quietly:
@@ -123,11 +123,11 @@ class Committer:
             return pending
 
     def wake(self) -> None:
-        """See to it that what was held quietly is committed in time."""
+        """See to it that what was held quietly is committed, and sealed, in time."""
         with self._lock:
-            first = next(iter(self._held), None)
-            if first is not None:
-                self._wake_by(first.due)
+            due = self._due()
+            if due is not None:
+                self._wake_by(due)
 
     def alone(self, pending: Pending, *more: Record) -> bool:
         """Commit *pending*, and *more* with it, in this thread; False, and nothing is done, in company.
@@ -254,7 +254,7 @@ class Committer:
         pending.written = True
         with self._lock:
             self._held.pop(pending, None)
-            self._sealed_later()
+            self._sealed_later(quietly=pending.quiet)
 
     def _refuse_own_turn(self) -> None:
         """Refuse to wait for a commit that this thread was interrupted in, by a signal's handler."""
@@ -272,10 +272,11 @@ class Committer:
             self._wakes_at = due
             self._condition.notify_all()
 
-    def _sealed_later(self) -> None:
+    def _sealed_later(self, *, quietly: bool = False) -> None:
         if self._seal_due is None:
             self._seal_due = time.monotonic() + SEAL_AFTER
-            self._wake_by(self._seal_due)
+            if not quietly:
+                self._wake_by(self._seal_due)
 
     def _start(self) -> None:
         if self._closing:

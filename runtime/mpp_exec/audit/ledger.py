@@ -140,7 +140,8 @@ class Ledger:
         in their places.
         *confirmed_by* says who confirmed the call, where that was needed. Whoever may be interrupted
         makes the *invocation* first (``record.new_invocation``), and so can :meth:`abandon` it. A start that
-        need not be durable yet costs less *quietly*: the caller calls :meth:`wake` or :meth:`finish` at once.
+        need not be durable yet costs less *quietly*: the caller sees to it that :meth:`wake` is called when the
+        call has lasted for some milliseconds, and again when it is over.
 
         Raises:
             InternalError: it cannot be recorded (``ledger.*``): the call must not run.
@@ -160,7 +161,7 @@ class Ledger:
         return token
 
     def wake(self) -> None:
-        """See to it that starts that were begun quietly are on record in time. Cheap while a tool works."""
+        """See to it that what was begun quietly is on record, and under the head, in time. May be repeated."""
         self._committer.wake()
 
     def finish(self, token: Token, ending: Ending) -> None:

@@ -24,4 +24,4 @@ class Received:
 
     def counts(self) -> dict[str, int]:
         """Return how many different values of each kind were handed over."""
-        return dict(sorted(Counter(self.tokens.values()).items()))
+        return {} if not self.tokens else dict(sorted(Counter(self.tokens.values()).items()))

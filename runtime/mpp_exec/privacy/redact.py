@@ -76,6 +76,8 @@ class Redacted:
 
     def counts(self) -> dict[str, int]:
         """Return the number of findings by kind, sorted by kind."""
+        if not self.findings:
+            return {}
         return dict(sorted(Counter(finding.kind for finding in self.findings).items()))
 
     def to_json(self) -> dict[str, Any]:

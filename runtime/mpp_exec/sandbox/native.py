@@ -9,10 +9,11 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from mpp_exec.errors import HostError, InternalError
 
@@ -53,6 +54,11 @@ ALL_NAMESPACES: int = (
     | lib.CLONE_NEWUTS
     | lib.CLONE_NEWCGROUP
 )
+
+LASTING_MS: Final = 4
+"""Milliseconds that most calls have ended by: what a longer one needs done beside it is done then."""
+
+_BACK_MS: Final = 100  # between two looks at signals that came in the moment before it waited
 
 PLAN_MAX: int = lib.MPP_PLAN_MAX
 ARGS_MAX: int = lib.MPP_ARGS_MAX
@@ -196,7 +202,7 @@ def invoke(
     watched: Sequence[WatchedRow] = (),
     cgroup_fd: int = -1,
     dialogue: Dialogue | None = None,
-    meanwhile: Callable[[], None] | None = None,
+    lasting: Callable[[], None] | None = None,
 ) -> RawOutcome:
     """Run one sandbox from *message* to its end; every process of it is dead and reaped on return.
 
@@ -204,8 +210,8 @@ def invoke(
     kills the sandbox first and then passes on. *cancel_fd* kills it when it becomes readable.
     *watched* says what to note of a traced call, whose message holds a watching program. Everything
     is born in the cgroup of *cgroup_fd*, where that is given. A *dialogue* goes on after the request, until
-    it or the tool ends it; without one the tool sees the end of its input after the request. *meanwhile* is
-    called once the sandbox is on its way.
+    it or the tool ends it; without one the tool sees the end of its input after the request. *lasting* is
+    called once the sandbox has run for ``LASTING_MS``.
     A spawn that failed is an outcome as well: ``step`` and ``error`` say where and why.
     """
     launch, _kept = _launch(
@@ -229,17 +235,21 @@ def invoke(
     # Whatever a signal handler raises, and wherever: no process stays, and the buffers are freed.
     try:
         if lib.mpp_spawn(launch, outcome, slot) == 0:
-            if meanwhile is not None:
-                meanwhile()
-            _to_the_end(slot[0], outcome, dialogue)
+            _to_the_end(slot[0], outcome, dialogue, lasting)
         return _collect(outcome)
     finally:
         lib.mpp_release(slot)
 
 
-def _to_the_end(sandbox: Any, outcome: Any, dialogue: Dialogue | None) -> None:
+def _to_the_end(
+    sandbox: Any, outcome: Any, dialogue: Dialogue | None, lasting: Callable[[], None] | None
+) -> None:
     """Supervise it until all of it is dead, with what is said meanwhile."""
-    while (state := lib.mpp_supervise(sandbox, outcome)) != 0:
+    lasts_from = time.monotonic() + LASTING_MS / 1000
+    while (state := lib.mpp_supervise(sandbox, outcome, _BACK_MS if lasting is None else LASTING_MS)) != 0:
+        if lasting is not None and time.monotonic() >= lasts_from:
+            lasting()
+            lasting = None
         if state == lib.MPP_HEARD and dialogue is not None:
             _converse(sandbox, outcome, dialogue)
     if dialogue is not None:  # the last words of one that has ended by itself; of others, the next ones
@@ -395,14 +405,14 @@ class ParkedSandbox:
         wall_ns: int,
         cancel_fd: int = -1,
         dialogue: Dialogue | None = None,
-        meanwhile: Callable[[], None] | None = None,
+        lasting: Callable[[], None] | None = None,
     ) -> RawOutcome:
         """Give it its call and do as :func:`invoke` does: every process of it is dead and reaped on return.
 
         *message* is what it was prepared from, with what the call brings behind that. An outcome whose
         ``step`` is not ``none`` says that nothing of the call has reached the tool. One that is ``leaving``
-        was killed and runs no code any more: :meth:`close` waits until it is reaped. *meanwhile* is called
-        once the tool has its request.
+        was killed and runs no code any more: :meth:`close` waits until it is reaped. *lasting* is called once it
+        has run for ``LASTING_MS``.
         """
         launch, _kept = self._launch(
             message, request, wall_ns=wall_ns, cancel_fd=cancel_fd, dialogue=dialogue is not None
@@ -410,9 +420,7 @@ class ParkedSandbox:
         self.state = "ended"
         try:
             if lib.mpp_unpark(self._slot[0], launch, self._outcome) == 0:
-                if meanwhile is not None:
-                    meanwhile()
-                _to_the_end(self._slot[0], self._outcome, dialogue)
+                _to_the_end(self._slot[0], self._outcome, dialogue, lasting)
             outcome = _collect(self._outcome)
         except BaseException:
             self.close()
@@ -523,6 +531,23 @@ def _checked(value: int, call: str) -> int:
 def constant(name: str) -> int:
     """Return a constant of the kernel's headers, as compiled in (``LANDLOCK_ACCESS_FS_*``, …)."""
     return int(getattr(lib, name))
+
+
+def open_alarm() -> int:
+    """Return a descriptor that becomes readable when the time has come that :func:`set_alarm` sets.
+
+    Raises:
+        OSError: the machine has no more descriptors.
+    """
+    fd = int(lib.mpp_alarm_open())
+    if fd < 0:
+        raise OSError(-fd, os.strerror(-fd))
+    return fd
+
+
+def set_alarm(fd: int, nanoseconds: int) -> None:
+    """Let *fd* become readable in *nanoseconds*, and not before."""
+    lib.mpp_alarm_set(fd, nanoseconds)
 
 
 def look(folder: int, names: bytes, count: int) -> bytes:

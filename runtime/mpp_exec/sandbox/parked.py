@@ -136,7 +136,7 @@ class Parked:
         wall_ns: int,
         cancel_fd: int = -1,
         dialogue: Session | None = None,
-        meanwhile: Callable[[], None] | None = None,
+        lasting: Callable[[], None] | None = None,
     ) -> native.RawOutcome:
         """Make the call in it; the arguments as of ``spawn.run``. Everything of it is gone on return.
 
@@ -164,7 +164,7 @@ class Parked:
                 wall_ns=wall_ns,
                 cancel_fd=cancel_fd,
                 dialogue=dialogue,
-                meanwhile=meanwhile,
+                lasting=lasting,
             )
             if outcome.leaving:
                 stack.pop_all()

@@ -22,7 +22,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
-from mpp_exec.errors import MppError
+from mpp_exec.errors import InternalError, MppError
+from mpp_exec.sandbox.alarm import Alarm
 from mpp_exec.sandbox.cache import SandboxCache
 from mpp_exec.sandbox.message import Variables
 from mpp_exec.sandbox.mounted import MountTable
@@ -45,6 +46,7 @@ LEAVING: Final = 8
 
 MEMORY: Final = 256 << 20
 
+_REST: Final = 0.001  # seconds after a call in which its caller does something with the result
 _ROUND: Final = 0.002  # seconds between two looks at what is being prepared: it may talk all the time
 _LOOK_AFTER: Final = 1.0  # seconds between two looks at what each of them uses
 _DECAY: Final = 10.0  # seconds without a miss after which one less is kept
@@ -118,6 +120,7 @@ class Pool:
         basis: returns what holds now; where it is not what they were made under, or raises, they end.
         sandboxes: how many may wait at once, over all tools; 0 for none.
         memory: bytes that all that wait may have together.
+        at_rest: done by the thread when a call has been over for a moment, for whoever put something off.
     """
 
     def __init__(
@@ -127,8 +130,11 @@ class Pool:
         *,
         sandboxes: int = SANDBOXES,
         memory: int = MEMORY,
+        at_rest: Callable[[], None] = lambda: None,
     ) -> None:
         self._cache = cache
+        self._at_rest = at_rest
+        self._alarm: Alarm | None = None
         self._basis = basis
         self._most = sandboxes
         self._memory = memory
@@ -140,6 +146,7 @@ class Pool:
         self._dying: list[Parked] = []  # the thread's own: killed, and not all dead yet
         self._thread: threading.Thread | None = None
         self._closing = False
+        self._is_put_off = False
 
     @contextmanager
     def lent(self, recipe: Recipe) -> Iterator[Parked | None]:
@@ -158,10 +165,17 @@ class Pool:
                 if self._closing:
                     self._wake.notify_all()
 
-    def call_is_over(self) -> None:
-        """Let another one be made: when a call is over, and not beside it."""
+    def call_is_over(self) -> bool:
+        """Let another one be made: when the caller has what it asked for, and not beside that.
+
+        Returns whether there is a thread that does so, and what was to be done at rest.
+        """
         with self._wake:
-            self._wake.notify_all()
+            if self._thread is None or not self._thread.is_alive() or self._closing or self._alarm is None:
+                return False
+            self._alarm.soon(_REST)
+            self._is_put_off = True
+            return True
 
     def _takes_leave(self, parked: Parked) -> bool:
         """Return whether the thread waits for the end of one that is dead: of a few at once only."""
@@ -183,10 +197,15 @@ class Pool:
         with self._wake:
             self._closing = True
             self._wake.notify_all()
+            if self._alarm is not None:
+                self._alarm.now()
             thread = self._thread
         if thread is not None:
             thread.join()
         with self._wake:
+            if self._alarm is not None:
+                self._alarm.close()
+                self._alarm = None
             if self._mounts is not None:
                 self._mounts.close()
                 self._mounts = None
@@ -234,6 +253,10 @@ class Pool:
 
     def _start(self) -> None:
         if self._thread is None or not self._thread.is_alive():
+            try:
+                self._alarm = self._alarm or Alarm()
+            except InternalError:
+                return  # no descriptor: nothing is prepared
             self._thread = threading.Thread(target=self._keep, name="mpp-exec-pool", daemon=True)
             with contextlib.suppress(RuntimeError):  # no thread: nothing is prepared
                 self._thread.start()
@@ -255,12 +278,20 @@ class Pool:
                     used = any(shelf.all or shelf.target for shelf in self._shelves.values())
                     if self._lent or self._leaving or self._dying or used:
                         idle_since = now
-                    if not self._closing:
-                        self._wake.wait(_ROUND if busy else self._until_dead())
+                    closing, alarm = self._closing, self._alarm
+                if not closing and alarm is not None and alarm.wait(_ROUND if busy else self._until_dead()):
+                    self._rest()
         except BaseException:
             self._empty()
             self._see_off()
             raise
+
+    def _rest(self) -> None:
+        """Do what was put off while a call was made."""
+        with self._wake:
+            put_off, self._is_put_off = self._is_put_off, False
+        if put_off:
+            self._at_rest()
 
     def _until_dead(self) -> float:
         """Return how long to wait for the next round, in which what was killed may be dead."""
@@ -291,7 +322,7 @@ class Pool:
         with self._wake:
             # Asked for since the last round, perhaps: whoever did saw that this thread lives.
             wanted = any(shelf.all or shelf.target for shelf in self._shelves.values())
-            wanted = wanted or bool(self._leaving or self._dying)
+            wanted = wanted or bool(self._leaving or self._dying or self._is_put_off)
             over = self._closing or (not wanted and time.monotonic() - idle_since > _LINGER)
             if over and self._lent:
                 self._wake.wait(PERIOD)

@@ -75,6 +75,8 @@ def survey(plan: SandboxPlan) -> Survey:
     Raises:
         HostError, InternalError: as :func:`special_entries`.
     """
+    if not plan.write_roots:
+        return Survey({}, {}, frozenset())
     git = any(program.name == "git" for program in plan.started)
     found: dict[str, bool] = {}
     looked: list[tuple[str, str]] = []
@@ -217,6 +219,8 @@ def mounts_of(plan: SandboxPlan, found: Survey) -> tuple[Entry, ...]:
     Raises:
         HostError: there are more than a sandbox can mount.
     """
+    if not found.mounts:
+        return ()
     special = [
         Entry(
             "bind",
