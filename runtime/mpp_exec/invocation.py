@@ -10,13 +10,13 @@ import contextlib
 import functools
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from mpp_exec.audit.entry import Caller, Outcome
-from mpp_exec.audit.ledger import Token
+from mpp_exec.audit.ledger import Ledger, Token
 from mpp_exec.audit.record import Ending, new_invocation
 from mpp_exec.consent.confirm import Confirm, ConfirmationRequest, require_confirmation
 from mpp_exec.dialogue.session import Asked, Reading, Session
@@ -39,6 +39,7 @@ from mpp_exec.result import (
 )
 from mpp_exec.sandbox import spawn
 from mpp_exec.sandbox.denial import denials, explain_denial
+from mpp_exec.sandbox.parked import Parked
 from mpp_exec.sandbox.plan import SandboxPlan
 from mpp_exec.sandbox.settle import settle
 from mpp_exec.sandbox.spawn import Completed
@@ -92,6 +93,37 @@ class Asking:
     environ: Mapping[str, str] = field(repr=False)
 
 
+class _Beside:
+    """What is done beside the tool: its start is put on record, if that was not done before it began."""
+
+    def __init__(self, begin: Callable[[], Token], ledger: Ledger) -> None:
+        self._begin = begin
+        self._ledger = ledger
+        self._token: Token | None = None
+        self.tried = False
+
+    @property
+    def failed(self) -> bool:
+        """Whether the start could not be put on record."""
+        return self.tried and self._token is None
+
+    def begun(self) -> None:
+        """Put the start on record, once."""
+        if not self.tried:
+            self.tried = True
+            self._token = self._begin()
+
+    def lasts(self) -> None:
+        """See to it that the start is written though the call has not ended."""
+        self._ledger.wake()
+
+    def token(self) -> Token:
+        """Return what its end is put on record with."""
+        self.begun()
+        assert self._token is not None
+        return self._token
+
+
 class Invocation:
     """One call of one tool; to be made once.
 
@@ -131,6 +163,7 @@ class Invocation:
         self._clock = _Clockwork(began)
         self._clock.stage("queue")
         self._deadline = None if timeout is None else began / 1e9 + timeout
+        self._beside: _Beside | None = None
 
     def run(self, package: str, tool: str, arguments: dict[str, Any]) -> ToolResult:
         """Make the call.
@@ -157,6 +190,9 @@ class Invocation:
                     result = self._recorded(stack, agreed)
             except BaseException as error:
                 if not isinstance(error, Exception):  # Ctrl-C: nobody knows between which two steps it came
+                    with contextlib.suppress(MppError):
+                        if self._beside is not None and not self._beside.tried:  # a tool may have begun
+                            self._beside.begun()
                     with contextlib.suppress(MppError):
                         self._parts.ledger.abandon(agreed.invocation, self._failed(error))
                 raise
@@ -251,7 +287,15 @@ class Invocation:
         running = RunningCall(functools.partial(self._lost, prepared), self._cancel, self._about(prepared))
         if prepared.storage is not None:
             running.bound(prepared.storage, prepared.grant.permissions.storage, _FULL)
-        token = self._begun(agreed)
+        parked = None
+        if self._trace is None:
+            parked = stack.enter_context(self._parts.sandboxes.lent(prepared.recipe))
+        beside = _Beside(functools.partial(self._begun, agreed), ledger)
+        # Without a way to the outside a tool may begin before its start is on record: until that is durable,
+        # nobody has its result. Where that did not work, or all else takes longer, it comes first.
+        if parked is None or prepared.terms.reaches_outside or not ledger.works:
+            beside.begun()
+        self._beside = beside
         self._clock.stage("record")
         try:
             # Watched until its end is on the ledger: who closes the runtime waits for that, too.
@@ -259,22 +303,23 @@ class Invocation:
             plan = self._placed(prepared.plan, running, stack)
             redactor = self._redactor(agreed, running)
             session = self._session(agreed, redactor)
-            completed = _measured(prepared, self._spawned(stack, agreed, plan, session))
+            completed = _measured(prepared, self._spawned(agreed, plan, session, parked))
             self._clock.stage("sandbox")
             result = _read(agreed, plan, completed, running, session=session, redactor=redactor)
             self._clock.stage("redact")
         except Exception as error:
-            ledger.finish(token, self._failed(error))
+            if not beside.failed:
+                ledger.finish(beside.token(), self._failed(error))
             raise
         if self._trace is not None:
             self._trace.prepared, self._trace.completed = prepared, completed
         self._clock.parts = {f"sandbox.{name}": value for name, value in completed.timing.items()}
-        ledger.finish(token, _ending(result, self._clock.stages | self._clock.parts))
+        ledger.finish(beside.token(), _ending(result, self._clock.stages | self._clock.parts))
         self._clock.stage("commit")
         return result
 
     def _begun(self, agreed: _Agreed) -> Token:
-        """Put on record that the call begins; nothing of it has run."""
+        """Put on record that the call begins."""
         try:
             return self._parts.ledger.begin(
                 agreed.prepared.terms,
@@ -333,12 +378,9 @@ class Invocation:
         )
 
     def _spawned(
-        self, stack: contextlib.ExitStack, agreed: _Agreed, plan: SandboxPlan, session: Session | None
+        self, agreed: _Agreed, plan: SandboxPlan, session: Session | None, parked: Parked | None
     ) -> Completed:
         left = None if self._deadline is None else self._deadline - time.perf_counter()
-        parked = None
-        if self._trace is None:
-            parked = stack.enter_context(self._parts.sandboxes.lent(agreed.prepared.recipe))
         return spawn.run(
             plan,
             agreed.request if session is None else session.opening(),
@@ -352,7 +394,7 @@ class Invocation:
             traced=self._trace is not None,
             dialogue=session,
             parked=parked,
-            lasting=self._parts.ledger.wake,
+            meanwhile=self._beside,
         )
 
     def _failed(self, error: BaseException) -> Ending:

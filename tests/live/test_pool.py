@@ -18,7 +18,7 @@ import pytest
 
 from eventually import until
 from mcp_servers import MODERN, server
-from mpp_exec import ConsentError, MppError
+from mpp_exec import ConsentError, MppError, UsageError
 from mpp_exec.permissions import Limits, Permissions
 from mpp_exec.sandbox import pool
 from mpp_exec.sandbox.parked import Parked
@@ -63,12 +63,47 @@ def test_tool_that_is_called_again_is_prepared_for_its_next_call(stage: Stage) -
     assert until(lambda: waiting(stage) >= 1), "and another one waits for the call after that"
 
 
+def test_files_that_several_calls_have_verified_are_the_same_files(stage: Stage) -> None:
+    """As calls do that come at once, before anything is kept."""
+    stage.python(WHEN)
+    stage.runtime.call(NAME)
+    stage.runtime.preparer._checked.clear()
+    warm(stage)
+
+
 def test_the_meta_says_how_long_the_release_took(stage: Stage) -> None:
     stage.python(WHEN)
     warm(stage)
     timing = stage.runtime.call(NAME).to_call_tool_result()["_meta"]["mpp-exec/timing"]
     assert "sandbox.release" in timing
     assert "sandbox.clone" not in timing
+
+
+def test_a_start_that_cannot_be_put_on_record_beside_the_tool_ends_the_call(stage: Stage) -> None:
+    stage.python("def run(**given):\n    while True:\n        pass\n")
+    stage.runtime.call(NAME, timeout=0.2)
+    stage.runtime.call(NAME, timeout=0.2)
+    assert until(lambda: waiting(stage) >= 1)
+    stage.runtime.ledger.close()
+    begun = time.monotonic()
+    with pytest.raises(UsageError) as refused:
+        stage.runtime.call(NAME)
+    assert refused.value.code == "runtime.closed"
+    assert time.monotonic() - begun < 5, "the tool was ended for it, not by its limit"
+
+
+@pytest.mark.parametrize("parked", [0, 4])
+def test_the_head_covers_a_call_that_was_put_on_record_quietly(tmp_path: Path, parked: int) -> None:
+    tmp_path.chmod(0o755)
+    with Stage(tmp_path, parked=parked) as stage:
+        stage.python(WHEN)
+        for _ in range(3):
+            stage.runtime.call(NAME)
+        head = stage.home / "ledger.head"
+        assert until(lambda: time.time() - head.stat().st_mtime > 1.0), "it is at rest"
+        sealed = head.read_bytes()
+        stage.runtime.call(NAME)
+        assert until(lambda: head.read_bytes() != sealed)
 
 
 def test_nothing_is_prepared_where_that_is_not_wanted(tmp_path: Path) -> None:

@@ -80,6 +80,27 @@ def test_a_folder_that_is_closed_is_another_look(place: Path) -> None:
     assert not look.is_same(folder)
 
 
+@pytest.mark.parametrize("place_of_it", [0, 511, 512, 767, 1023, 1024, 1500])
+def test_a_change_is_seen_wherever_it_is_among_many(tmp_path: Path, place_of_it: int) -> None:
+    """Several threads look at that many: none of their parts is left out, and one alone sees the same."""
+    names = [f"{number}-{'long' * (number % 7)}" for number in range(1501)]
+    for name in names:
+        (tmp_path / name).touch()
+    folder = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+    processors = os.sched_getaffinity(0)
+    try:
+        look = Look(names, folder)
+        os.sched_setaffinity(0, {min(processors)})
+        assert look.is_same(folder)
+        os.sched_setaffinity(0, processors)
+        assert look.is_same(folder)
+        (tmp_path / names[place_of_it]).chmod(0o600 if place_of_it % 2 else 0o640)
+        assert not look.is_same(folder)
+    finally:
+        os.sched_setaffinity(0, processors)
+        os.close(folder)
+
+
 def test_a_name_with_a_nul_is_refused() -> None:
     with pytest.raises(InternalError):
         Look(["a\0b"])

@@ -57,6 +57,7 @@ class Token:
 
     invocation: str
     start: Pending = field(repr=False)
+    promise: record.Promise = field(repr=False)
     process: int = field(repr=False, default_factory=os.getpid)
     finished: bool = field(repr=False, default=False)
 
@@ -140,8 +141,8 @@ class Ledger:
         in their places.
         *confirmed_by* says who confirmed the call, where that was needed. Whoever may be interrupted
         makes the *invocation* first (``record.new_invocation``), and so can :meth:`abandon` it. A start that
-        need not be durable yet costs less *quietly*: the caller sees to it that :meth:`wake` is called when the
-        call has lasted for some milliseconds, and again when it is over.
+        need not be durable yet costs less *quietly*: the caller sees to it that :meth:`wake` is called when
+        the call has lasted for some milliseconds, and again when it is over.
 
         Raises:
             InternalError: it cannot be recorded (``ledger.*``): the call must not run.
@@ -160,8 +161,13 @@ class Ledger:
             self._wait_for_start(token)
         return token
 
+    @property
+    def works(self) -> bool:
+        """Whether what was put on record last is durable. If not, a call waits for its start."""
+        return self._committer.works
+
     def wake(self) -> None:
-        """See to it that what was begun quietly is on record, and under the head, in time. May be repeated."""
+        """See to it that what was begun quietly is on record and under the head in time. May be repeated."""
         self._committer.wake()
 
     def finish(self, token: Token, ending: Ending) -> None:
@@ -193,7 +199,9 @@ class Ledger:
             return
         if entry.ending is None:
             self._committer.defer(
-                record.outcome(milliseconds(self._clock()), invocation, ending, seal_key=self._seal_key)
+                record.outcome(
+                    milliseconds(self._clock()), invocation, ending, record.Promise.new(self._seal_key)
+                )
             )
 
     # -- everything else ---------------------------------------------------------------------------
@@ -375,7 +383,7 @@ class Ledger:
             received=received,
             seal_key=self._seal_key,
         )
-        return Token(call, self._committer.hold(start, quietly=quietly))
+        return Token(call, self._committer.hold(start, quietly=quietly), record.Promise.new(self._seal_key))
 
     def _outcome(self, token: Token, ending: Ending) -> Record:
         self._refuse_if_forked(token.process)
@@ -384,7 +392,7 @@ class Ledger:
                 "ledger.finished", f"call {token.invocation} has its outcome already", "please report this"
             )
         token.finished = True
-        return record.outcome(milliseconds(self._clock()), token.invocation, ending, seal_key=self._seal_key)
+        return record.outcome(milliseconds(self._clock()), token.invocation, ending, token.promise)
 
     def _write(self, entry: Record) -> None:
         self._committer.commit(self._committer.hold(entry)).wait(self._deadline)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from mpp_exec.audit import commitment
 from mpp_exec.audit.entry import Caller, Kind, Outcome, PackageRef, Terms, encode
@@ -58,6 +58,30 @@ class Ending:
     timing: Mapping[str, int] = field(default_factory=dict)
 
 
+class Promise(NamedTuple):
+    """The key of one commitment that an entry is to make, its digest, and itself sealed under the home."""
+
+    key: bytes
+    digest: bytes
+    sealed: bytes
+
+    @classmethod
+    def new(cls, seal_key: bytes) -> Promise:
+        """Return a fresh one: it can be made before there is a value to commit to."""
+        from mpp_exec.trust.keys import seal  # noqa: PLC0415 -- loads libsodium
+
+        key = commitment.new_key()
+        return cls(key, commitment.key_digest(key), seal(seal_key, key))
+
+    def to(self, what: commitment.What, value: Any) -> dict[str, Any]:
+        """Return what the entry says of *value*.
+
+        Raises:
+            InternalError: ``ledger.uncommittable``.
+        """
+        return {"key": self.digest, what: commitment.commit(self.key, what, value)}
+
+
 def new_invocation() -> str:
     """Return the id of a call: 128 random bits in the form of a UUID."""
     text = os.urandom(16).hex()
@@ -86,7 +110,8 @@ def start(
     Raises:
         InternalError: ``ledger.uncommittable`` or ``ledger.unencodable``.
     """
-    promised, sealed = _promise(seal_key, "arguments", arguments)
+    promise = Promise.new(seal_key)
+    promised, sealed = promise.to("arguments", arguments), promise.sealed
     content = {"call": call, "writer": writer, "caller": caller.encoded, "terms": terms.encoded, **promised}
     if confirmed_by:
         content["confirmed_by"] = confirmed_by
@@ -105,8 +130,8 @@ def start(
     )
 
 
-def outcome(at: int, call: str, ending: Ending, *, seal_key: bytes) -> Record:
-    """Return the outcome of *call*.
+def outcome(at: int, call: str, ending: Ending, promise: Promise) -> Record:
+    """Return the outcome of *call*; *promise* is for its result alone.
 
     Raises:
         InternalError: ``ledger.uncommittable`` or ``ledger.unencodable``.
@@ -121,8 +146,8 @@ def outcome(at: int, call: str, ending: Ending, *, seal_key: bytes) -> Record:
         content["code"] = ending.code
     sealed = None
     if ending.result is not None:
-        promised, sealed = _promise(seal_key, "result", ending.result)
-        content |= promised
+        content |= promise.to("result", ending.result)
+        sealed = promise.sealed
     return Record(Kind.OUTCOME, at, encode(Kind.OUTCOME, at, content), call=call, key=sealed)
 
 
@@ -171,11 +196,3 @@ def open_key(seal_key: bytes, sealed: bytes, digest: Any) -> bytes | None:
     except (SealError, TypeError):
         return None
     return key if commitment.key_digest(key) == digest else None
-
-
-def _promise(seal_key: bytes, what: commitment.What, value: Any) -> tuple[dict[str, Any], bytes]:
-    from mpp_exec.trust.keys import seal  # noqa: PLC0415 -- loads libsodium
-
-    key = commitment.new_key()
-    made = commitment.commit(key, what, value)
-    return {"key": commitment.key_digest(key), what: made}, seal(seal_key, key)

@@ -10,7 +10,7 @@ import contextlib
 import functools
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -187,6 +187,16 @@ class Greeting(Dialogue, Protocol):
         """Return what is said first."""
 
 
+class Meanwhile(Protocol):
+    """What is done beside a tool that works. What it raises kills the sandbox first and then passes on."""
+
+    def begun(self) -> None:
+        """Do what can be done while it works: it has its request, or will have. Perhaps a second time."""
+
+    def lasts(self) -> None:
+        """Do what is to be done when it works for longer than ``LASTING_MS``."""
+
+
 def invoke(
     message: bytes,
     request: bytes,
@@ -202,7 +212,7 @@ def invoke(
     watched: Sequence[WatchedRow] = (),
     cgroup_fd: int = -1,
     dialogue: Dialogue | None = None,
-    lasting: Callable[[], None] | None = None,
+    meanwhile: Meanwhile | None = None,
 ) -> RawOutcome:
     """Run one sandbox from *message* to its end; every process of it is dead and reaped on return.
 
@@ -210,8 +220,8 @@ def invoke(
     kills the sandbox first and then passes on. *cancel_fd* kills it when it becomes readable.
     *watched* says what to note of a traced call, whose message holds a watching program. Everything
     is born in the cgroup of *cgroup_fd*, where that is given. A *dialogue* goes on after the request, until
-    it or the tool ends it; without one the tool sees the end of its input after the request. *lasting* is
-    called once the sandbox has run for ``LASTING_MS``.
+    it or the tool ends it; without one the tool sees the end of its input after the request. *meanwhile* is
+    told that it is on its way.
     A spawn that failed is an outcome as well: ``step`` and ``error`` say where and why.
     """
     launch, _kept = _launch(
@@ -235,21 +245,21 @@ def invoke(
     # Whatever a signal handler raises, and wherever: no process stays, and the buffers are freed.
     try:
         if lib.mpp_spawn(launch, outcome, slot) == 0:
-            _to_the_end(slot[0], outcome, dialogue, lasting)
+            _to_the_end(slot[0], outcome, dialogue, meanwhile)
         return _collect(outcome)
     finally:
         lib.mpp_release(slot)
 
 
-def _to_the_end(
-    sandbox: Any, outcome: Any, dialogue: Dialogue | None, lasting: Callable[[], None] | None
-) -> None:
+def _to_the_end(sandbox: Any, outcome: Any, dialogue: Dialogue | None, meanwhile: Meanwhile | None) -> None:
     """Supervise it until all of it is dead, with what is said meanwhile."""
     lasts_from = time.monotonic() + LASTING_MS / 1000
-    while (state := lib.mpp_supervise(sandbox, outcome, _BACK_MS if lasting is None else LASTING_MS)) != 0:
-        if lasting is not None and time.monotonic() >= lasts_from:
-            lasting()
-            lasting = None
+    if meanwhile is not None:
+        meanwhile.begun()
+    while (state := lib.mpp_supervise(sandbox, outcome, _BACK_MS if meanwhile is None else LASTING_MS)) != 0:
+        if meanwhile is not None and time.monotonic() >= lasts_from:
+            meanwhile.lasts()
+            meanwhile = None
         if state == lib.MPP_HEARD and dialogue is not None:
             _converse(sandbox, outcome, dialogue)
     if dialogue is not None:  # the last words of one that has ended by itself; of others, the next ones
@@ -405,14 +415,14 @@ class ParkedSandbox:
         wall_ns: int,
         cancel_fd: int = -1,
         dialogue: Dialogue | None = None,
-        lasting: Callable[[], None] | None = None,
+        meanwhile: Meanwhile | None = None,
     ) -> RawOutcome:
         """Give it its call and do as :func:`invoke` does: every process of it is dead and reaped on return.
 
         *message* is what it was prepared from, with what the call brings behind that. An outcome whose
         ``step`` is not ``none`` says that nothing of the call has reached the tool. One that is ``leaving``
-        was killed and runs no code any more: :meth:`close` waits until it is reaped. *lasting* is called once it
-        has run for ``LASTING_MS``.
+        was killed and runs no code any more: :meth:`close` waits until it is reaped. *meanwhile* is told
+        that the tool has its request.
         """
         launch, _kept = self._launch(
             message, request, wall_ns=wall_ns, cancel_fd=cancel_fd, dialogue=dialogue is not None
@@ -420,7 +430,7 @@ class ParkedSandbox:
         self.state = "ended"
         try:
             if lib.mpp_unpark(self._slot[0], launch, self._outcome) == 0:
-                _to_the_end(self._slot[0], self._outcome, dialogue, lasting)
+                _to_the_end(self._slot[0], self._outcome, dialogue, meanwhile)
             outcome = _collect(self._outcome)
         except BaseException:
             self.close()

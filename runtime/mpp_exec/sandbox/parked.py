@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
 from typing import Final
 
 from mpp_exec.dialogue.session import Reading, Session
@@ -82,6 +81,7 @@ class Parked:
         self.plan = plan
         self.early_start = early_start
         self._mounted = mounted
+        self._has_grants = plan.late < len(plan.entries)
         self.began = time.monotonic()
         first = message.for_parking(
             plan, constants=constants, cache=cache, early_start=early_start, command=command
@@ -136,7 +136,7 @@ class Parked:
         wall_ns: int,
         cancel_fd: int = -1,
         dialogue: Session | None = None,
-        lasting: Callable[[], None] | None = None,
+        meanwhile: native.Meanwhile | None = None,
     ) -> native.RawOutcome:
         """Make the call in it; the arguments as of ``spawn.run``. Everything of it is gone on return.
 
@@ -145,15 +145,17 @@ class Parked:
         """
         with contextlib.ExitStack() as stack:
             stack.push(self._stack)
-            call = message.for_call(
-                self.plan,
-                special,
-                arguments=arguments,
-                variables=variables,
-                cache=cache,
-                invocation=invocation,
-                early_start=self.early_start,
-            )
+            call = b""  # one that was started and gets no grant is told nothing but its request
+            if not self.early_start or special or self._has_grants:
+                call = message.for_call(
+                    self.plan,
+                    special,
+                    arguments=arguments,
+                    variables=variables,
+                    cache=cache,
+                    invocation=invocation,
+                    early_start=self.early_start,
+                )
             if self._greeted is not None and dialogue is not None:
                 request = dialogue.resume(self._greeted)
             elif self.early_start:
@@ -164,7 +166,7 @@ class Parked:
                 wall_ns=wall_ns,
                 cancel_fd=cancel_fd,
                 dialogue=dialogue,
-                lasting=lasting,
+                meanwhile=meanwhile,
             )
             if outcome.leaving:
                 stack.pop_all()
@@ -173,8 +175,7 @@ class Parked:
 
     def holds_mounts(self, mounted: int | None) -> bool:
         """Return whether what it is to be given is still what is mounted there on the host."""
-        has_grants = self.plan.late < len(self.plan.entries)
-        return not has_grants or (mounted is not None and mounted == self._mounted)
+        return not self._has_grants or (mounted is not None and mounted == self._mounted)
 
     def is_unaware(self, step: str) -> bool:
         """Return whether a release that failed at *step* has shown nothing that was granted to the tool.

@@ -46,7 +46,7 @@ LEAVING: Final = 8
 
 MEMORY: Final = 256 << 20
 
-_REST: Final = 0.001  # seconds after a call in which its caller does something with the result
+_REST: Final = 0.003  # seconds after a call in which its caller does something with the result
 _ROUND: Final = 0.002  # seconds between two looks at what is being prepared: it may talk all the time
 _LOOK_AFTER: Final = 1.0  # seconds between two looks at what each of them uses
 _DECAY: Final = 10.0  # seconds without a miss after which one less is kept

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from mpp_exec.dialogue.session import Session
@@ -73,7 +73,7 @@ def run(
     traced: bool = False,
     dialogue: Session | None = None,
     parked: Parked | None = None,
-    lasting: Callable[[], None] | None = None,
+    meanwhile: native.Meanwhile | None = None,
 ) -> Completed:
     """Run *plan* once with *request* on descriptor 0, in a sandbox that nothing else has seen.
 
@@ -82,7 +82,7 @@ def run(
     it is what is left of that. The calling thread waits. A *traced* call is confined in the same way, and
     watched. A *dialogue* answers what the tool says while it runs, and ends it; *request* is then its
     opening. A *parked* sandbox, made from this plan, is used up; where the call does not fit it any more,
-    another one is made. *lasting* is called once the tool has worked for some milliseconds.
+    another one is made. *meanwhile* is told when the tool has begun, once or twice.
 
     Raises:
         HostError: a step of the spawn was refused by this kernel, or a granted path or a cgroup changed;
@@ -115,7 +115,7 @@ def run(
             wall_ns=limits.wall_ms * 1_000_000,
             cancel_fd=cancel_fd,
             dialogue=dialogue,
-            lasting=lasting,
+            meanwhile=meanwhile,
         )
     if parked is None or (raw.step != "none" and parked.is_unaware(raw.step)):
         # What was prepared does not fit any more, and nothing of the call has reached it: from the beginning.
@@ -133,7 +133,7 @@ def run(
             cancel_fd=cancel_fd,
             traced=traced,
             dialogue=dialogue,
-            lasting=lasting,
+            meanwhile=meanwhile,
         )
     if raw.step != "none":
         raise _spawn_error(
@@ -171,7 +171,7 @@ def _cold(
     cancel_fd: int,
     traced: bool,
     dialogue: native.Dialogue | None,
-    lasting: Callable[[], None] | None,
+    meanwhile: native.Meanwhile | None,
 ) -> native.RawOutcome:
     """Build a sandbox for this call alone, and run it."""
     call = message.for_call(
@@ -198,7 +198,7 @@ def _cold(
             watched=watched_rows(plan.tool_profile) if traced else (),
             cgroup_fd=group,
             dialogue=dialogue,
-            lasting=lasting,
+            meanwhile=meanwhile,
         )
 
 
