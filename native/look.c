@@ -88,8 +88,7 @@ void mpp_look(int folder, const char *names, size_t count, struct mpp_identity *
         sigfillset(&all);
         pthread_sigmask(SIG_SETMASK, &all, &before); /* the host's handlers are for the host's threads */
         pthread_attr_setstacksize(&small, STACK_SIZE);
-        while (started + 1 < shares &&
-               pthread_create(&threads[started], &small, look_at, &parts[started + 1]) == 0)
+        while (started + 1 < shares && pthread_create(&threads[started], &small, look_at, &parts[started + 1]) == 0)
             started++;
         pthread_sigmask(SIG_SETMASK, &before, NULL);
         pthread_attr_destroy(&small);
