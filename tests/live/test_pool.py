@@ -80,14 +80,12 @@ def test_the_meta_says_how_long_the_release_took(stage: Stage) -> None:
 
 
 def test_a_start_that_cannot_be_put_on_record_beside_the_tool_ends_the_call(stage: Stage) -> None:
-    stage.python("def run(**given):\n    while True:\n        pass\n")
-    stage.runtime.call(NAME, timeout=0.2)
-    stage.runtime.call(NAME, timeout=0.2)
-    assert until(lambda: waiting(stage) >= 1)
+    stage.python("def run(stay=False):\n    while stay:\n        pass\n")
+    warm(stage)
     stage.runtime.ledger.close()
     begun = time.monotonic()
     with pytest.raises(UsageError) as refused:
-        stage.runtime.call(NAME)
+        stage.runtime.call(NAME, "", {"stay": True})
     assert refused.value.code == "runtime.closed"
     assert time.monotonic() - begun < 5, "the tool was ended for it, not by its limit"
 
