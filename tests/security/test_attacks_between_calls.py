@@ -107,19 +107,39 @@ def test_left_for_the_next_call(lab: Lab, what: str) -> None:
         assert call(compiled, leave="", find=find) is False
 
 
-@pytest.mark.parametrize(
-    "value",
-    [
-        "random.random()",
-        "secrets.token_hex()",
-        "ssl.RAND_bytes(8).hex()",
-        "str(uuid.uuid4())",
-        "hash('x')",
-        "tempfile.mktemp()",
-        "ctypes.addressof(ctypes.c_char.in_dll(ctypes.pythonapi, 'Py_FrozenFlag'))",
-        "ctypes.addressof(ctypes.create_string_buffer(8))",
-    ],
-)
+# And whether two copies of one process, made by a bare clone, would share it: without an execve of its own.
+STATE = {
+    "random.random()": True,
+    "secrets.token_hex()": False,  # the kernel's randomness
+    "ssl.RAND_bytes(8).hex()": False,  # OpenSSL looks at its process id
+    "str(uuid.uuid4())": False,
+    "hash('x')": True,
+    "tempfile.mktemp()": False,  # looks at its process id, too
+    "ctypes.addressof(ctypes.c_char.in_dll(ctypes.pythonapi, 'Py_FrozenFlag'))": True,
+    "ctypes.addressof(ctypes.create_string_buffer(8))": True,
+}
+TWINS = """
+def run(values):
+    said = []
+    for _ in range(2):
+        out, into = os.pipe()
+        child = libc.syscall(57)
+        if child == 0:
+            os.write(into, json.dumps([eval(value) for value in values]).encode())
+            os._exit(0)
+        os.close(into)
+        said.append(json.loads(os.read(out, 65536)))
+        os.waitpid(child, 0)
+    return [one == other for one, other in zip(*said)]
+"""
+
+
+def test_copies_of_one_process_would_share_their_state(lab: Lab) -> None:
+    compiled = lab.python(TOOL + TWINS, subprocess=("sh",))
+    assert call(compiled, values=list(STATE)) == list(STATE.values())
+
+
+@pytest.mark.parametrize("value", STATE)
 def test_state_that_two_calls_would_share(lab: Lab, value: str) -> None:
     """Randomness and addresses: what one call sees must not tell what the next one has."""
     compiled = lab.python(TOOL.replace("bool(eval(find))", "eval(find)"))

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from mpp_exec.sandbox import native
+from mpp_exec.sandbox.layout import READ_ONLY, Entry
 from mpp_exec.sandbox.plan import SandboxPlan
 from mpp_exec.sandbox.spawn import Completed
 from sandbox_lab import Lab, run, without_landlock, without_seccomp
@@ -25,7 +27,8 @@ pytestmark = pytest.mark.skipif(
 class ShellAttack:
     """A line of shell; ``$G`` is a writable grant, ``$S`` a file beside it that everybody may write.
 
-    It prints ``done`` or what it stole if it succeeds. ``real``: the defence that, taken away, lets it.
+    It prints ``done`` or what it stole if it succeeds. ``real``: the defence that, taken away, lets it; or,
+    after a colon, what the next one then says.
     """
 
     name: str
@@ -35,7 +38,8 @@ class ShellAttack:
 
 _A = ShellAttack
 PRELOAD = (
-    "cp /bin/cat /tmp/l.so; LD_PRELOAD=/tmp/l.so cat /etc/passwd 2>&1 | { read -r line; "
+    "cp /lib/x86_64-linux-gnu/libselinux.so.1 /tmp/l.so; "
+    "LD_PRELOAD=/tmp/l.so cat /etc/passwd 2>&1 | { read -r line; "
     'case "$line" in *"cannot be preloaded"*) ;; *) echo done;; esac; }'
 )
 ATTACKS = (
@@ -53,24 +57,24 @@ ATTACKS = (
     _A("move a file onto it", 'touch "$G/f" && mv -T "$G/f" "$S" && echo done', "files"),
     _A("look at its facts", 'stat "$S" >/dev/null && echo done', "files"),
     _A("list the folder", 'ls "${S%/*}" | { read -r a; read -r b; echo "$b"; }', "files"),
-    _A("the environment of init", "cat /proc/1/environ && echo done"),
-    _A("its own program by proc", "cp /bin/cat /proc/self/exe && echo done"),
+    _A("the environment of init", "cat /proc/1/environ >/dev/null && echo done", "proc: Permission denied"),
+    _A("its own program by proc", "cp /bin/cat /proc/self/exe && echo done", "proc: Read-only file system"),
     _A("a connection by bash's device", "echo x > /dev/tcp/127.0.0.1/9 && echo done"),
     _A("a set-user-id copy", 'cp /bin/cat "$G/c" && chmod u+s "$G/c" && echo done', "calls"),
-    _A("run a copy in the grant", 'cp /bin/cat "$G/c" && "$G/c" /etc/passwd >/dev/null && echo done'),
-    _A("run a copy in scratch", "cp /bin/cat /tmp/c && /tmp/c /etc/passwd >/dev/null && echo done"),
-    _A("run a script in the grant", 'echo echo done > "$G/s"; chmod +x "$G/s"; "$G/s"'),
-    _A("preload a library", PRELOAD),
-    _A("a program that was not granted", "env id && echo done"),
-    _A("a program by its full path", "/usr/bin/id && echo done"),
-    _A("mount", "mount -t tmpfs none /tmp && echo done"),
-    _A("mount a proc", "mount -t proc none /tmp && echo done"),
-    _A("unmount", "umount /app && echo done"),
+    _A("run a copy in the grant", 'cp /bin/cat "$G/c" && "$G/c" /etc/passwd >/dev/null && echo done', "noexec"),
+    _A("run a copy in scratch", "cp /bin/cat /tmp/c && /tmp/c /etc/passwd >/dev/null && echo done", "noexec"),
+    _A("run a script in the grant", 'echo echo done > "$G/s"; chmod +x "$G/s"; "$G/s"', "noexec"),
+    _A("preload a library", PRELOAD, "noexec"),
+    _A("a program that was not granted", "env id && echo done", "programs"),
+    _A("a program by its full path", "/usr/bin/id && echo done", "programs"),
+    _A("mount", "mount -t tmpfs none /tmp && echo done", "calls: must be superuser"),
+    _A("mount a proc", "mount -t proc none /tmp && echo done", "calls: must be superuser"),
+    _A("unmount", "umount /app && echo done", "calls: umount failed"),
     _A("new namespaces", "unshare --user cat /etc/hosts >/dev/null && echo done", "calls+"),
     _A("enter init's namespaces", "nsenter --target 1 --mount cat /etc/hosts && echo done"),
-    _A("another root", "chroot / cat /etc/hosts && echo done"),
-    _A("another id", "setpriv --reuid 0 cat /etc/hosts && echo done"),
-    _A("a device node", 'mknod "$G/n" c 1 3 && echo done'),
+    _A("another root", "chroot / cat /etc/hosts && echo done", "calls: Operation not permitted"),
+    _A("another id", "setpriv --reuid 0 cat /etc/hosts && echo done", "calls: Operation not permitted"),
+    _A("a device node", 'mknod "$G/n" c 1 3 && echo done', "calls: Permission denied"),
     _A("a FIFO for the host", 'mkfifo "$G/p" && echo done', "calls+"),
     _A("a higher priority", "nice -n -5 cat /etc/hosts 2>&1 >/dev/null | { read -r a || echo done; }"),
     _A("more descriptors", "ulimit -n 4096 && echo done", "limits"),
@@ -90,14 +94,16 @@ def world(ground: Path) -> Path:
     return ground
 
 
-def shell(lab: Lab, world: Path, line: str, *wider: Path) -> SandboxPlan:
+def shell(
+    lab: Lab, world: Path, line: str, *wider: Path, programs: tuple[str, ...] = PROGRAMS
+) -> SandboxPlan:
     script = f"G={world}/granted S={world}/secret\n{line}\n"
     return lab.program(
         None,
         *("sh", "/app/run.sh"),
         files={"run.sh": script},
         requires=("sh",),
-        subprocess=PROGRAMS,
+        subprocess=programs,
         write=[*wider, world / "granted"],
     )
 
@@ -122,13 +128,30 @@ def test_shell(lab: Lab, world: Path, attack: ShellAttack) -> None:
         done = run(shown)
         assert succeeded(done) or b"busy" in done.errors or b"cross-device" in done.errors, done
     elif attack.real:
-        real = {
-            "calls": without_seccomp(compiled),
-            "calls+": without_landlock(without_seccomp(compiled)),
-            "limits": replace(compiled, rlimits=()),
-        }[attack.real]
-        done = run(real)
-        assert succeeded(done), done
+        defence, _, next_one = attack.real.partition(": ")
+        done = run(without(defence, lab, world, attack.line))
+        if next_one:
+            assert next_one.encode() in done.errors, done
+        assert succeeded(done) == (not next_one), done
+
+
+def without(defence: str, lab: Lab, world: Path, line: str) -> SandboxPlan:
+    """Return the plan of *line* with one defence taken away, and Landlock where it would be the next one."""
+    compiled = shell(lab, world, line)
+    if defence == "calls":
+        return without_seccomp(compiled)
+    if defence == "calls+":
+        return without_landlock(without_seccomp(compiled))
+    if defence == "limits":
+        return replace(compiled, rlimits=())
+    if defence == "programs":
+        return shell(lab, world, line, programs=(*PROGRAMS, "id"))
+    open_ = without_landlock(compiled)
+    if defence == "proc":  # what is in the place of none: the host's, read-only
+        return replace(open_, entries=(*open_.entries, Entry("bind", "/proc", "/proc", attributes=READ_ONLY)))
+    assert defence == "noexec"
+    entries = (replace(each, attributes=each.attributes & ~native.MOUNT_NOEXEC) for each in open_.entries)
+    return replace(open_, entries=tuple(entries))
 
 
 def test_shell_can_do_what_was_granted(lab: Lab, world: Path) -> None:

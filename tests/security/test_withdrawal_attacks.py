@@ -140,6 +140,26 @@ def test_a_running_call_ends_when_something_it_runs_with_is_taken_away(home: Wit
     assert "may run" in found[0].reason or "may not run any more" in found[0].reason
 
 
+GOES_ON = ("the grant", "by policy, a permission")
+
+
+@pytest.mark.parametrize("name", GOES_ON)
+def test_it_would_go_on_if_nobody_asked_again(
+    home: Withdrawing, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other half of the test above."""
+    home.install("always")
+    monkeypatch.setattr(Preparer, "lost", lambda *_: "")
+    found: list[ToolResult] = []
+    caller = threading.Thread(target=lambda: found.append(home.call(12)))
+    caller.start()
+    assert until((home.granted / "made").exists, 60)
+    TAKEN[name](home)
+    caller.join(60)
+    assert found[0].outcome == "ok", found
+    assert (home.granted / "made").read_text() == "01234567891011"
+
+
 def test_a_call_goes_on_when_more_is_granted_or_the_same_again(home: Withdrawing, ground: Path) -> None:
     home.install("always")
 
