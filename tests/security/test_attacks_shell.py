@@ -61,7 +61,7 @@ ATTACKS = (
     _A("its own program by proc", "cp /bin/cat /proc/self/exe && echo done", "proc: Read-only file system"),
     _A("a connection by bash's device", "echo x > /dev/tcp/127.0.0.1/9 && echo done"),
     _A("a set-user-id copy", 'cp /bin/cat "$G/c" && chmod u+s "$G/c" && echo done', "calls"),
-    _A("run a copy in the grant", 'cp /bin/cat "$G/c" && "$G/c" /etc/passwd >/dev/null && echo done', "noexec"),
+    _A("run a copy in the grant", 'cp /bin/cat "$G/c" && "$G/c" /app/run.sh >/tmp/n && echo done', "noexec"),
     _A("run a copy in scratch", "cp /bin/cat /tmp/c && /tmp/c /etc/passwd >/dev/null && echo done", "noexec"),
     _A("run a script in the grant", 'echo echo done > "$G/s"; chmod +x "$G/s"; "$G/s"', "noexec"),
     _A("preload a library", PRELOAD, "noexec"),
