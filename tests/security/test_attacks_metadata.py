@@ -15,8 +15,10 @@ from typing import Any
 
 import pytest
 
+from mpp_exec.sandbox import kernel
 from mpp_exec.sandbox.layout import READ_ONLY, Entry
 from mpp_exec.sandbox.plan import SandboxPlan
+from mpp_exec.sandbox.properties import TRUNCATE_ABI
 from sandbox_lab import Lab, call, run, without_landlock, without_seccomp
 
 ENOENT, ESRCH, EACCES, ENOTTY, EPERM, ENOSYS = 2, 3, 13, 25, 1, 38
@@ -187,6 +189,19 @@ def test_time_stamps_are_not_left_on_what_is_read(lab: Lab, ground: Path) -> Non
     for _ in range(2):
         assert call(compiled, code=code, pid=f"{ground}/file") == ["x", 1]
     assert (ground / "file").stat().st_atime == 1
+
+
+def test_attacks_are_real_where_there_are_no_namespaces(lab: Lab, ground: Path) -> None:
+    """Names, priorities and owners of the host, which nothing but namespaces keeps from a tool."""
+    if kernel.probe().landlock_abi < TRUNCATE_ABI:
+        pytest.skip("this kernel runs nothing without namespaces")
+    (ground / "file").write_text("x")
+    (ground / "file").chmod(0o644)
+    ground.chmod(0o755)
+    code = "[socket.gethostname(), os.getpriority(os.PRIO_PROCESS, 1), os.stat(pid).st_uid]"
+    compiled = without_seccomp(lab.without_namespaces().python(LOOK, read=[ground]))
+    seen = call(compiled, code=code, pid=f"{ground}/file")
+    assert seen == [socket.gethostname(), os.getpriority(os.PRIO_PROCESS, 1), os.geteuid()]
 
 
 def test_kernel_release_is_told(look: Any) -> None:
