@@ -199,7 +199,11 @@ def test_attacks_are_real_where_there_are_no_namespaces(lab: Lab, ground: Path) 
     (ground / "file").chmod(0o644)
     ground.chmod(0o755)
     code = "[socket.gethostname(), os.getpriority(os.PRIO_PROCESS, 1), os.stat(pid).st_uid]"
+    domain = (
+        "(libc.uname(room := ctypes.create_string_buffer(390)), room.raw[325:].rstrip(bytes(1)).decode())[1]"
+    )
     compiled = without_seccomp(lab.without_namespaces().python(LOOK, read=[ground]))
+    assert call(compiled, code=domain) == Path("/proc/sys/kernel/domainname").read_text().strip()
     seen = call(compiled, code=code, pid=f"{ground}/file")
     assert seen == [socket.gethostname(), os.getpriority(os.PRIO_PROCESS, 1), os.geteuid()]
 

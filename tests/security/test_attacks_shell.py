@@ -71,7 +71,7 @@ ATTACKS = (
     _A("mount a proc", "mount -t proc none /tmp && echo done", "calls: must be superuser"),
     _A("unmount", "umount /app && echo done", "calls: umount failed"),
     _A("new namespaces", "unshare --user cat /etc/hosts >/dev/null && echo done", "calls+"),
-    _A("enter init's namespaces", "nsenter --target 1 --mount cat /etc/hosts && echo done"),
+    _A("enter init's namespaces", "nsenter -t 1 -m cat /etc/hosts && echo done", "proc: Permission denied"),
     _A("another root", "chroot / cat /etc/hosts && echo done", "calls: Operation not permitted"),
     _A("another id", "setpriv --reuid 0 cat /etc/hosts && echo done", "calls: Operation not permitted"),
     _A("a device node", 'mknod "$G/n" c 1 3 && echo done', "calls: Permission denied"),

@@ -254,6 +254,8 @@ def run():
     return [got, max(bounding), raised, ctypes.get_errno(), no_new_privs]
 """
     assert call(lab.python(code)) == [0, 0, -1, ENOSYS, 1]
+    alone = call(without_seccomp(lab.python(code), "capset"))
+    assert alone == [0, 0, -1, EPERM, 1], "there is none to be had"
 
 
 def test_program_added_by_the_tool_is_refused(lab: Lab, probe: Path) -> None:
@@ -262,7 +264,12 @@ def test_program_added_by_the_tool_is_refused(lab: Lab, probe: Path) -> None:
         ("seccomp", operation, flags, "b") for operation in range(4) for flags in (0, 1, 2, 4, 8, 16)
     ]
     calls += [("prctl", 22, 2, "b"), ("prctl", 22, 1, 0), ("prctl", 38, 1, 0, 0, 0)]
-    assert set(sweep(lab.program(probe, "sweep"), calls)) == {ENOSYS}
+    compiled = lab.program(probe, "sweep")
+    assert set(sweep(compiled, calls)) == {ENOSYS}
+    real = sweep(
+        without_seccomp(compiled, "seccomp", "prctl"), [("seccomp", 1, 0, "b"), ("prctl", 22, 2, "b")]
+    )
+    assert ENOSYS not in real, "the kernel looks at the arguments"
     python_calls: list[Any] = [
         [NUMBERS["seccomp"], operation, flags, 0] for operation in (0, 1) for flags in (0, 8)
     ]
