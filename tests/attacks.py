@@ -18,13 +18,14 @@ import pytest
 import forge
 from mpp_exec.encoding import dumps, sha256_digest
 from mpp_exec.errors import MppError
+from mpp_exec.package import canonical
 from mpp_exec.package.archive import open_package
 from mpp_exec.trust.publishers import TrustView
 from mpp_exec.trust.verify import verify
 
 GOOD = forge.package("python")
 SIGNED_MANIFEST = forge.sign(forge.manifest("python"))
-VALUE = forge.manifest("python").to_value()
+VALUE = canonical.to_value(forge.manifest("python"))
 
 
 @dataclass(frozen=True)

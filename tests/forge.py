@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from mpp_exec.encoding import dumps
+from mpp_exec.package import canonical
 from mpp_exec.package.manifest import FileEntry, Manifest, Requirement, RuntimeSpec, Tool
 from mpp_exec.trust.cose import ManifestSigner
 from mpp_exec.trust.keys import SigningKey
@@ -72,7 +73,7 @@ def manifest(kind: str = "python", files: Mapping[str, bytes] | None = None, **c
 
 def sign(value: Manifest | Any, key: SigningKey = KEY) -> bytes:
     """Return ``manifest.cose`` over a manifest, or over any CBOR value that is none."""
-    return sign_bytes(dumps(value.to_value() if isinstance(value, Manifest) else value), key)
+    return sign_bytes(dumps(canonical.to_value(value) if isinstance(value, Manifest) else value), key)
 
 
 def sign_bytes(payload: bytes, key: SigningKey = KEY) -> bytes:

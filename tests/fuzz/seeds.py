@@ -24,6 +24,7 @@ from fuzz.targets import SECRET  # noqa: E402
 from mpp_exec.audit.entry import Kind, encode  # noqa: E402
 from mpp_exec.consent.policy import Withheld  # noqa: E402
 from mpp_exec.encoding import dumps  # noqa: E402
+from mpp_exec.package import canonical  # noqa: E402
 
 CORPUS: Final = HERE / "corpus"
 """One folder a target: what :func:`seeds` makes."""
@@ -45,7 +46,11 @@ def seeds() -> dict[str, list[bytes]]:
             forge.pack([forge.RawMember(b"manifest.cose", b"\xd2", method=8)], comment=b"x"),
             b"PK\x05\x06" + bytes(18),
         ],
-        "signed": [dumps(forge.manifest("python").to_value()), dumps(python.to_value()), b"\xa0"],
+        "signed": [
+            dumps(canonical.to_value(forge.manifest("python"))),
+            dumps(canonical.to_value(python)),
+            b"\xa0",
+        ],
         "cbor": [dumps(value) for value in _values()]
         + [b"\x9f\xff", b"\xc1\x00", b"\xf9\x7e\x00", b"\x18\x17"],
         "cose": [
@@ -54,7 +59,7 @@ def seeds() -> dict[str, list[bytes]]:
             forge.sign({}, forge.OTHER_KEY),
             dumps([b"", {}, b"", b""], tag=18),
         ],
-        "manifest": [dumps(each.to_value()) for each in (full, python, forge.manifest("exec"))],
+        "manifest": [dumps(canonical.to_value(each)) for each in (full, python, forge.manifest("exec"))],
         "toml": [
             manifest_samples.TOML.encode(),
             forge.Tree(HERE).toml.encode(),

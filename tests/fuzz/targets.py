@@ -28,9 +28,10 @@ from mpp_exec.dialogue.session import Asked, Reading, Session
 from mpp_exec.encoding import JsonError, dumps, json_dumps, json_loads, loads
 from mpp_exec.errors import ConsentError, PackageError, UsageError
 from mpp_exec.mcp import messages
+from mpp_exec.package import canonical
 from mpp_exec.package.archive import open_package
 from mpp_exec.package.authoring import parse_toml
-from mpp_exec.package.manifest import KINDS, MANIFEST_DEPTH, RESULT_FORMS, Manifest, Tool
+from mpp_exec.package.manifest import KINDS, MANIFEST_DEPTH, RESULT_FORMS, Tool
 from mpp_exec.package.requirement import parse_requirement
 from mpp_exec.package.schema import compile_schema
 from mpp_exec.package.semver import Version
@@ -154,10 +155,10 @@ def read_manifest(data: bytes) -> None:
     """A manifest that is accepted says exactly what its bytes say."""
     try:
         value = loads(data, max_size=_MAX_SIZE, max_depth=MANIFEST_DEPTH)
-        manifest = Manifest.from_value(value)
+        manifest = canonical.from_value(value)
     except PackageError:
         return
-    assert dumps(manifest.to_value()) == data
+    assert dumps(canonical.to_value(manifest)) == data
     manifest.permissions.describe()
 
 
@@ -169,10 +170,10 @@ def read_toml(data: bytes) -> None:
         assert error.code.startswith(("toml.", "schema."))
         return
     manifest = draft.seal(forge.KEY.public_key, forge.files_table(forge.PYTHON_FILES))
-    encoded = dumps(manifest.to_value())
+    encoded = dumps(canonical.to_value(manifest))
     with suppress(PackageError):
         assert (
-            Manifest.from_value(loads(encoded, max_size=len(encoded), max_depth=MANIFEST_DEPTH)) == manifest
+            canonical.from_value(loads(encoded, max_size=len(encoded), max_depth=MANIFEST_DEPTH)) == manifest
         )
 
 

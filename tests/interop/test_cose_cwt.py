@@ -12,6 +12,7 @@ import pytest
 import forge
 from mpp_exec.encoding import dumps
 from mpp_exec.errors import PackageError
+from mpp_exec.package import canonical
 from mpp_exec.package.archive import open_package
 from mpp_exec.package.build import build
 from mpp_exec.trust.cose import CONTENT_TYPE, ManifestSigner, decode
@@ -45,7 +46,7 @@ def test_a_built_package_verifies_there(interop_python: Path, tmp_path: Path) ->
     )
     with open_package(built.path) as package:
         answer = ask(interop_python, do="verify", message=package.signed.hex())
-    payload = dumps(built.manifest.to_value()).hex()
+    payload = dumps(canonical.to_value(built.manifest)).hex()
     assert answer == {
         "alg": -19,
         "content_type": CONTENT_TYPE,
@@ -66,7 +67,7 @@ def test_a_changed_one_does_not(interop_python: Path, index: int) -> None:
 
 
 def test_what_was_signed_there_verifies_here(interop_python: Path, tmp_path: Path) -> None:
-    payload = dumps(forge.manifest().to_value())
+    payload = dumps(canonical.to_value(forge.manifest()))
     answer = ask(
         interop_python,
         do="sign",
@@ -91,7 +92,7 @@ def test_the_older_algorithm_is_not_accepted_from_there(interop_python: Path) ->
         alg=-8,
         seed=forge.KEY.secret_seed().hex(),
         content_type=CONTENT_TYPE,
-        payload=dumps(forge.manifest().to_value()).hex(),
+        payload=dumps(canonical.to_value(forge.manifest())).hex(),
     )
     with pytest.raises(PackageError) as error:
         decode(bytes.fromhex(answer["message"]))

@@ -15,10 +15,10 @@ import pytest
 import forge
 from builds import SIGNER, built, paths, refusal, verified
 from mpp_exec.errors import InternalError, UsageError
+from mpp_exec.package import canonical
 from mpp_exec.package.build import build, read_draft
 from mpp_exec.package.ignore import IgnoreRules
 from mpp_exec.package.limits import LIMITS
-from mpp_exec.package.manifest import Manifest
 from mpp_exec.package.source import collect, read
 
 
@@ -256,7 +256,7 @@ def test_a_file_that_changes_while_it_is_packed_is_noticed(
 def test_nothing_is_signed_that_a_reader_would_refuse(tree: forge.Tree) -> None:
     """The rules of the signed manifest are applied before signing, to the very value that is signed."""
     package = built(tree)
-    assert Manifest.from_value(package.manifest.to_value()) == package.manifest
+    assert canonical.from_value(canonical.to_value(package.manifest)) == package.manifest
 
 
 @pytest.mark.parametrize("size", [2_000_000, 4_000_000], ids=["shrinks", "grows"])

@@ -15,6 +15,7 @@ from cddl_verifier import Validator
 from manifest_samples import FULL, PYTHON
 from mpp_exec.encoding import dumps, loads
 from mpp_exec.errors import PackageError
+from mpp_exec.package import canonical
 from mpp_exec.package.manifest import MANIFEST_DEPTH, Draft, Manifest, Tool, default_confirm
 from mpp_exec.package.rules_permissions import LIMIT_RANGES
 
@@ -24,7 +25,7 @@ CDDL = Path(__file__).parents[2] / "docs" / "manifest.cddl"
 
 def refusal(value: Any) -> PackageError:
     with pytest.raises(PackageError) as caught:
-        Manifest.from_value(value)
+        canonical.from_value(value)
     assert caught.value.hint
     return caught.value
 
@@ -43,7 +44,7 @@ def maps(value: Any, where: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def every_key() -> list[tuple[str, str]]:
-    return [(where, key) for where, table in maps(FULL.to_value()) for key in table]
+    return [(where, key) for where, table in maps(canonical.to_value(FULL)) for key in table]
 
 
 def at(value: Any, where: str) -> Any:
@@ -56,15 +57,15 @@ def at(value: Any, where: str) -> Any:
 
 @pytest.mark.parametrize("manifest", [FULL, PYTHON], ids=["exec", "python"])
 def test_round_trip_through_bytes(manifest: Manifest) -> None:
-    data = dumps(manifest.to_value())
-    read = Manifest.from_value(loads(data, max_size=SIZE, max_depth=MANIFEST_DEPTH))
+    data = dumps(canonical.to_value(manifest))
+    read = canonical.from_value(loads(data, max_size=SIZE, max_depth=MANIFEST_DEPTH))
     assert read == manifest
-    assert dumps(read.to_value()) == data
+    assert dumps(canonical.to_value(read)) == data
 
 
 def test_every_default_is_written_out() -> None:
     """Nothing of what is signed depends on what a later version takes for granted."""
-    few, all_of_it = PYTHON.to_value(), FULL.to_value()
+    few, all_of_it = canonical.to_value(PYTHON), canonical.to_value(FULL)
     assert few.keys() == all_of_it.keys()
     assert few["limits"].keys() == all_of_it["limits"].keys()
     assert few["tools"][0].keys() == all_of_it["tools"][0].keys()
@@ -81,7 +82,7 @@ def test_every_default_is_written_out() -> None:
 @pytest.mark.parametrize(("where", "key"), every_key())
 def test_every_key_is_required_and_has_one_type(where: str, key: str) -> None:
     path = f"{where}.{key}" if where else key
-    value = FULL.to_value()
+    value = canonical.to_value(FULL)
     original = at(value, where)[key] if where else value[key]
 
     missing = copy.deepcopy(value)
@@ -113,9 +114,9 @@ def test_every_key_is_required_and_has_one_type(where: str, key: str) -> None:
         assert key in error.message
 
 
-@pytest.mark.parametrize("where", [where for where, _ in maps(FULL.to_value())])
+@pytest.mark.parametrize("where", [where for where, _ in maps(canonical.to_value(FULL))])
 def test_an_unknown_key_is_refused_and_named(where: str) -> None:
-    value = FULL.to_value()
+    value = canonical.to_value(FULL)
     (at(value, where) if where else value)["extra"] = 1
     error = refusal(value)
     assert error.code == "manifest.unknown_key"
@@ -145,7 +146,7 @@ def test_only_a_map_is_a_manifest(value: Any) -> None:
     ],
 )
 def test_a_row_of_the_file_table_has_four_cells(row: Any) -> None:
-    value = FULL.to_value()
+    value = canonical.to_value(FULL)
     value["files"][0] = row
     assert refusal(value).code == "manifest.wrong_type"
 
@@ -163,7 +164,7 @@ def test_a_row_of_the_file_table_has_four_cells(row: Any) -> None:
     ],
 )
 def test_only_the_canonical_spelling_is_read(where: str, key: str, spelling: list[str]) -> None:
-    value = FULL.to_value()
+    value = canonical.to_value(FULL)
     at(value, where)[key] = spelling
     error = refusal(value)
     assert error.code == "manifest.not_canonical"
@@ -181,7 +182,7 @@ def test_only_the_canonical_spelling_is_read(where: str, key: str, spelling: lis
     ],
 )
 def test_sets_are_sorted_and_have_nothing_twice(where: str, key: str) -> None:
-    value = FULL.to_value()
+    value = canonical.to_value(FULL)
     entries = at(value, where)[key]
     assert len(entries) > 1
     at(value, where)[key] = entries[::-1]
@@ -231,7 +232,7 @@ def cddl() -> Validator:
     "manifest", [FULL, PYTHON, replace(PYTHON, files=(), expires=None)], ids=["exec", "python", "few"]
 )
 def test_the_documented_cddl_accepts_what_is_written(manifest: Manifest, cddl: Validator) -> None:
-    result = cddl.validate(dumps(manifest.to_value()), root_type="manifest")
+    result = cddl.validate(dumps(canonical.to_value(manifest)), root_type="manifest")
     assert result.valid, result.diagnostics
 
 
@@ -239,7 +240,7 @@ def test_the_documented_cddl_accepts_what_is_written(manifest: Manifest, cddl: V
 def test_the_documented_cddl_refuses_what_the_code_refuses(where: str, key: str, cddl: Validator) -> None:
     """The document is no looser than the code: no key may be missing, mistyped or unknown."""
     for change in ("missing", "unknown", "mistyped"):
-        value = FULL.to_value()
+        value = canonical.to_value(FULL)
         table = at(value, where) if where else value
         if change == "missing":
             del table[key]
@@ -286,7 +287,7 @@ def test_the_documented_cddl_refuses_what_the_code_refuses(where: str, key: str,
     ],
 )
 def test_code_and_cddl_agree_on_what_is_wrong(where: str, key: str, wrong: Any, cddl: Validator) -> None:
-    value = FULL.to_value()
+    value = canonical.to_value(FULL)
     if key:
         (at(value, where) if where else value)[key] = wrong
     else:
@@ -299,6 +300,6 @@ def test_code_and_cddl_agree_on_what_is_wrong(where: str, key: str, wrong: Any, 
 def test_code_and_cddl_agree_on_every_range(bound: str, cddl: Validator) -> None:
     least, most, _ = LIMIT_RANGES[bound]
     for number, valid in ((least, True), (most, True), (least - 1, False), (most + 1, False)):
-        value = FULL.to_value()
+        value = canonical.to_value(FULL)
         value["limits"][bound] = number
         assert cddl.validate(dumps(value), root_type="manifest").valid is valid, number

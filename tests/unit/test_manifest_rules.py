@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from manifest_samples import FULL, PYTHON
 from mpp_exec.errors import PackageError
+from mpp_exec.package import canonical
 from mpp_exec.package.manifest import ConfigField, FileEntry, Manifest, Requirement, Tool
 from mpp_exec.package.rules_permissions import LIMIT_RANGES
 from mpp_exec.permissions import HostPort, Limits, Permissions, Privacy
@@ -407,7 +408,7 @@ FILE_TABLE = [
 
 def refusal(manifest: Manifest) -> PackageError:
     with pytest.raises(PackageError) as caught:
-        Manifest.from_value(manifest.to_value())
+        canonical.from_value(canonical.to_value(manifest))
     assert caught.value.hint
     return caught.value
 
@@ -418,7 +419,7 @@ def refusal(manifest: Manifest) -> PackageError:
 def test_one_broken_thing(base: Manifest, change: Change, reason: str, key: str) -> None:
     manifest = change(base)
     if reason == "ok":
-        assert Manifest.from_value(manifest.to_value()) == manifest
+        assert canonical.from_value(canonical.to_value(manifest)) == manifest
         return
     error = refusal(manifest)
     assert error.code == f"manifest.{reason}", error
@@ -436,7 +437,7 @@ def test_file_table(path: str, code: str) -> None:
 def test_every_limit_has_two_ends(bound: str) -> None:
     least, most, _ = LIMIT_RANGES[bound]
     for value in (least, most):
-        Manifest.from_value(replace(FULL, limits=replace(Limits(), **{bound: value})).to_value())
+        canonical.from_value(canonical.to_value(replace(FULL, limits=replace(Limits(), **{bound: value}))))
     for value in (least - 1, most + 1, 0):
         error = refusal(replace(FULL, limits=replace(Limits(), **{bound: value})))
         assert error.code == "manifest.out_of_range"
@@ -444,15 +445,16 @@ def test_every_limit_has_two_ends(bound: str) -> None:
 
 
 def test_defaults_are_within_the_ranges() -> None:
-    Manifest.from_value(replace(FULL, limits=Limits(), permissions=replace(FULL.permissions)).to_value())
+    plain = replace(FULL, limits=Limits(), permissions=replace(FULL.permissions))
+    canonical.from_value(canonical.to_value(plain))
 
 
 @pytest.mark.parametrize("place", ["inputSchema", "outputSchema"])
 def test_schemas_are_checked_and_the_key_is_named(place: str) -> None:
-    value = FULL.to_value()
+    value = canonical.to_value(FULL)
     value["tools"][1][place] = {"type": "object", "$ref": "https://evil.example/schema"}
     with pytest.raises(PackageError) as caught:
-        Manifest.from_value(value)
+        canonical.from_value(value)
     assert caught.value.code == "schema.remote_ref"
     assert f"tools[1].{place}" in caught.value.message
 
@@ -473,18 +475,18 @@ def test_where_an_entry_may_be(module: str) -> None:
     native = [row("native.cpython-311-x86_64-linux-gnu.so"), row("pack/native.abi3.so")]
     rows = sorted([*PYTHON.files, *native], key=lambda entry: entry.path.encode())
     manifest = replace(PYTHON, files=tuple(rows), tools=(replace(PYTHON.tools[0], entry=f"{module}:f"),))
-    assert Manifest.from_value(manifest.to_value()) == manifest
+    assert canonical.from_value(canonical.to_value(manifest)) == manifest
 
 
 def test_an_interpreter_of_the_host_may_be_the_command() -> None:
     manifest = runtime(command=("node", "${app}/data.txt"))(FULL)
-    assert Manifest.from_value(manifest.to_value()) == manifest
+    assert canonical.from_value(canonical.to_value(manifest)) == manifest
 
 
 def test_an_mcp_server_is_taken_as_it_is() -> None:
     tools = (Tool("t", "d", {"type": "object"}, result="mcp"),)
     manifest = replace(runtime(kind="mcp")(FULL), tools=tools)
-    assert Manifest.from_value(manifest.to_value()) == manifest
+    assert canonical.from_value(canonical.to_value(manifest)) == manifest
 
 
 @given(st.text(max_size=20))
@@ -495,7 +497,7 @@ def test_no_text_gets_in_that_cannot_be_seen(text: str) -> None:
         assert error.code == "manifest.forbidden_character"
         assert forbidden_character(text) in error.message
     else:
-        assert Manifest.from_value(manifest.to_value()) == manifest
+        assert canonical.from_value(canonical.to_value(manifest)) == manifest
 
 
 def test_no_permissions_at_all() -> None:
@@ -505,4 +507,4 @@ def test_no_permissions_at_all() -> None:
         user_config=(),
         runtime=replace(FULL.runtime, command=("bin/csv",), env=()),
     )
-    assert Manifest.from_value(manifest.to_value()) == manifest
+    assert canonical.from_value(canonical.to_value(manifest)) == manifest

@@ -11,6 +11,7 @@ from mpp_exec.cli.console import Console
 from mpp_exec.cli.opening import open_session
 from mpp_exec.cli.parser import Verb, VerbParser, table
 from mpp_exec.errors import UsageError
+from mpp_exec.package import canonical
 
 if TYPE_CHECKING:
     from mpp_exec.lifecycle.session import Session, Standing
@@ -115,7 +116,7 @@ def _document(package: SignedManifest, standing: Standing | None, *, known: bool
     from mpp_exec.trust.publishers import format_public_key  # noqa: PLC0415 -- not for --help
 
     manifest = package.manifest
-    value = manifest.to_value()
+    value = canonical.to_value(manifest)
     files = [
         {
             "path": each.path,

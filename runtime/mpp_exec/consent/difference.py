@@ -13,6 +13,7 @@ from typing import Any, Final
 from mpp_exec.consent.grant import Grant, limits_from, permissions_from, privacy_from
 from mpp_exec.consent.policy import LIMIT_WORDS, Policy
 from mpp_exec.encoding import dumps, json_dumps
+from mpp_exec.package import canonical
 from mpp_exec.package.manifest import CONFIRMS
 from mpp_exec.package.semver import Version
 from mpp_exec.permissions import Permissions
@@ -41,7 +42,7 @@ class Change:
 
 def shown(package: SignedManifest) -> dict[str, Any]:
     """Return everything of *package* that a person is shown when approving it, as a CBOR map."""
-    value = package.manifest.to_value()
+    value = canonical.to_value(package.manifest)
     kept = {key: each for key, each in value.items() if key not in _NOT_SHOWN}
     kept["runtime"] = {key: each for key, each in value["runtime"].items() if key not in _NOT_SHOWN_RUNTIME}
     kept["tools"] = [

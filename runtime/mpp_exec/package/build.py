@@ -18,7 +18,7 @@ from typing import Final, Protocol
 
 from mpp_exec.encoding import dumps, sha256_digest
 from mpp_exec.errors import InternalError, PackageError, UsageError
-from mpp_exec.package import entries, source
+from mpp_exec.package import canonical, entries, source
 from mpp_exec.package.archive import Progress
 from mpp_exec.package.authoring import MAX_TOML_SIZE, parse_toml
 from mpp_exec.package.fields import FieldError
@@ -143,7 +143,7 @@ def _write(
     progress: Progress | None,
 ) -> tuple[Manifest, bytes]:
     """Write the archive; return the manifest with its digests, and the signed form of it."""
-    size = signer.signed_size(len(dumps(planned.to_value())))
+    size = signer.signed_size(len(dumps(canonical.to_value(planned))))
     layout = Layout.of(size, planned.files)
     if size > LIMITS.manifest or layout.size > LIMITS.archive:
         raise UsageError(
@@ -170,7 +170,7 @@ def _write(
             entries.check_entry(bytes(kept or b""), file.path, entry)
     rows = zip(planned.files, digests, strict=True)
     manifest = replace(planned, files=tuple(replace(row, sha256=digest) for row, digest in rows))
-    signed = signer.sign(dumps(manifest.to_value()))
+    signed = signer.sign(dumps(canonical.to_value(manifest)))
     writer.finish(signed)
     return manifest, signed
 

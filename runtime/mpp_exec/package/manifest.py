@@ -167,20 +167,3 @@ class Manifest(Draft):
 
     publisher_key: bytes
     files: tuple[FileEntry, ...]
-
-    def to_value(self) -> dict[str, Any]:
-        """Return the CBOR map that is signed (``docs/manifest.cddl``)."""
-        from mpp_exec.package import canonical  # noqa: PLC0415 -- it imports this module
-
-        return canonical.to_value(self)
-
-    @classmethod
-    def from_value(cls, value: Any) -> Manifest:
-        """Read the CBOR map back, refusing all that :meth:`to_value` of a valid manifest cannot be.
-
-        Raises:
-            PackageError: ``manifest.*``, ``package.*`` for the file table or ``schema.*``, naming the key.
-        """
-        from mpp_exec.package import canonical  # noqa: PLC0415 -- it imports this module
-
-        return canonical.from_value(value)

@@ -32,6 +32,7 @@ from typing import Any, Final
 from mpp_exec.confined import run_confined
 from mpp_exec.encoding import loads
 from mpp_exec.errors import ConsentError, PackageError
+from mpp_exec.package import canonical
 from mpp_exec.package.archive import Progress, UnverifiedPackage
 from mpp_exec.package.extract import extract
 from mpp_exec.package.limits import LIMITS
@@ -152,7 +153,7 @@ def verify_signed(
     key = view.key_of(envelope.key_id) or _embedded_key(envelope)  # 4
     if not envelope.is_signed_by(key):
         raise PackageError("package.bad_signature", "the signature does not verify", _HINT_TAMPERED)
-    manifest = Manifest.from_value(_decoded(envelope))  # 5
+    manifest = canonical.from_value(_decoded(envelope))  # 5
     first_use = _check_binding(manifest, key, view)  # 6
     _check_expiry(manifest, now)  # 7
     _check_platform(manifest, platform)  # 8
