@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from mpp_exec.sandbox import kernel
+from mpp_exec.sandbox import kernel, native
 from mpp_exec.sandbox.layout import READ_ONLY, Entry
 from mpp_exec.sandbox.plan import SandboxPlan
 from mpp_exec.sandbox.properties import TRUNCATE_ABI
@@ -189,6 +189,15 @@ def test_time_stamps_are_not_left_on_what_is_read(lab: Lab, ground: Path) -> Non
     for _ in range(2):
         assert call(compiled, code=code, pid=f"{ground}/file") == ["x", 1]
     assert (ground / "file").stat().st_atime == 1
+    entries = (
+        replace(each, attributes=each.attributes & ~native.MOUNT_RDONLY)
+        if each.source == str(ground)
+        else each
+        for each in compiled.entries
+    )
+    if not os.statvfs(ground).f_flag & os.ST_NOATIME:
+        seen = call(replace(compiled, entries=tuple(entries)), code=code, pid=f"{ground}/file")
+        assert seen[1] > 1, "the attack is real"
 
 
 def test_attacks_are_real_where_there_are_no_namespaces(lab: Lab, ground: Path) -> None:
