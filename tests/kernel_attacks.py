@@ -103,7 +103,7 @@ OTHERS = (
     _Row("migrate another's pages", ("migrate_pages", 1, 64, "b", "b"), (EPERM, EINVAL, 38)),
     _Row("pin init to a processor", ("sched_setaffinity", 1, 8, "b"), (EINVAL, EPERM)),
     _Row("schedule init", ("sched_setscheduler", 1, 0, "b"), (0, EPERM)),
-    _Row("schedule by attributes", ("sched_setattr", 0, "b", 0), (0, EINVAL)),
+    _Row("schedule by attributes", ("sched_setattr", 0, "b", 0), (0, EINVAL, EPERM)),  # EPERM: it is nice
     _Row("change priority", ("setpriority", 0, 0, 5), (0,)),
     _Row("change disk priority", ("ioprio_set", 1, 0, 0), (0,)),
     _Row("queue a forged signal", ("rt_sigqueueinfo", 1, 10, "b"), (EPERM,)),
