@@ -10,6 +10,7 @@
 #define SOON_DIGIT 128 /* bytes between a word that announces and the first digit of its value */
 #define SOON_AT 192
 #define SOON_SECOND 96    /* no first word of a name is longer */
+#define MASK_MAX 18       /* letters of a mask's kind (finding.MASK) */
 #define ESCAPED_MAX 65536 /* bytes of base64 that are read */
 
 /* What a byte is part of. */
@@ -199,6 +200,29 @@ static int follows_soon(const uint8_t *text, uint32_t size, uint32_t from, uint3
     return 0;
 }
 
+/* Whether a digit follows soon. What starts like a mask, ``card [CREDIT_CARD]``, stands between no word and its value. */
+static int digit_follows(const uint8_t *text, uint32_t size, uint32_t from)
+{
+    uint32_t end = capped(size, from, SOON_DIGIT);
+
+    for (uint32_t i = from; i < end && text[i] != 0; i++) {
+        if (is(text[i], DIGIT)) return 1;
+        if (text[i] == '[' && i + 1 < size && is(text[i + 1], UPPER)) return 0;
+    }
+    return 0;
+}
+
+/* Whether a word is part of what stands in the place of a value, ``[CREDIT_CARD]``: there it announces nothing. */
+static int is_in_mask(const uint8_t *text, uint32_t size, uint32_t at)
+{
+    uint32_t start = at, end = at;
+
+    while (start > 0 && at - start < MASK_MAX && (is(text[start - 1], UPPER) || text[start - 1] == '_')) start--;
+    if (start == 0 || text[start - 1] != '[' || !is(text[start], UPPER)) return 0;
+    while (end < size && end - start <= MASK_MAX && (is(text[end], UPPER) || text[end] == '_')) end++;
+    return end < size && text[end] == ']' && end - start >= 3 && end - start <= MASK_MAX && text[end - 1] != '_';
+}
+
 static int is_text(const uint8_t *text, uint32_t size, uint32_t at, const char *wanted)
 {
     uint32_t i = 0;
@@ -329,7 +353,7 @@ static int is_worth_it(const struct mpp_needle *needle, const uint8_t *word, con
     if (checks & MPP_NEEDLE_START && !starts(text, at)) return 0;
     /* What is glued to it, ``cc51b3``, is no number of its kind. */
     if (checks & MPP_NEEDLE_DIGIT && end < size && is(text[end], DIGIT)) return 0;
-    if (checks & MPP_NEEDLE_DIGIT && !follows_soon(text, size, end, SOON_DIGIT, DIGIT)) return 0;
+    if (checks & MPP_NEEDLE_DIGIT && !digit_follows(text, size, end)) return 0;
     if (checks & MPP_NEEDLE_COLON && !colon_follows(text, size, end)) return 0;
     if (checks & MPP_NEEDLE_ROLE && !may_be_somebody(text, size, at, end)) return 0;
     if (checks & MPP_NEEDLE_AT && !follows_soon(text, size, end, SOON_AT, AT_SIGN)) return 0;
@@ -340,7 +364,7 @@ static int is_worth_it(const struct mpp_needle *needle, const uint8_t *word, con
         while (i < size && i - end < needle->need && is(text[i], TOKEN)) i++;
         if (i - end < needle->need) return 0;
     }
-    return 1;
+    return !is_in_mask(text, size, at);
 }
 
 /* --- forms */

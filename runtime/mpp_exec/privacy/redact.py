@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from mpp_exec.privacy import meter, rules
-from mpp_exec.privacy.detect import detect
+from mpp_exec.privacy.detect import detect, detect_each
 from mpp_exec.privacy.document import Document, Explain, Leaf
 from mpp_exec.privacy.finding import Candidate, Finding, listed
 from mpp_exec.privacy.literals import RECEIVED, USER_CONFIG, Literals
@@ -291,11 +291,10 @@ class Redactor:
         """Return what is found in a string that was written, around what was replaced in it."""
         text = rewriting.text
         found = leaf.announced(text) + (self._patterns.find(text) if self._patterns else [])
-        for low, high in rewriting.around(_AROUND):
-            found += [
-                each._replace(start=each.start + low, end=each.end + low)
-                for each in detect(text[low:high], leaf.key)
-            ]
+        parts = list(rewriting.around(_AROUND))
+        for number, inside in detect_each([text[low:high] for low, high in parts], leaf.key):
+            low = parts[number][0]
+            found += [each._replace(start=each.start + low, end=each.end + low) for each in inside]
         meter.add(len(found))
         return found
 
