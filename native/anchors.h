@@ -96,3 +96,7 @@ int mpp_automaton_build(struct mpp_automaton *automaton, uint32_t words_size);
  * written. The offsets of words that end at the same place are not in order. `size` is at most 2^31. */
 uint32_t mpp_scan_text(const struct mpp_automaton *automaton, const uint8_t *text, uint32_t size, uint32_t end,
                        struct mpp_scan *scan, struct mpp_anchor *found, uint32_t room);
+
+/* The same for MPP_FORM_LOOKALIKE and MPP_FORM_CONTROL alone: where a text reads in another way. */
+uint32_t mpp_scan_marks(const uint8_t *text, uint32_t size, uint32_t end, struct mpp_scan *scan,
+                        struct mpp_anchor *found, uint32_t room);

@@ -53,7 +53,29 @@ def test_a_scan_in_small_steps_finds_what_one_in_a_single_step_finds(text: str, 
 def test_a_full_room_loses_nothing() -> None:
     """There are more anchors than one call has room for."""
     text = "a@b " * 50_000
-    assert len(found(detect._forms(), text)) == 50_000
+    assert len(found(Scanner(()), text)) == 50_000
+
+
+MARKS = (anchors.form("LOOKALIKE"), anchors.form("CONTROL"))
+
+
+@given(st.text("0123lIOo -./\r\n\0\x01\x1bab", max_size=80))
+def test_marks_alone_are_those_of_the_whole_pass(text: str) -> None:
+    marks = [pair for flat in anchors.marks(text) for pair in zip(flat[::2], flat[1::2], strict=True)]
+    assert marks == [pair for pair in found(Scanner(()), text) if pair[1] in MARKS]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[KEY] key", [6]),
+        ("[A_KEY_B] [key] [KEY", [11, 17]),
+        ("[KEY_] [_KEY] KEY] [K1KEY]", [1, 9, 14, 22]),
+        (f"[{'K' * 15}KEY] [{'K' * 16}KEY]", [38]),
+    ],
+)
+def test_a_word_of_a_mask_announces_nothing(text: str, expected: list[int]) -> None:
+    assert [at for at, what in found(Scanner([Needle("key")]), text) if what == FORMS] == expected
 
 
 @pytest.mark.parametrize(
@@ -64,6 +86,7 @@ def test_a_full_room_loses_nothing() -> None:
         (anchors.WHOLE, "keys key key2", [5, 9]),
         (anchors.START, "akey key 1key %3Dkey \\tkey", [5, 17, 23]),
         (anchors.DIGIT, "key1 key to success. " + "x" * 130 + "key 1", [151]),
+        (anchors.DIGIT, "key [KEY] 1 key [no] 1", [12]),
         (anchors.COLON, 'key: key of= key name"= key! =', [0, 13]),
         (anchors.ASSIGN, "key=1 key_name: x 'key' => key is key abcdefgh", [0, 6, 19, 34]),
         (anchors.ROLE, 'key: a b\n"key": "ab", b\nkey=ab\nmy key: ab\nkey name: ab', [0, 34, 42]),

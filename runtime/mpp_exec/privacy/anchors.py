@@ -6,7 +6,7 @@ would find. It knows words that announce a value or start a token, and the first
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from mpp_exec.privacy import meter
@@ -96,19 +96,31 @@ class Scanner:
         Raises:
             StoppedError: the redaction must not go on.
         """
-        # One byte for each code point: what is no Latin-1 is a question mark, which no word has.
-        data = text.encode("latin-1", "replace")
-        size = len(data)
-        if size >= _LARGEST:
-            raise meter.StoppedError("seconds")
-        held = ffi.from_buffer(data)
-        scan = ffi.new("struct mpp_scan *")
-        room = min(_ROOM_MIN + size // 4, _ROOM_MAX)
-        found = _uncleared("struct mpp_anchor[]", room)
-        flat = ffi.cast("uint32_t *", found)
-        while scan.at < size:
-            meter.pass_over(text)
-            end = min(size, scan.at + _CHUNK)
-            count = lib.mpp_scan_text(self._automaton, held, size, end, scan, found, room)
-            if count:
-                yield ffi.unpack(flat, 2 * count)
+        yield from _chunks(text, lambda *where: lib.mpp_scan_text(self._automaton, *where))
+
+
+def marks(text: str) -> Iterator[list[int]]:
+    """Yield, as :meth:`Scanner.chunks` does, where *text* reads in another way: ``LOOKALIKE`` and ``CONTROL``.
+
+    Raises:
+        StoppedError: as there.
+    """
+    yield from _chunks(text, lib.mpp_scan_marks)
+
+
+def _chunks(text: str, scan_on: Callable[..., int]) -> Iterator[list[int]]:
+    # One byte for each code point: what is no Latin-1 is a question mark, which no word has.
+    data = text.encode("latin-1", "replace")
+    size = len(data)
+    if size >= _LARGEST:
+        raise meter.StoppedError("seconds")
+    held = ffi.from_buffer(data)
+    scan = ffi.new("struct mpp_scan *")
+    room = min(_ROOM_MIN + size // 4, _ROOM_MAX)
+    found = _uncleared("struct mpp_anchor[]", room)
+    flat = ffi.cast("uint32_t *", found)
+    while scan.at < size:
+        meter.pass_over(text)
+        count = scan_on(held, size, min(size, scan.at + _CHUNK), scan, found, room)
+        if count:
+            yield ffi.unpack(flat, 2 * count)

@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from mpp_exec.privacy import meter
 from mpp_exec.privacy.finding import lazily
-from mpp_exec.privacy.fold import Offsets
+from mpp_exec.privacy.fold import Offsets, without
 
 # In Latin-1, as bytes: C0 but for NUL, tab, line feed and carriage return, DEL, C1.
 _CONTROLS: Final = bytes((*range(1, 9), 11, 12, *range(14, 32), *range(127, 160)))
@@ -23,6 +24,7 @@ _SEQUENCE: Final = (
     r"|(?:\x1b\]|\x9d)[^\x07\x1b\x9c\n]{0,2048}(?:\x07|\x1b\\|\x9c)|\x1b[()*+][0AB]"
     r"|\x00(?!\n)|\r(?!\n)|[\x01-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029]"
 )
+_LONGEST: Final = 4096  # code points, more than any of them has
 _HIDDEN: Final = lazily(_SEQUENCE)
 # How a manual page prints bold and underlined: each character over itself, or over a low line.
 _OVERSTRUCK: Final = lazily(rf"([^\x00-\x1f])\x08(?=\1)|_\x08|{_SEQUENCE}")
@@ -33,9 +35,9 @@ def shown(text: str) -> Iterator[tuple[str, Offsets]]:
     if not _has_controls(text):
         return
     for pattern in (_HIDDEN, _OVERSTRUCK) if "\b" in text else (_HIDDEN,):
-        removed = [match.span() for match in pattern.finditer(text)]
+        removed = [*meter.spans(pattern, text, reach=_LONGEST)]
         if removed:
-            yield pattern.sub("", text), Offsets(removed)
+            yield without(text, removed), Offsets(removed)
 
 
 def _has_controls(text: str) -> bool:

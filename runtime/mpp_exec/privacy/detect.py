@@ -16,6 +16,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from mpp_exec.privacy import (
+    anchors,
     assignments,
     credentials,
     escapes,
@@ -132,15 +133,17 @@ def candidates_in(texts: Sequence[str], joined: str) -> Iterator[int]:
     return iter(sorted(marked))
 
 
-def detect_each(texts: Sequence[str], key: str) -> Iterator[tuple[int, list[Candidate]]]:
-    """Yield what :func:`detect` returns for each of *texts* that it returns something for, by its number.
+def detect_parts(text: str, parts: Sequence[tuple[int, int]], key: str) -> Iterator[Candidate]:
+    """Yield what :func:`detect` returns for each of the *parts* of *text*, and what all of it is a table of.
 
-    They are read together, which costs far less than to ask every detector about each.
+    Parts are read together, which costs far less than to ask every detector about each.
     """
-    anchored = _anchored(texts, BETWEEN.join(texts))
-    for number, text in enumerate(texts):
-        if found := detect(text, key) if number in anchored else _in_context(text, key, [], []):
-            yield number, found
+    yield from _in_context(text, key, [], [])
+    texts = [text[low:high] for low, high in parts]
+    for number in sorted(_anchored(texts, BETWEEN.join(texts))):
+        low = parts[number][0]
+        for each in detect(texts[number], key):
+            yield each._replace(start=each.start + low, end=each.end + low)
 
 
 def _anchored(texts: Sequence[str], joined: str) -> set[int]:
@@ -331,19 +334,10 @@ class _Marks(NamedTuple):
 
 def _marks(text: str) -> _Marks:
     marks = _Marks([], [])
-    for flat in _forms().chunks(text):
+    for flat in anchors.marks(text):
         for at, what in zip(flat[::2], flat[1::2], strict=True):
-            if what == _LOOKALIKE:
-                marks.lookalike.append(at)
-            elif what == _CONTROL:
-                marks.control.append(at)
+            (marks.lookalike if what == _LOOKALIKE else marks.control).append(at)
     return marks
-
-
-@cache
-def _forms() -> Scanner:
-    """Return a scanner of forms alone."""
-    return Scanner(())
 
 
 def in_original(candidate: Candidate, offsets: Offsets | None) -> Candidate:

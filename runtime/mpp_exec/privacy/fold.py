@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from mpp_exec.privacy import meter
@@ -178,5 +178,12 @@ def without_invisible(text: str) -> tuple[str, Offsets] | None:
     """Return *text* less its invisible characters and the way back, or None if it has none."""
     if not any(_INVISIBLE.search("".join(set(part))) for part in meter.slices(text)):
         return None
-    removed = [match.span() for match in meter.steps(_INVISIBLE.finditer(text))]
-    return "".join(_INVISIBLE.sub("", part) for part in meter.slices(text)), Offsets(removed)
+    removed = [*meter.spans(_INVISIBLE, text)]
+    return without(text, removed), Offsets(removed)
+
+
+def without(text: str, removed: Sequence[tuple[int, int]]) -> str:
+    """Return *text* less the spans *removed*, which are in order."""
+    ends = [0, *(end for _, end in removed)]
+    starts = [*(start for start, _ in removed), len(text)]
+    return "".join(text[end:start] for end, start in zip(ends, starts, strict=True))

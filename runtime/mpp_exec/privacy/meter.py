@@ -140,21 +140,38 @@ def slices(text: str, ends: re.Pattern[str] | None = None) -> Iterator[str]:
     yield text[start:]
 
 
-def search(pattern: re.Pattern[str], text: str, start: int, limit: int) -> re.Match[str] | None:
+def search(
+    pattern: re.Pattern[str], text: str, start: int, limit: int, *, reach: int = _REACH
+) -> re.Match[str] | None:
     """Return the first match of *pattern* from *start* on, as ``search`` does, in steps.
 
-    A match and what the pattern looks at behind it are no longer than 256 code points.
+    A match and what the pattern looks at behind it are no longer than *reach* code points.
 
     Raises:
         StoppedError: it must not go on.
     """
     while limit - start > _LARGE:
-        match = pattern.search(text, start, start + _LARGE + _REACH)
+        match = pattern.search(text, start, start + _LARGE + reach)
         if match and match.start() < start + _LARGE:
             return match
         start += _LARGE
         pass_over(text)
     return pattern.search(text, start, limit)
+
+
+def spans(pattern: re.Pattern[str], text: str, *, reach: int = _REACH) -> Iterator[tuple[int, int]]:
+    """Yield where *pattern* matches, as ``finditer`` does, in steps. No match is empty.
+
+    *reach* is that of :func:`search`.
+
+    Raises:
+        StoppedError: it must not go on.
+    """
+    end = 0
+    while match := search(pattern, text, end, len(text), reach=reach):
+        step()
+        start, end = match.span()
+        yield start, end
 
 
 def add(found: int) -> None:

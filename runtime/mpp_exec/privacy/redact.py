@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from mpp_exec.privacy import meter, rules
-from mpp_exec.privacy.detect import detect, detect_each
+from mpp_exec.privacy.detect import detect, detect_parts
 from mpp_exec.privacy.document import Document, Explain, Leaf
 from mpp_exec.privacy.finding import Candidate, Finding, listed
 from mpp_exec.privacy.literals import RECEIVED, USER_CONFIG, Literals
@@ -243,13 +243,20 @@ class Redactor:
         believed = self._believed(leaf.text, leaf.candidates)
         if not believed:
             return False
-        hidden = merged(candidate for candidate in believed if self._action(candidate) != "allow")
+        hidden, allowed = self._parted(believed)
         if hidden:
             hidden, leaf.written = self._write(leaf, hidden)
         # What is hidden wins over what is allowed: a secret does not leave inside an e-mail address.
-        allowed = merged(candidate for candidate in believed if self._action(candidate) == "allow")
-        leaf.spans = sorted(hidden + apart(allowed, hidden), key=position)
+        leaf.spans = sorted(hidden + apart(allowed, hidden), key=position) if allowed else hidden
         return True
+
+    def _parted(self, believed: list[Candidate]) -> tuple[list[Candidate], list[Candidate]]:
+        """Return what has to be replaced and what is allowed, each in order and without overlap."""
+        hidden: list[Candidate] = []
+        allowed: list[Candidate] = []
+        for candidate in believed:
+            (allowed if self._action(candidate) == "allow" else hidden).append(candidate)
+        return merged(hidden), merged(allowed)
 
     def _believed(self, text: str, candidates: list[Candidate]) -> list[Candidate]:
         """Return the candidates that count, and every occurrence of what is known already."""
@@ -291,10 +298,7 @@ class Redactor:
         """Return what is found in a string that was written, around what was replaced in it."""
         text = rewriting.text
         found = leaf.announced(text) + (self._patterns.find(text) if self._patterns else [])
-        parts = list(rewriting.around(_AROUND))
-        for number, inside in detect_each([text[low:high] for low, high in parts], leaf.key):
-            low = parts[number][0]
-            found += [each._replace(start=each.start + low, end=each.end + low) for each in inside]
+        found += detect_parts(text, list(rewriting.around(_AROUND)), leaf.key)
         meter.add(len(found))
         return found
 
