@@ -100,7 +100,7 @@ class Scanner:
 
 
 def marks(text: str) -> Iterator[list[int]]:
-    """Yield, as :meth:`Scanner.chunks` does, where *text* reads in another way: ``LOOKALIKE`` and ``CONTROL``.
+    """Yield where *text* reads in another way, ``LOOKALIKE`` and ``CONTROL``, as :meth:`Scanner.chunks` does.
 
     Raises:
         StoppedError: as there.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from mpp_exec.privacy import labelled, labels, meter, rules
+from mpp_exec.privacy import labelled, labels, meter, places, rules
 from mpp_exec.privacy.detect import BETWEEN, candidates_in, detect
 from mpp_exec.privacy.finding import Candidate, Finding
 from mpp_exec.privacy.keys import Key, is_pair, key_of
@@ -170,7 +170,7 @@ class Document:
             if above in written:
                 leaf = self._leaf(number)
                 leaf.key = written[above]
-                leaf.label = labels.announced(leaf.key) or leaf.label
+                leaf.label = places.settled([labels.announced(leaf.key)])[0] or leaf.label
                 leaf.candidates += leaf.scan(leaf.text)
                 yield leaf
 
@@ -237,9 +237,10 @@ class Document:
         """Return what each of the keys of an object announces, below a key and what that announces."""
         known = [self._names.get(name) or self._name(name) for name in names]
         personal = any(each.personal for each in known)
+        announced = places.settled([each.label for each in known], outer)
         below = tuple(
-            _label(name, each.label, personal, above, outer) or (_AWS if each.aws else "")
-            for name, each in zip(names, known, strict=True)
+            _label(name, label, personal, above, outer) or (_AWS if each.aws else "")
+            for name, label, each in zip(names, announced, known, strict=True)
         )
         if not outer:
             self._labels[names] = below
@@ -256,7 +257,7 @@ class Document:
         name = value[naming]
         if not isinstance(name, str):
             return names, below
-        label = labels.named_by(name)
+        label = places.settled([labels.named_by(name)])[0]
         if label in ("", _UNCLEAR, "person?") and rules.names_aws_secret(name):
             label = _AWS
         if label in ("", _UNCLEAR, "person?"):

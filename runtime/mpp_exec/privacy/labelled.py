@@ -231,7 +231,7 @@ def under(label: str, key: str, text: str) -> list[Candidate]:
         start = len(text) - len(text.lstrip())
         stop = _WHOLE[label](text, start)
         found = Candidate(label, start, stop, 0.95, canonical(label, text[start:stop])) if stop else None
-    elif label in ("person", "person?", "address", "username"):
+    elif label in ("person", "person?", "address", "place", "username"):
         found = names.under_label(label, text, key)
     else:
         found = None

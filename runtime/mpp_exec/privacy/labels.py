@@ -11,6 +11,7 @@ import re
 from functools import lru_cache
 from typing import Final
 
+from mpp_exec.privacy import places
 from mpp_exec.privacy.finding import MASK, listed
 
 # kind -> labels, their words joined. ``name`` alone names products as often as people: it is settled by
@@ -74,13 +75,32 @@ _LABELS: Final = {
         " recipientname sendername membername guestname passengername ownername studentname applicantname"
         " beneficiaryname emergencycontact emergencycontactname nextofkin legalname preferredname birthname"
         " spousename fathername mothername doctorname physicianname drivername realname"
-        " vorname nachname nombre apellido apellidos prenom"
+        " vorname nachname familienname geburtsname rufname kundenname patientenname mitarbeitername"
+        " vollstandigername vollstaendigername kontoinhaber karteninhaber ansprechpartner"
+        " apellido apellidos primerapellido segundoapellido apellidopaterno apellidomaterno nombrecompleto"
+        " primernombre segundonombre nombrecliente nombrepaciente prenom prenoms nomcomplet nomfamille"
+        " nomdefamille nomclient nompatient cognome nomecompleto nomecognome nomecliente sobrenome"
+        " primeironome ultimonome voornaam achternaam volledigenaam klantnaam imie nazwisko fornamn"
+        " efternamn fornavn etternavn efternavn fuldenavn etunimi sukunimi jmeno prijmeni keresztnev"
+        " vezeteknev prenume"
     ),
     "address": (
         "address addressline addressline1 addressline2 address1 address2 streetaddress street streetname"
         " homeaddress residentialaddress residence shippingaddress billingaddress mailingaddress"
         " postaladdress deliveryaddress permanentaddress currentaddress workaddress officeaddress"
-        " addressonfile adresse anschrift strasse direccion domicilio"
+        " addressonfile homeaddr streetaddr billingaddr shippingaddr mailingaddr postaladdr workaddr"
+        " addrline addrline1 addrline2 street1 street2 streetline streetline1 streetline2"
+        " streetandnumber adresse anschrift strasse strassenname strassehausnummer strasseundhausnummer"
+        " hausanschrift lieferanschrift rechnungsanschrift postanschrift wohnanschrift wohnadresse"
+        " lieferadresse rechnungsadresse postadresse privatadresse heimadresse meldeadresse versandadresse"
+        " adressepostale adressedomicile adresselivraison adressedelivraison adressefacturation"
+        " adressedefacturation adresseclient adresseligne1 adresseligne2 adressecomplete domicile rue"
+        " nomrue nomvoie nomdevoie direccion domicilio direccionpostal direccionenvio direcciondeenvio"
+        " direccionfacturacion direccionlinea1 direccionlinea2 direccioncompleta direccioncliente calle"
+        " nombrecalle calleynumero indirizzo indirizzoresidenza indirizzospedizione indirizzofatturazione"
+        " residenza endereco enderecoentrega enderecoresidencial morada logradouro rua adres woonadres"
+        " postadres thuisadres factuuradres afleveradres straat straatnaam adreszamieszkania adress"
+        " gatuadress bostadsadress gateadresse osoite katuosoite kotiosoite adresa lakcim"
     ),
     "username": (
         "username userlogin loginname loginid login screenname nickname userhandle handle accountname"
@@ -105,8 +125,12 @@ ROLES: Final = listed(
     employee guardian guest holder insured landlord member nurse owner parent passenger patient
     payee payer person physician plaintiff recipient reporter requester resident sender signatory
     spouse student subscriber tenant traveler traveller user undersigned victim witness
+    absender beneficiaire beneficiario cliente destinataire destinatario empfaenger empfanger inhaber
+    klant kunde mieter paciente patiente titulaire titular
     """
 )
+# What ``name`` is in other languages.
+_NAMES: Final = listed("nom nome nombre naam navn namn nimi")
 _LONGEST: Final = 64  # a key beyond this is no label
 _MOST_WORDS: Final = 4
 _HUMP: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[^0-9A-Za-z]+")
@@ -117,13 +141,32 @@ def words_of(label: str) -> list[str]:
     """Return the words of a label, in lower case: ``phoneNumber`` is ``phone``, ``number``."""
     if "[" in label:
         label = MASK.sub(" ", label)
+    if not label.isascii():
+        label = _in_ascii(label)
     return [word.lower() for word in _HUMP.split(label.replace("'", "")) if word]
+
+
+def _in_ascii(label: str) -> str:
+    """Return a label less the marks of its letters: ``direcci\u00f3n`` is ``direccion``."""
+    import unicodedata  # noqa: PLC0415  # plain ASCII never needs it
+
+    plain = unicodedata.normalize("NFKD", label.translate(_LETTERS))
+    return "".join(each for each in plain if not unicodedata.combining(each))
+
+
+# Letters that are no other letter with a mark.
+_LETTERS: Final = str.maketrans(
+    {"\u00df": "ss", "\u00e6": "ae", "\u0131": "i"}
+    | dict.fromkeys("\u00f8\u00d8", "o")
+    | dict.fromkeys("\u0142\u0141", "l")
+)
 
 
 def of_key(key: str) -> str:
     """Return the kind of the values that a JSON key or column header announces, "" if of none.
 
-    ``name?`` is the answer for ``name``, which needs somebody beside it, and ``person?`` for a role.
+    ``name?`` is the answer for ``name``, which needs somebody beside it, ``person?`` for a role, and
+    that of ``places`` for a part of an address, which needs others beside it.
     """
     if not 1 < len(key) <= _LONGEST:
         return ""
@@ -134,7 +177,9 @@ def of_key(key: str) -> str:
         kind = KINDS.get("".join(words[-count:]))
         if kind is not None:
             return kind
-    if words[-1] == "name":
+    if part := places.of_words(words):
+        return part
+    if words[-1] == "name" or (len(words) == 1 and words[0] in _NAMES):
         return "name?" if len(words) == 1 else "person" if words[-2] in ROLES - {"user"} else ""
     return "person?" if words[-1] in ROLES and len(words) <= 2 else ""
 

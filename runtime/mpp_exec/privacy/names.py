@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from mpp_exec.privacy import anchors, meter
+from mpp_exec.privacy import anchors, meter, places
 from mpp_exec.privacy.finding import Candidate, is_in_mask, is_letter, lazily, listed
 
 # ``Label: value``. What precedes the colon decides; a label is at most three words.
@@ -188,7 +188,7 @@ def is_address(value: str, *, sure: bool = True) -> bool:
     """
     if _SCHEME.match(value) or "@" in value or "://" in value or len(value) < 6:
         return False
-    words = value.split()
+    words = _unmarked(value).split()
     has_number = any(map(str.isdigit, value))
     if has_number and sure and _IDEOGRAPHS.search(value):
         return True  # no spaces between the words of these scripts
@@ -196,6 +196,15 @@ def is_address(value: str, *, sure: bool = True) -> bool:
     if not has_word or len(words) < 2:
         return False
     return (has_number and (sure or bool(_STREET.search(value)))) or ("," in value and has_number)
+
+
+def _unmarked(value: str) -> str:
+    """Return *value* less the vowels and tones that other scripts write as marks, which are no letters."""
+    if value.isascii():
+        return value
+    import unicodedata  # noqa: PLC0415  # plain ASCII never needs it
+
+    return "".join(each for each in value if unicodedata.category(each)[0] != "M")
 
 
 def _spelled(value: str) -> str:
@@ -225,8 +234,14 @@ def _is_street(value: str) -> bool:
     return is_long and not _SCHEME.match(value)
 
 
+def _is_place(kind: str, value: str, key: str) -> bool:
+    if kind == places.PART:
+        return places.is_part(value)
+    return is_address(value) or (bool(_IS_STREET.fullmatch(key)) and _is_street(value))
+
+
 def under_label(kind: str, text: str, key: str = "") -> Candidate | None:
-    """Return what a string under a label of *kind* is: ``person``, ``person?``, ``address``, ``username``.
+    """Return what a string under a label is: ``person``, ``person?``, ``address``, ``place``, ``username``.
 
     Below a *key* that says ``street`` an address needs no number.
     """
@@ -234,14 +249,15 @@ def under_label(kind: str, text: str, key: str = "") -> Candidate | None:
     start = text.find(value)
     if not value or len(value) > 200 or value.lower() in _NOT_NAMES:
         return None
-    if kind == "address":
-        if not is_address(value) and not (_IS_STREET.fullmatch(key) and _is_street(value)):
+    if kind in ("address", places.PART):
+        if not _is_place(kind, value, key):
             return None
-        return Candidate("address", start, start + len(value), 0.85, _spelled(value))
+        score = 0.85 if kind == "address" else 0.8
+        return Candidate("address", start, start + len(value), score, _spelled(value))
     if kind == "username":
         match = _USERNAME_VALUE.fullmatch(value)
         return Candidate("username", start, start + len(value), 0.8, value.casefold()) if match else None
-    match = _NAME.fullmatch(value)
+    match = _NAME.fullmatch(_unmarked(value))
     words = value.replace(",", " ").split()
     if not match or (kind == "person?" and (len(words) < 2 or not all(word[0].isupper() for word in words))):
         return None

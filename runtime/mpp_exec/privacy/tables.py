@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from mpp_exec.privacy import labelled, labels, meter
+from mpp_exec.privacy import labelled, labels, meter, places
 from mpp_exec.privacy.finding import Candidate
 
 _DELIMITERS: Final = ",\t;|"
@@ -86,7 +86,7 @@ def _header(line: str) -> tuple[str, list[str]]:
         return "", []
     kinds = [labels.announced(cell) for cell in cells]
     somebody = any(map(labels.is_personal, cells))
-    kinds = ["person" if kind == "name?" and somebody else kind for kind in kinds]
+    kinds = places.settled(["person" if kind == "name?" and somebody else kind for kind in kinds])
     return (
         (delimiter, [f"{kind}\0{cell}" for kind, cell in zip(kinds, cells, strict=True)])
         if any(kinds)
