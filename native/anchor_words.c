@@ -155,7 +155,7 @@ static int assigns(const uint8_t *text, uint32_t size, uint32_t from)
 }
 
 int mpp_word_counts(const struct mpp_needle *needle, const uint8_t *word, const uint8_t *text, uint32_t size,
-                       uint32_t at)
+                    uint32_t at)
 {
     uint32_t end = at + needle->length;
     uint16_t checks = needle->checks;
