@@ -10,7 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpp_exec.dialogue.session import MAX_LINES, MAX_UNASKED, Asked, Progress, Reading, Session
+from mpp_exec.dialogue.session import (
+    MAX_LINES,
+    MAX_UNASKED,
+    Asked,
+    Progress,
+    Reading,
+    Session,
+    _is_answer,
+    _long_request,
+)
 
 READING = Reading(max_size=1 << 20, max_depth=32, max_values=1000)
 CALL = Asked("tools/call", '{"arguments":{},"name":"t"}')
@@ -253,3 +262,17 @@ def test_a_line_without_an_end_costs_what_it_is_long() -> None:
     for _ in range(20_000):
         assert made.hear(b"xxxxxxxxxx") == b""
     assert made.end.kind == "open"
+
+
+NAMES = st.sampled_from(("jsonrpc", "id", "method", "params", "result", "error", "x", 'a"b'))
+
+
+@given(st.lists(st.tuples(NAMES, JSON), unique_by=lambda member: member[0], max_size=5))
+def test_what_a_message_is_taken_for_unread_is_what_it_says_when_read(members: list[tuple[str, Any]]) -> None:
+    said = json.dumps(dict(members)).encode()
+    if _is_answer(said):
+        names = [name for name, _ in members]
+        assert {"result", "error"} & set(names)
+    request = _long_request(said)
+    if request is not None:
+        assert request.items() <= dict(members).items()
