@@ -15,8 +15,8 @@
 #define SECOND_NS 1000000000l
 #define STACK_SIZE (256 * 1024)
 
+/* Freed by the thread: nobody waits for its end, who has nothing left to do with it. */
 struct mpp_guard {
-    pthread_t thread;
     pthread_mutex_t lock; /* who holds it may use the sandbox and what is below */
     pthread_cond_t turn;
     struct mpp_sandbox *sandbox;
@@ -66,6 +66,9 @@ static void *look_after(void *given)
         if (guard->on) look(guard);
     }
     pthread_mutex_unlock(&guard->lock);
+    pthread_cond_destroy(&guard->turn);
+    pthread_mutex_destroy(&guard->lock);
+    free(guard);
     return NULL;
 }
 
@@ -73,6 +76,7 @@ static void *look_after(void *given)
 static int start(struct mpp_guard *guard)
 {
     pthread_attr_t attributes;
+    pthread_t thread;
     sigset_t all;
     sigset_t before;
     int error = pthread_attr_init(&attributes);
@@ -81,7 +85,8 @@ static int start(struct mpp_guard *guard)
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     error = pthread_attr_setstacksize(&attributes, STACK_SIZE);
-    if (error == 0) error = pthread_create(&guard->thread, &attributes, look_after, guard);
+    if (error == 0) error = pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    if (error == 0) error = pthread_create(&thread, &attributes, look_after, guard);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attributes);
     return error;
@@ -143,10 +148,8 @@ void mpp_guard_end(struct mpp_sandbox *sandbox)
     pthread_mutex_lock(&guard->lock);
     guard->on = 0;
     guard->over = 1;
+    guard->sandbox = NULL;
+    guard->outcome = NULL;
     pthread_cond_signal(&guard->turn);
     pthread_mutex_unlock(&guard->lock);
-    pthread_join(guard->thread, NULL);
-    pthread_cond_destroy(&guard->turn);
-    pthread_mutex_destroy(&guard->lock);
-    free(guard);
 }

@@ -90,7 +90,7 @@ void mpp_sample(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome); /* st
 int mpp_measure(const struct mpp_sandbox *sandbox, struct mpp_usage *usage); /* 0, or an errno */
 void mpp_kill_all(struct mpp_sandbox *sandbox); /* asks for the end of every process of it, and waits for none */
 void mpp_park_measure(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome); /* as mpp_sample, of a parked one */
-void mpp_guard_end(struct mpp_sandbox *sandbox); /* where there is one; its thread is gone on return */
+void mpp_guard_end(struct mpp_sandbox *sandbox); /* where there is one; it looks at nothing any more on return */
 void mpp_close(int *fd);
 void mpp_close_sources(struct mpp_sandbox *sandbox);
 void mpp_feed(struct mpp_sandbox *sandbox); /* writes what the pipe takes of the request, and closes it at the end */
