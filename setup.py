@@ -32,7 +32,7 @@ INIT_FLAGS = [
 # What runs inside a sandbox has no runtime of a sanitizer there: undefined behaviour ends it by a trap.
 TRAP = ["-fsanitize=undefined", "-fsanitize-undefined-trap-on-error"] if "MPP_SANITIZE" in os.environ else []
 CLIENT_SOURCES = [
-    f"native/client{part}.c" for part in ("", "_buffer", "_words", "_signals", "_home", "_talk")
+    f"native/client{part}.c" for part in ("", "_buffer", "_words", "_signals", "_home", "_talk", "_relay")
 ]
 CLIENT_FLAGS = [
     *("-std=c11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-Werror", "-Wconversion", "-fPIE"),

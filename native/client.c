@@ -30,24 +30,6 @@ static void fill_descriptors(void)
         if (fstat(fd, &facts) != 0 && open("/dev/null", O_RDWR) != fd) _exit(FAULT);
 }
 
-/* What poll(2) calls writable takes PIPE_BUF bytes without waiting, so that a signal is heard between any two. */
-static int write_all(int fd, const uint8_t *data, size_t size)
-{
-    while (size) {
-        ssize_t wrote;
-
-        if (wait_for(fd, POLLOUT, -1) < 0) return -1;
-        wrote = write(fd, data, size < PIPE_BUF ? size : PIPE_BUF);
-        if (wrote >= 0) {
-            data += wrote;
-            size -= (size_t)wrote;
-        } else if (errno != EINTR && errno != EAGAIN) {
-            return -1;
-        }
-    }
-    return 0;
-}
-
 static int is_plain(void)
 {
     const char *colour = getenv("NO_COLOR");
@@ -142,6 +124,35 @@ static int read_input(const char *name, struct buffer *input)
     return done;
 }
 
+/* Is the connection from here on, with what is left of it in the file *rest*. */
+static int go_on(const struct command *command, const char *python, int rest)
+{
+    char number[16];
+    char **words = calloc((size_t)command->count + 4, sizeof *words);
+
+    if (!words) return FAULT;
+    for (int at = 0; at < command->count; at++) words[1 + at] = command->words[at];
+    snprintf(number, sizeof number, "%d", rest);
+    words[1 + command->count] = (char *)"--continued";
+    words[2 + command->count] = number;
+    let_signals_go();
+    return become_python(command, python, words);
+}
+
+static int connected(const struct command *command, const char *python, int connection)
+{
+    int rest = -1;
+    int code = relay(connection, &rest);
+
+    if (heard_signal()) return interrupted();
+    if (code >= 0) return code;
+    close(connection);
+    if (rest < 0)
+        return fail(command, "serve.lost", "the resident runtime ended, and what is open cannot be handed on",
+                    "have the client connect again; mpp-exec audit list tells what ran");
+    return go_on(command, python, rest);
+}
+
 /* Returns the exit code, -1 where Python has to do it. */
 static int served(const struct command *command, const char *programs, const char *python)
 {
@@ -151,6 +162,7 @@ static int served(const struct command *command, const char *programs, const cha
     struct errand errand = { .command = command, .home = home, .programs = programs };
     enum ending ending = ELSEWHERE;
     int was_read = 0;
+    int connection = -1;
     int folder = open_serve_folder(command, home);
 
     if (folder < 0) return -1;
@@ -164,9 +176,13 @@ static int served(const struct command *command, const char *programs, const cha
     if (!command->input || was_read) {
         errand.input = input.data;
         errand.input_size = input.size;
-        ending = make_call(folder, &errand, &answer);
+        ending = make_call(folder, &errand, &answer, &connection);
     }
     if (heard_signal() && ending != ANSWERED && ending != LOST) return interrupted();
+    if (ending == CONNECTED) {
+        close(folder);
+        return connected(command, python, connection);
+    }
     if (ending == ANSWERED) return print(command, &answer);
     if (ending == LOST)
         return fail(command, "serve.lost",

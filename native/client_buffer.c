@@ -1,5 +1,6 @@
 /* Bytes that grow, up to a limit that stands from the beginning. */
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -56,4 +57,29 @@ int read_all(int fd, struct buffer *buffer)
             return -1;
         }
     }
+}
+
+/* What poll(2) calls writable takes PIPE_BUF bytes without waiting, so that a signal is heard between any two. */
+int write_all(int fd, const uint8_t *data, size_t size)
+{
+    while (size) {
+        ssize_t wrote;
+
+        if (wait_for(fd, POLLOUT, -1) < 0) return -1;
+        wrote = write(fd, data, size < PIPE_BUF ? size : PIPE_BUF);
+        if (wrote >= 0) {
+            data += wrote;
+            size -= (size_t)wrote;
+        } else if (errno != EINTR && errno != EAGAIN) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+void release(struct buffer *buffer)
+{
+    free(buffer->data);
+    buffer->data = NULL;
+    buffer->size = buffer->room = 0;
 }

@@ -70,10 +70,16 @@ static long now(void)
 
 int wait_for(int fd, short events, long milliseconds)
 {
+    struct pollfd polled = { .fd = fd, .events = events, .revents = 0 };
+
+    return wait_for_any(&polled, 1, milliseconds);
+}
+
+int wait_for_any(struct pollfd *polled, nfds_t count, long milliseconds)
+{
     long until = now() + milliseconds;
 
     for (;;) {
-        struct pollfd polled = { .fd = fd, .events = events, .revents = 0 };
         long left = until - now();
         struct timespec time;
         int ready;
@@ -82,7 +88,7 @@ int wait_for(int fd, short events, long milliseconds)
         time.tv_sec = left / 1000;
         time.tv_nsec = left % 1000 * 1000000;
         /* A signal that came before is delivered as soon as the mask allows it, and ends the call at once. */
-        ready = ppoll(&polled, 1, milliseconds < 0 ? NULL : &time, before());
+        ready = ppoll(polled, count, milliseconds < 0 ? NULL : &time, before());
         if (heard) return -1;
         if (ready < 0 && (errno == EINTR || errno == EAGAIN)) continue;
         if (ready < 0) return 0;

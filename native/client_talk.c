@@ -179,7 +179,7 @@ static ssize_t prove(int fd, const char *number, uint8_t proof[PROOF])
 }
 
 /* After a signal: says so, and waits until the call is over, so that nothing of it outlives this process. */
-static enum ending give_up(int fd)
+enum ending leave_runtime(int fd)
 {
     uint8_t chunk[4096];
 
@@ -195,7 +195,7 @@ static enum ending give_up(int fd)
     }
 }
 
-static enum ending converse(int fd, struct answer *answer)
+static enum ending converse(int fd, const struct command *command, struct answer *answer)
 {
     int handed_over = 0;
     uint8_t proof[PROOF];
@@ -212,14 +212,17 @@ static enum ending converse(int fd, struct answer *answer)
             if (size < 0) return ELSEWHERE;
             /* Sent or not: the runtime may have it. */
             handed_over = 1;
-            if (send_frame(fd, 'G', proof, (size_t)size) == 0) continue;
+            if (send_frame(fd, 'G', proof, (size_t)size) == 0) {
+                if (command->connects) return CONNECTED;
+                continue;
+            }
         }
         if (!handed_over) return heard_signal() ? INTERRUPTED : ELSEWHERE;
-        return heard_signal() ? give_up(fd) : LOST;
+        return heard_signal() ? leave_runtime(fd) : LOST;
     }
 }
 
-enum ending make_call(int folder, const struct errand *errand, struct answer *answer)
+enum ending make_call(int folder, const struct errand *errand, struct answer *answer, int *connection)
 {
     struct buffer hello = { .limit = MAX_HELLO };
     enum ending ending = ELSEWHERE;
@@ -229,9 +232,12 @@ enum ending make_call(int folder, const struct errand *errand, struct answer *an
     answer->frames.limit = MAX_ANSWER;
     if (make_hello(errand, &hello) == 0 && send_all(fd, hello.data, hello.size) == 0 &&
         (!errand->command->input || send_frame(fd, 'I', errand->input, errand->input_size) == 0))
-        ending = converse(fd, answer);
+        ending = converse(fd, errand->command, answer);
     else if (heard_signal())
         ending = INTERRUPTED;
-    close(fd);
+    if (ending == CONNECTED)
+        *connection = fd;
+    else
+        close(fd);
     return ending;
 }

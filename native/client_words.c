@@ -23,6 +23,22 @@ static int take(const char **place, const char *value)
     return 1;
 }
 
+/* mcp serves the tools of some packages, or of all. */
+static int read_connection(int at, int count, char **words, struct command *command)
+{
+    for (; at < count; at++) {
+        const char *value;
+
+        if ((value = value_of("--home", count, words, &at))) {
+            if (!take(&command->home, value)) return 0;
+        } else if (!value_of("--package", count, words, &at)) {
+            return 0;
+        }
+    }
+    command->connects = 1;
+    return !command->json && !(command->home && command->home[0] == '~');
+}
+
 int read_command(int count, char **words, struct command *command)
 {
     const char *arguments = NULL;
@@ -42,6 +58,7 @@ int read_command(int count, char **words, struct command *command)
         value = value_of("--home", count, words, &at);
         if (!value || !take(&command->home, value)) return 0;
     }
+    if (at < count && strcmp(words[at], "mcp") == 0) return read_connection(at + 1, count, words, command);
     if (at >= count || strcmp(words[at], "run") != 0) return 0;
     for (at++; at < count && strcmp(words[at], "--") != 0; at++) {
         const char *value;

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from command import DEADLINE, Shell
+from served import start_client
 
 LEGACY = "2025-11-25"
 MODERN = "2026-07-28"
@@ -25,10 +26,16 @@ def meta(**capabilities: Any) -> dict[str, Any]:
 
 
 class Peer:
-    """One running server and the messages it has sent. A context manager."""
+    """One running server and the messages it has sent. A context manager.
 
-    def __init__(self, shell: Shell, *words: str) -> None:
-        self.process = shell.start("mcp", *words, stdin=subprocess.PIPE)
+    With *native* it is the native client, whose connection a resident runtime may serve.
+    """
+
+    def __init__(self, shell: Shell, *words: str, native: bool = False) -> None:
+        if not native:
+            self.process = shell.start("mcp", *words, stdin=subprocess.PIPE)
+        else:
+            self.process = start_client(shell, "mcp", *words, stdin=subprocess.PIPE)
         self._incoming: queue.Queue[dict[str, Any] | None] = queue.Queue()
         self._held: list[dict[str, Any]] = []
         self._ids = 0

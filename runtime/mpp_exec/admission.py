@@ -1,7 +1,8 @@
 """How many sandboxes run at once in one process, and who waits for how long until it is their turn.
 
-Packages take turns, so that whoever calls one slow tool most does not keep the others waiting for all of its
-calls. Among those of one package the first to come is the first served. A caller waits no longer than its
+Packages take turns, and so do the clients of a runtime that several share: whoever calls one slow tool most
+does not keep the others waiting for all of its calls. Among the calls of one package by one client the first
+to come is the first served. A caller waits no longer than its
 deadline, can be cancelled while it waits, and is refused at once where too many wait already. Nobody holds a
 place while a person is asked.
 """
@@ -38,11 +39,11 @@ def default_bound() -> int:
 class _Ticket:
     """One caller; *fd* is an eventfd that becomes readable with its turn, -1 while it need not wait."""
 
-    __slots__ = ("fd", "package")
+    __slots__ = ("fd", "share")
 
-    def __init__(self, package: str) -> None:
+    def __init__(self, share: str) -> None:
         self.fd = -1
-        self.package = package
+        self.share = share
 
 
 class Admission:
@@ -53,7 +54,7 @@ class Admission:
         self.waiting = waiting
         self._lock = threading.RLock()
         self._inside: set[_Ticket] = set()
-        self._queues: dict[str, deque[_Ticket]] = {}  # by package, in the order of their turns; none is empty
+        self._queues: dict[str, deque[_Ticket]] = {}  # by share, in the order of their turns; none is empty
         self._closed = False
 
     @property
@@ -63,8 +64,8 @@ class Admission:
             return sum(map(len, self._queues.values()))
 
     @contextmanager
-    def admitted(self, package: str, cancel_fd: int, deadline: float | None) -> Iterator[Entered]:
-        """Wait for a turn of *package*, which ends with the block; yield how that went.
+    def admitted(self, share: str, cancel_fd: int, deadline: float | None) -> Iterator[Entered]:
+        """Wait for a turn of *share* (package and client), which ends with the block; yield how that went.
 
         Where it yields ``timeout`` or ``cancelled``, nothing may run. *deadline* is of
         ``time.perf_counter``, None for any; *cancel_fd* becomes readable when the call is cancelled.
@@ -73,7 +74,7 @@ class Admission:
             InternalError: ``call.busy``: too many wait.
             UsageError: ``runtime.closed``.
         """
-        ticket = _Ticket(package)
+        ticket = _Ticket(share)
         try:
             entered: Entered = "timeout"
             if deadline is None or time.perf_counter() < deadline:
@@ -107,7 +108,7 @@ class Admission:
             if (waiting := self.queued) >= self.waiting:
                 raise self.busy(waiting)
             ticket.fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-            self._queues.setdefault(ticket.package, deque()).append(ticket)
+            self._queues.setdefault(ticket.share, deque()).append(ticket)
             return False
 
     def _wait(self, ticket: _Ticket, cancel_fd: int, deadline: float | None) -> Entered:
@@ -129,11 +130,11 @@ class Admission:
     def _leave(self, ticket: _Ticket) -> None:
         with self._lock:
             self._inside.discard(ticket)
-            queue = self._queues.get(ticket.package)
+            queue = self._queues.get(ticket.share)
             if queue is not None and ticket in queue:
                 queue.remove(ticket)
                 if not queue:
-                    del self._queues[ticket.package]
+                    del self._queues[ticket.share]
             if ticket.fd >= 0:
                 os.close(ticket.fd)
                 ticket.fd = -1
@@ -144,11 +145,11 @@ class Admission:
 
     def _next(self) -> _Ticket:
         """Take who is first in the queue whose turn it is; that one goes behind the others."""
-        package = next(iter(self._queues))
-        queue = self._queues.pop(package)
+        share = next(iter(self._queues))
+        queue = self._queues.pop(share)
         ticket = queue.popleft()
         if queue:
-            self._queues[package] = queue
+            self._queues[share] = queue
         return ticket
 
     def _refuse_closed(self) -> None:

@@ -19,6 +19,7 @@ from mpp_exec.audit.entry import Caller, Outcome
 from mpp_exec.audit.ledger import Ledger, Token
 from mpp_exec.audit.record import Ending, new_invocation
 from mpp_exec.consent.confirm import Confirm, ConfirmationRequest, require_confirmation
+from mpp_exec.conversation import Conversation
 from mpp_exec.dialogue.session import Asked, Reading, Session
 from mpp_exec.errors import ConsentError, InternalError, MppError, UsageError
 from mpp_exec.opened import Opened
@@ -86,11 +87,15 @@ class _Agreed:
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """For whom a call is made: who stands on record, who is asked, and whose variables the tool may see."""
+    """For whom a call is made: who stands on record, who is asked, and whose variables the tool may see.
+
+    *conversation* is that of the other calls it belongs to, None for the runtime's own.
+    """
 
     caller: Caller
     confirm: Confirm | None
     environ: Mapping[str, str] = field(repr=False)
+    conversation: Conversation | None = None
 
 
 class _Beside:
@@ -136,6 +141,7 @@ class Invocation:
         trace: takes what a watched call tried; None for an ordinary one.
         progress: told how far the call is, redacted, where its server says so.
         trace_context: of the client, for a tool that is an MCP server (``dialogue.tracing``).
+        begins: called before anything of the call is on record or runs; what it raises ends the call there.
     """
 
     def __init__(
@@ -149,8 +155,11 @@ class Invocation:
         trace: Trace | None = None,
         progress: ShowProgress | None = None,
         trace_context: Mapping[str, str] | None = None,
+        begins: Callable[[], None] | None = None,
     ) -> None:
         self._parts = parts
+        self._conversation = asking.conversation or parts.conversation
+        self._begins = begins
         self._caller = asking.caller
         self._confirm = asking.confirm
         self._environ = asking.environ
@@ -174,7 +183,9 @@ class Invocation:
         with contextlib.ExitStack() as stack:
             try:
                 agreed = self._agreed(stack, package, tool, arguments)
-                turn = self._parts.admission.admitted(package, self._cancel.fd, self._deadline)
+                turn = self._parts.admission.admitted(
+                    f"{self._conversation.name} {package}", self._cancel.fd, self._deadline
+                )
                 entered = stack.enter_context(turn)
                 self._clock.stage("queue")
                 if entered == "later":
@@ -237,7 +248,8 @@ class Invocation:
 
     def _receive(self, prepared: Prepared) -> Receive | None:
         """Return what puts values in the place of tokens, None where this tool is to have none."""
-        kinds, vault = prepared.grant.privacy.receive, self._parts.vault if self._parts.has_tokens else None
+        kinds = prepared.grant.privacy.receive
+        vault = self._conversation.vault if self._conversation.has_tokens else None
         if not kinds or vault is None:
             return None
         return functools.partial(vault.receive, kinds=kinds, max_size=MAX_ARGUMENTS)
@@ -253,7 +265,7 @@ class Invocation:
         remembered = remember and store.is_confirmed(prepared.approved, tool)
         confirm = self._confirm
         if confirm is not None:
-            confirm = functools.partial(self._parts.questions.ask, confirm)
+            confirm = functools.partial(self._conversation.questions.ask, confirm)
         if not require_confirmation(request, confirm, remembered=remembered):
             return ""
         # Whoever was asked had time, and so had whoever took something away meanwhile.
@@ -290,6 +302,8 @@ class Invocation:
         parked = None
         if self._trace is None:
             parked = stack.enter_context(self._parts.sandboxes.lent(prepared.recipe))
+        if self._begins is not None:
+            self._begins()
         beside = _Beside(functools.partial(self._begun, agreed), ledger)
         # Without a way to the outside a tool may begin before its start is on record: until that is durable,
         # nobody has its result. Where that did not work, or all else takes longer, it comes first.
@@ -339,7 +353,8 @@ class Invocation:
         """Return what redacts everything that this call says."""
         prepared, received = agreed.prepared, agreed.received
         tokens: MakeToken | None = None
-        if (prepared.redaction.makes_tokens or received.tokens) and (vault := self._parts.vault) is not None:
+        vault = self._conversation.vault if prepared.redaction.makes_tokens or received.tokens else None
+        if vault is not None:
             tokens = functools.partial(vault.token, prepared.manifest.name)
         return Redactor(
             prepared.redaction,

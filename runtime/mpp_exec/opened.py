@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 from mpp_exec.admission import Admission
 from mpp_exec.audit.entry import Caller, Kind, PackageRef
 from mpp_exec.audit.ledger import Ledger
-from mpp_exec.consent.confirm import MOST_ASKED, OpenQuestions
+from mpp_exec.consent.confirm import MOST_ASKED
 from mpp_exec.consent.paths import Protected
 from mpp_exec.consent.policy_file import PolicyFiles
+from mpp_exec.conversation import Conversation
 from mpp_exec.errors import InternalError, MppError
 from mpp_exec.prepare import Preparer
 from mpp_exec.registry.home import Home, other_homes
@@ -26,7 +27,6 @@ from mpp_exec.withdraw import Watchdog
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
 
-    from mpp_exec.privacy.vault import Vault
     from mpp_exec.result import ToolResult
 
 
@@ -59,9 +59,7 @@ class Opened:
         )
         self.watchdog = Watchdog(self.store.generation, policies.load)
         self.admission = Admission(sandboxes)
-        self.questions = OpenQuestions()
-        self._session = session
-        self._vault: Vault | None = None
+        self.conversation = Conversation(tokens=session)
         self.sandboxes = Pool(
             self.cache,
             lambda: (self.store.generation(), policies.load()),
@@ -96,23 +94,6 @@ class Opened:
         with self._lock:
             self._submitted -= 1
 
-    @property
-    def vault(self) -> Vault | None:
-        """The tokens of this session; made when first needed, None where one call is all there is."""
-        if not self._session:
-            return None
-        from mpp_exec.privacy.vault import Vault  # noqa: PLC0415 -- few sessions have tokens
-
-        with self._lock:
-            if self._vault is None:
-                self._vault = Vault()
-            return self._vault
-
-    @property
-    def has_tokens(self) -> bool:
-        """Whether this session has made any token yet."""
-        return self._vault is not None
-
     def refused(self, package: str, tool: str, caller: Caller, error: MppError) -> None:
         """Put on record that a call of an installed package was refused before anything ran."""
         if isinstance(error, InternalError):
@@ -135,8 +116,7 @@ class Opened:
         """End running calls, write what is left on the ledger, close everything."""
         self.admission.close()
         self.watchdog.close()
-        if self._vault is not None:
-            self._vault.close()
+        self.conversation.close()
         if self._pool is not None:
             self._pool.shutdown(wait=True)
         self.sandboxes.close()

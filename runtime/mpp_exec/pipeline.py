@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from mpp_exec.admission import default_bound
 from mpp_exec.audit.entry import Caller
@@ -30,6 +30,42 @@ from mpp_exec.result import ToolResult
 from mpp_exec.sandbox.cache import SandboxCache
 from mpp_exec.sandbox.pool import SANDBOXES
 from mpp_exec.withdraw import Cancellation
+
+
+class Host(Protocol):
+    """What makes calls on one home for one connection: a :class:`Runtime`, or a guest of one."""
+
+    @property
+    def store(self) -> Store:
+        """The home's store."""
+
+    @property
+    def ledger(self) -> Ledger:
+        """The home's ledger."""
+
+    @property
+    def preparer(self) -> Preparer:
+        """What makes calls ready."""
+
+    @property
+    def pid(self) -> int:
+        """The process that calls are on record for."""
+
+    def call(
+        self,
+        package: str,
+        tool: str,
+        arguments: Mapping[str, Any],
+        *,
+        cancellation: Cancellation,
+        progress: ShowProgress | None = None,
+        trace_context: Mapping[str, str] | None = None,
+        begins: Callable[[], None] | None = None,
+    ) -> ToolResult:
+        """Make a call, as :meth:`Runtime.call`."""
+
+    def close(self) -> None:
+        """End every call, and let the home go."""
 
 
 class Runtime:
@@ -143,6 +179,11 @@ class Runtime:
         return self._open().preparer
 
     @property
+    def pid(self) -> int:
+        """The process that calls are on record for."""
+        return os.getpid()
+
+    @property
     def cache(self) -> SandboxCache:
         """Compiled programs, and facts about the host's."""
         return self._open().cache
@@ -159,6 +200,7 @@ class Runtime:
         cancellation: Cancellation | None = None,
         progress: ShowProgress | None = None,
         trace_context: Mapping[str, str] | None = None,
+        begins: Callable[[], None] | None = None,
     ) -> ToolResult:
         """Call *tool* of *package* with *arguments* and wait for its result.
 
@@ -168,7 +210,8 @@ class Runtime:
         *cancellation*, which is for this call alone and closed with it. *progress* is told how far it is,
         redacted, where the tool is one of an MCP server that says so; it is called while the call is
         supervised, and must not wait. *trace_context* (``dialogue.tracing``) goes to such a server with the
-        call. That the tool failed or was stopped is a result, not an exception.
+        call. *begins* is called once nothing but the call itself is left to do, and before anything of it is
+        on record. That the tool failed or was stopped is a result, not an exception.
 
         Raises:
             UsageError: no such package or tool; arguments that are no JSON or against the schema.
@@ -190,6 +233,7 @@ class Runtime:
                 began=began,
                 progress=progress,
                 trace_context=trace_context,
+                begins=begins,
             )
         finally:
             cancel.close()
@@ -203,6 +247,9 @@ class Runtime:
         *,
         timeout: float | None,
         cancellation: Cancellation,
+        progress: ShowProgress | None = None,
+        trace_context: Mapping[str, str] | None = None,
+        begins: Callable[[], None] | None = None,
     ) -> ToolResult:
         """Do what :meth:`call` does on behalf of another process of this user, which *asking* describes.
 
@@ -212,7 +259,18 @@ class Runtime:
             as :meth:`call`.
         """
         began = time.perf_counter_ns()
-        return self._call(package, tool, dict(arguments), timeout, cancellation, began=began, asking=asking)
+        return self._call(
+            package,
+            tool,
+            dict(arguments),
+            timeout,
+            cancellation,
+            began=began,
+            asking=asking,
+            progress=progress,
+            trace_context=trace_context,
+            begins=begins,
+        )
 
     async def acall(
         self,
@@ -295,6 +353,7 @@ class Runtime:
         trace: Trace | None = None,
         progress: ShowProgress | None = None,
         trace_context: Mapping[str, str] | None = None,
+        begins: Callable[[], None] | None = None,
         asking: Asking | None = None,
     ) -> ToolResult:
         parts = self._open()
@@ -310,6 +369,7 @@ class Runtime:
             trace=trace,
             progress=progress,
             trace_context=trace_context,
+            begins=begins,
         )
         try:
             return call.run(package, tool, arguments)

@@ -26,7 +26,7 @@ from mpp_exec.serving.wire import (
 )
 
 HEADER = Path(__file__).resolve().parents[2] / "native" / "client.h"
-FIELDS = [b"mpp-exec serve 2", b"build", b"/bin", b"/work", b"1:2", b"oe", b"-"]
+FIELDS = [b"mpp-exec serve 3", b"build", b"/bin", b"/work", b"1:2", b"oe", b"-"]
 strings = st.binary(max_size=20).filter(lambda data: b"\0" not in data)
 
 
@@ -113,7 +113,7 @@ def test_who_says_nothing_and_who_reads_nothing_is_given_up() -> None:
 
 def test_both_sides_have_the_same_bounds() -> None:
     text = HEADER.read_text(encoding="utf-8")
-    assert '#define PROTOCOL "mpp-exec serve 2"' in text
+    assert '#define PROTOCOL "mpp-exec serve 3"' in text
     assert "#define MAX_HELLO ((size_t)1 << 20)" in text
     assert "#define MAX_ARGUMENTS ((size_t)4 << 20)" in text
 

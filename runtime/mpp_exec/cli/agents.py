@@ -10,10 +10,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mpp_exec.cli.console import Console
 from mpp_exec.cli.parser import PROGRAM, Verb, VerbParser
+from mpp_exec.errors import UsageError
 from mpp_exec.mcp import clients
 
 if TYPE_CHECKING:
-    from mpp_exec.mcp.tools import Tools
+    from mpp_exec.cli.main import Run
+    from mpp_exec.consent.confirm import Confirm
+    from mpp_exec.mcp.relayed import State
+    from mpp_exec.mcp.server import MakeTools
+    from mpp_exec.mcp.tools import Open, Tools
+    from mpp_exec.pipeline import Host, Runtime
+    from mpp_exec.serving.visit import Visit
 
 
 def _arguments(parser: VerbParser) -> None:
@@ -37,6 +44,7 @@ def _arguments(parser: VerbParser) -> None:
         choices=clients.CLIENTS,
         help_text="print what goes into the client's configuration instead",
     )
+    parser.hidden("--continued", value="N")
     parser.common(json=False)
 
 
@@ -46,19 +54,92 @@ def _mcp(given: argparse.Namespace, console: Console) -> int:
     from mpp_exec.mcp.server import Server  # noqa: PLC0415 -- not for --help
     from mpp_exec.mcp.wire import Wire  # noqa: PLC0415
 
-    packages = tuple(dict.fromkeys(given.package))
+    state, begun = _continued(given.continued) if given.continued else (None, b"")
+    parent = os.getppid()
 
-    def make_tools(client: str, send: Callable[[Any], None]) -> Tools:
+    def open_host(confirm: Confirm, client: str) -> Host:
         from mpp_exec.lifecycle.session import resolve_path  # noqa: PLC0415 -- when tools are asked for
-        from mpp_exec.mcp.tools import Tools  # noqa: PLC0415
+        from mpp_exec.pipeline import Runtime  # noqa: PLC0415
 
-        return Tools(resolve_path(given.home), packages, client, send)
+        return Runtime(resolve_path(given.home), confirm=confirm, client=client)
 
     # Whatever else in this process writes to standard output writes to stderr from here on.
     outgoing = os.dup(1)
     os.dup2(2, 1)
-    Server(Wire(0, outgoing), make_tools, console.note).run()
+    Server(
+        Wire(0, outgoing, begun),
+        _tools_of(given, open_host),
+        console.note,
+        lambda: os.getppid() != parent,
+        state,
+    ).run()
     return 0
+
+
+def _tools_of(given: argparse.Namespace, open_host: Open) -> MakeTools:
+    packages = tuple(dict.fromkeys(given.package))
+
+    def make_tools(client: str, send: Callable[[Any], None]) -> Tools:
+        from mpp_exec.mcp.tools import Tools  # noqa: PLC0415 -- when tools are asked for
+
+        return Tools(open_host, packages, client, send)
+
+    return make_tools
+
+
+def mcp_for(visit: Visit, runtime: Runtime) -> Run:
+    """Return what does ``mcp`` for the client that *visit* is, with a *runtime* that stays.
+
+    One connection is one session: it shares the sandboxes of the runtime with others, and nothing else.
+    """
+    from mpp_exec.guest import Guest  # noqa: PLC0415 -- not for a server of one's own
+    from mpp_exec.mcp.relayed import RelayedWire  # noqa: PLC0415
+    from mpp_exec.mcp.server import Server  # noqa: PLC0415
+    from mpp_exec.mcp.wire import WireClosedError  # noqa: PLC0415
+    from mpp_exec.serving.visit import ElsewhereError, GoneError  # noqa: PLC0415
+
+    def tell(output: bytes, read: int, needed: list[int], state: bytes) -> None:
+        try:
+            visit.turn(output, read, needed, state)
+        except GoneError:
+            raise WireClosedError from None
+
+    def mcp(given: argparse.Namespace, console: Console) -> int:
+        if given.config or given.continued:
+            raise ElsewhereError("it is no new connection")
+        visit.require_home(given.home, runtime.home)
+        wire = RelayedWire(visit.connection.fileno(), visit.cancellation.fd, tell)
+        visit.begin(moves=wire.move)
+
+        def open_host(confirm: Confirm, client: str) -> Host:
+            return Guest(runtime, client, visit.peer.pid, confirm, visit.environ)
+
+        def warn(line: str) -> None:
+            console.note(line)
+            console.flush()
+
+        Server(wire, _tools_of(given, open_host), warn, lambda: False).run()
+        if wire.moved:
+            raise GoneError  # it goes on by itself
+        return 0
+
+    return mcp
+
+
+def _continued(number: str) -> tuple[State | None, bytes]:
+    """Return what another process knew of this connection, and the lines that it was sent and did not serve.
+
+    Raises:
+        UsageError: ``mcp.continued``.
+    """
+    from mpp_exec.mcp.relayed import State  # noqa: PLC0415 -- seldom
+
+    try:
+        with os.fdopen(int(number), "rb") as file:
+            line, begun = file.readline(), file.read()
+    except (OSError, ValueError):
+        raise UsageError("mcp.continued", "--continued is the client's own word", "leave it out") from None
+    return State.read(line), begun
 
 
 def _print_configuration(given: argparse.Namespace, console: Console) -> int:

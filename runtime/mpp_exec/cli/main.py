@@ -11,8 +11,8 @@ import os
 import signal
 import sys
 from argparse import Namespace
-from collections.abc import Callable
-from types import FrameType
+from collections.abc import Callable, Mapping
+from types import FrameType, MappingProxyType
 from typing import NamedTuple, NoReturn
 
 from mpp_exec.cli.console import Console
@@ -59,13 +59,13 @@ def main(words: list[str] | None = None) -> int:
     return code
 
 
-def perform(words: list[str], console: Console, run: Run | None = None) -> int:
+def perform(words: list[str], console: Console, instead: Mapping[str, Run] = MappingProxyType({})) -> int:
     """Do what *words* say and return the exit code; a failure is told, not raised.
 
-    *run* stands in for the verb ``run``, where its call is made for another process.
+    *instead* has what stands in for verbs that are done for another process.
     """
     try:
-        return _dispatch(words, console, run)
+        return _dispatch(words, console, instead)
     except MppError as error:
         return _fail(error, words, console)
     except (KeyboardInterrupt, BrokenPipeError):
@@ -107,7 +107,7 @@ def verb_of(words: list[str]) -> str:
         return ""
 
 
-def _dispatch(words: list[str], console: Console, run: Run | None) -> int:
+def _dispatch(words: list[str], console: Console, instead: Mapping[str, Run]) -> int:
     asked = _split(words)
     if asked.version:
         from mpp_exec import __version__  # noqa: PLC0415 -- only when asked
@@ -134,8 +134,7 @@ def _dispatch(words: list[str], console: Console, run: Run | None) -> int:
         console.result(parser.help())
         return 0
     given.home = given.home or asked.home
-    do = run if run is not None and asked.verb == "run" else verb.run
-    return do(given, console)
+    return instead.get(asked.verb, verb.run)(given, console)
 
 
 class _Asked(NamedTuple):

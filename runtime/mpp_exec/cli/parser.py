@@ -117,6 +117,10 @@ class VerbParser:
         self._options.add_argument(*names, metavar=value, **settings)
         self.options.append(Option(names, value, help_text, bare, (*choices, *suggested), complete))
 
+    def hidden(self, *names: str, value: str) -> None:
+        """Add an option that one part of this program says to another, and that no help tells of."""
+        self._options.add_argument(*names, metavar=value)
+
     def common(self, *, json: bool = True) -> None:
         """Add the options that every verb has; to be called last."""
         if json:

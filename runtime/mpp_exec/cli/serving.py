@@ -26,10 +26,10 @@ _ON_DEMAND_IDLE: Final = 900
 
 def _arguments(parser: VerbParser) -> None:
     parser.notes = (
-        "While it is there, mpp-exec run has its calls made by it: the same result and record, in a few",
-        "milliseconds. It serves its own user only, and only where that user would have the same rights,",
-        "namespaces, PATH and version. Any other call, and one that a person has to confirm, is made as",
-        "without it. It ends by Ctrl-C, SIGTERM or --stop.",
+        "While it is there, mpp-exec run has its calls made by it, and mpp-exec mcp is served by it: the",
+        "same results and record, in a few milliseconds. It serves its own user only, and only where that",
+        "user would have the same rights, namespaces, PATH and version. Any other call, and one of run that",
+        "a person has to confirm, is made as without it. It ends by Ctrl-C, SIGTERM or --stop.",
     )
     parser.examples = (
         "mpp-exec serve --idle 600",
@@ -41,7 +41,7 @@ def _arguments(parser: VerbParser) -> None:
         "--on-demand",
         value="on|off",
         choices=("on", "off"),
-        help_text=f"whether run starts one that is missing, to end after --idle (or {_ON_DEMAND_IDLE}) s",
+        help_text=f"whether run and mcp start a missing one, to end after --idle (or {_ON_DEMAND_IDLE}) s",
     )
     parser.flag("--status", help_text="tell how the one that is there is")
     parser.flag("--stop", help_text="end the one that is there, with the calls that it makes")
@@ -176,10 +176,13 @@ def _warm(runtime: Runtime) -> None:
     """Load what the first call would have to, and have the collector leave it alone from then on."""
     import gc  # noqa: PLC0415 -- not for --help
 
+    from mpp_exec import guest  # noqa: F401, PLC0415
     from mpp_exec.cli import arguments, verbs  # noqa: F401, PLC0415
+    from mpp_exec.mcp import relayed, server, tools  # noqa: F401, PLC0415
     from mpp_exec.privacy import redact  # noqa: F401, PLC0415
 
     verbs.load("run")
+    verbs.load("mcp")
     runtime.preparer  # noqa: B018 -- opens the home
     gc.collect()
     gc.freeze()
@@ -192,16 +195,18 @@ def serve(visit: Visit, runtime: Runtime) -> int:
         ElsewhereError: the client does it itself.
         GoneError: the client has gone.
     """
-    from mpp_exec.cli.calls import run_for  # noqa: PLC0415 -- not for --help
+    from mpp_exec.cli.agents import mcp_for  # noqa: PLC0415 -- not for --help
+    from mpp_exec.cli.calls import run_for  # noqa: PLC0415
     from mpp_exec.serving.visit import ElsewhereError  # noqa: PLC0415
     from mpp_exec.serving.wire import ERR, OUT  # noqa: PLC0415
 
-    if verb_of(visit.words) != "run":  # everything else is done where it was typed
+    if verb_of(visit.words) not in ("run", "mcp"):  # everything else is done where it was typed
         raise ElsewhereError("it is no call")
     out = _Stream(visit, OUT, terminal=visit.hello.out_is_terminal)
     err = _Stream(visit, ERR, terminal=visit.hello.err_is_terminal)
     console = Console(out=cast("TextIO", out), err=cast("TextIO", err), environ=visit.environ)
-    code = perform(visit.words, console, run_for(visit, runtime))
+    instead = {"run": run_for(visit, runtime), "mcp": mcp_for(visit, runtime)}
+    code = perform(visit.words, console, instead)
     console.flush()
     return code
 

@@ -16,7 +16,7 @@ from mpp_exec.audit.ledger import Ledger
 from mpp_exec.consent.confirm import ConfirmationRequest
 from mpp_exec.errors import ConsentError
 from mpp_exec.lifecycle.session import Session
-from mpp_exec.pipeline import Runtime
+from mpp_exec.pipeline import Host
 from mpp_exec.registry.pending import LIFETIME, Asker, PendingCall, answered
 
 
@@ -24,7 +24,7 @@ class OutOfBand:
     """What a runtime is given to ask with on behalf of *asker*, who cannot ask."""
 
     def __init__(
-        self, runtime: Runtime, asker: Asker, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self, runtime: Host, asker: Asker, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     ) -> None:
         self._runtime = runtime
         self._asker = asker
@@ -52,7 +52,9 @@ class OutOfBand:
         return found.state == "granted"
 
     def _used(self, call: PendingCall) -> None:
-        caller = Caller.current(principal=self._asker.principal, client=self._asker.client)
+        caller = Caller.current(
+            principal=self._asker.principal, client=self._asker.client, pid=self._runtime.pid
+        )
         _record(self._runtime.ledger, Kind.CONFIRM_USED, caller, call, {})
 
 

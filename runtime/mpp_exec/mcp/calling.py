@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 from collections.abc import Callable
@@ -26,12 +27,13 @@ _KEPT: Final = 4
 class Call:
     """One request that is being worked on.
 
-    ``asks`` is how it can be confirmed, ``meta`` what came with it;
-    ``silenced`` means that its client does not want an answer.
+    ``asks`` is how it can be confirmed, ``begins`` called before anything of it runs, ``meta`` what came with
+    it; ``silenced`` means that its client does not want an answer.
     """
 
     request: RequestId
     asks: Confirm
+    begins: Callable[[], None]
     meta: dict[str, Any] = field(default_factory=dict)
     cancellation: Cancellation = field(default_factory=Cancellation)
     silenced: bool = False
@@ -141,6 +143,8 @@ class Questions:
     def __init__(self, send: Callable[[Any], None]) -> None:
         self._send = send
         self._lock = threading.Lock()
+        # No answer to a question of another process, which had the same connection before, is one of ours.
+        self._name = f"mpp-exec-{os.urandom(8).hex()}"
         self._count = 0
         self._waiting: dict[RequestId, tuple[threading.Event, list[Any]]] = {}
 
@@ -154,7 +158,7 @@ class Questions:
         answer: list[Any] = []
         with self._lock:
             self._count += 1
-            name = f"mpp-exec-{self._count}"
+            name = f"{self._name}-{self._count}"
             self._waiting[name] = (answered, answer)
         try:
             self._send({"jsonrpc": "2.0", "id": name, "method": method, "params": params})

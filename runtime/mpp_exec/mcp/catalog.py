@@ -16,7 +16,7 @@ from typing import Any, Final
 from mpp_exec import encoding
 from mpp_exec.errors import MppError
 from mpp_exec.package.manifest import Tool
-from mpp_exec.pipeline import Runtime
+from mpp_exec.pipeline import Host
 
 MAX_NAME: Final = 128  # MCP 2025-11-25, server/tools
 _SHORTENED: Final = re.compile(r"_[0-9a-f]{16}\Z")
@@ -73,7 +73,7 @@ def _place(names: list[str], cursor: str) -> int:
     return names.index(last) + 1 if last in names else sum(name <= last for name in names)
 
 
-def build(runtime: Runtime, packages: Sequence[str]) -> Catalog:
+def build(runtime: Host, packages: Sequence[str]) -> Catalog:
     """Return what *runtime*'s home offers: the approved tools of *packages*, of all if empty."""
     store = runtime.store
     generation = store.generation()

@@ -92,6 +92,16 @@ class InvalidMessageError(RpcError):
         self.id = request
 
 
+def refused(code: str, message: str, hint: str) -> dict[str, Any]:
+    """Return a call that did not run as a result that the model can read (SEP-1303)."""
+    text = f"{message}\n{hint}" if hint else message
+    return {
+        "content": [{"type": "text", "text": text}],
+        "isError": True,
+        "_meta": {ERROR_KEY: {"code": code, "message": message, "hint": hint}},
+    }
+
+
 def parse(line: bytes) -> Any:
     """Return the JSON value of one line.
 

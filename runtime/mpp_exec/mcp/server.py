@@ -9,7 +9,6 @@ it is, and answers with -32601.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -33,11 +32,13 @@ from mpp_exec.mcp.messages import (
     legacy_era,
     modern_era,
     parse,
+    refused,
 )
 from mpp_exec.mcp.wire import TooLong, Wire, WireClosedError
 
 if TYPE_CHECKING:
-    from mpp_exec.mcp.tools import Tools
+    from mpp_exec.mcp.relayed import State
+    from mpp_exec.mcp.tools import Ends, Tools
 
 TICK: Final = 0.25
 """Seconds between two looks at whether packages came or went, and whether the parent is alive."""
@@ -58,6 +59,12 @@ INSTRUCTIONS: Final = (
 _SERVER: Final = {"name": "mpp-exec", "title": "mpp-exec", "version": __version__}
 _CAPABILITIES: Final = {"tools": {"listChanged": True}}
 
+_LOST: Final = (
+    "serve.lost",
+    "the resident runtime ended: whether the tool ran is not known",
+    "mpp-exec audit list tells what is on record; the call was not made again",
+)
+
 Reply = Callable[[dict[str, Any]], None]
 MakeTools = Callable[[str, Callable[[Any], None]], "Tools"]
 
@@ -70,9 +77,18 @@ class Server:
         make_tools: opens the home, given the name of the client and what sends it messages; called when
             the first tool is asked for.
         warn: takes a line for people.
+        is_orphaned: tells whether whoever started the server has gone.
+        state: what ``wire.remember`` and its like were told of this connection in another process.
     """
 
-    def __init__(self, wire: Wire, make_tools: MakeTools, warn: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        wire: Wire,
+        make_tools: MakeTools,
+        warn: Callable[[str], None],
+        is_orphaned: Callable[[], bool],
+        state: State | None = None,
+    ) -> None:
         self._wire = wire
         self._make_tools = make_tools
         self._warn = warn
@@ -80,17 +96,20 @@ class Server:
         self._legacy: Era | None = None
         self._ready = False
         self._subscriptions: set[RequestId] = set()
-        self._parent = os.getppid()
+        self._is_orphaned = is_orphaned
+        self._state = state
         self._next_look = 0.0
 
     def run(self) -> None:
         """Serve until the input ends."""
         try:
+            if self._state is not None:
+                self._go_on(self._state)
             for line in self._wire.messages(TICK):
                 if line is not None:
                     self._take(line)
                 if time.monotonic() >= self._next_look:
-                    if os.getppid() != self._parent:
+                    if self._is_orphaned():
                         return
                     self._look()
                     self._next_look = time.monotonic() + TICK
@@ -140,6 +159,7 @@ class Server:
         if message.id is None:
             self._notified(message)
             return
+        self._wire.took(message.id)
         try:
             self._requested(message, message.id, reply)
         except RpcError as error:
@@ -150,12 +170,16 @@ class Server:
     def _notified(self, message: Request) -> None:
         if message.method == "notifications/initialized":
             self._ready = self._legacy is not None
+            self._wire.remember(ready=self._ready)
         elif message.method == "notifications/cancelled":
             name = message.params.get("requestId")
             if isinstance(name, str | int) and not isinstance(name, bool):
-                self._subscriptions.discard(name)
-                if self._tools is not None:
+                if name in self._subscriptions:
+                    self._subscriptions.discard(name)
+                    self._wire.remember(subscriptions=list(self._subscriptions))
+                if self._tools is not None and name in self._tools:
                     self._tools.cancel(name)
+                    self._wire.forgets(name)
 
     def _requested(self, message: Request, name: RequestId, reply: Reply) -> None:
         if message.method == "initialize" and VERSION_KEY not in message.meta:
@@ -172,18 +196,24 @@ class Server:
             case "tools/list":
                 reply(_answer(name, era, self._list(era, message.params)))
             case "tools/call":
-                self._opened(era).call(
-                    era,
-                    message,
-                    lambda result: reply(_answer(name, era, result)),
-                    lambda error: reply(error.answer(name)),
-                )
+                ends = self._ends(name, era, reply)
+                self._opened(era).call(era, message, ends)
             case "subscriptions/listen" if era.modern:
                 self._listen(name, era, message.params, reply)
             case "logging/setLevel" if not era.modern:
                 reply(_answer(name, era, {}))  # some clients send it unasked; nothing is logged to them
             case _:
                 raise RpcError(METHOD_NOT_FOUND, "this server has no such method")
+
+    def _ends(self, name: RequestId, era: Era, reply: Reply) -> Ends:
+        from mpp_exec.mcp.tools import Ends  # noqa: PLC0415 -- not before a tool is asked for
+
+        return Ends(
+            begins=lambda: self._wire.begins(name, modern=era.modern),
+            finish=lambda result: reply(_answer(name, era, result)),
+            fail=lambda error: reply(error.answer(name)),
+            silent=lambda: self._wire.forgets(name),
+        )
 
     def _era(self, message: Request) -> Era:
         if VERSION_KEY in message.meta or (self._legacy is None and message.method != "ping"):
@@ -194,6 +224,7 @@ class Server:
 
     def _initialize(self, params: dict[str, Any]) -> dict[str, Any]:
         self._legacy = legacy_era(params)
+        self._wire.remember(legacy=[self._legacy.version, self._legacy.can_ask(), self._legacy.client])
         return {
             "protocolVersion": self._legacy.version,
             "capabilities": _CAPABILITIES,
@@ -224,6 +255,8 @@ class Server:
         if honoured:
             self._opened(era)  # what it holds at this moment is what changes are told against
             self._subscriptions.add(name)
+            self._wire.remember(subscriptions=list(self._subscriptions))
+            self._wire.forgets(name)  # it is remembered as what it has become
         self._wire.send(
             _notification(
                 "notifications/subscriptions/acknowledged", {"notifications": honoured, "_meta": meta}
@@ -235,9 +268,27 @@ class Server:
     def _opened(self, era: Era) -> Tools:
         if self._tools is None:
             self._tools = self._make_tools(era.client, self._wire.send)
+            self._wire.remember(opened=era.client)
             for line in self._tools.left_out():
                 self._warn(line)
         return self._tools
+
+    def _go_on(self, state: State) -> None:
+        """Take over what another process began: its calls are answered, and never made a second time."""
+        if state.legacy is not None:
+            version, can_ask, client = state.legacy
+            self._legacy = Era(False, version, {"elicitation": {}} if can_ask else {}, client)
+        self._ready = state.ready and self._legacy is not None
+        self._subscriptions.update(state.subscriptions)
+        for name, modern in state.owed:
+            era = Era(modern, "", {}, "")
+            self._wire.send(_answer(name, era, refused(*_LOST)))
+        if state.opened is not None:
+            try:
+                self._opened(Era(False, "", {}, state.opened))
+            except MppError as error:
+                self._warn(f"the packages cannot be looked at: {error}")
+            self._tell_change()  # nobody looked in between
 
     # -- changes -----------------------------------------------------------------------------------
 
@@ -253,6 +304,9 @@ class Server:
             return
         for line in self._tools.left_out():
             self._warn(line)
+        self._tell_change()
+
+    def _tell_change(self) -> None:
         if self._ready:
             self._wire.send(_notification("notifications/tools/list_changed", {}))
         for name in self._subscriptions:

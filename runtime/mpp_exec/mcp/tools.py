@@ -9,8 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mpp_exec.consent.confirm import Confirm
 from mpp_exec.dialogue.protocol import RequestId, is_id
@@ -29,28 +28,43 @@ from mpp_exec.mcp.messages import (
     Request,
     Response,
     RpcError,
+    refused,
 )
 from mpp_exec.mcp.progress import ProgressSender
 from mpp_exec.mcp.wire import WireClosedError
-from mpp_exec.pipeline import Runtime
+from mpp_exec.pipeline import Host
 from mpp_exec.registry.pending import Asker
 from mpp_exec.result import ToolResult
 
-Finish = Callable[[dict[str, Any]], None]
-Fail = Callable[[RpcError], None]
+
+class Ends(NamedTuple):
+    """What is called at the moments of a ``tools/call``, from its own thread.
+
+    ``begins`` before anything of it runs, and what it raises ends it; then ``finish`` with its result,
+    ``fail`` with an error or ``silent`` where its client wants no answer.
+    """
+
+    begins: Callable[[], None]
+    finish: Callable[[dict[str, Any]], None]
+    fail: Callable[[RpcError], None]
+    silent: Callable[[], None]
+
+
+Open = Callable[[Confirm, str], Host]
+"""Opens a home, given what confirms calls and the name of the client."""
 
 
 class Tools:
-    """Opens *home* for one connection. *send* takes messages for the client, from any thread."""
+    """The home that *open_host* opens, for one connection. *send* takes messages from any thread."""
 
     def __init__(
-        self, home: Path | None, packages: Sequence[str], client: str, send: Callable[[Any], None]
+        self, open_host: Open, packages: Sequence[str], client: str, send: Callable[[Any], None]
     ) -> None:
         self._packages = tuple(packages)
         self._send = send
         self._calls = Calls()
         self._questions = Questions(send)
-        self._runtime = Runtime(home, confirm=self._calls.ask, client=client or "mcp")
+        self._runtime = open_host(self._calls.ask, client or "mcp")
         self._principal = f"uid {os.getuid()}"
         self._proofs = Proofs(self._runtime.store.key)
         # Another connection of the same client is another asker: what its user answered is not for it.
@@ -104,8 +118,8 @@ class Tools:
         """Take the client's answer to a question."""
         self._questions.answer(response)
 
-    def call(self, era: Era, request: Request, finish: Finish, fail: Fail) -> None:
-        """Begin a ``tools/call``; *finish* gets its result or *fail* an error, from another thread.
+    def call(self, era: Era, request: Request, ends: Ends) -> None:
+        """Begin a ``tools/call``; *ends* is told how it ends, from another thread.
 
         Raises:
             RpcError: it names no tool, or is no call; nothing has begun.
@@ -115,7 +129,7 @@ class Tools:
             raise RpcError(INVALID_PARAMS, "tools/call needs a name and, as arguments, an object")
         offered = self._offered(name)
         assert request.id is not None
-        call = Call(request.id, self._out_of_band.ask, request.meta)
+        call = Call(request.id, self._out_of_band.ask, ends.begins, request.meta)
         call.asks = self._asks(era, request, call)
         token = request.meta.get("progressToken")
         progress = ProgressSender(token, self._send) if token is not None and is_id(token) else None
@@ -126,14 +140,16 @@ class Tools:
                     result = self._run(era, offered, arguments, call, progress)
                 except RpcError as error:
                     if not call.silenced:
-                        fail(error)
-                    return
-                if not call.silenced:
-                    finish(result)
+                        ends.fail(error)
+                else:
+                    if not call.silenced:
+                        ends.finish(result)
+                if call.silenced:
+                    ends.silent()
 
         if not self._calls.start(call, work):
             call.cancellation.close()
-            finish(_refused("call.busy", f"{MAX_RUNNING} calls are running already", "try again later"))
+            ends.finish(refused("call.busy", f"{MAX_RUNNING} calls are running already", "try again later"))
 
     def _run(
         self,
@@ -151,6 +167,7 @@ class Tools:
                 cancellation=call.cancellation,
                 progress=None if progress is None else progress.tell,
                 trace_context=trace_context(call.meta),
+                begins=call.begins,
             )
         except InputRequiredError as asked:
             return asked.result | {"resultType": "input_required"}
@@ -162,7 +179,7 @@ class Tools:
             self._require_offered(offered)
             if era.modern and error.code == "confirm.pending":
                 raise _cannot_ask(error) from error
-            return _refused(error.code, error.message, error.hint)
+            return refused(error.code, error.message, error.hint)
         except (RpcError, WireClosedError):
             raise
         except Exception as error:  # a fault of ours: the client is told, and the connection goes on
@@ -236,13 +253,3 @@ def _cannot_ask(error: MppError) -> RpcError:
             ERROR_KEY: {"code": error.code, "hint": error.hint},
         },
     )
-
-
-def _refused(code: str, message: str, hint: str) -> dict[str, Any]:
-    """Return a call that did not run as a result that the model can read (SEP-1303)."""
-    text = f"{message}\n{hint}" if hint else message
-    return {
-        "content": [{"type": "text", "text": text}],
-        "isError": True,
-        "_meta": {ERROR_KEY: {"code": code, "message": message, "hint": hint}},
-    }

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from mpp_exec import encoding
+from mpp_exec.dialogue.protocol import RequestId
 
 MAX_MESSAGE: Final = 8 << 20
 """Bytes of one message; arguments alone may take half of it."""
@@ -36,12 +37,46 @@ class TooLong:
     """Stands for a message of more than MAX_MESSAGE bytes, which was passed over."""
 
 
-class Wire:
-    """The two descriptors of one connection. Writing is safe from any thread; one thread reads."""
+class Lines:
+    """The lines of what comes in pieces. Pure; *ended* counts the line breaks that were passed."""
 
-    def __init__(self, incoming: int, outgoing: int) -> None:
+    def __init__(self) -> None:
+        self.ended = 0
+        self._held = bytearray()
+        self._passing = False
+
+    def feed(self, got: bytes) -> Iterator[bytes | TooLong]:
+        """Yield each line that is complete with *got*; one that is too long as soon as it is."""
+        *lines, rest = got.split(b"\n")
+        for line in lines:
+            whole = b""
+            if not self._passing:
+                whole = bytes(self._held + line)
+            self._passing = False
+            self._held.clear()
+            if len(whole) > MAX_MESSAGE:
+                yield TooLong()
+            elif whole.strip():
+                yield whole
+            self.ended += 1
+        if not self._passing:
+            self._held += rest
+            if len(self._held) > MAX_MESSAGE:
+                self._held.clear()
+                self._passing = True
+                yield TooLong()
+
+
+class Wire:
+    """The two descriptors of one connection. Writing is safe from any thread; one thread reads.
+
+    *begun* are bytes that were read of it before.
+    """
+
+    def __init__(self, incoming: int, outgoing: int, begun: bytes = b"") -> None:
         self._incoming = incoming
         self._outgoing = outgoing
+        self._begun = begun
         self._writing = threading.Lock()
         self._closed = False
 
@@ -49,8 +84,10 @@ class Wire:
         """Yield each line, and None at least every *tick* seconds; end at the end of the input."""
         poller = select.poll()
         poller.register(self._incoming, select.POLLIN)
-        held = bytearray()
-        passing = False
+        lines = Lines()
+        yield from lines.feed(self._begun)
+        self._begun = b""
+        yield None
         while True:
             if not poller.poll(tick * 1000):
                 yield None
@@ -61,22 +98,7 @@ class Wire:
                 return
             if not got:
                 return
-            *lines, rest = got.split(b"\n")
-            for line in lines:
-                if passing:
-                    passing = False
-                    continue
-                held += line
-                whole, held = bytes(held), bytearray()
-                if len(whole) > MAX_MESSAGE:
-                    yield TooLong()
-                elif whole.strip():
-                    yield whole
-            if not passing:
-                held += rest
-                if len(held) > MAX_MESSAGE:
-                    held, passing = bytearray(), True
-                    yield TooLong()
+            yield from lines.feed(got)
             yield None
 
     def send(self, message: Any) -> None:
@@ -94,6 +116,24 @@ class Wire:
             except BaseException:
                 self._closed = True  # half a message is on its way: nothing can follow it
                 raise
+
+    # -- what another process would have to know to go on with the connection (``mcp.relayed``) ----------
+
+    def took(self, request: RequestId) -> None:
+        """Note that the line that is read has a *request* in it, which will be answered."""
+
+    def begins(self, request: RequestId, *, modern: bool) -> None:
+        """Note that from now on *request* must not be served a second time.
+
+        Raises:
+            WireClosedError: it must not begin here.
+        """
+
+    def forgets(self, request: RequestId) -> None:
+        """Note that *request* is over and has no answer."""
+
+    def remember(self, **state: Any) -> None:
+        """Note what the connection is by now, as JSON values."""
 
     def _write(self, data: bytes) -> None:
         poller = select.poll()

@@ -39,6 +39,9 @@ from mpp_exec.serving.wire import (
 MAX_CLIENTS: Final = 64
 """Clients at once. One that comes beyond makes its call itself."""
 
+MAX_CONNECTIONS: Final = 32
+"""Of them, connections that stay. One that comes beyond is served by a process of its own."""
+
 TICK: Final = 2.0
 """Seconds between two looks at whether the home is still there, and the installation the same."""
 
@@ -88,6 +91,7 @@ class Service:
         self._clients: dict[int, socket.socket] = {}
         self._threads: set[threading.Thread] = set()
         self._watched: dict[int, Visit] = {}
+        self._served: set[Visit] = set()
         self._waiting_for_the_end: list[socket.socket] = []
         self._ending = False
         self._last = time.monotonic()
@@ -151,6 +155,9 @@ class Service:
         """End what runs, give clients what they are owed, and leave nothing. To be called once."""
         with self._lock:
             self._ending = True
+            served = list(self._served)
+        for visit in served:  # before anything of theirs is ended here
+            visit.move()
         self._place.close_to_clients(self._listening)
         self._listener.close()  # whoever is in its queue finds the connection closed, and nothing begun
         self._runtime.close()
@@ -185,6 +192,7 @@ class Service:
                 "seconds": round(time.time() - self._began, 1),
                 "idle": self._idle,
                 "clients": len(self._clients) - len(self._waiting_for_the_end) - 1,
+                "connections": len(self._served),
                 "calls": self._calls,
                 "sent_away": self._sent_away,
                 "last_sent_away": self._away[-1] if self._away else "",
@@ -265,6 +273,8 @@ class Service:
         else:
             visit.end(code)
         finally:
+            with self._lock:
+                self._served.discard(visit)
             visit.cancellation.close()
 
     def _handled(self, visit: Visit) -> int:
@@ -282,11 +292,16 @@ class Service:
                     self._calls += 1
 
     def _watch(self, visit: Visit) -> None:
-        """Cancel the call of *visit* when its client leaves, or says anything more."""
+        """Let a connection in; cancel a call when its client leaves, or says anything more."""
         number = visit.connection.fileno()
         with self._lock:
             if self._ending:
                 raise ElsewhereError("the runtime ends")
+            if visit.moves is not None:
+                if len(self._served) >= MAX_CONNECTIONS:
+                    raise ElsewhereError("it serves as many connections as it may")
+                self._served.add(visit)
+                return
             self._watched[number] = visit
             self._poll.register(number, select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLONESHOT)
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import socket
+import struct
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from mpp_exec.errors import MppError
 from mpp_exec.registry.home import Home, resolve_home
 from mpp_exec.serving.peer import Challenge, Peer
-from mpp_exec.serving.wire import AWAY, BEGIN, DONE, ERR, GO, OUT, PIECE, Frames, Hello, WireError
+from mpp_exec.serving.wire import AWAY, BEGIN, DONE, ERR, GO, OUT, PIECE, TURN, Frames, Hello, WireError
 from mpp_exec.withdraw import Cancellation
 
 PROMPT: Final = 10.0
@@ -20,6 +22,8 @@ PROMPT: Final = 10.0
 
 PATIENCE: Final = 60.0
 """Seconds for which a client may leave its result unread."""
+
+_TURN_PATIENCE: Final = 30.0  # seconds for which one that is served may leave any piece unread
 
 
 class ElsewhereError(BaseException):
@@ -41,6 +45,7 @@ class Visit:
         hello: what it said of itself; peer: what the kernel says of it.
         cancellation: set when it leaves; closed by whoever made the visit.
         begun: whether the client was told that its call begins.
+        moves: of a connection that is served, what has the client go on by itself; None of a call.
     """
 
     def __init__(
@@ -57,11 +62,19 @@ class Visit:
         self.peer = peer
         self.cancellation = Cancellation()
         self.begun = False
+        self.moves: Callable[[], None] | None = None
+        self._sending = threading.Lock()
         self.connection = connection
         self._frames = frames
         self._data = data
         self._watch = watch
         self._until: float | None = None
+
+    def move(self) -> None:
+        """Have the client of a connection go on by itself. Safe from any thread."""
+        if self.moves is not None:
+            self.moves()
+        self.cancellation.set()
 
     @property
     def words(self) -> list[str]:
@@ -105,12 +118,16 @@ class Visit:
             raise ElsewhereError("its home is another one")
         Home.open(wanted)
 
-    def begin(self) -> None:
+    def begin(self, moves: Callable[[], None] | None = None) -> None:
         """Hand the call over: from the client's word on it is made here, once.
+
+        With *moves* it is a connection, of which *moves* ends what is said to the client.
 
         Raises:
             GoneError: the client has gone, or says something else.
+            ElsewhereError: the runtime ends, or serves as many connections as it may.
         """
+        self.moves = moves
         try:
             with Challenge() as challenge:
                 self._frames.send(BEGIN, challenge.name, PROMPT)
@@ -130,15 +147,40 @@ class Visit:
             GoneError: it does not take them, all that it is sent within PATIENCE.
         """
         assert letter in (OUT, ERR)
-        if self._until is None:
+        if self._until is None and self.moves is None:
             self._until = time.monotonic() + PATIENCE
-        view = memoryview(data)
         try:
-            while view:
-                self._frames.send(letter, view[:PIECE], self._until - time.monotonic())
-                view = view[PIECE:]
+            with self._sending:
+                self._send(letter, data)
         except WireError as error:
             raise GoneError from error
+
+    def turn(self, output: bytes, read: int, needed: Sequence[int], state: bytes) -> None:
+        """Tell the client of a connection something, and what it means. Safe from any thread.
+
+        Args:
+            output: bytes for its standard output.
+            read: lines of its input that were read.
+            needed: those of them that it still has to keep.
+            state: what it hands on to whoever serves it next.
+
+        Raises:
+            GoneError: it does not take them.
+        """
+        facts = struct.pack(f">II{len(needed)}I", read, len(needed), *needed) + state
+        try:
+            with self._sending:
+                self._send(OUT, output)
+                self._frames.send(TURN, facts, _TURN_PATIENCE)
+        except WireError as error:
+            raise GoneError from error
+
+    def _send(self, letter: bytes, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            left = _TURN_PATIENCE if self._until is None else self._until - time.monotonic()
+            self._frames.send(letter, view[:PIECE], left)
+            view = view[PIECE:]
 
     def end(self, code: int) -> None:
         """Tell the exit code; the visit is over."""

@@ -10,6 +10,7 @@ A frame is one letter, a length of four bytes (big-endian) and as many bytes::
     G  begin, and proof                  →
                                          ←  O  bytes for standard output, any number of times
                                          ←  E  bytes for standard error, any number of times
+                                         ←  T  of a connection that is served: what O held is whole
                                          ←  D  the exit code, one byte: the end
     S  say how you are                   →
                                          ←  O  a JSON document
@@ -21,7 +22,14 @@ B names a descriptor of the runtime's in decimal; the proof is the 16 bytes that
 
 Until it has sent G a client loses nothing by making the call itself. After it, only A says that
 nothing ran; where the connection ends without A or D, nobody knows. A client that ends its side after G
-cancels the call. No descriptor is taken from anybody, and nothing here confirms a call.
+cancels the call.
+
+Of ``mcp`` everything behind G is, as it comes, what its client says, and the end of it the end of the
+connection. O is held back until T says in numbers of four bytes (big-endian) how many lines were read, of how
+many of them a request is still open, and which these are, the first line being 0; behind them, what the
+connection is by now. Where it ends without D, whoever has all this goes on by itself (``mcp.relayed``).
+
+No descriptor is taken from anybody, and nothing here confirms a call.
 """
 
 from __future__ import annotations
@@ -33,11 +41,11 @@ import time
 from dataclasses import dataclass, field
 from typing import Final
 
-PROTOCOL: Final = b"mpp-exec serve 2"
+PROTOCOL: Final = b"mpp-exec serve 3"
 """The first words of H. Another number is another protocol."""
 
 HELLO, INPUT, GO, STATUS, QUIT = b"H", b"I", b"G", b"S", b"Q"
-AWAY, BEGIN, OUT, ERR, DONE = b"A", b"B", b"O", b"E", b"D"
+AWAY, BEGIN, OUT, ERR, DONE, TURN = b"A", b"B", b"O", b"E", b"D", b"T"
 
 MAX_HELLO: Final = 1 << 20
 """Bytes of H: the words of a command line and all variables."""

@@ -1,0 +1,307 @@
+/* A connection of mcp that the resident runtime serves: bytes go through here and are not understood.
+ *
+ * Every line of the client's is kept until the runtime says that nobody needs it any more. Where the runtime ends
+ * before the connection does, these lines and what it last said of the connection are all that a server needs to
+ * go on: what had begun there is never made a second time, what had not is served by it.
+ * The words are described in runtime/mpp_exec/serving/wire.py and mcp/relayed.py. */
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "client.h"
+
+#define HEADER 5
+#define FACTS 8
+#define CHUNK ((size_t)1 << 16)
+/* As in runtime/mpp_exec/mcp/wire.py, and one: of a longer line nobody needs more to say that it is too long. */
+#define MAX_LINE (((size_t)8 << 20) + 1)
+/* What is kept of lines that nobody has served yet; the client is read no further meanwhile. */
+#define MAX_KEPT ((size_t)64 << 20)
+#define MAX_TURN ((size_t)16 << 20)
+
+struct line {
+    struct line *next;
+    uint32_t number;
+    int is_complete;
+    struct buffer text;
+};
+
+struct relay {
+    int connection;
+    int parent; /* of whoever started this process: readable when it has gone, -1 where it cannot be watched */
+    int input_ended;
+    int is_over; /* nobody is there any more for whom anything is done */
+    int code;    /* the exit code, -1 before it is told */
+    struct line *first, *last;
+    uint32_t lines;
+    size_t kept;
+    struct buffer upward; /* for the runtime; *sent* bytes of it have gone */
+    size_t sent;
+    struct buffer held;  /* of O, until T */
+    struct buffer shown; /* for the client; *written* bytes of it have gone */
+    size_t written;
+    struct buffer state; /* what T said last */
+    struct buffer frame; /* as far as it has come */
+};
+
+static uint32_t number_at(const uint8_t *data)
+{
+    return (uint32_t)data[0] << 24 | (uint32_t)data[1] << 16 | (uint32_t)data[2] << 8 | data[3];
+}
+
+static struct line *open_line(struct relay *relay)
+{
+    struct line *line;
+
+    if (relay->last && !relay->last->is_complete) return relay->last;
+    line = calloc(1, sizeof *line);
+    if (!line) return NULL;
+    line->text.limit = MAX_LINE;
+    line->number = relay->lines++;
+    if (relay->last)
+        relay->last->next = line;
+    else
+        relay->first = line;
+    relay->last = line;
+    return line;
+}
+
+static int keep(struct relay *relay, const uint8_t *data, size_t size)
+{
+    while (size) {
+        const uint8_t *end = memchr(data, '\n', size);
+        size_t part = end ? (size_t)(end - data) : size;
+        struct line *line = open_line(relay);
+        size_t room;
+
+        if (!line) return -1;
+        room = MAX_LINE - line->text.size;
+        if (append(&line->text, data, part < room ? part : room) != 0) return -1;
+        relay->kept += part < room ? part : room;
+        if (end) {
+            line->is_complete = 1;
+            part++;
+        }
+        data += part;
+        size -= part;
+    }
+    return 0;
+}
+
+static int is_needed(uint32_t number, const uint8_t *numbers, uint32_t count)
+{
+    for (uint32_t at = 0; at < count; at++)
+        if (number_at(numbers + 4 * (size_t)at) == number) return 1;
+    return 0;
+}
+
+static void let_go(struct relay *relay, uint32_t read, const uint8_t *needed, uint32_t count)
+{
+    struct line **place = &relay->first;
+    struct line *before = NULL;
+
+    while (*place) {
+        struct line *line = *place;
+
+        if (line->is_complete && line->number < read && !is_needed(line->number, needed, count)) {
+            *place = line->next;
+            relay->kept -= line->text.size;
+            release(&line->text);
+            free(line);
+        } else {
+            before = line;
+            place = &line->next;
+        }
+    }
+    relay->last = before;
+}
+
+/* Takes T: what was held is whole, and what it says of the lines holds from here on. */
+static int take_turn(struct relay *relay, const uint8_t *data, size_t size)
+{
+    uint32_t count;
+    size_t facts;
+
+    if (size < FACTS) return -1;
+    count = number_at(data + 4);
+    facts = FACTS + 4 * (size_t)count;
+    if (facts > size) return -1;
+    relay->state.size = 0;
+    if (append(&relay->state, data + facts, size - facts) != 0) return -1;
+    let_go(relay, number_at(data), data + FACTS, count);
+    release(&relay->shown);
+    relay->shown = relay->held;
+    relay->held = (struct buffer){ .limit = MAX_ANSWER };
+    relay->written = 0;
+    return 0;
+}
+
+/* Takes the frame that is complete; -1 where it is none. */
+static int take_frame(struct relay *relay)
+{
+    const uint8_t *data = relay->frame.data + HEADER;
+    size_t size = relay->frame.size - HEADER;
+
+    switch (relay->frame.data[0]) {
+    case 'O':
+        return append(&relay->held, data, size);
+    case 'E':
+        write_all(2, data, size);
+        return 0;
+    case 'T':
+        return take_turn(relay, data, size);
+    case 'D':
+        if (size != 1) return -1;
+        relay->code = data[0];
+        return 0;
+    default: /* A: it does not serve this one */
+        return -1;
+    }
+}
+
+/* Reads what is there; -1 where the runtime has gone, or says what is no word of the protocol. */
+static int hear(struct relay *relay)
+{
+    uint8_t chunk[CHUNK];
+
+    for (;;) {
+        size_t wanted = HEADER;
+        ssize_t got;
+
+        if (relay->frame.size >= HEADER) {
+            size_t size = number_at(relay->frame.data + 1);
+
+            if (size > (relay->frame.data[0] == 'T' ? MAX_TURN : MAX_FRAME)) return -1;
+            wanted += size;
+        }
+        if (relay->frame.size >= HEADER && relay->frame.size == wanted) {
+            int taken = take_frame(relay);
+
+            relay->frame.size = 0;
+            if (taken != 0) return -1;
+            if (relay->code >= 0 || relay->shown.size) return 0;
+            continue;
+        }
+        wanted -= relay->frame.size;
+        got = recv(relay->connection, chunk, wanted < CHUNK ? wanted : CHUNK, 0);
+        if (got < 0 && (errno == EAGAIN || errno == EINTR)) return 0;
+        if (got <= 0 || append(&relay->frame, chunk, (size_t)got) != 0) return -1;
+    }
+}
+
+static int say(struct relay *relay)
+{
+    ssize_t sent = send(relay->connection, relay->upward.data + relay->sent, relay->upward.size - relay->sent,
+                        MSG_NOSIGNAL);
+
+    if (sent < 0) return errno == EAGAIN || errno == EINTR ? 0 : -1;
+    relay->sent += (size_t)sent;
+    if (relay->sent == relay->upward.size) relay->sent = relay->upward.size = 0;
+    return 0;
+}
+
+static int listen_to_client(struct relay *relay)
+{
+    uint8_t chunk[CHUNK];
+    ssize_t got = read(0, chunk, sizeof chunk);
+
+    if (got < 0 && (errno == EAGAIN || errno == EINTR)) return 0;
+    if (got <= 0) {
+        relay->input_ended = 1;
+        return 0;
+    }
+    return keep(relay, chunk, (size_t)got) != 0 || append(&relay->upward, chunk, (size_t)got) != 0 ? -1 : 0;
+}
+
+/* What poll(2) calls writable takes PIPE_BUF bytes without waiting. */
+static void show(struct relay *relay)
+{
+    size_t left = relay->shown.size - relay->written;
+    ssize_t wrote = write(1, relay->shown.data + relay->written, left < PIPE_BUF ? left : PIPE_BUF);
+
+    if (wrote < 0 && errno != EAGAIN && errno != EINTR) relay->is_over = 1;
+    if (wrote > 0) relay->written += (size_t)wrote;
+    if (relay->written == relay->shown.size) {
+        release(&relay->shown);
+        relay->written = 0;
+    }
+}
+
+/* One wait and what came of it: 0, -1 where the runtime has gone. */
+static int step(struct relay *relay)
+{
+    int shows = relay->shown.size > 0;
+    int listens = !relay->input_ended && !relay->upward.size && relay->kept < MAX_KEPT;
+    short words = (short)((shows ? 0 : POLLIN) | (relay->upward.size ? POLLOUT : 0));
+    struct pollfd polled[] = {
+        { .fd = relay->connection, .events = words, .revents = 0 },
+        { .fd = listens ? 0 : -1, .events = POLLIN, .revents = 0 },
+        { .fd = shows ? 1 : -1, .events = POLLOUT, .revents = 0 },
+        { .fd = relay->parent, .events = POLLIN, .revents = 0 },
+    };
+
+    /* Its end is reported whatever is waited for: what it has said before is read first. */
+    if (!words) polled[0].fd = -1;
+    if (wait_for_any(polled, sizeof polled / sizeof *polled, -1) < 0) return 0;
+    if (polled[3].revents) relay->is_over = 1;
+    if (polled[2].revents) show(relay);
+    if (polled[1].revents && listen_to_client(relay) != 0) return -1;
+    /* Where it is not taken, the end will be read, or has been: every line is kept. */
+    if (relay->upward.size && polled[0].revents && say(relay) != 0) relay->sent = relay->upward.size = 0;
+    if (!shows && polled[0].revents && hear(relay) != 0) return -1;
+    if (relay->input_ended == 1 && !relay->upward.size) {
+        relay->input_ended = 2;
+        shutdown(relay->connection, SHUT_WR);
+    }
+    return 0;
+}
+
+/* Returns a file of what is left, -1 where it cannot be made. */
+static int leave_rest(const struct relay *relay)
+{
+    int fd = memfd_create("connection", 0); /* for the program that comes next */
+    int failed = fd < 0 || write_all(fd, relay->state.data, relay->state.size) != 0 ||
+                 write_all(fd, (const uint8_t *)"\n", 1) != 0;
+
+    for (const struct line *line = relay->first; line && !failed; line = line->next)
+        failed = write_all(fd, line->text.data, line->text.size) != 0 ||
+                 (line->is_complete && write_all(fd, (const uint8_t *)"\n", 1) != 0);
+    if (!failed && lseek(fd, 0, SEEK_SET) == 0) return fd;
+    if (fd >= 0) close(fd);
+    return -1;
+}
+
+int relay(int connection, int *rest)
+{
+    struct relay made = {
+        .connection = connection,
+        .parent = (int)syscall(SYS_pidfd_open, getppid(), 0),
+        .code = -1,
+        .upward = { .limit = CHUNK },
+        .held = { .limit = MAX_ANSWER },
+        .state = { .limit = MAX_TURN },
+        .frame = { .limit = MAX_TURN + HEADER },
+    };
+    int is_lost = 0;
+
+    signal(SIGPIPE, SIG_IGN);
+    while (!is_lost && !made.is_over && !heard_signal() && (made.code < 0 || made.shown.size))
+        is_lost = step(&made) != 0;
+    if (made.is_over || heard_signal()) {
+        leave_runtime(connection);
+        return 0;
+    }
+    if (!is_lost) return made.code;
+    while (made.shown.size && !made.is_over && !heard_signal())
+        if (wait_for(1, POLLOUT, -1) >= 0) show(&made);
+    if (made.is_over || heard_signal()) return 0;
+    signal(SIGPIPE, SIG_DFL);
+    if (made.parent >= 0) close(made.parent);
+    *rest = leave_rest(&made);
+    return -1;
+}

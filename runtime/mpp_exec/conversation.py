@@ -1,0 +1,53 @@
+"""Calls that belong together: those of one runtime, or of one client of a runtime that many share.
+
+What one conversation has, another does not: a token of it is only text to the others, the questions that it
+has open take nobody else's room, and its calls wait for their turn in a queue of their own.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from mpp_exec.consent.confirm import OpenQuestions
+
+if TYPE_CHECKING:
+    from mpp_exec.privacy.vault import Vault
+
+
+class Conversation:
+    """What its calls share. Thread-safe.
+
+    Args:
+        tokens: whether a later call may use the tokens that a result holds.
+        name: tells it from others in the same runtime.
+    """
+
+    def __init__(self, *, tokens: bool, name: str = "") -> None:
+        self.name = name
+        self.questions = OpenQuestions()
+        self._tokens = tokens
+        self._vault: Vault | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def vault(self) -> Vault | None:
+        """Its tokens; made when first needed, None where one call is all there is."""
+        if not self._tokens:
+            return None
+        from mpp_exec.privacy.vault import Vault  # noqa: PLC0415 -- few have tokens
+
+        with self._lock:
+            if self._vault is None:
+                self._vault = Vault()
+            return self._vault
+
+    @property
+    def has_tokens(self) -> bool:
+        """Whether any token was made yet."""
+        return self._vault is not None
+
+    def close(self) -> None:
+        """Forget every token."""
+        if self._vault is not None:
+            self._vault.close()
