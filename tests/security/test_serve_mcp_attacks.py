@@ -1,0 +1,240 @@
+"""Attacks on connections of ``mcp`` that share a resident runtime: on one another, and from outside."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from command import Shell
+from mcp_peer import Peer, meta
+from mpp_exec.admission import default_bound
+from mpp_exec.consent.confirm import MOST_OF_PACKAGE
+from mpp_exec.serving.service import MAX_CONNECTIONS
+from served import Runtime, frame, go, hello, read_frame, require_client, serving
+
+ADDRESS = "jane.doe@example.com"
+FIND = f"def call():\n    return {ADDRESS!r}\n"
+SEES = f"def call(to):\n    return to == {ADDRESS!r}\n"
+ENV = "import os\n\ndef call():\n    return os.environ.get('SECRET_OF_ONE', 'nothing')\n"
+WAITS = "import time\n\ndef call(seconds=0):\n    time.sleep(seconds)\n    return 'done'\n"
+NONE = '{ type = "object" }'
+FORM: dict[str, Any] = {"elicitation": {"form": {}}}
+YES = {"confirm": {"action": "accept", "content": {"confirm": True}}}
+
+
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory: pytest.TempPathFactory) -> Shell:
+    require_client()
+    made = Shell(tmp_path_factory.mktemp("serve"))
+    made.root.chmod(0o755)
+    made.install("acme/find", "--privacy", "email=token", code=FIND, schema=NONE)
+    made.install("acme/sees", code=SEES, schema=NONE, toml='[privacy]\nreceive = ["email"]\n')
+    made.install("acme/env", code=ENV, schema=NONE, toml='[permissions]\nenvironment = ["SECRET_OF_ONE"]\n')
+    made.install("acme/waits", code=WAITS, schema=NONE)
+    made.install("acme/asks", code=WAITS, schema=NONE, extra='confirm = "always"\n')
+    return made
+
+
+@pytest.fixture
+def runtime(shell: Shell) -> Iterator[Runtime]:
+    with serving(shell) as made:
+        yield made
+
+
+@pytest.fixture
+def peers(runtime: Runtime) -> Iterator[tuple[Peer, Peer]]:
+    with Peer(runtime.shell, native=True) as one, Peer(runtime.shell, native=True) as other:
+        for peer in (one, other):
+            peer.initialize()
+        assert runtime.status()["connections"] == 2
+        yield one, other
+
+
+def said(answer: dict[str, Any]) -> Any:
+    return answer["result"]["structuredContent"]["result"]
+
+
+def test_a_token_of_one_connection_is_text_in_another(peers: tuple[Peer, Peer]) -> None:
+    one, other = peers
+    token = said(one.call("acme_find_call"))
+    assert re.fullmatch(r"\[EMAIL:[a-z0-9]{30}\]", token.lower().replace("email", "EMAIL"))
+    assert said(one.call("acme_sees_call", {"to": token})) is True
+    assert said(other.call("acme_sees_call", {"to": token})) is False
+    assert said(other.call("acme_find_call")) != token, "nothing of it says that they are the same"
+
+
+def test_a_token_is_forgotten_with_its_connection(runtime: Runtime) -> None:
+    with Peer(runtime.shell, native=True) as peer:
+        peer.initialize()
+        token = said(peer.call("acme_find_call"))
+    with Peer(runtime.shell, native=True) as peer:
+        peer.initialize()
+        assert said(peer.call("acme_sees_call", {"to": token})) is False
+        assert runtime.status()["connections"] == 1
+
+
+def test_an_answer_for_one_connection_confirms_nothing_in_another(peers: tuple[Peer, Peer]) -> None:
+    one, other = peers
+    asking = {"name": "acme_asks_call", "arguments": {}, "_meta": meta(**FORM)}
+    state = one.ask("tools/call", asking)["result"]["requestState"]
+    answer = other.ask("tools/call", {**asking, "requestState": state, "inputResponses": YES})
+    assert "requestState" in answer["error"]["message"]
+    answered = one.ask("tools/call", {**asking, "requestState": state, "inputResponses": YES})
+    assert said(answered) == "done"
+
+
+def test_a_question_of_one_connection_is_not_answered_by_another(runtime: Runtime) -> None:
+    with Peer(runtime.shell, native=True) as one, Peer(runtime.shell, native=True) as other:
+        for peer in (one, other):
+            peer.initialize(elicitation={})
+        name = one.request("tools/call", {"name": "acme_asks_call", "arguments": {}})
+        question = one.notified("elicitation/create")
+        other.send(id=question["id"], result={"action": "accept", "content": {"confirm": True}})
+        other.ask("ping")
+        assert one.silent() == []
+        one.send(id=question["id"], result={"action": "decline"})
+        assert one.answer(name)["result"]["isError"]
+
+
+def test_a_tool_sees_the_variables_of_its_own_connection(shell: Shell) -> None:
+    variables = {"SECRET_OF_ONE": "of the runtime"}
+    with serving(Shell(shell.root, variables)):
+        for value, seen in (({}, "nothing"), ({"SECRET_OF_ONE": "mine"}, "mine")):
+            with Peer(Shell(shell.root, value), native=True) as peer:
+                peer.initialize()
+                assert said(peer.call("acme_env_call")) == seen
+
+
+def test_a_flood_of_one_connection_does_not_keep_another_waiting(peers: tuple[Peer, Peer]) -> None:
+    """More calls than run at once, of the same tool: the other's gets the next turn, not the last."""
+    one, other = peers
+    flood = 3 * default_bound()
+    arguments = {"name": "acme_waits_call", "arguments": {"seconds": 1.5}}
+    for _ in range(flood):
+        one.request("tools/call", arguments)
+    one.ask("ping")  # they are all there
+    assert said(other.call("acme_waits_call")) == "done"
+    one.ask("ping")
+    done = sum("method" not in each for each in one._held)
+    assert done <= 2 * default_bound(), "the other waited for the flood"
+
+
+def test_open_questions_of_one_connection_take_no_place_of_another(runtime: Runtime) -> None:
+    """As many as may be open of one package are; the other is asked all the same."""
+    asks = {"name": "acme_asks_call", "arguments": {}}
+    with Peer(runtime.shell, native=True) as one, Peer(runtime.shell, native=True) as other:
+        for peer in (one, other):
+            peer.initialize(elicitation={})
+        for _ in range(MOST_OF_PACKAGE + 1):
+            one.request("tools/call", asks)
+        refused = one.take(lambda message: "result" in message)["result"]
+        assert refused["_meta"]["mpp-exec/error"]["code"] == "confirm.too_many"
+        other.request("tools/call", asks)
+        other.notified("elicitation/create")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["mcp", "--continued", "0"],
+        ["mcp", "--config", "claude"],
+        ["mcp", "--home", "/nowhere"],
+    ],
+)
+def test_what_is_no_connection_to_this_home_is_sent_away(runtime: Runtime, words: list[str]) -> None:
+    with runtime.connect() as connection:
+        connection.sendall(hello(runtime, *words))
+        assert read_frame(connection)[0] == b"A"
+
+
+def test_a_connection_to_another_home_is_sent_away(runtime: Runtime, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir(mode=0o700)
+    facts = other.stat()
+    claims = {"environ": {**runtime.shell.environment(), "MPP_HOME": str(other)}}
+    for home in ({}, {"home": f"{facts.st_dev}:{facts.st_ino}"}):
+        with runtime.connect() as connection:
+            connection.sendall(hello(runtime, "mcp", **claims, **home))
+            assert read_frame(connection) == (b"A", b"its home is another one")
+
+
+def test_a_connection_without_its_proof_is_served_nothing(runtime: Runtime) -> None:
+    """As a process in a Landlock domain would say it, which cannot read the proof."""
+    with runtime.connect() as connection:
+        connection.sendall(hello(runtime, "mcp"))
+        assert read_frame(connection)[0] == b"B"
+        connection.sendall(frame(b"G", bytes(16)) + b'{"jsonrpc":"2.0","id":1,"method":"ping"}\n')
+        assert read_frame(connection) == (b"", b"")
+    assert runtime.status()["connections"] == 0
+
+
+def connected(runtime: Runtime) -> socket.socket | None:
+    """Return a raw connection that is served, None where it is sent away."""
+    connection = runtime.connect()
+    connection.sendall(hello(runtime, "mcp"))
+    _, number = read_frame(connection)
+    connection.sendall(go(runtime, number) + b'{"jsonrpc":"2.0","id":1,"method":"ping"}\n')
+    if read_frame(connection)[0] == b"O":
+        return connection
+    connection.close()
+    return None
+
+
+def test_connections_without_end_leave_room_for_calls(runtime: Runtime) -> None:
+    """Those beyond the bound are sent away; a call of ``run`` is still made by the runtime."""
+    with ExitStack() as stack:
+        for _ in range(MAX_CONNECTIONS):
+            held = connected(runtime)
+            assert held is not None
+            stack.enter_context(held)
+        assert connected(runtime) is None
+        calls = runtime.status()["calls"]
+        assert runtime.client("run", "acme/waits").code == 0
+        assert runtime.status()["calls"] == calls + 1
+
+
+def test_a_client_that_does_not_read_holds_up_nobody_else(runtime: Runtime) -> None:
+    """Its end of the socket is full; the others are answered, and it ends with its connection."""
+    held = connected(runtime)
+    assert held is not None
+    with held, Peer(runtime.shell, native=True) as peer:
+        held.settimeout(0.5)
+        try:
+            for _ in range(1000):
+                held.sendall(b'{"jsonrpc":"2.0","id":1,"method":"ping"}\n' * 1000)
+        except TimeoutError:
+            pass  # nobody reads there any more
+        peer.initialize()
+        assert said(peer.call("acme_waits_call")) == "done"
+    with runtime.connect() as connection:
+        connection.sendall(frame(b"S"))
+        assert read_frame(connection)[0] == b"O"
+
+
+def test_the_file_of_a_connection_is_not_left_to_a_tool(shell: Shell, runtime: Runtime) -> None:
+    """What is handed on from one process to the next is closed when it is read."""
+    with Peer(shell, native=True) as peer:
+        peer.initialize()
+        runtime.process.kill()
+        runtime.process.wait()
+        assert said(peer.call("acme_waits_call")) == "done"
+        folder = Path(f"/proc/{peer.process.pid}/fd")
+        assert not [each for each in folder.iterdir() if "memfd:connection" in str(each.readlink())]
+
+
+@pytest.mark.parametrize("content", [b"", b"{}\n", b"[]\n", b'{"form":0}\n', b'{"form":1,"owed":[[{},1]]}\n'])
+def test_what_is_said_to_be_left_of_a_connection_is_read_with_care(shell: Shell, content: bytes) -> None:
+    reading, writing = os.pipe()
+    os.write(writing, content)
+    os.close(writing)
+    with os.fdopen(reading):
+        process = shell.start("mcp", "--continued", str(reading), pass_fds=(reading,))
+        _, err = process.communicate(timeout=60)
+    assert (process.returncode, b"[mcp.continued]" in err) == ((0, False) if not content else (2, True)), err
