@@ -1,0 +1,148 @@
+"""What a connection tells whoever may have to go on with it: lines that are needed, answers that are owed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mpp_exec.errors import UsageError
+from mpp_exec.mcp.relayed import RelayedWire, State
+from mpp_exec.mcp.wire import MAX_MESSAGE, Lines, TooLong, WireClosedError
+
+
+class Told:
+    """A wire, the client's end of it, and what that was told."""
+
+    def __init__(self) -> None:
+        self.client, server = socket.socketpair()
+        self.server = server
+        server.setblocking(False)
+        self.stop = os.eventfd(0)
+        self.told: list[tuple[bytes, int, list[int], bytes]] = []
+        self.wire = RelayedWire(server.fileno(), self.stop, lambda *facts: self.told.append(facts))
+        self.messages = self.wire.messages(10)
+
+    def take(self, *lines: bytes) -> list[object]:
+        """Send *lines*, and return what came of it until the wire waits for more."""
+        self.client.sendall(b"".join(line + b"\n" for line in lines))
+        return [next(self.messages) for _ in range(len(lines))]
+
+    def settled(self) -> tuple[int, list[int]]:
+        """Return how many lines were read, and which of them are needed, as the client knows it."""
+        assert next(self.messages) is None
+        _, read, needed, _ = self.told[-1]
+        return read, needed
+
+    @property
+    def state(self) -> State:
+        state = State.read(self.told[-1][3])
+        assert state is not None
+        return state
+
+
+@pytest.fixture
+def told() -> Iterator[Told]:
+    made = Told()
+    yield made
+    made.client.close()
+    made.server.close()
+    os.close(made.stop)
+
+
+def test_a_line_is_needed_until_its_request_is_answered(told: Told) -> None:
+    assert told.take(b"a") == [b"a"]
+    told.wire.took(1)
+    assert told.settled() == (1, [0])
+    told.wire.send({"id": 1, "result": {}})
+    assert told.told[-1][:3] == (b'{"id":1,"result":{}}\n', 1, [])
+    assert told.state.owed == ()
+
+
+def test_a_request_that_begins_is_owed_an_answer_before_it_does(told: Told) -> None:
+    told.take(b"a")
+    told.wire.took(1)
+    told.wire.begins(1, modern=True)
+    assert told.told[-1][:3] == (b"", 0, [])
+    assert told.state.owed == ((1, True),)
+    told.wire.send({"id": 1, "error": {}})
+    assert told.state.owed == ()
+
+
+def test_a_line_of_several_requests_is_repeated_as_a_whole_or_not_at_all(told: Told) -> None:
+    told.take(b"[a,b]")
+    told.wire.took(1)
+    told.wire.took("1")
+    told.wire.begins(1, modern=False)
+    assert told.state.owed == ((1, False), ("1", False))
+    told.wire.send([{"id": 1, "result": {}}, {"id": "1", "result": {}}])
+    assert told.state.owed == ()
+
+
+def test_a_question_with_the_id_of_a_request_is_no_answer_to_it(told: Told) -> None:
+    told.take(b"a")
+    told.wire.took("x")
+    told.wire.send({"id": "x", "method": "elicitation/create"})
+    assert told.settled() == (1, [0])
+
+
+def test_nothing_begins_once_the_client_goes_on_by_itself(told: Told) -> None:
+    told.take(b"a")
+    told.wire.took(1)
+    before = len(told.told)
+    told.wire.move()
+    with pytest.raises(WireClosedError):
+        told.wire.begins(1, modern=False)
+    with pytest.raises(WireClosedError):
+        told.wire.send({"id": 1, "result": {}})
+    told.wire.forgets(1)
+    assert len(told.told) == before
+
+
+def test_lines_without_a_message_are_counted(told: Told) -> None:
+    told.client.sendall(b"\n  \na\n\n")
+    assert next(told.messages) == b"a"
+    told.wire.took(1)
+    assert told.settled() == (4, [2])
+
+
+def test_the_state_is_read_as_it_was_told(told: Told) -> None:
+    told.wire.remember(legacy=["2025-11-25", True, "peer 1"], ready=True, subscriptions=[3, "x"], opened="p")
+    told.wire.send({"method": "notifications/tools/list_changed"})
+    assert told.state == State(("2025-11-25", True, "peer 1"), True, (3, "x"), (), "p")
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists, max_leaves=5))
+def test_no_state_is_read_into_anything_else(value: object) -> None:
+    for member in ("owed", "legacy", "subscriptions"):
+        said = {"form": 1, "owed": [], member: value}
+        with contextlib.suppress(UsageError):
+            state = State.read(json.dumps(said).encode())
+            assert state is not None
+            assert all(isinstance(name, int | str) for name, _ in state.owed)
+
+
+@given(st.lists(st.binary(max_size=8)), st.data())
+def test_lines_do_not_depend_on_how_they_come(parts: list[bytes], data: st.DataObject) -> None:
+    text = b"\n".join(parts)
+    lines, found = Lines(), []
+    while text:
+        size = data.draw(st.integers(1, len(text)))
+        found += lines.feed(text[:size])
+        text = text[size:]
+    whole = b"\n".join(parts)
+    assert found == [line for line in whole.split(b"\n")[:-1] if line.strip()]
+    assert lines.ended == whole.count(b"\n")
+
+
+def test_a_line_that_is_too_long_is_counted_once() -> None:
+    lines = Lines()
+    found = [each for part in (b"x" * MAX_MESSAGE, b"x", b"x\n", b"a\n") for each in lines.feed(part)]
+    assert [type(each) for each in found] == [TooLong, bytes]
+    assert lines.ended == 2
