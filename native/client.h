@@ -85,7 +85,7 @@ void hold_signals(void);
 void let_signals_go(void);                             /* as they were before */
 int wait_for(int fd, short events, long milliseconds); /* poll(2): 1, 0 for the time, -1 for a signal */
 int wait_for_any(struct pollfd *polled, nfds_t count, long milliseconds);
-int heard_signal(void);                                /* its number, 0 for none */
+int heard_signal(void); /* its number, 0 for none */
 
 /* client_buffer.c */
 int append(struct buffer *buffer, const void *data, size_t size); /* 0, -1 where it does not fit */

@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 import socket
+import struct
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -139,6 +140,40 @@ def test_whatever_a_runtime_answers_is_an_answer_or_none(client: Path, answers: 
             assert b"D\0\0\0\1" in data
 
 
+def turns() -> Iterator[bytes]:
+    """Yield what a runtime might say to a connection: turns that are true, false, cut and flipped."""
+    chance = random.Random(6)
+    numbers = (0, 1, 2, 3, 1000, (1 << 30), (1 << 31), (1 << 32) - 1)
+    parts = [
+        frame(b"O", b"out\n"),
+        frame(b"E", b"err\n"),
+        frame(b"T"),
+        frame(b"T", b"\0" * 7),
+        frame(b"D", b"\5"),
+        *(frame(b"T", struct.pack(">II", read, 0) + b'{"form":1}') for read in numbers),
+        *(frame(b"T", struct.pack(">II", 3, count) + bytes(12)) for count in numbers),
+        *(frame(b"T", struct.pack(">III", 3, 1, needed)) for needed in numbers),
+        b"T" + struct.pack(">I", 17 << 20),
+    ]
+    yield from parts
+    for _ in range(200):
+        data = bytearray(b"".join(chance.choices(parts, k=chance.randrange(1, 8))))
+        for _ in range(chance.randrange(3)):
+            data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
+        yield bytes(data[: chance.randrange(len(data) + 1)])
+
+
+def test_whatever_a_runtime_says_to_a_connection_it_ends_or_goes_on(client: Path, answers: Answers) -> None:
+    """Nothing is read or written beside a buffer, and nothing is shown that was not said to be whole."""
+    lines = b'{"a":1}\n\n{"b":2}\n' + b"x" * (9 << 20) + b"\nno end"
+    for at, data in enumerate(turns()):
+        answers.data = frame(b"B") + data
+        done = run(client, answers, "mcp", stdin=lines if at % 10 == 0 else lines[:14])
+        if done.returncode != FELL_BACK:
+            assert b"D\0\0\0\1" in data
+        assert not done.stdout or b"T\0\0\0" in data
+
+
 @pytest.mark.parametrize(
     "words",
     [
@@ -165,6 +200,9 @@ def test_whatever_a_runtime_answers_is_an_answer_or_none(client: Path, answers: 
         ["-"],
         ["run", "-"],
         ["run", "--args=-"],
+        ["mcp", "--package"],
+        ["mcp", "--package=a", "--package", "b"],
+        ["--json", "mcp"],
     ],
 )
 def test_any_words_are_a_call_or_left_to_python(client: Path, answers: Answers, words: list[str]) -> None:

@@ -392,7 +392,6 @@ def started(shell: Shell) -> list[Any]:
         ["--json", "audit", "erase", "run"],
         ["install", "run", "--approve"],
         ["confirm", "run"],
-        ["mcp"],
     ],
 )
 def test_nothing_but_a_call_is_done_for_a_client(lasting: Runtime, line: list[str]) -> None:

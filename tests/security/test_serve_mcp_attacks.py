@@ -229,7 +229,16 @@ def test_the_file_of_a_connection_is_not_left_to_a_tool(shell: Shell, runtime: R
         assert not [each for each in folder.iterdir() if "memfd:connection" in str(each.readlink())]
 
 
-@pytest.mark.parametrize("content", [b"", b"{}\n", b"[]\n", b'{"form":0}\n', b'{"form":1,"owed":[[{},1]]}\n'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b"", id="nothing"),
+        pytest.param(b"{}\n", id="no form"),
+        pytest.param(b"[]\n", id="no object"),
+        pytest.param(b'{"form":0}\n', id="another form"),
+        pytest.param(b'{"form":1,"owed":[[{},1]]}\n', id="no id"),
+    ],
+)
 def test_what_is_said_to_be_left_of_a_connection_is_read_with_care(shell: Shell, content: bytes) -> None:
     reading, writing = os.pipe()
     os.write(writing, content)
