@@ -68,6 +68,7 @@ class Preparer:
         self._approved: dict[str, Approved] = {}
         self._granted: dict[str, tuple[Grant, Policy, Grant]] = {}
         self._kept: dict[tuple[str, str], _Kept] = {}
+        self._making: dict[tuple[str, str], threading.Lock] = {}
         self._checked: dict[str, _Checked] = {}
 
     @contextmanager
@@ -107,18 +108,39 @@ class Preparer:
     ) -> Prepared:
         inputs = (approved.installed.digest, verified.fingerprint, granted, approved.secrets, policy)
         key = (approved.installed.name, tool.name)
-        kept = self._kept.get(key)
-        # The very same values need no comparison; of what was read anew, the content counts.
-        if kept is not None and not all(map(operator.is_, kept.inputs, inputs)) and kept.inputs != inputs:
-            kept = None
-        if kept is None or not kept.is_current():
-            kept = _Kept(inputs, self._assemble(approved, verified, tool, granted, policy))
-        elif kept.prepared.approved is not approved:
-            kept = _Kept(inputs, replace(kept.prepared, approved=approved))
-        else:
-            return kept.prepared
-        self._kept[key] = kept
+        kept = self._still_kept(key, inputs)
+        if kept is None:
+            with self._lock:
+                making = self._making.setdefault(key, threading.Lock())
+            with making:  # of calls that come at once one makes it, and the others have the same plan
+                kept = self._still_kept(key, inputs)
+                if kept is None:
+                    kept = _Kept(inputs, self._assemble(approved, verified, tool, granted, policy))
+                    self._kept[key] = kept
+        if kept.prepared.approved is not approved:
+            # The home has changed, and nothing that this call depends on: what is prepared for the next one
+            # is made under what holds now.
+            recipe = replace(kept.prepared.recipe, **self._basis(approved, verified, policy))
+            kept = _Kept(inputs, replace(kept.prepared, approved=approved, recipe=recipe))
+            self._kept[key] = kept
         return kept.prepared
+
+    def _still_kept(self, key: tuple[str, str], inputs: tuple[object, ...]) -> _Kept | None:
+        """Return what was made from the same *inputs* and programs of the host, None where nothing was."""
+        kept = self._kept.get(key)
+        if kept is None:
+            return None
+        # The very same values need no comparison; of what was read anew, the content counts.
+        if not all(map(operator.is_, kept.inputs, inputs)) and kept.inputs != inputs:
+            return None
+        return kept if kept.is_current() else None
+
+    def _basis(self, approved: Approved, verified: InstalledPackage, policy: Policy) -> dict[str, Any]:
+        """Return what a recipe is good for: the home's state, and files that are still those."""
+        return {
+            "basis": (approved.generation, policy),
+            "unchanged": functools.partial(self._is_unchanged, approved, verified),
+        }
 
     def lost(self, prepared: Prepared, temporary: Temporary | None = None) -> str:
         """Return why a call that is *prepared* may not run any more; "" where all that was true still is.
@@ -277,8 +299,7 @@ class Preparer:
                 constants,
                 early_start=early,
                 command=command_line(plan, filled) if early else None,
-                basis=(approved.generation, policy),
-                unchanged=functools.partial(self._is_unchanged, approved, verified),
+                **self._basis(approved, verified, policy),
             ),
             approved=approved,
         )

@@ -63,6 +63,30 @@ def test_tool_that_is_called_again_is_prepared_for_its_next_call(stage: Stage) -
     assert until(lambda: waiting(stage) >= 1), "and another one waits for the call after that"
 
 
+def test_after_a_change_that_is_none_of_theirs_they_are_prepared_again(stage: Stage) -> None:
+    """What waited is gone with any change of the home; what is made later, under what holds then, stays."""
+    stage.python(WHEN)
+    warm(stage)
+    stage.python(WHEN, name="acme/other")
+    assert until(lambda: waiting(stage) == 0)
+    warm(stage)
+    assert prepared_before(stage)
+
+
+def test_first_calls_that_come_at_once_are_of_one_tool(stage: Stage) -> None:
+    """They share one plan, and so one shelf: what is prepared for one is there for all."""
+    stage.python(WHEN)
+    callers, gate = 8, threading.Barrier(8)
+
+    def call(_: int) -> None:
+        gate.wait()
+        stage.runtime.call(NAME)
+
+    with ThreadPoolExecutor(callers) as threads:
+        list(threads.map(call, range(callers)))
+    assert len(stage.runtime._open().sandboxes._shelves) == 1
+
+
 def test_files_that_several_calls_have_verified_are_the_same_files(stage: Stage) -> None:
     """As calls do that come at once, before anything is kept."""
     stage.python(WHEN)
