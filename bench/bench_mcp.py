@@ -11,8 +11,9 @@ from __future__ import annotations
 from contextlib import ExitStack
 from pathlib import Path
 
+from bench.bench_start import resident
 from bench.harness import Goal, report
-from bench.sdk_client import SDK, SdkClient, ours, take_turns
+from bench.sdk_client import SDK, SdkClient, ours, served, take_turns
 from bench.stage import folder, mpp_exec
 
 TOML = """
@@ -47,18 +48,23 @@ def run(*, rounds: int, as_json: bool) -> bool:
         )
         return True
     with folder() as where, ExitStack() as stack:
-        home = _installed(where)
+        for name in ("alone", "served"):
+            (where / name).mkdir()
+        home, shared = _installed(where / "alone"), _installed(where / "served")
+        stack.enter_context(resident(shared))
         sandboxed, plain = "mpp-exec mcp, a sandbox a call", "official SDK, no sandbox"
+        relayed = "mpp-exec mcp, served by a resident runtime"
         commands = {
             sandboxed: ours(home, "bench/add"),
-            plain: [str(SDK), str(where / "source" / "server.py")],
+            relayed: served(shared, "bench/add"),
+            plain: [str(SDK), str(where / "alone" / "source" / "server.py")],
         }
         clients = {
             name: stack.enter_context(SdkClient(command, "add", {"a": 1, "b": 2}))
             for name, command in commands.items()
         }
         contestants = take_turns(clients, rounds=rounds)
-        goals = [Goal(sandboxed, plain, 1.0)]
+        goals = [Goal(sandboxed, plain, 1.0), Goal(relayed, plain, 1.0)]
         met = report(
             "tools/call of a Python tool from the official SDK's client", contestants, goals, as_json=as_json
         )

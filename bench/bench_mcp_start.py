@@ -1,12 +1,14 @@
-"""How soon does ``mpp-exec mcp`` answer, against Python that starts and imports the package?"""
+"""How soon does ``mpp-exec mcp`` answer, with a resident runtime and without, against Python that starts?"""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
+from bench.bench_start import resident
 from bench.harness import Contestant, Goal, measure, report
 from bench.stage import folder, mpp_exec
 
@@ -23,19 +25,25 @@ PROGRAM = Path(sys.executable).with_name("mpp-exec")
 
 
 def run(*, rounds: int, as_json: bool) -> bool:
-    with folder() as where:
-        home = where / "home"
-        mpp_exec(home, "list")
+    with folder() as where, ExitStack() as stack:
+        home, served = where / "home", where / "served"
+        for each in (home, served):
+            mpp_exec(each, "list")
         server = [str(PROGRAM), "mcp", "--home", str(home)]
+        relay = [str(PROGRAM), "mcp", "--home", str(served)]
+        stack.enter_context(resident(served))
         imported, initialized, discovered = "python -c 'import mpp_exec'", "initialize", "server/discover"
         contestants = [
             Contestant("python -c pass", lambda: _ended("-c", "pass")),
             Contestant(imported, lambda: _ended("-c", "import mpp_exec")),
             Contestant(initialized, lambda: _answered(server, INITIALIZE)),
             Contestant(discovered, lambda: _answered(server, DISCOVER)),
+            Contestant(f"{initialized}, served", lambda: _answered(relay, INITIALIZE)),
+            Contestant(f"{discovered}, served", lambda: _answered(relay, DISCOVER)),
         ]
         measure(contestants, rounds=rounds)
         goals = [Goal(name, imported, 1.5) for name in (initialized, discovered)]
+        goals += [Goal(f"{name}, served", "python -c pass", 0.5) for name in (initialized, discovered)]
         return report("first answer of mpp-exec mcp", contestants, goals, as_json=as_json)
 
 

@@ -55,7 +55,9 @@ class SdkClient:
         *,
         variables: Mapping[str, str] | None = None,
     ) -> None:
-        words = [tool, json.dumps(arguments), json.dumps({**os.environ, **(variables or {})})]
+        # Python may keep its bytecode, as it does where the package is installed, and in a resident runtime.
+        own = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        words = [tool, json.dumps(arguments), json.dumps({**own, **(variables or {})})]
         self._process = subprocess.Popen(
             [str(SDK), "-c", _CLIENT, *words, *command],
             stdin=subprocess.PIPE,
@@ -107,6 +109,12 @@ def take_turns(
 def ours(home: Path, package: str) -> list[str]:
     """Return the command of ``mpp-exec mcp`` for *package*."""
     return [sys.executable, "-P", "-m", "mpp_exec", "mcp", "--package", package, "--home", str(home)]
+
+
+def served(home: Path, package: str) -> list[str]:
+    """Return the command of ``mpp-exec mcp`` for *package*, as a resident runtime of *home* serves it."""
+    client = Path(sys.executable).with_name("mpp-exec")
+    return [str(client), "mcp", "--package", package, "--home", str(home)]
 
 
 def _used(root: int) -> int:

@@ -76,15 +76,25 @@ def no_seccomp() -> None:
 
 
 def no_user_namespaces() -> None:
-    """``user.max_user_namespaces=0``, in a user namespace of its own with the ids of this host."""
+    """``user.max_user_namespaces=0``."""
+    limited("max_user_namespaces", 0)
+
+
+def few_net_namespaces() -> None:
+    """``user.max_net_namespaces=2``: two sandboxes at once."""
+    limited("max_net_namespaces", 2)
+
+
+def limited(setting: str, most: int) -> None:
+    """Set ``user.SETTING``, in a user namespace of its own with the ids of this host."""
     uid, gid = os.getuid(), os.getgid()
     unshared, mapped = os.pipe(), os.pipe()
     child = os.fork()
     if child == 0:
-        unshare(CLONE_NEWUSER)
+        unshare(CLONE_NEWUSER | CLONE_NEWNS)
         os.write(unshared[1], b"x")
         os.read(mapped[0], 1)
-        Path("/proc/sys/user/max_user_namespaces").write_text("0")
+        Path(f"/proc/sys/user/{setting}").write_text(str(most))
         return
     os.read(unshared[0], 1)
     if uid != 0:
@@ -163,6 +173,7 @@ HOSTS = {
     "no-landlock-in-docker": no_landlock_in_docker,
     "no-seccomp": no_seccomp,
     "no-user-namespaces": no_user_namespaces,
+    "few-net-namespaces": few_net_namespaces,
     "masked-proc": masked_proc,
     "no-proc": no_proc,
     "noexec-home": noexec_home,

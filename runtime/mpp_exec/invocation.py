@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import select
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -38,7 +39,7 @@ from mpp_exec.result import (
     read_result,
     redaction_bounds,
 )
-from mpp_exec.sandbox import spawn
+from mpp_exec.sandbox import scarce, spawn
 from mpp_exec.sandbox.denial import denials, explain_denial
 from mpp_exec.sandbox.parked import Parked
 from mpp_exec.sandbox.plan import SandboxPlan
@@ -393,6 +394,20 @@ class Invocation:
         )
 
     def _spawned(
+        self, agreed: _Agreed, plan: SandboxPlan, session: Session | None, parked: Parked | None
+    ) -> Completed:
+        def attempt() -> Completed:
+            return self._spawned_once(agreed, plan, session, parked)
+
+        return scarce.patiently(attempt, self._parts.sandboxes.make_room, self._pauses)
+
+    def _pauses(self, seconds: float) -> bool:
+        """Wait for *seconds*; return whether the call is still wanted."""
+        wanted = select.poll()
+        wanted.register(self._cancel.fd, select.POLLIN)
+        return not wanted.poll(seconds * 1000)
+
+    def _spawned_once(
         self, agreed: _Agreed, plan: SandboxPlan, session: Session | None, parked: Parked | None
     ) -> Completed:
         left = None if self._deadline is None else self._deadline - time.perf_counter()

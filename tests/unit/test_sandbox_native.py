@@ -242,8 +242,8 @@ def failed(step: str, error: int, detail: int = 0) -> RawOutcome:
     ("step", "error", "code", "kind"),
     [
         ("clone", errno.EPERM, "host.spawn_clone", HostError),
-        ("clone", errno.ENOSPC, "host.spawn_clone", HostError),  # user.max_user_namespaces is 0 or used up
-        ("clone", errno.EUSERS, "host.spawn_clone", HostError),
+        ("clone", errno.ENOSPC, "host.namespaces_used_up", InternalError),
+        ("clone", errno.EUSERS, "host.namespaces_used_up", InternalError),
         ("clone", errno.EAGAIN, "host.exhausted", InternalError),
         ("pipes", errno.EMFILE, "host.exhausted", InternalError),
         ("layout", errno.ENOSPC, "host.exhausted", InternalError),

@@ -147,6 +147,7 @@ class Pool:
         self._thread: threading.Thread | None = None
         self._closing = False
         self._is_put_off = False
+        self._gives_way = False
 
     @contextmanager
     def lent(self, recipe: Recipe) -> Iterator[Parked | None]:
@@ -176,6 +177,13 @@ class Pool:
             self._alarm.soon(_REST)
             self._is_put_off = True
             return True
+
+    def make_room(self) -> None:
+        """End what waits: others have no namespaces left. What is in demand is made anew by and by."""
+        with self._wake:
+            self._gives_way = True
+            if self._alarm is not None:
+                self._alarm.now()
 
     def _takes_leave(self, parked: Parked) -> bool:
         """Return whether the thread waits for the end of one that is dead: of a few at once only."""
@@ -270,6 +278,7 @@ class Pool:
                 self._drop_outdated()
                 now = time.monotonic()
                 self._retire(now)
+                self._give_way()
                 if now - looked_after >= _LOOK_AFTER:
                     looked_after = now
                     self._look_after()
@@ -285,6 +294,17 @@ class Pool:
             self._empty()
             self._see_off()
             raise
+
+    def _give_way(self) -> None:
+        with self._wake:
+            gives_way, self._gives_way = self._gives_way, False
+            shelves = list(self._shelves.values()) if gives_way else []
+        for shelf in shelves:
+            with self._wake:
+                gone, shelf.ready, shelf.preparing = shelf.all, [], []
+                shelf.target = min(1, shelf.target)
+            self._end(gone)
+            self._back_off(shelf)
 
     def _rest(self) -> None:
         """Do what was put off while a call was made."""

@@ -14,7 +14,7 @@ import struct
 from dataclasses import dataclass
 
 from mpp_exec.errors import HostError, InternalError
-from mpp_exec.sandbox import layout, native
+from mpp_exec.sandbox import layout, native, scarce
 from mpp_exec.sandbox.building import HOST_NAME, TOOL_ID
 from mpp_exec.sandbox.encoded import encode_plan
 from mpp_exec.sandbox.layout import Layout
@@ -43,7 +43,7 @@ def missing() -> Missing | None:
         HostError: the sandbox cannot be built for a reason that has nothing to do with namespaces.
         InternalError: the machine lacks memory, descriptors or processes at this moment.
     """
-    return _missing(os.geteuid())
+    return scarce.patiently(lambda: _missing(os.geteuid()))
 
 
 @functools.lru_cache(maxsize=2)
@@ -82,7 +82,9 @@ def _missing(uid: int) -> Missing | None:
         return None
     full = raw.error in (errno.ENOSPC, errno.EUSERS)
     if raw.step in _STEPS and raw.error not in (errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EAGAIN):
-        # clone(2) says ENOSPC or EUSERS where user.max_*_namespaces are used up, or 0.
+        if scarce.is_used_up(raw.step, raw.error):  # at this moment: no answer to be kept
+            raise scarce.used_up("no sandbox could be built to try it")
+        # clone(2) says ENOSPC or EUSERS where user.max_*_namespaces are 0.
         if not full or raw.step == "clone":
             return Missing(raw.step, raw.error)
     elif raw.step == "exec_init":

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from mpp_exec.dialogue.session import Session
 from mpp_exec.errors import HostError, InternalError
-from mpp_exec.sandbox import cgroup, message, native
+from mpp_exec.sandbox import cgroup, message, native, scarce
 from mpp_exec.sandbox.access import Access, read_notes, watched_rows
 from mpp_exec.sandbox.appeared import appeared
 from mpp_exec.sandbox.bpf import RET_USER_NOTIF
@@ -254,7 +254,9 @@ def _spawn_error(raw: native.RawOutcome, targets: list[str], rules: list[str]) -
     elif raw.step == "landlock" and raw.detail < len(rules):
         about = f" for {rules[raw.detail]}"
     said = f"the sandbox could not be built: {raw.step}{about}: {os.strerror(raw.error)}"
-    # clone(2) says ENOSPC or EUSERS where user.max_*_namespaces are used up, or 0: that is no full disk.
+    if scarce.is_used_up(raw.step, raw.error):
+        return scarce.used_up(said)
+    # clone(2) says ENOSPC or EUSERS where user.max_*_namespaces are 0: that is no full disk.
     if raw.error in _EXHAUSTED and not (raw.step == "clone" and raw.error in (errno.ENOSPC, errno.EUSERS)):
         return InternalError(
             "host.exhausted",
