@@ -35,3 +35,9 @@ def test_numbers_are_those_behind_the_seal() -> None:
     assert len(found["python"]) == len(tool_profile("python", subprocess=False)) - 2
     assert len(found["python"]) < 150, "a new call is a decision: say why in the table, and raise this"
     assert f"python: {len(found['python'])}" in surface.summary()
+
+
+def test_threat_model_has_the_numbers_of_the_table() -> None:
+    counts = [len(found) for name, found in surface.profiles().items() if name != "init"]
+    model = (PAGE.parent / "threat-model.md").read_text(encoding="utf-8")
+    assert f"| {min(counts)} to {max(counts)} system calls by kind and grant" in model
