@@ -3,6 +3,7 @@
  * To free what it had takes the kernel a millisecond or more, in which it runs no instruction of the tool: who is
  * marked as exiting never returns to its own code (do_exit). That mark is waited for, for every thread of a tool that
  * can start no process; the rest is the kernel's work, which nothing can stop, and mpp_release waits for it. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -55,29 +56,67 @@ void mpp_hold_tool(struct mpp_sandbox *sandbox)
     if (sandbox->tool >= 0 && only_child(sandbox->pid) != tool) mpp_close(&sandbox->tool);
 }
 
-static int is_dead(int tool)
+enum ending { RUNS, EXITS, GONE };
+
+/* How a thread is, by the folder of it in /proc; of how many its process consists goes into *threads. */
+static enum ending ending_of(int folder, const char *stat, long *threads)
 {
     char text[512];
     const char *at;
     unsigned int flags;
-    long threads;
     ssize_t got;
-    int fd = openat(tool, "stat", O_RDONLY | O_CLOEXEC);
+    int fd = openat(folder, stat, O_RDONLY | O_CLOEXEC);
 
-    if (fd < 0) return errno == ENOENT || errno == ESRCH;
+    if (fd < 0) return errno == ENOENT || errno == ESRCH ? GONE : RUNS;
     got = read(fd, text, sizeof text - 1);
     if (got < 0) {
         int error = errno;
         close(fd);
-        return error == ESRCH;
+        return error == ESRCH ? GONE : RUNS;
     }
     close(fd);
     text[got] = '\0';
     at = strrchr(text, ')'); /* the name before it may hold anything */
-    if (at == NULL || sscanf(at + 1, " %*c %*d %*d %*d %*d %*d %u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %ld", &flags,
-                             &threads) != 2)
-        return 0;
-    return (flags & EXITING) != 0 && threads <= 1; /* a thread that has ended is not counted */
+    if (at == NULL ||
+        sscanf(at + 1, " %*c %*d %*d %*d %*d %*d %u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %ld", &flags, threads) != 2)
+        return RUNS;
+    return (flags & EXITING) != 0 ? EXITS : RUNS;
+}
+
+/* How many threads there are of which none runs; -1 where one does, or where nobody can tell. */
+static long exiting_of(int tool)
+{
+    char stat[32];
+    const struct dirent *entry;
+    long count = 0;
+    long ignored;
+    int fd = openat(tool, "task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *threads = fd < 0 ? NULL : fdopendir(fd);
+
+    if (threads == NULL) {
+        if (fd >= 0) close(fd);
+        return -1;
+    }
+    while (count >= 0 && (entry = readdir(threads)) != NULL) {
+        if (entry->d_name[0] == '.') continue;
+        if (snprintf(stat, sizeof stat, "%.20s/stat", entry->d_name) < 0 || ending_of(fd, stat, &ignored) == RUNS)
+            count = -1;
+        else
+            count++;
+    }
+    closedir(threads);
+    return count;
+}
+
+/* A thread counts until it is freed, and the last one to let go of the memory frees that before: of several, each is
+ * asked. Who has been killed gets no more of them, so as many as there were before they were asked are all. */
+static int is_dead(int tool)
+{
+    long threads = 0;
+    enum ending first = ending_of(tool, "stat", &threads);
+
+    if (first != EXITS) return first == GONE;
+    return threads <= 1 || exiting_of(tool) == threads;
 }
 
 int mpp_leave(struct mpp_sandbox *sandbox)
