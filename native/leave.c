@@ -1,9 +1,9 @@
 /* The end of a tool that has answered: nothing of it may run any more when its answer is handed over.
  *
- * To free what it had takes the kernel a millisecond or more, in which it runs no instruction of the tool: who is
- * marked as exiting never returns to its own code (do_exit). That mark is waited for, for every thread of a tool that
- * can start no process; the rest is the kernel's work, which nothing can stop, and mpp_release waits for it. */
-#include <dirent.h>
+ * To free what it had takes the kernel a millisecond or more, in which it runs no instruction of the tool: who has let
+ * go of its memory, or is marked as exiting, never returns to its own code (do_exit). That is waited for, for every
+ * thread of a tool that can start no process; the rest is the kernel's work, which nothing can stop, and mpp_release
+ * waits for it. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -18,6 +18,9 @@
 #include "sys.h"
 
 #define EXITING 0x4u /* PF_EXITING, include/linux/sched.h; shown as flags in proc_pid_stat(5) */
+/* What one that lives has at least, whatever its size: unless it is spared (oom_score_adj below 0), or on kernels
+ * before 5.9. */
+#define SCORE_MIN 666
 #define YIELDS 8
 #define PAUSE_NS 50000
 #define PATIENCE_NS 20000000ull /* a thread that the kernel keeps in a system call is waited for in the ordinary way */
@@ -43,6 +46,25 @@ static long only_child(pid_t init)
     return end != text && child > 0 && strtol(end, &rest, 10) == 0 && rest == end ? child : -1;
 }
 
+/* What the kernel would gain by killing it (proc_pid_oom_score(5)): nothing where none of its threads has the memory any
+ * more, which the first thing is that a thread lets go of when it ends; -1 where it is gone, -2 where that is unknown.
+ * Unlike its stat this is read without a share in that memory, of which the last to let go has to free it. */
+static long score_of(int tool)
+{
+    char text[32];
+    ssize_t got;
+    int error;
+    int fd = openat(tool, "oom_score", O_RDONLY | O_CLOEXEC);
+
+    if (fd < 0) return errno == ENOENT || errno == ESRCH ? -1 : -2;
+    got = read(fd, text, sizeof text - 1);
+    error = errno;
+    close(fd);
+    if (got < 0) return error == ESRCH ? -1 : -2;
+    text[got] = '\0';
+    return got > 0 && text[0] >= '0' && text[0] <= '9' ? strtol(text, NULL, 10) : -2;
+}
+
 void mpp_hold_tool(struct mpp_sandbox *sandbox)
 {
     char path[32];
@@ -54,69 +76,37 @@ void mpp_hold_tool(struct mpp_sandbox *sandbox)
     sandbox->tool = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     /* Its child still, so the folder is that child's and not of somebody who got its number. */
     if (sandbox->tool >= 0 && only_child(sandbox->pid) != tool) mpp_close(&sandbox->tool);
+    sandbox->scored = sandbox->tool >= 0 && score_of(sandbox->tool) >= SCORE_MIN;
 }
 
-enum ending { RUNS, EXITS, GONE };
-
-/* How a thread is, by the folder of it in /proc; of how many its process consists goes into *threads. */
-static enum ending ending_of(int folder, const char *stat, long *threads)
+static int is_dead(int tool, int scored)
 {
     char text[512];
     const char *at;
     unsigned int flags;
+    long threads;
     ssize_t got;
-    int fd = openat(folder, stat, O_RDONLY | O_CLOEXEC);
+    int fd;
 
-    if (fd < 0) return errno == ENOENT || errno == ESRCH ? GONE : RUNS;
+    if (scored) {
+        long score = score_of(tool);
+        return score == 0 || score == -1;
+    }
+    fd = openat(tool, "stat", O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return errno == ENOENT || errno == ESRCH;
     got = read(fd, text, sizeof text - 1);
     if (got < 0) {
         int error = errno;
         close(fd);
-        return error == ESRCH ? GONE : RUNS;
+        return error == ESRCH;
     }
     close(fd);
     text[got] = '\0';
     at = strrchr(text, ')'); /* the name before it may hold anything */
-    if (at == NULL ||
-        sscanf(at + 1, " %*c %*d %*d %*d %*d %*d %u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %ld", &flags, threads) != 2)
-        return RUNS;
-    return (flags & EXITING) != 0 ? EXITS : RUNS;
-}
-
-/* How many threads there are of which none runs; -1 where one does, or where nobody can tell. */
-static long exiting_of(int tool)
-{
-    char stat[32];
-    const struct dirent *entry;
-    long count = 0;
-    long ignored;
-    int fd = openat(tool, "task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *threads = fd < 0 ? NULL : fdopendir(fd);
-
-    if (threads == NULL) {
-        if (fd >= 0) close(fd);
-        return -1;
-    }
-    while (count >= 0 && (entry = readdir(threads)) != NULL) {
-        if (entry->d_name[0] == '.') continue;
-        if (snprintf(stat, sizeof stat, "%.20s/stat", entry->d_name) < 0 || ending_of(fd, stat, &ignored) == RUNS)
-            count = -1;
-        else
-            count++;
-    }
-    closedir(threads);
-    return count;
-}
-
-/* A thread counts until it is freed, and the last one to let go of the memory frees that before: of several, each is
- * asked. Who has been killed gets no more of them, so as many as there were before they were asked are all. */
-static int is_dead(int tool)
-{
-    long threads = 0;
-    enum ending first = ending_of(tool, "stat", &threads);
-
-    if (first != EXITS) return first == GONE;
-    return threads <= 1 || exiting_of(tool) == threads;
+    if (at == NULL || sscanf(at + 1, " %*c %*d %*d %*d %*d %*d %u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %ld", &flags,
+                             &threads) != 2)
+        return 0;
+    return (flags & EXITING) != 0 && threads <= 1; /* a thread that has ended is not counted */
 }
 
 int mpp_leave(struct mpp_sandbox *sandbox)
@@ -129,7 +119,7 @@ int mpp_leave(struct mpp_sandbox *sandbox)
     /* A folder of /proc is as good as a pidfd here. Init is told as well, and with it all of its PID namespace. */
     sys4(SYS_pidfd_send_signal, sandbox->tool, SIGKILL, 0, 0);
     if (sys4(SYS_pidfd_send_signal, sandbox->pidfd, SIGKILL, 0, 0) < 0) return 0;
-    for (int tries = 0; !is_dead(sandbox->tool); tries++) {
+    for (int tries = 0; !is_dead(sandbox->tool, sandbox->scored); tries++) {
         if (mpp_now_ns() > limit) return 0;
         if (tries < YIELDS)
             sched_yield();

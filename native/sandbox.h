@@ -33,6 +33,7 @@ struct mpp_sandbox {
     int errors;
     struct mpp_watcher *watcher; /* of a traced call, else NULL */
     struct mpp_guard *guard;     /* of a dialogue that has been worked on, else NULL */
+    int scored;                  /* its oom_score tells whether it lives */
     int tool;                    /* its folder in /proc, -1 where its death is not to be seen before it is reaped */
     int peers[4];                /* the child's ends and this process's pidfd, until they are sent */
     size_t request_sent;

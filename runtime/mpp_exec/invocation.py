@@ -102,9 +102,10 @@ class Asking:
 class _Beside:
     """What is done beside the tool: its start is put on record, if that was not done before it began."""
 
-    def __init__(self, begin: Callable[[], Token], ledger: Ledger) -> None:
+    def __init__(self, begin: Callable[[], Token], ledger: Ledger, *, lasts: bool) -> None:
         self._begin = begin
         self._ledger = ledger
+        self._lasts = lasts
         self._token: Token | None = None
         self.tried = False
 
@@ -118,6 +119,8 @@ class _Beside:
         if not self.tried:
             self.tried = True
             self._token = self._begin()
+            if self._lasts:
+                self._ledger.wake()
 
     def lasts(self) -> None:
         """See to it that the start is written though the call has not ended."""
@@ -305,7 +308,9 @@ class Invocation:
             parked = stack.enter_context(self._parts.sandboxes.lent(prepared.recipe))
         if self._begins is not None:
             self._begins()
-        beside = _Beside(functools.partial(self._begun, agreed), ledger)
+        # A server on the usual libraries takes longer than to commit its start.
+        lasts = parked is not None and prepared.plan.kind == "mcp"
+        beside = _Beside(functools.partial(self._begun, agreed, at_once=lasts), ledger, lasts=lasts)
         # Without a way to the outside a tool may begin before its start is on record: until that is durable,
         # nobody has its result. Where that did not work, or all else takes longer, it comes first.
         if parked is None or prepared.terms.reaches_outside or not ledger.works:
@@ -333,8 +338,8 @@ class Invocation:
         self._clock.stage("commit")
         return result
 
-    def _begun(self, agreed: _Agreed) -> Token:
-        """Put on record that the call begins."""
+    def _begun(self, agreed: _Agreed, *, at_once: bool) -> Token:
+        """Put on record that the call begins; *at_once* where there is time for that until it ends."""
         try:
             return self._parts.ledger.begin(
                 agreed.prepared.terms,
@@ -344,6 +349,7 @@ class Invocation:
                 received=agreed.received.counts(),
                 invocation=agreed.invocation,
                 quietly=True,
+                at_once=at_once,
             )
         except InternalError as error:
             if error.code != "ledger.closed":

@@ -25,6 +25,8 @@ _DEEPEST: Final = 128  # folders in folders; each holds a descriptor while it is
 _Seen = tuple[int, object]
 """The home's change counter and the policy, when calls were last asked about."""
 
+_LINGER: Final = 300  # looks without a call after which a thread ends: to start one costs the next call more
+
 PERIOD = 0.2
 """Seconds between two looks; a withdrawn grant ends its calls within twice this time."""
 
@@ -103,7 +105,7 @@ class RunningCall:
 
 
 class Watchdog:
-    """Watches running calls from two threads, which exist while there are any.
+    """Watches running calls from two threads, which exist while there are any, and for a minute.
 
     One asks for grants, the other measures what calls have written: a package whose files take seconds to
     count delays nobody's withdrawal.
@@ -185,7 +187,7 @@ class Watchdog:
                 self._calls = {call for call in self._calls if call.cancellation.fd >= 0}
                 calls = list(self._calls)
                 idle = 0 if calls else idle + 1
-                if idle > 10:  # two seconds; the next call starts another thread
+                if idle > _LINGER:  # the next call starts another thread
                     self._thread = None
                     return
             seen = self._examine(calls, seen)
@@ -216,7 +218,7 @@ class Watchdog:
             with self._wake:
                 calls = [call for call in self._calls if call.is_bounded]
                 idle = 0 if calls else idle + 1
-                if idle > 10:
+                if idle > _LINGER:
                     self._measuring = None
                     return
             for call in calls:

@@ -268,7 +268,7 @@ def test_what_is_in_less_demand_makes_room(tmp_path: Path) -> None:
             return float(result.structured["result"]) < begun  # type: ignore[index]
 
         assert until(other_waits)
-        assert len(init_processes()) <= 1
+        assert until(lambda: len(init_processes()) <= 1), "beside one that has answered, until it is freed"
 
 
 def test_idle_ones_are_gone(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -333,9 +333,8 @@ with Runtime(sys.argv[1]) as runtime:
 """
 
 
-def test_answer_is_not_waited_for_until_all_is_freed_and_close_waits_for_that(stage: Stage) -> None:
-    stage.python("def run():\n    return 1\n")
-    warm(stage)
+def _left(stage: Stage, calls: int, answer: object) -> list[bool]:
+    """Make *calls* in prepared sandboxes; return of each whether its end was left to the kernel."""
     lent: list[Parked | None] = []
     pool = stage.runtime._open().sandboxes
     take = pool._take
@@ -345,11 +344,40 @@ def test_answer_is_not_waited_for_until_all_is_freed_and_close_waits_for_that(st
         return lent[-1]
 
     pool._take = taken  # type: ignore[method-assign]
-    for _ in range(5):
+    for _ in range(calls):
         assert until(lambda: waiting(stage) >= 1)
-        assert stage.runtime.call(NAME).structured == {"result": 1}
-    left = [parked.is_leaving for parked in lent if parked is not None]
-    assert left == [True] * 5
+        assert stage.runtime.call(NAME).structured == {"result": answer}
+    return [parked.is_leaving for parked in lent if parked is not None]
+
+
+def test_answer_is_not_waited_for_until_all_is_freed_and_close_waits_for_that(stage: Stage) -> None:
+    stage.python("def run():\n    return 1\n")
+    warm(stage)
+    assert _left(stage, 5, 1) == [True] * 5
+    stage.runtime.close()
+    assert not [pid for pid in _inits() if _parent(pid) == os.getpid()]
+
+
+def test_kernel_tells_by_the_score_whether_a_thread_has_the_memory_still() -> None:
+    """What the end of a tool with threads is seen by: the score of one that lives, and of a dead one."""
+    start = "threading.Thread(target=threading.Event().wait).start()"
+    waits = f"import threading\nfor _ in range(4): {start}\nprint()"
+    with subprocess.Popen([sys.executable, "-c", waits], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        score = Path(f"/proc/{process.pid}/oom_score")
+        spared = int(Path(f"/proc/{process.pid}/oom_score_adj").read_text()) < 0
+        assert spared or int(score.read_text()) >= 666
+        process.kill()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        assert int(score.read_text()) == 0, "it is dead, and not reaped"
+
+
+def test_tool_with_threads_leaves_as_one_without_does(stage: Stage) -> None:
+    threads = "import threading\ndef run():\n    for _ in range(4):\n"
+    stage.python(f"{threads}        threading.Thread(target=threading.Event().wait, daemon=True).start()\n")
+    warm(stage)
+    assert _left(stage, 3, None) == [True] * 3
     stage.runtime.close()
     assert not [pid for pid in _inits() if _parent(pid) == os.getpid()]
 

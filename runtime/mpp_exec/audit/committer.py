@@ -99,11 +99,11 @@ class Committer:
 
     # -- what callers do ---------------------------------------------------------------------------
 
-    def hold(self, record: Record, *, quietly: bool = False) -> Pending:
+    def hold(self, record: Record, *, quietly: bool = False, at_once: bool = False) -> Pending:
         """Take *record*, for which nobody waits yet; it is committed within ``START_AFTER`` at the latest.
 
         *quietly*: the thread that does so is not woken before :meth:`wake`, which the caller promises to
-        call while it waits for anything, and when it has committed it itself.
+        call while it waits for anything, and when it has committed it itself. *at_once*: it is due.
 
         Raises:
             InternalError: ``ledger.closed``, ``ledger.busy``, ``ledger.thread``; or why the head
@@ -115,7 +115,8 @@ class Committer:
                 raise copy_of(self._seal_error)
             if len(self._queue) + len(self._held) >= MAX_WAITING:
                 raise busy("too many calls wait for the ledger")
-            pending = Pending(record, time.monotonic() + START_AFTER, quiet=quietly)
+            due = time.monotonic() + (0.0 if at_once else START_AFTER)
+            pending = Pending(record, due, quiet=quietly)
             self._held[pending] = None
             self._active = True
             if not quietly:

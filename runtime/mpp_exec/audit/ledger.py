@@ -133,6 +133,7 @@ class Ledger:
         invocation: str | None = None,
         received: Mapping[str, int] | None = None,
         quietly: bool = False,
+        at_once: bool = False,
     ) -> Token:
         """Put the start of a call on record, before anything of it runs.
 
@@ -142,7 +143,8 @@ class Ledger:
         *confirmed_by* says who confirmed the call, where that was needed. Whoever may be interrupted
         makes the *invocation* first (``record.new_invocation``), and so can :meth:`abandon` it. A start that
         need not be durable yet costs less *quietly*: the caller sees to it that :meth:`wake` is called when
-        the call has lasted for some milliseconds, and again when it is over.
+        the call has lasted for some milliseconds, and again when it is over. One that will last is committed
+        *at_once*, by the ledger's thread, so that nobody waits for that in the end.
 
         Raises:
             InternalError: it cannot be recorded (``ledger.*``): the call must not run.
@@ -156,6 +158,7 @@ class Ledger:
             confirmed_by=confirmed_by,
             received=received or {},
             quietly=quietly,
+            at_once=at_once,
         )
         if (terms.reaches_outside or not self._committer.works) and not self._alone(token):
             self._wait_for_start(token)
@@ -371,6 +374,7 @@ class Ledger:
         confirmed_by: str,
         received: Mapping[str, int],
         quietly: bool,
+        at_once: bool,
     ) -> Token:
         start = record.start(
             milliseconds(self._clock()),
@@ -383,7 +387,8 @@ class Ledger:
             received=received,
             seal_key=self._seal_key,
         )
-        return Token(call, self._committer.hold(start, quietly=quietly), record.Promise.new(self._seal_key))
+        held = self._committer.hold(start, quietly=quietly, at_once=at_once)
+        return Token(call, held, record.Promise.new(self._seal_key))
 
     def _outcome(self, token: Token, ending: Ending) -> Record:
         self._refuse_if_forked(token.process)
