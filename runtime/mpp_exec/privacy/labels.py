@@ -134,7 +134,9 @@ _NAMES: Final = listed("nom nome nombre naam navn namn nimi")
 _LONGEST: Final = 64  # a key beyond this is no label
 _MOST_WORDS: Final = 4
 _HUMP: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[^0-9A-Za-z]+")
-_BESIDE: Final = frozenset(("email", "age", "gender", "sex", "nationality", "salary", "marital", "title"))
+_BESIDE: Final = listed(
+    "email mail correo courriel age edad gender sex sexo sexe nationality salary marital title"
+)
 
 
 def words_of(label: str) -> list[str]:

@@ -31,12 +31,12 @@ TOWNS: Final = listed(
     """
     city cityname town townname locality suburb village municipality posttown stadt wohnort ort plaats
     plaatsnaam woonplaats stad ville commune localite ciudad localidad municipio poblacion citta comune
-    cidade localidade miasto miejscowosc kaupunki mesto varos sehir oras postort poststed
+    cidade localidade miasto miejscowosc kaupunki mesto varos sehir oras postort poststed adminarea2
     """
 )
 POSTCODES: Final = listed(
     """
-    postcode postalcode postalzip zip zipcode zippostal zippostalcode zip5 eircode plz postleitzahl
+    postcode postalcode postal postalzip zip zipcode zippostal zippostalcode zip5 eircode plz postleitzahl
     codepostal codigopostal codicepostale cp cap cep kodpocztowy postnummer postnr postinumero psc
     iranyitoszam postakodu codpostal
     """
@@ -53,7 +53,7 @@ _WHOSE: Final = listed(
 # Somebody is described by them, and a postcode beside them is theirs; a town alone tells too little.
 _SOMEBODY: Final = frozenset(("person", "ssn", "date_of_birth", "passport", "drivers_license", "national_id"))
 _LONGEST: Final = 120
-_LABEL: Final = 2  # words of a label, at most
+_LABEL: Final = 3  # words of a label, at most
 _MOST_WORDS: Final = 14
 _NO_PART: Final = lazily(
     r"[a-z][a-z+.-]{1,12}://|[/~]|0x|[^\s@]{1,64}@|[0-9A-Fa-f]*:[0-9A-Fa-f:.]*\Z|(?:[0-9]{1,3}\.){3}[0-9]{1,3}\Z",
