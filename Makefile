@@ -3,7 +3,7 @@
 # make test   runs the tests
 # make fuzz   attacks every reader for a minute each
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-kernels test-long test-parked test-sanitized fuzz test-stdlib cpython-tests docs lint fix bench dist check clean native \
+.PHONY: help demo test test-kernels test-long test-parked test-sanitized fuzz test-stdlib cpython-tests docs lint fix bench bench-drift dist check clean native \
 	print-python
 
 # The distribution's own interpreter: one that an unprivileged user can reach, too.
@@ -111,6 +111,9 @@ fix: $(VENV)/.native  ## let the formatters and safe fixes do their work
 bench: $(VENV)/.native  ## measure everything (ten minutes), and rewrite docs/benchmarks.md
 	@$(BIN)/python -m pip install --quiet 'sandlock>=0.9' || echo "sandlock cannot be installed: it is left out"
 	@$(BIN)/python -m bench --write
+
+bench-drift: $(VENV)/.native  ## 100,000 calls in one process: do time, memory and descriptors stay? (an hour or two)
+	@$(BIN)/python -m bench drift
 
 dist: $(VENV)/.ready  ## build sdist and wheel
 	@$(BIN)/python -m build --outdir dist .

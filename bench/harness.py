@@ -15,7 +15,7 @@ import random
 import statistics
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -120,6 +120,19 @@ def machine() -> dict[str, str]:
         "load": f"{os.getloadavg()[0]:.1f} before it began",
         "commit": git.stdout.strip() or "unknown",
     }
+
+
+def facts_of(title: str, facts: Mapping[str, Any], *, as_json: bool = False) -> None:
+    """Print what was found out that is no time."""
+    document = {"question": title, "machine": machine(), "facts": dict(facts)}
+    documents.append(document)
+    if as_json:
+        print(json.dumps(document))
+        return
+    print(f"\n{title}")
+    width = max(map(len, facts))
+    for name, value in facts.items():
+        print(f"  {name:<{width}}  {value}")
 
 
 def report(

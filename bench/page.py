@@ -38,6 +38,11 @@ def tables(documents: Sequence[dict[str, Any]]) -> str:
     for document in documents:
         question = document["question"]
         parts.append(f"### {question[0].upper()}{question[1:]}\n")
+        if "facts" in document:
+            parts.append("| | |\n|---|---|")
+            parts += [f"| {name} | {value} |" for name, value in document["facts"].items()]
+            parts.append("")
+            continue
         parts.append("| | p50, µs | p99, µs |\n|---|---:|---:|")
         for name, row in document["contestants"].items():
             parts.append(f"| {name} | {row['p50_us']:,.0f} | {row['p99_us']:,.0f} |")

@@ -1,0 +1,162 @@
+"""What do a thousand sandboxes take that wait for their call, and what would end first?
+
+Each is a Python tool's, imported and complete but for what a call brings, made one after the other with the
+project's own ``Parked``. One of them serves a call when all are there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import time
+from pathlib import Path
+from typing import Any, Final
+
+from bench.harness import Contestant, facts_of, report
+from bench.stage import folder, install_python
+from mpp_exec import Runtime
+from mpp_exec.errors import MppError
+from mpp_exec.sandbox.parked import Parked
+
+_SPARE: Final = 2 << 30  # bytes of memory that are left to others
+_READY: Final = 60.0  # seconds until one must be ready
+_PSS_OF: Final = 50  # sandboxes whose memory is read: it takes longer than to make them
+
+
+def run(*, rounds: int, as_json: bool) -> bool:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    made: list[Parked] = []
+    try:
+        with folder() as where, Runtime(install_python(where), parked=0) as runtime:
+            runtime.call("bench/python", "answer", {})
+            return _measured(runtime, made, rounds, as_json=as_json)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def _measured(runtime: Runtime, made: list[Parked], rounds: int, *, as_json: bool) -> bool:
+    begun, called, ended = (Contestant(name, lambda: None) for name in ("make one", "call, last", "end one"))
+    before = _Taken()
+    stopped = ""
+    with runtime.preparer.prepared("bench/python", "answer") as prepared:
+        recipe = prepared.recipe
+        try:
+            while len(made) < rounds and not stopped:
+                at = time.perf_counter_ns()
+                stopped = _one(made, recipe, runtime)
+                begun.samples.append(time.perf_counter_ns() - at)
+                if _available() < _SPARE:
+                    stopped = "memory is left to others"
+            taken, count = _Taken().since(before), len(made)
+            pss = _pss(_children())
+        finally:
+            at = time.perf_counter_ns()
+            for parked in made:
+                parked.kill()
+            for parked in made:
+                parked.close()
+            ended.samples.append((time.perf_counter_ns() - at) // max(1, len(made)))
+        at = time.perf_counter_ns()
+        runtime.call("bench/python", "answer", {})
+        called.samples.append(time.perf_counter_ns() - at)
+    each = {name: value / count for name, value in taken.items()}
+    limits = _limits()
+    ends = {name: int(limits[name] / each[name]) for name in limits if each.get(name)}
+    facts_of(
+        "what sandboxes take that wait",
+        {
+            "waiting": count,
+            "stopped by": stopped or "nothing",
+            "PSS of one, MiB": round(pss / (1 << 20), 2),
+            "memory of the machine for one, MiB": round(each["memory"] / (1 << 20), 2),
+            "descriptors of one": round(each["descriptors"], 2),
+            "processes of one": round(each["processes"], 2),
+            "would be used up at": dict(sorted(ends.items(), key=lambda pair: pair[1])),
+        },
+        as_json=as_json,
+    )
+    report("sandboxes that wait: the time they take", [begun, ended, called], [], as_json=as_json)
+    return count == rounds
+
+
+def _one(made: list[Parked], recipe: Any, runtime: Runtime) -> str:
+    """Make one more and wait until it is ready; return why there is none, "" where there is."""
+    try:
+        parked = Parked(
+            recipe.plan,
+            constants=recipe.constants,
+            cache=runtime.cache,
+            early_start=recipe.early_start,
+            command=recipe.command,
+        )
+    except MppError as error:
+        return f"{error.code}: {error.message}"
+    made.append(parked)
+    until = time.monotonic() + _READY
+    while (state := parked.look(5)) == "preparing" and time.monotonic() < until:
+        pass
+    return "" if state == "ready" else f"one is {state}"
+
+
+class _Taken:
+    """What is taken of the machine and of this process's limits."""
+
+    def __init__(self) -> None:
+        self.now = {
+            "memory": -_available(),
+            "descriptors": len(list(Path("/proc/self/fd").iterdir())),
+            "processes": len(_children()),
+            "namespaces": len({_net(pid) for pid in _children()}),
+        }
+
+    def since(self, before: _Taken) -> dict[str, int]:
+        return {name: value - before.now[name] for name, value in self.now.items()}
+
+
+def _limits() -> dict[str, int]:
+    return {
+        "memory": _available(),
+        "descriptors": resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+        "processes": int(Path("/proc/sys/kernel/pid_max").read_text(encoding="ascii")),
+        "namespaces": int(Path("/proc/sys/user/max_net_namespaces").read_text(encoding="ascii")),
+    }
+
+
+def _available() -> int:
+    lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    return int(next(line.split()[1] for line in lines if line.startswith("MemAvailable"))) * 1024
+
+
+def _children() -> list[int]:
+    """Return every process below this one."""
+    found, left = [], [os.getpid()]
+    while left:
+        pid = left.pop()
+        with contextlib.suppress(OSError):
+            for task in Path(f"/proc/{pid}/task").iterdir():
+                children = [int(child) for child in (task / "children").read_text().split()]
+                found += children
+                left += children
+    return found
+
+
+def _net(pid: int) -> str:
+    with contextlib.suppress(OSError):
+        return str(Path(f"/proc/{pid}/ns/net").readlink())
+    return ""
+
+
+def _pss(processes: list[int]) -> float:
+    """Return the bytes of one sandbox, of those of *processes*: shared pages count in parts."""
+    by_sandbox: dict[str, int] = {}
+    for pid in processes:
+        name = _net(pid)
+        if name not in by_sandbox and len(by_sandbox) >= _PSS_OF:
+            continue
+        with contextlib.suppress(OSError, StopIteration, ValueError):
+            lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines()
+            kib = int(next(line.split()[1] for line in lines if line.startswith("Pss:")))
+            by_sandbox[name] = by_sandbox.get(name, 0) + kib * 1024
+    return sum(by_sandbox.values()) / max(1, len(by_sandbox))
