@@ -12,19 +12,20 @@ import os
 import select
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from mpp_exec.audit.entry import Caller, Outcome
-from mpp_exec.audit.ledger import Ledger, Token
+from mpp_exec.audit.ledger import Token
 from mpp_exec.audit.record import Ending, new_invocation
+from mpp_exec.clockwork import Beside, Clockwork
 from mpp_exec.consent.confirm import Confirm, ConfirmationRequest, require_confirmation
 from mpp_exec.conversation import Conversation
 from mpp_exec.dialogue.session import Asked, Reading, Session
+from mpp_exec.ended import FULL, Agreed, ending, measured, meta, read, require_room
 from mpp_exec.errors import ConsentError, InternalError, MppError, UsageError
 from mpp_exec.opened import Opened
-from mpp_exec.package.schema import Validator
 from mpp_exec.prepared import MAX_ARGUMENTS, Prepared, Receive, Trace
 from mpp_exec.privacy.received import Received
 from mpp_exec.privacy.redact import MakeToken, Redactor
@@ -34,56 +35,17 @@ from mpp_exec.result import (
     MAX_DEPTH,
     MAX_VALUES,
     ToolResult,
-    Violations,
     not_run,
-    read_result,
     redaction_bounds,
 )
 from mpp_exec.sandbox import scarce, spawn
-from mpp_exec.sandbox.denial import denials, explain_denial
 from mpp_exec.sandbox.parked import Parked
 from mpp_exec.sandbox.plan import SandboxPlan
 from mpp_exec.sandbox.settle import settle
 from mpp_exec.sandbox.spawn import Completed
-from mpp_exec.withdraw import Cancellation, RunningCall, folder_size
+from mpp_exec.withdraw import Cancellation, RunningCall
 
-_FULL: Final = "its storage is full"
 _LONGEST: Final = 24 * 3600.0  # seconds; no limit of a package is longer
-
-
-class _Clockwork:
-    """Times the stages of one call, in µs since it was *began* (``time.perf_counter_ns``).
-
-    Every moment belongs to one stage, also after rounding: their sum is the whole.
-    """
-
-    def __init__(self, began: int) -> None:
-        self.stages: dict[str, int] = {}
-        self.parts: dict[str, int] = {}
-        self._began = began
-        self._last = 0
-
-    def stage(self, name: str) -> int:
-        """End a stage; return how long it took."""
-        now = (time.perf_counter_ns() - self._began) // 1000
-        took, self._last = now - self._last, now
-        self.stages[name] = self.stages.get(name, 0) + took
-        return took
-
-
-@dataclass(frozen=True, slots=True)
-class _Agreed:
-    """A call that may be made: its number, what it is given, who confirmed it ("" where nobody had to).
-
-    ``arguments`` are as the caller wrote them, ``request`` and ``received`` with values for tokens.
-    """
-
-    invocation: str
-    prepared: Prepared
-    arguments: dict[str, Any]
-    request: bytes
-    received: Received
-    confirmed: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,40 +59,6 @@ class Asking:
     confirm: Confirm | None
     environ: Mapping[str, str] = field(repr=False)
     conversation: Conversation | None = None
-
-
-class _Beside:
-    """What is done beside the tool: its start is put on record, if that was not done before it began."""
-
-    def __init__(self, begin: Callable[[], Token], ledger: Ledger, *, lasts: bool) -> None:
-        self._begin = begin
-        self._ledger = ledger
-        self._lasts = lasts
-        self._token: Token | None = None
-        self.tried = False
-
-    @property
-    def failed(self) -> bool:
-        """Whether the start could not be put on record."""
-        return self.tried and self._token is None
-
-    def begun(self) -> None:
-        """Put the start on record, once."""
-        if not self.tried:
-            self.tried = True
-            self._token = self._begin()
-            if self._lasts:
-                self._ledger.wake()
-
-    def lasts(self) -> None:
-        """See to it that the start is written though the call has not ended."""
-        self._ledger.wake()
-
-    def token(self) -> Token:
-        """Return what its end is put on record with."""
-        self.begun()
-        assert self._token is not None
-        return self._token
 
 
 class Invocation:
@@ -173,10 +101,10 @@ class Invocation:
         self._progress = progress
         self._trace_context = trace_context
         began = began or time.perf_counter_ns()
-        self._clock = _Clockwork(began)
+        self._clock = Clockwork(began)
         self._clock.stage("queue")
         self._deadline = None if timeout is None else began / 1e9 + timeout
-        self._beside: _Beside | None = None
+        self._beside: Beside | None = None
 
     def run(self, package: str, tool: str, arguments: dict[str, Any]) -> ToolResult:
         """Make the call.
@@ -212,11 +140,11 @@ class Invocation:
                         self._parts.ledger.abandon(agreed.invocation, self._failed(error))
                 raise
         self._clock.stage("release")
-        return result.with_meta(_meta(agreed, result, self._clock.stages | self._clock.parts))
+        return result.with_meta(meta(agreed, result, self._clock.stages | self._clock.parts))
 
     def _agreed(
         self, stack: contextlib.ExitStack, package: str, tool: str, arguments: dict[str, Any]
-    ) -> _Agreed:
+    ) -> Agreed:
         """Check everything that must be true before a call; nothing has begun."""
         if self._timeout is not None and not self._timeout > 0:
             raise UsageError(
@@ -228,13 +156,13 @@ class Invocation:
         request, received = prepared.request(arguments, self._receive(prepared))
         self._clock.stage("validate")
         confirmed = self._confirmed(prepared, arguments, received)
-        _require_room(prepared)
+        require_room(prepared)
         took = self._clock.stage("confirm")
         if self._deadline is not None and confirmed:
             self._deadline += took / 1e6
-        return _Agreed(new_invocation(), prepared, arguments, request, received, confirmed)
+        return Agreed(new_invocation(), prepared, arguments, request, received, confirmed)
 
-    def _never_run(self, agreed: _Agreed, entered: Literal["timeout", "cancelled"]) -> ToolResult:
+    def _never_run(self, agreed: Agreed, entered: Literal["timeout", "cancelled"]) -> ToolResult:
         """Put on record a call that ended before its turn, and say so."""
         ledger, prepared = self._parts.ledger, agreed.prepared
         result = not_run(entered, prepared.plan.kind, agreed.invocation)
@@ -246,7 +174,7 @@ class Invocation:
             invocation=agreed.invocation,
         )
         self._clock.stage("record")
-        ledger.finish(token, _ending(result, self._clock.stages))
+        ledger.finish(token, ending(result, self._clock.stages))
         self._clock.stage("commit")
         return result
 
@@ -298,11 +226,11 @@ class Invocation:
         temporary = self._trace.temporary if self._trace is not None else None
         return self._parts.preparer.lost(prepared, temporary)
 
-    def _recorded(self, stack: contextlib.ExitStack, agreed: _Agreed) -> ToolResult:
+    def _recorded(self, stack: contextlib.ExitStack, agreed: Agreed) -> ToolResult:
         ledger, prepared = self._parts.ledger, agreed.prepared
         running = RunningCall(functools.partial(self._lost, prepared), self._cancel, self._about(prepared))
         if prepared.storage is not None:
-            running.bound(prepared.storage, prepared.grant.permissions.storage, _FULL)
+            running.bound(prepared.storage, prepared.grant.permissions.storage, FULL)
         parked = None
         if self._trace is None:
             parked = stack.enter_context(self._parts.sandboxes.lent(prepared.recipe))
@@ -310,7 +238,7 @@ class Invocation:
             self._begins()
         # A server on the usual libraries takes longer than to commit its start.
         lasts = parked is not None and prepared.plan.kind == "mcp"
-        beside = _Beside(functools.partial(self._begun, agreed, at_once=lasts), ledger, lasts=lasts)
+        beside = Beside(functools.partial(self._begun, agreed, at_once=lasts), ledger, lasts=lasts)
         # Without a way to the outside a tool may begin before its start is on record: until that is durable,
         # nobody has its result. Where that did not work, or all else takes longer, it comes first.
         if parked is None or prepared.terms.reaches_outside or not ledger.works:
@@ -323,9 +251,9 @@ class Invocation:
             plan = self._placed(prepared.plan, running, stack)
             redactor = self._redactor(agreed, running)
             session = self._session(agreed, redactor)
-            completed = _measured(prepared, self._spawned(agreed, plan, session, parked))
+            completed = measured(prepared, self._spawned(agreed, plan, session, parked))
             self._clock.stage("sandbox")
-            result = _read(agreed, plan, completed, running, session=session, redactor=redactor)
+            result = read(agreed, plan, completed, running, session=session, redactor=redactor)
             self._clock.stage("redact")
         except Exception as error:
             if not beside.failed:
@@ -334,11 +262,11 @@ class Invocation:
         if self._trace is not None:
             self._trace.prepared, self._trace.completed = prepared, completed
         self._clock.parts = {f"sandbox.{name}": value for name, value in completed.timing.items()}
-        ledger.finish(beside.token(), _ending(result, self._clock.stages | self._clock.parts))
+        ledger.finish(beside.token(), ending(result, self._clock.stages | self._clock.parts))
         self._clock.stage("commit")
         return result
 
-    def _begun(self, agreed: _Agreed, *, at_once: bool) -> Token:
+    def _begun(self, agreed: Agreed, *, at_once: bool) -> Token:
         """Put on record that the call begins; *at_once* where there is time for that until it ends."""
         try:
             return self._parts.ledger.begin(
@@ -356,7 +284,7 @@ class Invocation:
                 raise
             raise UsageError("runtime.closed", "the runtime is closed", "open another one") from error
 
-    def _redactor(self, agreed: _Agreed, running: RunningCall) -> Redactor:
+    def _redactor(self, agreed: Agreed, running: RunningCall) -> Redactor:
         """Return what redacts everything that this call says."""
         prepared, received = agreed.prepared, agreed.received
         tokens: MakeToken | None = None
@@ -382,7 +310,7 @@ class Invocation:
         )
         return placed
 
-    def _session(self, agreed: _Agreed, redactor: Redactor) -> Session | None:
+    def _session(self, agreed: Agreed, redactor: Redactor) -> Session | None:
         """Return what speaks with the server of a package that is one."""
         prepared = agreed.prepared
         if prepared.plan.kind != "mcp":
@@ -400,7 +328,7 @@ class Invocation:
         )
 
     def _spawned(
-        self, agreed: _Agreed, plan: SandboxPlan, session: Session | None, parked: Parked | None
+        self, agreed: Agreed, plan: SandboxPlan, session: Session | None, parked: Parked | None
     ) -> Completed:
         def attempt() -> Completed:
             return self._spawned_once(agreed, plan, session, parked)
@@ -414,7 +342,7 @@ class Invocation:
         return not wanted.poll(seconds * 1000)
 
     def _spawned_once(
-        self, agreed: _Agreed, plan: SandboxPlan, session: Session | None, parked: Parked | None
+        self, agreed: Agreed, plan: SandboxPlan, session: Session | None, parked: Parked | None
     ) -> Completed:
         left = None if self._deadline is None else self._deadline - time.perf_counter()
         return spawn.run(
@@ -441,105 +369,3 @@ class Invocation:
 
 def _milliseconds(seconds: float) -> int:
     return max(1, int(min(seconds, _LONGEST) * 1000))
-
-
-def _ending(result: ToolResult, timing: dict[str, int]) -> Ending:
-    body = {"content": result.content, "structuredContent": result.structured, "isError": result.is_error}
-    return Ending(
-        Outcome(result.outcome),
-        result=body,
-        code=result.withheld,
-        redactions=result.redactions,
-        timing=timing,
-    )
-
-
-def _read(
-    agreed: _Agreed,
-    plan: SandboxPlan,
-    completed: Completed,
-    running: RunningCall,
-    *,
-    session: Session | None,
-    redactor: Redactor,
-) -> ToolResult:
-    prepared, cancelled = agreed.prepared, running.cancellation.is_set
-    max_size = prepared.plan.limits.output
-    return read_result(
-        prepared.plan.kind,
-        prepared.tool,
-        completed,
-        redactor,
-        violations=_violations(prepared.result),
-        explain=functools.partial(explain_denial, plan),
-        denials=functools.partial(
-            denials, plan, granted=prepared.grant.permissions, asked=prepared.manifest.permissions
-        ),
-        max_size=max_size,
-        invocation=agreed.invocation,
-        reason=lambda: running.reason,
-        cancelled=cancelled,
-        end=None if session is None else session.end,
-        aside="" if session is None else session.aside,
-        drops_binary=prepared.redaction.drops_binary,
-    )
-
-
-def _meta(agreed: _Agreed, result: ToolResult, timing: dict[str, int]) -> dict[str, Any]:
-    """Return the ``_meta`` of the contract."""
-    prepared = agreed.prepared
-    sometimes = {
-        "mpp-exec/degraded": list(prepared.plan.degraded),
-        "mpp-exec/reason": result.reason,
-        "mpp-exec/withheld": result.withheld,
-        "mpp-exec/denied": result.denied,
-        "mpp-exec/denials": list(result.denials),
-        "mpp-exec/appeared": list(result.appeared),
-        "mpp-exec/received": agreed.received.counts(),
-    }
-    return {
-        "mpp-exec/invocation": result.invocation,
-        "mpp-exec/package": {
-            "name": prepared.manifest.name,
-            "version": prepared.manifest.version,
-            "digest": prepared.grant.digest,
-        },
-        "mpp-exec/outcome": result.outcome,
-        "mpp-exec/redactions": dict(result.redactions),
-        "mpp-exec/timing": timing,
-        **{name: value for name, value in sometimes.items() if value},
-    }
-
-
-def _measured(prepared: Prepared, completed: Completed) -> Completed:
-    """Return *completed* as it ended, killed where what it left is over its bound.
-
-    The watchdog looks at times; what was written and left between two looks is the same offence.
-    """
-    if not _is_full(prepared):
-        return completed
-    if completed.outcome in ("ok", "tool_error"):
-        return replace(completed, outcome="killed", reason=_FULL)
-    reason = "; ".join(filter(None, (completed.reason, _FULL)))
-    return replace(completed, reason=reason)
-
-
-def _is_full(prepared: Prepared) -> bool:
-    limit = prepared.grant.permissions.storage
-    return prepared.storage is not None and folder_size(prepared.storage, limit) > limit
-
-
-def _require_room(prepared: Prepared) -> None:
-    limit = prepared.grant.permissions.storage
-    if _is_full(prepared):
-        raise ConsentError(
-            "storage.full",
-            f"the storage of {prepared.manifest.name} is over its {limit} bytes, or cannot be measured",
-            f"clear {prepared.storage}, or install a version that asks for more",
-        )
-
-
-def _violations(validator: Validator | None) -> Violations | None:
-    if validator is None:
-        return None
-    return lambda value: [(found.path, found.keyword) for found in validator.validate(value, limit=1)]

@@ -39,7 +39,7 @@ from mpp_exec.sandbox.cache import SandboxCache
 from mpp_exec.sandbox.look import Look
 from mpp_exec.sandbox.parked import can_start_early
 from mpp_exec.sandbox.plan import SandboxPlan, compile_plan
-from mpp_exec.sandbox.pool import Recipe
+from mpp_exec.sandbox.shelf import Recipe
 from mpp_exec.trust.installed import InstalledPackage, verify_installed
 from mpp_exec.trust.publishers import TrustView
 

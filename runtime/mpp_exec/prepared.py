@@ -18,7 +18,7 @@ from mpp_exec.privacy.policy import RedactionPolicy
 from mpp_exec.privacy.received import Received
 from mpp_exec.registry.store import Approved
 from mpp_exec.sandbox.plan import SandboxPlan
-from mpp_exec.sandbox.pool import Recipe
+from mpp_exec.sandbox.shelf import Recipe
 from mpp_exec.sandbox.spawn import Completed
 
 MAX_ARGUMENTS: Final = 4 << 20

@@ -22,7 +22,8 @@ from mpp_exec import ConsentError, MppError, UsageError
 from mpp_exec.permissions import Limits, Permissions
 from mpp_exec.sandbox import pool
 from mpp_exec.sandbox.parked import Parked
-from mpp_exec.sandbox.pool import Pool, Recipe
+from mpp_exec.sandbox.pool import Pool
+from mpp_exec.sandbox.shelf import Recipe
 from sandbox_lab import CACHE, Lab, init_processes
 from stage import NAME, Stage
 

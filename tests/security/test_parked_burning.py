@@ -18,7 +18,8 @@ from mpp_exec.permissions import Limits, Permissions
 from mpp_exec.sandbox import pool
 from mpp_exec.sandbox.mounted import MountTable
 from mpp_exec.sandbox.parked import Parked
-from mpp_exec.sandbox.pool import Pool, Recipe
+from mpp_exec.sandbox.pool import Pool
+from mpp_exec.sandbox.shelf import Recipe
 from sandbox_lab import CACHE, Lab, descendants, run
 from stage import NAME, Stage
 

@@ -19,16 +19,14 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Final
 
 from mpp_exec.errors import InternalError, MppError
 from mpp_exec.sandbox.alarm import Alarm
 from mpp_exec.sandbox.cache import SandboxCache
-from mpp_exec.sandbox.message import Variables
 from mpp_exec.sandbox.mounted import MountTable
 from mpp_exec.sandbox.parked import Parked, can_be_parked
-from mpp_exec.sandbox.plan import SandboxPlan
+from mpp_exec.sandbox.shelf import Recipe, Shelf
 
 IDLE: Final = 60.0
 """Seconds without a call after which nothing is kept for a tool."""
@@ -49,67 +47,11 @@ MEMORY: Final = 256 << 20
 _REST: Final = 0.003  # seconds after a call in which its caller does something with the result
 _ROUND: Final = 0.002  # seconds between two looks at what is being prepared: it may talk all the time
 _LOOK_AFTER: Final = 1.0  # seconds between two looks at what each of them uses
-_DECAY: Final = 10.0  # seconds without a miss after which one less is kept
 _BURY_AFTER: Final = 0.02  # seconds between two looks at whether what was killed is dead
 _LINGER: Final = 2.0  # seconds that the thread stays with nothing to keep
 _TOOLS_MAX: Final = (
     256  # whose calls are counted; of more, the one that was called the longest ago is forgotten
 )
-_BACKOFF_MAX: Final = 600.0
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Recipe:
-    """What a sandbox is prepared from. Two are the same where plan and files are.
-
-    Attributes:
-        plan: the plan, which is compared by identity: the same inputs give the same object.
-        files: what tells the installed files from changed ones.
-        constants: variables that every call has, and that are nobody's secret.
-        early_start: whether the tool may be started before its call.
-        command: its command line, with the user's values put in; None for the plan's.
-        basis: what it was made under; nothing is prepared from it where that is not so any more.
-        unchanged: tells whether the installed files are still those that were verified.
-    """
-
-    plan: SandboxPlan
-    files: str
-    constants: Variables
-    early_start: bool
-    command: tuple[str, ...] | None = None
-    basis: object = None
-    unchanged: Callable[[], bool] = lambda: True
-
-    @property
-    def key(self) -> tuple[int, str]:
-        """What it is found by, as long as it is referred to."""
-        return id(self.plan), self.files
-
-
-@dataclass(slots=True, eq=False)
-class _Shelf:
-    """The sandboxes of one recipe, and how much they are in demand."""
-
-    recipe: Recipe
-    ready: list[Parked] = field(default_factory=list)
-    preparing: list[Parked] = field(default_factory=list)
-    calls: int = 0
-    target: int = 0
-    last_call: float = 0.0
-    last_miss: float = 0.0
-    failures: int = 0
-    not_before: float = 0.0
-
-    @property
-    def package(self) -> str:
-        return self.recipe.plan.package
-
-    @property
-    def all(self) -> list[Parked]:
-        return [*self.ready, *self.preparing]
-
-    def missing(self, now: float) -> bool:
-        return len(self.ready) + len(self.preparing) < self.target and now >= self.not_before
 
 
 class Pool:
@@ -140,7 +82,7 @@ class Pool:
         self._memory = memory
         self._mounts: MountTable | None = None
         self._wake = threading.Condition()  # guards everything below
-        self._shelves: dict[tuple[int, str], _Shelf] = {}
+        self._shelves: dict[tuple[int, str], Shelf] = {}
         self._leaving: list[Parked] = []
         self._lent: weakref.WeakSet[Parked] = weakref.WeakSet()  # one that an interruption lost is not in it
         self._dying: list[Parked] = []  # the thread's own: killed, and not all dead yet
@@ -235,10 +177,9 @@ class Pool:
             if shelf is not None and shelf.recipe.basis != recipe.basis:
                 return None  # one of the two is out of date; the thread knows which
             if shelf is None or (not shelf.all and now - shelf.last_call > IDLE):
-                shelf = self._shelves[recipe.key] = _Shelf(recipe)
+                shelf = self._shelves[recipe.key] = Shelf(recipe)
                 self._forget()
-            shelf.calls += 1
-            shelf.last_call = now
+            shelf.called(now)
             parked = shelf.ready[-1] if shelf.ready else None
             if parked is not None and parked.holds_mounts(self._mounted()):
                 shelf.ready.pop()
@@ -247,9 +188,7 @@ class Pool:
             if parked is not None:
                 self._lent.add(parked)
             elif shelf.calls > 1:
-                # Called faster than they are made.
-                shelf.target = min(self._most, max(1, shelf.target * 2))
-                shelf.last_miss = now
+                shelf.missed(now, self._most)
             self._start()
         return parked
 
@@ -304,7 +243,7 @@ class Pool:
                 gone, shelf.ready, shelf.preparing = shelf.all, [], []
                 shelf.target = min(1, shelf.target)
             self._end(gone)
-            self._back_off(shelf)
+            shelf.back_off()
 
     def _rest(self) -> None:
         """Do what was put off while a call was made."""
@@ -389,9 +328,7 @@ class Pool:
                     gone += shelf.all
                     del self._shelves[key]
                     continue
-                if shelf.target > 1 and now - shelf.last_miss > _DECAY:
-                    shelf.target -= 1
-                    shelf.last_miss = now
+                shelf.decay(now)
                 mounted = self._mounted()
                 old = [
                     parked
@@ -455,10 +392,10 @@ class Pool:
         with self._wake:
             return not self._closing and any(shelf.preparing for shelf in self._shelves.values())
 
-    def _begin(self, shelf: _Shelf) -> None:
+    def _begin(self, shelf: Shelf) -> None:
         recipe = shelf.recipe
         if not recipe.unchanged():
-            self._back_off(shelf)
+            shelf.back_off()
             return
         with self._wake:
             mounted = self._mounted()
@@ -472,11 +409,11 @@ class Pool:
                 mounted=mounted,
             )
         except MppError:
-            self._back_off(shelf)  # the call itself will say why
+            shelf.back_off()  # the call itself will say why
             return
         shelf.preparing.append(parked)
 
-    def _see(self, shelf: _Shelf, made: Parked) -> None:
+    def _see(self, shelf: Shelf, made: Parked) -> None:
         parked: Parked | None = made
         state = made.look(5)
         if state == "preparing":
@@ -492,16 +429,11 @@ class Pool:
         else:
             self._failed(shelf, parked)
 
-    def _failed(self, shelf: _Shelf, parked: Parked) -> None:
+    def _failed(self, shelf: Shelf, parked: Parked) -> None:
         self._end([parked])
-        self._back_off(shelf)
+        shelf.back_off()
 
-    def _back_off(self, shelf: _Shelf) -> None:
-        """Wait longer after each failure: a tool may crash, or need what it is granted to start."""
-        shelf.failures += 1
-        shelf.not_before = time.monotonic() + min(2.0**shelf.failures, _BACKOFF_MAX)
-
-    def _has_room(self, wanted: _Shelf) -> bool:
+    def _has_room(self, wanted: Shelf) -> bool:
         """Return whether one more may wait for *wanted*; what is in less demand makes room for it."""
         with self._wake:
             waiting = [parked for shelf in self._shelves.values() for parked in shelf.all]

@@ -1,0 +1,148 @@
+"""A call that has run: what it left is measured, what it said is read, and what is told of it."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from mpp_exec.audit.entry import Outcome
+from mpp_exec.audit.record import Ending
+from mpp_exec.dialogue.session import Session
+from mpp_exec.errors import ConsentError
+from mpp_exec.package.schema import Validator
+from mpp_exec.prepared import Prepared
+from mpp_exec.privacy.received import Received
+from mpp_exec.privacy.redact import Redactor
+from mpp_exec.result import ToolResult, Violations, read_result
+from mpp_exec.sandbox.denial import denials, explain_denial
+from mpp_exec.sandbox.plan import SandboxPlan
+from mpp_exec.sandbox.spawn import Completed
+from mpp_exec.withdraw import RunningCall, folder_size
+
+FULL: Final = "its storage is full"
+
+
+@dataclass(frozen=True, slots=True)
+class Agreed:
+    """A call that may be made: its number, what it is given, who confirmed it ("" where nobody had to).
+
+    ``arguments`` are as the caller wrote them, ``request`` and ``received`` with values for tokens.
+    """
+
+    invocation: str
+    prepared: Prepared
+    arguments: dict[str, Any]
+    request: bytes
+    received: Received
+    confirmed: str
+
+
+def ending(result: ToolResult, timing: dict[str, int]) -> Ending:
+    """Return what goes on record of a call that has *result*."""
+    body = {"content": result.content, "structuredContent": result.structured, "isError": result.is_error}
+    return Ending(
+        Outcome(result.outcome),
+        result=body,
+        code=result.withheld,
+        redactions=result.redactions,
+        timing=timing,
+    )
+
+
+def read(
+    agreed: Agreed,
+    plan: SandboxPlan,
+    completed: Completed,
+    running: RunningCall,
+    *,
+    session: Session | None,
+    redactor: Redactor,
+) -> ToolResult:
+    """Return the redacted result of a call that ran as *plan* and ended as *completed*."""
+    prepared, cancelled = agreed.prepared, running.cancellation.is_set
+    max_size = prepared.plan.limits.output
+    return read_result(
+        prepared.plan.kind,
+        prepared.tool,
+        completed,
+        redactor,
+        violations=_violations(prepared.result),
+        explain=functools.partial(explain_denial, plan),
+        denials=functools.partial(
+            denials, plan, granted=prepared.grant.permissions, asked=prepared.manifest.permissions
+        ),
+        max_size=max_size,
+        invocation=agreed.invocation,
+        reason=lambda: running.reason,
+        cancelled=cancelled,
+        end=None if session is None else session.end,
+        aside="" if session is None else session.aside,
+        drops_binary=prepared.redaction.drops_binary,
+    )
+
+
+def meta(agreed: Agreed, result: ToolResult, timing: dict[str, int]) -> dict[str, Any]:
+    """Return the ``_meta`` of the contract."""
+    prepared = agreed.prepared
+    sometimes = {
+        "mpp-exec/degraded": list(prepared.plan.degraded),
+        "mpp-exec/reason": result.reason,
+        "mpp-exec/withheld": result.withheld,
+        "mpp-exec/denied": result.denied,
+        "mpp-exec/denials": list(result.denials),
+        "mpp-exec/appeared": list(result.appeared),
+        "mpp-exec/received": agreed.received.counts(),
+    }
+    return {
+        "mpp-exec/invocation": result.invocation,
+        "mpp-exec/package": {
+            "name": prepared.manifest.name,
+            "version": prepared.manifest.version,
+            "digest": prepared.grant.digest,
+        },
+        "mpp-exec/outcome": result.outcome,
+        "mpp-exec/redactions": dict(result.redactions),
+        "mpp-exec/timing": timing,
+        **{name: value for name, value in sometimes.items() if value},
+    }
+
+
+def measured(prepared: Prepared, completed: Completed) -> Completed:
+    """Return *completed* as it ended, killed where what it left is over its bound.
+
+    The watchdog looks at times; what was written and left between two looks is the same offence.
+    """
+    if not is_full(prepared):
+        return completed
+    if completed.outcome in ("ok", "tool_error"):
+        return replace(completed, outcome="killed", reason=FULL)
+    reason = "; ".join(filter(None, (completed.reason, FULL)))
+    return replace(completed, reason=reason)
+
+
+def is_full(prepared: Prepared) -> bool:
+    """Return whether the storage of the call is over its bound, or cannot be measured."""
+    limit = prepared.grant.permissions.storage
+    return prepared.storage is not None and folder_size(prepared.storage, limit) > limit
+
+
+def require_room(prepared: Prepared) -> None:
+    """Refuse a call whose storage is full before it begins.
+
+    Raises:
+        ConsentError: ``storage.full``.
+    """
+    limit = prepared.grant.permissions.storage
+    if is_full(prepared):
+        raise ConsentError(
+            "storage.full",
+            f"the storage of {prepared.manifest.name} is over its {limit} bytes, or cannot be measured",
+            f"clear {prepared.storage}, or install a version that asks for more",
+        )
+
+
+def _violations(validator: Validator | None) -> Violations | None:
+    if validator is None:
+        return None
+    return lambda value: [(found.path, found.keyword) for found in validator.validate(value, limit=1)]
