@@ -92,7 +92,8 @@ def test_one_process_is_told_so_that_finds_none(shell: Shell) -> None:
     """Its first look at the host finds none: that is no host without namespaces."""
     script = (
         "import json, os, subprocess, sys\n"
-        "held = [subprocess.Popen(['unshare', '--net', 'cat'], stdin=subprocess.PIPE) for _ in range(2)]\n"
+        "take = ['unshare', '--user', '--net', 'cat']\n"
+        "held = [subprocess.Popen(take, stdin=subprocess.PIPE) for _ in range(2)]\n"
         "for each in held:\n"
         "    while os.readlink(f'/proc/{each.pid}/ns/net') == os.readlink('/proc/self/ns/net'): pass\n"
         "done = subprocess.run([sys.executable, '-P', '-m', 'mpp_exec', '--home', sys.argv[1], 'run',"

@@ -12,6 +12,7 @@ import inspect
 import os
 import re
 import resource
+import select
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -207,6 +208,13 @@ def _encode() -> None:
     )
 
 
+def _ring() -> None:
+    fd = native.open_alarm()
+    native.set_alarm(fd, 0)
+    assert select.select([fd], [], [], 10)[0]
+    os.close(fd)
+
+
 EXERCISED: Final[dict[str, Callable[[], object]]] = {
     "encode_plan": _encode,
     "try_clone": lambda: native.try_clone(lib.CLONE_NEWUSER),
@@ -214,6 +222,8 @@ EXERCISED: Final[dict[str, Callable[[], object]]] = {
     "landlock_errata": native.landlock_errata,
     "seccomp_has": lambda: native.seccomp_has(lib.SECCOMP_RET_ERRNO),
     "constant": lambda: native.constant("CLONE_NEWUSER"),
+    "open_alarm": _ring,
+    "set_alarm": _ring,
     "look": lambda: native.look(-100, b"/etc/passwd\0/no/such\0", 2),
 }
 
