@@ -148,7 +148,7 @@ static int connected(const struct command *command, const char *python, int conn
     if (code >= 0) return code;
     close(connection);
     if (rest < 0)
-        return fail(command, "serve.lost", "the resident runtime ended, and what is open cannot be handed on",
+        return fail(command, "serve.lost", "the connection through the resident runtime cannot be gone on with",
                     "have the client connect again; mpp-exec audit list tells what ran");
     return go_on(command, python, rest);
 }

@@ -77,7 +77,8 @@ enum ending make_call(int folder, const struct errand *errand, struct answer *an
 enum ending leave_runtime(int connection);
 
 /* client_relay.c: passes on what client and runtime say, until one of them ends. Returns the exit code; -1 where the
- * runtime has gone, and *rest* is a file for whoever goes on: a line about the connection, and the lines not served. */
+ * runtime has gone, and *rest* is a file for whoever goes on: a line about the connection, and the lines not served; or
+ * -1: nobody can, since it is not known what has begun. */
 int relay(int connection, int *rest);
 
 /* client_signals.c: signals that ask this process to end, heard while it waits and at no other time. */

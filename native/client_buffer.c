@@ -8,13 +8,15 @@
 
 #include "client.h"
 
-#define SMALLEST ((size_t)1 << 14)
+#define SMALLEST ((size_t)64) /* there may be one for each of many short lines */
+#define CHUNK ((size_t)1 << 14)
 
 static int make_room(struct buffer *buffer, size_t size)
 {
     size_t room = buffer->room ? buffer->room : SMALLEST;
     uint8_t *data;
 
+    if (size == 0) return 0;
     if (size > buffer->limit || buffer->size > buffer->limit - size) return -1;
     while (room < buffer->size + size) room *= 2;
     if (room == buffer->room) return 0;
@@ -40,7 +42,7 @@ int append_text(struct buffer *buffer, const char *text)
 
 int read_all(int fd, struct buffer *buffer)
 {
-    uint8_t chunk[SMALLEST];
+    uint8_t chunk[CHUNK];
 
     for (;;) {
         ssize_t got;

@@ -24,6 +24,14 @@
 #define MAX_KEPT ((size_t)64 << 20)
 #define MAX_TURN ((size_t)16 << 20)
 
+/* What becomes of the connection. Only where the runtime has gone has everything been read that it said: whoever goes
+ * on before that would make what has begun again. */
+enum course {
+    GOES_ON,
+    RUNTIME_GONE, /* or it says that it does not serve this one: nothing begins there any more */
+    FAILED,       /* this process did, or what was said is no word of the protocol */
+};
+
 struct line {
     struct line *next;
     uint32_t number;
@@ -63,6 +71,7 @@ static struct line *open_line(struct relay *relay)
     if (!line) return NULL;
     line->text.limit = MAX_LINE;
     line->number = relay->lines++;
+    relay->kept += sizeof *line;
     if (relay->last)
         relay->last->next = line;
     else
@@ -77,12 +86,14 @@ static int keep(struct relay *relay, const uint8_t *data, size_t size)
         const uint8_t *end = memchr(data, '\n', size);
         size_t part = end ? (size_t)(end - data) : size;
         struct line *line = open_line(relay);
+        size_t left;
         size_t room;
 
         if (!line) return -1;
-        room = MAX_LINE - line->text.size;
-        if (append(&line->text, data, part < room ? part : room) != 0) return -1;
-        relay->kept += part < room ? part : room;
+        left = MAX_LINE - line->text.size;
+        room = line->text.room;
+        if (append(&line->text, data, part < left ? part : left) != 0) return -1;
+        relay->kept += line->text.room - room;
         if (end) {
             line->is_complete = 1;
             part++;
@@ -93,24 +104,21 @@ static int keep(struct relay *relay, const uint8_t *data, size_t size)
     return 0;
 }
 
-static int is_needed(uint32_t number, const uint8_t *numbers, uint32_t count)
-{
-    for (uint32_t at = 0; at < count; at++)
-        if (number_at(numbers + 4 * (size_t)at) == number) return 1;
-    return 0;
-}
-
+/* The numbers of *needed* rise, as those of the lines do. */
 static void let_go(struct relay *relay, uint32_t read, const uint8_t *needed, uint32_t count)
 {
     struct line **place = &relay->first;
     struct line *before = NULL;
+    uint32_t at = 0;
 
     while (*place) {
         struct line *line = *place;
 
-        if (line->is_complete && line->number < read && !is_needed(line->number, needed, count)) {
+        while (at < count && number_at(needed + 4 * (size_t)at) < line->number) at++;
+        if (line->is_complete && line->number < read &&
+            (at == count || number_at(needed + 4 * (size_t)at) != line->number)) {
             *place = line->next;
-            relay->kept -= line->text.size;
+            relay->kept -= sizeof *line + line->text.room;
             release(&line->text);
             free(line);
         } else {
@@ -122,50 +130,52 @@ static void let_go(struct relay *relay, uint32_t read, const uint8_t *needed, ui
 }
 
 /* Takes T: what was held is whole, and what it says of the lines holds from here on. */
-static int take_turn(struct relay *relay, const uint8_t *data, size_t size)
+static enum course take_turn(struct relay *relay, const uint8_t *data, size_t size)
 {
     uint32_t count;
     size_t facts;
 
-    if (size < FACTS) return -1;
+    if (size < FACTS) return FAILED;
     count = number_at(data + 4);
     facts = FACTS + 4 * (size_t)count;
-    if (facts > size) return -1;
+    if (facts > size) return FAILED;
     relay->state.size = 0;
-    if (append(&relay->state, data + facts, size - facts) != 0) return -1;
+    if (append(&relay->state, data + facts, size - facts) != 0) return FAILED;
     let_go(relay, number_at(data), data + FACTS, count);
     release(&relay->shown);
     relay->shown = relay->held;
     relay->held = (struct buffer){ .limit = MAX_ANSWER };
     relay->written = 0;
-    return 0;
+    return GOES_ON;
 }
 
-/* Takes the frame that is complete; -1 where it is none. */
-static int take_frame(struct relay *relay)
+/* Takes the frame that is complete. */
+static enum course take_frame(struct relay *relay)
 {
     const uint8_t *data = relay->frame.data + HEADER;
     size_t size = relay->frame.size - HEADER;
 
     switch (relay->frame.data[0]) {
     case 'O':
-        return append(&relay->held, data, size);
+        return append(&relay->held, data, size) == 0 ? GOES_ON : FAILED;
     case 'E':
         write_all(2, data, size);
-        return 0;
+        return GOES_ON;
     case 'T':
         return take_turn(relay, data, size);
     case 'D':
-        if (size != 1) return -1;
+        if (size != 1) return FAILED;
         relay->code = data[0];
-        return 0;
-    default: /* A: it does not serve this one */
-        return -1;
+        return GOES_ON;
+    case 'A':
+        return RUNTIME_GONE;
+    default:
+        return FAILED;
     }
 }
 
-/* Reads what is there; -1 where the runtime has gone, or says what is no word of the protocol. */
-static int hear(struct relay *relay)
+/* Reads what is there. */
+static enum course hear(struct relay *relay)
 {
     uint8_t chunk[CHUNK];
 
@@ -176,21 +186,21 @@ static int hear(struct relay *relay)
         if (relay->frame.size >= HEADER) {
             size_t size = number_at(relay->frame.data + 1);
 
-            if (size > (relay->frame.data[0] == 'T' ? MAX_TURN : MAX_FRAME)) return -1;
+            if (size > (relay->frame.data[0] == 'T' ? MAX_TURN : MAX_FRAME)) return FAILED;
             wanted += size;
         }
         if (relay->frame.size >= HEADER && relay->frame.size == wanted) {
-            int taken = take_frame(relay);
+            enum course course = take_frame(relay);
 
             relay->frame.size = 0;
-            if (taken != 0) return -1;
-            if (relay->code >= 0 || relay->shown.size) return 0;
+            if (course != GOES_ON || relay->code >= 0 || relay->shown.size) return course;
             continue;
         }
         wanted -= relay->frame.size;
         got = recv(relay->connection, chunk, wanted < CHUNK ? wanted : CHUNK, 0);
-        if (got < 0 && (errno == EAGAIN || errno == EINTR)) return 0;
-        if (got <= 0 || append(&relay->frame, chunk, (size_t)got) != 0) return -1;
+        if (got < 0 && (errno == EAGAIN || errno == EINTR)) return GOES_ON;
+        if (got == 0 || (got < 0 && errno == ECONNRESET)) return RUNTIME_GONE;
+        if (got < 0 || append(&relay->frame, chunk, (size_t)got) != 0) return FAILED;
     }
 }
 
@@ -205,17 +215,17 @@ static int say(struct relay *relay)
     return 0;
 }
 
-static int listen_to_client(struct relay *relay)
+static enum course listen_to_client(struct relay *relay)
 {
     uint8_t chunk[CHUNK];
     ssize_t got = read(0, chunk, sizeof chunk);
 
-    if (got < 0 && (errno == EAGAIN || errno == EINTR)) return 0;
+    if (got < 0 && (errno == EAGAIN || errno == EINTR)) return GOES_ON;
     if (got <= 0) {
         relay->input_ended = 1;
-        return 0;
+        return GOES_ON;
     }
-    return keep(relay, chunk, (size_t)got) != 0 || append(&relay->upward, chunk, (size_t)got) != 0 ? -1 : 0;
+    return keep(relay, chunk, (size_t)got) != 0 || append(&relay->upward, chunk, (size_t)got) != 0 ? FAILED : GOES_ON;
 }
 
 /* What poll(2) calls writable takes PIPE_BUF bytes without waiting. */
@@ -232,9 +242,10 @@ static void show(struct relay *relay)
     }
 }
 
-/* One wait and what came of it: 0, -1 where the runtime has gone. */
-static int step(struct relay *relay)
+/* One wait and what came of it. */
+static enum course step(struct relay *relay)
 {
+    enum course course = GOES_ON;
     int shows = relay->shown.size > 0;
     int listens = !relay->input_ended && !relay->upward.size && relay->kept < MAX_KEPT;
     short words = (short)((shows ? 0 : POLLIN) | (relay->upward.size ? POLLOUT : 0));
@@ -247,18 +258,18 @@ static int step(struct relay *relay)
 
     /* Its end is reported whatever is waited for: what it has said before is read first. */
     if (!words) polled[0].fd = -1;
-    if (wait_for_any(polled, sizeof polled / sizeof *polled, -1) < 0) return 0;
+    if (wait_for_any(polled, sizeof polled / sizeof *polled, -1) < 0) return GOES_ON;
     if (polled[3].revents) relay->is_over = 1;
     if (polled[2].revents) show(relay);
-    if (polled[1].revents && listen_to_client(relay) != 0) return -1;
+    if (polled[1].revents && listen_to_client(relay) != GOES_ON) return FAILED;
     /* Where it is not taken, the end will be read, or has been: every line is kept. */
     if (relay->upward.size && polled[0].revents && say(relay) != 0) relay->sent = relay->upward.size = 0;
-    if (!shows && polled[0].revents && hear(relay) != 0) return -1;
+    if (!shows && polled[0].revents) course = hear(relay);
     if (relay->input_ended == 1 && !relay->upward.size) {
         relay->input_ended = 2;
         shutdown(relay->connection, SHUT_WR);
     }
-    return 0;
+    return course;
 }
 
 /* Returns a file of what is left, -1 where it cannot be made. */
@@ -287,21 +298,21 @@ int relay(int connection, int *rest)
         .state = { .limit = MAX_TURN },
         .frame = { .limit = MAX_TURN + HEADER },
     };
-    int is_lost = 0;
+    enum course course = GOES_ON;
 
     signal(SIGPIPE, SIG_IGN);
-    while (!is_lost && !made.is_over && !heard_signal() && (made.code < 0 || made.shown.size))
-        is_lost = step(&made) != 0;
+    while (course == GOES_ON && !made.is_over && !heard_signal() && (made.code < 0 || made.shown.size))
+        course = step(&made);
     if (made.is_over || heard_signal()) {
         leave_runtime(connection);
         return 0;
     }
-    if (!is_lost) return made.code;
+    if (course == GOES_ON) return made.code;
     while (made.shown.size && !made.is_over && !heard_signal())
         if (wait_for(1, POLLOUT, -1) >= 0) show(&made);
     if (made.is_over || heard_signal()) return 0;
     signal(SIGPIPE, SIG_DFL);
     if (made.parent >= 0) close(made.parent);
-    *rest = leave_rest(&made);
+    *rest = course == RUNTIME_GONE ? leave_rest(&made) : -1;
     return -1;
 }

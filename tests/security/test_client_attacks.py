@@ -169,9 +169,38 @@ def test_whatever_a_runtime_says_to_a_connection_it_ends_or_goes_on(client: Path
     for at, data in enumerate(turns()):
         answers.data = frame(b"B") + data
         done = run(client, answers, "mcp", stdin=lines if at % 10 == 0 else lines[:14])
-        if done.returncode != FELL_BACK:
+        if done.returncode == 7:
+            assert b"[serve.lost]" in done.stderr
+        elif done.returncode != FELL_BACK:
             assert b"D\0\0\0\1" in data
         assert not done.stdout or b"T\0\0\0" in data
+
+
+def turn(state: bytes) -> bytes:
+    """Return what tells a client that the first line was read, and needs nobody any more."""
+    return frame(b"T", struct.pack(">II", 1, 0) + state)
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        pytest.param(b"T" + struct.pack(">I", 17 << 20), id="a turn too large to be kept"),
+        pytest.param(frame(b"T", b"\0"), id="a turn that is none"),
+        pytest.param(frame(b"T", struct.pack(">II", 1, 1 << 31)), id="a turn that is cut"),
+        pytest.param(frame(b"Z"), id="a word that is none"),
+        pytest.param(frame(b"O", b"x" * (1 << 20)) * 257, id="more than an answer"),
+    ],
+)
+def test_a_connection_that_is_not_understood_is_not_gone_on_with(
+    client: Path, answers: Answers, last: bytes
+) -> None:
+    """What was begun may stand in what could not be read: it would be made a second time."""
+    answers.data = frame(b"B") + turn(b'{"form":1,"owed":[]}')
+    assert run(client, answers, "mcp", stdin=b"{}\n").returncode == FELL_BACK
+    answers.data += last
+    done = run(client, answers, "mcp", stdin=b"{}\n")
+    assert done.returncode == 7
+    assert b"[serve.lost]" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,12 @@ def test_a_call_of_no_tool_is_refused(peer: Peer, name: str) -> None:
     assert peer.ask("tools/call", CALLS[name])["error"]["code"] == -32602
 
 
+def test_an_id_as_long_as_a_message_is_refused(peer: Peer) -> None:
+    peer.initialize()
+    peer.raw(b'{"jsonrpc":"2.0","id":"%s","method":"ping"}\n' % (b"x" * (1 << 20)))
+    assert peer.answer(None)["error"]["code"] == -32600
+
+
 @pytest.mark.parametrize("cursor", ["", "x", "after:", "after", 7, "before:acme_echo_call"], ids=repr)
 def test_a_cursor_that_was_not_given_out_is_refused(peer: Peer, cursor: Any) -> None:
     peer.initialize()

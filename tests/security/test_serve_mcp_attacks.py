@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -55,6 +56,13 @@ def peers(runtime: Runtime) -> Iterator[tuple[Peer, Peer]]:
             peer.initialize()
         assert runtime.status()["connections"] == 2
         yield one, other
+
+
+@pytest.fixture
+def peer(runtime: Runtime) -> Iterator[Peer]:
+    with Peer(runtime.shell, native=True) as made:
+        made.initialize()
+        yield made
 
 
 def said(answer: dict[str, Any]) -> Any:
@@ -216,6 +224,23 @@ def test_a_client_that_does_not_read_holds_up_nobody_else(runtime: Runtime) -> N
     with runtime.connect() as connection:
         connection.sendall(frame(b"S"))
         assert read_frame(connection)[0] == b"O"
+
+
+def test_lines_with_nothing_in_them_take_little_of_the_client(peer: Peer, runtime: Runtime) -> None:
+    """A client keeps each line until somebody has read it, and nobody does."""
+    assert peer.process.stdin is not None
+    runtime.process.send_signal(signal.SIGSTOP)
+    try:
+        # A pipe holds half of it, so the other half has been read.
+        peer.process.stdin.write(b"\n" * (1 << 17))
+        peer.process.stdin.flush()
+        status = Path(f"/proc/{peer.process.pid}/status").read_text()
+    finally:
+        runtime.process.send_signal(signal.SIGCONT)
+    peak = re.search(r"VmPeak:\s+(\d+) kB", status)
+    assert peak is not None
+    assert int(peak[1]) < 128 << 10
+    assert said(peer.call("acme_waits_call")) == "done"
 
 
 def test_the_file_of_a_connection_is_not_left_to_a_tool(shell: Shell, runtime: Runtime) -> None:

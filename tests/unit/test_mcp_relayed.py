@@ -7,6 +7,7 @@ import json
 import os
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given
@@ -31,8 +32,17 @@ class Told:
 
     def take(self, *lines: bytes) -> list[object]:
         """Send *lines*, and return what came of it until the wire waits for more."""
+        found = []
+        for line in self.read(*lines):
+            found.append(line)
+            self.wire.taken()
+        return found
+
+    def read(self, *lines: bytes) -> Iterator[object]:
+        """Send *lines*, and yield what came of each, to be worked on."""
         self.client.sendall(b"".join(line + b"\n" for line in lines))
-        return [next(self.messages) for _ in range(len(lines))]
+        for _ in lines:
+            yield next(self.messages)
 
     def settled(self) -> tuple[int, list[int]]:
         """Return how many lines were read, and which of them are needed, as the client knows it."""
@@ -69,10 +79,58 @@ def test_a_request_that_begins_is_owed_an_answer_before_it_does(told: Told) -> N
     told.take(b"a")
     told.wire.took(1)
     told.wire.begins(1, modern=True)
-    assert told.told[-1][:3] == (b"", 0, [])
+    assert told.told[-1][:3] == (b"", 1, [])
     assert list(told.state.owed) == [(1, True)]
     told.wire.send({"id": 1, "error": {}})
     assert not told.state.owed
+
+
+@pytest.mark.parametrize("does", ["begins", "is answered"])
+def test_what_comes_of_a_line_is_never_told_without_that_it_was_read(told: Told, does: str) -> None:
+    """A client that knew of the one and not of the other would have it served a second time."""
+    (line,) = told.read(b"[a,b]")
+    assert line == b"[a,b]"
+    told.wire.took(1)
+
+    def work() -> None:
+        if does == "begins":
+            told.wire.begins(1, modern=True)
+        else:
+            told.wire.send({"id": 1, "result": {}})
+
+    with ThreadPoolExecutor(1) as other:
+        over = other.submit(work)
+        with pytest.raises(TimeoutError):
+            over.result(0.1)  # while the line is worked on, whatever the other thread does
+        assert told.told == []
+        told.wire.took(2)
+        told.wire.taken()
+        over.result(10)
+    assert [read for _, read, _, _ in told.told] == [1]
+
+
+def test_what_is_answered_at_once_is_told_with_the_end_of_its_line(told: Told) -> None:
+    assert list(told.read(b"a")) == [b"a"]
+    told.wire.remember(ready=True)
+    told.wire.send({"id": 1, "result": {}})
+    told.wire.send({"method": "notifications/x"})
+    assert told.told == []
+    told.wire.taken()
+    assert [facts[:3] for facts in told.told] == [
+        (b'{"id":1,"result":{}}\n{"method":"notifications/x"}\n', 1, [])
+    ]
+
+
+def test_who_waits_for_the_end_of_a_line_hears_that_the_client_goes_on_by_itself(told: Told) -> None:
+    assert list(told.read(b"a")) == [b"a"]
+    told.wire.took(1)
+    with ThreadPoolExecutor(1) as other:
+        over = other.submit(told.wire.begins, 1, modern=True)
+        with pytest.raises(TimeoutError):
+            over.result(0.1)
+        told.wire.move()
+        with pytest.raises(WireClosedError):
+            over.result(10)
 
 
 def test_a_line_of_several_requests_is_repeated_as_a_whole_or_not_at_all(told: Told) -> None:

@@ -33,6 +33,9 @@ SUBSCRIPTION_KEY: Final = "io.modelcontextprotocol/subscriptionId"
 ERROR_KEY: Final = "mpp-exec/error"
 """Where an answer carries the code and the hint of an error of this project."""
 
+MAX_ID: Final = 1024
+"""Characters of a request's id, which is kept and told to whoever may have to go on with the connection."""
+
 PARSE_ERROR: Final = -32700
 INVALID_REQUEST: Final = -32600
 INVALID_PARAMS: Final = -32602
@@ -134,6 +137,8 @@ def classify(value: Any) -> Request | Response:
     params = value.get("params", {})
     if "id" in value and known is None:
         raise InvalidMessageError(INVALID_REQUEST, "an id is a string or an integer")
+    if isinstance(known, str) and len(known) > MAX_ID:
+        raise InvalidMessageError(INVALID_REQUEST, f"an id is longer than {MAX_ID} characters")
     if not isinstance(method, str):
         raise InvalidMessageError(INVALID_REQUEST, "a method is a string", known)
     if not isinstance(params, dict):

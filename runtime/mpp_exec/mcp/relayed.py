@@ -12,7 +12,8 @@ from __future__ import annotations
 import json
 import os
 import select
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
@@ -79,14 +80,24 @@ class State:
 
 
 class RelayedWire(Wire):
-    """The socket *incoming*, non-blocking; *stop* becomes readable when the client has to go on by itself."""
+    """The socket *incoming*, non-blocking; *stop* becomes readable when the client has to go on by itself.
+
+    What comes of a line is told together with that it was read, and not before: a client that was told the
+    one without the other would have the line served once more. So what the reading thread says while it works
+    on a line waits for the end of that, and so does every other thread that is about to begin or to answer a
+    request of it.
+    """
 
     def __init__(self, incoming: int, stop: int, tell: Tell) -> None:
         super().__init__(incoming, -1)
         self._stop = stop
         self._tell = tell
+        self._turn = threading.Condition(self._writing)
+        self._reader: int | None = None  # the thread that works on line *current*
         self._current = 0
         self._read = 0
+        self._pending = bytearray()  # what it said meanwhile
+        self._fresh: dict[str, Any] = {}  # and had remembered
         self._told: tuple[int, list[int]] = (0, [])
         self._open: dict[RequestId, int] = {}  # the line of each request that must be served by somebody
         self._owed: dict[RequestId, bool] = {}
@@ -95,8 +106,9 @@ class RelayedWire(Wire):
 
     def move(self) -> None:
         """Say nothing more: from here on the client knows all that it will. Safe from any thread."""
-        with self._writing:
+        with self._turn:
             self.moved = True
+            self._turn.notify_all()
 
     def messages(self, tick: float) -> Iterator[bytes | TooLong | None]:
         """Yield each line, and None at least every *tick* seconds; end with the input, or by *stop*."""
@@ -120,9 +132,8 @@ class RelayedWire(Wire):
                 for line in lines.feed(got):
                     with self._writing:
                         self._current = lines.ended
+                        self._reader = threading.get_ident()
                     yield line
-                    with self._writing:
-                        self._read = lines.ended + 1
                 self._settle(lines.ended)
             yield None
 
@@ -133,12 +144,43 @@ class RelayedWire(Wire):
             WireClosedError: nobody reads.
         """
         data = encoding.json_dumps(message).encode() + b"\n"
-        with self._writing:
-            for each in message if isinstance(message, list) else [message]:
-                if "method" not in each and (name := each.get("id")) is not None:
-                    self._open.pop(name, None)
-                    self._owed.pop(name, None)
-            self._say(data)
+        answers = message if isinstance(message, list) else [message]
+        answered = [each["id"] for each in answers if "method" not in each and each.get("id") is not None]
+        with self._turn:
+            reads = self._reader == threading.get_ident()
+            if not reads:
+                self._await(answered)
+            for name in answered:
+                self._open.pop(name, None)
+                self._owed.pop(name, None)
+            if not reads:
+                self._say(data)
+            elif self._closed or self.moved:
+                raise WireClosedError
+            else:
+                self._pending += data
+
+    def taken(self) -> None:
+        """Tell what came of the line that was yielded last.
+
+        Raises:
+            WireClosedError: nobody reads.
+        """
+        with self._turn:
+            self._reader = None
+            self._read = self._current + 1
+            self._state |= self._fresh
+            self._fresh.clear()
+            self._turn.notify_all()
+            if self._pending:
+                data = bytes(self._pending)
+                self._pending.clear()
+                self._say(data)
+
+    def _await(self, requests: Iterable[RequestId]) -> None:
+        """Wait until the lines of *requests* have been worked on."""
+        lines = [self._open[name] for name in requests if name in self._open]
+        self._turn.wait_for(lambda: self._closed or self.moved or all(self._read > line for line in lines))
 
     def took(self, request: RequestId) -> None:
         """Keep the line of *request* with the client until it begins, or is answered."""
@@ -151,7 +193,8 @@ class RelayedWire(Wire):
         Raises:
             WireClosedError: the client has gone, or has to go on by itself: it serves it there.
         """
-        with self._writing:
+        with self._turn:
+            self._await([request])
             line = self._open.pop(request, None)
             self._owed[request] = modern
             # A line goes or stays as a whole; others of its batch are answered like this one.
@@ -170,7 +213,10 @@ class RelayedWire(Wire):
     def remember(self, **state: Any) -> None:
         """Have it said with the next words."""
         with self._writing:
-            self._state |= state
+            if self._reader == threading.get_ident():
+                self._fresh |= state
+            else:
+                self._state |= state
 
     def _settle(self, ended: int) -> None:
         with self._writing:
@@ -190,6 +236,7 @@ class RelayedWire(Wire):
             self._tell(data, self._read, needed, json.dumps(state).encode())
         except BaseException:
             self._closed = True
+            self._turn.notify_all()
             raise
         self._told = (self._read, needed)
 

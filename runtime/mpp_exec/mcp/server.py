@@ -107,7 +107,10 @@ class Server:
                 self._go_on(self._state)
             for line in self._wire.messages(TICK):
                 if line is not None:
-                    self._take(line)
+                    try:
+                        self._take(line)
+                    finally:
+                        self._wire.taken()
                 if time.monotonic() >= self._next_look:
                     if self._is_orphaned():
                         return

@@ -119,6 +119,13 @@ class Wire:
 
     # -- what another process would have to know to go on with the connection (``mcp.relayed``) ----------
 
+    def taken(self) -> None:
+        """Note that the line that was yielded last has been worked on.
+
+        Raises:
+            WireClosedError: nobody reads.
+        """
+
     def took(self, request: RequestId) -> None:
         """Note that the line that is read has a *request* in it, which will be answered."""
 
