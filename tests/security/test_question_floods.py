@@ -74,6 +74,13 @@ def asked_or_answered(message: dict[str, Any]) -> bool:
     return message.get("method") == "elicitation/create" or "result" in message
 
 
+async def only(count: int, calls: list[asyncio.Task[ToolResult]]) -> None:
+    """Wait until *count* of *calls* are left: the others are refused before anybody answers."""
+    waiting = set(calls)
+    while len(waiting) > count:
+        _, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+
+
 def flooded(stage: Stage, person: Person, act: Callable[[], Any]) -> tuple[Any, list[str]]:
     """Have 100 tasks wait for a person, *act* meanwhile; return what that returned, and how they ended."""
 
@@ -85,6 +92,7 @@ def flooded(stage: Stage, person: Person, act: Callable[[], Any]) -> tuple[Any, 
         ]
         await asyncio.to_thread(person.is_asked, MOST_ASKED)
         result = await asyncio.wait_for(act(), PATIENCE)
+        await only(MOST_ASKED, flood)
         person.answers.set()
         return result, codes(await asyncio.gather(*flood, return_exceptions=True))
 
@@ -124,6 +132,7 @@ def test_the_questions_of_one_package_leave_others_theirs(stage: Stage, person: 
         await asyncio.to_thread(person.is_asked, MOST_OF_PACKAGE)
         other = asyncio.create_task(stage.runtime.acall("acme/asked"))
         await asyncio.to_thread(person.is_asked, MOST_OF_PACKAGE + 1)
+        await only(MOST_OF_PACKAGE, flood)
         person.answers.set()
         return await asyncio.gather(other, *flood, return_exceptions=True)
 
