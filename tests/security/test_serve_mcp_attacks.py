@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from command import Shell
+from eventually import until
 from mcp_peer import Peer, meta
 from mpp_exec.admission import default_bound
 from mpp_exec.consent.confirm import MOST_OF_PACKAGE
@@ -224,6 +226,34 @@ def test_a_client_that_does_not_read_holds_up_nobody_else(runtime: Runtime) -> N
     with runtime.connect() as connection:
         connection.sendall(frame(b"S"))
         assert read_frame(connection)[0] == b"O"
+
+
+def test_a_batch_of_which_one_call_has_begun_is_not_served_again(shell: Shell, runtime: Runtime) -> None:
+    """The others of its line are still read when it begins; one of them waits for a person for ever."""
+
+    def starts() -> int:
+        listed = shell.ok("audit", "list", "--json").json
+        return len([each for each in listed if each["kind"] == "start"])
+
+    with Peer(shell, native=True) as peer:
+        peer.initialize("2025-03-26", elicitation={})
+        assert said(peer.call("acme_waits_call")) == "done"  # the next one begins at once
+        before = starts()
+        calls = [("begun", "acme_waits_call"), ("asked", "acme_asks_call")]
+        begun, asked = (
+            {"jsonrpc": "2.0", "id": name, "method": "tools/call", "params": {"name": tool, "arguments": {}}}
+            for name, tool in calls
+        )
+        lists = [{"jsonrpc": "2.0", "id": f"l{at}", "method": "tools/list"} for at in range(60)]
+        peer.raw(json.dumps([begun, *lists, asked]).encode() + b"\n")
+        peer.notified("elicitation/create")
+        assert until(lambda: starts() == before + 1), "the first call is made"
+        runtime.process.kill()
+        runtime.process.wait()
+        assert peer.answer("begun")["result"]["_meta"]["mpp-exec/error"]["code"] == "serve.lost"
+        peer.ask("ping")
+        assert said(peer.call("acme_waits_call")) == "done"
+    assert starts() == before + 2
 
 
 def test_lines_with_nothing_in_them_take_little_of_the_client(peer: Peer, runtime: Runtime) -> None:

@@ -98,6 +98,7 @@ class Server:
         self._subscriptions: set[RequestId] = set()
         self._is_orphaned = is_orphaned
         self._state = state
+        self._known: set[RequestId] = set()  # requests that another process has dealt with
         self._next_look = 0.0
 
     def run(self) -> None:
@@ -185,6 +186,8 @@ class Server:
                     self._wire.forgets(name)
 
     def _requested(self, message: Request, name: RequestId, reply: Reply) -> None:
+        if name in self._known:  # its line should not have come once more
+            return
         if message.method == "initialize" and VERSION_KEY not in message.meta:
             reply(_result(name, self._initialize(message.params)))
             return
@@ -283,6 +286,7 @@ class Server:
             self._legacy = Era(False, version, {"elicitation": {}} if can_ask else {}, client)
         self._ready = state.ready and self._legacy is not None
         self._subscriptions.update(state.subscriptions)
+        self._known.update(state.subscriptions, (name for name, _ in state.owed))
         for name, modern in state.owed:
             era = Era(modern, "", {}, "")
             self._wire.send(_answer(name, era, refused(*_LOST)))
