@@ -253,7 +253,7 @@ def test_an_id_that_is_in_use_is_refused(peer: Peer) -> None:
     params = {"name": "acme_echo_call", "arguments": {"seconds": 9}}
     peer.send(id="same", method="tools/call", params=params)
     peer.send(id="same", method="tools/call", params=params)
-    assert peer.answer("same")["error"]["code"] == -32600
+    assert peer.answer(None)["error"]["code"] == -32600, "the answer to that id is the first one's"
     peer.send(method="notifications/cancelled", params={"requestId": "same"})
 
 

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,8 +20,9 @@ from eventually import until
 from mcp_peer import Peer, meta
 from mpp_exec.admission import default_bound
 from mpp_exec.consent.confirm import MOST_OF_PACKAGE
+from mpp_exec.lifecycle.session import Session
 from mpp_exec.serving.service import MAX_CONNECTIONS
-from served import Runtime, frame, go, hello, read_frame, require_client, serving
+from served import Runtime, frame, go, hello, read_frame, require_client, run_client, serving
 
 ADDRESS = "jane.doe@example.com"
 FIND = f"def call():\n    return {ADDRESS!r}\n"
@@ -65,6 +67,12 @@ def peer(runtime: Runtime) -> Iterator[Peer]:
     with Peer(runtime.shell, native=True) as made:
         made.initialize()
         yield made
+
+
+def starts(shell: Shell) -> int:
+    """Return how many calls of the last minutes are on record."""
+    with Session(shell.home) as session:
+        return sum(1 for _ in session.ledger.list(kinds=["start"], limit=10_000))
 
 
 def said(answer: dict[str, Any]) -> Any:
@@ -197,6 +205,12 @@ def connected(runtime: Runtime) -> socket.socket | None:
     return None
 
 
+def fill(connection: socket.socket) -> None:
+    """Ask until nobody reads there any more, since the answers are not read."""
+    for _ in range(1000):
+        connection.sendall(b'{"jsonrpc":"2.0","id":1,"method":"ping"}\n' * 1000)
+
+
 def test_connections_without_end_leave_room_for_calls(runtime: Runtime) -> None:
     """Those beyond the bound are sent away; a call of ``run`` is still made by the runtime."""
     with ExitStack() as stack:
@@ -216,11 +230,8 @@ def test_a_client_that_does_not_read_holds_up_nobody_else(runtime: Runtime) -> N
     assert held is not None
     with held, Peer(runtime.shell, native=True) as peer:
         held.settimeout(0.5)
-        try:
-            for _ in range(1000):
-                held.sendall(b'{"jsonrpc":"2.0","id":1,"method":"ping"}\n' * 1000)
-        except TimeoutError:
-            pass  # nobody reads there any more
+        with pytest.raises(TimeoutError):
+            fill(held)
         peer.initialize()
         assert said(peer.call("acme_waits_call")) == "done"
     with runtime.connect() as connection:
@@ -231,14 +242,10 @@ def test_a_client_that_does_not_read_holds_up_nobody_else(runtime: Runtime) -> N
 def test_a_batch_of_which_one_call_has_begun_is_not_served_again(shell: Shell, runtime: Runtime) -> None:
     """The others of its line are still read when it begins; one of them waits for a person for ever."""
 
-    def starts() -> int:
-        listed = shell.ok("audit", "list", "--json").json
-        return len([each for each in listed if each["kind"] == "start"])
-
     with Peer(shell, native=True) as peer:
         peer.initialize("2025-03-26", elicitation={})
         assert said(peer.call("acme_waits_call")) == "done"  # the next one begins at once
-        before = starts()
+        before = starts(shell)
         calls = [("begun", "acme_waits_call"), ("asked", "acme_asks_call")]
         begun, asked = (
             {"jsonrpc": "2.0", "id": name, "method": "tools/call", "params": {"name": tool, "arguments": {}}}
@@ -247,13 +254,47 @@ def test_a_batch_of_which_one_call_has_begun_is_not_served_again(shell: Shell, r
         lists = [{"jsonrpc": "2.0", "id": f"l{at}", "method": "tools/list"} for at in range(60)]
         peer.raw(json.dumps([begun, *lists, asked]).encode() + b"\n")
         peer.notified("elicitation/create")
-        assert until(lambda: starts() == before + 1), "the first call is made"
+        assert until(lambda: starts(shell) == before + 1), "the first call is made"
         runtime.process.kill()
         runtime.process.wait()
         assert peer.answer("begun")["result"]["_meta"]["mpp-exec/error"]["code"] == "serve.lost"
         peer.ask("ping")
         assert said(peer.call("acme_waits_call")) == "done"
-    assert starts() == before + 2
+    assert starts(shell) == before + 2
+
+
+def test_an_id_that_comes_twice_does_not_take_the_first_ones_answer(peer: Peer, runtime: Runtime) -> None:
+    def waiting(seconds: int) -> None:
+        params = {"name": "acme_waits_call", "arguments": {"seconds": seconds}}
+        peer.send(id="twice", method="tools/call", params=params)
+
+    before = starts(runtime.shell)
+    waiting(60)
+    waiting(0)
+    assert peer.answer(None)["error"]["code"] == -32600
+    assert until(lambda: starts(runtime.shell) == before + 1)
+    runtime.process.kill()
+    runtime.process.wait()
+    assert peer.answer("twice")["result"]["_meta"]["mpp-exec/error"]["code"] == "serve.lost"
+
+
+def test_clients_that_do_not_read_do_not_keep_a_runtime_from_its_end(runtime: Runtime) -> None:
+    """Nor others from theirs: they are told one after the other that they have to go on."""
+    with ExitStack() as stack:
+        for _ in range(3):
+            held = connected(runtime)
+            assert held is not None
+            stack.enter_context(held).settimeout(0.5)
+            with pytest.raises(TimeoutError):
+                fill(held)
+        other = stack.enter_context(Peer(runtime.shell, native=True))
+        other.initialize()
+        began = time.monotonic()
+        runtime.process.send_signal(signal.SIGTERM)
+        assert run_client(runtime.shell, "run", "acme/waits").code == 0, "nobody waits at its door"
+        assert said(other.call("acme_waits_call")) == "done"
+        assert runtime.process.wait(60) == 0
+        assert time.monotonic() - began < 25  # four pieces that nobody takes were 30 s each
 
 
 def test_lines_with_nothing_in_them_take_little_of_the_client(peer: Peer, runtime: Runtime) -> None:

@@ -163,6 +163,13 @@ class Server:
         if message.id is None:
             self._notified(message)
             return
+        if message.id in self._known:  # its line should not have come once more
+            return
+        if message.id in self._subscriptions or (self._tools is not None and message.id in self._tools):
+            # No answer to that id: it is the other one's, which is still to come.
+            used = RpcError(INVALID_REQUEST, "a request with this id is still being worked on")
+            reply(used.answer(None))
+            return
         self._wire.took(message.id)
         try:
             self._requested(message, message.id, reply)
@@ -186,14 +193,10 @@ class Server:
                     self._wire.forgets(name)
 
     def _requested(self, message: Request, name: RequestId, reply: Reply) -> None:
-        if name in self._known:  # its line should not have come once more
-            return
         if message.method == "initialize" and VERSION_KEY not in message.meta:
             reply(_result(name, self._initialize(message.params)))
             return
         era = self._era(message)
-        if name in self._subscriptions or (self._tools is not None and name in self._tools):
-            raise RpcError(INVALID_REQUEST, "a request with this id is still being worked on")
         match message.method:
             case "ping" if not era.modern:
                 reply(_answer(name, era, {}))

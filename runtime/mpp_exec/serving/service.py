@@ -156,10 +156,12 @@ class Service:
         with self._lock:
             self._ending = True
             served = list(self._served)
-        for visit in served:  # before anything of theirs is ended here
-            visit.move()
         self._place.close_to_clients(self._listening)
         self._listener.close()  # whoever is in its queue finds the connection closed, and nothing begun
+        for visit in served:  # one whose client does not read would keep all others from going on
+            visit.hurry()
+        for visit in served:  # before anything of theirs is ended here
+            visit.move()
         self._runtime.close()
         until = time.monotonic() + ENDING
         while True:

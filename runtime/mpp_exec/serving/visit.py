@@ -24,6 +24,7 @@ PATIENCE: Final = 60.0
 """Seconds for which a client may leave its result unread."""
 
 _TURN_PATIENCE: Final = 30.0  # seconds for which one that is served may leave any piece unread
+_HURRY: Final = 2.0  # and all that it is told, when the runtime ends
 
 
 class ElsewhereError(BaseException):
@@ -69,6 +70,11 @@ class Visit:
         self._data = data
         self._watch = watch
         self._until: float | None = None
+
+    def hurry(self) -> None:
+        """Give the client of a connection a moment to take what it is told. Safe from any thread."""
+        if self.moves is not None:
+            self._frames.hurry(_HURRY)
 
     def move(self) -> None:
         """Have the client of a connection go on by itself. Safe from any thread."""

@@ -34,6 +34,7 @@ No descriptor is taken from anybody, and nothing here confirms a call.
 
 from __future__ import annotations
 
+import math
 import select
 import socket
 import struct
@@ -138,12 +139,20 @@ def _text(data: bytes) -> str:
     return data.decode("utf-8", "surrogateescape")  # as Python reads words and variables
 
 
+_LOOK: Final = 0.25  # seconds between two looks at whether there is hurry
+
+
 class Frames:
     """One connection, frame by frame; every wait has an end. One thread reads, one writes."""
 
     def __init__(self, connection: socket.socket) -> None:
         connection.setblocking(False)
         self._connection = connection
+        self._limit = math.inf
+
+    def hurry(self, seconds: float) -> None:
+        """Let all that is waited for, now or later, be there within *seconds*. Safe from any thread."""
+        self._limit = time.monotonic() + seconds
 
     def receive(self, allowed: bytes, seconds: float) -> tuple[bytes, bytes]:
         """Return the letter and the bytes of the next frame, whose letter must be one of *allowed*.
@@ -193,8 +202,9 @@ class Frames:
         return bytes(data)
 
     def _wait(self, event: int, until: float) -> None:
-        left = until - time.monotonic()
         poller = select.poll()
         poller.register(self._connection, event)
-        if left <= 0 or not poller.poll(int(left * 1000) + 1):
-            raise WireError("too slow")
+        while (left := min(until, self._limit) - time.monotonic()) > 0:
+            if poller.poll(int(min(left, _LOOK) * 1000) + 1):
+                return
+        raise WireError("too slow")
