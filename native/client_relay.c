@@ -20,8 +20,9 @@
 #define CHUNK ((size_t)1 << 16)
 /* As in runtime/mpp_exec/mcp/wire.py, and one: of a longer line nobody needs more to say that it is too long. */
 #define MAX_LINE (((size_t)8 << 20) + 1)
-/* What is kept of lines that nobody has served yet; the client is read no further meanwhile. */
-#define MAX_KEPT ((size_t)64 << 20)
+/* What is kept of lines that nobody has served yet; the client is read no further meanwhile. More than all the calls
+ * that one connection may have open (runtime/mpp_exec/mcp/calling.py), since what would end them comes behind. */
+#define MAX_KEPT ((size_t)1 << 30)
 #define MAX_TURN ((size_t)16 << 20)
 
 /* What becomes of the connection. Only where the runtime has gone has everything been read that it said: whoever goes

@@ -263,6 +263,25 @@ def test_a_batch_of_which_one_call_has_begun_is_not_served_again(shell: Shell, r
     assert starts(shell) == before + 2
 
 
+def test_a_cancelled_call_of_a_batch_does_not_come_back(shell: Shell, runtime: Runtime) -> None:
+    with Peer(shell, native=True) as peer:
+        peer.initialize("2025-03-26", elicitation={})
+        params = {"name": "acme_asks_call", "arguments": {}}
+        batch = [
+            {"jsonrpc": "2.0", "id": name, "method": "tools/call", "params": params}
+            for name in ("cancelled", "asked")
+        ]
+        peer.raw(json.dumps(batch).encode() + b"\n")
+        for _ in batch:
+            peer.notified("elicitation/create")
+        peer.send(method="notifications/cancelled", params={"requestId": "cancelled"})
+        peer.ask("ping")
+        runtime.process.kill()
+        runtime.process.wait()
+        peer.notified("elicitation/create")  # of the one that was not cancelled
+        assert not [each for each in peer.silent() if each.get("method") == "elicitation/create"]
+
+
 def test_an_id_that_comes_twice_does_not_take_the_first_ones_answer(peer: Peer, runtime: Runtime) -> None:
     def waiting(seconds: int) -> None:
         params = {"name": "acme_waits_call", "arguments": {"seconds": seconds}}

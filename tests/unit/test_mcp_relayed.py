@@ -143,6 +143,19 @@ def test_a_line_of_several_requests_is_repeated_as_a_whole_or_not_at_all(told: T
     assert not told.state.owed
 
 
+def test_what_is_over_is_not_served_again_with_the_others_of_its_line(told: Told) -> None:
+    told.take(b"[a,b]")
+    told.wire.took(1)
+    told.wire.took(2)
+    assert told.settled() == (1, [0])
+    told.take(b"cancel 1")
+    told.wire.forgets(1)
+    assert told.settled() == (2, [0])
+    assert told.state.over == (1,)
+    told.wire.send({"id": 2, "result": {}})
+    assert not told.state.over
+
+
 def test_a_question_with_the_id_of_a_request_is_no_answer_to_it(told: Told) -> None:
     told.take(b"a")
     told.wire.took("x")
@@ -173,7 +186,7 @@ def test_lines_without_a_message_are_counted(told: Told) -> None:
 def test_the_state_is_read_as_it_was_told(told: Told) -> None:
     told.wire.remember(legacy=["2025-11-25", True, "peer 1"], ready=True, subscriptions=[3, "x"], opened="p")
     told.wire.send({"method": "notifications/tools/list_changed"})
-    assert told.state == State(("2025-11-25", True, "peer 1"), True, (3, "x"), (), "p")
+    assert told.state == State(("2025-11-25", True, "peer 1"), True, (3, "x"), (), (), "p")
 
 
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists, max_leaves=5))

@@ -41,6 +41,7 @@ class State:
         ready: whether it said ``initialized``.
         subscriptions: requests that are told of changes.
         owed: requests that have begun and were not answered, and whether each is of 2026-07-28.
+        over: requests without an answer, of lines that are kept for others: they are not served again.
         opened: the name under which the home was opened, None before that.
     """
 
@@ -48,6 +49,7 @@ class State:
     ready: bool
     subscriptions: tuple[RequestId, ...]
     owed: tuple[tuple[RequestId, bool], ...]
+    over: tuple[RequestId, ...]
     opened: str | None
 
     @classmethod
@@ -70,11 +72,12 @@ class State:
                 ready=bool(said.get("ready")),
                 subscriptions=tuple(said.get("subscriptions", ())),
                 owed=owed,
+                over=tuple(said.get("over", ())),
                 opened=said.get("opened"),
             )
         except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
             raise _unreadable() from None
-        if not all(map(is_id, [*state.subscriptions, *(name for name, _ in owed)])):
+        if not all(map(is_id, [*state.subscriptions, *state.over, *(name for name, _ in owed)])):
             raise _unreadable()
         return state
 
@@ -101,6 +104,7 @@ class RelayedWire(Wire):
         self._told: tuple[int, list[int]] = (0, [])
         self._open: dict[RequestId, int] = {}  # the line of each request that must be served by somebody
         self._owed: dict[RequestId, bool] = {}
+        self._over: dict[RequestId, int] = {}  # the line of each that is over, while others of it are not
         self._state: dict[str, Any] = {}
         self.moved = False
 
@@ -207,8 +211,10 @@ class RelayedWire(Wire):
         """Let *request* go, which nobody waits for."""
         with self._writing:
             if not self.moved:
-                self._open.pop(request, None)
+                line = self._open.pop(request, None)
                 self._owed.pop(request, None)
+                if line is not None:
+                    self._over[request] = line
 
     def remember(self, **state: Any) -> None:
         """Have it said with the next words."""
@@ -231,7 +237,9 @@ class RelayedWire(Wire):
         if self._closed or self.moved:
             raise WireClosedError
         needed = self._needed()
-        state = {"form": _FORM, "owed": list(self._owed.items()), **self._state}
+        kept = {*needed, *([self._current] if self._reader is not None else [])}
+        self._over = {name: line for name, line in self._over.items() if line in kept}
+        state = {"form": _FORM, "owed": list(self._owed.items()), "over": list(self._over), **self._state}
         try:
             self._tell(data, self._read, needed, json.dumps(state).encode())
         except BaseException:

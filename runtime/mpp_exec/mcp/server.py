@@ -289,7 +289,7 @@ class Server:
             self._legacy = Era(False, version, {"elicitation": {}} if can_ask else {}, client)
         self._ready = state.ready and self._legacy is not None
         self._subscriptions.update(state.subscriptions)
-        self._known.update(state.subscriptions, (name for name, _ in state.owed))
+        self._known.update(state.subscriptions, state.over, (name for name, _ in state.owed))
         for name, modern in state.owed:
             era = Era(modern, "", {}, "")
             self._wire.send(_answer(name, era, refused(*_LOST)))

@@ -149,6 +149,7 @@ class Frames:
         connection.setblocking(False)
         self._connection = connection
         self._limit = math.inf
+        self._is_cut = False
 
     def hurry(self, seconds: float) -> None:
         """Let all that is waited for, now or later, be there within *seconds*. Safe from any thread."""
@@ -173,10 +174,14 @@ class Frames:
         """Send one frame.
 
         Raises:
-            WireError: it was not taken within *seconds*.
+            WireError: it was not taken within *seconds*, or one before it was not: what follows would be read
+                as the rest of that.
         """
+        if self._is_cut:
+            raise WireError("a frame was cut")
         until = time.monotonic() + seconds
         data = memoryview(_HEADER.pack(letter, len(payload)) + payload)
+        self._is_cut = True
         while data:
             try:
                 data = data[self._connection.send(data, socket.MSG_NOSIGNAL) :]
@@ -184,6 +189,7 @@ class Frames:
                 self._wait(select.POLLOUT, until)
             except OSError as error:
                 raise WireError(f"nobody reads: {error.strerror}") from error
+        self._is_cut = False
 
     def _exactly(self, size: int, until: float) -> bytes:
         data = bytearray()
