@@ -73,7 +73,9 @@ def _measured(runtime: Runtime, made: list[Parked], rounds: int, *, as_json: boo
             "memory of the machine for one, MiB": round(each["memory"] / (1 << 20), 2),
             "descriptors of one": round(each["descriptors"], 2),
             "processes of one": round(each["processes"], 2),
-            "would be used up at": dict(sorted(ends.items(), key=lambda pair: pair[1])),
+            "would be used up at": ", ".join(
+                f"{end:,} ({name})" for name, end in sorted(ends.items(), key=lambda pair: pair[1])
+            ),
         },
         as_json=as_json,
     )
