@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import time
@@ -314,6 +315,17 @@ def test_clients_that_do_not_read_do_not_keep_a_runtime_from_its_end(runtime: Ru
         assert said(other.call("acme_waits_call")) == "done"
         assert runtime.process.wait(60) == 0
         assert time.monotonic() - began < 25  # four pieces that nobody takes were 30 s each
+
+
+def test_a_runtime_without_descriptors_lets_its_connections_go_on_by_themselves(
+    peer: Peer, runtime: Runtime
+) -> None:
+    """Others have used them up."""
+    assert said(peer.call("acme_waits_call")) == "done"
+    _, most = resource.prlimit(runtime.process.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(runtime.process.pid, resource.RLIMIT_NOFILE, (8, most))
+    assert said(peer.call("acme_waits_call")) == "done"
+    assert "python" in Path(f"/proc/{peer.process.pid}/exe").resolve().name, "which has become a server"
 
 
 def test_lines_with_nothing_in_them_take_little_of_the_client(peer: Peer, runtime: Runtime) -> None:

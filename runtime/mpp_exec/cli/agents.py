@@ -118,7 +118,10 @@ def mcp_for(visit: Visit, runtime: Runtime) -> Run:
             console.note(line)
             console.flush()
 
-        Server(wire, _tools_of(given, open_host), warn, lambda: False).run()
+        try:
+            Server(wire, _tools_of(given, open_host), warn, lambda: False).run()
+        except Exception as error:  # descriptors, memory: what this process lacks, the client's own may have
+            raise GoneError from error
         if wire.moved:
             raise GoneError  # it goes on by itself
         return 0
