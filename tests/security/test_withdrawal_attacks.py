@@ -6,6 +6,7 @@ runtime does not ask again.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,7 +25,7 @@ from mpp_exec.prepare import Preparer
 from mpp_exec.prepared import Prepared, Temporary
 from mpp_exec.result import ToolResult
 from mpp_exec.trust.verify import SignedManifest
-from sandbox_lab import bounded
+from sandbox_lab import bounded, descendants
 from stage import NAME, Stage
 
 FIELDS = (ConfigField("where", "string"),)
@@ -203,6 +204,8 @@ def test_many_calls_of_a_large_package_do_not_delay_their_own_end(
             calls = [threads.submit(stage.runtime.call, NAME) for _ in range(6)]
             watchdog = stage.runtime._open().watchdog
             assert until(lambda: len(watchdog._calls) == 6)
+            # Each tool runs, below its init: a call looks for itself when it begins to be watched.
+            assert until(lambda: len(descendants(os.getpid())) >= 12)
             asked[0] = 0
             stage.runtime.store.revoke(NAME)
             assert [call.result(60).outcome for call in calls] == ["killed"] * 6
