@@ -29,7 +29,6 @@ from mpp_exec.sandbox.plan import SandboxPlan
 from mpp_exec.sandbox.profiles import Allow
 
 HERE = Path(__file__).parent
-LAUNCHER = os.path.realpath(Path(spawn.__file__).parent / "inside")
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 CACHE = cache.SandboxCache(None)
 """Programs are compiled and interpreters asked once for the whole run."""
@@ -189,9 +188,9 @@ class Lab:
             dataclasses.replace(kernel.probe(), namespaces=self.namespaces),
             app=app,
             storage=str(storage) if storage else None,
-            launcher=LAUNCHER,
             find_program=CACHE.program,
             find_started=CACHE.started,
+            compile_launcher=CACHE.launcher,
         )
 
 

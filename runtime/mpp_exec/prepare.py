@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import functools
 import operator
-import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date, datetime
-from pathlib import Path
 from typing import Any, Final
 
 from mpp_exec.audit.entry import PackageRef, Terms
@@ -63,7 +61,6 @@ class Preparer:
         self._protected = protected
         self._cache = cache
         self._clock = clock
-        self._launcher = os.path.realpath(Path(__file__).parent / "sandbox" / "inside")
         self._lock = threading.Lock()
         self._approved: dict[str, Approved] = {}
         self._granted: dict[str, tuple[Grant, Policy, Grant]] = {}
@@ -268,8 +265,8 @@ class Preparer:
             facts,
             app=str(home.package_folder(grant.digest) / "files"),
             storage=str(storage) if storage is not None else None,
-            launcher=self._launcher,
             find_program=self._cache.program,
+            compile_launcher=self._cache.launcher,
         )
         secrets = approved.secrets
         filled = fill(

@@ -108,7 +108,7 @@ def test_interpreter_is_isolated(seen: dict[str, Any]) -> None:
     assert seen["path"][0] == "/app"
     assert all(path.startswith(("/app", "/python/lib")) for path in seen["path"])
     assert not any("-packages" in path for path in seen["path"])
-    assert seen["argv"] == ["/mpp/launch.py"]
+    assert seen["argv"] == ["/mpp/launch.pyc"]
     assert seen["modules"] == ["_seal"]
 
 

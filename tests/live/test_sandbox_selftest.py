@@ -33,7 +33,7 @@ def place() -> Iterator[Path]:
 
 
 def examine() -> Findings:
-    return selftest.examine(sandbox_lab.CACHE, sandbox_lab.LAUNCHER, place)
+    return selftest.examine(sandbox_lab.CACHE, place)
 
 
 def test_host_that_confines(lab: Lab) -> None:

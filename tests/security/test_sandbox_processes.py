@@ -176,7 +176,7 @@ class TestWhatOneCallLeavesForTheNext:
             "def run():\n"
             "    import helper\n"
             "    failed = 0\n"
-            "    for path in ('/app/tool.py', '/app/new', '/app/a/b', '/python/lib/x', '/mpp/launch.py'):\n"
+            "    for path in ('/app/tool.py', '/app/new', '/app/a/b', '/python/lib/x', '/mpp/launch.pyc'):\n"
             "        try: open(path, 'w')\n"
             "        except OSError: failed += 1\n"
             "    try: os.mkdir('/app/__pycache__')\n"

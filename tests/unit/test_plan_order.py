@@ -63,9 +63,9 @@ def plan_of(grant: Grant, kind: str, operation: Operation) -> SandboxPlan:
         FACTS,
         app="/srv/home/packages/0/files",
         storage="/srv/storage" if grant.permissions.storage else None,
-        launcher="/opt/inside",
         find_program=lambda requirement: program(requirement.name),
         find_started=program,
+        compile_launcher=lambda _: b"launcher",
     )
 
 

@@ -17,7 +17,7 @@ from mpp_exec.errors import ConsentError, HostError
 from mpp_exec.package.manifest import RuntimeSpec
 from mpp_exec.package.requirement import Requirement
 from mpp_exec.permissions import Limits
-from mpp_exec.sandbox import explain, landlock, layout, native, plan, seccomp
+from mpp_exec.sandbox import explain, landlock, launcher, layout, native, plan, seccomp
 from mpp_exec.sandbox.interpreter import HostFile, Program
 from mpp_exec.sandbox.kernel import KernelFacts
 from mpp_exec.sandbox.layout import Entry
@@ -53,8 +53,8 @@ def compiled(
         facts,
         app="/srv/home/packages/0/files",
         storage=storage,
-        launcher="/opt/inside",
         find_program=find,
+        compile_launcher=lambda python: b"the launcher of " + python.version.encode(),
     )
 
 
@@ -186,7 +186,7 @@ def test_sources_are_the_granted_paths_and_the_systems_own(folder: Path) -> None
     made = compiled(read=[folder], storage="/srv/storage")
     expected = {"/srv/home/packages/0/files", "/srv/storage", str(folder)}
     expected |= {"/usr/bin/python", "/usr/lib/libc.so.6", os.path.realpath("/etc/localtime")}
-    expected |= {f"/opt/inside/{name}" for name in ("launch.py", "_seal.abi3.so")}
+    expected |= {f"{launcher.FOLDER}/_seal.abi3.so"}
     expected |= {f"/dev/{name}" for name in ("null", "random", "urandom")}
     assert {entry.source for entry in binds(made).values()} <= expected
     assert str(folder) in {entry.source for entry in binds(made).values()}
@@ -208,7 +208,7 @@ def test_environment_is_exactly_the_contracts() -> None:
 def test_python_starts_isolated_without_site_packages() -> None:
     made = compiled(dataclasses.replace(PYTHON, path=("vendor", ".")))
     assert made.argv == (
-        *("/python/bin/python3.11", "-I", "-S", "-B", "/mpp/launch.py", "tool:run"),
+        *("/python/bin/python3.11", "-I", "-S", "-B", "/mpp/launch.pyc", "tool:run"),
         *("/app/vendor", "/app", "/app"),
     )
     assert made.exec_path == "/python/bin/python3.11"
@@ -218,7 +218,7 @@ def test_program_of_the_package_is_its_own_entry() -> None:
     made = compiled(EXEC)
     assert made.argv == ("/app/bin/tool", "--fast")
     assert made.exec_path == "/app/bin/tool"
-    assert "/mpp/launch.py" not in binds(made)
+    assert not any(entry.target.startswith("/mpp/launch") for entry in made.entries)
 
 
 @pytest.mark.parametrize("below", [True, False])
@@ -462,4 +462,5 @@ def test_degraded_plan_says_so() -> None:
 def test_seal_is_put_where_the_launcher_reads_it() -> None:
     sealed = {entry.target: entry for entry in plan.with_seal(compiled(), b"program")}
     assert sealed["/mpp/seal.bpf"].data == b"program"
-    assert sealed["/mpp/launch.py"].attributes == layout.CODE
+    assert sealed["/mpp/_seal.abi3.so"].attributes == layout.CODE
+    assert sealed["/mpp/launch.pyc"].data == b"the launcher of 3.11.2"

@@ -32,14 +32,12 @@ def _arguments(parser: VerbParser) -> None:
 
 
 def _doctor(given: argparse.Namespace, console: Console) -> int:
-    import mpp_exec.sandbox  # noqa: PLC0415 -- not for --help
-    from mpp_exec.sandbox.cache import SandboxCache  # noqa: PLC0415
+    from mpp_exec.sandbox.cache import SandboxCache  # noqa: PLC0415 -- not for --help
     from mpp_exec.sandbox.selftest import examine  # noqa: PLC0415
 
     opened, home = _home(given)
-    launcher = str(Path(mpp_exec.sandbox.__file__).resolve().parent / "inside")
     cache = SandboxCache(home.cache if home is not None else None)
-    found = examine(cache, launcher, functools.partial(_place, home))
+    found = examine(cache, functools.partial(_place, home))
     checks = [opened, *found.checks]
     ok = all(check.state == "ok" for check in checks)
     if given.json:

@@ -20,7 +20,7 @@ from pathlib import Path
 from mpp_exec.consent.grant import Grant
 from mpp_exec.errors import HostError, InternalError
 from mpp_exec.owners import Identity
-from mpp_exec.sandbox import interpreter, landlock, layout, native
+from mpp_exec.sandbox import interpreter, landlock, launcher, layout, native
 from mpp_exec.sandbox.building import APP, granted_kind
 from mpp_exec.sandbox.layout import Entry
 
@@ -39,13 +39,13 @@ class Bare:
 
     Attributes:
         source: the folder of the installed files; ``app`` where the tool finds them.
-        launcher: the folder of ``inside``, "" where no launcher is needed.
+        launch: the launcher as bytecode, b"" where none is needed.
         place: the folder of the call; HERE until :func:`settle`.
     """
 
     source: str
     app: str
-    launcher: str
+    launch: bytes
     place: str = HERE
 
 
@@ -173,9 +173,9 @@ def settle(bare: Bare, place: Path, seal: bytes) -> Bare:
         for name, mode in (("scratch", 0o700), ("scratch/home", 0o700), ("mpp", 0o755)):
             (place / name).mkdir(mode)
             (place / name).chmod(mode)  # whatever the umask was
-        if bare.launcher:
-            for name in ("launch.py", "_seal.abi3.so"):
-                _copy(Path(bare.launcher, name), place / "mpp" / name)
+        if bare.launch:
+            _copy(Path(launcher.FOLDER, "_seal.abi3.so"), place / "mpp" / "_seal.abi3.so")
+            _write(place / "mpp" / "launch.pyc", bare.launch)
             _write(place / "mpp" / "seal.bpf", seal)
         if bare.app.startswith(HERE):
             shutil.copytree(bare.source, at(bare.app, str(place)), copy_function=_copy)
@@ -229,7 +229,7 @@ def made(
     read_only: bool,
     app: str,
     storage: str | None,
-    launcher: str,
+    launch: bytes,
 ) -> Made:
     """Return *grant* and the command *argv*, made for a sandbox with mounts, at the paths of the host.
 
@@ -240,21 +240,21 @@ def made(
     # Root's own home is closed to the tool's id, so that it gets a copy.
     seen = f"{HERE}{APP}" if root else app
     build.system(programs, runnable)
-    build.call(seen, launcher=bool(launcher))
+    build.call(seen, launcher=bool(launch))
     build.grants(grant, read_only=read_only)
     if storage is not None:
         build.storage(storage, read_only=read_only)
     here = {program.path: program.files[0].source for program in programs}
-    here["/mpp/launch.py"] = f"{LAUNCHER}/launch.py"
+    here["/mpp/launch.pyc"] = f"{LAUNCHER}/launch.pyc"
 
     def moved(path: str) -> str:
         inside = path == APP or path.startswith(f"{APP}/")
         return seen + path[len(APP) :] if inside else here.get(path, path)
 
-    if not launcher and exec_path.startswith(f"{APP}/"):
+    if not launch and exec_path.startswith(f"{APP}/"):
         build.hold(moved(exec_path), landlock.EXECUTE | landlock.READ_FILE, is_dir=False)
     # With a launcher all words are the plan's; without one those behind the first are the package's.
-    words = tuple(map(moved, argv)) if launcher else (moved(argv[0]), *argv[1:])
+    words = tuple(map(moved, argv)) if launch else (moved(argv[0]), *argv[1:])
     return Made(
         entries=build.entries,
         rules=build.rules,
@@ -263,5 +263,5 @@ def made(
         scratch=SCRATCH,
         storage=storage or "",
         path="/usr/bin:/bin",
-        bare=Bare(app, seen, launcher),
+        bare=Bare(app, seen, launch),
     )

@@ -18,7 +18,7 @@ OTHER_SCRATCH = "/scratch"
 the tree, over mounts, so below a writable scratch that would have no second mechanism, and none against its
 FIFOs."""
 STORAGE = "/storage"
-LAUNCH = "/mpp/launch.py"
+LAUNCH = "/mpp/launch.pyc"
 SEAL = "/mpp/seal.bpf"
 SHOWN = "/mpp/shown.json"
 TOOL_ID = 1000
@@ -88,19 +88,17 @@ class Builder:
                 for name in ("python3", "python"):
                     self.layout.link(f"{interpreter.PYTHON_ROOT}/bin/{name}", program.path.rpartition("/")[2])
 
-    def package(self, app: str, manifest: Manifest, launcher: str) -> None:
-        """Mount the installed files, and for a Python tool the launcher."""
+    def package(self, app: str, manifest: Manifest) -> None:
+        """Mount the installed files."""
         is_code = manifest.runtime.kind != "python" or any(_is_native(file.path) for file in manifest.files)
         # The loader, which Landlock lets start with any granted program, maps what lies on a mount for code.
         self.layout.bind(app, APP, layout.CODE if is_code else layout.READ_ONLY)
         self.rule(APP, landlock.READ, is_dir=True)
-        if manifest.runtime.kind == "python":
-            self.launcher(launcher)
 
-    def launcher(self, launcher: str) -> None:
-        """Mount what runs before a Python tool."""
-        for name in ("launch.py", "_seal.abi3.so"):
-            self.layout.bind(f"{launcher}/{name}", f"/mpp/{name}", layout.CODE)
+    def launcher(self, folder: str, code: bytes) -> None:
+        """Mount what runs before a Python tool: *code*, and what it loads from *folder*."""
+        self.layout.bind(f"{folder}/_seal.abi3.so", "/mpp/_seal.abi3.so", layout.CODE)
+        self.layout.file(LAUNCH, code)
         self.layout.file(SEAL, b"")  # filled in when the programs are compiled
         self.layout.file(SHOWN, b"")  # filled in when everything else is here
         self.rule("/mpp", landlock.READ, is_dir=True)

@@ -16,7 +16,7 @@ from pathlib import Path
 from mpp_exec import encoding
 from mpp_exec.errors import MppError
 from mpp_exec.package.requirement import Requirement
-from mpp_exec.sandbox import interpreter, seccomp
+from mpp_exec.sandbox import interpreter, launcher, seccomp
 from mpp_exec.sandbox.interpreter import HostFile, Program
 from mpp_exec.sandbox.profiles import Allow
 
@@ -35,6 +35,7 @@ class SandboxCache:
         self._held: dict[int, tuple[object, bytes]] = {}
         self._messages: dict[int, tuple[object, tuple[object, ...], bytes]] = {}
         self._programs: dict[Requirement | str, Program] = {}
+        self._launchers: dict[Program, bytes] = {}
 
     def filter(self, profile: tuple[Allow, ...]) -> bytes:
         """Return the proven program of *profile*.
@@ -102,6 +103,22 @@ class SandboxCache:
             HostError: as ``interpreter.find_started``.
         """
         return self._found(name, lambda: interpreter.find_started(name))
+
+    def launcher(self, python: Program) -> bytes:
+        """Return the launcher of Python tools as bytecode for *python*.
+
+        Raises:
+            HostError: as ``launcher.compiled``.
+        """
+        held = self._launchers.get(python)
+        if held is None:
+            name = hashlib.sha256(f"{launcher.digest()} {python.identity!r}".encode()).hexdigest()
+            held = self._read(f"launcher-{name}")
+            if held is None:
+                held = launcher.compiled(python)
+                self._write(f"launcher-{name}", held)
+            self._launchers[python] = held
+        return held
 
     def _found(self, wanted: Requirement | str, find: Callable[[], Program]) -> Program:
         known = self._programs.get(wanted) or self._stored_program(wanted)

@@ -21,7 +21,17 @@ from mpp_exec.errors import HostError
 from mpp_exec.package.manifest import Manifest, Tool
 from mpp_exec.package.requirement import Requirement
 from mpp_exec.permissions import Limits
-from mpp_exec.sandbox import bare, cgroup, interpreter, kernel, landlock, layout, profiles, properties
+from mpp_exec.sandbox import (
+    bare,
+    cgroup,
+    interpreter,
+    kernel,
+    landlock,
+    launcher,
+    layout,
+    profiles,
+    properties,
+)
 from mpp_exec.sandbox.building import APP, LAUNCH, SCRATCH, SEAL, SHOWN, STORAGE, Builder
 from mpp_exec.sandbox.layout import Entry
 
@@ -134,14 +144,15 @@ def compile_plan(
     *,
     app: str,
     storage: str | None,
-    launcher: str,
     find_program: ProgramFinder = interpreter.find,
     find_started: Callable[[str], interpreter.Program] = interpreter.find_started,
+    compile_launcher: Callable[[interpreter.Program], bytes] = launcher.compiled,
 ) -> SandboxPlan:
     """Compile the plan of *tool* for this kernel.
 
     *app* is the folder of the installed files, *storage* the package's private folder (None without
-    one), *launcher* the folder of ``inside``; all are real paths of the host.
+    one); both are real paths of the host. *find_program*, *find_started* and *compile_launcher* find out
+    about the host's programs.
 
     Raises:
         HostError: this host cannot enforce it, or lacks a program; nothing ran.
@@ -169,11 +180,16 @@ def compile_plan(
     mounted_read_only = (*grant.permissions.read, *(grant.permissions.write if read_only else ()))
     over_scratch = tuple(path for path in grant.permissions.write if path == SCRATCH)
     argv, exec_path = _command(manifest, tool, programs)
+    launch = b""
+    if manifest.runtime.kind == "python":
+        launch = compile_launcher(next(program for program in programs if program.name == "python"))
     entry = _entry_program(programs, exec_path, app)
     if facts.namespaces:
         build = Builder(facts.landlock_abi, (*mounted_read_only, *over_scratch))
         build.system((*programs, *started), (*entry, *started))
-        build.package(app, manifest, launcher)
+        build.package(app, manifest)
+        if launch:
+            build.launcher(launcher.FOLDER, launch)
         build.scratch(grant.limits.scratch)
         build.layout.late = True
         build.grants(grant, read_only=read_only)
@@ -197,7 +213,7 @@ def compile_plan(
             read_only=read_only,
             app=app,
             storage=storage,
-            launcher=launcher if manifest.runtime.kind == "python" else "",
+            launch=launch,
         )
     touches = [
         word
@@ -253,13 +269,13 @@ def compile_plan(
 
 
 def probe_plan(
-    facts: kernel.KernelFacts, python: interpreter.Program, launcher: str, *, canary: str, limits: Limits
+    facts: kernel.KernelFacts, python: interpreter.Program, launch: bytes, *, canary: str, limits: Limits
 ) -> SandboxPlan:
     """Return the plan of ``doctor``: a tool of the project's own, and a mounted file without a rule."""
     build = Builder(facts.landlock_abi)
     build.system((python,), (python,))
-    build.launcher(launcher)
-    build.layout.bind(launcher, APP, layout.CODE)
+    build.launcher(launcher.FOLDER, launch)
+    build.layout.bind(launcher.FOLDER, APP, layout.CODE)
     build.rule(APP, landlock.READ, is_dir=True)
     build.scratch(limits.scratch)
     build.layout.bind(canary, "/canary", layout.WRITABLE)

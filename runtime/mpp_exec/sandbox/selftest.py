@@ -29,6 +29,7 @@ from mpp_exec.sandbox import (
     cgroup,
     interpreter,
     kernel,
+    launcher,
     native,
     properties,
     spaces,
@@ -76,8 +77,8 @@ class Findings:
     profile: str = ""
 
 
-def examine(cache: SandboxCache, launcher: str, place: PlaceMaker) -> Findings:
-    """Try everything a plan relies on; *launcher* is the folder of ``inside``."""
+def examine(cache: SandboxCache, place: PlaceMaker) -> Findings:
+    """Try everything a plan relies on."""
     try:
         facts = kernel.probe()
         gone = spaces.missing()
@@ -85,7 +86,7 @@ def examine(cache: SandboxCache, launcher: str, place: PlaceMaker) -> Findings:
         return Findings([Check("kernel", "missing", error.message, error.hint)])
     facts = dataclasses.replace(facts, namespaces=gone is None)
     mending = remedy(gone) if gone is not None else Remedy("")
-    checks = _tried(facts, cache, launcher, place)
+    checks = _tried(facts, cache, place)
     if gone is not None:
         checks += [Check("namespaces", "missing", str(gone), mending.hint), *_namespaces(mending.hint)]
     plain, starting = (_needed(facts, subprocess=starts) for starts in (False, True))
@@ -122,7 +123,7 @@ def _degradations(plain: tuple[str, ...] | None, starting: tuple[str, ...] | Non
     )
 
 
-def _tried(facts: kernel.KernelFacts, cache: SandboxCache, launcher: str, place: PlaceMaker) -> list[Check]:
+def _tried(facts: kernel.KernelFacts, cache: SandboxCache, place: PlaceMaker) -> list[Check]:
     checks = [
         Check(
             "kernel",
@@ -142,9 +143,9 @@ def _tried(facts: kernel.KernelFacts, cache: SandboxCache, launcher: str, place:
         return checks
     try:
         if facts.namespaces:
-            checks += _enforcement(facts, cache, launcher, python)
+            checks += _enforcement(facts, cache, python)
         else:
-            checks += _without_namespaces(facts, cache, launcher, python, place)
+            checks += _without_namespaces(facts, cache, python, place)
     except MppError as error:
         checks.append(Check("sandbox", "failed", error.message, error.hint))
     return checks
@@ -208,16 +209,14 @@ def _namespaces(hint: str) -> list[Check]:
     return checks
 
 
-def _enforcement(
-    facts: kernel.KernelFacts, cache: SandboxCache, launcher: str, python: interpreter.Program
-) -> list[Check]:
+def _enforcement(facts: kernel.KernelFacts, cache: SandboxCache, python: interpreter.Program) -> list[Check]:
     with tempfile.TemporaryDirectory(prefix="mpp-doctor-") as folder, socket.socket() as listener:
         canary = Path(folder, "canary")
         canary.write_bytes(b"canary")
         canary.chmod(0o666)
         listener.bind(("127.0.0.1", 0))
         listener.listen(1)
-        plan = probe_plan(facts, python, launcher, canary=str(canary), limits=_UNHURRIED)
+        plan = probe_plan(facts, python, cache.launcher(python), canary=str(canary), limits=_UNHURRIED)
         request = {
             "hidden": str(canary),
             "canary": CANARY,
@@ -255,7 +254,6 @@ def _enforcement(
 def _without_namespaces(
     facts: kernel.KernelFacts,
     cache: SandboxCache,
-    launcher: str,
     python: interpreter.Program,
     place: PlaceMaker,
 ) -> list[Check]:
@@ -276,7 +274,9 @@ def _without_namespaces(
             "host_pid": os.getpid(),
         }
         with place() as here:
-            plan = settle(_bare_probe_plan(facts, python, launcher, limits=Limits()), here, cache)
+            plan = settle(
+                _bare_probe_plan(facts, python, cache.launcher(python), limits=Limits()), here, cache
+            )
             seen = _attempt(plan, request, cache)
     return [
         check("without namespaces: files", seen["read_hidden"], ("EACCES",), "a path not granted"),
@@ -290,7 +290,7 @@ def _without_namespaces(
 
 
 def _bare_probe_plan(
-    facts: kernel.KernelFacts, python: interpreter.Program, launcher: str, *, limits: Limits
+    facts: kernel.KernelFacts, python: interpreter.Program, launch: bytes, *, limits: Limits
 ) -> SandboxPlan:
     """Return the plan of ``doctor`` for a host without namespaces: the same tool, from a copy."""
     build = bare.BareBuilder(facts.landlock_abi, root=facts.root)
@@ -298,19 +298,19 @@ def _bare_probe_plan(
     build.system((python,), (python,))
     build.call(app, launcher=True)
     real = python.files[0].source
-    whole = probe_plan(facts, python, launcher, canary="/dev/null", limits=limits)
+    whole = probe_plan(facts, python, launch, canary="/dev/null", limits=limits)
     return dataclasses.replace(
         whole,
         entries=tuple(build.entries),
         rules=tuple(build.rules),
         rlimits=tuple(row for row in whole.rlimits if facts.root or row[0] != resource.RLIMIT_NPROC),
         tool_profile=tool_profile("python", subprocess=False, mounts=False),
-        argv=(real, "-I", "-S", "-B", f"{bare.LAUNCHER}/launch.py", "probe:attempts", app),
+        argv=(real, "-I", "-S", "-B", f"{bare.LAUNCHER}/launch.pyc", "probe:attempts", app),
         exec_path=real,
         environment=(("HOME", f"{bare.SCRATCH}/home"), ("TMPDIR", bare.SCRATCH), ("LANG", "C.UTF-8")),
         scratch=bare.SCRATCH,
         own_signals=True,
-        bare=bare.Bare(launcher, app, launcher),
+        bare=bare.Bare(launcher.FOLDER, app, launch),
     )
 
 

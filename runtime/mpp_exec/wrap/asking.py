@@ -16,7 +16,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-import mpp_exec.sandbox
 from mpp_exec import encoding
 from mpp_exec.consent.config import Value, check_settings, fill
 from mpp_exec.consent.grant import Grant
@@ -92,7 +91,6 @@ class ClosedServer:
             dataclasses.replace(kernel.probe(), namespaces=True),
             app=os.path.realpath(folder),
             storage=None if storage is None else os.path.realpath(storage),
-            launcher=os.path.realpath(Path(mpp_exec.sandbox.__file__).parent / "inside"),
         )
         plain: dict[str, Value] = {
             each.key: tried.get(each.key, _value(each, self._plan.scratch)) for each in draft.user_config

@@ -12,14 +12,15 @@ tool is imported a line end on descriptor 1 says so, and the request comes when 
 number as ``invocation``. A tool that asks for something that its call will bring, while it is imported, needs
 it to start and cannot be prepared: this process then ends.
 
+It runs before each call, so it imports nothing that it can do without: ``json`` and ``contextlib`` bring
+``re`` and ``enum`` with them, which takes as long as to start Python.
+
 The sandbox is complete before this file is read. What it does with ``_seal`` only takes away the one
 right that starting Python needed. Nothing here is a defence against the tool: after the import the
 tool can do what this file can, and the host believes neither.
 """
 
-import contextlib
 import gc
-import json
 import os
 import sys
 
@@ -37,6 +38,63 @@ INVOCATION = "MPP_INVOCATION"
 STARTS = ("subprocess.Popen", "os.exec", "os.posix_spawn")
 
 
+def _default(value: object) -> object:
+    raise TypeError(f"Object of type {value.__class__.__name__} is not JSON serializable")
+
+
+class _Reading:
+    """How JSON is read: what the C part of ``json`` asks its decoder for."""
+
+    strict = True
+    object_hook = None
+    object_pairs_hook = None
+    parse_float = float
+    parse_int = int
+    parse_constant = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}.__getitem__
+
+
+class Json:
+    """JSON by the C part of ``json`` alone, which is the standard library's own affair and may change."""
+
+    def __init__(self) -> None:
+        """Find that part; any exception says that it is not what it was."""
+        from _json import encode_basestring, make_encoder, make_scanner  # noqa: PLC0415 - may be missing
+
+        self._scan = make_scanner(_Reading)  # type: ignore[arg-type]
+        self._encoder = make_encoder
+        self._text = encode_basestring
+        sample = {"a": [1, 0.5, "\u00e9\n", None, True]}
+        if self.loads(self.dumps(sample).encode("utf-8")) != sample:
+            raise ValueError("it reads otherwise than it writes")
+
+    def loads(self, data: bytes):  # type: ignore[no-untyped-def]  # noqa: ANN201 - typing costs an import
+        """Return what ``json.loads`` does."""
+        text = data.decode("utf-8").strip(" \t\r\n")
+        value, end = self._scan(text, 0)
+        if end != len(text):
+            raise ValueError("something behind the JSON")
+        return value
+
+    def dumps(self, value: object) -> str:
+        """Return *value* without blanks, and with characters beyond ASCII as they are; NaN is refused."""
+        # One for each: the first argument is what it has met on its way, to find circles.
+        write = self._encoder({}, _default, self._text, None, ":", ",", False, False, False)
+        return "".join(write(value, 0))
+
+
+try:
+    _json = Json()
+    loads, dumps = _json.loads, _json.dumps
+except Exception:  # noqa: BLE001 - another version of Python: as everybody does it
+    import json
+
+    def loads(data: bytes):  # type: ignore[no-untyped-def]  # noqa: ANN201, D103
+        return json.loads(data)
+
+    def dumps(value: object) -> str:  # noqa: D103
+        return json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+
+
 def read_all(descriptor: int) -> bytes:
     """Return everything up to the end of *descriptor*."""
     parts = []
@@ -47,7 +105,7 @@ def read_all(descriptor: int) -> bytes:
 
 def document_of(answer: dict[str, object]) -> bytes:
     """Return *answer* as the document that descriptor 1 takes."""
-    return json.dumps(answer, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+    return dumps(answer).encode("utf-8")
 
 
 def write_all(descriptor: int, data: bytes) -> None:
@@ -74,7 +132,7 @@ class Tried:
         self.asked_early = False
         try:
             with open(f"{HERE}/shown.json", "rb") as file:  # noqa: PTH123 - as above
-                shown = json.load(file)
+                shown = loads(file.read())
         except FileNotFoundError:  # without namespaces nothing is hidden, so nothing can be told beside it
             shown = {"read": ["/"], "write": ["/"], "late": [], "limit": 0, "traced": False}
         self._to_come = tuple(shown["late"])
@@ -92,7 +150,7 @@ class Tried:
     def document(self, size: int) -> dict[str, list[str]]:
         """Return the notes for a document that is *size* bytes without them; nothing where room is short."""
         found = {kind: list(notes) for kind, notes in self.notes.items()}
-        room = len(json.dumps(found))
+        room = len(_safe(found))
         return found if room <= TRIED_MAX and size + room <= self.limit // 2 else {}
 
     def note(self, kind: str, what: object) -> None:
@@ -102,8 +160,7 @@ class Tried:
             notes[what] = None
 
     def _hear(self, event: str, given: tuple[object, ...]) -> None:
-        # What goes wrong in here must not go wrong in the tool.
-        with contextlib.suppress(Exception):
+        try:
             if event == "open":
                 flags = given[2]
                 self._path("write" if isinstance(flags, int) and flags & WRITING else "read", given[0])
@@ -126,6 +183,8 @@ class Tried:
                 self.note("host", f"{_text(given[0])}:")
             elif event == "socket.__new__" and given[1] not in (-1, 1):  # AF_UNIX is no network
                 self.note("host", "")
+        except Exception:  # noqa: BLE001, S110 - what goes wrong in here must not go wrong in the tool
+            pass
 
     def _path(self, mode: str, given: object) -> None:
         if isinstance(given, int):
@@ -158,6 +217,11 @@ class Tried:
         os.environ.__class__ = Environ
 
 
+def _safe(value: object) -> bytes:
+    """Return *value* as JSON, whatever characters stand in it: a lone surrogate is written as its escape."""
+    return dumps(value).encode("utf-8", "backslashreplace")
+
+
 def _text(value: object) -> str:
     return os.fsdecode(value) if isinstance(value, str | bytes) else "" if value is None else str(value)
 
@@ -176,7 +240,7 @@ def load_ahead(entry: str, tried: Tried, result: int):  # type: ignore[no-untype
     """Do what :func:`load` does before there is a call, and say so; end where that does not do."""
     # What every call does is done once: memory for it is there, and its code at hand, when the call comes.
     room = bytes(READ_SIZE)
-    document_of({"value": json.loads(b'{"arguments":{}}'), "size": len(room)})
+    document_of({"value": loads(b'{"arguments":{}}'), "size": len(room)})
     del room
     try:
         function = load(entry)
@@ -221,7 +285,7 @@ def main() -> None:
     tried = Tried(awaits_call=is_parked)
     try:
         function = load_ahead(entry, tried, result) if is_parked else load(entry)
-        request = json.loads(read_all(0))
+        request = loads(read_all(0))
         if is_parked:
             os.environ[INVOCATION] = request["invocation"]
         value = function(**request["arguments"])
@@ -230,15 +294,19 @@ def main() -> None:
         try:
             if not isinstance(error, MemoryError):
                 sys.excepthook(type(error), error, error.__traceback__)
-            data = json.dumps({"error": describe(error)}).encode("utf-8", "backslashreplace")
+            data = _safe({"error": describe(error)})
         except BaseException:  # noqa: BLE001 - str() of a tool's exception is tool code
             data = b'{"error":{"type":"Exception","message":"the exception could not be described"}}'
-    with contextlib.suppress(BaseException):
+    try:
         if notes := tried.document(len(data)):
-            data = data[:-1] + b',"tried":' + json.dumps(notes).encode("utf-8", "backslashreplace") + b"}"
+            data = data[:-1] + b',"tried":' + _safe(notes) + b"}"
+    except BaseException:  # noqa: BLE001, S110 - notes are no part of the answer
+        pass
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError, AttributeError):
+        try:  # noqa: SIM105 - contextlib costs an import
             stream.flush()
+        except (OSError, ValueError, AttributeError):
+            pass
     # The line end, which stands nowhere in the document, ends the call: nobody waits for what comes then.
     write_all(result, data + b"\n")
     # Not sys.exit: threads and exit handlers of the tool have no say in when the call is over.
