@@ -267,6 +267,7 @@ class Preparer:
             storage=str(storage) if storage is not None else None,
             find_program=self._cache.program,
             compile_launcher=self._cache.launcher,
+            find_modules=functools.partial(self._cache.modules, grant.digest),
         )
         secrets = approved.secrets
         filled = fill(
@@ -369,8 +370,7 @@ class _Kept:
         if self._look is not None:
             return self._look.is_same()
         plan = self.prepared.plan
-        programs = (*plan.programs, *plan.started)
-        look = Look(path for program in programs for path, *_ in program.identity)  # before the comparison
+        look = Look(plan.found_at)  # before the comparison
         if not plan.still_true():
             return False
         self._look = look

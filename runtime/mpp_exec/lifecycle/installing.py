@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from mpp_exec.audit.entry import Kind
 from mpp_exec.consent.approve import carry_over
 from mpp_exec.consent.grant import Grant
+from mpp_exec.lifecycle.compiling import compile_ahead, forget_compiled
 from mpp_exec.lifecycle.proposing import Proposal
 from mpp_exec.lifecycle.session import Session, Standing
 from mpp_exec.package.archive import Progress, UnverifiedPackage
@@ -129,7 +130,7 @@ def install(
         if proposal is not None:
             session.record(Kind.APPROVE, package, proposal.detail())
 
-    return session.store.install(
+    installed = session.store.install(
         package,
         now=session.clock(),
         allow_downgrade=arrival.downgrade,
@@ -140,6 +141,8 @@ def install(
         progress=progress,
         cancel=cancel,
     )
+    compile_ahead(session, installed)
+    return installed
 
 
 def _publisher_detail(package: VerifiedPackage) -> dict[str, str]:
@@ -176,4 +179,6 @@ def uninstall(session: Session, name: str) -> Installed:
         UsageError: ``store.not_installed``.
     """
     installed = session.store.package(name)
-    return session.store.uninstall(name, record=lambda: session.record(Kind.UNINSTALL, installed))
+    gone = session.store.uninstall(name, record=lambda: session.record(Kind.UNINSTALL, installed))
+    forget_compiled(session)
+    return gone

@@ -40,12 +40,14 @@ class Bare:
     Attributes:
         source: the folder of the installed files; ``app`` where the tool finds them.
         launch: the launcher as bytecode, b"" where none is needed.
+        modules: the archive of the compiled modules, "" without one.
         place: the folder of the call; HERE until :func:`settle`.
     """
 
     source: str
     app: str
     launch: bytes
+    modules: str = ""
     place: str = HERE
 
 
@@ -177,6 +179,8 @@ def settle(bare: Bare, place: Path, seal: bytes) -> Bare:
             _copy(Path(launcher.FOLDER, "_seal.abi3.so"), place / "mpp" / "_seal.abi3.so")
             _write(place / "mpp" / "launch.pyc", bare.launch)
             _write(place / "mpp" / "seal.bpf", seal)
+            if bare.modules:
+                _copy(bare.modules, place / "mpp" / "bytecode")
         if bare.app.startswith(HERE):
             shutil.copytree(bare.source, at(bare.app, str(place)), copy_function=_copy)
     except OSError as error:
@@ -230,6 +234,7 @@ def made(
     app: str,
     storage: str | None,
     launch: bytes,
+    modules: str,
 ) -> Made:
     """Return *grant* and the command *argv*, made for a sandbox with mounts, at the paths of the host.
 
@@ -263,5 +268,5 @@ def made(
         scratch=SCRATCH,
         storage=storage or "",
         path="/usr/bin:/bin",
-        bare=Bare(app, seen, launch),
+        bare=Bare(app, seen, launch, modules),
     )

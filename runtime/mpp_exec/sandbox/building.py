@@ -21,6 +21,7 @@ STORAGE = "/storage"
 LAUNCH = "/mpp/launch.pyc"
 SEAL = "/mpp/seal.bpf"
 SHOWN = "/mpp/shown.json"
+BYTECODE = "/mpp/bytecode"
 TOOL_ID = 1000
 HOST_NAME = "mpp"
 
@@ -95,9 +96,14 @@ class Builder:
         self.layout.bind(app, APP, layout.CODE if is_code else layout.READ_ONLY)
         self.rule(APP, landlock.READ, is_dir=True)
 
-    def launcher(self, folder: str, code: bytes) -> None:
-        """Mount what runs before a Python tool: *code*, and what it loads from *folder*."""
+    def launcher(self, folder: str, code: bytes, modules: str = "") -> None:
+        """Mount what runs before a Python tool: *code*, what it loads from *folder*, and *modules*.
+
+        The latter is the archive of the package's modules (``bytecode``), "" without one.
+        """
         self.layout.bind(f"{folder}/_seal.abi3.so", "/mpp/_seal.abi3.so", layout.CODE)
+        if modules:
+            self.layout.bind(modules, BYTECODE, layout.READ_ONLY)
         self.layout.file(LAUNCH, code)
         self.layout.file(SEAL, b"")  # filled in when the programs are compiled
         self.layout.file(SHOWN, b"")  # filled in when everything else is here

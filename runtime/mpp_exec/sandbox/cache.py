@@ -1,4 +1,4 @@
-"""Compiled programs and facts about host programs, kept between processes in the home's cache folder.
+"""Compiled programs and modules, and facts about host programs, kept between processes in the home's cache.
 
 A cache is never a reason to fail: what cannot be read, is damaged, is another user's or belongs to other
 inputs is made again. Every file carries the digest of its content; the folder is the user's own (0700).
@@ -10,18 +10,19 @@ import contextlib
 import hashlib
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from mpp_exec import encoding
 from mpp_exec.errors import MppError
 from mpp_exec.package.requirement import Requirement
 from mpp_exec.sandbox import interpreter, launcher, seccomp
-from mpp_exec.sandbox.interpreter import HostFile, Program
+from mpp_exec.sandbox.interpreter import HostFile, KeptFile, Program
 from mpp_exec.sandbox.profiles import Allow
 
 _DIGEST = 32
 _MAX = 1 << 20
+_MODULES_MAX = 128 << 20
 _PROGRAM_VERSION = 3
 _MESSAGES = 32
 
@@ -120,6 +121,36 @@ class SandboxCache:
             self._launchers[python] = held
         return held
 
+    def modules(self, digest: str, python: Program) -> KeptFile | None:
+        """Return the compiled modules of the package *digest* for *python*, None where none are kept."""
+        if self._folder is None:
+            return None
+        name = self._modules_name(digest, python)
+        path = os.path.join(os.path.realpath(self._folder), name)  # noqa: PTH118 -- as text
+        found = self._found_file(name, _MODULES_MAX)
+        if found is None:
+            return KeptFile.seen(path)
+        # Of what was read: where it is changed meanwhile, whoever looks next sees another file.
+        _, facts = found
+        identity = path, facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns
+        return KeptFile(path, identity, is_good=True)
+
+    def keep_modules(self, digest: str, python: Program, archive: bytes) -> None:
+        """Keep the compiled modules of the package *digest* for *python* (``bytecode``)."""
+        if len(archive) <= _MODULES_MAX:
+            self._write(self._modules_name(digest, python), archive, mode=0o644)
+
+    def forget_modules(self, installed: Collection[str]) -> None:
+        """Remove the compiled modules of packages whose digests are not among *installed*."""
+        with contextlib.suppress(OSError):
+            for path in () if self._folder is None else self._folder.glob("modules-*"):
+                if path.name.split("-")[1] not in {digest.rpartition(":")[2] for digest in installed}:
+                    path.unlink(missing_ok=True)
+
+    def _modules_name(self, digest: str, python: Program) -> str:
+        key = hashlib.sha256(repr(python.identity).encode()).hexdigest()
+        return f"modules-{digest.rpartition(':')[2]}-{key}"
+
     def _found(self, wanted: Requirement | str, find: Callable[[], Program]) -> Program:
         known = self._programs.get(wanted) or self._stored_program(wanted)
         if known is None or not known.still_true():
@@ -143,6 +174,10 @@ class SandboxCache:
             return None
 
     def _read(self, name: str) -> bytes | None:
+        found = self._found_file(name, _MAX)
+        return None if found is None else found[0]
+
+    def _found_file(self, name: str, most: int) -> tuple[bytes, os.stat_result] | None:
         if self._folder is None:
             return None
         try:
@@ -152,13 +187,13 @@ class SandboxCache:
                 # What is read here decides what is mounted and which system calls are refused.
                 if not stat.S_ISREG(facts.st_mode) or facts.st_uid != os.geteuid() or facts.st_mode & 0o022:
                     return None
-                content = file.read(_DIGEST + _MAX)
+                content = file.read(_DIGEST + most)
         except OSError:
             return None
         digest, body = content[:_DIGEST], content[_DIGEST:]
-        return body if body and hashlib.sha256(body).digest() == digest else None
+        return (body, facts) if body and hashlib.sha256(body).digest() == digest else None
 
-    def _write(self, name: str, body: bytes) -> None:
+    def _write(self, name: str, body: bytes, mode: int = 0o600) -> None:
         if self._folder is None:
             return
         import tempfile  # noqa: PLC0415 -- most processes find what they need
@@ -169,6 +204,7 @@ class SandboxCache:
             try:
                 with os.fdopen(fd, "wb") as file:
                     file.write(hashlib.sha256(body).digest() + body)
+                    os.fchmod(file.fileno(), mode)
                 Path(temporary).rename(self._folder / name)
             except OSError:
                 Path(temporary).unlink(missing_ok=True)

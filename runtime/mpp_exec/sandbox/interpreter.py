@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Self
 
 from mpp_exec.errors import HostError
 from mpp_exec.package.requirement import Requirement
@@ -81,6 +81,34 @@ class Program:
             return all(_identity(entry[0]) == entry for entry in self.identity)
         except OSError:
             return False
+
+
+@dataclass(frozen=True, slots=True)
+class KeptFile:
+    """A file that this project makes and keeps at *path*, a real path of the host.
+
+    *identity* is what ``Program`` has of each of its own, None where nothing was there; what *is_good* is
+    whole.
+    """
+
+    path: str
+    identity: tuple[str, int, int, int, int] | None
+    is_good: bool
+
+    @classmethod
+    def seen(cls, path: str) -> Self:
+        """Return what is at *path*, which is no good."""
+        try:
+            return cls(path, _identity(path), is_good=False)
+        except OSError:
+            return cls(path, None, is_good=False)
+
+    def still_true(self) -> bool:
+        """Tell whether it is still the file that was found, or still none."""
+        try:
+            return _identity(self.path) == self.identity
+        except OSError:
+            return self.identity is None
 
 
 def find(requirement: Requirement) -> Program:

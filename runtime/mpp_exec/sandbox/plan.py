@@ -68,6 +68,7 @@ class SandboxPlan:
         own_signals: a seccomp program of the call's own lets the tool signal itself only.
         storage: where its storage is, if it has one.
         bare: for a plan without namespaces, what it needs instead; else None.
+        modules: where the compiled modules of the package are, or would be; None where none are kept.
     """
 
     package: str
@@ -95,6 +96,7 @@ class SandboxPlan:
     storage: str = STORAGE
     bare: bare.Bare | None = None
     cgroup: cgroup.Bounds = ()
+    modules: interpreter.KeptFile | None = None
 
     @property
     def late(self) -> int:
@@ -128,8 +130,15 @@ class SandboxPlan:
         )
 
     def still_true(self) -> bool:
-        """Return whether the host's programs that are mounted and may be started are what they were."""
-        return all(program.still_true() for program in (*self.programs, *self.started))
+        """Return whether programs that are mounted or may be started, and modules, are what they were."""
+        kept = (self.modules,) if self.modules is not None else ()
+        return all(each.still_true() for each in (*self.programs, *self.started, *kept))
+
+    @property
+    def found_at(self) -> tuple[str, ...]:
+        """The paths that :meth:`still_true` looks at."""
+        paths = [path for program in (*self.programs, *self.started) for path, *_ in program.identity]
+        return (*paths, self.modules.path) if self.modules is not None else tuple(paths)
 
     def fingerprint(self) -> str:
         """Return the digest of the plan's content: the same for the same inputs on this host."""
@@ -147,12 +156,13 @@ def compile_plan(
     find_program: ProgramFinder = interpreter.find,
     find_started: Callable[[str], interpreter.Program] = interpreter.find_started,
     compile_launcher: Callable[[interpreter.Program], bytes] = launcher.compiled,
+    find_modules: Callable[[interpreter.Program], interpreter.KeptFile | None] = lambda _: None,
 ) -> SandboxPlan:
     """Compile the plan of *tool* for this kernel.
 
     *app* is the folder of the installed files, *storage* the package's private folder (None without
     one); both are real paths of the host. *find_program*, *find_started* and *compile_launcher* find out
-    about the host's programs.
+    about the host's programs, *find_modules* what has been compiled of the package for one.
 
     Raises:
         HostError: this host cannot enforce it, or lacks a program; nothing ran.
@@ -173,23 +183,22 @@ def compile_plan(
     )
     degraded = properties.require(facts, at, grant)
     read_only = tool.operation == "read"
-    programs = tuple(find_program(requirement) for requirement in manifest.runtime.requires)
-    if manifest.runtime.kind == "python" and not any(program.name == "python" for program in programs):
-        programs = (find_program(Requirement("python", ">=3.11")), *programs)
+    programs = tuple(find_program(requirement) for requirement in required(manifest))
     started = tuple(find_started(name) for name in grant.permissions.subprocess)
     mounted_read_only = (*grant.permissions.read, *(grant.permissions.write if read_only else ()))
     over_scratch = tuple(path for path in grant.permissions.write if path == SCRATCH)
     argv, exec_path = _command(manifest, tool, programs)
-    launch = b""
+    launch, modules = b"", None
     if manifest.runtime.kind == "python":
-        launch = compile_launcher(next(program for program in programs if program.name == "python"))
+        python = next(program for program in programs if program.name == "python")
+        launch, modules = compile_launcher(python), find_modules(python)
     entry = _entry_program(programs, exec_path, app)
     if facts.namespaces:
         build = Builder(facts.landlock_abi, (*mounted_read_only, *over_scratch))
         build.system((*programs, *started), (*entry, *started))
         build.package(app, manifest)
         if launch:
-            build.launcher(launcher.FOLDER, launch)
+            build.launcher(launcher.FOLDER, launch, _path(modules))
         build.scratch(grant.limits.scratch)
         build.layout.late = True
         build.grants(grant, read_only=read_only)
@@ -214,6 +223,7 @@ def compile_plan(
             app=app,
             storage=storage,
             launch=launch,
+            modules=_path(modules),
         )
     touches = [
         word
@@ -265,26 +275,54 @@ def compile_plan(
         storage=made.storage,
         bare=made.bare,
         cgroup=cgroup.bounds(grant.limits, facts.cgroup, facts.processors),
+        modules=modules,
     )
 
 
-def probe_plan(
-    facts: kernel.KernelFacts, python: interpreter.Program, launch: bytes, *, canary: str, limits: Limits
+def _path(modules: interpreter.KeptFile | None) -> str:
+    return "" if modules is None or not modules.is_good else modules.path
+
+
+def required(manifest: Manifest) -> tuple[Requirement, ...]:
+    """Return the host programs that a package runs on."""
+    named = manifest.runtime.requires
+    if manifest.runtime.kind == "python" and not any(each.name == "python" for each in named):
+        return (Requirement("python", ">=3.11"), *named)
+    return named
+
+
+def own_plan(
+    facts: kernel.KernelFacts,
+    python: interpreter.Program,
+    launch: bytes,
+    entry: str,
+    *,
+    limits: Limits,
+    shown: tuple[tuple[str, str], ...] = (),
+    unruled: tuple[tuple[str, str], ...] = (),
 ) -> SandboxPlan:
-    """Return the plan of ``doctor``: a tool of the project's own, and a mounted file without a rule."""
+    """Return the plan of a tool of the project's own, *entry* of ``inside``.
+
+    *shown* are folders of the host that it may read, and where it finds them; *unruled* is mounted for
+    writing, and named by no rule of Landlock.
+    """
     build = Builder(facts.landlock_abi)
     build.system((python,), (python,))
     build.launcher(launcher.FOLDER, launch)
     build.layout.bind(launcher.FOLDER, APP, layout.CODE)
     build.rule(APP, landlock.READ, is_dir=True)
+    for source, target in shown:
+        build.layout.bind(source, target, layout.READ_ONLY)
+        build.rule(target, landlock.READ, is_dir=True)
     build.scratch(limits.scratch)
-    build.layout.bind(canary, "/canary", layout.WRITABLE)
-    argv = (python.path, "-I", "-S", "-B", LAUNCH, "probe:attempts", APP)
+    for source, target in unruled:
+        build.layout.bind(source, target, layout.WRITABLE)
+    argv = (python.path, "-I", "-S", "-B", LAUNCH, entry, APP)
     return SandboxPlan(
-        package="mpp-exec/doctor",
+        package="mpp-exec/own",
         version="0.0.0",
         digest="",
-        tool="attempts",
+        tool=entry.partition(":")[2],
         kind="python",
         entries=_told(build.layout.entries, limits),
         rules=tuple(build.rules),

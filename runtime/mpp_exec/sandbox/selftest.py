@@ -37,12 +37,13 @@ from mpp_exec.sandbox import (
     surface,
 )
 from mpp_exec.sandbox.cache import SandboxCache
-from mpp_exec.sandbox.plan import SandboxPlan, probe_plan
+from mpp_exec.sandbox.plan import SandboxPlan, own_plan
 from mpp_exec.sandbox.profiles import SEALED_AWAY, Allow, tool_profile
 from mpp_exec.sandbox.remedy import Remedy, remedy
 from mpp_exec.sandbox.settle import settle
 
 CANARY = "/canary"
+_PROBE = "probe:attempts"
 _UNHURRIED = Limits(wall_ms=60_000, cpu_ms=60_000)  # a slow machine is not one that cannot enforce
 
 
@@ -216,7 +217,14 @@ def _enforcement(facts: kernel.KernelFacts, cache: SandboxCache, python: interpr
         canary.chmod(0o666)
         listener.bind(("127.0.0.1", 0))
         listener.listen(1)
-        plan = probe_plan(facts, python, cache.launcher(python), canary=str(canary), limits=_UNHURRIED)
+        plan = own_plan(
+            facts,
+            python,
+            cache.launcher(python),
+            _PROBE,
+            limits=_UNHURRIED,
+            unruled=((str(canary), CANARY),),
+        )
         request = {
             "hidden": str(canary),
             "canary": CANARY,
@@ -298,14 +306,14 @@ def _bare_probe_plan(
     build.system((python,), (python,))
     build.call(app, launcher=True)
     real = python.files[0].source
-    whole = probe_plan(facts, python, launch, canary="/dev/null", limits=limits)
+    whole = own_plan(facts, python, launch, _PROBE, limits=limits)
     return dataclasses.replace(
         whole,
         entries=tuple(build.entries),
         rules=tuple(build.rules),
         rlimits=tuple(row for row in whole.rlimits if facts.root or row[0] != resource.RLIMIT_NPROC),
         tool_profile=tool_profile("python", subprocess=False, mounts=False),
-        argv=(real, "-I", "-S", "-B", f"{bare.LAUNCHER}/launch.pyc", "probe:attempts", app),
+        argv=(real, "-I", "-S", "-B", f"{bare.LAUNCHER}/launch.pyc", _PROBE, app),
         exec_path=real,
         environment=(("HOME", f"{bare.SCRATCH}/home"), ("TMPDIR", bare.SCRATCH), ("LANG", "C.UTF-8")),
         scratch=bare.SCRATCH,

@@ -21,6 +21,7 @@ tool can do what this file can, and the host believes neither.
 """
 
 import gc
+import marshal
 import os
 import sys
 
@@ -35,6 +36,8 @@ WRITES = ("os.mkdir", "os.remove", "os.rmdir", "os.truncate", "os.chmod", "os.ut
 MOVES = ("os.rename",)
 LINKS = ("os.link", "os.symlink")
 INVOCATION = "MPP_INVOCATION"
+BYTECODE = f"{HERE}/bytecode"
+DIGEST = 32  # bytes before the archive: the host's
 STARTS = ("subprocess.Popen", "os.exec", "os.posix_spawn")
 
 
@@ -226,6 +229,51 @@ def _text(value: object) -> str:
     return os.fsdecode(value) if isinstance(value, str | bytes) else "" if value is None else str(value)
 
 
+def load_compiled(app: str) -> None:
+    """Have the modules of *app* loaded from what was compiled of them at install, where that is there."""
+    try:
+        descriptor = os.open(BYTECODE, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    size = int.from_bytes(os.pread(descriptor, 4, DIGEST), "big")
+    index = loads(os.pread(descriptor, size, DIGEST + 4))
+    os.close(descriptor)
+    begin = DIGEST + 4 + size
+    places = index["modules"]
+    machinery = sys.modules["_frozen_importlib_external"]
+    if index["magic"] != machinery.MAGIC_NUMBER.hex():
+        return
+
+    class Compiled(machinery.SourceFileLoader):  # type: ignore[misc, name-defined]
+        def get_code(self, fullname: str) -> object:
+            place = places.get(self.path[len(app) + 1 :])
+            if place is None:
+                return super().get_code(fullname)
+            offset, length = place
+            # Opened for each: the tool's descriptors are as they would be without.
+            descriptor = os.open(BYTECODE, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                code = marshal.loads(os.pread(descriptor, length, begin + offset))  # noqa: S302 - code to run
+            finally:
+                os.close(descriptor)
+            sys.modules["_imp"]._fix_co_filename(code, self.path)  # noqa: SLF001 - as importlib does
+            return code
+
+    loaders = (
+        (machinery.ExtensionFileLoader, sys.modules["_imp"].extension_suffixes()),
+        (Compiled, machinery.SOURCE_SUFFIXES),
+        (machinery.SourcelessFileLoader, machinery.BYTECODE_SUFFIXES),
+    )
+    find = machinery.FileFinder.path_hook(*loaders)
+
+    def find_in_app(folder: str):  # type: ignore[no-untyped-def]  # noqa: ANN202 - as above
+        if folder != app and not folder.startswith(f"{app}/"):
+            raise ImportError
+        return find(folder)
+
+    sys.path_hooks.insert(0, find_in_app)
+
+
 def load(entry: str):  # type: ignore[no-untyped-def]  # noqa: ANN201 - typing costs an import
     """Return the callable that ENTRY names."""
     module_name, _, path = entry.partition(":")
@@ -282,6 +330,7 @@ def main() -> None:
     sys.path.remove(HERE)
     sys.path[:0] = folders
     sys.argv[1:] = []
+    load_compiled(folders[-1])  # what is asked for here is not what the tool tries
     tried = Tried(awaits_call=is_parked)
     try:
         function = load_ahead(entry, tried, result) if is_parked else load(entry)
