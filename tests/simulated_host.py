@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import resource
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ DOCKER_MOUNTS = (
 )
 DOCKER_NAMESPACES = 0x7E020000
 GET_ACTION_AVAIL = 2  # of seccomp(2)
+PR_SET_DUMPABLE = 4  # of prctl(2)
 # linux/mount.h, linux/sched.h; statvfs(3) has the same bits as far as they are used here.
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT = 1, 2, 4, 8, 32
 MS_NOATIME, MS_BIND, MS_REC, MS_PRIVATE, MS_RELATIME = 1 << 10, 1 << 12, 1 << 14, 1 << 18, 1 << 21
@@ -83,6 +85,21 @@ def no_user_namespaces() -> None:
 def few_net_namespaces() -> None:
     """``user.max_net_namespaces=2``: two sandboxes at once."""
     limited("max_net_namespaces", 2)
+
+
+def few_processes() -> None:
+    """The owner of the home may have 20 processes and threads (RLIMIT_NPROC), counted in a namespace.
+
+    Root would have no such limit, so a test that is root gives the home to somebody else.
+    """
+    owner = Path(os.environ["MPP_HOME"]).stat()
+    if os.getuid() == 0:
+        os.setgroups([])
+        os.setresgid(owner.st_gid, owner.st_gid, owner.st_gid)
+        os.setresuid(owner.st_uid, owner.st_uid, owner.st_uid)
+        LIBC.prctl(PR_SET_DUMPABLE, 1)  # or its files in /proc are root's, and nobody can map its ids
+    limited("max_user_namespaces", 1000)
+    resource.setrlimit(resource.RLIMIT_NPROC, (20, 20))
 
 
 def limited(setting: str, most: int) -> None:
@@ -174,6 +191,7 @@ HOSTS = {
     "no-seccomp": no_seccomp,
     "no-user-namespaces": no_user_namespaces,
     "few-net-namespaces": few_net_namespaces,
+    "few-processes": few_processes,
     "masked-proc": masked_proc,
     "no-proc": no_proc,
     "noexec-home": noexec_home,
