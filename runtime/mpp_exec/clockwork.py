@@ -23,8 +23,10 @@ class Clockwork:
     def stage(self, name: str) -> int:
         """End a stage; return how long it took."""
         now = (time.perf_counter_ns() - self._began) // 1000
-        took, self._last = now - self._last, now
-        self.stages[name] = self.stages.get(name, 0) + took
+        took = now - self._last
+        self._last = now
+        stages = self.stages
+        stages[name] = stages.get(name, 0) + took
         return took
 
 

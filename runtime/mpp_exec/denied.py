@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from mpp_exec.privacy.redact import Redactor
 from mpp_exec.sandbox.denial import Clean, Denial
@@ -39,6 +39,9 @@ class Denied:
     denials: tuple[Mapping[str, str], ...]
 
 
+_NOTHING: Final = Denied("", "", ())
+
+
 def redacted_denials(
     tried: Tried, explain: Explain, deny: Deny, redactor: Redactor, counts: Counter[str]
 ) -> Denied:
@@ -48,7 +51,7 @@ def redacted_denials(
         StoppedError: *redactor* has passed its bounds, or was cancelled.
     """
     if not (tried.notes or tried.path or tried.errno):
-        return Denied("", "", ())
+        return _NOTHING
     found: dict[str, Mapping[str, int]] = {}
 
     def clean(text: str) -> str:

@@ -17,7 +17,9 @@ about.
 from __future__ import annotations
 
 import json
+import json.encoder
 import re
+from collections.abc import Callable
 from typing import Any, Final, NoReturn
 
 from mpp_exec.errors import PackageError
@@ -295,11 +297,32 @@ def json_dumps(value: Any) -> str:
         JsonError: the value has no JSON form that every reader understands (NaN, infinity, lone surrogate).
     """
     try:
-        text = json.dumps(value, sort_keys=True, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+        text = _ENCODE(value)
     except (ValueError, TypeError, RecursionError) as error:
         raise JsonError("syntax", f"value has no JSON form: {error}") from None
-    _refuse_surrogates(text)
+    if not text.isascii():
+        _refuse_surrogates(text)
     return text
+
+
+def _encoder() -> Callable[[Any], str]:
+    """Return what writes JSON: what ``json.dumps`` does, which makes five functions for each value first."""
+    encoder = json.JSONEncoder(sort_keys=True, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+    make = getattr(json.encoder, "c_make_encoder", None)  # what ``encode`` asks for it, too
+    if make is None:
+        return encoder.encode
+    refuse, text = encoder.default, json.encoder.encode_basestring
+    sort_keys, skipkeys, allow_nan = True, False, False
+
+    def encode(value: Any) -> str:
+        # The first is to find what holds itself, and is of this value alone.
+        write = make({}, refuse, text, None, ":", ",", sort_keys, skipkeys, allow_nan)
+        return "".join(write(value, 0))
+
+    return encode
+
+
+_ENCODE: Final = _encoder()
 
 
 def json_loads(data: bytes | str, *, max_size: int, max_depth: int = 64) -> Any:
@@ -321,7 +344,7 @@ def json_loads(data: bytes | str, *, max_size: int, max_depth: int = 64) -> Any:
         raise JsonError("invalid_text", "JSON text is not valid UTF-8") from None
     _refuse_depth(text, max_depth)
     try:
-        value = _DECODER.decode(text)
+        value = _decoded(text)
     except json.JSONDecodeError as error:
         what = error.msg.lower().removesuffix(" at")
         raise JsonError("syntax", f"{what} at line {error.lineno} column {error.colno}") from None
@@ -389,3 +412,12 @@ def _constant(name: str) -> NoReturn:
 _DECODER: Final = json.JSONDecoder(
     object_pairs_hook=_object, parse_int=_integer, parse_float=_float, parse_constant=_constant
 )
+
+
+def _decoded(text: str) -> Any:
+    """Decode one JSON text. An object with no space around it needs no search for that."""
+    if text.startswith("{"):
+        value, end = _DECODER.raw_decode(text)
+        if end == len(text) or text[end:] == "\n":
+            return value
+    return _DECODER.decode(text)

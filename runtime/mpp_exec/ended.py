@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from mpp_exec.audit.entry import Outcome
 from mpp_exec.audit.record import Ending
@@ -23,8 +22,7 @@ from mpp_exec.withdraw import RunningCall, folder_size
 FULL: Final = "its storage is full"
 
 
-@dataclass(frozen=True, slots=True)
-class Agreed:
+class Agreed(NamedTuple):
     """A call that may be made: its number, what it is given, who confirmed it ("" where nobody had to).
 
     ``arguments`` are as the caller wrote them, ``request`` and ``received`` with values for tokens.
@@ -116,9 +114,9 @@ def measured(prepared: Prepared, completed: Completed) -> Completed:
     if not is_full(prepared):
         return completed
     if completed.outcome in ("ok", "tool_error"):
-        return replace(completed, outcome="killed", reason=FULL)
+        return completed._replace(outcome="killed", reason=FULL)
     reason = "; ".join(filter(None, (completed.reason, FULL)))
-    return replace(completed, reason=reason)
+    return completed._replace(reason=reason)
 
 
 def is_full(prepared: Prepared) -> bool:

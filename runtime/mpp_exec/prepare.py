@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import operator
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -88,7 +89,8 @@ class Preparer:
         """
         policy = self._policies.load()
         approved = self._approval(package) if temporary is None else self._temporary(package, temporary)
-        with self._store.leased(approved.installed) as folder:
+        folder = self._store.lease(approved.installed)
+        try:
             verified = self._verified(approved.installed, folder, approved.view)
             manifest = verified.manifest
             tool = _choose(manifest, tool_name)
@@ -99,6 +101,8 @@ class Preparer:
                 yield replace(made, approved=replace(approved, generation=self._store.generation()))
                 return
             yield self._kept_or_made(approved, verified, tool, granted, policy)
+        finally:
+            os.close(folder)
 
     def _kept_or_made(
         self, approved: Approved, verified: InstalledPackage, tool: Tool, granted: Grant, policy: Policy

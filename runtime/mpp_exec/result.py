@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from mpp_exec import encoding
@@ -93,8 +93,9 @@ class ToolResult:
     meta: Mapping[str, Any] = field(default_factory=dict)
 
     def with_meta(self, meta: Mapping[str, Any]) -> ToolResult:
-        """Return the same result with its ``_meta``."""
-        return replace(self, meta=meta)
+        """Give it its ``_meta`` and return it. For whoever made it: nobody else has it yet."""
+        object.__setattr__(self, "meta", meta)
+        return self
 
     def to_call_tool_result(self) -> dict[str, Any]:
         """Return the MCP ``CallToolResult`` with ``_meta``."""
@@ -179,24 +180,18 @@ def read_result(
     errors = completed.errors.decode("utf-8", "replace")
     if completed.cut:
         errors = redactor.without_cut_end(errors)
-    channels: dict[str, Any] = {
-        "value": said.value if said.has_value else None,
-        "blocks": [text_parts(block) for block in said.blocks],
-        "structured": said.structured if said.form == "mcp" else None,  # else it is made from the value
-        "message": said.message,
-        "reason": said.reason,  # the words of a server may be in it
-        "place": list(said.broken[0]) if said.broken is not None else None,  # names that the tool chose
-        "appeared": list(completed.appeared),  # names that the tool chose
-        "stderr": errors + aside,
-    }
     try:
-        clean = redactor.redact_many(channels)
-        counts = Counter({BINARY: dropped} if dropped else {})
-        for channel in clean.values():
-            counts.update(channel.counts())
-        said.reason = clean["reason"].value
+        redacted = redactor.redact_many(_channels(said, errors + aside, completed.appeared))
+        counts: Counter[str] = Counter()
+        if dropped:
+            counts[BINARY] = dropped
+        for channel in redacted.values():
+            if channel.findings:
+                counts.update(channel.counts())
+        clean = {name: channel.value for name, channel in redacted.items()}
+        said.reason = clean.get("reason", "")
         if said.broken is not None:
-            said.reason = redactor.redact(_breaks(clean["place"].value, said.broken[1])).value
+            said.reason = redactor.redact(_breaks(clean["place"], said.broken[1])).value
         denied = redacted_denials(
             Tried(said.denied_path, said.denied_errno, said.tried), explain, denials, redactor, counts
         )
@@ -209,14 +204,36 @@ def read_result(
         is_error=is_error,
         outcome="tool_error" if said.outcome == "ok" and said.tool_error else said.outcome,
         reason=said.reason,
-        stderr=clean["stderr"].value,
+        stderr=clean.get("stderr", ""),
         redactions=dict(sorted(counts.items())),
         invocation=invocation,
         kind=kind,
         denied=denied.sentences,
         denials=denied.denials,
-        appeared=tuple(clean["appeared"].value),
+        appeared=tuple(clean.get("appeared", ())),
     )
+
+
+def _channels(said: _Said, errors: str, appeared: tuple[str, ...]) -> dict[str, Any]:
+    """Return everything that leaves, by channel. One that nothing is in is not there: most are not."""
+    channels: dict[str, Any] = {}
+    if said.has_value:
+        channels["value"] = said.value
+    if said.blocks:
+        channels["blocks"] = [text_parts(block) for block in said.blocks]
+    if said.form == "mcp":  # else it is made from the value
+        channels["structured"] = said.structured
+    if said.message:
+        channels["message"] = said.message
+    if said.reason:
+        channels["reason"] = said.reason  # the words of a server may be in it
+    if said.broken is not None:
+        channels["place"] = list(said.broken[0])  # names that the tool chose
+    if appeared:
+        channels["appeared"] = list(appeared)  # names that the tool chose
+    if errors:
+        channels["stderr"] = errors
+    return channels
 
 
 def not_run(why: Literal["timeout", "cancelled"], kind: str, invocation: str) -> ToolResult:
@@ -389,14 +406,14 @@ def _content(
 ) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
     if said.form == "mcp" and said.outcome == "ok":
         blocks = [
-            with_binary(part, block) for part, block in zip(clean["blocks"].value, said.blocks, strict=True)
+            with_binary(part, block) for part, block in zip(clean.get("blocks", ()), said.blocks, strict=True)
         ]
-        return blocks, clean["structured"].value
+        return blocks, clean["structured"]
     if said.has_value and said.outcome == "ok":
-        value = clean["value"].value
+        value = clean["value"]
         text = value if isinstance(value, str) else encoding.json_dumps(value)
         structured = value if isinstance(value, dict) else {"result": value}
         # A failed program's value is told as it is, and makes no claim to fit the outputSchema.
         return [{"type": "text", "text": text}], None if is_error else structured
-    lines = [line for line in (clean["message"].value, said.reason, hint) if line]
+    lines = [line for line in (clean.get("message", ""), said.reason, hint) if line]
     return [{"type": "text", "text": "\n".join(lines) or "the tool failed"}], None

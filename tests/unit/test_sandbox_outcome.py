@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import signal
 from typing import Any, get_args
 
@@ -30,7 +29,7 @@ BASE = RawOutcome(
 
 
 def raw(**changes: Any) -> RawOutcome:
-    return dataclasses.replace(BASE, **changes)
+    return BASE._replace(**changes)
 
 
 def exited(code: int) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from mpp_exec.audit.faults import busy
@@ -96,7 +95,7 @@ class Pending:
         """Return the record, told where to look for itself if it may have been written already."""
         if self.tried_after is None:
             return self.record
-        return replace(self.record, maybe_after=self.tried_after)
+        return self.record._replace(maybe_after=self.tried_after)
 
 
 def as_ours(error: BaseException) -> MppError:

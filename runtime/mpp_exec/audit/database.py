@@ -14,8 +14,9 @@ import contextlib
 import os
 import stat
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
 from mpp_exec.audit.entry import ENDINGS, NO_ENTRY, Kind, link
@@ -41,6 +42,30 @@ _FIRST_PAUSE: Final = 0.0001  # seconds; a commit of another process takes some 
 _LONGEST_PAUSE: Final = 0.005
 
 
+class _Transaction:
+    """What is done in a ``with`` block happens as a whole or not at all. One may be used again."""
+
+    __slots__ = ("_begin", "_commit", "_roll_back")
+
+    def __init__(
+        self, begin: Callable[[], None], commit: Callable[[], None], roll_back: Callable[[], None]
+    ) -> None:
+        self._begin = begin
+        self._commit = commit
+        self._roll_back = roll_back
+
+    def __enter__(self) -> None:
+        self._begin()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self._commit()
+        else:
+            self._roll_back()
+
+
 class Database:
     """One connection. Not thread-safe: each belongs to one thread at a time. All errors are MppErrors.
 
@@ -51,6 +76,8 @@ class Database:
     def __init__(self, path: Path, *, deadline: float) -> None:
         """Name the file; nothing is opened yet. *deadline*: seconds to wait for other processes."""
         self._path = path
+        self._translated = translated(path)
+        self._transaction = _Transaction(self._begin, self._commit, self._roll_back)
         self._deadline = deadline
         self._connection: sqlite3.Connection | None = None
         self._identity: tuple[int, int, int] | None = None
@@ -70,7 +97,7 @@ class Database:
 
     def exists(self) -> bool:
         """Say whether there is a database with anything in it."""
-        with translated(self._path):
+        with self._translated:
             try:
                 return self._path.lstat().st_size > 0
             except FileNotFoundError:
@@ -83,7 +110,7 @@ class Database:
             InternalError: see :mod:`mpp_exec.audit.faults`; ``ledger.tampered`` if its tables are not
                 the ones made here; ``ledger.version`` if a later mpp-exec made it.
         """
-        with translated(self._path), contextlib.ExitStack() as undo:
+        with self._translated, contextlib.ExitStack() as undo:
             with contextlib.suppress(FileExistsError):
                 flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
                 os.close(os.open(self._path, flags, 0o600))
@@ -102,7 +129,7 @@ class Database:
             self._execute("PRAGMA synchronous = FULL")
             self._execute("PRAGMA secure_delete = ON")
             self._execute(f"PRAGMA journal_size_limit = {_WAL_LIMIT}")
-            with self._transaction():
+            with self._transaction:
                 if self._execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
                     for statement in SCHEMA:
                         self._execute(statement)
@@ -119,7 +146,7 @@ class Database:
 
         On a read-only file system this works, too.
         """
-        with translated(self._path):
+        with self._translated:
             try:
                 # "rw", so that whoever closes last removes the log and its shared memory
                 self._connect("rw", timeout=self._deadline)
@@ -152,8 +179,8 @@ class Database:
             InternalError: see :mod:`mpp_exec.audit.faults`; ``ledger.tampered`` if the chain's end is
                 not what this object last saw there.
         """
-        with translated(self._path):
-            with self._transaction():
+        with self._translated:
+            with self._transaction:
                 before = tip = self._tip()
                 self._check_continuity(tip)
                 endings = _endings(records) if len(records) > 1 else {}
@@ -232,7 +259,7 @@ class Database:
 
     def tip(self) -> Tip:
         """Return the last entry's number and hash."""
-        with translated(self._path):
+        with self._translated:
             return self._tip()
 
     def _tip(self) -> Tip:
@@ -275,7 +302,7 @@ class Database:
 
     def calls_like(self, prefix: str, limit: int) -> list[tuple[str, int]]:
         """Return up to *limit* pairs of call and number of its start, of calls beginning with *prefix*."""
-        with translated(self._path):
+        with self._translated:
             return self._execute(
                 "SELECT call, started FROM calls WHERE substr(call, 1, ?) = ? LIMIT ?",
                 (len(prefix), prefix, limit),
@@ -283,7 +310,7 @@ class Database:
 
     def open_calls(self) -> list[OpenCall]:
         """Return every call that has no ending, oldest first."""
-        with translated(self._path):
+        with self._translated:
             found = self._execute(
                 "SELECT call, writer, started FROM calls WHERE ended IS NULL ORDER BY started"
             )
@@ -291,12 +318,12 @@ class Database:
 
     def total(self) -> int:
         """Return how many entries there are."""
-        with translated(self._path):
+        with self._translated:
             return int(self._execute("SELECT count(*) FROM entries").fetchone()[0])
 
     def index_faults(self) -> list[str]:
         """Return how the rows of calls and keys disagree with the columns of the entries."""
-        with translated(self._path):
+        with self._translated:
             counted = {
                 what: self._execute(f"SELECT count(*) {query}") for what, query in INDEX_FAULTS.items()
             }
@@ -305,7 +332,7 @@ class Database:
 
     def foreign_objects(self) -> list[str]:
         """Return the names of tables, indexes and triggers that are missing, changed or not made here."""
-        with translated(self._path):
+        with self._translated:
             found = dict(
                 self._execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
             )
@@ -315,12 +342,12 @@ class Database:
 
     def damage(self) -> list[str]:
         """Return what SQLite itself finds wrong with the file, at most ten lines."""
-        with translated(self._path):
+        with self._translated:
             found = [str(row[0]) for row in self._execute("PRAGMA integrity_check(10)")]
             return [] if found == ["ok"] else found
 
     def _rows(self, clauses: str, values: tuple[Any, ...]) -> list[Row]:
-        with translated(self._path):
+        with self._translated:
             return [Row(*row) for row in self._execute(SELECT_ROW + clauses, values)]
 
     def _connect(self, mode: str, *, timeout: float) -> None:
@@ -340,22 +367,29 @@ class Database:
         assert self._connection is not None
         return self._connection.execute(statement, values)
 
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def _begin(self) -> None:
         assert self._connection is not None
         if self._connection.in_transaction:  # left by whoever was interrupted in it
             self._execute("ROLLBACK")
         try:
             self._patiently("BEGIN IMMEDIATE")
-            yield
+        except BaseException:  # a signal, perhaps, when it had begun
+            self._roll_back()
+            raise
+
+    def _commit(self) -> None:
+        try:
             self._execute("COMMIT")
         except BaseException:
-            try:
-                if self._connection is not None and self._connection.in_transaction:
-                    self._execute("ROLLBACK")
-            except Exception:  # noqa: BLE001 -- SQLite rolls back by itself after some errors
-                self.close()
+            self._roll_back()
             raise
+
+    def _roll_back(self) -> None:
+        try:
+            if self._connection is not None and self._connection.in_transaction:
+                self._execute("ROLLBACK")
+        except Exception:  # noqa: BLE001 -- SQLite rolls back by itself after some errors
+            self.close()
 
     def _patiently(self, statement: str) -> sqlite3.Cursor:
         """Run *statement*, asking again while other processes hold the lock.

@@ -5,9 +5,8 @@ Every one of these stops the call: what cannot be recorded is not done, or not h
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
+from types import TracebackType
 from typing import Final
 
 from mpp_exec.errors import InternalError, MppError
@@ -38,25 +37,43 @@ _FAULTS: Final[dict[Fault, tuple[str, str, str]]] = {
 """For each fault: code, what is said of the file, hint."""
 
 
-@contextlib.contextmanager
-def translated(path: Path) -> Iterator[None]:
-    """Turn what SQLite and the kernel raise about *path* into an :class:`InternalError`."""
-    try:
-        yield
-    except MppError:
-        raise
-    except MemoryError as error:  # also how SQLITE_NOMEM arrives
-        raise _error(path, "memory", "out of memory") from error
-    except OSError as error:
-        raise _error(path, of_os_error(error), str(error)) from error
-    except UnicodeDecodeError as error:  # a text of the database, or SQLite's message about one
-        raise _error(path, "damaged", str(error)) from error
-    except Exception as error:
-        code = getattr(error, "sqlite_errorcode", None)
-        if code is None and not type(error).__module__.startswith("sqlite3"):
-            raise
-        # Damage may also show as a statement that no longer compiles: a table is gone.
-        raise _error(path, of_sqlite(error, default="damaged"), str(error)) from error
+class translated:  # noqa: N801 -- what it does, in a with statement
+    """Turn what SQLite and the kernel raise about *path* into an :class:`InternalError`.
+
+    It holds nothing, so that one can be used again, and inside itself. (A generator takes eight times as
+    long, and every call comes by here several times.)
+    """
+
+    __slots__ = ("_path",)
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None and (fault := _of(self._path, error)) is not None:
+            raise fault from error
+
+
+def _of(path: Path, error: BaseException) -> InternalError | None:
+    """Return what *error* is in the ledger's words; None for what passes as it is."""
+    if isinstance(error, MppError) or not isinstance(error, Exception):
+        return None
+    if isinstance(error, MemoryError):  # also how SQLITE_NOMEM arrives
+        return _error(path, "memory", "out of memory")
+    if isinstance(error, OSError):
+        return _error(path, of_os_error(error), str(error))
+    if isinstance(error, UnicodeDecodeError):  # a text of the database, or SQLite's message about one
+        return _error(path, "damaged", str(error))
+    code = getattr(error, "sqlite_errorcode", None)
+    if code is None and not type(error).__module__.startswith("sqlite3"):
+        return None
+    # Damage may also show as a statement that no longer compiles: a table is gone.
+    return _error(path, of_sqlite(error, default="damaged"), str(error))
 
 
 def _error(path: Path, fault: Fault, detail: str) -> InternalError:

@@ -92,6 +92,9 @@ class Journal:
         Raises:
             InternalError: the lock cannot be had.
         """
+        lock = self._lock
+        if lock is not None:  # once taken, its name is the writer's until it is let go
+            return lock.name
         with self._taking, translated(self._files.locks):
             if self._lock is None:
                 self._lock = writers.WriterLock(self._files.locks)

@@ -17,8 +17,7 @@ SEAL_PURPOSE: Final = "ledger-commitments"
 """The home's sub-key under which commitment keys lie in the database."""
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """One entry to be appended: its bytes, the columns that repeat them, and what goes with it.
 
     ``key`` is the commitment key as it will lie in the database. ``writer`` is set on a start,

@@ -150,15 +150,26 @@ class Database:
         Costs microseconds while nothing changes: SQLite tells by shared memory whether another
         connection has committed (https://sqlite.org/pragma.html#pragma_data_version).
         """
-        with self._held(), self._translated():
-            connection = self._connected()
+        # As with _held and _translated, and without: every call asks twice.
+        if not self._lock.acquire(timeout=self._busy_seconds):
+            raise busy(self.path, self._busy_seconds)
+        try:
+            connection = self._connection or self._connected()
             seen = int(connection.execute("PRAGMA data_version").fetchone()[0])
-            if self._generation is None or self._generation[0] != seen:
-                row = connection.execute("SELECT value FROM meta WHERE key = 'generation'").fetchone()
-                if row is None:
-                    raise corrupt(self.path, "it has no generation")
-                self._generation = (seen, int(row[0]))
-            return self._generation[1]
+            known = self._generation
+            if known is None or known[0] != seen:
+                known = self._generation = (seen, self._read_generation(connection))
+            return known[1]
+        except sqlite3.Error as error:
+            raise sqlite_error(error, self.path) from error
+        finally:
+            self._lock.release()
+
+    def _read_generation(self, connection: sqlite3.Connection) -> int:
+        row = connection.execute("SELECT value FROM meta WHERE key = 'generation'").fetchone()
+        if row is None:
+            raise corrupt(self.path, "it has no generation")
+        return int(row[0])
 
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[Transaction]:

@@ -14,8 +14,7 @@ import fcntl
 import os
 import secrets
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -194,21 +193,23 @@ def _open_up(folder: str, parent: int | None = None) -> None:
         os.close(descriptor)
 
 
-@contextmanager
-def leased(folder: Path) -> Iterator[int]:
-    """Yield the open *folder*, which will not be removed while it is held.
+def lease(folder: Path) -> int:
+    """Return a descriptor of *folder*, which will not be removed until whoever has it closes it.
 
     Raises:
         FileNotFoundError: it is not there, or was just replaced or removed.
         OSError: it cannot be opened.
     """
     descriptor = os.open(folder, _OPEN)
+    is_held = False
     try:
-        if not _try_lock(descriptor, fcntl.LOCK_SH) or not _is_at(descriptor, folder):
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(folder))
-        yield descriptor
+        is_held = _try_lock(descriptor, fcntl.LOCK_SH) and _is_at(descriptor, folder)
     finally:
-        os.close(descriptor)
+        if not is_held:
+            os.close(descriptor)
+    if not is_held:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(folder))
+    return descriptor
 
 
 def _try_lock(descriptor: int, kind: int) -> bool:
@@ -223,7 +224,7 @@ def _is_at(descriptor: int, path: Path) -> bool:
     """Whether the open folder is still what *path* names."""
     held = os.fstat(descriptor)
     try:
-        found = path.lstat()
+        found = os.lstat(path)
     except FileNotFoundError:
         return False
     return (held.st_dev, held.st_ino) == (found.st_dev, found.st_ino)

@@ -18,6 +18,7 @@ place of the real one, is refused rather than repaired.
 
 from __future__ import annotations
 
+import functools
 import os
 import pwd
 import re
@@ -147,10 +148,7 @@ class Home:
         Raises:
             ValueError: *digest* is none, so that no path can be made of it.
         """
-        match = _DIGEST.fullmatch(digest)
-        if match is None:
-            raise ValueError(f"{digest!r} is no package digest")
-        return self.packages / match[1]
+        return _package_folder(self.path, digest)
 
     def storage_folder(self, name: str) -> Path:
         """Return the private folder of package *name*; it exists once something was stored.
@@ -162,6 +160,14 @@ class Home:
         if match is None:
             raise ValueError(f"{name!r} is no package name")
         return self.storage / match[1] / match[2]
+
+
+@functools.lru_cache(maxsize=64)  # every call asks for the same one; to make a path takes 400 steps
+def _package_folder(home: Path, digest: str) -> Path:
+    match = _DIGEST.fullmatch(digest)
+    if match is None:
+        raise ValueError(f"{digest!r} is no package digest")
+    return home / "packages" / match[1]
 
 
 def _make_parents(path: Path) -> None:

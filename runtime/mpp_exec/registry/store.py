@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -24,7 +24,7 @@ from mpp_exec.package.archive import Progress
 from mpp_exec.package.unpacked import fingerprint
 from mpp_exec.registry.database import BUSY_SECONDS, Database, Transaction
 from mpp_exec.registry.faults import io_error
-from mpp_exec.registry.folders import Workspace, leased, retire, sweep
+from mpp_exec.registry.folders import Workspace, lease, retire, sweep
 from mpp_exec.registry.grants import Grants, StoredGrant
 from mpp_exec.registry.home import Home
 from mpp_exec.registry.pending import PendingCalls
@@ -264,18 +264,28 @@ class Store:
         Raises:
             ConsentError: ``store.package_gone``: it was just uninstalled or replaced.
         """
-        with ExitStack() as stack:
-            try:
-                folder = stack.enter_context(leased(self.home.package_folder(installed.digest)))
-            except FileNotFoundError as error:
-                raise ConsentError(
-                    "store.package_gone",
-                    f"{installed.name} {installed.version} was uninstalled or replaced just now",
-                    "run it again",
-                ) from error
-            except OSError as error:
-                raise io_error(error, self.home.packages) from error
+        folder = self.lease(installed)
+        try:
             yield folder
+        finally:
+            os.close(folder)
+
+    def lease(self, installed: Installed) -> int:
+        """Return a descriptor of the folder of *installed*, which stays until the caller closes that.
+
+        Raises:
+            ConsentError: ``store.package_gone``: it was just uninstalled or replaced.
+        """
+        try:
+            return lease(self.home.package_folder(installed.digest))
+        except FileNotFoundError as error:
+            raise ConsentError(
+                "store.package_gone",
+                f"{installed.name} {installed.version} was uninstalled or replaced just now",
+                "run it again",
+            ) from error
+        except OSError as error:
+            raise io_error(error, self.home.packages) from error
 
     def note_fingerprint(self, installed: Installed, fingerprint: str) -> None:
         """Remember what ``verify_installed`` said of the files of *installed*, for the next process."""

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from mpp_exec.errors import HostError, InternalError
 
@@ -87,8 +87,7 @@ OUTER_ID_BASE = 0x70000000
 two living sandboxes."""
 
 
-@dataclass(frozen=True, slots=True)
-class RawOutcome:
+class RawOutcome(NamedTuple):
     """``struct mpp_outcome`` as Python values: bytes, µs, and CLOCK_MONOTONIC ns stamps by stage.
 
     ``memory_peak``, ``memory_kills`` and ``processes_denied`` are what a cgroup counted, 0 without one.
@@ -310,12 +309,14 @@ def _launch(
     launch.processes = processes
     launch.parked = parked
     launch.answers, launch.alone = answers, alone
-    rows = ffi.new("struct mpp_watched[]", max(1, len(watched)))
-    for row, each in zip(rows, watched, strict=False):
-        row.number, row.path, row.folder = each.number, each.path, each.folder
-        row.word, row.refuse = each.word, each.refuse
-    launch.watched = rows
-    launch.watched_count = len(watched)
+    rows = None
+    if watched:
+        rows = ffi.new("struct mpp_watched[]", len(watched))
+        for row, each in zip(rows, watched, strict=True):
+            row.number, row.path, row.folder = each.number, each.path, each.folder
+            row.word, row.refuse = each.word, each.refuse
+        launch.watched = rows
+        launch.watched_count = len(watched)
     return launch, (plan_buffer, request_buffer, rows)
 
 
@@ -490,12 +491,17 @@ def _collect(outcome: Any) -> RawOutcome:
         memory_kills=outcome.memory_kills,
         processes_denied=outcome.processes_denied,
         stamps={
-            stage: getattr(outcome, f"{stage}_ns")
-            for stage in ("started", "cloned", "sent", "ready", "exited", "stopped", "reaped")
+            "started": outcome.started_ns,
+            "cloned": outcome.cloned_ns,
+            "sent": outcome.sent_ns,
+            "ready": outcome.ready_ns,
+            "exited": outcome.exited_ns,
+            "stopped": outcome.stopped_ns,
+            "reaped": outcome.reaped_ns,
         },
         output=bytes(ffi.buffer(outcome.output, outcome.output_size)) if outcome.output_size else b"",
         errors=bytes(ffi.buffer(outcome.errors, outcome.errors_size)) if outcome.errors_size else b"",
-        notes=tuple(_notes(outcome)),
+        notes=tuple(_notes(outcome)) if outcome.notes_size else (),
         notes_lost=outcome.notes_lost,
         leaving=bool(outcome.leaving),
     )

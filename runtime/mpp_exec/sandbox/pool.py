@@ -167,13 +167,15 @@ class Pool:
         return self._mounts.changes()
 
     def _take(self, recipe: Recipe) -> Parked | None:
-        if self._most == 0 or not can_be_parked(recipe.plan):
+        if self._most == 0:
             return None
         now = time.monotonic()
         with self._wake:
             if self._closing:
                 return None
             shelf = self._shelves.get(recipe.key)
+            if shelf is None and not can_be_parked(recipe.plan):
+                return None  # of what has a shelf that was asked: it is the same plan
             if shelf is not None and shelf.recipe.basis != recipe.basis:
                 return None  # one of the two is out of date; the thread knows which
             if shelf is None or (not shelf.all and now - shelf.last_call > IDLE):

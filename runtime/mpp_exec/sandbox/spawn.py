@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from mpp_exec.dialogue.session import Session
 from mpp_exec.errors import HostError, InternalError
@@ -22,16 +23,11 @@ from mpp_exec.sandbox.special import mounts_of, survey
 
 # No more than a spawn on a loaded machine needs; the wall limit of the call runs from the same moment.
 # A parked sandbox was cloned before.
-_STAGES = (
-    ("clone", "started", "cloned"),
-    ("prepare", "cloned", "sent"),
-    ("release", "started", "sent"),
-    ("confine", "sent", "ready"),
-)
+_STAGES = (("clone", "started", "cloned"), ("prepare", "cloned", "sent"), ("confine", "sent", "ready"))
+_PARKED_STAGES = (("release", "started", "sent"), ("confine", "sent", "ready"))
 
 
-@dataclass(frozen=True, slots=True)
-class Completed:
+class Completed(NamedTuple):
     """What is left of an invocation. All of its processes are dead, and reaped but for what leaves.
 
     Attributes:
@@ -101,7 +97,9 @@ def run(
             "this kernel offers no seccomp user notification, so nothing can be watched",
             "Linux 5.5 or later has it; without a trace the tool runs as ever",
         )
-    limits = replace(plan.limits, wall_ms=min(plan.limits.wall_ms, wall_ms or plan.limits.wall_ms))
+    limits = plan.limits
+    if wall_ms and wall_ms < limits.wall_ms:
+        limits = replace(limits, wall_ms=wall_ms)
     before = survey(plan)
     special = mounts_of(plan, before) if plan.bare is None else ()
     if parked is not None:
@@ -210,11 +208,11 @@ def _is_cut(plan: SandboxPlan, raw: native.RawOutcome) -> bool:
 
 
 def _timing(stamps: Mapping[str, int]) -> dict[str, int]:
-    timing = {
-        name: (stamps[end] - stamps[begin]) // 1000
-        for name, begin, end in _STAGES
-        if stamps[begin] and stamps[end] >= stamps[begin] and not (name == "release" and stamps["cloned"])
-    }
+    timing: dict[str, int] = {}
+    for name, begin, end in _PARKED_STAGES if not stamps["cloned"] else _STAGES:
+        first, second = stamps[begin], stamps[end]
+        if first and second >= first:
+            timing[name] = (second - first) // 1000
     last = stamps["exited"] or stamps["stopped"] or stamps["reaped"]
     if stamps["ready"]:
         timing["run"] = (last - stamps["ready"]) // 1000
