@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import FrameType
 
 import pytest
 
@@ -26,6 +27,9 @@ from mpp_exec.sandbox.pool import Pool
 from mpp_exec.sandbox.shelf import Recipe
 from sandbox_lab import CACHE, Lab, init_processes
 from stage import NAME, Stage
+
+MOST_STEPS = 445
+"""Calls of Python functions in one warm call by one thread; 665 before they were first counted, then 380."""
 
 WHEN = "import time\nat = time.monotonic()\ndef run(**given):\n    return at\n"
 
@@ -62,6 +66,29 @@ def test_tool_that_is_called_again_is_prepared_for_its_next_call(stage: Stage) -
     warm(stage)
     assert prepared_before(stage)
     assert until(lambda: waiting(stage) >= 1), "and another one waits for the call after that"
+
+
+def test_a_warm_call_takes_few_calls_of_python_functions(stage: Stage) -> None:
+    """What the host works for a call, by a measure that no load changes."""
+    stage.python("def run(**given):\n    return {'ok': True}\n")
+
+    def steps() -> int:
+        warm(stage)
+        made = 0
+
+        def count(_frame: FrameType, event: str, _argument: object) -> None:
+            nonlocal made
+            made += event == "call"
+
+        before = sys.getprofile()
+        sys.setprofile(count)
+        try:
+            stage.runtime.call(NAME, arguments={"text": "x"})
+        finally:
+            sys.setprofile(before)
+        return made
+
+    assert min(steps() for _ in range(2)) <= MOST_STEPS
 
 
 def test_after_a_change_that_is_none_of_theirs_they_are_prepared_again(stage: Stage) -> None:
