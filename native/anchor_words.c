@@ -131,6 +131,7 @@ static int assigns(const uint8_t *text, uint32_t size, uint32_t from)
     }
     for (run = 0; run < 17 && i < size && (text[i] == ' ' || text[i] == '\t'); run++) i++;
     if (i < size && text[i] != 0 && strchr(":=|,>-!", text[i]) != NULL) return 1;
+    if (is_text(text, size, i, "value")) return 1; /* name="password" value="..." */
     if (is_value_below(text, size, i)) return 1;
     if (i + 1 < size && text[i] == '{' && (text[i + 1] == '\n' || text[i + 1] == '\r')) return 1; /* HCL */
     if (label - from >= 20) return 1; /* the value may be in the same word */

@@ -11,9 +11,17 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from mpp_exec.privacy import anchors, meter
-from mpp_exec.privacy.finding import Candidate, is_in_mask, lazily
-from mpp_exec.privacy.labels import SERVICES, strength
-from mpp_exec.privacy.values import PIECE, is_filler, is_made_up, is_random, judged, secret
+from mpp_exec.privacy.finding import Candidate, is_in_mask, lazily, listed
+from mpp_exec.privacy.labels import SERVICES, strength, words_of
+from mpp_exec.privacy.values import (
+    PIECE,
+    is_filler,
+    is_made_up,
+    is_random,
+    is_said_of_secrets,
+    judged,
+    secret,
+)
 
 # What the names of secrets have in them, and what is one only as a whole word.
 _STEMS: Final = (
@@ -38,7 +46,7 @@ _ASSIGN: Final = lazily(
     r"(?:\\?[\"'`\])]){0,3}[ \t]{0,16}+"
     # … or the name is itself a value, and the next member of the object has what it names.
     r"(?:(?:,\s{0,32}|\r?\n[ \t]{0,32})\\?[\"']?(?i:value|val|content)\\?[\"']?[ \t]{0,4}[:=]"
-    r"|[:=]{1,3}>?|[!?]==?|=>|->|\|\||,(?=[ ]{0,2}[\"'`])|>(?=[^\s<>]{4,200}</)|value=(?=[\"'])"
+    r"|[:=]{1,3}>?|[!?]==?|=>|->|\|\||\|(?=[ ]{1,40}[^|\s]{6,80}[ ]{1,40}\|)|,(?=[ ]{0,2}[\"'`])|>(?=[^\s<>]{4,200}</)|value=(?=[\"'])"
     # … or a variable of HCL that has its default.
     r"|\{\s{1,40}(?:(?:type|description|sensitive)[ ]{0,12}=[^\n]{0,120}\n\s{0,40}){0,3}default[ ]{0,12}=)"
     r"[ \t]{0,16}+(?:\\?\n[ \t]{0,16}+)?"
@@ -110,7 +118,11 @@ def _value(text: str, name: _Name) -> Candidate | None:
     elif name.label == "sig":
         how = "secret"
     if how and (assign := _TYPED.match(text, name.end) or _ASSIGN.match(text, name.end)):
-        return _read(text, assign.end(), how, name)
+        if text.startswith("(", assign.end()) and name.label.lower().endswith(_PAIRED):
+            return _called(text, name, how)
+        if "|" in assign[0] and "||" not in assign[0]:
+            return _cell(text, assign.end(), name)
+        return _read(text, assign, how, name)
     if how and (loose := _loose(text, how, name)):
         return loose
     for pattern, as_what in (
@@ -121,8 +133,7 @@ def _value(text: str, name: _Name) -> Candidate | None:
             return judged(match["value"], match.start("value"), as_what, quoted=True, shell=False)
     if how == "password" and (told := _told(text, name)):
         return told
-    call = _CALL.match(text, name.end)
-    return judged(call["value"], call.start("value"), "password", quoted=True, shell=False) if call else None
+    return _called(text, name, how)
 
 
 def _loose(text: str, how: str, name: _Name) -> Candidate | None:
@@ -134,7 +145,7 @@ def _loose(text: str, how: str, name: _Name) -> Candidate | None:
     before = text[max(0, name.end - _LONGEST_LABEL) : name.end].removesuffix(name.label)
     is_option = how == "password" and (before.endswith("-") or not before.rpartition("\n")[2].strip())
     sure = name.stem == "identified by" or is_option or bool(_LOGIN_BEFORE.search(before))
-    return _read_loose(text, option.end(), how, name.label, sure=sure)
+    return _read_loose(text, option.end(), how, name, sure=sure)
 
 
 # A share of the key of a vault, as ``vault operator`` prints it and takes it.
@@ -166,11 +177,54 @@ def _told(text: str, name: _Name) -> Candidate | None:
     return judged(value, told.start("value"), "password", quoted=True, shell=False)
 
 
-# ``NetworkCredential("user", "word")``
+# ``NetworkCredential("user", "word")``, ``auth=("user", "word")``
 _CALL: Final = lazily(
-    r"\(\s{0,8}(?:[a-z_]{1,16}=)?([\"'])[^\"'\n]{0,128}\1,\s{0,40}(?:[a-z_]{1,16}=)?"
-    r"([\"'])(?P<value>[^\s\"']{4,128})\2"
+    r"(?:[ ]{0,2}[:=][ ]{0,2})?\(\s{0,8}(?:[a-z_]{1,16}=)?([\"'])[^\"'\n]{0,128}\1,\s{0,40}(?:[a-z_]{1,16}=)?"
+    r"([\"'])(?P<value>[^\s\"']{4,128})\2(?:,\s{0,40}([\"'])(?P<third>[^\s\"']{4,128})\4)?"
 )
+# What is given a name and a password, in this order; and in front of them the place.
+_PAIRED: Final = ("auth", "login", "credential", "credentials", "creds", "account", "directoryentry", "connect")
+_PLACED: Final = ("directoryentry", "connect")
+# ``setPassword("word")``, ``user.check_password('word')``, ``.password("word")``
+_HANDED: Final = lazily(r"\(\s{0,8}([\"'])(?P<value>[^\s\"']{4,128})\1\s{0,8}[,)]")
+_HANDING: Final = listed(
+    "set with check use using change update reset hash encode encrypt verify matches match validate authenticate"
+)
+_SSHPASS: Final = lazily(r"[ ]-p[ ]?([\"']?)(?P<value>[^\s\"'$]{4,64})\1(?=\s|\Z)")
+
+
+def _called(text: str, name: _Name, how: str) -> Candidate | None:
+    """Return the secret that a function is called with, if its name is that of one that takes it."""
+    label = name.label.lower()
+    if call := _CALL.match(text, name.end):
+        which = "third" if call["third"] and label.endswith(_PLACED) else "value"
+        as_what = "password" if label.endswith(_PAIRED) or how == "password" else "key"
+        return judged(call[which], call.start(which), as_what, quoted=True, shell=False)
+    if label.endswith("sshpass") and (given := _SSHPASS.match(text, name.end)):
+        return judged(given["value"], given.start("value"), "password", quoted=True, shell=False)
+    handed = _HANDED.match(text, name.end) if how else None
+    if not handed:
+        return None
+    words = words_of(name.label)
+    is_handing = not _HANDING.isdisjoint(words[:-1]) or (text[name.start] == "." and len(words) == 1)
+    is_handing = is_handing and words[-1] not in _HANDING
+    if not is_handing or (how == "password" and is_said_of_secrets(handed["value"])):
+        return None
+    as_what = how if how == "password" else "key"
+    return judged(handed["value"], handed.start("value"), as_what, quoted=True, shell=False)
+
+
+def _cell(text: str, start: int, name: _Name) -> Candidate | None:
+    """Return the value in the cell of a table behind the first one of its line, which names it."""
+    before = text[max(0, name.start - _LONGEST_LABEL) : name.start].rpartition("\n")[2]
+    cell = _CELL.match(text, start)
+    if before.strip(" \t|*`\"'") or not cell or not any(map(str.isdigit, cell["value"])):
+        return None
+    return judged(cell["value"], cell.start("value"), "password", quoted=True, shell=False)
+
+
+_CELL: Final = lazily(r"`?(?P<value>[^\s|()`]{6,80})`?[ ]{1,40}\|")
+
 # A name and its value in one word: ``vendor-token-q7Rk2Zp9Lw4Xv8Tn3Bc6``.
 _GLUED: Final = lazily(
     r"[-_. ]?[A-Za-z]{0,16}[-_.:]{1,2}"
@@ -186,13 +240,21 @@ def _glued(text: str, end: int) -> Candidate | None:
     return judged(match["value"], match.start("value"), "key", quoted=True, shell=False)
 
 
-def _read(text: str, start: int, how: str, name: _Name) -> Candidate | None:
-    """Return the value that is assigned at *start*, if it is a secret."""
+def _read(text: str, assign: re.Match[str], how: str, name: _Name) -> Candidate | None:
+    """Return the value that is assigned behind *assign*, if it is a secret."""
+    start = assign.end()
+    shell = name.label.isupper()
     if quoted := _QUOTED.match(text, start):
         value, at = quoted[2], quoted.start(2)
+        if assign[0].strip().endswith(",") and (
+            _IS_NAME.match(text, quoted.end())
+            or (value.replace("_", "").isalpha() and _IN_LIST.match(text, quoted.end()))
+        ):
+            return None  # the name of the next member, or a word of a list of words
     elif quoted := _UNCLOSED.match(text, start):
         value, at = quoted[1], quoted.start(1)
     else:
+        shell = shell or _is_setting(text, name, assign)
         if scheme := _SCHEMES.match(text, start):
             start, how = scheme.end(), "secret"
         bare = (_BARE_PASSWORD if how == "password" else _BARE).match(text, start)
@@ -207,7 +269,49 @@ def _read(text: str, start: int, how: str, name: _Name) -> Candidate | None:
             return None
     if scheme := _SCHEMES.match(value):
         at, value, how = at + scheme.end(), value[scheme.end() :], "secret"
-    return judged(value, at, how, quoted=bool(quoted), shell=name.label.isupper())
+    is_element = text.startswith("<", name.start - 1) and assign[0].startswith(">")
+    found = judged(value, at, how, quoted=bool(quoted) or is_element, shell=shell)
+    return found or (_default(text, name, value, at) if how == "password" and (quoted or shell) else None)
+
+
+# A user's name in the line before, quoted as well.
+_USER_ABOVE: Final = lazily(
+    r"(?:(?<![A-Za-z])(?i:user(?:_?name)?|login|uid)|(?<=[a-z])User(?:[nN]ame)?)[\"']?[ \t]{0,8}(?:=>|[=: ])[ \t]{0,3}"
+    r"(?:([\"'])(?!\1)[^\"'\n]{1,48}\1|[^\s\"'({$<]{2,48}(?=\s))[;,]?[^\n\"'=:]{0,48}\n\s{0,40}[\"']?[A-Za-z_.$>-]{0,32}\Z"
+)
+# Words that somebody chose where he had to, or has left as they came.
+_DEFAULT: Final = lazily(
+    r"(?:my)?(?:password|passwd|pass|secret|admin|administrator|root|guest|test|user|change(?:it|me)|letmein|welcome)"
+    r"[0-9!]{0,4}|[a-z]{2,12}(?: [a-z]{2,12}){1,3}",
+    re.IGNORECASE,
+)
+
+
+def _default(text: str, name: _Name, value: str, at: int) -> Candidate | None:
+    """Return a password of plain words that stands below the name of its user."""
+    above = _USER_ABOVE.search(text, max(0, name.start - _NEARBY), name.start)
+    if not above or not _DEFAULT.fullmatch(value):
+        return None
+    return secret(value, at, "assigned_password", 0.5)
+
+
+_IS_NAME: Final = lazily(r"[ ]{0,4}:")
+_IN_LIST: Final = lazily(r"[ ]{0,2},\s{0,40}[\"'`]")
+# ``  password: word``, ``spring.datasource.password=word``: all of a line, and not as a program has it.
+_SETTING: Final = lazily(r"[ \t]{0,16}[0-9A-Za-z_!@#%^&*+~?-]{4,64}[ \t]{0,8}(?:\r?\n|\Z)")
+_INDENT: Final = lazily(r"(?:\A|\n)[ \t]{0,40}(?:- |export |set |ENV )?\Z")
+
+
+def _is_setting(text: str, name: _Name, assign: re.Match[str]) -> bool:
+    """Tell whether a line is one of a file of settings, in which a bare word is a string."""
+    joint = assign[0].strip(" \t")
+    if not (joint == ":" and assign[0] != ":") and assign[0] != "=":
+        return False
+    begins = _INDENT.search(text, max(0, name.start - _LONGEST_LABEL), name.start)
+    if not begins or (begins.start() == name.start - _LONGEST_LABEL > 0):
+        return False
+    value = _SETTING.match(text, assign.end())
+    return bool(value) and not is_said_of_secrets(value[0].strip())
 
 
 def _bare_password(text: str, value: str, name: _Name) -> tuple[str, bool]:
@@ -239,7 +343,7 @@ _USER_BEFORE: Final = lazily(
 )
 
 
-def _read_loose(text: str, start: int, how: str, label: str, *, sure: bool) -> Candidate | None:
+def _read_loose(text: str, start: int, how: str, name: _Name, *, sure: bool) -> Candidate | None:
     """Return the value behind a name and a space: an option's, or a word that nobody would write."""
     if quoted := _QUOTED.match(text, start):
         value, at = quoted[2], quoted.start(2)
@@ -253,11 +357,12 @@ def _read_loose(text: str, start: int, how: str, label: str, *, sure: bool) -> C
         return None  # a declaration: ``EVP_PKEY *make_key(``
     is_mixed = not value.isalpha() and any(map(str.isalpha, value))
     if how == "password" and (quoted or (sure and is_mixed and len(value) >= 6)):
-        return judged(value, at, how, quoted=True, shell=False)
+        found = judged(value, at, how, quoted=True, shell=False)
+        return found or (_default(text, name, value, at) if quoted else None)
     digits = sum(map(str.isdigit, value))
-    if _SCHEMES.match(label + " "):
+    if _SCHEMES.match(name.label + " "):
         as_what = "secret" if len(value) >= 16 else ""
-    elif _SHOUTED.search(label) and len(value) >= 12 and digits > 2 and not value.isdigit():
+    elif _SHOUTED.search(name.label) and len(value) >= 12 and digits > 2 and not value.isdigit():
         as_what = "secret"
     else:
         pieces = PIECE.findall(value)

@@ -242,6 +242,7 @@ _PASSWORDS: Final = listed(
     password passwd passwords pwd pass passphrase passcode passwort passwrd pw psw passwordhash pswd
     userpass dbpass rootpass adminpass sshpass kennwort contrasena clave senha wachtwoord parola haslo
     losenord adgangskode salasana mdp motdepasse sifre heslo jelszo
+    requirepass masterauth masterpass storepass keypass sshpass
     """
 )
 _SECRETS: Final = listed(
@@ -300,6 +301,7 @@ _ABOUT: Final = listed(
     arn ref reference alias host hostname issuer audience group role user username email code codes
     response request form input button page view screen strength check checker rule rules attempts
     history age date time at on in updated created rotation vault server domain dialog text callback
+    rate ratio percent pct
     listener event kind level flow page
     """
 )
@@ -356,6 +358,8 @@ def strength(label: str) -> str:
     if not label.isascii() and label.strip().casefold() in FOREIGN_PASSWORDS:
         return "password"
     words = words_of(label)
+    if words[-2:] == ["secret", "id"]:
+        return "key"  # of an application, to Vault
     if not words or words[-1] in _ABOUT or not _NEVER.isdisjoint(words) or _is_place(words):
         return ""
     for word in reversed(words):
@@ -369,6 +373,12 @@ def strength(label: str) -> str:
     is_short = len(words) <= _MOST_OF_SERVICE and words[-1] not in _DOMAINS
     is_service = is_short and not SERVICES.isdisjoint(words)
     return found or ("key" if is_service else "")
+
+
+def is_word_for_secret(value: str) -> bool:
+    """Tell whether a value is itself a word for a password or a token, as a translation or a caption is."""
+    word = value.rstrip(":").lower()
+    return word in _PASSWORDS or word in _SECRETS or word in FOREIGN_PASSWORDS
 
 
 def _is_place(words: list[str]) -> bool:

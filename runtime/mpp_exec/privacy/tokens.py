@@ -80,7 +80,8 @@ FORMATS: Final = (
     ("artifactory_token", "AKCp", f"{_W}{{12,69}}", "jfrog.com/help/r/jfrog-platform-administration-documentation"),
     ("artifactory_token", "cmVmdGtu", f"{_W}{{56}}", "jfrog.com/help/r/jfrog-platform-administration-documentation"),
     ("tailscale_key", "tskey-", r"(?:api|auth|client|scim|webhook)-[0-9A-Za-z-]{12,80}", "tailscale.com/docs/reference/key-prefixes"),
-    ("sourcegraph_token", "sgp_ slk_", r"(?:local_|[0-9a-fA-F]{16}_(?:local_)?)?[0-9a-fA-F]{40,64}", "sourcegraph.com/docs/cli/how-tos/creating_an_access_token"),
+    ("sourcegraph_token", "sgp_ slk_", r"(?:local_|[0-9a-fA-F]{16}_(?:local_)?)?[0-9a-fA-F]{40,64}(?![0-9A-Za-z])", "sourcegraph.com/docs/cli/how-tos/creating_an_access_token"),
+    ("segment_token", "sgp_", f"{_W}{{64}}(?!{_W})", "segment.com/docs/api/public-api"),
     ("sonar_token", "sqp_ squ_ sqa_", f"{_H}{{40}}", "docs.sonarsource.com/sonarqube-server/user-guide/managing-tokens"),
     ("buildkite_token", "bkua_ bkaa_ bkaj_ bkar_ bkct_", "[0-9A-Za-z][0-9A-Za-z_.-]{29,800}", "buildkite.com/docs/platform/security/tokens"),
     ("circleci_token", "CCIPAT_ CCIPRJ_", f"{_W}{{10,30}}_{_H}{{40}}", "circleci.com/changelog/new-format-for-api-access-tokens"),
@@ -153,6 +154,10 @@ FORMATS: Final = (
     ("cargo_token", "cio", f"{_W}{{32}}(?!{_W})", "doc.rust-lang.org/cargo/reference/publishing.html"),
     ("trello_token", "ATTA", f"{_H}{{64}}[0-9A-F]{{8}}", "developer.atlassian.com/cloud/trello/guides/rest-api/authorization"),
     ("instagram_token", "IGQV IGAA", f"{_U}{{60,300}}", "developers.facebook.com/docs/instagram-platform"),
+    ("pagarme_key", "ak_live_ ak_test_", f"{_W}{{30}}(?!{_W})", "docs.pagar.me/v2/docs/api-key-e-encryption-key"),
+    ("maxmind_key", "_mmk", f"(?!{_W})", "dev.maxmind.com/geoip/release-notes/2023-03-16-changes-to-maxmind-license-keys"),
+    ("nightfall_key", "NF-", f"{_W}{{32}}(?!{_W})", "docs.nightfall.ai"),
+    ("fullstory_key", "na1. eu1.", f"[0-9A-Za-z+/]{{60,140}}={{0,2}}", "developer.fullstory.com/server/authentication"),
     ("mongodb_atlas_secret", "mdb_sa_sk_", f"(?:[a-z]{{2}}_)?{_U}{{36,48}}", "docs.aws.amazon.com/secretsmanager/latest/userguide/mes-partner-MongoDBAtlasServiceAccount.html"),
     ("wechat_webhook", "qyapi.weixin.qq.com/cgi-bin/webhook/send?key=", f"{_U}{{30,40}}", "developer.work.weixin.qq.com"),
 )  # fmt: skip
@@ -161,6 +166,7 @@ _HEADS: Final = {
     "Q~": lazily(r"[0-9A-Za-z_~.-]{3}[0-9]\Z|[0-9A-Za-z_~.]{3}[0-9]\Z"),
     ".atlasv1.": lazily(r"[0-9A-Za-z]{14}\Z"),
     ".tines.com/webhook/": lazily(r"[0-9a-z-]{1,14}\Z"),
+    "_mmk": lazily(r"(?<![0-9A-Za-z_])[0-9A-Za-z]{6}_[0-9A-Za-z]{29}\Z"),
     "AZDO": lazily(r"(?:(?<![0-9A-Za-z])|(?<=\\[nrt])|(?<=%[0-9A-Fa-f]{2}))[0-9A-Za-z]{76}\Z"),
     "JQQJ99": lazily(r"(?:(?<![0-9A-Za-z])|(?<=\\[nrt])|(?<=%[0-9A-Fa-f]{2}))[0-9A-Za-z]{52}\Z"),
 }
@@ -178,7 +184,7 @@ _NEEDS: Final = {
         entry.partition(":")
         for entry in listed(
             "32:sk- 32:key- 36:api- 36:sdk- 36:mob- 79:pat 43:secret_ 40:pul- 130:sl. 48:sk_ 38:pk_ 33:re_ 65:1000."
-            " 4:AZDO 32:cio 12:00D 22:fw_"
+            " 4:AZDO 0:_mmk 30:ak_live_ 30:ak_test_ 32:NF- 60:na1. 60:eu1. 64:sgp_ 32:cio 12:00D 22:fw_"
         )
     )
 }

@@ -7,6 +7,7 @@ identifiers, digests, cursors, parts of a URL.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -61,11 +62,44 @@ def random_strings(text: str, _key: str, starts: Sequence[int]) -> list[Candidat
         while end < min(len(text), at + _MOST) and (text[end].isalnum() or text[end] in _PART):
             end += 1
         free = end
+        if found_alone := _alone(text, start, end):
+            found.append(found_alone)
+            continue
         named = _NAMED.search(text, max(0, start - _NAME_MAX), start)
         if not named or not _ENDS.match(text, end) or is_in_mask(text, start):
             continue
         words = labels.words_of(named["name"])
         value = text[start:end]
-        if words and words[-1] not in _SAYS and is_random(value) and not PLACEHOLDER.fullmatch(value):
+        is_unknown = bool(words) and (words[-1] not in _SAYS or tuple(words) in _IDS)
+        if is_unknown and is_random(value) and not PLACEHOLDER.fullmatch(value):
             found.append(secret(value, start, "assigned_random", 0.5))
     return found
+
+
+# Named like identifiers, and each opens something (docs.codeclimate.com, test reporter).
+_IDS: Final = frozenset((("cc", "test", "reporter", "id"),))
+# A line that says what the next one is, and nothing else is in that: ``Your API token:``
+_ABOVE: Final = lazily(
+    r"(?:password|passphrase|secret|token|(?:api|access|license|recovery|unseal)[ _-]?key)\b[^\n]{0,60}:"
+    r"[ \t]{0,4}(?:\r?\n[ \t]{0,40}){1,3}\Z",
+    re.IGNORECASE,
+)
+_ABOVE_MAX: Final = 160
+# What its own parts and its neighbours tell: an API key of TrueNAS (www.truenas.com/docs/api), which is its number and
+# 64 letters and digits; the token of a device in a path of ThingsBoard (thingsboard.io/docs/reference/http-api).
+_TRUENAS: Final = lazily(r"[0-9]{1,6}-(?=[0-9A-Z]{0,63}[a-z])(?=[0-9a-z]{0,63}[A-Z])[0-9A-Za-z]{64}")
+_DEVICE: Final = lazily(r"/(?:telemetry|attributes|rpc|claim|firmware|software)(?![0-9A-Za-z])")
+_BEFORE_DEVICE: Final = "/api/v1/"
+
+
+def _alone(text: str, start: int, end: int) -> Candidate | None:
+    """Return the secret that a random string is which has no name in front of it."""
+    value = text[start:end]
+    if text.startswith(_BEFORE_DEVICE, start - len(_BEFORE_DEVICE)) and _DEVICE.match(text, end):
+        return secret(value, start, "thingsboard_token", 0.8)
+    if _TRUENAS.fullmatch(value):
+        return secret(value, start, "truenas_key", 0.8)
+    is_line = text[end : end + 1] in ("", "\n", "\r") and text[start - 1 : start] in ("\n", " ", "\t")
+    if is_line and _ABOVE.search(text, max(0, start - _ABOVE_MAX), start) and is_random(value):
+        return secret(value, start, "assigned_random", 0.6)
+    return None

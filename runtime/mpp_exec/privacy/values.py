@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from mpp_exec.privacy.finding import Candidate, lazily
+from mpp_exec.privacy import labels
+from mpp_exec.privacy.finding import Candidate, lazily, listed
 
 PLACEHOLDER: Final = lazily(
     r"x{3,}|\*{2,}|\.{3,}|_{3,}|-{4,}|[<\[{(].{0,200}[>\]})]|\$+|\$[A-Za-z_][\w.:>\[\]'-]{0,200}|\$[{(].{0,200}|%.{1,100}%|\{\{?.{0,200}|#\{.{0,100}|@.{0,60}@|[?!]+"
@@ -50,13 +51,14 @@ def judged(value: str, at: int, how: str, *, quoted: bool, shell: bool) -> Candi
         return None
     if quoted:
         # The name of a variable, or of a message.
-        is_code = is_password and "_" in value and _is_expression(value)
+        is_code = is_password and "_" in value and _is_expression(value) and is_said_of_secrets(value)
     else:
         plain = is_password and (shell or (value.isalpha() and value.islower() and len(value) >= 6))
         is_code = (
             _is_constant(value)
             or (value[0] in "([{<$!*&" and not _is_word_of_signs(value))
-            or (not plain and _is_expression(value))
+            or bool(_CALLED.match(value) and not is_made_up(value.partition("(")[0]))
+            or (not plain and _is_expression(value) and not (is_password and _is_scrambled(value)))
         )
     if is_code or (is_password and value.startswith("/")):
         return None
@@ -72,7 +74,9 @@ def judged(value: str, at: int, how: str, *, quoted: bool, shell: bool) -> Candi
     return secret(value, at, "assigned_secret", 0.6 if how == "key" else 0.75)
 
 
-SHORTEST: Final = {"password": 4, "secret": 6, "key": 16, "said": 3}
+# ``env(``, ``hashlib.sha256(``
+_CALLED: Final = lazily(r"[&*!]{0,2}[A-Za-z_$][0-9A-Za-z_$]*+(?:(?:\.|->|::|\?\.)[A-Za-z_$][0-9A-Za-z_$]*+)*\(")
+SHORTEST: Final = {"password": 4, "secret": 6, "key": 12, "said": 3}
 
 
 def _is_chosen(value: str) -> bool:
@@ -94,12 +98,61 @@ def is_filler(value: str) -> bool:
     stage = _STAGE.match(value)  # ``test_`` in front of a token says where it is one
     rest = value[stage.end() :] if stage else value
     is_token = stage and len(rest) >= 16 and sum(map(str.isdigit, rest)) > 3 and is_random(rest)
-    if (PLACEHOLDER.fullmatch(value) and not is_token) or _UUID_ZERO.fullmatch(value):
+    if PLACEHOLDER.fullmatch(value) and not is_token and not _is_noise(value):
+        return True
+    if _UUID_ZERO.fullmatch(value) or _VERSION.fullmatch(value) or labels.is_word_for_secret(value):
         return True
     return " " in value.strip() or len(set(value)) < 3
 
 
+# ``^8.5.1``, ``>=2.0``, ``0.93``, ``v1.2.3-beta.1``
+_VERSION: Final = lazily(r"[\^~<>=v]{0,2}[0-9]{1,5}(?:\.[0-9]{1,5}){1,3}(?:[-+][0-9a-z.]{1,16})?%?", re.IGNORECASE)
+_WHOLE_WORDS: Final = lazily(r"(?<![0-9A-Za-z])[A-Za-z]{3,}(?![0-9A-Za-z])")
+
+
+def _is_noise(value: str) -> bool:
+    """Tell whether a long value is so random that a word in it (``…6Add2…``, ``…/my+…``) stands there by chance."""
+    if len(value) < 20 or sum(map(str.isdigit, value)) < 3 or _ALPHABETS.search(value):
+        return False
+    pieces = PIECE.findall(value)
+    return sum(map(len, pieces)) < 2.4 * len(pieces) and not any(
+        PLACEHOLDER.fullmatch(word) for word in _WHOLE_WORDS.findall(value)
+    )
+
+
+def _is_scrambled(value: str) -> bool:
+    """Tell whether letters turn from case to case more often than in any name: ``whQnPHHesFwb``."""
+    if len(value) < 7 or not value.isalpha():
+        return False
+    pieces = PIECE.findall(value)
+    is_turning = len(pieces) > 2 and len(value) < 2.8 * len(pieces)
+    return is_turning or (len(value) < 16 and bool(_CONSONANTS.search(value)))
+
+
+def is_said_of_secrets(value: str) -> bool:
+    """Tell whether words are about secrets, as the names of variables, fields and messages are."""
+    return not _OF_SECRETS.isdisjoint(labels.words_of(value))
+
+
+_OF_SECRETS: Final = listed(
+    """
+    password passwords passwd pwd pass passphrase passcode passwort pw secret secrets token tokens key keys
+    apikey auth cred creds credential credentials login logins signin signup user username users account
+    field fields label placeholder hint input inputs form name names value values type id text msg message
+    messages error errors invalid required missing wrong incorrect empty null none undefined default
+    reset forgot forgotten change changed confirm confirmation current new old my the your get set check
+    hash hashed encrypted encoded decrypted raw plain plaintext clear cleartext string str bytes bool int
+    config cfg conf settings env environ environment var variable vars param params args arg argument option
+    options request response req res body data json props state self this obj object ctx context file path
+    manager service controller provider handler helper validator encoder policy rule rules expired expires
+    strength length min max count attempts should must mismatch match not visible show hide toggle
+    """
+)
+
+
 def _is_path(value: str) -> bool:
+    if len(value) >= 20 and value.count("/") < 3 and value.startswith("/") and _is_noise(value):
+        return False  # base64 that starts with the sign
     return bool(_PATHLIKE.fullmatch(value)) or (
         value.count("/") > 1 and not is_random(value.replace("/", "-"))
     )
@@ -107,7 +160,9 @@ def _is_path(value: str) -> bool:
 
 def _is_long(value: str) -> bool:
     digits = sum(map(str.isdigit, value))
-    return len(value) >= 16 and (digits >= 2 or len(value) >= 24 or (len(value) >= 20 and is_made_up(value)))
+    if len(value) < 16:
+        return digits >= 3 and value.isalnum() and len(PIECE.findall(value)) >= 4
+    return (digits >= 2 or len(value) >= 24 or (len(value) >= 20 and is_made_up(value)))
 
 
 def is_made_up(value: str) -> bool:
@@ -158,7 +213,7 @@ def _is_expression(value: str) -> bool:
     match = _CODE.fullmatch(value)
     if not match:
         return False
-    if any(len(part) >= 16 and is_random(part) for part in _JOINTS.split(value)):
+    if any(len(part) >= 16 and part.isalnum() and is_random(part) for part in _JOINTS.split(value)):
         return False  # ``s.ZC9Ecf4M5g9o34Q6``
     plain = match["more"] is None and not any(mark in value for mark in (".", "->", "::"))
     return not plain or not any(map(str.isdigit, value))
