@@ -116,6 +116,18 @@ static int is_value_below(const uint8_t *text, uint32_t size, uint32_t from)
     return i < end && (lower(text[i]) == 'v' || lower(text[i]) == 'c');
 }
 
+/* Whether the line ends in a colon: the next one has what it speaks of. */
+static int is_told_below(const uint8_t *text, uint32_t size, uint32_t from)
+{
+    uint32_t i = from, end = capped(size, from, 62);
+
+    while (i < end && text[i] != 0 && text[i] != '\n' && text[i] != ':') i++;
+    if (i >= end || text[i] != ':') return 0;
+    i++;
+    while (i < end && (text[i] == ' ' || text[i] == '\r')) i++;
+    return i < end && text[i] == '\n';
+}
+
 /* Whether behind a label, which may go on, something assigns, or spaces and a word of eight or more follow. */
 static int assigns(const uint8_t *text, uint32_t size, uint32_t from)
 {
@@ -135,6 +147,7 @@ static int assigns(const uint8_t *text, uint32_t size, uint32_t from)
     if (is_value_below(text, size, i)) return 1;
     if (i + 1 < size && text[i] == '{' && (text[i + 1] == '\n' || text[i + 1] == '\r')) return 1; /* HCL */
     if (label - from >= 20) return 1; /* the value may be in the same word */
+    if (label < size && text[label] == ' ' && is_told_below(text, size, label)) return 1;
     if (label < size && (text[label] == '(' || text[label] == ' ') && quote_follows(text, size, label)) return 1;
     if (i > label && i + 1 < size && text[i] == '?' && (text[i + 1] == ':' || text[i + 1] == '=')) return 1;
 

@@ -72,7 +72,7 @@ def test_harmless_documents_of_the_development_data() -> None:
 def test_secrets_of_the_development_data() -> None:
     scores = redaction_scores.score_lines(redaction_scores.lines(_data()))
     assert scores.recall >= 0.90
-    assert scores.recall_of_all >= 0.87
+    assert scores.recall_of_all >= 0.90
     assert scores.precision >= 0.90
 
 

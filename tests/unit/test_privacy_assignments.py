@@ -172,3 +172,72 @@ def test_a_secret_is_found_in_each_way_to_give_one(text: str, secret: str) -> No
 )
 def test_what_opens_nothing_is_left_alone(text: str) -> None:
     assert redact(text).findings == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        # files of settings, in which a bare word is a string
+        ("spring.datasource.password=udMOyfTNS", "udMOyfTNS"),
+        ("db:\n  password: tsgcl_qfotiy\n", "tsgcl_qfotiy"),
+        ("export ADMIN_PASSWORD=blue_harbour", "blue_harbour"),
+        ("userPassword: whQnPHHesFwb", "whQnPHHesFwb"),
+        # strings that look like the name of a variable
+        ('password = "ayqju_cwiqlf"', "ayqju_cwiqlf"),
+        # elements and attributes
+        ("<password>ztnol_loyxnm</password>", "ztnol_loyxnm"),
+        ('<property name="password" value="YHslxB"/>', "YHslxB"),
+        # calls
+        ('user.setPassword("zWdNd*r0l")', "zWdNd*r0l"),
+        ("assert user.check_password('odvbvr6m')", "odvbvr6m"),
+        ('client = Client(auth=("admin", "gNunILfCT"))', "gNunILfCT"),
+        ('app.setApiKey("Qe4X54inLlCUb8r2FWkp")', "Qe4X54inLlCUb8r2FWkp"),
+        ('new DirectoryEntry("LDAP://corp.example",\n  "svc_web",\n  "Rrhh1234");', "Rrhh1234"),
+        ("sshpass -p hghfnltnjj ssh root@host", "hghfnltnjj"),
+        # a table of two columns, without a header that says so
+        ("| password | hx8uivhvk0bx |", "hx8uivhvk0bx"),
+        # words that are one below the name of a user
+        ("username 'deploy'\npassword 'password'\n", "'password'\n"),
+        ("user = 'Aladdin'\npassword = 'open sesame'", "open sesame"),
+        ("  username: admin\n  password: admin\n", "password: admin"),
+        # a line that says what the next one is
+        ("Use the following password to proceed:\n\nbd9627decc6346d780b3b6ab6ea8fe1f\n", "bd9627decc6346d7"),
+        ("role_id=1\nsecret_id=6a174c20-f6de-a53c-74d2-6018fcceff64", "6a174c20-f6de"),
+        # a word of a placeholder that stands in a random string by chance
+        ('client_secret = "yJ-xZ1qycWHUzTUBKr20pUt6zWFmcHSBHus9769LsdOPp2ob8iESrG6MKAMGRkfX"', "yJ-xZ1qyc"),
+        ("api_key: 6d2FabeB6ADd229Bc199FabA28fD3efb57dF0bD3", "6d2FabeB6"),
+    ],
+)
+def test_a_password_is_found_wherever_programs_and_files_have_it(text: str, value: str) -> None:
+    assert value in text
+    assert value not in redact(text).value
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "password_hash = hashlib.sha256(password).hexdigest()",
+        'PASSWORD = env("PASSWORD", default="")',
+        'password = password.encode("latin1")',
+        '    PASSWORD_FIELD = "password_field"',
+        '{"name": "password", "type": "string", "required": true}',
+        "'pwd', 're_syntax', 'read', 'refchan'",
+        '"password": "Passwort",',
+        '"jsonwebtoken": "^8.5.1",',
+        "pass_rate=0.93",
+        "password: newPassword",
+        "  password: user_password\n",
+        "password = tsgcl_qfotiy.value",
+        "self.password = confirm_password",
+        '<label for="password">Password</label>',
+        '<a href="/reset-password">Reset</a>',
+        "| password | string |",
+        "| password | required |",
+        'getToken("admin-console")',
+        'hasKey("config", "debug")',
+        "Your API token:\nsee the page of your account",
+        "database: shop\npassword: ${DB_PASSWORD}\n",
+    ],
+)
+def test_code_and_captions_that_speak_of_passwords_are_left_alone(text: str) -> None:
+    assert redact(text).value == text

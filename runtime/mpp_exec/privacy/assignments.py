@@ -31,7 +31,7 @@ _STEMS: Final = (
 )
 _WORDS: Final = (
     *("identified by", "sig", "pat", "clave", "mdp", "pw", "sifre", "heslo", "jeton", "unseal"),
-    *("connect", "directoryentry", "oauth"),
+    *("connect", "directoryentry", "oauth", "reporter_id"),
 )
 NEEDLES: Final = (
     *(anchors.Needle(stem, anchors.ASSIGN) for stem in _STEMS),
@@ -133,6 +133,8 @@ def _value(text: str, name: _Name) -> Candidate | None:
             return judged(match["value"], match.start("value"), as_what, quoted=True, shell=False)
     if how == "password" and (told := _told(text, name)):
         return told
+    if how and (below := _BELOW.match(text, name.end)):
+        return judged(below["value"], below.start("value"), "key", quoted=True, shell=False)
     return _called(text, name, how)
 
 
@@ -158,6 +160,10 @@ _LOGIN_BEFORE: Final = lazily(
 )
 # ``the password for 'root' is 'toor'``
 _SAID: Final = lazily(r"(?: for [^\n]{1,40}?)? is:? ([\"'`])(?P<value>[^\s\"'`]{3,64})\1")
+# A line that says what the next one is, and nothing else is in that: ``Your API token:``
+_BELOW: Final = lazily(
+    r"[^\n:]{0,60}:[ \t]{0,4}(?:\r?\n[ \t]{0,40}){1,3}(?P<value>[0-9A-Za-z_+/.=-]{16,200})[ \t]{0,4}(?=[\r\n]|\Z)"
+)
 # ``the pwd of root is …``, ``password for root: …``, ``password(default: …)``, ``ID/PW: root/…``
 _TOLD: Final = lazily(
     r"(?:[ ](?:for|of|in|to|on)[ ][^\s:]{1,40}(?:[ ][^\s:]{1,24}){0,2}?)?"

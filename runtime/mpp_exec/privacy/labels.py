@@ -353,13 +353,17 @@ _DOMAINS: Final = frozenset(("com", "io", "net", "org", "dev", "app", "ai"))  # 
 _MOST_OF_SERVICE: Final = 4  # words of a label that is a service's, ``HUBSPOT_PROD``
 
 
+# Called identifiers, and each opens something: of an application at Vault, of a reporter at Code Climate.
+_IDS: Final = (["secret", "id"], ["reporter", "id"])
+
+
 def strength(label: str) -> str:
     """Return what a name announces: ``password``, ``secret``, ``key``, or "" for nothing secret."""
     if not label.isascii() and label.strip().casefold() in FOREIGN_PASSWORDS:
         return "password"
     words = words_of(label)
-    if words[-2:] == ["secret", "id"]:
-        return "key"  # of an application, to Vault
+    if words[-2:] in _IDS:
+        return "key"
     if not words or words[-1] in _ABOUT or not _NEVER.isdisjoint(words) or _is_place(words):
         return ""
     for word in reversed(words):

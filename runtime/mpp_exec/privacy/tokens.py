@@ -166,7 +166,7 @@ _HEADS: Final = {
     "Q~": lazily(r"[0-9A-Za-z_~.-]{3}[0-9]\Z|[0-9A-Za-z_~.]{3}[0-9]\Z"),
     ".atlasv1.": lazily(r"[0-9A-Za-z]{14}\Z"),
     ".tines.com/webhook/": lazily(r"[0-9a-z-]{1,14}\Z"),
-    "_mmk": lazily(r"(?<![0-9A-Za-z_])[0-9A-Za-z]{6}_[0-9A-Za-z]{29}\Z"),
+    "_mmk": lazily(r"(?:(?<![0-9A-Za-z_])|(?<=\\[nrt])|(?<=%[0-9A-Fa-f]{2}))[0-9A-Za-z]{6}_[0-9A-Za-z]{29}\Z"),
     "AZDO": lazily(r"(?:(?<![0-9A-Za-z])|(?<=\\[nrt])|(?<=%[0-9A-Fa-f]{2}))[0-9A-Za-z]{76}\Z"),
     "JQQJ99": lazily(r"(?:(?<![0-9A-Za-z])|(?<=\\[nrt])|(?<=%[0-9A-Fa-f]{2}))[0-9A-Za-z]{52}\Z"),
 }
@@ -184,7 +184,7 @@ _NEEDS: Final = {
         entry.partition(":")
         for entry in listed(
             "32:sk- 32:key- 36:api- 36:sdk- 36:mob- 79:pat 43:secret_ 40:pul- 130:sl. 48:sk_ 38:pk_ 33:re_ 65:1000."
-            " 4:AZDO 0:_mmk 30:ak_live_ 30:ak_test_ 32:NF- 60:na1. 60:eu1. 64:sgp_ 32:cio 12:00D 22:fw_"
+            " 4:AZDO 0:_mmk 30:ak_live_ 30:ak_test_ 32:NF- 60:na1. 60:eu1. 32:cio 12:00D 22:fw_"
         )
     )
 }

@@ -7,7 +7,6 @@ identifiers, digests, cursors, parts of a URL.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -70,21 +69,11 @@ def random_strings(text: str, _key: str, starts: Sequence[int]) -> list[Candidat
             continue
         words = labels.words_of(named["name"])
         value = text[start:end]
-        is_unknown = bool(words) and (words[-1] not in _SAYS or tuple(words) in _IDS)
-        if is_unknown and is_random(value) and not PLACEHOLDER.fullmatch(value):
+        if words and words[-1] not in _SAYS and is_random(value) and not PLACEHOLDER.fullmatch(value):
             found.append(secret(value, start, "assigned_random", 0.5))
     return found
 
 
-# Named like identifiers, and each opens something (docs.codeclimate.com, test reporter).
-_IDS: Final = frozenset((("cc", "test", "reporter", "id"),))
-# A line that says what the next one is, and nothing else is in that: ``Your API token:``
-_ABOVE: Final = lazily(
-    r"(?:password|passphrase|secret|token|(?:api|access|license|recovery|unseal)[ _-]?key)\b[^\n]{0,60}:"
-    r"[ \t]{0,4}(?:\r?\n[ \t]{0,40}){1,3}\Z",
-    re.IGNORECASE,
-)
-_ABOVE_MAX: Final = 160
 # What its own parts and its neighbours tell: an API key of TrueNAS (www.truenas.com/docs/api), which is its number and
 # 64 letters and digits; the token of a device in a path of ThingsBoard (thingsboard.io/docs/reference/http-api).
 _TRUENAS: Final = lazily(r"[0-9]{1,6}-(?=[0-9A-Z]{0,63}[a-z])(?=[0-9a-z]{0,63}[A-Z])[0-9A-Za-z]{64}")
@@ -99,7 +88,4 @@ def _alone(text: str, start: int, end: int) -> Candidate | None:
         return secret(value, start, "thingsboard_token", 0.8)
     if _TRUENAS.fullmatch(value):
         return secret(value, start, "truenas_key", 0.8)
-    is_line = text[end : end + 1] in ("", "\n", "\r") and text[start - 1 : start] in ("\n", " ", "\t")
-    if is_line and _ABOVE.search(text, max(0, start - _ABOVE_MAX), start) and is_random(value):
-        return secret(value, start, "assigned_random", 0.6)
     return None
