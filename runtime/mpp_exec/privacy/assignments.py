@@ -133,7 +133,7 @@ def _value(text: str, name: _Name) -> Candidate | None:
             return judged(match["value"], match.start("value"), as_what, quoted=True, shell=False)
     if how == "password" and (told := _told(text, name)):
         return told
-    if how and (below := _BELOW.match(text, name.end)):
+    if _may_be_told_below(text, how, name) and (below := _BELOW.match(text, name.end)):
         return judged(below["value"], below.start("value"), "key", quoted=True, shell=False)
     return _called(text, name, how)
 
@@ -160,6 +160,12 @@ _LOGIN_BEFORE: Final = lazily(
 )
 # ``the password for 'root' is 'toor'``
 _SAID: Final = lazily(r"(?: for [^\n]{1,40}?)? is:? ([\"'`])(?P<value>[^\s\"'`]{3,64})\1")
+def _may_be_told_below(text: str, how: str, name: _Name) -> bool:
+    """Tell whether a line may say that the next one is a secret. Of keys it has to say which: most are public."""
+    return bool(how) and (how != "key" or bool(_WHICH_KEY.search(text, max(0, name.start - 16), name.start)))
+
+
+_WHICH_KEY: Final = lazily(r"\b(?:api|access|secret|private|licen[sc]e|recovery|unseal|encryption)[ _-]\Z", re.IGNORECASE)
 # A line that says what the next one is, and nothing else is in that: ``Your API token:``
 _BELOW: Final = lazily(
     r"[^\n:]{0,60}:[ \t]{0,4}(?:\r?\n[ \t]{0,40}){1,3}(?P<value>[0-9A-Za-z_+/.=-]{16,200})[ \t]{0,4}(?=[\r\n]|\Z)"
@@ -361,7 +367,7 @@ def _read_loose(text: str, start: int, how: str, name: _Name, *, sure: bool) -> 
         return None  # a marker, and what follows it: ``PRIVATE KEY-----``
     if not quoted and (value[:1] in "*&" or text[at + len(value) : at + len(value) + 1] == "("):
         return None  # a declaration: ``EVP_PKEY *make_key(``
-    is_mixed = not value.isalpha() and any(map(str.isalpha, value))
+    is_mixed = not value.rstrip("?!").isalpha() and any(map(str.isalpha, value))
     if how == "password" and (quoted or (sure and is_mixed and len(value) >= 6)):
         found = judged(value, at, how, quoted=True, shell=False)
         return found or (_default(text, name, value, at) if quoted else None)
