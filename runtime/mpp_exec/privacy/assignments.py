@@ -10,9 +10,9 @@ import re
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from mpp_exec.privacy import anchors, meter
-from mpp_exec.privacy.finding import Candidate, is_in_mask, lazily, listed
-from mpp_exec.privacy.labels import SERVICES, strength, words_of
+from mpp_exec.privacy import anchors, handed, meter
+from mpp_exec.privacy.finding import Candidate, is_in_mask, lazily
+from mpp_exec.privacy.labels import SERVICES, strength
 from mpp_exec.privacy.values import (
     PIECE,
     is_filler,
@@ -46,7 +46,8 @@ _ASSIGN: Final = lazily(
     r"(?:\\?[\"'`\])]){0,3}[ \t]{0,16}+"
     # … or the name is itself a value, and the next member of the object has what it names.
     r"(?:(?:,\s{0,32}|\r?\n[ \t]{0,32})\\?[\"']?(?i:value|val|content)\\?[\"']?[ \t]{0,4}[:=]"
-    r"|[:=]{1,3}>?|[!?]==?|=>|->|\|\||\|(?=[ ]{1,40}[^|\s]{6,80}[ ]{1,40}\|)|,(?=[ ]{0,2}[\"'`])|>(?=[^\s<>]{4,200}</)|value=(?=[\"'])"
+    r"|[:=]{1,3}>?|[!?]==?|=>|->|\|\||\|(?=[ ]{1,40}[^|\s]{6,80}[ ]{1,40}\|)"
+    r"|,(?=[ ]{0,2}[\"'`])|>(?=[^\s<>]{4,200}</)|value=(?=[\"'])"
     # … or a variable of HCL that has its default.
     r"|\{\s{1,40}(?:(?:type|description|sensitive)[ ]{0,12}=[^\n]{0,120}\n\s{0,40}){0,3}default[ ]{0,12}=)"
     r"[ \t]{0,16}+(?:\\?\n[ \t]{0,16}+)?"
@@ -90,10 +91,15 @@ def assigned(text: str, _key: str, places: Sequence[tuple[int, str]]) -> list[Ca
             continue  # of a marker, or a mask
         if stem == "pass" and _VERDICT.match(text, at) and start == at:
             continue
+        if text[max(0, start - len(_PUBLIC)) : start].lower() == _PUBLIC:
+            continue
         name = _Name(start, stem, stem_end, free, text[start:free].strip(".-_"))
         if candidate := _value(text, name) or _glued(text, stem_end):
             found.append(candidate)
     return found
+
+
+_PUBLIC: Final = "public "
 
 
 # What a test runner says of a test or a file: ``--- PASS: TestLogin2 (0.30s)``, ``PASS src/form.test.ts``.
@@ -118,11 +124,16 @@ def _value(text: str, name: _Name) -> Candidate | None:
     elif name.label == "sig":
         how = "secret"
     if how and (assign := _TYPED.match(text, name.end) or _ASSIGN.match(text, name.end)):
-        if text.startswith("(", assign.end()) and name.label.lower().endswith(_PAIRED):
-            return _called(text, name, how)
+        if text.startswith("(", assign.end()) and name.label.lower().endswith(handed.PAIRED):
+            return handed.called(text, name.start, name.end, name.label, how)
         if "|" in assign[0] and "||" not in assign[0]:
             return _cell(text, assign.end(), name)
         return _read(text, assign, how, name)
+    return _near(text, how, name) or handed.called(text, name.start, name.end, name.label, how)
+
+
+def _near(text: str, how: str, name: _Name) -> Candidate | None:
+    """Return the value that follows a name without anything that assigns it."""
     if how and (loose := _loose(text, how, name)):
         return loose
     for pattern, as_what in (
@@ -135,7 +146,7 @@ def _value(text: str, name: _Name) -> Candidate | None:
         return told
     if _may_be_told_below(text, how, name) and (below := _BELOW.match(text, name.end)):
         return judged(below["value"], below.start("value"), "key", quoted=True, shell=False)
-    return _called(text, name, how)
+    return None
 
 
 def _loose(text: str, how: str, name: _Name) -> Candidate | None:
@@ -160,15 +171,20 @@ _LOGIN_BEFORE: Final = lazily(
 )
 # ``the password for 'root' is 'toor'``
 _SAID: Final = lazily(r"(?: for [^\n]{1,40}?)? is:? ([\"'`])(?P<value>[^\s\"'`]{3,64})\1")
+
+
 def _may_be_told_below(text: str, how: str, name: _Name) -> bool:
-    """Tell whether a line may say that the next one is a secret. Of keys it has to say which: most are public."""
+    """Tell whether a line may say that the next one is a secret. Of keys it says which: most are public."""
     return bool(how) and (how != "key" or bool(_WHICH_KEY.search(text, max(0, name.start - 16), name.start)))
 
 
-_WHICH_KEY: Final = lazily(r"\b(?:api|access|secret|private|licen[sc]e|recovery|unseal|encryption)[ _-]\Z", re.IGNORECASE)
+_WHICH_KEY: Final = lazily(
+    r"\b(?:api|access|secret|private|licen[sc]e|recovery|unseal|encryption)[ _-]\Z", re.IGNORECASE
+)
 # A line that says what the next one is, and nothing else is in that: ``Your API token:``
 _BELOW: Final = lazily(
-    r"[^\n:]{0,60}:[ \t]{0,4}(?:\r?\n[ \t]{0,40}){1,3}(?P<value>[0-9A-Za-z_+/.=-]{16,200})[ \t]{0,4}(?=[\r\n]|\Z)"
+    r"[^\n:]{0,60}:[ \t]{0,4}(?:\r?\n[ \t]{0,40}){1,3}"
+    r"(?P<value>[0-9A-Za-z_+/.=-]{16,200})[ \t]{0,4}(?=[\r\n]|\Z)"
 )
 # ``the pwd of root is …``, ``password for root: …``, ``password(default: …)``, ``ID/PW: root/…``
 _TOLD: Final = lazily(
@@ -187,43 +203,6 @@ def _told(text: str, name: _Name) -> Candidate | None:
     if "(" in text[name.end : told.start("value")] and not text.startswith(")", told.end()):
         return None  # the parameters of a function
     return judged(value, told.start("value"), "password", quoted=True, shell=False)
-
-
-# ``NetworkCredential("user", "word")``, ``auth=("user", "word")``
-_CALL: Final = lazily(
-    r"(?:[ ]{0,2}[:=][ ]{0,2})?\(\s{0,8}(?:[a-z_]{1,16}=)?([\"'])[^\"'\n]{0,128}\1,\s{0,40}(?:[a-z_]{1,16}=)?"
-    r"([\"'])(?P<value>[^\s\"']{4,128})\2(?:,\s{0,40}([\"'])(?P<third>[^\s\"']{4,128})\4)?"
-)
-# What is given a name and a password, in this order; and in front of them the place.
-_PAIRED: Final = ("auth", "login", "credential", "credentials", "creds", "account", "directoryentry", "connect")
-_PLACED: Final = ("directoryentry", "connect")
-# ``setPassword("word")``, ``user.check_password('word')``, ``.password("word")``
-_HANDED: Final = lazily(r"\(\s{0,8}([\"'])(?P<value>[^\s\"']{4,128})\1\s{0,8}[,)]")
-_HANDING: Final = listed(
-    "set with check use using change update reset hash encode encrypt verify matches match validate authenticate"
-)
-_SSHPASS: Final = lazily(r"[ ]-p[ ]?([\"']?)(?P<value>[^\s\"'$]{4,64})\1(?=\s|\Z)")
-
-
-def _called(text: str, name: _Name, how: str) -> Candidate | None:
-    """Return the secret that a function is called with, if its name is that of one that takes it."""
-    label = name.label.lower()
-    if call := _CALL.match(text, name.end):
-        which = "third" if call["third"] and label.endswith(_PLACED) else "value"
-        as_what = "password" if label.endswith(_PAIRED) or how == "password" else "key"
-        return judged(call[which], call.start(which), as_what, quoted=True, shell=False)
-    if label.endswith("sshpass") and (given := _SSHPASS.match(text, name.end)):
-        return judged(given["value"], given.start("value"), "password", quoted=True, shell=False)
-    handed = _HANDED.match(text, name.end) if how else None
-    if not handed:
-        return None
-    words = words_of(name.label)
-    is_handing = not _HANDING.isdisjoint(words[:-1]) or (text[name.start] == "." and len(words) == 1)
-    is_handing = is_handing and words[-1] not in _HANDING
-    if not is_handing or (how == "password" and is_said_of_secrets(handed["value"])):
-        return None
-    as_what = how if how == "password" else "key"
-    return judged(handed["value"], handed.start("value"), as_what, quoted=True, shell=False)
 
 
 def _cell(text: str, start: int, name: _Name) -> Candidate | None:
@@ -288,8 +267,10 @@ def _read(text: str, assign: re.Match[str], how: str, name: _Name) -> Candidate 
 
 # A user's name in the line before, quoted as well.
 _USER_ABOVE: Final = lazily(
-    r"(?:(?<![A-Za-z])(?i:user(?:_?name)?|login|uid)|(?<=[a-z])User(?:[nN]ame)?)[\"']?[ \t]{0,8}(?:=>|[=: ])[ \t]{0,3}"
-    r"(?:([\"'])(?!\1)[^\"'\n]{1,48}\1|[^\s\"'({$<]{2,48}(?=\s))[;,]?[^\n\"'=:]{0,48}\n\s{0,40}[\"']?[A-Za-z_.$>-]{0,32}\Z"
+    r"(?:(?<![A-Za-z])(?i:user(?:_?name)?|login|uid)|(?<=[a-z])User(?:[nN]ame)?)"
+    r"[\"']?[ \t]{0,8}(?:=>|[=: ])[ \t]{0,3}"
+    r"(?:([\"'])(?!\1)[^\"'\n]{1,48}\1|[^\s\"'({$<]{2,48}(?=\s))[;,]?"
+    r"[^\n\"'=:]{0,48}\n\s{0,40}[\"']?[A-Za-z_.$>-]{0,32}\Z"
 )
 # Words that somebody chose where he had to, or has left as they came.
 _DEFAULT: Final = lazily(
@@ -323,7 +304,7 @@ def _is_setting(text: str, name: _Name, assign: re.Match[str]) -> bool:
     if not begins or (begins.start() == name.start - _LONGEST_LABEL > 0):
         return False
     value = _SETTING.match(text, assign.end())
-    return bool(value) and not is_said_of_secrets(value[0].strip())
+    return value is not None and not is_said_of_secrets(value[0].strip())
 
 
 def _bare_password(text: str, value: str, name: _Name) -> tuple[str, bool]:

@@ -135,7 +135,9 @@ _LONGEST: Final = 64  # a key beyond this is no label
 _MOST_WORDS: Final = 4
 _HUMP: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[^0-9A-Za-z]+")
 _BESIDE: Final = listed(
-    "email mail correo courriel age edad gender sex sexo sexe nationality salary marital title"
+    "email mail correo courriel age edad gender sex sexo sexe nationality salary marital"
+    " job occupation profession beruf metier profesion professione profissao employee geschlecht sesso"
+    " geslacht"
 )
 
 
@@ -362,10 +364,9 @@ def strength(label: str) -> str:
     if not label.isascii() and label.strip().casefold() in FOREIGN_PASSWORDS:
         return "password"
     words = words_of(label)
-    if words[-2:] in _IDS:
-        return "key"
-    if not words or words[-1] in _ABOUT or not _NEVER.isdisjoint(words) or _is_place(words):
-        return ""
+    is_id = words[-2:] in _IDS
+    if is_id or not words or words[-1] in _ABOUT or not _NEVER.isdisjoint(words) or _is_place(words):
+        return "key" if is_id else ""
     for word in reversed(words):
         if word in _PASSWORDS:
             return "password"

@@ -157,7 +157,7 @@ FORMATS: Final = (
     ("pagarme_key", "ak_live_ ak_test_", f"{_W}{{30}}(?!{_W})", "docs.pagar.me/v2/docs/api-key-e-encryption-key"),
     ("maxmind_key", "_mmk", f"(?!{_W})", "dev.maxmind.com/geoip/release-notes/2023-03-16-changes-to-maxmind-license-keys"),
     ("nightfall_key", "NF-", f"{_W}{{32}}(?!{_W})", "docs.nightfall.ai"),
-    ("fullstory_key", "na1. eu1.", f"[0-9A-Za-z+/]{{60,140}}={{0,2}}", "developer.fullstory.com/server/authentication"),
+    ("fullstory_key", "na1. eu1.", "[0-9A-Za-z+/]{60,140}={0,2}", "developer.fullstory.com/server/authentication"),
     ("mongodb_atlas_secret", "mdb_sa_sk_", f"(?:[a-z]{{2}}_)?{_U}{{36,48}}", "docs.aws.amazon.com/secretsmanager/latest/userguide/mes-partner-MongoDBAtlasServiceAccount.html"),
     ("wechat_webhook", "qyapi.weixin.qq.com/cgi-bin/webhook/send?key=", f"{_U}{{30,40}}", "developer.work.weixin.qq.com"),
 )  # fmt: skip
@@ -166,7 +166,9 @@ _HEADS: Final = {
     "Q~": lazily(r"[0-9A-Za-z_~.-]{3}[0-9]\Z|[0-9A-Za-z_~.]{3}[0-9]\Z"),
     ".atlasv1.": lazily(r"[0-9A-Za-z]{14}\Z"),
     ".tines.com/webhook/": lazily(r"[0-9a-z-]{1,14}\Z"),
-    "_mmk": lazily(r"(?:(?<![0-9A-Za-z_])|(?<=\\[nrt])|(?<=%[0-9A-Fa-f]{2}))[0-9A-Za-z]{6}_[0-9A-Za-z]{29}\Z"),
+    "_mmk": lazily(
+        r"(?:(?<![0-9A-Za-z_])|(?<=\\[nrt])|(?<=%[0-9A-Fa-f]{2}))[0-9A-Za-z]{6}_[0-9A-Za-z]{29}\Z"
+    ),
     "AZDO": lazily(r"(?:(?<![0-9A-Za-z])|(?<=\\[nrt])|(?<=%[0-9A-Fa-f]{2}))[0-9A-Za-z]{76}\Z"),
     "JQQJ99": lazily(r"(?:(?<![0-9A-Za-z])|(?<=\\[nrt])|(?<=%[0-9A-Fa-f]{2}))[0-9A-Za-z]{52}\Z"),
 }

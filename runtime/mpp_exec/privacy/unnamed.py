@@ -74,8 +74,8 @@ def random_strings(text: str, _key: str, starts: Sequence[int]) -> list[Candidat
     return found
 
 
-# What its own parts and its neighbours tell: an API key of TrueNAS (www.truenas.com/docs/api), which is its number and
-# 64 letters and digits; the token of a device in a path of ThingsBoard (thingsboard.io/docs/reference/http-api).
+# What its own parts and its neighbours tell: an API key of TrueNAS (www.truenas.com/docs/api), which is its
+# number and 64 letters and digits; the token of a device in a path of ThingsBoard (thingsboard.io/docs).
 _TRUENAS: Final = lazily(r"[0-9]{1,6}-(?=[0-9A-Z]{0,63}[a-z])(?=[0-9a-z]{0,63}[A-Z])[0-9A-Za-z]{64}")
 _DEVICE: Final = lazily(r"/(?:telemetry|attributes|rpc|claim|firmware|software)(?![0-9A-Za-z])")
 _BEFORE_DEVICE: Final = "/api/v1/"

@@ -75,7 +75,9 @@ def judged(value: str, at: int, how: str, *, quoted: bool, shell: bool) -> Candi
 
 
 # ``env(``, ``hashlib.sha256(``
-_CALLED: Final = lazily(r"[&*!]{0,2}[A-Za-z_$][0-9A-Za-z_$]*+(?:(?:\.|->|::|\?\.)[A-Za-z_$][0-9A-Za-z_$]*+)*\(")
+_CALLED: Final = lazily(
+    r"[&*!]{0,2}[A-Za-z_$][0-9A-Za-z_$]*+(?:(?:\.|->|::|\?\.)[A-Za-z_$][0-9A-Za-z_$]*+)*\("
+)
 SHORTEST: Final = {"password": 4, "secret": 6, "key": 12, "said": 3}
 
 
@@ -106,12 +108,14 @@ def is_filler(value: str) -> bool:
 
 
 # ``^8.5.1``, ``>=2.0``, ``0.93``, ``v1.2.3-beta.1``
-_VERSION: Final = lazily(r"[\^~<>=v]{0,2}[0-9]{1,5}(?:\.[0-9]{1,5}){1,3}(?:[-+][0-9a-z.]{1,16})?%?", re.IGNORECASE)
+_VERSION: Final = lazily(
+    r"[\^~<>=v]{0,2}[0-9]{1,5}(?:\.[0-9]{1,5}){1,3}(?:[-+][0-9a-z.]{1,16})?%?", re.IGNORECASE
+)
 _WHOLE_WORDS: Final = lazily(r"(?<![0-9A-Za-z])[A-Za-z]{3,}(?![0-9A-Za-z])")
 
 
 def _is_noise(value: str) -> bool:
-    """Tell whether a long value is so random that a word in it (``…6Add2…``, ``…/my+…``) stands there by chance."""
+    """Tell whether a value is so random that a word in it (``…6Add2…``, ``…/my+…``) is there by chance."""
     if len(value) < 20 or sum(map(str.isdigit, value)) < 3 or _ALPHABETS.search(value):
         return False
     pieces = PIECE.findall(value)
@@ -162,7 +166,7 @@ def _is_long(value: str) -> bool:
     digits = sum(map(str.isdigit, value))
     if len(value) < 16:
         return digits >= 3 and value.isalnum() and len(PIECE.findall(value)) >= 4
-    return (digits >= 2 or len(value) >= 24 or (len(value) >= 20 and is_made_up(value)))
+    return digits >= 2 or len(value) >= 24 or (len(value) >= 20 and is_made_up(value))
 
 
 def is_made_up(value: str) -> bool:
