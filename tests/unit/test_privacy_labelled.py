@@ -251,3 +251,17 @@ def test_a_part_of_an_address_below_one_or_beside_somebody() -> None:
 )
 def test_a_town_and_what_is_called_like_a_part_are_nobodys_address(value: Any) -> None:
     assert redact(value).findings == ()
+
+
+def test_who_is_listed_below_people_is_somebody_and_products_are_not() -> None:
+    people = {"clientes": [{"id": 1, "nombre": "Ana Vergara"}], "users": [{"name": "Jane Doe"}]}
+    assert redact(people).value == {
+        "clientes": [{"id": 1, "nombre": "[PERSON]"}],
+        "users": [{"name": "[PERSON]"}],
+    }
+    for left in (
+        {"products": [{"name": "Blue Shirt"}], "articles": [{"nom": "Eau Douce"}]},
+        {"users": [{"name": "build-bot"}, {"name": "admins"}]},
+        {"title": "Manual", "name": "Blue Shirt"},
+    ):
+        assert redact(left).value == left

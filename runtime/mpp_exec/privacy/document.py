@@ -27,6 +27,9 @@ _NESTED: Final = frozenset(("phone", "ssn", "passport", "drivers_license", "bank
 _AWS: Final = "aws"
 # What ``name`` announces with nobody beside it: somebody only in its parts, ``{"first": …, "last": …}``.
 _UNCLEAR: Final = "name?"
+# What a key announces that lists somebody each: their names, if these are of two words.
+_PEOPLE: Final = "people"
+_SILENT: Final = frozenset((_UNCLEAR, _PEOPLE))
 
 
 class Leaf:
@@ -94,6 +97,7 @@ class Document:
         self._above: list[str] = []
         self._names: dict[str, Key] = {}
         self._labels: dict[tuple[str, ...], tuple[str, ...]] = {}
+        self._nested: dict[tuple[str, bool, tuple[str, ...]], tuple[str, ...]] = {}
         self._pairs: dict[tuple[str, ...], tuple[str, int]] = {}
         self._keys: dict[str, Leaf] = {}
         self._strings: dict[int, Leaf] = {}
@@ -198,7 +202,7 @@ class Document:
             check_depth(depth)
             names = tuple(value)
             try:
-                below = self._labels[names] if not label else self._below(names, key, label)
+                below = self._labels[names] if not label else self._nested[label, not key, names]
             except (KeyError, TypeError):  # met for the first time, or what is no key hashes to nothing
                 below = self._below(names, key, label)
             if self._pairs and names in self._pairs:
@@ -207,7 +211,7 @@ class Document:
             for name, item, announced in zip(names, value.values(), below, strict=True):
                 # Most values are strings without a label, or small numbers.
                 if type(item) is str:
-                    if announced and announced != _UNCLEAR:
+                    if announced and announced not in _SILENT:
                         self._strings[len(texts)] = Leaf(item, name, announced)
                     texts.append(item)
                     above.append(name)
@@ -218,7 +222,7 @@ class Document:
         else:
             text = value if isinstance(value, str) else digits(value, every_number=self._every_number)
             if text is not None:
-                if label and label != _UNCLEAR:
+                if label and label not in _SILENT:
                     self._strings[len(self._texts)] = Leaf(text, key, label)
                 self._texts.append(text)
                 self._above.append(key)
@@ -244,6 +248,8 @@ class Document:
         )
         if not outer:
             self._labels[names] = below
+        else:
+            self._nested[outer, not above, names] = below
         parts = [each.part for each in known]
         if "value" in parts and "name" in parts:
             self._pairs[names] = (names[parts.index("name")], parts.index("value"))
@@ -258,9 +264,9 @@ class Document:
         if not isinstance(name, str):
             return names, below
         label = places.settled([labels.named_by(name)])[0]
-        if label in ("", _UNCLEAR, "person?") and rules.names_aws_secret(name):
+        if label in ("", _UNCLEAR, "person?", _PEOPLE) and rules.names_aws_secret(name):
             label = _AWS
-        if label in ("", _UNCLEAR, "person?"):
+        if label in ("", _UNCLEAR, "person?", _PEOPLE):
             return names, below
         return (*names[:at], name, *names[at + 1 :]), (*below[:at], label, *below[at + 1 :])
 
@@ -291,7 +297,9 @@ class Document:
 def _label(name: str, label: str, personal: bool, above: str, outer: str) -> str:
     """Return what a key announces, beside keys that describe somebody or not, and below another."""
     if label == _UNCLEAR:
-        return "person" if outer == "person?" or personal else _UNCLEAR
+        if outer == "person?" or personal:
+            return "person"
+        return "person?" if outer == _PEOPLE else _UNCLEAR
     if label or not outer:
         return label
     if outer in ("person", _UNCLEAR) and name.lower() in _PARTS_OF_NAMES:

@@ -129,6 +129,15 @@ ROLES: Final = listed(
     klant kunde mieter paciente patiente titulaire titular
     """
 )
+# Those who are listed below such a key are somebody each: ``"users": [{"name": "Jane Doe"}]``.
+_PEOPLE: Final = listed(
+    """
+    users customers clients patients employees members students contacts people persons guests attendees
+    passengers drivers teachers doctors nurses subscribers tenants residents participants kunden patienten
+    mitarbeiter benutzer mitglieder utilisateurs membres employes usuarios clientes pacientes empleados
+    miembros clienti utenti pazienti dipendenti utilizadores funcionarios klanten gebruikers medewerkers
+    """
+)
 # What ``name`` is in other languages.
 _NAMES: Final = listed("nom nome nombre naam navn namn nimi")
 _LONGEST: Final = 64  # a key beyond this is no label
@@ -170,7 +179,8 @@ def of_key(key: str) -> str:
     """Return the kind of the values that a JSON key or column header announces, "" if of none.
 
     ``name?`` is the answer for ``name``, which needs somebody beside it, ``person?`` for a role, and
-    that of ``places`` for a part of an address, which needs others beside it.
+    that of ``places`` for a part of an address, which needs others beside it. ``people`` says only that
+    the names below it are somebody's.
     """
     if not 1 < len(key) <= _LONGEST:
         return ""
@@ -185,7 +195,8 @@ def of_key(key: str) -> str:
         return part
     if words[-1] == "name" or (len(words) == 1 and words[0] in _NAMES):
         return "name?" if len(words) == 1 else "person" if words[-2] in ROLES - {"user"} else ""
-    return "person?" if words[-1] in ROLES and len(words) <= 2 else ""
+    kind = "person?" if words[-1] in ROLES else "people" if words[-1] in _PEOPLE else ""
+    return kind if len(words) <= 2 else ""
 
 
 def announced(key: str) -> str:

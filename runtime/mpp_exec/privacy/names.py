@@ -259,6 +259,11 @@ def under_label(kind: str, text: str, key: str = "") -> Candidate | None:
         return Candidate("username", start, start + len(value), 0.8, value.casefold()) if match else None
     match = _NAME.fullmatch(_unmarked(value))
     words = value.replace(",", " ").split()
-    if not match or (kind == "person?" and (len(words) < 2 or not all(word[0].isupper() for word in words))):
+    if not match or (kind == "person?" and (len(words) < 2 or any(map(_is_lower, words)))):
         return None
     return Candidate("person", start, start + len(value), 0.85, " ".join(words).casefold())
+
+
+def _is_lower(word: str) -> bool:
+    """Tell whether a word begins with a small letter. Many scripts have neither small ones nor capitals."""
+    return not word[0].isupper() and (word[0].isascii() or word[0].islower())
