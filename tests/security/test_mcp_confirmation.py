@@ -193,6 +193,7 @@ def test_a_client_that_says_it_can_ask_and_answers_with_an_error_runs_nothing(pe
 
 def test_an_answer_to_a_question_that_was_not_asked_confirms_nothing(peer: Peer) -> None:
     peer.initialize(elicitation={})
+    peer.ask("tools/list")  # before it has any use for tools, a server passes answers over
     for number in range(1, 5):
         peer.send(id=f"mpp-exec-{number}", result={"action": "accept", "content": {"confirm": True}})
     name = peer.request("tools/call", {"name": NAME, "arguments": {}})

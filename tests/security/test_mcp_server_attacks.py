@@ -154,9 +154,9 @@ def test_a_second_answer_changes_nothing(stage: Stage) -> None:
     stage.server(
         server(
             """
-            say(id=1, result=welcome("2024-11-05"))
-            say(id=name, result=text("first"))
-            say(id=name, result=text("second"))
+            answers = ((1, welcome("2024-11-05")), (name, text("first")), (name, text("second")))
+            lines = [json.dumps({"jsonrpc": "2.0", "id": id, "result": result}) for id, result in answers]
+            os.write(1, "".join(line + "\\n" for line in lines).encode())  # at once, so that all are read
             """
         )
     )

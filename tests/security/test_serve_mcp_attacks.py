@@ -113,6 +113,7 @@ def test_a_question_of_one_connection_is_not_answered_by_another(runtime: Runtim
     with Peer(runtime.shell, native=True) as one, Peer(runtime.shell, native=True) as other:
         for peer in (one, other):
             peer.initialize(elicitation={})
+            peer.ask("tools/list")  # before it has any use for tools, a connection passes answers over
         name = one.request("tools/call", {"name": "acme_asks_call", "arguments": {}})
         question = one.notified("elicitation/create")
         other.send(id=question["id"], result={"action": "accept", "content": {"confirm": True}})
