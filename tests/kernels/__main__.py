@@ -32,13 +32,15 @@ def main() -> int:
         debian.need(_NEEDED)
         with image.alone(cache):
             system = image.system_disk(listed["guest"]["packages"], cache)
+            needs_it = any("guest_long" in test for test in tests)
+            apparmor = debian.fetch_from(**listed["apparmor"], cache=cache) if needs_it else None
     except debian.UnavailableError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     for kernel in kernels:
         try:
             facts = {**kernel, "tests": tests, "identities": given.identity or ["root", "user"]}
-            passed = _passed(facts, listed["guest"], system, cache)
+            passed = _passed(facts, listed["guest"], (system, apparmor), cache)
         except debian.UnavailableError as error:
             print(f"error: {error}", file=sys.stderr)
             passed = False
@@ -49,7 +51,10 @@ def main() -> int:
     return 1 if failed else 0
 
 
-def _passed(kernel: dict[str, Any], guest: dict[str, Any], system: Path, cache: Path) -> bool:
+def _passed(
+    kernel: dict[str, Any], guest: dict[str, Any], made: tuple[Path, Path | None], cache: Path
+) -> bool:
+    system, apparmor = made
     name = kernel["name"]
     unpacked = debian.fetch_kernel(name, kernel["packages"], cache)
     print(f"== Linux {name}: {unpacked.name}", flush=True)
@@ -59,7 +64,7 @@ def _passed(kernel: dict[str, Any], guest: dict[str, Any], system: Path, cache: 
             kernel=booted,
             ramdisk=ramdisk,
             system=system,
-            project=image.project_disk(kernel, cache),
+            project=image.project_disk(kernel, apparmor, cache),
             memory=guest["memory"],
             processors=guest["processors"],
             deadline=guest["deadline"],

@@ -68,6 +68,43 @@ def _unpacked(package: str, version: str, cache: Path) -> Path:
     return folder
 
 
+def fetch_from(release: str, packages: list[str], cache: Path) -> Path:
+    """Return a folder with *packages* of Debian *release* (``trixie``), unpacked into one another.
+
+    apt reads a list of its own for it, from where this machine's own packages come.
+    """
+    folder = cache / f"{release}-{'-'.join(packages)}"
+    if folder.is_dir():
+        return folder
+    fresh = cache / f".{folder.name}.{os.getpid()}"
+    for name in ("state/lists/partial", "archives/partial", "tree"):
+        (fresh / name).mkdir(parents=True)
+    try:
+        (fresh / "status").touch()
+        (fresh / "its.list").write_text(f"deb {_archive()} {release} main\n")
+        own = [
+            *("-o", f"Dir::Etc::sourcelist={fresh}/its.list", "-o", "Dir::Etc::sourceparts=-"),
+            *("-o", f"Dir::State={fresh}/state", "-o", f"Dir::State::status={fresh}/status"),
+            *("-o", f"Dir::Cache={fresh}"),
+        ]
+        _output("apt-get", *own, "-qq", "update")
+        _output("apt-get", *own, "-qq", "download", *packages, cwd=fresh)
+        for archive in sorted(fresh.glob("*.deb")):
+            _output("dpkg-deb", "--extract", str(archive), str(fresh / "tree"))
+        (fresh / "tree").rename(folder)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    return folder
+
+
+def _archive() -> str:
+    form = ("--format", "$(REPO_URI)", "Created-By: Packages", "Component: main", "Label: Debian")
+    found = _output("apt-get", "indextargets", *form).split()
+    if not found:
+        raise UnavailableError("apt here has no packages of Debian's: apt-get update may help")
+    return found[0]
+
+
 def closure(packages: list[str]) -> dict[str, str]:
     """Return installed packages, name to version: *packages* and all that they depend on."""
     versions: dict[str, str] = {}

@@ -159,8 +159,8 @@ def _copy(source: Path, root: Path) -> None:
         shutil.copy2(source, target)
 
 
-def project_disk(facts: Mapping[str, Any], cache: Path) -> Path:
-    """Return a disk with this tree, its environment, and *facts* for the guest; made anew each time."""
+def project_disk(facts: Mapping[str, Any], apparmor: Path | None, cache: Path) -> Path:
+    """Return a disk with this tree, its environment, *apparmor* and *facts* for it; made anew each time."""
     disk = cache / f"project-{facts['name']}.ext4"
     with _folder(cache) as root:
         ignore = shutil.ignore_patterns("__pycache__", "build", "kernels.log")
@@ -173,6 +173,8 @@ def project_disk(facts: Mapping[str, Any], cache: Path) -> Path:
         for source in _PROGRAMS:
             _compile(PROJECT / "tests" / source, root / "programs" / Path(source).stem)
         _copy_environment(PROJECT / ".venv", root / ".venv")
+        if apparmor is not None:
+            _copy_apparmor(apparmor, root / "apparmor")
         for path in root.rglob("*"):
             if not path.is_symlink():  # the guest's user reads it, too
                 path.chmod(path.stat().st_mode | (0o555 if path.is_dir() else 0o444))
@@ -191,6 +193,16 @@ def _copy_environment(source: Path, target: Path) -> None:
     for stale in copied.glob("__editable__*"):
         stale.unlink()
     (copied / "project.pth").write_text("/mpp/runtime\n")
+
+
+def _copy_apparmor(source: Path, target: Path) -> None:
+    """Copy the parser, with the C library that it was built for, and what profiles include."""
+    (target / "lib").mkdir(parents=True)
+    shutil.copy2(source / "usr/sbin/apparmor_parser", target)
+    for name in ("ld-linux-x86-64.so.2", "libc.so.6", "libm.so.6", "libgcc_s.so.1", "libstdc++.so.6"):
+        shutil.copy2(source / "usr/lib/x86_64-linux-gnu" / name, target / "lib" / name)
+    for name in ("abi", "tunables"):
+        shutil.copytree(source / "etc/apparmor.d" / name, target / "apparmor.d" / name)
 
 
 def _make_disk(root: Path, disk: Path) -> None:

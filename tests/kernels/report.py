@@ -10,9 +10,15 @@ class _AtOnce:
         self._config = config
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self._tell(report, report.when)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        self._tell(report, "collected")
+
+    def _tell(self, report: pytest.TestReport | pytest.CollectReport, when: str) -> None:
         terminal = self._config.pluginmanager.get_plugin("terminalreporter")
         if report.failed and terminal is not None:
-            terminal.write_line(f"\n{report.nodeid}, {report.when}:\n{report.longreprtext}")
+            terminal.write_line(f"\n{report.nodeid}, {when}:\n{report.longreprtext}")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -137,3 +137,26 @@ def test_remedy_fits_what_failed(step: str, error: int, word: str, profile: bool
         assert f'"{os.path.realpath(sys.executable)}" flags=(unconfined)' in found.profile
         assert "mpp-init" in found.profile
         assert found.profile.count("userns,") == 2
+
+
+@pytest.mark.parametrize(
+    ("label", "error", "words"),
+    [
+        ("session (enforce)", errno.EACCES, ["profile session", "/etc/apparmor.d/mpp-exec"]),
+        ("docker-default (enforce)", errno.EPERM, ["profile docker-default", "docker run --security-opt"]),
+        ("mpp-exec (unconfined)", errno.EPERM, ["docker run --security-opt"]),
+        ("session (complain)", errno.EPERM, ["docker run --security-opt"]),
+        ("unconfined", errno.EPERM, ["docker run --security-opt"]),
+        ("system_u:system_r:init_t:s0", errno.EACCES, ["docker run --security-opt"]),
+    ],
+)
+def test_remedy_names_the_profile_that_confines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, label: str, error: int, words: list[str]
+) -> None:
+    current = tmp_path / "current"
+    current.write_text(f"{label}\n")
+    monkeypatch.setattr("mpp_exec.sandbox.remedy._LABELS", (str(current),))
+    found = remedy(Missing("clone", error))
+    for word in words:
+        assert word in found.hint
+    assert bool(found.profile) is ("profile" in words[0])

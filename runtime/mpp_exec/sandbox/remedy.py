@@ -20,9 +20,15 @@ _CONTAINER = (
     "--security-opt apparmor=unconfined --security-opt systempaths=unconfined …"
 )
 _APPARMOR = (
-    "AppArmor lets the clone succeed and refuses what comes after it (Ubuntu 23.10 and later): "
+    "AppArmor refuses what takes a capability in a user namespace (Ubuntu 23.10 and later): "
     "mpp-exec doctor prints the profile that allows it, for /etc/apparmor.d/mpp-exec"
 )
+_CONFINED = (
+    "AppArmor confines this process by its profile {name}, which refuses user namespaces or what takes a "
+    "capability in one: mpp-exec doctor prints the profile that allows both, for /etc/apparmor.d/mpp-exec; "
+    "{name} has to let programs go over to it (pix)"
+)
+_LABELS = ("/proc/thread-self/attr/apparmor/current", "/proc/thread-self/attr/current")
 _SETTINGS = {
     "/proc/sys/kernel/unprivileged_userns_clone": ("0", "sysctl -w kernel.unprivileged_userns_clone=1"),
     "/proc/sys/user/max_user_namespaces": ("0", "sysctl -w user.max_user_namespaces=10000"),
@@ -46,6 +52,10 @@ def remedy(missing: Missing) -> Remedy:
             return Remedy(f"{line}; {_OR_BARE}")
     if missing.error in (errno.ENOSPC, errno.EUSERS):
         return Remedy(f"all namespaces are used up: sysctl -w user.max_user_namespaces=10000; {_OR_BARE}")
+    if name := _confining_profile():
+        # A seccomp profile of a container, which is confined as well, says EPERM; AppArmor alone says EACCES.
+        more = () if missing.error == errno.EACCES else (_CONTAINER,)
+        return Remedy("; ".join((_CONFINED.format(name=name), *more, _OR_BARE)), apparmor_profile())
     if missing.step != "clone" or _setting(_RESTRICTION) == "1":
         return Remedy(f"{_APPARMOR}; {_CONTAINER}; {_OR_BARE}", apparmor_profile())
     return Remedy(f"{_CONTAINER}; {_OR_BARE}")
@@ -68,6 +78,16 @@ profile mpp-exec-init "{os.path.realpath(str(init))}" flags=(unconfined) {{
   userns,
 }}
 """
+
+
+def _confining_profile() -> str:
+    """Return the AppArmor profile that refuses things to this process, "" for none.
+
+    A label is "NAME (MODE)" or "unconfined" (aa_getcon(2)); that of another security module has no mode.
+    """
+    label = next(filter(None, map(_setting, _LABELS)), "")
+    name, bracket, mode = label.rpartition(" (")
+    return name if bracket and mode not in ("complain)", "unconfined)") else ""
 
 
 def _setting(path: str) -> str:
