@@ -182,6 +182,10 @@ def test_what_opens_nothing_is_left_alone(text: str) -> None:
         ("db:\n  password: tsgcl_qfotiy\n", "tsgcl_qfotiy"),
         ("export ADMIN_PASSWORD=blue_harbour", "blue_harbour"),
         ("userPassword: whQnPHHesFwb", "whQnPHHesFwb"),
+        ("password: |\n  kettle-91!x\n", "kettle-91!x"),
+        ("password: >-\r\n  kettle-91!x\r\n", "kettle-91!x"),
+        ("password:\r\n  kettle-91!x\r\n", "kettle-91!x"),
+        ('password = """kettle-91!x"""', "kettle-91!x"),
         # strings that look like the name of a variable
         ('password = "ayqju_cwiqlf"', "ayqju_cwiqlf"),
         # elements and attributes

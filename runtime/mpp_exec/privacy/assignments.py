@@ -50,7 +50,9 @@ _ASSIGN: Final = lazily(
     r"|,(?=[ ]{0,2}[\"'`])|>(?=[^\s<>]{4,200}</)|value=(?=[\"'])"
     # … or a variable of HCL that has its default.
     r"|\{\s{1,40}(?:(?:type|description|sensitive)[ ]{0,12}=[^\n]{0,120}\n\s{0,40}){0,3}default[ ]{0,12}=)"
-    r"[ \t]{0,16}+(?:\\?\n[ \t]{0,16}+)?"
+    # … or YAML's block of lines, of which the first counts.
+    r"[ \t]{0,16}+(?:[|>][+-]?[ \t]{0,4}(?=\r?\n))?(?:\\?\r?\n[ \t]{0,16}+)?"
+    r"(?:\"\"(?=\"[^\"\s])|''(?='[^'\s]))?"
     r"(?:(?:new )?(?:String|SecureString|SecretStr|Secret|str|bytes|Buffer\.from)\()?"
     r"(?:[rbuf]{0,2}(?=[\"'`]))?",
 )
@@ -126,7 +128,7 @@ def _value(text: str, name: _Name) -> Candidate | None:
     if how and (assign := _TYPED.match(text, name.end) or _ASSIGN.match(text, name.end)):
         if text.startswith("(", assign.end()) and name.label.lower().endswith(handed.PAIRED):
             return handed.called(text, name.start, name.end, name.label, how)
-        if "|" in assign[0] and "||" not in assign[0]:
+        if assign[0].strip(" \t\"'`*") == "|":
             return _cell(text, assign.end(), name)
         return _read(text, assign, how, name)
     return _near(text, how, name) or handed.called(text, name.start, name.end, name.label, how)
