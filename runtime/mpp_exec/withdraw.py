@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from mpp_exec.errors import MppError
+from mpp_exec.errors import InternalError, MppError
 
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _SMALLEST: Final = 4096  # what an empty file takes of a file system, about
@@ -36,11 +36,21 @@ class Cancellation:
 
     An interruption can leave a call on a list that it should have been taken from; the number of its
     descriptor may be somebody else's by then.
+
+    Raises:
+        InternalError: ``host.exhausted``: no descriptor is left, so the call could not be ended.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        try:
+            self._fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        except OSError as error:
+            raise InternalError(
+                "host.exhausted",
+                f"no descriptor is left for the call: {error.strerror}",
+                "try again later, or raise the limit on open files (ulimit -n)",
+            ) from error
         self._is_set = False
 
     @property

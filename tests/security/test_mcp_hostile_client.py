@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import resource
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,6 +36,25 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Shell:
 def peer(shell: Shell) -> Iterator[Peer]:
     with Peer(shell) as made:
         yield made
+
+
+def test_host_without_descriptors_says_of_no_tool_that_it_is_not_there(shell: Shell) -> None:
+    """Another connection of the same runtime may have taken them all."""
+    with Peer(shell) as peer:
+        peer.initialize()
+        (tool,) = peer.ask("tools/list")["result"]["tools"]
+        ordinary = resource.prlimit(peer.process.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(peer.process.pid, resource.RLIMIT_NOFILE, (3, ordinary[1]))
+        listed = peer.ask("tools/list")
+        called = peer.ask("tools/call", {"name": tool["name"], "arguments": {"text": "x"}})
+        unknown = peer.ask("tools/call", {"name": "unknown", "arguments": {}})
+        resource.prlimit(peer.process.pid, resource.RLIMIT_NOFILE, ordinary)
+        assert listed["error"]["code"] == -32603
+        assert called["error"]["code"] == -32603
+        assert unknown["error"]["code"] in (-32602, -32603), "what is not in the list of before is not there"
+        assert peer.ask("tools/list")["result"]["tools"] == [tool]
+        again = peer.ask("tools/call", {"name": tool["name"], "arguments": {"text": "x"}})
+        assert not again["result"].get("isError")
 
 
 MALFORMED = {

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from mpp_exec import encoding
-from mpp_exec.errors import MppError
+from mpp_exec.errors import InternalError, MppError
 from mpp_exec.package.manifest import Tool
 from mpp_exec.pipeline import Host
 
@@ -74,7 +74,12 @@ def _place(names: list[str], cursor: str) -> int:
 
 
 def build(runtime: Host, packages: Sequence[str]) -> Catalog:
-    """Return what *runtime*'s home offers: the approved tools of *packages*, of all if empty."""
+    """Return what *runtime*'s home offers: the approved tools of *packages*, of all if empty.
+
+    Raises:
+        InternalError: the machine failed, so that nobody knows what is offered. A list without the package
+            that could not be looked at would say that it is there no more.
+    """
     store = runtime.store
     generation = store.generation()
     found: dict[str, Offered] = {}
@@ -84,6 +89,8 @@ def build(runtime: Host, packages: Sequence[str]) -> Catalog:
             continue
         try:
             manifest, grant = runtime.preparer.offered(installed.name)
+        except InternalError:
+            raise
         except MppError as error:
             left_out.append(f"{installed.name} is not offered: {error}")
             continue

@@ -232,7 +232,7 @@ class Service:
 
     def _serve(self, connection: socket.socket, peer: Peer) -> None:
         try:
-            with suppress(WireError, GoneError, OSError):
+            with suppress(WireError, GoneError, OSError, InternalError):
                 self._answer(connection, Frames(connection), peer)
         finally:
             self._forget(connection, threading.current_thread())
