@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from mpp_exec.privacy import meter
-from mpp_exec.privacy.finding import WORD_START, Candidate, is_word
+from mpp_exec.privacy.finding import WORD_START, Candidate, is_word, lazily
 
 # --- e-mail: RFC 5321 and 6531, less quoted local parts and the punctuation that in real text
 # surrounds an address more often than it belongs to one (``email=jane@…``, ``<jane@…>``).
@@ -22,33 +22,33 @@ from mpp_exec.privacy.finding import WORD_START, Candidate, is_word
 _LOCAL_MAX: Final = 128
 # Read backwards from the at sign. What precedes it decides the script, so that an address that
 # stands in text without spaces (``邮箱jane@example.cn``) does not take the text with it.
-_LOCAL_LATIN: Final = re.compile("[0-9A-Za-z\u00c0-\u024f._%+'~-]+")
-_LOCAL_ANY: Final = re.compile(r"[\w.%+'~-]+")
+_LOCAL_LATIN: Final = lazily("[0-9A-Za-z\u00c0-\u024f._%+'~-]+")
+_LOCAL_ANY: Final = lazily(r"[\w.%+'~-]+")
 _LOCAL_EDGE: Final = ".'%+~-"
 # Labels and a top-level domain that is no number; one in ASCII wins, so that a sentence in another
 # script that follows is left alone. A label cannot contain the full stop that ends it, so there is one
 # way to read the text and the pattern cannot backtrack far.
 _LABELS: Final = r"(?:\w[\w-]{0,62}\.){1,10}"
-_DOMAIN: Final = re.compile(
+_DOMAIN: Final = lazily(
     rf"{_LABELS}(?:xn--[0-9A-Za-z-]{{1,59}}|[A-Za-z]{{2,63}}|(?:c0m|0rg|1nfo|inf0|b1z|n3t)(?!\w))|{_LABELS}[^\W\d_]{{2,63}}"
     r"|\[(?:IPv6:)?[0-9A-Fa-f:.]{3,45}\]"
 )
 # As it is when a single space has slipped in before or behind a stop or into the name behind the last one.
-_SPLIT_DOMAIN: Final = re.compile(
+_SPLIT_DOMAIN: Final = lazily(
     r" ?[\w-]{1,63}(?: [\w-]{1,63}(?=\.))?(?: ?\.[\w-]{1,63}){0,3} ?\. ?"
     r"(?:c ?o ?m|o ?r ?g|n ?e ?t|b ?i ?z|i ?n ?f ?o|edu|gov|io|co\.uk|de|fr)(?![\w@-])"
 )
 # File name endings that are no top-level domains: ``icon@2x.png`` is a picture.
-_NO_DOMAIN: Final = re.compile(
+_NO_DOMAIN: Final = lazily(
     r"\.(?:bmp|css|csv|dll|exe|gif|html?|ico|jpe?g|jsx?|json|pdf|png|scss|svg|toml|tsx?|txt|webp|xml|ya?ml)\Z",
     re.IGNORECASE,
 )
-_JSON_ESCAPE: Final = re.compile(r"[nrtbf]|u[0-9A-Fa-f]{4}")
+_JSON_ESCAPE: Final = lazily(r"[nrtbf]|u[0-9A-Fa-f]{4}")
 
 
 # Names that are reserved for examples (RFC 2606), in an address that is introduced as one, are nobody's.
-_RESERVED: Final = re.compile(r"(?:\A|\.)example\.(?:com|net|org)\Z", re.IGNORECASE)
-_EXAMPLE: Final = re.compile(r"(?:example|sample|e\.g\.)[:, ]{1,3}\Z", re.IGNORECASE)
+_RESERVED: Final = lazily(r"(?:\A|\.)example\.(?:com|net|org)\Z", re.IGNORECASE)
+_EXAMPLE: Final = lazily(r"(?:example|sample|e\.g\.)[:, ]{1,3}\Z", re.IGNORECASE)
 
 
 def emails(text: str, _key: str, signs: Sequence[int]) -> list[Candidate]:
@@ -86,7 +86,7 @@ def _local_start(text: str, floor: int, at: int) -> int:
 
 
 # A word in front that a single space has split off: ``From: jonescar la@example.com``.
-_FRAGMENT: Final = re.compile(
+_FRAGMENT: Final = lazily(
     r"(?:[:|,/(<] ?|- |\b(?:at|to|from|is|mail) )"
     r"(?!(?:at|to|from|is|or|and|me|my|the|a|on|by|via|for|with|cc|bcc|mail|email"
     r"|user|contact|address|reply|sent|send|please|write|see|use|of|in|as|not|was|are|name|login|smtp|mailto|git|ssh|scp|ftp|curl|ping)"
@@ -112,15 +112,15 @@ def _is_no_address(text: str, start: int, at: int, domain: re.Match[str]) -> boo
 
 # --- IPv4: dotted decimal, four parts. Searched for by its first stop.
 
-_IPV4: Final = re.compile(
+_IPV4: Final = lazily(
     rf"[0-9]{WORD_START}(?<![0-9]\..)[0-9]{{0,2}}(?:\.[0-9]{{1,3}}){{3}}(?![0-9A-Za-z]|\.[0-9])"
 )
 # Four numbers with dots are a version, a section or an object identifier after one of these words, and
 # a version after the product of a user agent (``Chrome/120.0.0.0``) or in a requirement (``>=1.2.3.4``).
-_NUMBERING: Final = re.compile(
+_NUMBERING: Final = lazily(
     r"v|vers?|versions?|rel|released?|rev|revision|build|firmware|fw|sec|section|chapter|clause|appendix|oid|schema"
 )
-_PRODUCTS: Final = re.compile(
+_PRODUCTS: Final = lazily(
     r"(?:headless)?chrome|chromium|crios|edg|edga|edgios|opr|opera|vivaldi|yabrowser|electron|safari|firefox|fxios"
     r"|samsungbrowser|trident"
 )
@@ -128,7 +128,7 @@ _COMPARISONS: Final = (">=", "<=", "~=", "~>", "^", "§")
 _BETWEEN: Final = frozenset(("is", "no", "num", "number"))
 _FILLING: Final = " .:=#(\"'`"
 _CONTEXT: Final = 32
-_LETTERS: Final = re.compile(r"[A-Za-z]+")
+_LETTERS: Final = lazily(r"[A-Za-z]+")
 _NUMBERING_KEYS: Final = ("version", "release", "revision", "build", "firmware", "oid", "section")
 
 
@@ -197,9 +197,9 @@ def _ipv4(text: str) -> str:
 # --- IPv6: RFC 4291 section 2.2, with the zone of RFC 4007. Searched for by its colons: two together, with no
 # word on either side, or as many as an unshortened address has.
 
-_IPV6_HEAD: Final = re.compile(r"[0-9A-Fa-f:]*")
-_IPV6_REST: Final = re.compile(r"[0-9A-Fa-f:]*(?:\.[0-9]{1,3}){0,3}")
-_ZONE: Final = re.compile(r"%[0-9A-Za-z]{1,15}")
+_IPV6_HEAD: Final = lazily(r"[0-9A-Fa-f:]*")
+_IPV6_REST: Final = lazily(r"[0-9A-Fa-f:]*(?:\.[0-9]{1,3}){0,3}")
+_ZONE: Final = lazily(r"%[0-9A-Za-z]{1,15}")
 _LONGEST: Final = 45  # eight groups of four with an embedded IPv4 address
 
 

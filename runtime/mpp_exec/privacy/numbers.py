@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from mpp_exec.privacy import meter
-from mpp_exec.privacy.finding import WORD_START, Candidate, is_word
+from mpp_exec.privacy.finding import WORD_START, Candidate, is_word, lazily
 
 # --- payment cards: ISO/IEC 7812. A random number passes the Luhn check one time in ten, so the
 # issuer's prefix must exist and have the right length too. That also tells a card from an IMEI
@@ -53,30 +53,30 @@ _FIRST: Final = tuple(low for low, _, _ in _ISSUERS)
 # Maximal runs of digits and the separators that people put between them; possessive, so that a run
 # is read once. Inside a run: the way cards are printed, all with the same separator, or no separator
 # at all. ``(?<![0-9]\..)`` keeps out the digits behind a decimal point.
-_RUN: Final = re.compile(r"[0-9][0-9 \t._/-]{11,}+")
-_NOT_DIGIT: Final = re.compile(r"[^0-9]+")
-_DIGITS: Final = re.compile(r"[0-9]+")
-_PRINTED: Final = re.compile(
+_RUN: Final = lazily(r"[0-9][0-9 \t._/-]{11,}+")
+_NOT_DIGIT: Final = lazily(r"[^0-9]+")
+_DIGITS: Final = lazily(r"[0-9]+")
+_PRINTED: Final = lazily(
     rf"[0-9]{WORD_START}(?<![0-9]\..)[0-9]{{3}}"
     r"(?:[0-9]{8,15}|([ \t._/-]| {2,3}| - )"
     r"(?:[0-9]{4}\1[0-9]{4}\1[0-9]{1,7}(?:\1[0-9]{1,3})?|[0-9]{6}\1[0-9]{4,5}))"
     r"(?![0-9A-Za-z])"
 )
 # Any other grouping counts only if the whole run is one card number.
-_REGROUPED: Final = re.compile(
+_REGROUPED: Final = lazily(
     rf"[0-9]{WORD_START}(?<![0-9][ -].)(?<![0-9]\..)(?:[ -]?[0-9]){{11,18}}+(?![ -]?[0-9A-Za-z])"
 )
 _MOST_GROUPS: Final = 6
 # Digits and nothing else between letters, which are a word: ``PAN4111…``, or a magnetic track: ``%B4111…^``.
-_GLUED: Final = re.compile(
+_GLUED: Final = lazily(
     r"[0-9](?<![0-9.].)(?:(?<=[A-Za-z].)|(?=[0-9]{11,18}[A-Za-z]))[0-9]{11,18}(?![0-9])"
     r"(?=[A-Za-z]{0,12}(?![0-9A-Za-z]))"
 )
 _WORD: Final = 14
-_LETTERS: Final = re.compile(r"[A-Za-z]*")
-_HEXADECIMAL: Final = re.compile(r"[a-f]*|[A-F]*")
-_LETTERS_BEFORE: Final = re.compile(r"(?<![0-9A-Za-z])[A-Za-z]{0,12}\Z")
-_FRACTION: Final = re.compile(r"\.[0-9]+")
+_LETTERS: Final = lazily(r"[A-Za-z]*")
+_HEXADECIMAL: Final = lazily(r"[a-f]*|[A-F]*")
+_LETTERS_BEFORE: Final = lazily(r"(?<![0-9A-Za-z])[A-Za-z]{0,12}\Z")
+_FRACTION: Final = lazily(r"\.[0-9]+")
 
 
 def cards(text: str, _key: str, starts: Sequence[int]) -> list[Candidate]:
@@ -195,11 +195,11 @@ _IBAN_LENGTHS: Final = {
     )
     for country in countries.split()
 }
-_IBAN: Final = re.compile(
+_IBAN: Final = lazily(
     r"[0-9](?<=[A-Za-z].)(?<=[A-Za-z][A-Za-z].)"
     r"(?:(?<![0-9A-Za-z]...)|(?<=\\[nrt]...)|(?<=%[0-9A-Fa-f]{2}...))[0-9](?:[ -]?[0-9A-Za-z]){11,32}"
 )
-_SEPARATORS: Final = re.compile(r"[ -]")
+_SEPARATORS: Final = lazily(r"[ -]")
 
 
 def ibans(text: str, _key: str, digits: Sequence[int]) -> list[Candidate]:

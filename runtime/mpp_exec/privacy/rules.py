@@ -9,27 +9,28 @@ from itertools import pairwise
 from typing import Final
 
 from mpp_exec.privacy import anchors, meter
-from mpp_exec.privacy.finding import WORD_START, Candidate
+from mpp_exec.privacy.finding import WORD_START, Candidate, lazily
 
 # --- private_key: PEM (RFC 7468 section 10 and 11, and the RSA, EC, DSA and OPENSSH labels that
 # OpenSSL and OpenSSH write), OpenPGP armor (RFC 9580 section 6.2), SSH2 (RFC 4716 has the markers).
 # The dashes are four or five; fewer survive a word processor.
 
-_MARKER: Final = re.compile(r"-{2,6} ?(BEGIN|END) [0-9A-Z ]{0,40}?PRIVATE KEY(?: BLOCK)? ?-{2,6}")
+_MARKED: Final = r"-{2,6} ?(BEGIN|END) [0-9A-Z ]{0,40}?PRIVATE KEY(?: BLOCK)? ?-{2,6}"
+_MARKER: Final = lazily(_MARKED)
 _BLOCK_MAX: Final = 1 << 18  # an OpenPGP key with a photograph is some hundred kilobytes
 # What lies between the markers is key material, rather than prose about keys, if it is long or dense.
-_DENSE: Final = re.compile(r"[0-9A-Za-z+/]{16}")
+_DENSE: Final = lazily(r"[0-9A-Za-z+/]{16}")
 _LONG: Final = 64
 # Lines end in a line break, or in the ``\n`` of text that was escaped, perhaps more than once.
-_LINE: Final = re.compile(r"([^\n\\]*)(?:\n|\\+[nr]?|\Z)")
+_LINE: Final = lazily(r"([^\n\\]*)(?:\n|\\+[nr]?|\Z)")
 _AROUND: Final = " \t\r\"'`+,;|>#"
-_FULL_LINE: Final = re.compile(r"[0-9A-Za-z+/]{24,}={0,2}\Z")
+_FULL_LINE: Final = lazily(r"[0-9A-Za-z+/]{24,}={0,2}\Z")
 _FULL_LINE_END: Final = 96  # of a longer line only the end is looked at, so that looking stays linear
-_LAST_LINE: Final = re.compile(r"[0-9A-Za-z+/]+={0,2}\Z")
-_ARMOR_HEADER: Final = re.compile(r"(?:Proc-Type|DEK-Info|Version|Comment|Hash|Charset|MessageID|Subject): ")
-_KEY_TEXT: Final = re.compile(
+_LAST_LINE: Final = lazily(r"[0-9A-Za-z+/]+={0,2}\Z")
+_ARMOR_HEADER: Final = lazily(r"(?:Proc-Type|DEK-Info|Version|Comment|Hash|Charset|MessageID|Subject): ")
+_KEY_TEXT: Final = lazily(
     r"\s*+(?P<line>[0-9A-Za-z+/]{16,}+={0,2}+\s*+)*+(?P<last>[0-9A-Za-z+/]{1,15}+={0,2}+\s*+)?+"
-    rf"(?P<end>{_MARKER.pattern}\s*+)?+"
+    rf"(?P<end>{_MARKED}\s*+)?+"
 )
 
 
@@ -93,8 +94,8 @@ def key_lines(block: str) -> list[str]:
     return _KEY_LINE.findall(_ESCAPED_BREAK.sub("\n", block))
 
 
-_KEY_LINE: Final = re.compile(r"[0-9A-Za-z+/]{40,}={0,2}")
-_ESCAPED_BREAK: Final = re.compile(r"\\+[nr]")
+_KEY_LINE: Final = lazily(r"[0-9A-Za-z+/]{40,}={0,2}")
+_ESCAPED_BREAK: Final = lazily(r"\\+[nr]")
 
 # --- aws_access_key. Access key IDs: the prefixes of "Unique identifiers" in the IAM User Guide that
 # belong to credentials (AKIA long-term, ASIA temporary, ABIA bearer token, ACCA context-specific), 20
@@ -102,15 +103,15 @@ _ESCAPED_BREAK: Final = re.compile(r"\\+[nr]")
 # characters of base64 (same guide, "Managing access keys"), so they need their name before them or an
 # access key ID nearby.
 
-_AWS_ID: Final = re.compile(
+_AWS_ID: Final = lazily(
     rf"A{WORD_START}(?:KIA|SIA|BIA|CCA|3T[0-9A-Z])[0-9A-Z]{{16}}(?![0-9A-Za-z])",
 )
-_AWS_SECRET: Final = re.compile(
+_AWS_SECRET: Final = lazily(
     r"[0-9A-Za-z+/](?:(?<![0-9A-Za-z+/].)|(?<=\\[nrt].)|(?<=%[0-9A-Fa-f]{2}.))"
     r"[0-9A-Za-z+/]{39}(?![0-9A-Za-z+/=])"
 )
 # A mask, ``[SECRET]``, is no name.
-_AWS_NAME: Final = re.compile(
+_AWS_NAME: Final = lazily(
     r"(?:aws|amazon).{0,24}(?<!\[)(?:secret|key)|secret[ _.-]{0,2}(?:access|key)|access[ _.-]{0,2}secret",
     re.IGNORECASE | re.DOTALL,
 )
@@ -212,7 +213,7 @@ def _is_placeholder(token: str) -> bool:
 # installation tokens may also be ghs_APPID_JWT, some 520 characters (changelogs 2026-04-24 and
 # 2026-05-15, which give the pattern ghs_[A-Za-z0-9\._]{36,}; the JWT can hold a hyphen too).
 
-_GITHUB: Final = re.compile(
+_GITHUB: Final = lazily(
     rf"g{WORD_START}(?:h[pour]_[0-9A-Za-z_]{{36,}}|hs_[0-9A-Za-z._-]{{36,}}|ithub_pat_[0-9A-Za-z_]{{36,}})"
 )
 
@@ -246,8 +247,8 @@ def github_tokens(text: str, _key: str, places: Sequence[tuple[int, str]]) -> li
 # whose signature was left off.
 
 _JWT: Final = "eyJ"
-_PART: Final = re.compile(r"[0-9A-Za-z_-]+")
-_PARTS: Final = re.compile(r"(?:\.[0-9A-Za-z_-]*){1,4}")
+_PART: Final = lazily(r"[0-9A-Za-z_-]+")
+_PARTS: Final = lazily(r"(?:\.[0-9A-Za-z_-]*){1,4}")
 _ALGORITHM: Final = re.compile(rb'\s*\{.*"alg"\s*:', re.DOTALL)
 _HEADER_MAX: Final = 1 << 14  # a header with a certificate chain is some kilobytes
 _STARTS_MAX: Final = 4

@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 from mpp_exec.privacy import labelled, labels, meter, places
-from mpp_exec.privacy.finding import Candidate
+from mpp_exec.privacy.finding import Candidate, lazily
 
 _DELIMITERS: Final = ",\t;|"
 _HEADER_MAX: Final = 2048
@@ -14,7 +14,7 @@ _COLUMNS_MAX: Final = 128
 _TABLE_MAX: Final = 1 << 21  # code points that are looked through for the blank line above a table
 # One cell: quoted as in RFC 4180 section 2, or up to the next delimiter.
 _CELLS: Final = {
-    delimiter: re.compile(
+    delimiter: lazily(
         rf'[ ]{{0,8}}"((?:[^"\n]|"")*)"[^{re.escape(delimiter)}\n]*|([^{re.escape(delimiter)}\n]*)'
     )
     for delimiter in _DELIMITERS
@@ -59,7 +59,7 @@ def header_of(text: str) -> str:
 
 
 # A line break and a line with at most one character, which is white space.
-_BLANK: Final = re.compile(r"\n[^\S\n]?\n")
+_BLANK: Final = lazily(r"\n[^\S\n]?\n")
 
 
 def _end_of_line(text: str, start: int) -> int:
@@ -69,10 +69,10 @@ def _end_of_line(text: str, start: int) -> int:
 
 # What a column is called; the parameters of a function (``password: str = None``) are none.
 _MOST_WORDS: Final = 5  # more are a sentence
-_CELL: Final = re.compile(r"[^=(){};<>\[\]]{0,64}(?:[(\[][^=(){};<>\[\]]{0,32}[)\]])?")
+_CELL: Final = lazily(r"[^=(){};<>\[\]]{0,64}(?:[(\[][^=(){};<>\[\]]{0,32}[)\]])?")
 
 
-_IS_CODE: Final = re.compile(r"[;){(]\s*\Z")  # ``read(path, key_file);``
+_IS_CODE: Final = lazily(r"[;){(]\s*\Z")  # ``read(path, key_file);``
 
 
 def _header(line: str) -> tuple[str, list[str]]:
