@@ -16,19 +16,21 @@ FOLDER: Final = os.path.realpath(Path(__file__).with_name("inside"))
 """What the launcher is taken from: a folder of this installation."""
 
 _SOURCE: Final = "launch.py"
+# What it is called in tracebacks: between such brackets Python looks for no file, which would not be there.
+_NAME: Final = "<launcher>"
 # importlib's header of a file that is not compared with its source (PEP 552), behind the magic number.
 _UNCHECKED: Final = (1).to_bytes(4, "little") + bytes(8)
 _COMPILE: Final = f"""
 import importlib.util, marshal, sys
 with open(sys.argv[1], "rb") as file:
-    code = compile(file.read(), "{_SOURCE}", "exec", dont_inherit=True, optimize=0)
+    code = compile(file.read(), "{_NAME}", "exec", dont_inherit=True, optimize=0)
 sys.stdout.write((importlib.util.MAGIC_NUMBER + {_UNCHECKED!r} + marshal.dumps(code)).hex())
 """
 
 
 def digest() -> str:
-    """Return the SHA-256 of its source, in hexadecimal."""
-    return hashlib.sha256(Path(FOLDER, _SOURCE).read_bytes()).hexdigest()
+    """Return the SHA-256 of its source and of how that is compiled, in hexadecimal."""
+    return hashlib.sha256(Path(FOLDER, _SOURCE).read_bytes() + _COMPILE.encode()).hexdigest()
 
 
 def compiled(python: interpreter.Program) -> bytes:
@@ -40,7 +42,7 @@ def compiled(python: interpreter.Program) -> bytes:
     source = Path(FOLDER, _SOURCE)
     executable = python.files[0].source
     if executable == os.path.realpath(interpreter.own_interpreter()):
-        code = compile(source.read_bytes(), _SOURCE, "exec", dont_inherit=True, optimize=0)
+        code = compile(source.read_bytes(), _NAME, "exec", dont_inherit=True, optimize=0)
         return importlib.util.MAGIC_NUMBER + _UNCHECKED + marshal.dumps(code)
     text = hostprogram.answer([executable, "-I", "-S", "-c", _COMPILE, str(source)])
     try:
