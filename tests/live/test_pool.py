@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
+import termios
 import threading
 import time
 from collections.abc import Iterator
@@ -350,6 +352,7 @@ def test_fork_of_the_host_takes_none_of_them_along(stage: Stage) -> None:
 
 HOST = """
 import sys
+import termios
 from mpp_exec import Runtime
 with Runtime(sys.argv[1]) as runtime:
     for _ in range(2):
@@ -456,6 +459,45 @@ def test_mcp_server_has_its_handshake_behind_it(stage: Stage) -> None:
     started, arguments, number = json.loads(result.content[0]["text"])
     assert (arguments, number) == ({"word": "a"}, 2)
     assert started < begun, "and was started before the call"
+
+
+TALKER = """
+import threading
+def tell():
+    for pause in (0.2, 2, 8):
+        time.sleep(pause)
+        say(method="notifications/tools/list_changed")
+"""
+
+
+def test_what_a_server_says_behind_its_handshake_is_heard_before_its_call(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Servers on the official TypeScript SDK do so, and are not thrown away for it."""
+    monkeypatch.setattr(pool, "_LOOK_AFTER", 3600.0)
+    place = '    if method == "notifications/initialized":\n'
+    assert place in SERVER
+    said = f"{place}        threading.Thread(target=tell, daemon=True).start()\n"
+    stage.server(SERVER.replace(place, said).replace("started =", f"{TALKER}\nstarted =", 1))
+    before = _unread()
+    warm(stage)
+    assert until(lambda: bool(_unread() - before)), "the server has spoken, and nobody has listened"
+    begun = os.times().elapsed
+    result = stage.runtime.call(NAME, "run", {"word": "a"})
+    started, _, number = json.loads(result.content[0]["text"])
+    assert (number, result.is_error) == (2, False)
+    assert started < begun, "it had been started before the call"
+
+
+def _unread() -> set[str]:
+    """The pipes of this process in which something waits to be read."""
+    found = set()
+    for entry in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            name = str(entry.readlink())
+            if name.startswith("pipe:") and any(fcntl.ioctl(int(entry.name), termios.FIONREAD, bytes(4))):
+                found.add(name)
+    return found
 
 
 def test_mcp_server_of_the_other_era_has_told_what_it_is(stage: Stage) -> None:

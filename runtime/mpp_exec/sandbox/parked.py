@@ -157,6 +157,10 @@ class Parked:
                     early_start=self.early_start,
                 )
             if self._greeted is not None and dialogue is not None:
+                # Many servers still say something behind their handshake. Heard after the request is sent it
+                # could be taken for an answer, so one that speaks then is not used.
+                if self._sandbox.look() != "ready":
+                    self._sandbox.kill()  # and is refused, like any that ended while it waited
                 request = dialogue.resume(self._greeted)
             elif self.early_start:
                 request = f'{{"invocation":"{invocation}",'.encode("ascii") + request.lstrip()[1:]
