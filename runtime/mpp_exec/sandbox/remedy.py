@@ -92,5 +92,5 @@ def _confining_profile() -> str:
 
 def _setting(path: str) -> str:
     with contextlib.suppress(OSError):
-        return Path(path).read_text(encoding="ascii").strip()
+        return Path(path).read_text(encoding="utf-8", errors="replace").strip()
     return ""
