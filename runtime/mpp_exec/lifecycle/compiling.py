@@ -25,9 +25,9 @@ def compile_ahead(session: Session, installed: Installed) -> None:
     with contextlib.suppress(MppError):
         _, verified = session.verified(installed.name)
         manifest = verified.manifest
-        names = modules_of(manifest.files)
+        modules = modules_of(manifest.files)
         # Only a namespace keeps the compiler from what this user may do.
-        if manifest.runtime.kind != "python" or not names or spaces.missing() is not None:
+        if manifest.runtime.kind != "python" or not modules or spaces.missing() is not None:
             return
         python = next(cache.program(each) for each in required(manifest) if each.name == "python")
         there = cache.modules(installed.digest, python)
@@ -35,7 +35,7 @@ def compile_ahead(session: Session, installed: Installed) -> None:
             return
         with session.store.leased(installed) as folder:
             place = os.path.realpath(session.home.package_folder(installed.digest) / "files")
-            archive = compile_modules(names, place, python, kernel.probe(), cache)
+            archive = compile_modules(modules, place, python, kernel.probe(), cache)
             # Of the files that were verified, and of no others that were there for a moment.
             if fingerprint(folder, manifest.files) == verified.fingerprint:
                 cache.keep_modules(installed.digest, python, archive)

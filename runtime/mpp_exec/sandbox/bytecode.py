@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from dataclasses import replace
 from typing import Any, Final
 
 from mpp_exec import encoding
@@ -36,30 +37,35 @@ _LIMITS: Final = Limits(
     output=256 << 20,
     scratch=1 << 20,
 )
+_CPU_MS: Final = 4_000
+_CPU_MS_EACH: Final = 3_000  # for each MiB; of the standard library one takes 0.2 s
+_WAITS: Final = 3  # times its processor time may pass, on a busy machine
+_OUTPUT: Final = 64 << 10
+_GROWS: Final = 8  # times the source, as base64; the standard library is 1.5 times as long
 _INVOCATION: Final = "00000000-0000-0000-0000-000000000000"
 
 
-def modules_of(files: Iterable[FileEntry]) -> tuple[str, ...]:
+def modules_of(files: Iterable[FileEntry]) -> tuple[FileEntry, ...]:
     """Return which of *files* are compiled ahead; none where they are too little or too much for that."""
-    sources = [file for file in files if file.path.endswith(".py")]
-    size = sum(file.size for file in sources)
-    return tuple(file.path for file in sources) if WORTH <= size <= MOST else ()
+    sources = tuple(file for file in files if file.path.endswith(".py"))
+    return sources if WORTH <= _size(sources) <= MOST else ()
 
 
 def compile_modules(
-    names: tuple[str, ...],
+    modules: tuple[FileEntry, ...],
     folder: str,
     python: interpreter.Program,
     facts: kernel.KernelFacts,
     cache: SandboxCache,
 ) -> bytes:
-    """Return the archive of the modules *names* in *folder*, a real path of the host, for *python*.
+    """Return the archive of *modules* in *folder*, a real path of the host, for *python*.
 
     It is one text: four bytes, big-endian, are the size of an index. That is a JSON object: ``magic`` is the
     version of the bytecode in hexadecimal, ``modules`` maps a name to [offset, size] in all that follows.
 
     Raises:
-        HostError: this host cannot confine the compiler, or it did not answer.
+        HostError: this host cannot confine the compiler, or it did not answer within what the size of
+            its sources allows.
         InternalError: the machine lacks memory, descriptors or processes.
     """
     plan = own_plan(
@@ -67,9 +73,10 @@ def compile_modules(
         python,
         cache.launcher(python),
         "compiling:compiled",
-        limits=_LIMITS,
+        limits=_limits(_size(modules)),
         shown=((folder, _PACKAGE),),
     )
+    names = [module.path for module in modules]
     request = {"arguments": {"folder": _PACKAGE, "app": APP, "names": names}}
     done = spawn.run(plan, json.dumps(request).encode(), cache=cache, invocation=_INVOCATION)
     answer = _answered(done.output) if done.outcome == "ok" else None
@@ -84,6 +91,26 @@ def compile_modules(
             at += len(code[name])
     index = json.dumps({"magic": magic, "modules": places}).encode()
     return len(index).to_bytes(4, "big") + index + b"".join(code[name] for name in places)
+
+
+def _size(files: Collection[FileEntry]) -> int:
+    return sum(file.size for file in files)
+
+
+def _limits(size: int) -> Limits:
+    """Return the limits of compiling *size* bytes.
+
+    A compiler repeats the body of a ``finally``, so that a few of them in one another are a gigabyte, and
+    ``"x" * 4096`` is worked out. Nobody is kept waiting for that, and no home is filled with it: what grows
+    out of proportion is loaded from its sources.
+    """
+    cpu_ms = _CPU_MS + size * _CPU_MS_EACH // (1 << 20)
+    return replace(
+        _LIMITS,
+        cpu_ms=min(_LIMITS.cpu_ms, cpu_ms),
+        wall_ms=min(_LIMITS.wall_ms, _WAITS * cpu_ms),
+        output=min(_LIMITS.output, _OUTPUT + _GROWS * size),
+    )
 
 
 def _answered(output: bytes) -> tuple[str, dict[str, bytes]] | None:

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import os
 import stat
+import time
 from collections.abc import Callable, Collection
 from pathlib import Path
 
@@ -25,6 +26,8 @@ _MAX = 1 << 20
 _MODULES_MAX = 128 << 20
 _PROGRAM_VERSION = 3
 _MESSAGES = 32
+_UNFINISHED = "tmp"
+_WRITTEN_S = 3600  # what is written for longer, nobody writes any more
 
 
 class SandboxCache:
@@ -136,15 +139,25 @@ class SandboxCache:
         return KeptFile(path, identity, is_good=True)
 
     def keep_modules(self, digest: str, python: Program, archive: bytes) -> None:
-        """Keep the compiled modules of the package *digest* for *python* (``bytecode``)."""
+        """Keep the compiled modules of the package *digest* for *python* (``bytecode``), and for no other."""
         if len(archive) <= _MODULES_MAX:
+            self._forget(f"modules-{digest.rpartition(':')[2]}-*", lambda _: True)
             self._write(self._modules_name(digest, python), archive, mode=0o644)
 
     def forget_modules(self, installed: Collection[str]) -> None:
-        """Remove the compiled modules of packages whose digests are not among *installed*."""
+        """Remove the compiled modules of packages whose digests are not among *installed*.
+
+        So is what a process left that was killed while it wrote here.
+        """
+        there = {digest.rpartition(":")[2] for digest in installed}
+        self._forget("modules-*", lambda path: path.name.split("-")[1] not in there)
+        before = time.time() - _WRITTEN_S
+        self._forget(f"{_UNFINISHED}*", lambda path: path.lstat().st_mtime < before)
+
+    def _forget(self, pattern: str, is_over: Callable[[Path], bool]) -> None:
         with contextlib.suppress(OSError):
-            for path in () if self._folder is None else self._folder.glob("modules-*"):
-                if path.name.split("-")[1] not in {digest.rpartition(":")[2] for digest in installed}:
+            for path in () if self._folder is None else self._folder.glob(pattern):
+                if is_over(path):
                     path.unlink(missing_ok=True)
 
     def _modules_name(self, digest: str, python: Program) -> str:
@@ -200,7 +213,7 @@ class SandboxCache:
 
         with contextlib.suppress(OSError):
             self._folder.mkdir(mode=0o700, exist_ok=True)
-            fd, temporary = tempfile.mkstemp(dir=self._folder)
+            fd, temporary = tempfile.mkstemp(prefix=_UNFINISHED, dir=self._folder)
             try:
                 with os.fdopen(fd, "wb") as file:
                     file.write(hashlib.sha256(body).digest() + body)
