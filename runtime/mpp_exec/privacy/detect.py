@@ -18,10 +18,12 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from mpp_exec.privacy import (
     anchors,
     assignments,
+    commands,
     credentials,
     escapes,
     labelled,
     lookalikes,
+    markup_tables,
     meter,
     names,
     national,
@@ -77,9 +79,12 @@ _WORDS: Final[tuple[tuple[_Find, tuple[Needle, ...], bool], ...]] = (
     (rules.aws_secret_keys, rules.AWS_HINT_NEEDLES, False),
     (rules.github_tokens, rules.GITHUB_NEEDLES, False),
     (rules.jwts, rules.JWT_NEEDLES, False),
+    (commands.passwords, commands.NEEDLES, False),
+    (commands.pgpass_lines, commands.PGPASS_NEEDLES, False),
+    (markup_tables.cells, markup_tables.NEEDLES, False),
 )
-# What one of these finds depends on all of the places: a marker needs its end, a key the ID that is nearest.
-_WHOLE: Final = (rules.private_keys, rules.aws_secret_keys)
+# What these find depends on all of the places: a marker needs its end, a key its ID, a row its header.
+_WHOLE: Final = (rules.private_keys, rules.aws_secret_keys, markup_tables.cells)
 _LOOKALIKE, _ESCAPE, _BASE64, _BARE = form("LOOKALIKE"), form("ESCAPE"), form("BASE64"), form("BARE")
 _SPACED, _CONTROL, _MARKUP = form("SPACED"), form("CONTROL"), form("MARKUP")
 # Places that are not a detector's own: of bare numbers, and those where a text reads in another way.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from mpp_exec.privacy import labelled, labels, meter, places, rules
 from mpp_exec.privacy.detect import BETWEEN, candidates_in, detect
 from mpp_exec.privacy.finding import Candidate, Finding
-from mpp_exec.privacy.keys import Key, is_pair, key_of
+from mpp_exec.privacy.keys import Key, is_pair, key_of, option_of
 from mpp_exec.privacy.numerals import SMALL, check_depth, digits, not_json
 
 if TYPE_CHECKING:
@@ -234,8 +234,14 @@ class Document:
             self._read(name, key, label, depth + 1)
             self._read(secret, name, "secret" if labels.strength(name) else _AWS, depth + 1)
             return
+        option = ""
         for item in value:
+            if option and isinstance(item, str) and not item.startswith("--"):
+                self._read(item, option, "secret", depth + 1)
+                option = ""
+                continue
             self._read(item, key, label, depth + 1)
+            option = option_of(item) if not label and type(item) is str and item[:1] == "-" else ""
 
     def _below(self, names: tuple[str, ...], above: str, outer: str) -> tuple[str, ...]:
         """Return what each of the keys of an object announces, below a key and what that announces."""

@@ -6,10 +6,11 @@ that finding costs nothing for being explained; a reason never holds the value.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, Final
 
-from mpp_exec.privacy import assignments, labelled, names, tables, tokens
+from mpp_exec.privacy import assignments, commands, labelled, markup_tables, names, tables, tokens
 from mpp_exec.privacy.detect import detect, detect_plain, places_of
 from mpp_exec.privacy.finding import ORGANISATION, SECOND_OPINION, Candidate
 from mpp_exec.privacy.literals import RECEIVED, USER_CONFIG
@@ -41,13 +42,21 @@ _SECRETS: Final = {
     "assigned_random": "20 characters in which letters and digits are mixed, and a name that says nothing",
     "assigned_secret": "no placeholder and no code, and unlike words",
     "aws_access_key": "the prefix and length of an access key ID, or 40 characters of base64 beside one",
+    "command_password": "no placeholder and no variable",
     "github_token": "the prefix and length that GitHub publishes",
     "jwt": "a JOSE header that names an algorithm (RFC 7515)",
     "password_hash": "the form of crypt(5) or of RFC 2307",
     "private_key": "the markers of a private key (RFC 7468), and what stands between them",
     "user_option": "a user's name and a password, no placeholder",
 }
+# Detectors that are led by a word, which is then what announces.
+_BY_WORDS: Final = (
+    *(labelled.announced, labelled.identified, names.announced, assignments.assigned),
+    *(commands.passwords, commands.pgpass_lines),
+)
+_ROW: Final = re.compile("<tr", re.IGNORECASE)
 _PUBLISHED: Final = {rule: source for rule, _, _, source in tokens.FORMATS}
+_UNANNOUNCED: Final = {ORGANISATION: "none: the pattern is enough", SECOND_OPINION: "the sentence"}
 _ELSEWHERE: Final = "the same value was found elsewhere in the same result"
 _HANDED: Final = {
     USER_CONFIG: "it is a sensitive setting of the tool",
@@ -110,18 +119,23 @@ def _switch_off(kind: str) -> str:
 def _context(text: str, key: str, label: str, span: Candidate) -> str:
     if label and any(_same(each, span) for each in labelled.under(label, key, text)):
         return f"the key {key!r} announces it" if not detect(key) else "its key announces it"
-    if span.rule == ORGANISATION:
-        return "none: the pattern is enough"
-    if span.rule == SECOND_OPINION:
-        return "the sentence"
-    for at, word, announced in places_of(
-        (labelled.announced, labelled.identified, names.announced, assignments.assigned), text, key
-    ):
+    if span.rule in _UNANNOUNCED:
+        return _UNANNOUNCED[span.rule]
+    for at, word, announced in places_of(_BY_WORDS, text, key):
         if _same(announced, span):
             return f"{word!r} at {at} announces it"
+    if above := _in_table(text, key, span):
+        return above
+    return _by_form(text, key, span)
+
+
+def _in_table(text: str, key: str, span: Candidate) -> str:
     if "\n" in text and any(_same(each, span) for each in tables.columns(text)):
         return "the header of its column announces it"
-    return _by_form(text, key, span)
+    rows = [(at.start(), at[0]) for at in _ROW.finditer(text)]
+    if rows and any(_same(each, span) for each in markup_tables.cells(text, key, rows)):
+        return "a cell of its table announces it"
+    return ""
 
 
 def _by_form(text: str, key: str, span: Candidate) -> str:

@@ -70,3 +70,16 @@ def is_pair(value: list[Any]) -> bool:
         and bool(labels.strength(name) or rules.names_aws_secret(name))
         and is_random(secret)
     )
+
+
+_OPTION: Final = re.compile(r"--?([A-Za-z][0-9A-Za-z_.-]{1,46})")
+# What tells a program about passwords without being followed by one.
+_SWITCHES: Final = frozenset(("prompt", "stdin", "only", "file", "no", "ask", "without", "disable", "enable"))
+
+
+def option_of(item: str) -> str:
+    """Return the name of an option that the next word of a command is the secret of, "" for any other."""
+    option = _OPTION.fullmatch(item)
+    if not option or not _SWITCHES.isdisjoint(labels.words_of(option[1])):
+        return ""
+    return option[1] if labels.strength(option[1]) in ("password", "secret") else ""

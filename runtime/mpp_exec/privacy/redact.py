@@ -53,7 +53,7 @@ _ANNOUNCED: Final = listed(
     """
     address bank_account date_of_birth drivers_license health_id national_id passport person phone ssn
     tax_id username vin
-    assigned_password assigned_secret user_option second_opinion
+    assigned_password assigned_secret command_password user_option second_opinion
     """
 )
 
