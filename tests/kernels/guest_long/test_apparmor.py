@@ -25,6 +25,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 USER = 1000
+CLAIMED = json.loads(os.environ.get("MPP_GUEST", "{}"))
 APPARMOR = Path("/mpp/apparmor")
 SECURITY = Path("/sys/kernel/security")
 SESSION = """\
@@ -124,19 +125,24 @@ def session() -> Iterator[Session]:
     for each in (folder, *folder.rglob("*")):
         os.chown(each, USER, USER)
     assert made.run("install", str(package), "--approve", "--trust").code == 0
+    # Where its Landlock lacks something the user has agreed to that; namespaces are not among it.
+    degraded = [word for name in CLAIMED["degraded"] for word in ("--degrade", name)]
+    assert made.run("approve", "acme/echo", *degraded, "--yes").code == 0
     yield made
     shutil.rmtree(folder)
 
 
 @pytest.mark.parametrize("name", PROFILES)
 def test_printed_profile_gives_namespaces_where_apparmor_refuses_them(session: Session, name: str) -> None:
-    if name == "refused" and not json.loads(os.environ["MPP_GUEST"])["apparmor_namespaces"]:
+    if name == "refused" and not CLAIMED["apparmor_namespaces"]:
         pytest.skip("AppArmor of this kernel is not asked about user namespaces")
     parser(PROFILES[name], "--add")
     session.profile = name
     try:
         done = session.run("run", "acme/echo", "text=x")
-        assert (done.code, error_lines(done)[1]) == (5, "host.no_namespaces"), done
+        # Before Landlock's right for truncation no grant would do without namespaces.
+        code = "host.no_namespaces" if CLAIMED["landlock_abi"] >= 3 else "host.not_enforceable"
+        assert (done.code, error_lines(done)[1]) == (5, code), done
         said = session.run("doctor", "--json").json
         (check,) = (each for each in said["checks"] if each["name"] == "namespaces")
         assert check["state"] == "missing"
@@ -147,7 +153,7 @@ def test_printed_profile_gives_namespaces_where_apparmor_refuses_them(session: S
             done = session.run("run", "acme/echo", "text=x", "--json")
             assert done.code == 0, done
             assert done.json["structuredContent"]["result"] == SEEN
-            assert "mpp-exec/degraded" not in done.json["_meta"]
+            assert set(done.json["_meta"].get("mpp-exec/degraded", ())) <= set(CLAIMED["degraded"])
         finally:
             parser(said["apparmor_profile"], "--remove")
     finally:
