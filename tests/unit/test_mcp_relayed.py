@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mpp_exec.errors import UsageError
+from mpp_exec.mcp import relayed
 from mpp_exec.mcp.relayed import RelayedWire, State
 from mpp_exec.mcp.wire import MAX_MESSAGE, Lines, TooLong, WireClosedError
 
@@ -27,8 +28,14 @@ class Told:
         server.setblocking(False)
         self.stop = os.eventfd(0)
         self.told: list[tuple[bytes, int, list[int], bytes]] = []
-        self.wire = RelayedWire(server.fileno(), self.stop, lambda *facts: self.told.append(facts))
+        self.stalled = 0
+        self.wire = RelayedWire(
+            server.fileno(), self.stop, lambda *facts: self.told.append(facts), self.stalls
+        )
         self.messages = self.wire.messages(10)
+
+    def stalls(self) -> None:
+        self.stalled += 1
 
     def take(self, *lines: bytes) -> list[object]:
         """Send *lines*, and return what came of it until the wire waits for more."""
@@ -218,3 +225,25 @@ def test_a_line_that_is_too_long_is_counted_once() -> None:
     found = [each for part in (b"x" * MAX_MESSAGE, b"x", b"x\n", b"a\n") for each in lines.feed(part)]
     assert [type(each) for each in found] == [TooLong, bytes]
     assert lines.ended == 2
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_call_that_has_its_turn_does_not_wait_for_a_client_that_does_not_read(
+    told: Told, monkeypatch: pytest.MonkeyPatch, held: bool
+) -> None:
+    """Whether nobody is being told anything, or another thread waits for it to be taken."""
+    monkeypatch.setattr(relayed, "_PATIENCE", 0.05)
+    for _ in told.read(b"{}"):
+        told.wire.took(1)
+        told.wire.taken()
+    if held:
+        with told.wire._turn, ThreadPoolExecutor(1) as other, pytest.raises(WireClosedError):
+            other.submit(told.wire.begins, 1, modern=True).result()
+    else:
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                told.server.send(bytes(1 << 16))
+        with pytest.raises(WireClosedError):
+            told.wire.begins(1, modern=True)
+    assert told.stalled == 1
+    assert told.wire.moved, "it goes on by itself, where the call has not begun"

@@ -108,7 +108,7 @@ def mcp_for(visit: Visit, runtime: Runtime) -> Run:
         if given.config or given.continued:
             raise ElsewhereError("it is no new connection")
         visit.require_home(given.home, runtime.home)
-        wire = RelayedWire(visit.connection.fileno(), visit.cancellation.fd, tell)
+        wire = RelayedWire(visit.connection.fileno(), visit.cancellation.fd, tell, visit.leave)
         visit.begin(moves=wire.move)
 
         def open_host(confirm: Confirm, client: str) -> Host:

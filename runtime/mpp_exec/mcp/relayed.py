@@ -30,6 +30,7 @@ Raises ``WireClosedError`` where it does not take them.
 
 _FORM: Final = 1
 _CHUNK: Final = 1 << 16
+_PATIENCE: Final = 1.0  # seconds for which a call that has its turn waits for its client
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,16 +86,22 @@ class State:
 class RelayedWire(Wire):
     """The socket *incoming*, non-blocking; *stop* becomes readable when the client has to go on by itself.
 
+    *stalls* is called where it does not read while one of its calls waits to begin: it has *stop* become
+    readable, and what is being sent to it end soon. Safe from any thread.
+
     What comes of a line is told together with that it was read, and not before: a client that was told the
     one without the other would have the line served once more. So what the reading thread says while it works
     on a line waits for the end of that, and so does every other thread that is about to begin or to answer a
     request of it.
     """
 
-    def __init__(self, incoming: int, stop: int, tell: Tell) -> None:
+    goes_on = True
+
+    def __init__(self, incoming: int, stop: int, tell: Tell, stalls: Callable[[], None]) -> None:
         super().__init__(incoming, -1)
         self._stop = stop
         self._tell = tell
+        self._stalls = stalls
         self._turn = threading.Condition(self._writing)
         self._reader: int | None = None  # the thread that works on line *current*
         self._current = 0
@@ -181,10 +188,12 @@ class RelayedWire(Wire):
                 self._pending.clear()
                 self._say(data)
 
-    def _await(self, requests: Iterable[RequestId]) -> None:
-        """Wait until the lines of *requests* have been worked on."""
+    def _await(self, requests: Iterable[RequestId], timeout: float | None = None) -> bool:
+        """Wait until the lines of *requests* have been worked on; return whether they have."""
         lines = [self._open[name] for name in requests if name in self._open]
-        self._turn.wait_for(lambda: self._closed or self.moved or all(self._read > line for line in lines))
+        return self._turn.wait_for(
+            lambda: self._closed or self.moved or all(self._read > line for line in lines), timeout
+        )
 
     def took(self, request: RequestId) -> None:
         """Keep the line of *request* with the client until it begins, or is answered."""
@@ -194,11 +203,19 @@ class RelayedWire(Wire):
     def begins(self, request: RequestId, *, modern: bool) -> None:
         """Have the client know that *request* has begun, before it does.
 
+        The call has its turn among those of all clients by now, so it does not wait for one that does not
+        read: that goes on by itself.
+
         Raises:
             WireClosedError: the client has gone, or has to go on by itself: it serves it there.
         """
-        with self._turn:
-            self._await([request])
+        if self._closed or self.moved:
+            raise WireClosedError
+        if not self._turn.acquire(timeout=_PATIENCE):
+            raise self._stalled()
+        try:
+            if not self._await([request], _PATIENCE) or not self._is_read():
+                raise self._stalled()
             line = self._open.pop(request, None)
             self._owed[request] = modern
             # A line goes or stays as a whole; others of its batch are answered like this one.
@@ -206,6 +223,19 @@ class RelayedWire(Wire):
                 del self._open[name]
                 self._owed[name] = modern
             self._say(b"")
+        finally:
+            self._turn.release()
+
+    def _is_read(self) -> bool:
+        """Whether a word more is taken at once, or soon."""
+        poller = select.poll()
+        poller.register(self._incoming, select.POLLOUT)
+        return bool(poller.poll(_PATIENCE * 1000))
+
+    def _stalled(self) -> WireClosedError:
+        self.moved = True
+        self._stalls()
+        return WireClosedError()
 
     def forgets(self, request: RequestId) -> None:
         """Let *request* go, which nobody waits for."""

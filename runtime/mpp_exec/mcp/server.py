@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mpp_exec import __version__
 from mpp_exec.dialogue.protocol import METHOD_NOT_FOUND, MODERN, VERSION_KEY, RequestId
-from mpp_exec.errors import MppError
+from mpp_exec.errors import InternalError, MppError
 from mpp_exec.mcp.messages import (
     BATCHING,
     INVALID_PARAMS,
@@ -176,6 +176,8 @@ class Server:
         except RpcError as error:
             reply(error.answer(message.id))
         except MppError as error:  # the home cannot be opened or read
+            if self._wire.goes_on and isinstance(error, InternalError):
+                raise  # what this process lacks, the client's own may have
             reply(RpcError.of(error).answer(message.id))
 
     def _notified(self, message: Request) -> None:

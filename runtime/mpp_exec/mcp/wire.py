@@ -71,7 +71,12 @@ class Wire:
     """The two descriptors of one connection. Writing is safe from any thread; one thread reads.
 
     *begun* are bytes that were read of it before.
+
+    Attributes:
+        goes_on: whether the client can go on by itself where this process fails.
     """
+
+    goes_on = False
 
     def __init__(self, incoming: int, outgoing: int, begun: bytes = b"") -> None:
         self._incoming = incoming

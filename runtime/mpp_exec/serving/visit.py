@@ -76,6 +76,11 @@ class Visit:
         if self.moves is not None:
             self._frames.hurry(_HURRY)
 
+    def leave(self) -> None:
+        """Have a connection end whose client does not read, which then goes on by itself. From any thread."""
+        self.hurry()
+        self.cancellation.set()
+
     def move(self) -> None:
         """Have the client of a connection go on by itself. Safe from any thread."""
         if self.moves is not None:
