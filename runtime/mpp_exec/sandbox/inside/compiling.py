@@ -3,6 +3,7 @@
 import binascii
 import marshal
 import sys
+import warnings
 
 
 def compiled(folder: str, app: str, names: list[str]) -> dict[str, object]:
@@ -11,6 +12,7 @@ def compiled(folder: str, app: str, names: list[str]) -> dict[str, object]:
     *app* is where the tool will find them. A file for another version of Python, or one that is no module, is
     left to whoever imports it.
     """
+    warnings.simplefilter("ignore")  # each one that nobody reads costs more than its line
     found = {}
     for name in names:
         try:
