@@ -46,15 +46,16 @@ _LDAP_COMMANDS: Final = (
     *("ldapsearch", "ldapadd", "ldapmodify", "ldapdelete", "ldappasswd", "ldapwhoami", "ldapmodrdn"),
     *("ldapcompare", "ldapexop"),
 )
+_ZIP_COMMANDS: Final = ("zip", "unzip", "zipcloak")
 _READ: Final = {
     **dict.fromkeys(_LDAP_COMMANDS, _LDAP),
-    **dict.fromkeys(("zip", "unzip", "zipcloak"), _ZIP),
+    **dict.fromkeys(_ZIP_COMMANDS, _ZIP),
     "lftp": _LFTP,
     **dict.fromkeys(("sqlplus", "sqlldr", "expdp", "impdp", "rman target"), _ORACLE),
     "jdbc:oracle:": _JDBC,
     "convertto-securestring": _SECURE,
 }
-_FLAGS: Final = {**dict.fromkeys(_LDAP_COMMANDS, "-w"), **dict.fromkeys(("zip", "unzip", "zipcloak"), "-P")}
+_FLAGS: Final = {**dict.fromkeys(_LDAP_COMMANDS, "-w"), **dict.fromkeys(_ZIP_COMMANDS, "-P")}
 _LONGEST_COMMAND: Final = 1024
 NEEDLES: Final = tuple(Needle(word, 0 if word.endswith(":") else WORD | WHOLE) for word in _READ)
 

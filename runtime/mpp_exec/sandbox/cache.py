@@ -134,14 +134,12 @@ class SandboxCache:
         if found is None:
             return KeptFile.seen(path)
         # Of what was read: where it is changed meanwhile, whoever looks next sees another file.
-        _, facts = found
-        identity = path, facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns
-        return KeptFile(path, identity, is_good=True)
+        return KeptFile.whole(path, found[1])
 
     def keep_modules(self, digest: str, python: Program, archive: bytes) -> None:
         """Keep the compiled modules of the package *digest* for *python* (``bytecode``), and for no other."""
         if len(archive) <= _MODULES_MAX:
-            self._forget(f"modules-{digest.rpartition(':')[2]}-*", lambda _: True)
+            self._forget(f"{_modules_of(digest)}-*", lambda _: True)
             self._write(self._modules_name(digest, python), archive, mode=0o644)
 
     def forget_modules(self, installed: Collection[str]) -> None:
@@ -149,8 +147,8 @@ class SandboxCache:
 
         So is what a process left that was killed while it wrote here.
         """
-        there = {digest.rpartition(":")[2] for digest in installed}
-        self._forget("modules-*", lambda path: path.name.split("-")[1] not in there)
+        there = {_modules_of(digest) for digest in installed}
+        self._forget("modules-*", lambda path: path.name.rpartition("-")[0] not in there)
         before = time.time() - _WRITTEN_S
         self._forget(f"{_UNFINISHED}*", lambda path: path.lstat().st_mtime < before)
 
@@ -162,7 +160,7 @@ class SandboxCache:
 
     def _modules_name(self, digest: str, python: Program) -> str:
         key = hashlib.sha256(repr(python.identity).encode()).hexdigest()
-        return f"modules-{digest.rpartition(':')[2]}-{key}"
+        return f"{_modules_of(digest)}-{key}"
 
     def _found(self, wanted: Requirement | str, find: Callable[[], Program]) -> Program:
         known = self._programs.get(wanted) or self._stored_program(wanted)
@@ -221,6 +219,10 @@ class SandboxCache:
                 Path(temporary).rename(self._folder / name)
             except OSError:
                 Path(temporary).unlink(missing_ok=True)
+
+
+def _modules_of(digest: str) -> str:
+    return f"modules-{digest.rpartition(':')[2]}"
 
 
 def _to_value(program: Program) -> dict[str, object]:

@@ -96,6 +96,11 @@ class KeptFile:
     is_good: bool
 
     @classmethod
+    def whole(cls, path: str, facts: os.stat_result) -> Self:
+        """Return the file at *path* that was read whole; *facts* are of what was read."""
+        return cls(path, _identified(path, facts), is_good=True)
+
+    @classmethod
     def seen(cls, path: str) -> Self:
         """Return what is at *path*, which is no good."""
         try:
@@ -224,7 +229,10 @@ def _wrong_version(requirement: Requirement, seen: str) -> HostError:
 
 
 def _identity(path: str) -> tuple[str, int, int, int, int]:
-    facts = os.stat(path)  # noqa: PTH116 - one call, no object
+    return _identified(path, os.stat(path))  # noqa: PTH116 - one call, no object
+
+
+def _identified(path: str, facts: os.stat_result) -> tuple[str, int, int, int, int]:
     return path, facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns
 
 
