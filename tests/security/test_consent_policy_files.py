@@ -285,3 +285,26 @@ def test_policy_that_becomes_untrusted_is_dropped_from_memory(home: Path, system
     system.chmod(0o666)
     with pytest.raises(ConsentError):
         files.load()
+
+
+@pytest.mark.skipif(MINE != 0, reason="giving folders away takes root")
+@pytest.mark.parametrize("way", ["a link", "a folder"])
+def test_attack_to_choose_among_the_users_policies(home: Path, system: Path, way: str) -> None:
+    """Who owns a part of the way to $MPP_POLICY could put a wider one of the user's in its place."""
+    for name in ("strict", "wide"):
+        (home / name).mkdir()
+    (home / "strict" / "policy.toml").write_text(STRICT)
+    (home / "wide" / "policy.toml").write_text("")
+    theirs = system.parent.parent / "theirs"
+    theirs.mkdir()
+    if way == "a link":
+        (theirs / "way").symlink_to(home / "strict")
+        theirs.chmod(0o1777)
+        os.chown(theirs / "way", 1000, 1000, follow_symlinks=False)
+    else:
+        (home / "strict").rename(theirs / "way")
+        os.chown(theirs, 1000, 1000)
+    assert refused(home, system, MPP_POLICY=str(theirs / "way" / "policy.toml")) == "policy.exposed"
+    os.chown(theirs, 0, 0)
+    os.chown(theirs / "way", 0, 0, follow_symlinks=False)
+    assert len(load(home, system, MPP_POLICY=str(theirs / "way" / "policy.toml")).layers) == 2

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -145,3 +146,54 @@ def test_a_file_in_the_place_of_an_approved_one_is_another_although_its_inode_co
     now = owners.identity(str(granted))
     by_number = lab.python(ATTEMPTS, read=[granted], identities={str(granted): (*now[:2], 0)})
     assert attempt(by_number, ("read", str(granted))) == ["the attacker's"], "without the defence"
+
+
+@contextmanager
+def way_of_another_user() -> Iterator[tuple[Path, Path]]:
+    """A folder of another user's, as a $HOME that root was left with, and one of root's."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
+        theirs, ours = Path(name, "theirs"), Path(name, "ours")
+        for folder in (theirs, ours):
+            folder.mkdir(mode=0o755)
+        os.chown(theirs, OTHER, OTHER)
+        yield theirs, ours
+
+
+@only_root
+@pytest.mark.parametrize("part", [".local", ".local/share"])
+def test_a_link_of_another_user_leads_to_no_home(part: str) -> None:
+    """It would choose among root's homes, and so its grants and policy, or have one made anywhere."""
+    with way_of_another_user() as (theirs, ours):
+        link = theirs / part
+        link.parent.mkdir(exist_ok=True)
+        link.symlink_to(ours)
+        for each in {link.parent, link}:
+            os.chown(each, OTHER, OTHER, follow_symlinks=False)
+        with pytest.raises(MppError) as caught:
+            Home.open(environ={"HOME": str(theirs)})
+        assert caught.value.code == "home.exposed"
+        assert list(ours.iterdir()) == []
+
+
+@only_root
+def test_a_link_of_another_user_in_a_sticky_folder_leads_to_no_home() -> None:
+    with way_of_another_user() as (theirs, ours):
+        os.chown(theirs, 0, 0)
+        theirs.chmod(0o1777)
+        (theirs / "link").symlink_to(ours)
+        os.chown(theirs / "link", OTHER, OTHER, follow_symlinks=False)
+        with pytest.raises(MppError) as caught:
+            Home.open(theirs / "link" / "home")
+        assert caught.value.code == "home.exposed"
+        assert "link" in caught.value.message
+        assert list(ours.iterdir()) == []
+
+
+@only_root
+def test_a_home_that_is_refused_leaves_nothing_in_the_folder_of_another_user() -> None:
+    """A ~/.local of root's would keep its user from all that is kept there."""
+    with way_of_another_user() as (theirs, _):
+        with pytest.raises(MppError) as caught:
+            Home.open(environ={"HOME": str(theirs)})
+        assert caught.value.code == "home.exposed"
+        assert list(theirs.iterdir()) == []

@@ -28,6 +28,7 @@ from mpp_exec.consent.policy import (
     PolicyLayer,
 )
 from mpp_exec.errors import ConsentError
+from mpp_exec.owners import stranger
 from mpp_exec.package.fields import FieldError, Fields, nearest
 from mpp_exec.package.manifest import CONFIRMS, OPERATIONS
 from mpp_exec.vocabulary import (
@@ -151,6 +152,8 @@ class PolicyFiles:
                 raise _refusal("missing", path, "does not exist", hint) from None
             return None
         try:
+            if required:
+                _refuse_exposed(path)
             status = os.fstat(descriptor)
             stamp = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
             seen = self._seen.get(path)
@@ -163,6 +166,20 @@ class PolicyFiles:
         if abs(time.time_ns() - status.st_ctime_ns) > _SETTLED_NS:
             self._seen[path] = (stamp, layer)
         return layer
+
+
+def _refuse_exposed(path: Path) -> None:
+    """Refuse a *path* on which a stranger could put another file of the user's in the place of this one.
+
+    The system's and the home's own need no such look: nobody but root and the user changes their ways.
+    """
+    try:
+        found = stranger(os.fspath(path.parent), also=(Path("/").stat().st_uid,))  # root, in a user namespace
+    except OSError as error:
+        raise _refusal("unreadable", path, f"cannot be reached: {error.strerror}") from error
+    if found is not None:
+        hint = "keep it where nobody but you and root can move or replace it"
+        raise _refusal("exposed", path, f"is reached over {found[0]}, which another user can change", hint)
 
 
 def _open_trusted(path: Path, owners: set[int], *, strict: bool) -> int:

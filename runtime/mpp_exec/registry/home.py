@@ -91,15 +91,16 @@ class Home:
             ConsentError: ``home.owner``, ``home.writable``, ``home.exposed``.
             InternalError: ``store.*``, the disk said no.
         """
-        wanted = path if path is not None else resolve_home(environ=environ)
+        wanted = (path if path is not None else resolve_home(environ=environ)).absolute()
         if "\0" in str(wanted):
             raise UsageError("home.unknown", "the path of the home holds a NUL", "name another: --home DIR")
-        if wanted.name in ("", ".."):
-            wanted = Path(os.path.realpath(wanted))
         try:
+            _refuse_exposed_way(wanted)
+            if wanted.name in ("", ".."):
+                wanted = Path(os.path.realpath(wanted))
+                _refuse_exposed_way(wanted)
             _make_parents(wanted)
             real = Path(os.path.realpath(wanted.parent)) / wanted.name
-            _refuse_exposed_parents(real)
             with suppress(FileExistsError):
                 real.mkdir(mode=0o700)
             descriptor = _open_folder(real)
@@ -197,28 +198,32 @@ def _open_folder(path: Path) -> int:
         raise
 
 
-def _refuse_exposed_parents(home: Path) -> None:
-    """Refuse a home that a stranger could rename away to put another folder in its place.
+def _refuse_exposed_way(home: Path) -> None:
+    """Refuse a home that a stranger could rename away, or lead elsewhere, to put another folder in its place.
 
     What is in it is opened by path, so who could do that once could do it between any two looks: a group
-    counts as strangers, unless it is root's or the user's alone.
+    counts as strangers, unless it is root's or the user's alone. The way is looked at as it is named: whose
+    link it leads over, and whose folder that lies in, decides where it ends. It is looked at before a missing
+    part of it is made, so that nothing is made in a stranger's folder, or where a stranger's link leads.
     """
+    there = next((parent for parent in home.parents if os.path.lexists(parent)), Path("/"))
     root = Path("/").stat().st_uid  # in a user namespace, root shows as another id
-    found = owners.stranger(str(home.parent), also=(root,))
+    found = owners.stranger(str(there), also=(root,))
     if found is None:
         return
-    parent, status = found
+    at, status = found
     if status.st_uid not in (0, os.geteuid(), root):
+        way = "reached over the link" if stat.S_ISLNK(status.st_mode) else "inside"
         raise ConsentError(
             "home.exposed",
-            f"the home {home} is inside {parent}, which belongs to user {status.st_uid}",
+            f"the home {home} is {way} {at}, which belongs to user {status.st_uid}",
             "keep the home in a folder of your own: --home DIR or MPP_HOME",
         )
     everybody = status.st_mode & stat.S_IWOTH
     raise ConsentError(
         "home.exposed",
-        f"the home {home} is inside {parent}, where {'everybody' if everybody else 'a group'} can rename it",
-        f"keep the home in a folder of your own, or: chmod {'o' if everybody else 'g'}-w {parent}",
+        f"the home {home} is inside {at}, where {'everybody' if everybody else 'a group'} can rename it",
+        f"keep the home in a folder of your own, or: chmod {'o' if everybody else 'g'}-w {at}",
     )
 
 
