@@ -175,10 +175,18 @@ class Terminal:
     """A command at a terminal of its own. Use it in a ``with`` statement."""
 
     def __init__(
-        self, command: list[str], cwd: Path, environment: Mapping[str, str], *, out: int | None = None
+        self,
+        command: list[str],
+        cwd: Path,
+        environment: Mapping[str, str],
+        *,
+        out: int | None = None,
+        columns: int = 0,
     ) -> None:
-        """*out* is a descriptor to use as standard output instead of the terminal."""
+        """*out* is a descriptor to use as standard output instead; *columns* is how wide the terminal is."""
         self._master, slave = pty.openpty()
+        if columns:
+            termios.tcsetwinsize(slave, (24, columns))
         self._slave = os.dup(slave)
         self.screen = ""
         path = os.ttyname(slave)

@@ -275,8 +275,9 @@ def test_a_proof_expires() -> None:
         replace(REQUEST, digest="sha256:" + "2" * 64),
         replace(REQUEST, tool="other"),
         replace(REQUEST, arguments_json="{}"),
+        replace(REQUEST, reach=("change /home/user/data",)),
     ],
-    ids=["another version", "another tool", "other arguments"],
+    ids=["another version", "another tool", "other arguments", "more reach"],
 )
 def test_a_proof_is_bound_to_its_call(other: ConfirmationRequest) -> None:
     proofs = Proofs(HomeKey(bytes(32)))

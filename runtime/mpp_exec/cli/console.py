@@ -8,7 +8,8 @@ The rules, for everything in this package:
   ``hint: …``, for the person who typed the command. With ``--json`` stdout has the same as a document.
 - Text that this program did not write itself (of a package, a tool, a file name, a caller) is
   escaped: control, bidirectional, zero-width and tag characters appear as ``\x1b``, so that no text
-  can move the cursor, hide, reorder or pass for a line of ours. There are two exceptions, and both
+  can move the cursor, hide, reorder or pass for a line of ours; and a terminal gets long lines in rows that
+  are marked (``rows``), since it would wrap them into lines that are not. There are two exceptions, and both
   hold for a pipe only: a tool's own result, and what ``redact`` made of its input, are passed as they
   are, since a program wants the bytes. On a terminal they are escaped too.
 - JSON is escaped as well, as ``\u001b``, which changes nothing for whoever parses it.
@@ -71,8 +72,8 @@ class Console:
     def result(self, lines: Iterable[str], *, style: str = "") -> None:
         """Print lines for people on stdout, escaped. *style* applies to all of them."""
         for line in lines:
-            shown = escape(line, keep="\t")
-            self._write_out(f"{_styled(shown, style) if self._out_is_fancy else shown}\n")
+            for row in _rows_on(self._out, escape(line, keep="\t")):
+                self._write_out(f"{_styled(row, style) if self._out_is_fancy else row}\n")
 
     def json(self, document: Any) -> None:
         """Print one JSON document on stdout: on one line, or indented for a person at a terminal."""
@@ -97,7 +98,8 @@ class Console:
     def note(self, *lines: str) -> None:
         """Say something on stderr."""
         for line in lines:
-            self._write_err(f"{escape(line, keep=chr(9))}\n")
+            for row in _rows_on(self._err, escape(line, keep="\t")):
+                self._write_err(f"{row}\n")
 
     def warning(self, text: str) -> None:
         """Say on stderr that something deserves attention."""
@@ -210,6 +212,15 @@ def _is_terminal(stream: TextIO) -> bool:
         return stream.isatty()
     except ValueError:  # it was closed
         return False
+
+
+def _rows_on(stream: TextIO, line: str) -> list[str]:
+    """Return *line* as rows that *stream* does not wrap, where it is a terminal."""
+    if not _is_terminal(stream):
+        return [line]
+    from mpp_exec.rows import rows, width_of  # noqa: PLC0415 -- not for a pipe
+
+    return rows(line, width_of(stream.fileno()))
 
 
 def _styled(text: str, style: str) -> str:

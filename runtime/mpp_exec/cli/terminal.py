@@ -18,6 +18,7 @@ from typing import Final
 
 from mpp_exec.cli.console import escape
 from mpp_exec.errors import UsageError
+from mpp_exec.rows import rows, width_of
 
 _MAX_LINE: Final = 64 * 1024
 _HEARING: Final = 0.2  # seconds between two looks at whether a signal has come
@@ -44,9 +45,11 @@ class Terminal:
             os.close(descriptor)
 
     def show(self, lines: Iterable[str]) -> None:
-        """Write *lines*, escaped."""
+        """Write *lines*, escaped, in rows that the terminal does not wrap."""
+        width = width_of(self._descriptor)
         for line in lines:
-            self._write(f"{escape(line, keep=chr(9))}\n")
+            for row in rows(escape(line, keep=chr(9)), width):
+                self._write(f"{row}\n")
 
     def choose(self, question: str, answers: str) -> str:
         """Ask for one of the letters *answers*; anything else, and no answer, is the last of them.

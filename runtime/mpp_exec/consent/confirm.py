@@ -19,13 +19,16 @@ from mpp_exec.encoding import json_dumps
 from mpp_exec.errors import ConsentError, UsageError
 from mpp_exec.package.manifest import Confirm as Confirmation
 from mpp_exec.package.manifest import Operation
+from mpp_exec.rows import rows
 from mpp_exec.vocabulary import visible
 
 MAX_SHOWN: Final = 64 << 10
 """Characters of a call that a person can be asked about."""
 
 MAX_LINES: Final = 1000
-"""Lines of it: what scrolls past unread was not seen."""
+"""Lines of it, as wide as a screen: what scrolls past unread was not seen."""
+
+_SCREEN: Final = 23  # lines of the smallest screen that is usual, less one for the question
 
 MOST_ASKED: Final = 32
 """Calls that may wait for a person at once: each keeps a thread, and what it holds open, for as long."""
@@ -72,13 +75,15 @@ class ConfirmationRequest:
         return json.loads(self.arguments_json)
 
     def lines(self) -> list[str]:
-        """Return all of it as lines for a person; whoever shows them escapes them.
+        """Return all of it as lines for a person, with nothing invisible in them, in rows (``rows``).
 
         Raises:
             ConsentError: ``confirm.too_large``: nobody could look at all of it.
         """
-        lines = self._lines()
-        size = sum(len(visible(line)) + 1 for line in lines)
+        lines = [row for line in self._lines() for row in rows(visible(line))]
+        if len(lines) >= _SCREEN:
+            lines.append(f"all of this is {len(lines) + 1} lines: what has scrolled away belongs to it")
+        size = sum(len(line) + 1 for line in lines)
         if len(lines) > MAX_LINES or size > MAX_SHOWN:
             raise ConsentError(
                 "confirm.too_large",
@@ -97,7 +102,7 @@ class ConfirmationRequest:
             f"tool {self.tool}: {_EFFECTS[self.operation]}, says its publisher",
             *(f"  | {line}" for text in (self.title, self.description) for line in text.splitlines()),
             "its arguments:",
-            *(f"  | {line}" for line in arguments.splitlines()),
+            *(f"  | {line}" for line in arguments.split("\n")),  # of other line ends each is written out
             *(
                 f"  for {token} it is given the real {kind} value, which the caller has not seen"
                 for token, kind in self.receives.items()
@@ -112,12 +117,12 @@ class ConfirmationRequest:
         ]
 
     def text(self) -> str:
-        """Return all of it as one text in which nothing is invisible.
+        """Return all of it as one text.
 
         Raises:
             ConsentError: as :meth:`lines`.
         """
-        return visible("\n".join(self.lines()), keep="\n")
+        return "\n".join(self.lines())
 
     def to_map(self) -> dict[str, Any]:
         """Return it as a map of strings, a list of them and a map of them."""

@@ -2,9 +2,9 @@
 
 A client of an earlier version is sent ``elicitation/create`` while the call waits. One of 2026-07-28 is
 answered ``input_required`` with a sealed ``requestState``, and sends the call once more with its user's
-answer. The state is bound to the package's digest, the tool, the arguments, the principal, this process and
-a time; it is good for one call. Nothing in arguments or state confirms anything by itself: the answer is
-the client's, in a place that the model does not write to.
+answer. The state is bound to all that was shown (the package's digest, the tool, the arguments, what it can
+reach), the principal, this process and a time; it is good for one call. Nothing in arguments or state
+confirms anything by itself: the answer is the client's, in a place that the model does not write to.
 
 Source: MCP 2026-07-28, client/elicitation and basic/patterns/mrtr.
 """
@@ -139,10 +139,7 @@ class Proofs:
 
 def _call(request: ConfirmationRequest, principal: str) -> dict[str, Any]:
     return {
-        "digest": request.digest,
-        "tool": request.tool,
-        "arguments": encoding.sha256_digest(request.arguments_json.encode()),
-        "receives": dict(request.receives),
+        "shown": encoding.sha256_digest(encoding.dumps(request.to_map())),
         "principal": principal,
         "process": os.getpid(),
     }

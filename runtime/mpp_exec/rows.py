@@ -1,0 +1,56 @@
+r"""A line as the rows of a screen, so that what a terminal would wrap is not taken for a line of its own.
+
+Where a line is longer than the screen is wide, the terminal begins the rest of it at the first column, where
+lines of ours begin. Whoever wrote the line and guesses the width can have anything stand there: ``it may:``,
+or the end of the arguments of a call. So it is broken before that, and each further row is marked.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import suppress
+from typing import Final
+
+WIDTH: Final = 78
+"""Columns that nearly every screen has."""
+
+_NARROWEST: Final = 24
+_TAB: Final = 8
+_WORD: Final = re.compile(r"[!-~]{1,72}")
+_BEGINNING: Final = re.compile(r" {0,8}")
+
+
+def rows(line: str, width: int = WIDTH) -> list[str]:
+    """Return *line*, in which nothing is invisible, as rows of at most *width* columns.
+
+    Further rows begin as the line does where it is quoted (``  | ``), else with a bar that is indented
+    deeper. Characters beyond ASCII count as two columns, as some of them are: of which ones, terminals
+    disagree. The end of one word, as of a digest, stays whole, so that it can be copied.
+    """
+    if len(line) <= width and line.isascii() and "\t" not in line:
+        return [line]
+    room = max(width, _NARROWEST)
+    beginning = _BEGINNING.match(line)
+    assert beginning is not None
+    mark = f"{beginning[0]}| " if line.startswith("|", beginning.end()) else f"{beginning[0]}  | "
+    found: list[str] = []
+    begin, used = 0, 0
+    for at, character in enumerate(line):
+        columns = _TAB if character == "\t" else 1 if character.isascii() else 2
+        if used + columns > room:
+            if _WORD.fullmatch(line, at):
+                break
+            found.append((mark if found else "") + line[begin:at])
+            begin, used = at, len(mark)
+        used += columns
+    found.append((mark if found else "") + line[begin:])
+    return found
+
+
+def width_of(terminal: int) -> int:
+    """Return the columns of a row on the open *terminal*: some wrap behind the last one."""
+    with suppress(OSError):
+        if (columns := os.get_terminal_size(terminal).columns) > 0:
+            return columns - 1
+    return WIDTH
