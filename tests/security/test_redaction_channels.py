@@ -169,3 +169,38 @@ def test_where_policy_or_user_says_so_nothing_leaves_that_nobody_has_read(tmp_pa
 def test_an_allowed_binary_is_no_way_to_be_allowed_anything_else() -> None:
     assert not RedactionPolicy({"binary": "allow"}).drops_binary
     assert RedactionPolicy({"binary": "allow"}).action("email") == "mask"
+
+
+WORDS = """\
+import base64, sys
+TEXT = base64.b64encode(b"see jane.doe@example.com").decode()
+
+def run(word):
+    print(f'password: "{word}"', file=sys.stderr)
+    resource = {"uri": "x:y", "mimeType": "text/plain"}
+    return {
+        "content": [
+            {"type": "resource", "resource": {**resource, "blob": TEXT}},
+            {"type": "resource", "resource": {**resource, "text": "jane.doe@example.com"}},
+            {"type": "image", "mimeType": "image/svg", "data": TEXT},
+        ],
+    }
+"""
+
+
+@pytest.mark.parametrize("word", ["blob", "data", "resource", "text", "type", "uri", "mimeType"])
+def test_attack_to_have_a_member_of_a_block_redacted_so_that_its_bytes_are_not_read(
+    tmp_path: Path, word: str
+) -> None:
+    """What a tool calls a password is masked everywhere, but not where it is a name of MCP's."""
+    tmp_path.chmod(0o755)
+    with Stage(tmp_path) as stage:
+        stage.python(WORDS, tool={"result": "mcp"})
+        result = stage.runtime.call(NAME, "run", {"word": word})
+    clean = base64.b64encode(b"see [EMAIL]").decode()
+    first, second, third = result.content
+    assert first["resource"]["blob"] == third["data"] == clean
+    assert first["resource"].keys() == {"uri", "mimeType", "blob"}
+    assert second["resource"]["text"] == "[EMAIL]"
+    assert [block["type"] for block in result.content] == ["resource", "resource", "image"]
+    assert "jane.doe" not in json.dumps(result.to_call_tool_result())

@@ -68,25 +68,39 @@ def defined(block: Any) -> Any:
 
 def text_parts(block: dict[str, Any]) -> dict[str, Any]:
     """Return what is redacted of a block: all of it, base64 of text as that text, but no other bytes."""
-    parts = {name: part for name, part in block.items() if name != "data"}
-    if "data" in block:
-        parts |= _as_text("data", block["data"])
+    parts = {name: block[name] for name in _plain(block, "data")} | _as_text(block, "data")
     if block["type"] == "resource":
-        resource = block["resource"]
-        inner = {name: part for name, part in resource.items() if name not in ("blob", "_meta")}
-        parts["resource"] = inner | (_as_text("blob", resource["blob"]) if "blob" in resource else {})
+        inner = block["resource"]
+        parts["resource"] = {name: inner[name] for name in _plain(inner, "blob")} | _as_text(inner, "blob")
     return parts
 
 
 def with_binary(clean: dict[str, Any], block: dict[str, Any]) -> dict[str, Any]:
-    """Return *block* with what is left of its ``text_parts``."""
-    # The type word and the names of members decide how a client reads the block; no redaction changes them.
-    whole = {**clean, "type": block["type"]}
-    if "data" in block:
-        whole["data"] = _as_base64(clean, "data", block["data"])
-    if block["type"] == "resource" and "blob" in block["resource"]:
-        inner = clean["resource"]
-        whole["resource"] = {**inner, "blob": _as_base64(inner, "blob", block["resource"]["blob"])}
+    """Return *block* with what is left of its ``text_parts``.
+
+    The type word and the names of members decide how a client reads the block, and are nobody's: no redaction
+    changes them, also where one is a secret of the user's, or the tool calls it one.
+    """
+    whole = {**_named(clean, block, "data"), "type": block["type"]}
+    if block["type"] == "resource":
+        whole["resource"] = _named(whole["resource"], block["resource"], "blob")
+    return whole
+
+
+def _plain(members: dict[str, Any], encoded: str) -> list[str]:
+    return [name for name in members if name not in (encoded, "_meta")]
+
+
+def _named(clean: dict[str, Any], before: dict[str, Any], encoded: str) -> dict[str, Any]:
+    """Return the values of *clean*, which are in the order of ``text_parts``, under the names of *before*.
+
+    What was text in the member *encoded* is the last of them, and goes back into base64.
+    """
+    names, values = _plain(before, encoded), list(clean.values())
+    whole = dict(zip(names, values, strict=False))
+    if encoded in before:
+        read = values[len(names) :]
+        whole[encoded] = base64.b64encode(str(read[0]).encode()).decode() if read else before[encoded]
     return whole
 
 
@@ -121,15 +135,8 @@ def _decoded(text: str) -> bytes | None:
         return None
 
 
-def _as_text(name: str, encoded: str) -> dict[str, str]:
+def _as_text(members: dict[str, Any], encoded: str) -> dict[str, str]:
     try:
-        return {name: (_decoded(encoded) or b"").decode("utf-8")}
+        return {encoded: (_decoded(members[encoded]) or b"").decode("utf-8")} if encoded in members else {}
     except UnicodeDecodeError:
         return {}
-
-
-def _as_base64(clean: dict[str, Any], name: str, before: str) -> str:
-    """Return the text of *clean* in base64 if it was text *before*, else the bytes as they were."""
-    if name not in clean:
-        return before
-    return base64.b64encode(str(clean[name]).encode()).decode()
