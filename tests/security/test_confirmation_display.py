@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -121,3 +122,12 @@ def test_a_digest_at_the_end_of_a_line_stays_whole() -> None:
     line = f"publisher acme, key sha256:{'0' * 64}"
     assert rows(line, 79) == [line]
     assert len(rows(f"{line} and", 79)) == 2
+
+
+def test_what_is_to_be_copied_stays_whole_at_a_terminal(shell: Shell) -> None:
+    names = [word for number in range(6) for word in ("--package", f"acme/a-long-name-{number}")]
+    with shell.at_terminal("mcp", "--config", "vscode", *names, columns=40) as terminal:
+        code, screen = terminal.end()
+    assert code == 0
+    assert "| " not in screen
+    assert json.loads(screen[screen.index("{") : screen.rindex("}") + 1])

@@ -153,7 +153,7 @@ def _print_configuration(given: argparse.Namespace, console: Console) -> int:
     if home is not None:
         words += ["--home", str(home)]
     words += [word for name in dict.fromkeys(given.package) for word in ("--package", name)]
-    console.result(clients.configuration(given.config, _program(), words).splitlines())
+    console.result(clients.configuration(given.config, _program(), words).splitlines(), whole=True)
     console.note(f"goes into {clients.CLIENTS[given.config][0]}")
     return 0
 

@@ -33,7 +33,7 @@ def _arguments(parser: VerbParser) -> None:
 def _completion(given: argparse.Namespace, console: Console) -> int:
     parsers = list(_parsers())
     script = {"bash": _bash, "zsh": _zsh, "fish": _fish}[given.shell](parsers)
-    console.result(script.splitlines())
+    console.result(script.splitlines(), whole=True)
     return 0
 
 

@@ -69,10 +69,14 @@ class Console:
 
     # -- results -----------------------------------------------------------------------------------
 
-    def result(self, lines: Iterable[str], *, style: str = "") -> None:
-        """Print lines for people on stdout, escaped. *style* applies to all of them."""
+    def result(self, lines: Iterable[str], *, style: str = "", whole: bool = False) -> None:
+        """Print lines for people on stdout, escaped. *style* applies to all of them.
+
+        They stay *whole* where they are to be copied, and nobody but this program wrote them.
+        """
         for line in lines:
-            for row in _rows_on(self._out, escape(line, keep="\t")):
+            shown = escape(line, keep="\t")
+            for row in [shown] if whole else _rows_on(self._out, shown):
                 self._write_out(f"{_styled(row, style) if self._out_is_fancy else row}\n")
 
     def json(self, document: Any) -> None:

@@ -59,10 +59,10 @@ def _doctor(given: argparse.Namespace, console: Console) -> int:
             style = "good" if check.state == "ok" else "bad"
             console.result([f"{check.state:<8}{check.name:<{width}}  {check.detail}"], style=style)
             if check.hint:
-                console.result([f"{'':8}{'':{width}}  {check.hint}"])
+                console.result([f"{'':8}{'':{width}}  {check.hint}"], whole=True)
         if found.profile:
             console.result(["", "/etc/apparmor.d/mpp-exec, then apparmor_parser -r it:"])
-            console.result([f"  {line}" for line in found.profile.splitlines()])
+            console.result([f"  {line}" for line in found.profile.splitlines()], whole=True)
     if not ok:
         bad = [check.name for check in checks if check.state != "ok"]
         console.failed(

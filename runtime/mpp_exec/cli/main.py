@@ -116,22 +116,22 @@ def _dispatch(words: list[str], console: Console, instead: Mapping[str, Run]) ->
         return 0
     if not asked.verb:
         if asked.help:
-            console.result(_overview())
+            console.result(_overview(), whole=True)
             return 0
         raise UsageError("usage.no_verb", "nothing to do", f"{PROGRAM} --help lists the verbs")
     if asked.verb in FAMILIES:
         if asked.help:
-            console.result(_overview(asked.verb))
+            console.result(_overview(asked.verb), whole=True)
             return 0
         members = ", ".join(verb.partition(" ")[2] for verb in VERBS if verb.startswith(f"{asked.verb} "))
         raise UsageError("usage.no_verb", f"{asked.verb} needs one more word", f"one of: {members}")
     parser, verb = load(asked.verb)
     if asked.help:
-        console.result(parser.help())
+        console.result(parser.help(), whole=True)
         return 0
     given = parser.read(asked.rest)
     if given.help:
-        console.result(parser.help())
+        console.result(parser.help(), whole=True)
         return 0
     given.home = given.home or asked.home
     return instead.get(asked.verb, verb.run)(given, console)
