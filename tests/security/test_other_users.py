@@ -197,3 +197,19 @@ def test_a_home_that_is_refused_leaves_nothing_in_the_folder_of_another_user() -
             Home.open(environ={"HOME": str(theirs)})
         assert caught.value.code == "home.exposed"
         assert list(theirs.iterdir()) == []
+
+
+def test_a_named_cgroup_that_is_a_folder_of_files_has_nothing_written_where_they_lead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever can write to a folder that $MPP_CGROUP names would have root write into any file."""
+    (tmp_path / "cgroup.controllers").write_text("cpu memory pids\n")
+    canary = tmp_path / "canary"
+    canary.write_text("as it was")
+    (tmp_path / "cgroup.subtree_control").symlink_to(canary)
+    monkeypatch.setenv("MPP_CGROUP", str(tmp_path))
+    cgroup._delegation.cache_clear()
+    with pytest.raises(HostError) as caught:
+        cgroup.delegation()
+    assert caught.value.code == "host.cgroup"
+    assert canary.read_text() == "as it was"

@@ -134,7 +134,8 @@ def _refused(error: OSError) -> Delegation:
 
 def _named(value: str) -> Delegation:
     if value != "own":
-        return Delegation(value)
+        # Elsewhere its files would be somebody's, and what is written to them go where they lead.
+        return Delegation(value) if _is_cgroup(value) else Delegation("", reason=f"{value} is no cgroup2")
     own = own_folder(_read("/proc/self/mountinfo"), _read("/proc/self/cgroup"))
     if own is None:
         return Delegation("", reason="no cgroup2 mount shows the cgroup of this process")
@@ -148,6 +149,13 @@ def _named(value: str) -> Delegation:
     leaf.mkdir(exist_ok=True)
     (leaf / "cgroup.procs").write_text(str(os.getpid()), encoding="ascii")
     return Delegation(own)
+
+
+def _is_cgroup(path: str) -> bool:
+    device = os.stat(path).st_dev  # noqa: PTH116 - one call
+    number = f"{os.major(device)}:{os.minor(device)}"
+    lines = (line.split(" - ") for line in _read("/proc/self/mountinfo").splitlines() if " - " in line)
+    return any(left.split(" ")[2] == number and right.startswith("cgroup2 ") for left, right in lines)
 
 
 def _candidate(user: int) -> Delegation:
