@@ -328,7 +328,39 @@ def test_what_is_not_approved_is_not_offered_and_people_are_told(own: Shell) -> 
     out, err = process.communicate(request % json.dumps(meta()).encode(), timeout=DEADLINE)
     assert json.loads(out)["result"]["tools"] == []
     assert b"acme/echo is not offered" in err
+    assert b"mpp-exec approve acme/echo)" in err
     assert process.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "no package is installed, so no tool is offered (mpp-exec install FILE)"),
+        (("--package", "acme/none"), "acme/none is not installed (mpp-exec install FILE)"),
+    ],
+)
+def test_where_there_is_nothing_people_are_told_what_to_do(
+    tmp_path: Path, words: tuple[str, ...], said: str
+) -> None:
+    peer = Peer(Shell(tmp_path), *words)
+    assert peer.ask("tools/list", {"_meta": meta()})["result"]["tools"] == []
+    assert peer.process.stdin is not None
+    peer.process.stdin.close()
+    assert said in peer.stderr()
+    assert peer.end() == 0
+
+
+def test_a_person_who_types_it_is_told_what_it_waits_for(tmp_path: Path) -> None:
+    with Shell(tmp_path).at_terminal("mcp") as terminal:
+        terminal.expect("waiting for an MCP client")
+        terminal.type("\x03")
+        assert terminal.end()[0] == 130
+
+
+def test_a_configuration_for_a_package_that_is_not_there_says_so(tmp_path: Path) -> None:
+    done = Shell(tmp_path).ok("mcp", "--config", "claude", "--package", "acme/none")
+    assert "acme/none is not installed" in done.err
+    assert done.json["mcpServers"]["mpp-exec"]["args"][-2:] == ["--package", "acme/none"]
 
 
 # -- the end -----------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import pytest
 
 from command import Shell
 from mcp_servers import LEGACY, MODERN, PREAMBLE
+from mpp_exec.wrap.npm import leave_out_unread
 
 SERVER = """
 TOOLS = [
@@ -187,6 +188,41 @@ def test_a_folder_that_is_not_empty_is_left_alone(shell: Shell) -> None:
     done = shell.run("wrap", f"dir:{source}", "-o", "out", "--", "python", "server.py")
     assert done.code == 2
     assert [path.name for path in (shell.cwd / "out").iterdir()] == ["mine"]
+
+
+@pytest.mark.parametrize(
+    ("output", "script", "message", "hint"),
+    [
+        ("server/out", "server.py", "server/out lies in the folder of the server", "beside it"),
+        ("out", "sever.py", "sever.py is no file of ", "'server.py'"),
+    ],
+)
+def test_what_cannot_become_a_package_is_told_before_anything_is_made(
+    shell: Shell, output: str, script: str, message: str, hint: str
+) -> None:
+    """A folder that would hold itself, and a script that is not there."""
+    source = write(shell.root / "server")
+    done = shell.run("wrap", f"dir:{source}", "-o", str(shell.root / output), "--", "python", script)
+    assert done.code == 2
+    assert message in done.err
+    assert hint in done.err
+    assert [path.name for path in source.iterdir()] == ["server.py"]
+
+
+def test_what_node_reads_of_no_package_is_left_out(tmp_path: Path) -> None:
+    """Declarations and source maps beside what they are of; a compiler reads the former."""
+    kept = ["a.js", "m.mjs", "c.cjs", "alone.d.ts", "alone.js.map", "template.ts", "package.json"]
+    unread = ["a.d.ts", "a.js.map", "a.d.ts.map", "m.d.mts", "m.mjs.map", "c.d.cts", "c.d.cts.map"]
+    inner = tmp_path / "node_modules" / "x" / "dist"
+    inner.mkdir(parents=True)
+    for name in kept + unread:
+        (inner / name).touch()
+    (tmp_path / "node_modules/typescript").mkdir()
+    (tmp_path / "node_modules/typescript/package.json").touch()
+    assert leave_out_unread(tmp_path / "node_modules") == 0
+    (tmp_path / "node_modules/typescript/package.json").unlink()
+    assert leave_out_unread(tmp_path / "node_modules") == len(unread)
+    assert sorted(path.name for path in inner.iterdir()) == sorted(kept)
 
 
 REMEMBERS = """

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from mpp_exec.cli.console import Console
+from mpp_exec.cli.opening import open_session
 from mpp_exec.cli.parser import PROGRAM, Verb, VerbParser
 from mpp_exec.errors import UsageError
 from mpp_exec.mcp import clients
@@ -21,6 +22,13 @@ if TYPE_CHECKING:
     from mpp_exec.mcp.tools import Open, Tools
     from mpp_exec.pipeline import Host, Runtime
     from mpp_exec.serving.visit import Visit
+
+
+_ALONE: Final = (
+    "waiting for an MCP client on standard input, and a client starts this by itself: mpp-exec mcp --config "
+    "CLIENT prints how it is told to; Ctrl-C ends it"
+)
+"""What a person is told who typed ``mpp-exec mcp``."""
 
 
 def _arguments(parser: VerbParser) -> None:
@@ -54,6 +62,8 @@ def _mcp(given: argparse.Namespace, console: Console) -> int:
     from mpp_exec.mcp.server import Server  # noqa: PLC0415 -- not for --help
     from mpp_exec.mcp.wire import Wire  # noqa: PLC0415
 
+    if sys.stdout.isatty():
+        console.note(_ALONE)
     state, begun = _continued(given.continued) if given.continued else (None, b"")
     parent = os.getppid()
 
@@ -110,6 +120,9 @@ def mcp_for(visit: Visit, runtime: Runtime) -> Run:
         visit.require_home(given.home, runtime.home)
         wire = RelayedWire(visit.connection.fileno(), visit.cancellation.fd, tell, visit.leave)
         visit.begin(moves=wire.move)
+        if visit.hello.out_is_terminal:
+            console.note(_ALONE)
+            console.flush()
 
         def open_host(confirm: Confirm, client: str) -> Host:
             return Guest(runtime, client, visit.peer.pid, confirm, visit.environ)
@@ -154,6 +167,12 @@ def _print_configuration(given: argparse.Namespace, console: Console) -> int:
         words += ["--home", str(home)]
     words += [word for name in dict.fromkeys(given.package) for word in ("--package", name)]
     console.result(clients.configuration(given.config, _program(), words).splitlines(), whole=True)
+    if given.package:
+        from mpp_exec.mcp import catalog  # noqa: PLC0415 -- only where there is something to look for
+
+        with open_session(given) as session:
+            for name in catalog.missing(session.store, given.package):
+                console.warning(f"{name} is not installed ({catalog.HOW})")
     console.note(f"goes into {clients.CLIENTS[given.config][0]}")
     return 0
 

@@ -166,9 +166,12 @@ class VerbParser:
         if words:
             raise self.mistake("usage.unexpected", f"{words[0]!r} is one argument too many")
 
-    def mistake(self, code: str, message: str) -> UsageError:
-        """Return the error for a command line that cannot be read."""
-        hint = f"as in: {self.examples[0]}" if self.examples else f"see {PROGRAM} {self.verb} --help"
+    def mistake(self, code: str, message: str, names: Sequence[str] = ()) -> UsageError:
+        """Return the error for a command line that cannot be read, for the option called *names*."""
+        hint = f"see {PROGRAM} {self.verb} --help"
+        if self.examples:
+            fitting = (each for each in self.examples if not set(names).isdisjoint(each.split()))
+            hint = f"as in: {next(fitting, self.examples[0])}"
         return UsageError(code, message, hint)
 
     def _unknown(self, word: str) -> UsageError:
@@ -204,7 +207,8 @@ class _OptionParser(argparse.ArgumentParser):
         self._owner = owner
 
     def error(self, message: str) -> NoReturn:
-        raise self._owner.mistake("usage.arguments", message.removeprefix("argument "))
+        said = message.removeprefix("argument ")
+        raise self._owner.mistake("usage.arguments", said, said.partition(":")[0].split("/"))
 
 
 def table(rows: Sequence[tuple[str, str]], *, width: int = 28) -> list[str]:

@@ -17,9 +17,11 @@ from mpp_exec import encoding
 from mpp_exec.errors import InternalError, MppError
 from mpp_exec.package.manifest import Tool
 from mpp_exec.pipeline import Host
+from mpp_exec.registry.store import Store
 
 MAX_NAME: Final = 128  # MCP 2025-11-25, server/tools
 _SHORTENED: Final = re.compile(r"_[0-9a-f]{16}\Z")
+HOW: Final = "mpp-exec install FILE"
 PAGE: Final = 100
 """Tools in one answer of ``tools/list``."""
 
@@ -92,7 +94,7 @@ def build(runtime: Host, packages: Sequence[str]) -> Catalog:
         except InternalError:
             raise
         except MppError as error:
-            left_out.append(f"{installed.name} is not offered: {error}")
+            left_out.append(f"{installed.name} is not offered: {error.message} ({error.hint})")
             continue
         open_world = bool(grant.permissions.network)
         for tool in sorted(manifest.tools, key=lambda each: each.name):
@@ -105,11 +107,17 @@ def build(runtime: Host, packages: Sequence[str]) -> Catalog:
                 )
                 continue
             found[name] = Offered(installed.name, tool.name, shown(name, tool, open_world=open_world))
-    missing = sorted(set(packages) - {installed.name for installed in store.installed()})
-    left_out += [f"{name} is not installed" for name in missing]
+    left_out += [f"{name} is not installed ({HOW})" for name in missing(store, packages)]
+    if not found and not left_out:
+        left_out.append(f"no package is installed, so no tool is offered ({HOW})")
     if len(packages) != 1:
         found = dict(sorted(found.items()))
     return Catalog(found, generation, tuple(left_out))
+
+
+def missing(store: Store, packages: Sequence[str]) -> list[str]:
+    """Return those of *packages* that are not installed."""
+    return sorted(set(packages) - {installed.name for installed in store.installed()})
 
 
 def joined(package: str, tool: str) -> str:

@@ -13,12 +13,14 @@ import shutil
 import stat
 import zipfile
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
 from mpp_exec import encoding
 from mpp_exec.confined import run_confined
 from mpp_exec.errors import MppError, UsageError
+from mpp_exec.package.fields import nearest
 from mpp_exec.package.limits import LIMITS
 from mpp_exec.package.paths import check_path
 from mpp_exec.package.requirement import INTERPRETERS
@@ -27,8 +29,10 @@ from mpp_exec.wrap.origin import Fetched, Origin
 _MANIFEST: Final = "manifest.json"
 _MAX_MANIFEST: Final = 1 << 20
 _CHUNK: Final = 1 << 20
+_SHOWN: Final = 20  # files of a folder that a hint chooses from
 _LEFT_OUT: Final = (".git", "__pycache__", ".venv")
 _TYPES: Final = ("string", "number", "boolean", "directory", "file")
+_SCRIPT: Final = re.compile(r"[^-$/].*\.(?:py|[cm]?[jt]s|sh|pl|php|rb|lua)")
 _NEEDS: Final = {"python": "python>=3.11", "node": "node>=18"}
 
 
@@ -104,6 +108,11 @@ def fetch_folder(origin: Origin, folder: Path, command: Sequence[str]) -> Fetche
             f"{first} is neither a file of {source} nor an interpreter",
             f"interpreters: {', '.join(INTERPRETERS)}",
         )
+    script = next((word for word in rest if _SCRIPT.fullmatch(word)), "")
+    if requires and script and not (folder / script).exists():
+        found = islice(source.rglob(f"*{Path(script).suffix}"), _SHOWN)
+        files = [str(path.relative_to(source)) for path in found]
+        raise UsageError("wrap.folder", f"{script} is no file of {source}", nearest(script, files))
     words = [
         f"${{app}}/{word}" if (folder / word).exists() and not word.startswith("/") else word for word in rest
     ]

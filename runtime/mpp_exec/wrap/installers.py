@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from mpp_exec.confined import run_confined
-from mpp_exec.errors import HostError, InternalError
+from mpp_exec.errors import HostError, InternalError, UsageError
 
 PATIENCE: Final = 900.0
 """Seconds of one run."""
@@ -24,6 +24,8 @@ _PRIVATE: Final = ("home", "root", "tmp", "mnt", "media", "lost+found", "sys", "
 _CONFIGURATION: Final = (".npmrc", ".netrc", ".pip", ".config/pip", ".config/npm")
 _STEERING: Final = ("PYTHON", "NODE_OPTIONS", "NODE_PATH", "LD_", "BASH_", "npm_config_script", "MPP_")
 _LINES: Final = 8
+_NOT_THERE: Final = ("No matching distribution found", "Invalid requirement", "E404", "ETARGET")
+_HINT: Final = "check name and version; a constraint or another day may make what it needs fit"
 
 
 def run_installer(command: Sequence[str], folder: Path, *, variables: Mapping[str, str] | None = None) -> str:
@@ -32,7 +34,8 @@ def run_installer(command: Sequence[str], folder: Path, *, variables: Mapping[st
     *variables* are set beside those of this process.
 
     Raises:
-        HostError: ``wrap.installer``: it failed; the message has its last lines.
+        UsageError: ``wrap.not_found``: the registry has no such thing; the message has its last lines.
+        HostError: ``wrap.installer``: it failed otherwise.
         InternalError: ``wrap.installer_timeout``, ``confined.*``.
     """
     temporary = folder / ".tmp"
@@ -62,7 +65,7 @@ def run_installer(command: Sequence[str], folder: Path, *, variables: Mapping[st
     except subprocess.TimeoutExpired:
         raise InternalError(
             "wrap.installer_timeout",
-            f"{Path(command[0]).name} was not done after {PATIENCE:.0f} s",
+            f"{_called(command)} was not done after {PATIENCE:.0f} s",
             "try again; is the registry reachable?",
         ) from None
     except OSError as error:
@@ -74,11 +77,10 @@ def run_installer(command: Sequence[str], folder: Path, *, variables: Mapping[st
     if done.returncode != 0:
         said = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]
         telling = [line for line in said if "error" in line.lower()] or said
-        raise HostError(
-            "wrap.installer",
-            f"{Path(command[0]).name} failed: {' | '.join(telling[-_LINES:])}",
-            "check name and version; a constraint or another day may make what it needs fit",
-        )
+        message = f"{_called(command)} failed: {' | '.join(telling[-_LINES:])}"
+        if any(word in message for word in _NOT_THERE):
+            raise UsageError("wrap.not_found", message, _HINT)
+        raise HostError("wrap.installer", message, _HINT)
     return done.stdout
 
 
@@ -90,6 +92,11 @@ def pip() -> list[str]:
 def npm() -> list[str]:
     """Return the command line of the host's npm."""
     return ["npm", "--no-audit", "--no-fund", "--ignore-scripts", "--no-update-notifier"]
+
+
+def _called(command: Sequence[str]) -> str:
+    """Return what people call the program of *command*: pip is a module of an interpreter."""
+    return command[3] if list(command[:3]) == pip()[:3] else Path(command[0]).name
 
 
 def _programs() -> list[str]:

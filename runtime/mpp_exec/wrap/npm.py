@@ -14,9 +14,11 @@ from typing import Any, Final
 from mpp_exec import encoding
 from mpp_exec.errors import InternalError, UsageError
 from mpp_exec.wrap.installers import npm, run_installer
-from mpp_exec.wrap.origin import Fetched, Origin
+from mpp_exec.wrap.origin import LIBRARY, Fetched, Origin
 
 _MAX: Final = 64 << 20
+_UNREAD: Final = re.compile(r"(.*\.)(?:d\.([cm]?)ts|d\.([cm]?)ts\.map|([cm]?)js\.map)")
+_COMPILERS: Final = ("typescript", "@typescript/*", "@ts-morph/*")  # which read declarations
 
 
 def fetch(
@@ -59,6 +61,8 @@ def fetch(
     for name in ("node_modules", "package.json", "package-lock.json"):
         (work / name).rename(folder / name)
     shutil.rmtree(work)
+    if unread := leave_out_unread(folder / "node_modules"):
+        notes.append(f"{unread} type declarations and source maps, which no server reads, were left out")
     place = folder / "node_modules" / origin.name
     about = _read(place / "package.json")
     name, entry = _entry(about, origin, script)
@@ -76,6 +80,28 @@ def fetch(
         homepage=_text(about.get("homepage")),
         notes=tuple(notes),
     )
+
+
+def leave_out_unread(modules: Path) -> int:
+    """Remove from *modules* type declarations and source maps, and return how many that were.
+
+    Only those beside the very file that they are of: no server reads these, they are a third of many, and
+    every file is looked at before every call. Others may be what a server works with.
+    """
+    if any(next(modules.glob(f"**/{name}/package.json"), None) for name in _COMPILERS):
+        return 0
+    unread = [path for path in modules.rglob("*") if _is_unread(path)]
+    for path in unread:
+        path.unlink()
+    return len(unread)
+
+
+def _is_unread(path: Path) -> bool:
+    match = _UNREAD.fullmatch(path.name)
+    if match is None or not path.is_file():
+        return False
+    kind = next(each for each in match.groups()[1:] if each is not None)
+    return path.with_name(f"{match[1]}{kind}js").is_file()
 
 
 def _uploaded(origin: Origin, work: Path) -> datetime | None:
@@ -114,7 +140,7 @@ def _entry(about: Mapping[str, Any], origin: Origin, script: str) -> tuple[str, 
             f"{origin.name} does not say how it is started"
             if not script
             else f"{origin.name} has no {script}",
-            f"--script NAME names one of: {', '.join(sorted(programs)) or 'none'}",
+            f"--script NAME names one of: {', '.join(sorted(programs))}" if programs else LIBRARY,
         )
     parts = [part for part in entry.split("/") if part not in ("", ".")]
     if ".." in parts:

@@ -17,6 +17,9 @@ _NPM: Final = re.compile(
 )
 _FORMS: Final = "pypi:NAME==VERSION, npm:NAME@VERSION, mcpb:FILE, or dir:PATH -- COMMAND"
 
+LIBRARY: Final = "it has no program: it may be a library; name the project that the server itself is"
+"""The hint for a project of which nothing can be started."""
+
 
 @dataclass(frozen=True, slots=True)
 class Origin:

@@ -25,7 +25,7 @@ from typing import Final
 from mpp_exec import encoding
 from mpp_exec.errors import InternalError, UsageError
 from mpp_exec.wrap.installers import pip, run_installer
-from mpp_exec.wrap.origin import Fetched, Origin
+from mpp_exec.wrap.origin import LIBRARY, Fetched, Origin
 from mpp_exec.wrap.starter import VENDOR, compile_ahead, write_starter
 
 LOCK: Final = "requirements.lock"
@@ -290,7 +290,7 @@ def _starter(vendor: Path, about: Path, origin: Origin, script: str) -> tuple[st
         f"{origin.name} has no script {script}"
         if script
         else f"{origin.name} does not say how it is started",
-        f"--script NAME names one of: {', '.join(sorted(scripts)) or 'none'}",
+        f"--script NAME names one of: {', '.join(sorted(scripts))}" if scripts else LIBRARY,
     )
 
 

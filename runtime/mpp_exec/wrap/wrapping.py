@@ -34,6 +34,8 @@ FORGETS: Final = (
 _MAX_DESCRIPTION: Final = 10_000
 _MAX_TITLE: Final = 200
 _MIB: Final = 1 << 20
+_ANY_TOOL: Final = WrappedTool("tool", "", "", "", {"type": "object"}, None)
+_STAND_IN: Final = Fetched(command=("python",), requires=("python>=3.11",), name="", version="")
 # In steps: the same server wrapped twice, on a machine that is busy once, makes the same package.
 _SECONDS: Final = (30, 60, 120, 300)
 
@@ -102,6 +104,12 @@ def wrap(
         HostError, InternalError: a registry, an installer or this host failed.
     """
     _require_room(target)
+    if origin.kind == "dir" and target.resolve().is_relative_to(Path(origin.name).resolve()):
+        raise UsageError(
+            "wrap.target", f"{target} lies in the folder of the server", "name one beside it with -o"
+        )
+    if origin.kind in ("pypi", "npm"):  # these take a while to fetch, and bring no setting of their own
+        parse_toml(mpp_toml(**_parts(origin, _STAND_IN, wishes), tools=[_ANY_TOOL], limits={}))
     target.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
@@ -181,41 +189,8 @@ def _tidy(folder: Path) -> None:
 
 
 def _describe(origin: Origin, fetched: Fetched, folder: Path, wishes: Wishes) -> tuple[Wrapped, str]:
-    arguments = () if origin.kind == "dir" else wishes.arguments
-    command = (*fetched.command, *arguments)
-    env = {**fetched.env, **wishes.env}
-    settings = {**fetched.settings, **{key: _setting(kind) for key, kind in wishes.settings.items()}}
-    uses = " ".join((*command, *env.values()))
-    storage = wishes.storage or (DEFAULT_STORAGE if "${storage}" in uses else "")
-    read = wishes.read or tuple(
-        f"${{user_config.{key}}}"
-        for key, setting in settings.items()
-        if setting["type"] in ("file", "directory") and f"${{user_config.{key}}}" not in wishes.write
-    )
-    parts: dict[str, Any] = {
-        "source": str(origin),
-        "package": {
-            "name": wishes.name
-            if wishes.name.rpartition("/")[2]
-            else f"{wishes.name}{_called(origin, fetched)}",
-            "version": semantic(fetched.version),
-            "description": plain_text(fetched.description)[:_MAX_DESCRIPTION],
-            "license": _license(fetched.license),
-            "homepage": fetched.homepage if fetched.homepage.startswith(("https://", "http://")) else "",
-        },
-        "runtime": {
-            "kind": "mcp",
-            "command": list(command),
-            "env": env,
-            "requires": list(fetched.requires),
-            "platforms": list(fetched.platforms),
-        },
-        "permissions": {"storage": storage, "subprocess": list(wishes.subprocess)},
-        "filesystem": {"read": list(read), "write": list(wishes.write)},
-        "settings": settings,
-    }
-    any_tool = WrappedTool("tool", "", "", "", {"type": "object"}, None)
-    answered = ask(parse_toml(mpp_toml(**parts, tools=[any_tool], limits={})), folder, wishes.tries)
+    parts = _parts(origin, fetched, wishes)
+    answered = ask(parse_toml(mpp_toml(**parts, tools=[_ANY_TOOL], limits={})), folder, wishes.tries)
     names = [str(each.get("name", "")) for each in answered.tools]
     notes = list(fetched.notes)
     tools = [_tool(each, wishes.operations, notes) for each in answered.tools]
@@ -239,6 +214,43 @@ def _describe(origin: Origin, fetched: Fetched, folder: Path, wishes: Wishes) ->
         ),
         text,
     )
+
+
+def _parts(origin: Origin, fetched: Fetched, wishes: Wishes) -> dict[str, Any]:
+    """Return what stands in ``mpp.toml`` before the server was asked for its tools."""
+    arguments = () if origin.kind == "dir" else wishes.arguments
+    command = (*fetched.command, *arguments)
+    env = {**fetched.env, **wishes.env}
+    settings = {**fetched.settings, **{key: _setting(kind) for key, kind in wishes.settings.items()}}
+    uses = " ".join((*command, *env.values()))
+    storage = wishes.storage or (DEFAULT_STORAGE if "${storage}" in uses else "")
+    read = wishes.read or tuple(
+        f"${{user_config.{key}}}"
+        for key, setting in settings.items()
+        if setting["type"] in ("file", "directory") and f"${{user_config.{key}}}" not in wishes.write
+    )
+    return {
+        "source": str(origin),
+        "package": {
+            "name": wishes.name
+            if wishes.name.rpartition("/")[2]
+            else f"{wishes.name}{_called(origin, fetched)}",
+            "version": semantic(fetched.version),
+            "description": plain_text(fetched.description)[:_MAX_DESCRIPTION],
+            "license": _license(fetched.license),
+            "homepage": fetched.homepage if fetched.homepage.startswith(("https://", "http://")) else "",
+        },
+        "runtime": {
+            "kind": "mcp",
+            "command": list(command),
+            "env": env,
+            "requires": list(fetched.requires),
+            "platforms": list(fetched.platforms),
+        },
+        "permissions": {"storage": storage, "subprocess": list(wishes.subprocess)},
+        "filesystem": {"read": list(read), "write": list(wishes.write)},
+        "settings": settings,
+    }
 
 
 def _called(origin: Origin, fetched: Fetched) -> str:
