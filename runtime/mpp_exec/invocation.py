@@ -7,6 +7,7 @@ order, and what fails ends the call there.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import os
 import select
@@ -194,6 +195,8 @@ class Invocation:
         store = self._parts.store
         remember = self._trace is None
         request = ConfirmationRequest.of_call(prepared.grant, tool, arguments, received.tokens)
+        if not remember:  # and it is not said that it is
+            request = dataclasses.replace(request, confirmation="always")
         remembered = remember and store.is_confirmed(prepared.approved, tool)
         confirm = self._confirm
         if confirm is not None:

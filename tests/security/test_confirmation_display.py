@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from command import Shell
+from mcp_peer import Peer, meta
 from mpp_exec.consent import confirm
 from mpp_exec.consent.confirm import ConfirmationRequest
 from mpp_exec.encoding import json_dumps
@@ -20,6 +22,8 @@ def shell(tmp_path: Path) -> Shell:
     return Shell(tmp_path)
 
 
+ANY = '{ type = "object" }'
+FORM: dict[str, Any] = {"elicitation": {"form": {}}}
 OURS = ("it may:", "  - reach nothing outside its sandbox")
 
 
@@ -131,3 +135,35 @@ def test_what_is_to_be_copied_stays_whole_at_a_terminal(shell: Shell) -> None:
     assert code == 0
     assert "| " not in screen
     assert json.loads(screen[screen.index("{") : screen.rindex("}") + 1])
+
+
+def test_a_yes_that_is_remembered_is_not_asked_for_as_one_to_this_call_alone(shell: Shell) -> None:
+    shell.install(code="def call(**given):\n    return given\n", extra='confirm = "once"', schema=ANY)
+    with Peer(shell) as peer:
+        first = peer.call("acme_echo_call", {"what": "one"}, _meta=meta(**FORM))["result"]
+        params = first["inputRequests"]["confirm"]["params"]
+        box = params["requestedSchema"]["properties"]["confirm"]
+        for text in (box["description"], params["message"]):
+            assert "whatever their arguments" in text or "whatever its arguments" in text
+        assert "all later ones" in box["title"]
+        yes = {"confirm": {"action": "accept", "content": {"confirm": True}}}
+        state = first["requestState"]
+        again = {"requestState": state, "inputResponses": yes, "_meta": meta(**FORM)}
+        assert peer.call("acme_echo_call", {"what": "one"}, **again)["result"]["isError"] is False
+        other = peer.call("acme_echo_call", {"what": "all"}, _meta=meta(**FORM))["result"]
+        assert other["structuredContent"] == {"what": "all"}, "that is what it was a yes to"
+
+
+@pytest.mark.parametrize(
+    ("operation", "asked"), [("once", "every later call of this tool?"), ("always", "once?")]
+)
+def test_at_a_terminal_too_it_says_what_a_yes_is_to(shell: Shell, operation: str, asked: str) -> None:
+    shell.install(code="def call(**given):\n    return given\n", extra=f'confirm = "{operation}"', schema=ANY)
+    refused = shell.run("run", "acme/echo", "--args", "{}", "--json").json["error"]
+    assert refused["code"] == "confirm.pending"
+    name = refused["hint"].partition("mpp-exec confirm ")[2].partition(";")[0]
+    with shell.at_terminal("confirm", name) as terminal:
+        shown = terminal.expect(asked)
+        assert ("every later call" in shown) is (operation == "once")
+        terminal.type("n\n")
+        terminal.end()

@@ -184,7 +184,10 @@ def _confirm(given: argparse.Namespace, runtime: Runtime, request: ConfirmationR
             "run it with --confirm to be asked here",
         )
     if there:
-        return confirmed(request, "Run this call?", "run it at a terminal; nothing else can confirm it")
+        what = (
+            "Run this call, and every later one of this tool?" if request.is_remembered else "Run this call?"
+        )
+        return confirmed(request, what, "run it at a terminal; nothing else can confirm it")
     from mpp_exec.lifecycle.confirming import OutOfBand  # noqa: PLC0415 -- only without a terminal
     from mpp_exec.registry.pending import Asker  # noqa: PLC0415
 

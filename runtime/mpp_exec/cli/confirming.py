@@ -73,13 +73,16 @@ def _answer(session: Session, call: PendingCall, console: Console) -> int:
         terminal.show(
             [f"asked for by {call.asker.client}, for {call.asker.principal}", *call.request.lines()]
         )
-        answer = terminal.choose("Let it run, once? [y]es, [n]o, [L]ater", "ynl")
+        every = call.request.is_remembered
+        what = "Let it run, and every later call of this tool?" if every else "Let it run, once?"
+        answer = terminal.choose(f"{what} [y]es, [n]o, [L]ater", "ynl")
     if answer == "l":
         console.note(f"not answered: {_left(call, session.clock())}")
         return 0
     confirming.decide(session, call, granted=answer == "y")
     if answer == "y":
-        console.result([f"granted: the same call, made again within ten minutes, runs once ({call.id})"])
+        then = "runs, and later ones of this tool are not asked about" if every else "runs once"
+        console.result([f"granted: the same call, made again within ten minutes, {then} ({call.id})"])
     else:
         console.result([f"refused: this call does not run ({call.id})"])
     return 0

@@ -70,6 +70,11 @@ class ConfirmationRequest:
     receives: Mapping[str, str] = field(default_factory=dict)
 
     @property
+    def is_remembered(self) -> bool:
+        """Whether a yes is one to every later call of the tool, too."""
+        return self.confirmation == "once"
+
+    @property
     def arguments(self) -> Any:
         """The arguments as a value: a fresh copy, so that nobody changes them after they were shown."""
         return json.loads(self.arguments_json)
@@ -110,8 +115,11 @@ class ConfirmationRequest:
             "it can:",
             *(f"  - {line}" for line in self.reach),
             *(
-                ["your answer is remembered until the approval changes"]
-                if self.confirmation == "once"
+                [
+                    "a yes is one to every later call of this tool, too, whatever its arguments,",
+                    "until the approval changes",
+                ]
+                if self.is_remembered
                 else []
             ),
         ]

@@ -33,6 +33,7 @@ MAX_OPEN: Final = 1000
 
 KEY: Final = "confirm"
 
+_EVERY: Final = "Later ones are not asked about, whatever their arguments, until the approval changes"
 _PURPOSE: Final = "mcp-request-state"
 _MAX_STATE: Final = 4096
 
@@ -67,6 +68,7 @@ def question(request: ConfirmationRequest) -> dict[str, Any]:
     Raises:
         ConsentError: ``confirm.too_large``: nobody could look at all of it.
     """
+    every = request.is_remembered
     return {
         "message": request.text(),
         "requestedSchema": {
@@ -74,8 +76,8 @@ def question(request: ConfirmationRequest) -> dict[str, Any]:
             "properties": {
                 KEY: {
                     "type": "boolean",
-                    "title": "Run this call",
-                    "description": "Once, with exactly these arguments",
+                    "title": "Run this call, and all later ones of this tool" if every else "Run this call",
+                    "description": _EVERY if every else "Once, with exactly these arguments",
                     "default": False,
                 }
             },
