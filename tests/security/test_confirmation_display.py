@@ -80,12 +80,20 @@ def test_attack_to_have_a_description_wrapped_where_a_package_is_looked_at(shell
 
 def test_attack_to_have_arguments_wrapped_into_lines_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     for columns in (WIDTH, 80):
-        asked = request({"text": in_rows('  |   "text": "', columns)})
+        asked = request({"text": in_rows('      |   "text": "', columns)})
         assert OURS[1] not in wrapped(asked.text(), columns)
-        assert all(len(row) <= WIDTH for row in asked.lines() if "sha256:" not in row)
+        assert all(len(row) <= WIDTH for row in asked.text().split("\n") if "sha256:" not in row)
         with monkeypatch.context() as patch:
-            patch.setattr(confirm, "rows", lambda line: [line])
+            patch.setattr(confirm, "rows", lambda line, _: [line])
             assert OURS[1] in wrapped(asked.text(), columns), "without the defence"
+
+
+def test_attack_to_hide_an_argument_by_markup_where_the_question_is_rendered() -> None:
+    """A client may read it as Markdown; what is indented by four columns, without a gap, is code there."""
+    text = request({"a": "<!--", "path": "/home/user", "z": "--> ![x](http://e.example/x) <details>"}).text()
+    head, gap, *code = text.strip().split("\n")
+    assert (head.isprintable(), gap) == (True, "")
+    assert all(line.startswith("    ") and line.strip() for line in code)
 
 
 def test_attack_to_push_the_end_of_an_argument_out_of_sight() -> None:

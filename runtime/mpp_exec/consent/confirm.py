@@ -19,7 +19,7 @@ from mpp_exec.encoding import json_dumps
 from mpp_exec.errors import ConsentError, UsageError
 from mpp_exec.package.manifest import Confirm as Confirmation
 from mpp_exec.package.manifest import Operation
-from mpp_exec.rows import rows
+from mpp_exec.rows import WIDTH, rows
 from mpp_exec.vocabulary import visible
 
 MAX_SHOWN: Final = 64 << 10
@@ -28,6 +28,8 @@ MAX_SHOWN: Final = 64 << 10
 MAX_LINES: Final = 1000
 """Lines of it, as wide as a screen: what scrolls past unread was not seen."""
 
+_CODE: Final = " " * 4
+_HEAD: Final = "This call runs if you agree to all of it:"
 _SCREEN: Final = 23  # lines of the smallest screen that is usual, less one for the question
 
 MOST_ASKED: Final = 32
@@ -79,13 +81,13 @@ class ConfirmationRequest:
         """The arguments as a value: a fresh copy, so that nobody changes them after they were shown."""
         return json.loads(self.arguments_json)
 
-    def lines(self) -> list[str]:
+    def lines(self, width: int = WIDTH) -> list[str]:
         """Return all of it as lines for a person, with nothing invisible in them, in rows (``rows``).
 
         Raises:
             ConsentError: ``confirm.too_large``: nobody could look at all of it.
         """
-        lines = [row for line in self._lines() for row in rows(visible(line))]
+        lines = [row for line in self._lines() for row in rows(visible(line), width)]
         if len(lines) >= _SCREEN:
             lines.append(f"all of this is {len(lines) + 1} lines: what has scrolled away belongs to it")
         size = sum(len(line) + 1 for line in lines)
@@ -125,12 +127,16 @@ class ConfirmationRequest:
         ]
 
     def text(self) -> str:
-        """Return all of it as one text.
+        """Return all of it as one text, for a window that is not ours.
+
+        It may be read as Markdown there: what is indented by four columns is code, in which nothing is markup
+        (CommonMark 4.4). Else an argument could hide what stands behind it in a comment of HTML. The line in
+        front is for who strips a text: without its indent, the first line would make a paragraph of all.
 
         Raises:
             ConsentError: as :meth:`lines`.
         """
-        return "\n".join(self.lines())
+        return "\n".join([_HEAD, "", *(_CODE + line for line in self.lines(WIDTH - len(_CODE)))])
 
     def to_map(self) -> dict[str, Any]:
         """Return it as a map of strings, a list of them and a map of them."""
