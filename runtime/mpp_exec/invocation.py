@@ -28,6 +28,7 @@ from mpp_exec.ended import FULL, Agreed, ending, measured, meta, read, require_r
 from mpp_exec.errors import ConsentError, InternalError, MppError, UsageError
 from mpp_exec.opened import Opened
 from mpp_exec.prepared import MAX_ARGUMENTS, Prepared, Receive, Trace
+from mpp_exec.privacy.meter import StoppedError
 from mpp_exec.privacy.received import Received
 from mpp_exec.privacy.redact import MakeToken, Redactor
 from mpp_exec.registry.places import call_folder
@@ -248,11 +249,12 @@ class Invocation:
             beside.begun()
         self._beside = beside
         self._clock.stage("record")
+        redactor: Redactor | None = None
         try:
+            redactor = self._redactor(agreed, running)
             # Watched until its end is on the ledger: who closes the runtime waits for that, too.
             stack.enter_context(self._parts.watchdog.watch(running, prepared.approved.generation))
             plan = self._placed(prepared.plan, running, stack)
-            redactor = self._redactor(agreed, running)
             session = self._session(agreed, redactor)
             completed = measured(prepared, self._spawned(agreed, plan, session, parked))
             self._clock.stage("sandbox")
@@ -261,6 +263,8 @@ class Invocation:
         except Exception as error:
             if not beside.failed:
                 ledger.finish(beside.token(), self._failed(error))
+            if isinstance(error, MppError) and redactor is not None:
+                _redact(error, redactor)
             raise
         if self._trace is not None:
             self._trace.prepared, self._trace.completed = prepared, completed
@@ -368,6 +372,18 @@ class Invocation:
         """Return the end of a call that *error* ended, Ctrl-C included: what began has an end on record."""
         code = error.code if isinstance(error, MppError) else f"python.{type(error).__name__}"
         return Ending(Outcome.FAILED, code=code, timing=self._clock.stages)
+
+
+def _redact(error: MppError, redactor: Redactor) -> None:
+    """Redact what *error* says: names that tools gave to files may stand in it."""
+    try:
+        clean = redactor.redact_many({"message": error.message, "hint": error.hint})
+    except StoppedError:
+        error.message = "the call could not be made, and what is known of it is withheld"
+        error.hint = ""
+    else:
+        error.message, error.hint = clean["message"].value, clean["hint"].value
+    error.args = (error.code, error.message, error.hint)
 
 
 def _milliseconds(seconds: float) -> int:

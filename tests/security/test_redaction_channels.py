@@ -12,10 +12,12 @@ import pytest
 from mcp_servers import server
 from mpp_exec.consent.policy import Action
 from mpp_exec.dialogue.session import Progress
-from mpp_exec.permissions import Privacy
+from mpp_exec.errors import InternalError
+from mpp_exec.permissions import Permissions, Privacy
 from mpp_exec.privacy.policy import RedactionPolicy
 from mpp_exec.privacy.redact import Redactor
 from mpp_exec.result import ToolResult
+from mpp_exec.sandbox import special
 from stage import NAME, Stage
 
 # What gives a value away, and the value.
@@ -204,3 +206,27 @@ def test_attack_to_have_a_member_of_a_block_redacted_so_that_its_bytes_are_not_r
     assert second["resource"]["text"] == "[EMAIL]"
     assert [block["type"] for block in result.content] == ["resource", "resource", "image"]
     assert "jane.doe" not in json.dumps(result.to_call_tool_result())
+
+
+def test_attack_to_get_a_name_out_in_the_error_of_the_next_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that one call made and that the host cannot look at ends the next one, and its name is told."""
+    tmp_path.chmod(0o755)
+    (folder := tmp_path / "data").mkdir()
+    name = folder / ".jane.doe@example.com"
+    with Stage(tmp_path) as stage:
+        stage.python(
+            f"import os\ndef run():\n    os.makedirs({str(name)!r})\n",
+            tool={"operation": "write"},
+            permissions=Permissions(write=(str(folder),)),
+        )
+        told = stage.runtime.call(NAME, "run", {}).meta["mpp-exec/appeared"]
+        assert told == [f"{folder}/.[EMAIL]"]
+        # As an unprivileged host is answered where the tool closed the folder; root is asked by nobody.
+        monkeypatch.setattr(special, "seen", lambda path: special.UNKNOWN if path == str(name) else ())
+        with pytest.raises(InternalError) as caught:
+            stage.runtime.call(NAME, "run", {})
+    assert caught.value.code == "sandbox.special_files"
+    assert caught.value.message.startswith(f"{folder}/.[EMAIL] cannot be looked at")
+    assert "jane.doe" not in repr(caught.value)
