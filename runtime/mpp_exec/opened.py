@@ -105,7 +105,19 @@ class Opened:
         reference = PackageRef(
             installed.name, installed.version, publisher, installed.key_id, installed.digest
         )
-        self.ledger.event(Kind.REFUSED, caller, package=reference, tool=tool, code=error.code)
+        name = self._known_tool(package, tool)
+        self.ledger.event(Kind.REFUSED, caller, package=reference, tool=name, code=error.code)
+
+    def _known_tool(self, package: str, tool: str) -> str:
+        """Return *tool* if there is one of that name, "" otherwise: what else a caller writes is a text.
+
+        Whatever stands on the ledger stays there, and nobody has looked for what may be in it.
+        """
+        try:
+            _, manifest = self.preparer.manifest(package)
+        except MppError:
+            return ""
+        return tool if manifest.tool(tool) is not None else ""
 
     def call_is_over(self) -> None:
         """Let be done what was put off while a call was made: soon, but not beside whoever has its result."""

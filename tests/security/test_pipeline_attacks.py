@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import forge
-from mpp_exec import ConsentError, HostError
+from mpp_exec import ConsentError, HostError, UsageError
 from mpp_exec.package.manifest import RuntimeSpec, Tool
 from mpp_exec.package.requirement import Requirement
 from mpp_exec.permissions import Limits, Permissions
@@ -182,3 +182,22 @@ def test_a_link_named_git_does_not_poison_a_write_grant(stage: Stage, tmp_path: 
         tool={"operation": "write"},
     )
     assert stage.runtime.call(NAME, "run", {"path": str(project)}).structured == {"result": 1}
+
+
+def test_attack_to_have_a_text_on_the_ledger_for_good_as_the_name_of_a_tool(stage: Stage) -> None:
+    stage.python("def run():\n    return 1\n", tool={"confirm": "always", "operation": "destructive"})
+    for name in ("jane.doe@example.com", "jane.doe", "x" * 100_000):
+        with pytest.raises(UsageError) as caught:
+            stage.runtime.call(NAME, name, {})
+        assert caught.value.code == "tool.unknown"
+    stage.runtime.store.revoke(NAME)
+    with pytest.raises(ConsentError):
+        stage.runtime.call(NAME, "jane.doe", {})
+    with pytest.raises(ConsentError):
+        stage.runtime.call(NAME, "run", {})
+    refused = stage.runtime.ledger.list(kinds=["refused"])
+    assert [(entry.content["code"], entry.content.get("tool", "")) for entry in refused] == [
+        ("grant.none", "run"),
+        ("grant.none", ""),
+        *[("tool.unknown", "")] * 3,
+    ]
