@@ -11,7 +11,8 @@ from setuptools.command.build_ext import build_ext
 
 from distutils.command.build_scripts import build_scripts  # isort: skip -- setuptools brings it
 
-INIT_SOURCES = ["native/init.c", "native/sound.c", "native/layout.c", "native/confine.c"]
+INIT_PARTS = ["native/init.c", "native/sound.c", "native/layout.c", "native/confine.c"]
+INIT_SOURCES = ["native/begin_exec.c", *INIT_PARTS]
 # Freestanding: init runs where nothing is mounted, and every page it does not touch makes a spawn cheaper.
 INIT_FLAGS = [
     *("-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-Wconversion", "-ffreestanding", "-fPIE"),
@@ -99,7 +100,16 @@ setup(
                 *("-std=c11", "-O2", "-Wall", "-Wextra", "-Wconversion", "-fvisibility=hidden"),
                 *TRAP,
             ],
-        )
+        ),
+        Extension(
+            "mpp_exec.sandbox.inside._copies",
+            ["native/copies.c", *INIT_PARTS],
+            py_limited_api=True,
+            extra_compile_args=[
+                *("-std=c11", "-O2", "-Wall", "-Wextra", "-Wconversion", "-fvisibility=hidden"),
+                *("-D_GNU_SOURCE", *TRAP),
+            ],
+        ),
     ],
     scripts=["native/client.c"],  # stands for the client, which is built from it and others
     cmdclass={"build_ext": BuildNative, "build_scripts": BuildClient},

@@ -71,7 +71,7 @@ ffi.set_source(
         f"native/{name}.c"
         for name in (
             *("alarm", "spawn", "cgroup", "ids", "look", "probe", "sound"),
-            *("supervise", "dialogue", "guard", "leave", "park", "watch", "notify"),
+            *("supervise", "dialogue", "guard", "leave", "park", "template", "watch", "notify"),
         )
     ],
     depends=[f"native/{name}.h" for name in ("contract", "kernel", "sandbox", "sound", "sys")],

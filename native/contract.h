@@ -179,6 +179,10 @@ struct mpp_note {
     uint32_t path_size;
 };
 
+/* An interpreter that is up before there is a call, and that sandboxes are copied from (template.c). Not for two threads
+ * at once. */
+struct mpp_template;
+
 struct mpp_launch {
     const uint8_t *plan; /* struct mpp_plan with everything behind it */
     size_t plan_size;
@@ -200,6 +204,7 @@ struct mpp_launch {
     uint32_t answers;       /* parked: 1: the call is over with a line end that the tool writes to descriptor 1 last */
     uint32_t alone;         /* parked: 1: the tool can start no process, so nothing of it runs on once it is dead */
     const struct mpp_watched *watched;
+    struct mpp_template *template; /* NULL: init is a program of its own, and starts the tool by execve */
 };
 
 struct mpp_outcome {
@@ -230,6 +235,7 @@ struct mpp_outcome {
     size_t notes_size;
     uint64_t notes_lost; /* accesses beyond what is kept */
     uint32_t leaving;    /* 1: nothing of the tool runs any more, but what it had is still being freed */
+    uint32_t copied;     /* 1: it is a copy of its template */
 };
 
 struct mpp_sandbox;
@@ -287,6 +293,21 @@ int mpp_kill(struct mpp_sandbox *sandbox);
 /* Kills every process of the sandbox, reaps it, frees the handle with its buffers, and empties the slot: in one, so
  * that no signal can come between. An empty slot is left alone. */
 void mpp_release(struct mpp_sandbox **slot);
+
+/* Starts path, a program without confinement, in the root folder, with its three standard descriptors pipes that nobody is at the
+ * other end of, the template's socket as descriptor 3, and what is held from there on. It ends with the thread that
+ * calls this. Puts a handle into *slot and returns 0, or returns an errno with NULL there. */
+#define MPP_TEMPLATE_HELD 4
+#define MPP_TEMPLATE_PROGRAM 6
+int mpp_template_start(const char *path, const char *const *argv, const char *const *envp, const int *held,
+                       struct mpp_template **slot);
+
+/* Whether copies can still be made of it, and of how many bytes it is. */
+uint64_t mpp_template_size(const struct mpp_template *template);
+int mpp_template_serves(const struct mpp_template *template);
+
+/* Ends and reaps it, and empties the slot; its copies are none of its business. An empty slot is left alone. */
+void mpp_template_close(struct mpp_template **slot);
 
 /* Clones a process that ends at once into the given namespaces and cgroup (-1: none): 0, or the errno of clone(2). */
 int mpp_try_clone(uint32_t namespaces, int cgroup);

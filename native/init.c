@@ -1,4 +1,5 @@
-/* PID 1 of a sandbox: the project's own program, never tool code.
+/* PID 1 of a sandbox: the project's own code, never a tool's. A program of its own (begin_exec.c), or what a copy of a
+ * template begins with (copies.c).
  *
  * It receives one message (the plan and its descriptors) on descriptor 3, builds the sandbox around itself,
  * gives up every privilege, forks the tool, and then does two things only: reap, and watch for the death of
@@ -16,41 +17,25 @@
 #include <linux/resource.h>
 #include <linux/time.h>
 #include <linux/wait.h>
+#include <string.h>
 
 #include "init.h"
 #include "kernel.h"
 #include "sound.h"
 #include "sys.h"
 
-#define CONTROL 3           /* the socket to the owner */
 #define DESCRIPTORS_MAX 253 /* SCM_MAX_FD */
 #define FIRST_TREE 4        /* after stdin, stdout, stderr and the owner's pidfd */
 
 static uint8_t message[MPP_PLAN_MAX] __attribute__((aligned(16)));
 static uint8_t release_message[MPP_PLAN_MAX] __attribute__((aligned(16))); /* touched by a parked sandbox only */
+static long message_size;                                                  /* bytes that have come */
+static long release_size;
 static int descriptors[DESCRIPTORS_MAX];
 static int release_descriptors[DESCRIPTORS_MAX];
 static int kept_mounts[MPP_TREES_MAX];
 static const char *arguments[MPP_ARGS_MAX + 1];
 static const char *variables[MPP_ARGS_MAX + 1];
-
-/* The compiler may call these even in freestanding code. */
-void *memcpy(void *to, const void *from, size_t size)
-{
-    uint8_t *t = to;
-    const uint8_t *f = from;
-
-    while (size-- > 0) *t++ = *f++;
-    return to;
-}
-
-void *memset(void *to, int value, size_t size)
-{
-    uint8_t *t = to;
-
-    while (size-- > 0) *t++ = (uint8_t)value;
-    return to;
-}
 
 static uint64_t now_ns(void)
 {
@@ -135,6 +120,7 @@ static long receive_plan(struct init_context *context)
     long received = receive(message, descriptors, &count);
 
     if (received < 0) return received;
+    message_size = received;
     if (count < FIRST_TREE) return -EPROTO;
     /* Descriptors 0, 1 and 2 were closed by execve, so the first three received became them. */
     for (int i = 0; i < 3; i++)
@@ -159,6 +145,7 @@ static long receive_release(struct init_context *context)
     long received = receive(release_message, release_descriptors, &count);
 
     if (received < 0) return received;
+    release_size = received;
     if (!plan_is_sound(release_message, (size_t)received, arguments, variables)) return -EINVAL;
     if (!plan->parked || plan->early_start != prepared->early_start || plan->late != prepared->late ||
         plan->landlock != prepared->landlock || plan->entries.count < context->prepared)
@@ -168,6 +155,15 @@ static long receive_release(struct init_context *context)
     context->trees = release_descriptors;
     context->tree_count = count;
     return 0;
+}
+
+void init_forget(void)
+{
+    volatile uint8_t *at = message;
+
+    while (message_size > 0) at[--message_size] = 0;
+    at = release_message;
+    while (release_size > 0) at[--release_size] = 0;
 }
 
 static long text_size(const char *text)
@@ -196,22 +192,6 @@ static long new_session(const struct init_context *context)
     if (error > 0) error = sys2(SYS_sethostname, name, text_size(name));
     if (error == 0) error = sys2(SYS_setdomainname, name, text_size(name));
     return error;
-}
-
-struct kernel_sigaction {
-    void (*handler)(int);
-    unsigned long flags;
-    void (*restorer)(void);
-    unsigned long mask;
-};
-
-/* Ignored signals stay ignored over execve, and the owner (Python) ignores SIGPIPE. */
-static void reset_signals(void)
-{
-    struct kernel_sigaction standard = { 0, 0, 0, 0 };
-
-    for (int signal = 1; signal <= 64; signal++)
-        sys4(SYS_rt_sigaction, signal, &standard, 0, 8); /* EINVAL for SIGKILL and SIGSTOP */
 }
 
 /* Without a PID namespace: dies with init, and its group is its own, so that no process is beside it there. */
@@ -248,7 +228,8 @@ static long send_listener(const struct init_context *context)
     return sent < 0 ? sent : 0;
 }
 
-static _Noreturn void become_tool(struct init_context *context, long init)
+/* Returns where the tool has begun already: in a copy, whose caller is the tool. */
+static void become_tool(struct init_context *context, long init)
 {
     const struct mpp_plan *plan = context->plan;
     const struct mpp_rlimit *limits = (const void *)(context->base + plan->limits.offset);
@@ -275,6 +256,7 @@ static _Noreturn void become_tool(struct init_context *context, long init)
     /* Closed by execve, not now: a failure below is still to be reported. */
     error = sys3(SYS_close_range, 3, ~0U, MPP_CLOSE_RANGE_CLOEXEC);
     if (error < 0) fail(MPP_STEP_STDIO, error, 0);
+    if ((error = let_go(context)) < 0) fail(MPP_STEP_STDIO, error, 2);
     error = sys4(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, &unblocked, 0, sizeof unblocked);
     if (error < 0) fail(MPP_STEP_STDIO, error, 1);
     /* Below the ordinary program, which would refuse this call. The order does not matter to the kernel: of two
@@ -283,8 +265,8 @@ static _Noreturn void become_tool(struct init_context *context, long init)
     if (plan->own_signals && (error = confine_signals()) < 0) fail(MPP_STEP_SECCOMP, error, 2);
     error = confine_seccomp(context, plan->filter);
     if (error < 0) fail(MPP_STEP_SECCOMP, error, 0);
-    error = sys3(SYS_execve, text_at(context, plan->exec_path), arguments, variables);
-    fail(MPP_STEP_EXEC, error, 0);
+    if ((error = begin_tool(text_at(context, plan->exec_path), arguments, variables)) < 0)
+        fail(MPP_STEP_EXEC, error, 0);
 }
 
 /* Reaps whatever ended; returns 1 with its report filled in when that was the tool. */
@@ -392,7 +374,7 @@ static void build_root(struct init_context *context)
     if ((error = confine_privileges()) < 0) fail(MPP_STEP_CAPABILITIES, error, 1);
 }
 
-static _Noreturn void run(void)
+void init_run(void)
 {
     struct init_context context = { 0 };
     struct mpp_report started = { .kind = MPP_REPORT_READY };
@@ -439,9 +421,12 @@ static _Noreturn void run(void)
     reset_signals();
     children = sys4(SYS_signalfd4, -1, &child_signal, 8, O_CLOEXEC);
     if (children < 0) fail(MPP_STEP_FORK, children, 0);
-    tool = sys5(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+    tool = fork_tool();
     if (tool < 0) fail(MPP_STEP_FORK, tool, 1);
-    if (tool == 0) become_tool(&context, self);
+    if (tool == 0) {
+        become_tool(&context, self);
+        return;
+    }
 
     report(context.plan->parked && context.plan->early_start ? &parked : &started);
     /* The tool's ends are the tool's alone: their closing must be seen by the owner. */
@@ -454,17 +439,3 @@ static _Noreturn void run(void)
     if ((error = confine_seccomp(&context, context.plan->guard)) < 0) fail(MPP_STEP_SECCOMP, error, 1);
     for (;;) attend(&context, owner, children, tool, 0);
 }
-
-/* The kernel enters here with an unaligned idea of a stack frame; the ABI wants 16 bytes. */
-__attribute__((used, visibility("hidden"))) void mpp_init_enter(void)
-{
-    run();
-}
-
-#if defined(__x86_64__)
-__asm__(".globl _start\n.type _start,@function\n_start:\n"
-        "\txor %ebp,%ebp\n\tand $-16,%rsp\n\tcall mpp_init_enter\n\thlt\n");
-#elif defined(__aarch64__)
-__asm__(".globl _start\n.type _start,@function\n_start:\n"
-        "\tmov x29,#0\n\tmov x30,#0\n\tbl mpp_init_enter\n\tbrk #0\n");
-#endif

@@ -32,6 +32,21 @@ long confine_seccomp(const struct init_context *context, struct mpp_span filter)
 long confine_signals(void);
 long confine_watch(const struct init_context *context); /* returns the listener */
 
+/* Builds the sandbox around this process, as PID 1 of it. Returns in the tool's process only, and only in a copy. */
+void init_run(void);
+
+/* For a copy that has read its command line and environment: overwrites the messages, which name paths of the host. */
+void init_forget(void);
+
+/* The two ways in which the tool's process begins: as a program of its own (begin_exec.c), or as a copy of an
+ * interpreter that is up (copies.c). Each returns 0 or -errno; fork_tool as fork(2). */
+long fork_tool(void);
+void reset_signals(void);                        /* of init: whatever they were, before there is a tool */
+long let_go(const struct init_context *context); /* of the tool: what execve would take from it; not CONTROL */
+long begin_tool(const char *path, const char *const *arguments, const char *const *variables);
+
+#define CONTROL 3 /* the socket to the owner */
+
 /* Whether a tool runs before its call has come, with grants still to be mounted. */
 static inline int starts_before_grants(const struct mpp_plan *plan)
 {

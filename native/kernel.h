@@ -59,6 +59,13 @@ struct mpp_clone_args { /* struct clone_args, linux/sched.h */
     uint64_t cgroup;
 };
 
+struct kernel_sigaction { /* as rt_sigaction(2) reads it */
+    void (*handler)(int);
+    unsigned long flags;
+    void (*restorer)(void);
+    unsigned long mask;
+};
+
 #define MPP_CLONE_INTO_CGROUP 0x200000000u
 #define MPP_RESOLVE_NO_MAGICLINKS 0x02
 #define MPP_RESOLVE_NO_SYMLINKS 0x04

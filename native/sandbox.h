@@ -76,6 +76,11 @@ struct mpp_usage {
     uint32_t tasks;
 };
 
+/* Has the template make a copy, as init of a new sandbox, with control as its socket: 0 with *pid and *pidfd set, or an
+ * errno. What clone(2) said is in *refused; where that is 0, it is of no use any more. */
+int mpp_template_copy(struct mpp_template *template, uint64_t namespaces, int control, int cgroup, pid_t *pid,
+                      int *pidfd, int *refused);
+
 uint64_t mpp_now_ns(void);
 void mpp_hold_tool(struct mpp_sandbox *sandbox); /* once it is parked */
 int mpp_leave(struct mpp_sandbox *sandbox); /* 1: killed, and no code of the tool runs any more; 0: to be waited for */

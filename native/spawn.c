@@ -201,6 +201,23 @@ static int clone_init(struct mpp_sandbox *sandbox, int child_control, uint32_t *
     return error;
 }
 
+/* As clone_init, by the template where there is one that serves: that copy is init, and becomes the tool. */
+static int copy_init(struct mpp_sandbox *sandbox, int child_control, struct mpp_outcome *outcome)
+{
+    const struct mpp_launch *launch = &sandbox->launch;
+    int refused = 0;
+    int error;
+
+    if (launch->template == NULL) return clone_init(sandbox, child_control, &outcome->step);
+    error = mpp_template_copy(launch->template, launch->namespaces, child_control, launch->cgroup_fd, &sandbox->pid,
+                              &sandbox->pidfd, &refused);
+    if (error != 0 && !refused) return clone_init(sandbox, child_control, &outcome->step);
+    if (error != 0) outcome->step = MPP_STEP_CLONE;
+    if (error == 0) sandbox->reaped = 0;
+    if (error == 0) outcome->copied = 1;
+    return error;
+}
+
 /* Host process ids are unique among the living, so the outer ids of living sandboxes are, too. */
 static uint32_t outer_of(const struct mpp_sandbox *sandbox)
 {
@@ -329,7 +346,7 @@ static int start(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
     outcome->step = MPP_STEP_PIPES;
     error = open_channels(sandbox, &child_control);
     if (error == 0) error = mpp_watcher_open(sandbox);
-    if (error == 0) error = clone_init(sandbox, child_control, &outcome->step);
+    if (error == 0) error = copy_init(sandbox, child_control, outcome);
     mpp_close(&child_control);
     if (error != 0) return error;
     outcome->cloned_ns = mpp_now_ns();
@@ -383,6 +400,7 @@ int mpp_spawn(const struct mpp_launch *launch, struct mpp_outcome *outcome, stru
     if (!plan_is_sound(launch->plan, launch->plan_size, NULL, NULL)) error = EINVAL;
     /* What was prepared would be told from what its call brings by a mount namespace; and nobody waits for a watcher. */
     if (launch->parked && (launch->namespaces == 0 || launch->watched_count > 0)) error = EINVAL;
+    if (launch->template != NULL && (launch->namespaces == 0 || launch->watched_count > 0)) error = EINVAL;
     if (error == 0) {
         sandbox->plan = malloc(launch->plan_size);
         if (sandbox->plan == NULL) error = ENOMEM;

@@ -27,6 +27,7 @@ from mpp_exec.permissions import Limits, Permissions, Privacy
 from mpp_exec.sandbox import cache, kernel, parked, plan, settle, spawn, syscalls
 from mpp_exec.sandbox.plan import SandboxPlan
 from mpp_exec.sandbox.profiles import Allow
+from mpp_exec.sandbox.template import Template, can_be_copied
 
 HERE = Path(__file__).parent
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -210,13 +211,27 @@ def prepared(compiled: SandboxPlan, **options: Any) -> parked.Parked | None:
     if options.get("traced") or not parked.can_be_parked(compiled):
         return None
     early = PARKED != "late" and compiled.kind == "python" and not options.get("variables")
-    made = parked.Parked(compiled, constants=(), cache=CACHE, early_start=early)
+    if early and PARKED == "copied" and can_be_copied(compiled):
+        made = copied(compiled)
+    else:
+        made = parked.Parked(compiled, constants=(), cache=CACHE, early_start=early)
     while made.look(1000) == "preparing":
         pass
     if made.state == "ready":
         return made
     made.close()
     return None
+
+
+def copied(compiled: SandboxPlan) -> parked.Parked:
+    """Begin to prepare a sandbox of *compiled* that is a copy of a template, unless it fails at once."""
+    template = Template(compiled)
+    try:
+        made = parked.Parked(compiled, constants=(), cache=CACHE, early_start=True, template=template)
+        assert made.is_copied or made.state == "ended", "the template made no copy"
+        return made
+    finally:
+        template.close()
 
 
 def call(compiled: SandboxPlan, /, **arguments: Any) -> Any:

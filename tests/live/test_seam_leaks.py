@@ -7,6 +7,7 @@ gains has to be exercised here: the last test says so.
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import errno
 import inspect
 import os
@@ -22,11 +23,11 @@ from typing import Any, Final
 
 import pytest
 
-from mpp_exec.sandbox import encoded, native
+from mpp_exec.sandbox import encoded, native, template
 from mpp_exec.sandbox._native import ffi, lib
 from mpp_exec.sandbox.encoded import encode_plan
 from mpp_exec.sandbox.native import RawOutcome
-from sandbox_lab import Lab, descendants, run
+from sandbox_lab import Lab, copied, descendants, run
 
 LIBC = ctypes.CDLL(None)
 CLONE_THREAD: Final = 0x00010000  # without CLONE_SIGHAND: EINVAL
@@ -246,6 +247,33 @@ def test_invoke_a_thousand_times(invoke: Call) -> None:
     assert_leaves_nothing(work, 1000)
 
 
+def test_template_started_copied_and_closed(lab: Lab) -> None:
+    compiled = lab.python("def run():\n    return 1\n")
+
+    def work() -> None:
+        made = copied(compiled)
+        while made.look(1000) == "preparing":
+            pass
+        assert made.state == "ready"
+        made.close()
+
+    assert_leaves_nothing(work, 60)
+
+
+def test_template_that_cannot_be_started(lab: Lab) -> None:
+    (python,) = lab.python("def run():\n    return 1\n").programs
+    gone = dataclasses.replace(python.files[0], source="/no/such/python")
+    other = dataclasses.replace(python, files=(gone, *python.files[1:]))
+    compiled = dataclasses.replace(lab.python("def run():\n    return 1\n"), programs=(other,))
+
+    def work() -> None:
+        made = template.Template(compiled)
+        assert not made.serves
+        made.close()
+
+    assert_leaves_nothing(work, 300)
+
+
 def test_every_function_of_the_seam_is_exercised_here() -> None:
     public = {
         name
@@ -254,6 +282,7 @@ def test_every_function_of_the_seam_is_exercised_here() -> None:
         if value.__module__ == module.__name__ and not name.startswith("_")
     }
     assert public == {*EXERCISED, "invoke"}
-    called = set(re.findall(r"lib\.(mpp_\w+)\(", inspect.getsource(native)))
+    source = inspect.getsource(native) + inspect.getsource(template)
+    called = set(re.findall(r"lib\.(mpp_\w+)\b", source))
     declared = {name for name in dir(lib) if name.startswith("mpp_")}
     assert declared == called | {"mpp_sizeof_plan"}, "and every one of C is called by one of those"

@@ -91,7 +91,8 @@ class RawOutcome(NamedTuple):
     """``struct mpp_outcome`` as Python values: bytes, µs, and CLOCK_MONOTONIC ns stamps by stage.
 
     ``memory_peak``, ``memory_kills`` and ``processes_denied`` are what a cgroup counted, 0 without one.
-    ``leaving``: nothing of the tool runs any more, and what it had is still being freed.
+    ``leaving``: nothing of the tool runs any more, and what it had is still being freed. ``copied``: the
+    sandbox was a copy of a template.
     """
 
     step: str
@@ -112,6 +113,7 @@ class RawOutcome(NamedTuple):
     memory_kills: int = 0
     processes_denied: int = 0
     leaving: bool = False
+    copied: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,6 +289,7 @@ def _launch(
     answers: bool = False,
     alone: bool = False,
     init_fd: int = -1,
+    template: Any = ffi.NULL,
 ) -> tuple[Any, tuple[object, ...]]:
     """Return ``struct mpp_launch``, and what has to live as long as it is used."""
     launch = ffi.new("struct mpp_launch *")
@@ -309,6 +312,7 @@ def _launch(
     launch.processes = processes
     launch.parked = parked
     launch.answers, launch.alone = answers, alone
+    launch.template = template
     rows = None
     if watched:
         rows = ffi.new("struct mpp_watched[]", len(watched))
@@ -340,12 +344,13 @@ class ParkedSandbox:
         greeting: Greeting | None = None,
         answers: bool = False,
         alone: bool = False,
+        template: Any = ffi.NULL,
     ) -> None:
         """Begin to prepare one from *message*, within *wall_ns* from now. The limits are those of its call.
 
         With a *greeting* it is ready when that is done. One that *answers* ends its call with a line end on
-        descriptor 1; one that is *alone* can start no process. Where it fails at once, :attr:`state` is
-        ``ended``.
+        descriptor 1; one that is *alone* can start no process. It is copied from the *template* (``struct
+        mpp_template *``) if that serves. Where it fails at once, :attr:`state` is ``ended``.
         """
         self._launch = functools.partial(
             _launch,
@@ -367,6 +372,7 @@ class ParkedSandbox:
             cgroup_fd=cgroup_fd,
             dialogue=greeting is not None,
             init_fd=_init_program(),
+            template=template,
         )
         self._outcome = ffi.new("struct mpp_outcome *")
         # Released also where an interruption lost it.
@@ -402,6 +408,11 @@ class ParkedSandbox:
         if self._greeting.is_done:
             lib.mpp_greeted(self._slot[0])
         return self.state
+
+    @property
+    def is_copied(self) -> bool:
+        """Whether it is a copy of its template."""
+        return bool(self._outcome.copied)
 
     @property
     def resident(self) -> int:
@@ -504,6 +515,7 @@ def _collect(outcome: Any) -> RawOutcome:
         notes=tuple(_notes(outcome)) if outcome.notes_size else (),
         notes_lost=outcome.notes_lost,
         leaving=bool(outcome.leaving),
+        copied=bool(outcome.copied),
     )
 
 

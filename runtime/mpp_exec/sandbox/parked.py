@@ -17,6 +17,7 @@ from mpp_exec.sandbox import cgroup, message, native
 from mpp_exec.sandbox.cache import SandboxCache
 from mpp_exec.sandbox.layout import Entry
 from mpp_exec.sandbox.plan import SandboxPlan
+from mpp_exec.sandbox.template import Template
 
 LATE_MAX: Final = native.TREES_MAX // 2
 """Grants that one can be prepared for; the rest of what can be mounted is for what lies in them."""
@@ -69,8 +70,9 @@ class Parked:
         early_start: bool,
         command: tuple[str, ...] | None = None,
         mounted: int | None = None,
+        template: Template | None = None,
     ) -> None:
-        """Begin to prepare one, within the wall limit of its call.
+        """Begin to prepare one, within the wall limit of its call: a copy of *template*, where that serves.
 
         *mounted* tells the host's mounts of this moment from others, None where nobody can.
         *constants* and *command* are what a tool that is started early gets: ``message.for_parking``.
@@ -94,19 +96,22 @@ class Parked:
         self._stack = contextlib.ExitStack()
         with self._stack:
             group = self._stack.enter_context(cgroup.entered(plan.cgroup))
-            self._sandbox = native.ParkedSandbox(
-                first,
-                wall_ns=plan.limits.wall_ms * 1_000_000,
-                cpu_us=plan.limits.cpu_ms * 1000,
-                memory=memory_bound(plan),
-                output=plan.limits.output,
-                processes=plan.limits.processes,
-                as_root=plan.root,
-                cgroup_fd=group,
-                greeting=self._greeted,
-                answers=early_start and plan.kind == "python",
-                alone=not plan.started,
-            )
+            lent = template.lent() if template is not None else contextlib.nullcontext(native.ffi.NULL)
+            with lent as source:
+                self._sandbox = native.ParkedSandbox(
+                    first,
+                    wall_ns=plan.limits.wall_ms * 1_000_000,
+                    cpu_us=plan.limits.cpu_ms * 1000,
+                    memory=memory_bound(plan),
+                    output=plan.limits.output,
+                    processes=plan.limits.processes,
+                    as_root=plan.root,
+                    cgroup_fd=group,
+                    greeting=self._greeted,
+                    answers=early_start and plan.kind == "python",
+                    alone=not plan.started,
+                    template=source,
+                )
             self._stack.callback(self._sandbox.close)
             self._stack = self._stack.pop_all()
 
@@ -114,6 +119,11 @@ class Parked:
     def state(self) -> str:
         """``preparing``, ``ready`` or ``ended``, as last seen."""
         return self._sandbox.state
+
+    @property
+    def is_copied(self) -> bool:
+        """Whether it was copied from a template."""
+        return self._sandbox.is_copied
 
     @property
     def resident(self) -> int:

@@ -27,6 +27,7 @@ from mpp_exec.sandbox.cache import SandboxCache
 from mpp_exec.sandbox.mounted import MountTable
 from mpp_exec.sandbox.parked import Parked, can_be_parked
 from mpp_exec.sandbox.shelf import Recipe, Shelf
+from mpp_exec.sandbox.template import Template
 
 IDLE: Final = 60.0
 """Seconds without a call after which nothing is kept for a tool."""
@@ -44,6 +45,7 @@ LEAVING: Final = 8
 
 MEMORY: Final = 256 << 20
 
+_PATIENCE: Final = 0.25  # seconds in which a copy for one call has to be ready
 _REST: Final = 0.003  # seconds after a call in which its caller does something with the result
 _ROUND: Final = 0.002  # seconds between two looks at what is being prepared: it may talk all the time
 _LOOK_AFTER: Final = 1.0  # seconds between two looks at what each of them uses
@@ -86,6 +88,8 @@ class Pool:
         self._leaving: list[Parked] = []
         self._lent: weakref.WeakSet[Parked] = weakref.WeakSet()  # one that an interruption lost is not in it
         self._dying: list[Parked] = []  # the thread's own: killed, and not all dead yet
+        self._copying = 0  # callers that make one from a template at this moment
+        self._emptied: list[Shelf] = []  # with a template to be ended
         self._thread: threading.Thread | None = None
         self._closing = False
         self._is_put_off = False
@@ -94,7 +98,7 @@ class Pool:
     @contextmanager
     def lent(self, recipe: Recipe) -> Iterator[Parked | None]:
         """Yield a prepared sandbox of *recipe* for one call, None where none is.."""
-        parked = self._take(recipe)
+        parked = self._take(recipe) or self._copied(recipe)
         try:
             yield parked
         finally:
@@ -179,6 +183,7 @@ class Pool:
             if shelf is not None and shelf.recipe.basis != recipe.basis:
                 return None  # one of the two is out of date; the thread knows which
             if shelf is None or (not shelf.all and now - shelf.last_call > IDLE):
+                self._put_away(recipe.key)
                 shelf = self._shelves[recipe.key] = Shelf(recipe)
                 self._forget()
             shelf.called(now)
@@ -194,11 +199,65 @@ class Pool:
             self._start()
         return parked
 
+    def _copied(self, recipe: Recipe) -> Parked | None:
+        """Return one that is copied for this call, where others were: that takes less than to start Python.
+
+        It waits for its call like any other, for a moment. None where the call is to make its own.
+        """
+        with self._wake:
+            shelf = self._shelves.get(recipe.key)
+            alive = self._thread is not None and self._thread.is_alive() and not self._closing
+            if not alive or shelf is None or shelf.recipe.basis != recipe.basis:
+                return None
+            if (
+                not shelf.copies_well or shelf.failures
+            ):  # one that fails as it waits does not wait here either
+                return None
+            template, mounted = shelf.template, self._mounted()
+            self._copying += 1  # the thread stays: what it has made a template of ends with it
+        parked = None
+        try:
+            parked = self._make(recipe, mounted, template)
+            limit = time.monotonic() + _PATIENCE
+            while parked.is_copied and parked.look(20) == "preparing" and time.monotonic() < limit:
+                pass
+            with self._wake:
+                if parked.is_copied and parked.state == "ready" and recipe.unchanged():
+                    self._lent.add(parked)
+                    return parked
+                shelf.copies_well = False
+        except MppError:
+            pass  # the call itself will say why
+        finally:
+            with self._wake:
+                self._copying -= 1
+                if parked is not None and parked not in self._lent:
+                    parked.kill()
+                    self._dying.append(parked)
+        return None
+
+    def _make(self, recipe: Recipe, mounted: int | None, template: Template | None) -> Parked:
+        return Parked(
+            recipe.plan,
+            constants=recipe.constants,
+            cache=self._cache,
+            early_start=recipe.early_start,
+            command=recipe.command,
+            mounted=mounted,
+            template=template,
+        )
+
     def _forget(self) -> None:
         """Forget the calls of a tool that nothing waits for, where there are too many."""
         idle = [key for key, shelf in self._shelves.items() if not shelf.all and shelf.last_call]
         if len(self._shelves) > _TOOLS_MAX and idle:
-            del self._shelves[min(idle, key=lambda key: self._shelves[key].last_call)]
+            self._put_away(min(idle, key=lambda key: self._shelves[key].last_call))
+
+    def _put_away(self, key: tuple[int, str]) -> None:
+        """Have a shelf no more, if there is one; the thread ends its template. The caller has the lock."""
+        shelf = self._shelves.pop(key, None)
+        if shelf is not None and shelf.template is not None:
+            self._emptied.append(shelf)
 
     def _start(self) -> None:
         if self._thread is None or not self._thread.is_alive():
@@ -226,7 +285,7 @@ class Pool:
                 busy = self._prepare(now)
                 with self._wake:
                     used = any(shelf.all or shelf.target for shelf in self._shelves.values())
-                    if self._lent or self._leaving or self._dying or used:
+                    if self._lent or self._copying or self._leaving or self._dying or used:
                         idle_since = now
                     closing, alarm = self._closing, self._alarm
                 if not closing and alarm is not None and alarm.wait(_ROUND if busy else self._until_dead()):
@@ -262,6 +321,9 @@ class Pool:
         """Let go of what is dead, and wait for nobody."""
         with self._wake:
             killed = [*self._leaving, *self._dying]
+            emptied, self._emptied = self._emptied, []
+        for shelf in emptied:
+            shelf.drop_template()
         for parked in killed:
             if parked.kill():
                 parked.close()
@@ -285,10 +347,12 @@ class Pool:
             wanted = any(shelf.all or shelf.target for shelf in self._shelves.values())
             wanted = wanted or bool(self._leaving or self._dying or self._is_put_off)
             over = self._closing or (not wanted and time.monotonic() - idle_since > _LINGER)
-            if over and self._lent:
+            if over and (self._lent or self._copying):
                 self._wake.wait(PERIOD)
                 return False
             if over:
+                for shelf in self._shelves.values():
+                    shelf.drop_template()  # they would end with this thread
                 self._thread = None  # under the lock: the next call starts another
                 if self._closing:
                     self._empty()
@@ -304,12 +368,14 @@ class Pool:
         with self._wake:
             outdated = {key: shelf for key, shelf in self._shelves.items() if shelf.recipe.basis != now}
             for key in outdated:
-                del self._shelves[key]
+                self._put_away(key)
         self._end([parked for shelf in outdated.values() for parked in shelf.all])
 
     def _empty(self) -> None:
         with self._wake:
-            shelves, self._shelves = list(self._shelves.values()), {}
+            shelves = list(self._shelves.values())
+            for key in list(self._shelves):
+                self._put_away(key)
         self._end([parked for shelf in shelves for parked in shelf.all])
 
     def _end(self, gone: list[Parked]) -> None:
@@ -328,7 +394,7 @@ class Pool:
             for key, shelf in list(self._shelves.items()):
                 if now - shelf.last_call > IDLE:
                     gone += shelf.all
-                    del self._shelves[key]
+                    self._put_away(key)
                     continue
                 shelf.decay(now)
                 mounted = self._mounted()
@@ -340,6 +406,9 @@ class Pool:
                 kept = [parked for parked in shelf.ready if parked not in old]
                 gone += [*old, *kept[shelf.target :]]
                 shelf.ready = kept[: shelf.target]
+            unwanted = [shelf for shelf in self._shelves.values() if not shelf.target and not shelf.all]
+        for shelf in unwanted:
+            shelf.drop_template()
         self._end(gone)
 
     def _look_after(self) -> None:
@@ -362,7 +431,7 @@ class Pool:
         while True:
             with self._wake:
                 shelves = [shelf for shelf in self._shelves.values() if shelf.ready]
-                used = sum(parked.resident for shelf in shelves for parked in shelf.ready)
+                used = sum(shelf.resident for shelf in shelves)
                 if used <= self._memory:
                     return
                 shelf = min(shelves, key=lambda shelf: shelf.last_call)
@@ -399,20 +468,17 @@ class Pool:
         if not recipe.unchanged():
             shelf.back_off()
             return
+        now = time.monotonic()
         with self._wake:
             mounted = self._mounted()
+        template = shelf.source(now)
         try:
-            parked = Parked(
-                recipe.plan,
-                constants=recipe.constants,
-                cache=self._cache,
-                early_start=recipe.early_start,
-                command=recipe.command,
-                mounted=mounted,
-            )
+            parked = self._make(recipe, mounted, template)
         except MppError:
             shelf.back_off()  # the call itself will say why
             return
+        if template is not None and not parked.is_copied:
+            shelf.not_copied(now)
         shelf.preparing.append(parked)
 
     def _see(self, shelf: Shelf, made: Parked) -> None:
@@ -425,6 +491,7 @@ class Pool:
         with self._wake:
             if is_sound and self._shelves.get(shelf.recipe.key) is shelf:
                 shelf.ready.append(made)
+                shelf.copies_well = made.is_copied
                 parked = None
         if parked is None:
             self._shrink()
@@ -439,7 +506,8 @@ class Pool:
         """Return whether one more may wait for *wanted*; what is in less demand makes room for it."""
         with self._wake:
             waiting = [parked for shelf in self._shelves.values() for parked in shelf.all]
-            used = sum(parked.resident for parked in [*waiting, *self._dying])
+            used = sum(shelf.resident for shelf in self._shelves.values())
+            used += sum(parked.resident for parked in self._dying)
             each = max((parked.resident for parked in wanted.all), default=0)
             if len(waiting) + len(self._dying) < self._most and used + each <= self._memory:
                 return True

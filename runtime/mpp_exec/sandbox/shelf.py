@@ -10,9 +10,11 @@ from typing import Final
 from mpp_exec.sandbox.message import Variables
 from mpp_exec.sandbox.parked import Parked
 from mpp_exec.sandbox.plan import SandboxPlan
+from mpp_exec.sandbox.template import Template, can_be_copied
 
 _DECAY: Final = 10.0  # seconds without a miss after which one less is kept
 _BACKOFF_MAX: Final = 600.0
+_WITHOUT_COPIES: Final = 60.0  # seconds until another template is tried where one made no copy
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,6 +58,11 @@ class Shelf:
     last_miss: float = 0.0
     failures: int = 0
     not_before: float = 0.0
+    template: Template | None = None
+    """What its sandboxes are copied from. It is for the thread that makes them."""
+    no_copies_before: float = 0.0
+    copies_well: bool = False
+    """Whether the last one that got ready was a copy: then a call that finds none may make one."""
 
     @property
     def package(self) -> str:
@@ -66,6 +73,32 @@ class Shelf:
     def all(self) -> list[Parked]:
         """All of them, ready or not."""
         return [*self.ready, *self.preparing]
+
+    @property
+    def resident(self) -> int:
+        """The most bytes that its sandboxes and their template were seen to have; shared ones count often."""
+        of_template = 0 if self.template is None else self.template.resident
+        return of_template + sum(parked.resident for parked in self.all)
+
+    def source(self, now: float) -> Template | None:
+        """Return what the next one is to be copied from, None for those that are made in the ordinary way."""
+        if not self.recipe.early_start or not can_be_copied(self.recipe.plan) or now < self.no_copies_before:
+            return None
+        if self.template is None or not self.template.serves:
+            self.drop_template()
+            self.template = Template(self.recipe.plan)
+        return self.template
+
+    def not_copied(self, now: float) -> None:
+        """Do without copies for a while: there is no template, or it made none."""
+        self.drop_template()
+        self.no_copies_before = now + _WITHOUT_COPIES
+
+    def drop_template(self) -> None:
+        """End what its sandboxes are copied from; what has been copied stays."""
+        template, self.template = self.template, None
+        if template is not None:
+            template.close()
 
     def missing(self, now: float) -> bool:
         """Whether one more is to be made."""

@@ -362,4 +362,5 @@ def main() -> None:
     os._exit(0)
 
 
-main()
+if __name__ == "__main__":  # or a template runs it, in a copy
+    main()

@@ -1,0 +1,236 @@
+/* _copies: what makes sandboxes of a template, an interpreter that is up before there is a package.
+ *
+ * The template is started by the host, runs nothing but the interpreter and the launcher, and has one thread. Asked for a
+ * copy it clones itself into new namespaces, as a child of the host. That copy is init: it receives its plan, builds
+ * the sandbox around itself and confines itself, all by the code of the init program (init.c). Its child, in its place
+ * confined like any other tool, is where `serve` returns: everything before that runs no line of Python.
+ *
+ * Copies have the template's address-space layout and hash secret in common; the host keeps one for a tool, and
+ * replaces it now and then. CPython's limited API (3.11): one build serves every interpreter. */
+#define Py_LIMITED_API 0x030b0000
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <link.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "init.h"
+#include "kernel.h"
+#include "sys.h"
+
+#define SIGNALS 64
+#define NAME_SIZE 16
+#define STACK_USED 24576 /* by init, and more */
+
+extern char **environ;
+
+static struct kernel_sigaction template_signals[SIGNALS + 1]; /* as the interpreter has set them */
+static char template_name[NAME_SIZE];
+static ElfW(auxv_t) * auxiliary; /* what getauxval(3) reads, NULL where it was not found */
+static const char *const *tool_arguments;
+static const char *const *tool_variables;
+
+/* Behind the environment that the process was started with, if that still is where the kernel has put it. */
+static ElfW(auxv_t) * find_auxiliary(void)
+{
+    char **at = environ;
+    ElfW(auxv_t) * found;
+    int seen = 0;
+
+    if (at == NULL) return NULL;
+    while (*at != NULL) at++;
+    found = (void *)(at + 1);
+    /* Told from anything else by what only the kernel could have put there. */
+    for (size_t i = 0; i < 64 && found[i].a_type != AT_NULL; i++) {
+        if (found[i].a_type == AT_RANDOM && found[i].a_un.a_val == getauxval(AT_RANDOM)) seen |= 1;
+        if (found[i].a_type == AT_PHDR && found[i].a_un.a_val == getauxval(AT_PHDR)) seen |= 2;
+    }
+    return seen == 3 ? found : NULL;
+}
+
+long fork_tool(void)
+{
+    pid_t pid = fork(); /* the C library's: it has to know that it is another process */
+
+    return pid < 0 ? -errno : pid;
+}
+
+void reset_signals(void)
+{
+    struct kernel_sigaction standard = { 0, 0, 0, 0 };
+
+    for (int number = 1; number <= SIGNALS; number++)
+        sys4(SYS_rt_sigaction, number, &standard, 0, 8); /* EINVAL for SIGKILL and SIGSTOP */
+}
+
+long let_go(const struct init_context *context)
+{
+    long error = sys3(SYS_close_range, CONTROL + 1, ~0U, 0);
+
+    if (context->plan->watch.count > 0 || !context->plan->namespaces) return -EINVAL; /* made for execve only */
+    if (error < 0) return error;
+    for (int number = 1; number <= SIGNALS; number++) sys4(SYS_rt_sigaction, number, &template_signals[number], 0, 8);
+    for (ElfW(auxv_t) *at = auxiliary; at != NULL && at->a_type != AT_NULL; at++) {
+        if (at->a_type == AT_UID || at->a_type == AT_EUID) at->a_un.a_val = context->plan->uid;
+        if (at->a_type == AT_GID || at->a_type == AT_EGID) at->a_un.a_val = context->plan->gid;
+    }
+    error = sys5(SYS_prctl, PR_SET_NAME, template_name, 0, 0, 0);
+    /* As execve makes it, and init is not. */
+    return error < 0 ? error : sys5(SYS_prctl, PR_SET_DUMPABLE, 1, 0, 0, 0);
+}
+
+long begin_tool(const char *path, const char *const *arguments, const char *const *variables)
+{
+    (void)path;
+    tool_arguments = arguments;
+    tool_variables = variables;
+    return sys1(SYS_close, CONTROL);
+}
+
+/* The beginning of a copy, up to where its plan comes: nothing of the template's but its memory. */
+static void become_init(int control)
+{
+    long error = sys3(SYS_dup3, control, CONTROL, 0); /* in the place of the template's own socket */
+
+    if (error >= 0) error = sys3(SYS_close_range, 0, 2, 0);
+    if (error >= 0) error = sys3(SYS_close_range, CONTROL + 1, ~0U, 0);
+    if (error >= 0) error = sys5(SYS_prctl, PR_SET_NAME, "mpp-init", 0, 0, 0);
+    if (error < 0) _exit(127); /* the owner sees the end of the socket */
+    init_run();
+}
+
+/* Whatever init has left on the stack, deeper than this. */
+__attribute__((noinline)) static void wipe_stack(void)
+{
+    volatile uint8_t room[STACK_USED];
+
+    for (size_t i = 0; i < sizeof room; i++) room[i] = 0;
+}
+
+/* The texts of *all*, which ends in NULL, as a list of bytes. */
+static PyObject *list_of(const char *const *all)
+{
+    PyObject *list = PyList_New(0);
+
+    for (; list != NULL && *all != NULL; all++) {
+        PyObject *text = PyBytes_FromString(*all);
+
+        if (text == NULL || PyList_Append(list, text) < 0) Py_CLEAR(list);
+        Py_XDECREF(text);
+    }
+    return list;
+}
+
+/* One request: the descriptor of a copy's socket, and of its cgroup where it gets one. Returns the namespaces that are
+ * asked for, 0 where nobody asks any more. */
+static uint64_t receive(int socket, int *control, int *cgroup)
+{
+    union {
+        struct cmsghdr head;
+        char room[CMSG_SPACE(2 * sizeof(int))];
+    } with;
+    uint64_t flags = 0;
+    int carried[2] = { -1, -1 };
+    struct iovec vector = { &flags, sizeof flags };
+    struct msghdr header = { .msg_iov = &vector, .msg_iovlen = 1, .msg_control = &with, .msg_controllen = sizeof with };
+    ssize_t got;
+    size_t size;
+
+    do got = recvmsg(socket, &header, MSG_CMSG_CLOEXEC);
+    while (got < 0 && errno == EINTR);
+    if (got != (ssize_t)sizeof flags || (header.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0) return 0;
+    if (header.msg_controllen < CMSG_LEN(sizeof(int)) || with.head.cmsg_type != SCM_RIGHTS) return 0;
+    size = with.head.cmsg_len - CMSG_LEN(0);
+    memcpy(carried, CMSG_DATA(&with.head), size < sizeof carried ? size : sizeof carried);
+    *control = carried[0];
+    *cgroup = carried[1];
+    return *control > CONTROL ? flags : 0;
+}
+
+/* Tells the host which process it is, or why there is none. Returns 0, or -1 where nobody listens. */
+static int reply(int socket, long pid, int pidfd)
+{
+    union {
+        struct cmsghdr head;
+        char room[CMSG_SPACE(sizeof(int))];
+    } with;
+    int64_t said = pid;
+    struct iovec vector = { &said, sizeof said };
+    struct msghdr header = { .msg_iov = &vector, .msg_iovlen = 1 };
+    ssize_t sent;
+
+    if (pid > 0) {
+        memset(&with, 0, sizeof with);
+        header.msg_control = &with;
+        header.msg_controllen = sizeof with;
+        with.head.cmsg_level = SOL_SOCKET;
+        with.head.cmsg_type = SCM_RIGHTS;
+        with.head.cmsg_len = CMSG_LEN(sizeof pidfd);
+        memcpy(CMSG_DATA(&with.head), &pidfd, sizeof pidfd);
+    }
+    do sent = sendmsg(socket, &header, MSG_NOSIGNAL);
+    while (sent < 0 && errno == EINTR);
+    return sent == (ssize_t)sizeof said ? 0 : -1;
+}
+
+static PyObject *serve(PyObject *module, PyObject *unused)
+{
+    (void)module;
+    (void)unused;
+    auxiliary = find_auxiliary();
+    for (int number = 1; number <= SIGNALS; number++) sys4(SYS_rt_sigaction, number, 0, &template_signals[number], 8);
+    if (auxiliary == NULL || sys5(SYS_prctl, PR_GET_NAME, template_name, 0, 0, 0) < 0) _exit(1);
+    for (;;) {
+        int control = -1;
+        int cgroup = -1;
+        int pidfd = -1;
+        uint64_t namespaces = receive(CONTROL, &control, &cgroup);
+        struct mpp_clone_args args = { .flags = namespaces | CLONE_PARENT | CLONE_PIDFD };
+        PyObject *words;
+        long pid;
+
+        if (namespaces == 0) _exit(0);
+        args.pidfd = (uint64_t)(uintptr_t)&pidfd;
+        if (cgroup >= 0) args.flags |= MPP_CLONE_INTO_CGROUP;
+        if (cgroup >= 0) args.cgroup = (uint64_t)cgroup;
+        PyOS_BeforeFork();
+        pid = sys2(SYS_clone3, &args, sizeof args);
+        if (pid == 0) {
+            become_init(control);
+            wipe_stack();
+            PyOS_AfterFork_Child();
+            words = Py_BuildValue("(NN)", list_of(tool_arguments), list_of(tool_variables));
+            init_forget();
+            return words;
+        }
+        PyOS_AfterFork_Parent();
+        close(control);
+        if (cgroup >= 0) close(cgroup);
+        if (reply(CONTROL, pid, pidfd) < 0) _exit(0);
+        if (pidfd >= 0) close(pidfd);
+    }
+}
+
+static PyMethodDef methods[] = {
+    { "serve", serve, METH_NOARGS,
+      "serve() -> (arguments, variables): make copies of this process for whoever asks on descriptor 3. Returns in\n"
+      "each copy, complete and confined, with its command line and environment as lists of bytes; never here." },
+    { NULL, NULL, 0, NULL },
+};
+
+static struct PyModuleDef definition = { PyModuleDef_HEAD_INIT, "_copies", NULL, 0, methods, NULL, NULL, NULL, NULL };
+
+PyMODINIT_FUNC PyInit__copies(void);
+
+PyMODINIT_FUNC PyInit__copies(void)
+{
+    return PyModuleDef_Init(&definition);
+}

@@ -1,0 +1,228 @@
+/* The host's side of a template: an interpreter that is started once and then asked for copies (copies.c is the other side).
+ *
+ * It is the host's own program and runs nothing of a package: what it sends is believed, as far as it is there. One that
+ * dies, hangs or says something else is given up, and whoever asked starts a sandbox in the ordinary way. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdalign.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "kernel.h"
+#include "sandbox.h"
+#include "sys.h"
+
+#define PATIENCE_MS 5000 /* its start is in it, on a busy machine */
+#define SOCKET 3
+#define HELD (SOCKET + 1 + MPP_TEMPLATE_HELD) /* what it has, from descriptor 0 on */
+
+struct mpp_template {
+    pid_t owner;
+    pid_t pid;
+    int pidfd;
+    int socket;
+    int serves;
+};
+
+struct start {
+    const char *path;
+    const char *const *argv;
+    const char *const *envp;
+    int held[HELD];
+    volatile long error;
+};
+
+/* The child, on the parent's memory: raw system calls only (see spawn.c). */
+MPP_NEVER_RETURNS static int become_template(void *shared)
+{
+    struct start *start = shared;
+    struct kernel_sigaction standard = { 0, 0, 0, 0 };
+    long error = sys5(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+
+    for (int number = 1; number <= 64; number++) sys4(SYS_rt_sigaction, number, &standard, 0, 8);
+    /* Out of the way first: a number that is wanted may be one that is held. */
+    for (int i = 0; error >= 0 && i < HELD; i++)
+        error = start->held[i] = (int)sys3(SYS_fcntl, start->held[i], F_DUPFD_CLOEXEC, HELD);
+    for (int i = 0; error >= 0 && i < HELD; i++) error = sys3(SYS_dup3, start->held[i], i, 0);
+    if (error >= 0) error = sys3(SYS_close_range, HELD, ~0U, MPP_CLOSE_RANGE_CLOEXEC);
+    if (error >= 0) error = sys1(SYS_chdir, "/");
+    /* Signals stay blocked, as they are here, and a terminal's do not come: the interpreter would note one, and every
+     * copy would have it. */
+    if (error >= 0) error = sys0(SYS_setsid);
+    if (error >= 0) error = sys3(SYS_execve, start->path, start->argv, start->envp);
+    start->error = error;
+    for (;;) sys1(SYS_exit_group, 127);
+    return 0;
+}
+
+static int clone_template(struct mpp_template *template, struct start *start)
+{
+    alignas(16) char stack[16384];
+    sigset_t all;
+    sigset_t before;
+    int error = 0;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before); /* a handler would run in the child, on this memory */
+    template->pid = mpp_clone(CLONE_VM | CLONE_VFORK, -1, stack, sizeof stack, become_template, start,
+                              &template->pidfd);
+    if (template->pid < 0) {
+        error = errno;
+        template->pidfd = -1;
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return error != 0 ? error : (int)-start->error;
+}
+
+int mpp_template_start(const char *path, const char *const *argv, const char *const *envp, const int *held,
+                       struct mpp_template **slot)
+{
+    struct start start = { .path = path, .argv = argv, .envp = envp };
+    struct mpp_template *template = calloc(1, sizeof *template);
+    int pair[2] = { -1, -1 };
+    int in[2] = { -1, -1 };
+    int out[2] = { -1, -1 };
+    int error = 0;
+
+    *slot = NULL;
+    if (template == NULL) return ENOMEM;
+    template->owner = getpid();
+    template->pid = template->pidfd = template->socket = -1;
+    /* Pipes that nobody reads or writes: the interpreter finds out what its descriptors are like, and those of a tool are
+     * pipes. */
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0 || pipe2(in, O_CLOEXEC) < 0 ||
+        pipe2(out, O_CLOEXEC) < 0)
+        error = errno;
+    template->socket = pair[0];
+    start.held[0] = in[0];
+    start.held[1] = start.held[2] = out[1];
+    start.held[SOCKET] = pair[1];
+    memcpy(start.held + SOCKET + 1, held, MPP_TEMPLATE_HELD * sizeof *held);
+    if (error == 0) error = clone_template(template, &start);
+    mpp_close(&pair[1]);
+    for (int i = 0; i < 2; i++) {
+        mpp_close(&in[i]);
+        mpp_close(&out[i]);
+    }
+    template->serves = error == 0;
+    *slot = template;
+    if (error != 0) mpp_template_close(slot);
+    return error;
+}
+
+static int ask(const struct mpp_template *template, uint64_t namespaces, int control, int cgroup)
+{
+    union {
+        struct cmsghdr head;
+        char room[CMSG_SPACE(2 * sizeof(int))];
+    } with;
+    int carried[2] = { control, cgroup };
+    size_t size = cgroup < 0 ? sizeof carried[0] : sizeof carried;
+    struct iovec vector = { &namespaces, sizeof namespaces };
+    struct msghdr header = {
+        .msg_iov = &vector, .msg_iovlen = 1, .msg_control = &with, .msg_controllen = CMSG_SPACE(size)
+    };
+    ssize_t sent;
+
+    memset(&with, 0, sizeof with);
+    with.head.cmsg_level = SOL_SOCKET;
+    with.head.cmsg_type = SCM_RIGHTS;
+    with.head.cmsg_len = CMSG_LEN(size);
+    memcpy(CMSG_DATA(&with.head), carried, size);
+    do sent = sendmsg(template->socket, &header, MSG_NOSIGNAL);
+    while (sent < 0 && errno == EINTR);
+    return sent < 0 ? errno : 0;
+}
+
+/* Returns 0 with its answer in *pid, and for a process with *pidfd; else an errno. */
+static int hear(const struct mpp_template *template, int64_t *pid, int *pidfd)
+{
+    union {
+        struct cmsghdr head;
+        char room[CMSG_SPACE(sizeof(int))];
+    } with;
+    struct iovec vector = { pid, sizeof *pid };
+    struct msghdr header = { .msg_iov = &vector, .msg_iovlen = 1, .msg_control = &with, .msg_controllen = sizeof with };
+    struct pollfd said = { template->socket, POLLIN, 0 };
+    uint64_t limit = mpp_now_ns() + PATIENCE_MS * 1000000ull;
+    ssize_t got;
+    int ready;
+
+    do {
+        uint64_t now = mpp_now_ns();
+        ready = now < limit ? poll(&said, 1, (int)((limit - now) / 1000000u) + 1) : 0;
+    } while (ready < 0 && errno == EINTR);
+    if (ready <= 0) return ready < 0 ? errno : ETIMEDOUT;
+    do got = recvmsg(template->socket, &header, MSG_CMSG_CLOEXEC);
+    while (got < 0 && errno == EINTR);
+    if (got < 0) return errno;
+    if (got != (ssize_t)sizeof *pid || (header.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0) return EPROTO;
+    if (*pid <= 0) return 0;
+    if (header.msg_controllen < CMSG_LEN(sizeof *pidfd) || with.head.cmsg_type != SCM_RIGHTS) return EPROTO;
+    memcpy(pidfd, CMSG_DATA(&with.head), sizeof *pidfd);
+    return 0;
+}
+
+int mpp_template_copy(struct mpp_template *template, uint64_t namespaces, int control, int cgroup, pid_t *pid,
+                      int *pidfd, int *refused)
+{
+    int64_t answer = 0;
+    int error = 0;
+
+    *refused = 0;
+    if (!template->serves || template->owner != getpid()) error = ECHILD;
+    if (error == 0) error = ask(template, namespaces, control, cgroup);
+    if (error == 0) error = hear(template, &answer, pidfd);
+    if (error == 0 && answer == 0) error = EPROTO;
+    if (error != 0) template->serves = 0; /* what it would still say answers another question */
+    if (error != 0) return error;
+    *refused = answer < 0;
+    if (answer < 0) return (int)-answer;
+    *pid = (pid_t)answer;
+    return 0;
+}
+
+int mpp_template_serves(const struct mpp_template *template)
+{
+    return template != NULL && template->serves && template->owner == getpid();
+}
+
+uint64_t mpp_template_size(const struct mpp_template *template)
+{
+    unsigned long long pages = 0;
+    char path[40];
+    FILE *file;
+
+    if (template == NULL || template->pid < 0) return 0;
+    snprintf(path, sizeof path, "/proc/%d/statm", (int)template->pid);
+    file = fopen(path, "re");
+    if (file == NULL) return 0;
+    if (fscanf(file, "%*u %llu", &pages) != 1) pages = 0;
+    fclose(file);
+    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+void mpp_template_close(struct mpp_template **slot)
+{
+    struct mpp_template *template = *slot;
+    siginfo_t ended;
+
+    *slot = NULL;
+    if (template == NULL) return;
+    mpp_close(&template->socket);
+    if (template->pidfd >= 0 && template->owner == getpid()) {
+        sys4(SYS_pidfd_send_signal, template->pidfd, SIGKILL, 0, 0);
+        while (waitid(P_PIDFD, (id_t) template->pidfd, &ended, WEXITED | __WALL) < 0 && errno == EINTR) continue;
+    }
+    mpp_close(&template->pidfd);
+    free(template);
+}

@@ -1,0 +1,219 @@
+"""Attacks from a sandbox that is a copy of a template: what it could have of the host it was copied on."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+import mpp_exec
+from mpp_exec.sandbox.parked import Parked
+from mpp_exec.sandbox.plan import SandboxPlan
+from mpp_exec.sandbox.template import Template
+from sandbox_lab import CACHE, Lab, answer, descendants, run
+
+MARK: Final = "canary-5d1f0c9e"
+PLAIN: Final = f"kept = '{MARK}-package'\ndef run(**given):\n    return given\n"
+# Of proc_pid_status(5): what a process may do, and who it is.
+STATUS: Final = (
+    *("Name", "Umask", "Uid", "Gid", "Groups", "NStgid", "NSpid", "NSpgid", "NSsid", "Kthread", "Threads"),
+    *("SigBlk", "SigIgn", "SigCgt", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"),
+    *("NoNewPrivs", "Seccomp", "Seccomp_filters", "CoreDumping", "untag_mask"),
+)
+
+
+@pytest.fixture
+def source(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[SandboxPlan, Template]]:
+    """A plan and a template of it, of a host with something in its environment."""
+    monkeypatch.setenv("MPP_TEST_CANARY", f"{MARK}-environment")
+    compiled = lab.python(PLAIN)
+    made = Template(compiled)
+    yield compiled, made
+    made.close()
+
+
+def ready(compiled: SandboxPlan, template: Template | None) -> Parked:
+    made = Parked(compiled, constants=(), cache=CACHE, early_start=True, template=template)
+    while made.look(1000) == "preparing":
+        pass
+    assert made.state == "ready"
+    assert made.is_copied == (template is not None)
+    return made
+
+
+def facts(pid: int) -> dict[str, str]:
+    found = re.findall(r"^(\w+):\t?(.*)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    return dict(found)
+
+
+def processes() -> tuple[int, int, set[int]]:
+    """Return init and tool of the one sandbox that there is, and the templates."""
+    here: set[int] = set()
+    init: list[int] = []
+    tool: list[int] = []
+    for pid in descendants(os.getpid()):
+        inner = facts(pid)["NSpid"].split()[1:]
+        if inner:
+            (init if inner == ["1"] else tool).append(pid)
+        else:
+            here.add(pid)
+    assert (len(init), len(tool)) == (1, 1)
+    return init[0], tool[0], here
+
+
+def memory(pid: int) -> bytes:
+    """Return all that a process has of its own: what it wrote, and what was there when it was copied."""
+    parts = []
+    with open(f"/proc/{pid}/mem", "rb", buffering=0) as file:  # noqa: PTH123 - unbuffered
+        for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+            span, rights, *_ = line.split()
+            if rights[1] != "w" and "[" not in line:
+                continue
+            begin, end = (int(word, 16) for word in span.split("-"))
+            if end >= 1 << 63:
+                continue  # the kernel's own page
+            try:
+                file.seek(begin)
+                parts.append(file.read(end - begin))
+            except OSError:  # what the kernel shows to nobody
+                continue
+    return b"\0".join(parts)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may read the memory of what has other ids")
+def test_memory_of_a_copy_tells_nothing_of_the_host(source: tuple[SandboxPlan, Template], lab: Lab) -> None:
+    """The template is no fork of the host, and is told no path of it: only its interpreter's are there."""
+    compiled, template = source
+    made = ready(compiled, template)
+    try:
+        init, tool, _ = processes()
+        for pid in (init, tool):
+            seen = memory(pid)
+            assert b"/mpp/launch.pyc" in seen, "that is the memory"
+            for told in (
+                f"{MARK}-environment".encode(),
+                os.fsencode(Path(mpp_exec.__file__).parent),
+                os.fsencode(lab.root),
+                os.fsencode(sys.executable) + b"\0" if "venv" in sys.executable else b"\xff" * 40,
+                b"/inside/",
+            ):
+                # Init has the plan, with the sources of its mounts; the tool is given their places only.
+                assert pid == init or told not in seen, told
+            assert f"{MARK}-environment".encode() not in seen
+    finally:
+        made.close()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may read the memory of what has other ids")
+def test_package_and_arguments_of_a_call_are_left_in_the_template(
+    source: tuple[SandboxPlan, Template],
+) -> None:
+    compiled, template = source
+    made = ready(compiled, template)
+    _, _, templates = processes()
+    done = run(compiled, f'{{"arguments":{{"text":"{MARK}-argument"}}}}'.encode(), parked=made)
+    assert answer(done)["value"] == {"text": f"{MARK}-argument"}
+    (pid,) = templates
+    assert MARK.encode() not in memory(pid)
+
+
+def test_copy_may_do_more_than_what_was_started(source: tuple[SandboxPlan, Template]) -> None:
+    """Ids, groups, capabilities, seccomp programs, signals: as the kernel has them of init and tool."""
+    compiled, template = source
+    said = []
+    for each in (None, template):
+        made = ready(compiled, each)
+        try:
+            init, tool, _ = processes()
+            said.append([own(pid) for pid in (init, tool)])
+        finally:
+            made.close()
+    started, copied = said
+    assert copied[1] == started[1]
+    assert copied[0] == started[0]
+
+
+def own(pid: int) -> dict[str, Any]:
+    seen = {name: value for name, value in facts(pid).items() if name in STATUS}
+    outer = r"^\s*\d+"  # of each list: as the host sees it, which differs from process to process
+    for name in ("NStgid", "NSpid", "NSpgid", "NSsid", "Uid", "Gid"):
+        seen[name] = re.sub(outer, "", seen[name]) if name.startswith("NS") else str(len(seen[name].split()))
+    kinds = ("user", "mnt", "pid", "net", "ipc", "uts", "cgroup")
+    return seen | {kind: space(str(pid), kind) != space("self", kind) for kind in kinds}
+
+
+def space(process: str, kind: str) -> str:
+    try:
+        return str(Path(f"/proc/{process}/ns/{kind}").readlink())
+    except PermissionError:  # init shows itself to root only
+        return "not shown"
+
+
+def test_variable_that_the_dynamic_linker_obeys(lab: Lab, tmp_path: Path) -> None:
+    """A template runs on the host: what a package has set in the environment of its tool is not for it."""
+    plan = lab.python("import os\ndef run():\n    return dict(os.environ)\n")
+    library = str(tmp_path / "hook.so")
+    given = (("LD_PRELOAD", library), ("LD_AUDIT", library), ("PYTHONHOME", "/x"), ("TZ", "Asia/Tokyo"))
+    compiled = dataclasses.replace(plan, environment=(*plan.environment, *given))
+    template = Template(compiled)
+    try:
+        made = ready(compiled, template)
+        _, _, templates = processes()
+        (pid,) = templates
+        assert Path(f"/proc/{pid}/environ").read_bytes() == b"LC_ALL=C\0"
+        assert library.encode() not in Path(f"/proc/{pid}/cmdline").read_bytes()
+        seen = answer(run(compiled, b'{"arguments":{}}', parked=made))["value"]
+    finally:
+        template.close()
+    assert seen.items() >= dict(given).items()
+    assert "LC_ALL" not in seen
+
+
+def test_descriptors_of_the_template_are_there(lab: Lab) -> None:
+    """Its socket, and whatever the host had open: closed before the plan comes."""
+    held = os.open("/etc/passwd", os.O_RDONLY)
+    os.set_inheritable(held, True)
+    try:
+        compiled = lab.python(
+            "import os\n"
+            "def kind(fd):\n"
+            "    try:\n"
+            "        return oct(os.fstat(fd).st_mode >> 12)\n"
+            "    except OSError:\n"
+            "        return None\n"
+            "def run():\n"
+            "    return {str(fd): kind(fd) for fd in range(1024) if kind(fd)}\n"
+        )
+        template = Template(compiled)
+        try:
+            made = ready(compiled, template)
+            seen = answer(run(compiled, b'{"arguments":{}}', parked=made))["value"]
+        finally:
+            template.close()
+    finally:
+        os.close(held)
+    assert set(seen.values()) == {"0o1"}, "pipes"
+    assert len(seen) == 4, "three, and the one that the answer goes to"
+
+
+def test_module_of_the_package_in_the_place_of_one_of_the_launchers(lab: Lab) -> None:
+    """The template has loaded its own before there is a package."""
+    forged = "raise SystemExit('ran unsealed')\n"
+    names = ("_seal.py", "_copies.py", "marshal.py", "gc.py", "_json.py", "template.py", "launch.py")
+    compiled = lab.python(
+        "import os\ndef run():\n    try:\n        os.execv('/python/bin/python3', ['python3'])\n"
+        "    except OSError as error:\n        return error.errno\n",
+        files=dict.fromkeys(names, forged),
+    )
+    template = Template(compiled)
+    try:
+        done = run(compiled, b'{"arguments":{}}', parked=ready(compiled, template))
+    finally:
+        template.close()
+    assert answer(done)["value"] in (1, 13, 38), "and it is sealed"
