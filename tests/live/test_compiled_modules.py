@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 
 import forge
+from mpp_exec.lifecycle import installing
 from mpp_exec.lifecycle.compiling import compile_ahead
 from mpp_exec.lifecycle.session import Session
 from mpp_exec.package.manifest import Tool
 from mpp_exec.registry.records import Installed
 from mpp_exec.sandbox import bytecode
+from mpp_exec.sandbox.cache import SandboxCache
 from stage import NAME, OPEN, Stage
 
 LONG = "# " + "x" * bytecode.WORTH + "\n"
@@ -140,6 +142,23 @@ def test_files_that_change_while_they_are_compiled_leave_nothing(
             thing.write_text(THING)
 
     monkeypatch.setattr("mpp_exec.lifecycle.compiling.compile_modules", compile_another)
+    compile_for(stage, installed)
+    assert kept(stage) == []
+
+
+def test_package_that_is_uninstalled_before_what_was_compiled_is_kept_leaves_nothing(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed = install(stage, FILES)
+
+    keep = SandboxCache.keep_modules
+
+    def uninstall_and_keep(cache: SandboxCache, *given: Any) -> None:
+        with Session(stage.home) as other:
+            installing.uninstall(other, NAME)
+        keep(cache, *given)
+
+    monkeypatch.setattr(SandboxCache, "keep_modules", uninstall_and_keep)
     compile_for(stage, installed)
     assert kept(stage) == []
 

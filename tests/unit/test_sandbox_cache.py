@@ -203,3 +203,23 @@ def test_program_to_start_is_asked_once_while_its_files_stay(
     assert {file.source for file in found.files} <= {entry[0] for entry in found.identity}
     monkeypatch.setattr(interpreter, "find_started", lambda _: pytest.fail("it was asked again"))
     assert SandboxCache(folder).started("git") == found
+
+
+def test_files_of_a_kind_are_bounded_and_the_newest_stay(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each update of an interpreter makes a launcher, each PATH programs, and the old ones stay."""
+    monkeypatch.setattr(cache_module, "_KEPT", {"launcher": 3})
+    cache = SandboxCache(folder)
+    cache._write("modules-a-b", b"of a package that is installed")
+    for number in range(6):
+        cache._write(f"launcher-{number}", b"code")
+        os.utime(folder / f"launcher-{number}", (number, number))
+    cache._write("launcher-6", b"code")
+    kept = sorted(path.name for path in folder.iterdir())
+    assert kept == ["launcher-4", "launcher-5", "launcher-6", "modules-a-b"]
+
+
+@pytest.mark.parametrize("kind", ["bpf", "program", "launcher"])
+def test_every_kind_that_is_no_packages_is_bounded(kind: str) -> None:
+    assert 0 < cache_module._KEPT[kind] <= 256

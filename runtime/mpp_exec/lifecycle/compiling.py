@@ -21,27 +21,37 @@ from mpp_exec.sandbox.plan import required
 def compile_ahead(session: Session, installed: Installed) -> None:
     """Keep what is compiled of *installed* where its calls find it, and forget what is installed no more."""
     cache = SandboxCache(session.home.cache)
-    forget_compiled(session)
-    with contextlib.suppress(MppError):
-        _, verified = session.verified(installed.name)
-        manifest = verified.manifest
-        modules = modules_of(manifest.files)
-        # Only a namespace keeps the compiler from what this user may do.
-        if manifest.runtime.kind != "python" or not modules or spaces.missing() is not None:
-            return
-        python = next(cache.program(each) for each in required(manifest) if each.name == "python")
-        there = cache.modules(installed.digest, python)
-        if there is None or there.is_good:
-            return
-        with session.store.leased(installed) as folder:
-            place = os.path.realpath(session.home.package_folder(installed.digest) / "files")
-            archive = compile_modules(modules, place, python, kernel.probe(), cache)
-            # Of the files that were verified, and of no others that were there for a moment.
-            if fingerprint(folder, manifest.files) == verified.fingerprint:
-                cache.keep_modules(installed.digest, python, archive)
+    try:
+        with contextlib.suppress(MppError):
+            _compile(session, installed, cache)
+    finally:
+        # Behind it: who uninstalls the package meanwhile has looked before there was anything to forget.
+        _forget(session, cache)
 
 
 def forget_compiled(session: Session) -> None:
     """Remove what was compiled of packages that are not installed any more."""
-    cache = SandboxCache(session.home.cache)
+    _forget(session, SandboxCache(session.home.cache))
+
+
+def _compile(session: Session, installed: Installed, cache: SandboxCache) -> None:
+    _, verified = session.verified(installed.name)
+    manifest = verified.manifest
+    modules = modules_of(manifest.files)
+    # Only a namespace keeps the compiler from what this user may do.
+    if manifest.runtime.kind != "python" or not modules or spaces.missing() is not None:
+        return
+    python = next(cache.program(each) for each in required(manifest) if each.name == "python")
+    there = cache.modules(installed.digest, python)
+    if there is None or there.is_good:
+        return
+    with session.store.leased(installed) as folder:
+        place = os.path.realpath(session.home.package_folder(installed.digest) / "files")
+        archive = compile_modules(modules, place, python, kernel.probe(), cache)
+        # Of the files that were verified, and of no others that were there for a moment.
+        if fingerprint(folder, manifest.files) == verified.fingerprint:
+            cache.keep_modules(installed.digest, python, archive)
+
+
+def _forget(session: Session, cache: SandboxCache) -> None:
     cache.forget_modules([each.digest for each in session.store.installed()])

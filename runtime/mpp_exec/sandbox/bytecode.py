@@ -29,17 +29,17 @@ MOST: Final = 64 << 20
 
 _PACKAGE: Final = "/package"
 _LIMITS: Final = Limits(
-    wall_ms=300_000,
-    cpu_ms=300_000,
+    wall_ms=60_000,
+    cpu_ms=60_000,
     memory=1 << 30,
     processes=1,
     open_files=64,
     output=256 << 20,
     scratch=1 << 20,
 )
-_CPU_MS: Final = 4_000
-_CPU_MS_EACH: Final = 3_000  # for each MiB; of the standard library one takes 0.2 s
-_WAITS: Final = 3  # times its processor time may pass, on a busy machine
+_CPU_MS: Final = 2_000
+_CPU_MS_EACH: Final = 1_500  # for each MiB; of the standard library one takes 0.2 s
+_WAITS: Final = 2  # times its processor time may pass, on a busy machine
 _OUTPUT: Final = 64 << 10
 _GROWS: Final = 8  # times the source, as base64; the standard library is 1.5 times as long
 _INVOCATION: Final = "00000000-0000-0000-0000-000000000000"

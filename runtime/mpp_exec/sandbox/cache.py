@@ -28,6 +28,9 @@ _PROGRAM_VERSION = 3
 _MESSAGES = 32
 _UNFINISHED = "tmp"
 _WRITTEN_S = 3600  # what is written for longer, nobody writes any more
+# Files of a kind that are kept, the newest: each version of a compiler, interpreter or path makes others, and
+# which of them nobody asks for any more is told by nothing. One that is missed is made again.
+_KEPT = {"bpf": 256, "program": 128, "launcher": 16}
 
 
 class SandboxCache:
@@ -219,6 +222,18 @@ class SandboxCache:
                 Path(temporary).rename(self._folder / name)
             except OSError:
                 Path(temporary).unlink(missing_ok=True)
+            self._bound(name.partition("-")[0])
+
+    def _bound(self, kind: str) -> None:
+        """Remove the oldest files of *kind* where there are more than are kept."""
+        if kind not in _KEPT or self._folder is None:
+            return
+        there = []
+        for path in self._folder.glob(f"{kind}-*"):
+            with contextlib.suppress(OSError):  # another process removes them, too
+                there.append((path.lstat().st_mtime_ns, path))
+        for _, path in sorted(there)[: -_KEPT[kind]]:
+            path.unlink(missing_ok=True)
 
 
 def _modules_of(digest: str) -> str:
