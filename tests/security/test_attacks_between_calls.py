@@ -15,8 +15,19 @@ from typing import Any
 import pytest
 
 from mpp_exec.permissions import Limits
+from mpp_exec.sandbox import native
 from mpp_exec.sandbox.profiles import tool_profile
-from sandbox_lab import Lab, answer, call, descendants, init_processes, run, sweep, without_seccomp
+from sandbox_lab import (
+    Lab,
+    answer,
+    call,
+    descendants,
+    init_processes,
+    run,
+    sweep,
+    without_landlock,
+    without_seccomp,
+)
 
 TOOL = """
 import builtins, ctypes, fcntl, gc, glob, hashlib, json, logging, mmap, os, random, resource, secrets
@@ -244,3 +255,12 @@ def test_package_changed_by_its_own_tool_between_calls(lab: Lab) -> None:
     request = json.dumps({"arguments": {"evil": "raise SystemExit"}}).encode()
     for _ in range(2):
         assert answer(run(compiled, request))["value"] == 9
+    if not compiled.root:  # below a host that is root the files are another id's, too
+        entries = (
+            dataclasses.replace(entry, attributes=entry.attributes & ~native.MOUNT_RDONLY)
+            if entry.target == "/app"
+            else entry
+            for entry in compiled.entries
+        )
+        weak = dataclasses.replace(without_landlock(compiled), entries=tuple(entries))
+        assert answer(run(weak, request))["value"] < 9, "the attack is real"

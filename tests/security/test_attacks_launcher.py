@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import resource
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 
 from mpp_exec import MppError
 from mpp_exec.errors import UsageError
+from mpp_exec.permissions import Limits
 from mpp_exec.vocabulary import VocabularyError, parse_env_name
 from sandbox_lab import Lab, answer, call, run, without_seccomp
 from stage import NAME, Stage
@@ -142,6 +144,7 @@ def test_value_of_a_variable_makes_no_other_variable(lab: Lab, probe: Path) -> N
 
 RAISE = """
 import resource
+import time
 def run(number, value):
     before = resource.getrlimit(number)
     try:
@@ -179,6 +182,14 @@ def test_tool_that_answers_before_it_reads(lab: Lab, probe: Path) -> None:
     """The request is no way to keep the host waiting, nor is an answer to a question nobody read."""
     done = run(lab.program(probe, "deaf"), b"x" * (1 << 20))
     assert (done.outcome, done.output) == ("ok", b"done")
+
+
+def test_tool_that_closes_its_request_and_stays(lab: Lab, probe: Path) -> None:
+    """A pipe that nobody reads is always ready: whoever goes on with it is kept busy until the deadline."""
+    before = time.thread_time()
+    done = run(lab.program(probe, "silent", limits=Limits(wall_ms=1000)), b"x" * (1 << 20))
+    assert done.outcome == "timeout"
+    assert time.thread_time() - before < 0.25
 
 
 def test_request_that_the_tool_reads_twice(lab: Lab) -> None:

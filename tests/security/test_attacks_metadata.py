@@ -19,7 +19,7 @@ from mpp_exec.sandbox import kernel, native
 from mpp_exec.sandbox.layout import READ_ONLY, Entry
 from mpp_exec.sandbox.plan import SandboxPlan
 from mpp_exec.sandbox.properties import TRUNCATE_ABI
-from sandbox_lab import Lab, call, run, without_landlock, without_seccomp
+from sandbox_lab import PLACES, Lab, call, run, without_landlock, without_seccomp
 
 ENOENT, ESRCH, EACCES, ENOTTY, EPERM, ENOSYS = 2, 3, 13, 25, 1, 38
 
@@ -166,8 +166,11 @@ def test_path_of_a_descriptor(look: Any, lab: Lab, fd: int) -> None:
 
 def test_mount_sources_are_not_told(look: Any, lab: Lab) -> None:
     """The package is at /app and says nothing of where the home is; its folder has no parent to be named."""
-    for code in ("os.getcwd()", "os.path.realpath('/app')", "os.path.realpath('/app/..')"):
+    for code in ("__file__", "os.getcwd()", "os.path.realpath('/app')", "os.path.realpath('/app/..')"):
         assert str(lab.root) not in str(look(code))
+    assert look("__file__") == "/app/tool.py"
+    bare = call(lab.without_namespaces().python(LOOK), code="__file__", pid="")
+    assert bare.startswith((str(lab.root), str(PLACES))), "without a mount namespace it is a path of the host"
     assert look("os.chdir('/app') or os.getcwd()") == "/app"
     assert look("os.listdir('/app/..')") == EACCES
 

@@ -166,8 +166,9 @@ def run():
 """
         made = ready(lab, source, write=[folder])
         assert not can_start_early(made.plan), "the runtime starts it with its call"
-        with pytest.raises(HostError):
+        with pytest.raises(HostError, match="Too many levels of symbolic links") as refused:
             run(made.plan, b'{"arguments":{}}', parked=made)
+        assert refused.value.code == "host.spawn_layout", "the mount, and not what comes behind it"
     finally:
         (folder / "file").unlink(missing_ok=True)
         folder.rmdir()

@@ -235,6 +235,7 @@ def test_a_client_that_does_not_read_holds_up_nobody_else(runtime: Runtime) -> N
         with pytest.raises(TimeoutError):
             fill(held)
         peer.initialize()
+        assert runtime.status()["connections"] == 2, "it is served, and is no server of its own"
         assert said(peer.call("acme_waits_call")) == "done"
     with runtime.connect() as connection:
         connection.sendall(frame(b"S"))
