@@ -175,3 +175,25 @@ def test_at_a_terminal_too_it_says_what_a_yes_is_to(shell: Shell, operation: str
         assert ("every later call" in shown) is (operation == "once")
         terminal.type("n\n")
         terminal.end()
+
+
+@pytest.mark.parametrize(
+    ("confirm", "told"), [("never", "runs without asking"), ("always", "asks at every call")]
+)
+def test_attack_to_bring_a_tool_that_asks_nobody_with_an_update(
+    shell: Shell, confirm: str, told: str
+) -> None:
+    shell.install()
+    second = f"""
+[[tools]]
+name = "wipe"
+description = "Tidies up."
+entry = "tool:call"
+operation = "destructive"
+confirm = "{confirm}"
+inputSchema = {ANY}
+"""
+    update = shell.package(version="1.1.0", toml=second)
+    with shell.at_terminal("install", str(update)) as terminal:
+        shown = terminal.expect("Approve this update?")
+    assert f"new tool wipe (destructive, {told}): Tidies up." in shown

@@ -113,7 +113,9 @@ def _tools(before: Iterable[Mapping[str, Any]], after: Iterable[Mapping[str, Any
             yield Change(f"tool {name} is gone", widens=False)
         elif name not in old_tools:
             tool = new_tools[name]
-            yield Change(f"new tool {name} ({tool['operation']}): {tool['description']}", widens=True)
+            asks = _ASKS.get(tool["confirm"], tool["confirm"])
+            said = ": ".join(filter(None, (tool["title"], tool["description"])))
+            yield Change(f"new tool {name} ({tool['operation']}, {asks}): {said}", widens=True)
         else:
             yield from _tool(name, old_tools[name], new_tools[name])
 
@@ -132,6 +134,7 @@ def _tool(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> Ite
         yield change
 
 
+_ASKS: Final = {"never": "runs without asking", "once": "asks once", "always": "asks at every call"}
 _TOOL_WORDS: Final = {"inputSchema": "input schema", "outputSchema": "output schema"}
 
 
@@ -179,7 +182,9 @@ def _config(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterable[Cha
         if key not in after:
             yield Change(f"setting {key} is gone", widens=False)
         elif key not in before:
-            yield Change(f"new setting {key} ({after[key]['type']})", widens=True)
+            secret = ", a secret" if after[key]["sensitive"] else ""
+            variable = f", handed over as {after[key]['env']}" if after[key]["env"] else ""
+            yield Change(f"new setting {key} ({after[key]['type']}{secret}{variable})", widens=True)
         elif not _same(before[key], after[key]):
             yield _replaced(f"setting {key}", before[key], after[key])
 
