@@ -166,7 +166,7 @@ def test_at_a_terminal_a_call_is_only_asked_about_if_that_was_wanted(shell: Shel
 def test_once_is_asked_once(shell: Shell) -> None:
     shell.install(extra='confirm = "once"')
     with shell.at_terminal("run", "acme/echo", "text=x", "--confirm") as terminal:
-        terminal.expect("Run this call?")
+        terminal.expect("Run this call, and every later one of this tool?")
         terminal.type("y\n")
         assert terminal.end()[0] == 0
     assert shell.ok("run", "acme/echo", "text=x").out == "x\n"
