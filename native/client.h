@@ -9,7 +9,7 @@
 #include <sys/types.h>
 
 /* As in runtime/mpp_exec/serving/wire.py. */
-#define PROTOCOL "mpp-exec serve 3"
+#define PROTOCOL "mpp-exec serve 4"
 #define MAX_HELLO ((size_t)1 << 20)
 #define MAX_ARGUMENTS ((size_t)4 << 20)
 #define MAX_FRAME ((size_t)1 << 20)

@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -88,18 +89,29 @@ static int receive_all(int fd, uint8_t *data, size_t size, long milliseconds)
     return 0;
 }
 
+/* Where descriptor is a terminal, adds the letter and how many columns it says it has. */
+static void add_terminal(char terminals[16], char letter, int descriptor)
+{
+    struct winsize size = { 0 };
+    size_t used = strlen(terminals);
+
+    if (!isatty(descriptor)) return;
+    if (ioctl(descriptor, TIOCGWINSZ, &size) != 0) size.ws_col = 0;
+    snprintf(terminals + used, 16 - used, "%c%hu", letter, size.ws_col);
+}
+
 static int make_hello(const struct errand *errand, struct buffer *hello)
 {
     const struct command *command = errand->command;
     char folder[PATH_MAX];
-    char flags[3] = { 0 };
+    char terminals[16] = { 0 };
     char number[16];
     uint8_t header[HEADER];
     int failed;
 
     if (!getcwd(folder, sizeof folder)) return -1;
-    if (isatty(1)) strcat(flags, "o");
-    if (isatty(2)) strcat(flags, "e");
+    add_terminal(terminals, 'o', 1);
+    add_terminal(terminals, 'e', 2);
     snprintf(number, sizeof number, "%d", command->count);
     put_header(header, 'H', 0);
     failed = append(hello, header, HEADER);
@@ -108,7 +120,7 @@ static int make_hello(const struct errand *errand, struct buffer *hello)
     failed |= append_text(hello, errand->programs);
     failed |= append_text(hello, folder);
     failed |= append_text(hello, errand->home);
-    failed |= append_text(hello, flags);
+    failed |= append_text(hello, terminals);
     failed |= append_text(hello, command->input ? command->input : "");
     failed |= append_text(hello, number);
     for (int at = 0; at < command->count; at++) failed |= append_text(hello, command->words[at]);

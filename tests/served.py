@@ -157,7 +157,7 @@ def hello(runtime: Runtime, *words: str, **changes: Any) -> bytes:
     facts = runtime.shell.home.stat()
     status = runtime.status()
     fields = {
-        "protocol": "mpp-exec serve 3",
+        "protocol": "mpp-exec serve 4",
         "build": status["build"],
         "programs": os.path.realpath(CLIENT.parent),
         "folder": str(runtime.shell.cwd),

@@ -49,8 +49,12 @@ def rows(line: str, width: int = WIDTH) -> list[str]:
 
 
 def width_of(terminal: int) -> int:
-    """Return the columns of a row on the open *terminal*: some wrap behind the last one."""
+    """Return the columns of a row on the open *terminal*."""
     with suppress(OSError):
-        if (columns := os.get_terminal_size(terminal).columns) > 0:
-            return columns - 1
+        return width_for(os.get_terminal_size(terminal).columns)
     return WIDTH
+
+
+def width_for(columns: int) -> int:
+    """Return the columns of a row on a terminal that says it has so many: some wrap behind the last one."""
+    return columns - 1 if columns > 0 else WIDTH

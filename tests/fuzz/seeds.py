@@ -133,7 +133,7 @@ _CLIENTS: Final[tuple[dict[str, Any], ...]] = (
     {"method": "notifications/cancelled", "params": {"requestId": 1}},
 )
 _HELLO: Final = (
-    b"mpp-exec serve 3\0" + b"0" * 32 + b"\0/usr/bin\0/home/jane\x001:2\0oe\0-\x004\0"
+    b"mpp-exec serve 4\0" + b"0" * 32 + b"\0/usr/bin\0/home/jane\x001:2\0o80e80\0-\x004\0"
     b"run\0acme/echo\0--args\0-\0PATH=/usr/bin\0HOME\0PATH=\0"
 )
 _TERMS: Final = {"package": {"name": "acme/echo"}, "tool": "echo"}

@@ -20,6 +20,7 @@ class Stream(io.StringIO):
     def __init__(self, *, terminal: bool = False) -> None:
         super().__init__()
         self.terminal = terminal
+        self.columns: int | None = None
 
     def isatty(self) -> bool:
         return self.terminal
@@ -136,3 +137,14 @@ def test_a_result_that_cannot_be_written_is_an_error() -> None:
     with pytest.raises(InternalError) as caught:
         printer.flush()
     assert caught.value.code == "output.io"
+
+
+@pytest.mark.parametrize(("columns", "widest"), [(40, 39), (0, 78), (200, 199)])
+def test_note_is_broken_where_a_client_says_that_its_terminal_wraps(columns: int, widest: int) -> None:
+    """A runtime that writes for it has no descriptor of that terminal."""
+    stream = Stream(terminal=True)
+    stream.columns = columns
+    Console(out=Stream(), err=stream, environ={}).note("word " * 60)
+    lines = stream.getvalue().splitlines()
+    assert len(lines) > 1
+    assert max(map(len, lines)) <= widest

@@ -26,13 +26,28 @@ from mpp_exec.serving.wire import (
 )
 
 HEADER = Path(__file__).resolve().parents[2] / "native" / "client.h"
-FIELDS = [b"mpp-exec serve 3", b"build", b"/bin", b"/work", b"1:2", b"oe", b"-"]
+FIELDS = [b"mpp-exec serve 4", b"build", b"/bin", b"/work", b"1:2", b"o80e80", b"-"]
 strings = st.binary(max_size=20).filter(lambda data: b"\0" not in data)
 
 
 def payload(*words: bytes, variables: tuple[bytes, ...] = (), count: bytes | None = None) -> bytes:
     number = str(len(words)).encode() if count is None else count
     return b"".join(each + b"\0" for each in (*FIELDS, number, *words, *variables))
+
+
+@pytest.mark.parametrize(
+    ("said", "columns"),
+    [(b"", (None, None)), (b"o0", (0, None)), (b"e120", (None, 120)), (b"o80e99999", (80, 99999))],
+)
+def test_terminals_and_their_columns(said: bytes, columns: tuple[int | None, int | None]) -> None:
+    hello = read_hello(payload(b"run").replace(b"\0o80e80\0", b"\0%b\0" % said))
+    assert (hello.out_columns, hello.err_columns) == columns
+
+
+@pytest.mark.parametrize("said", [b"o", b"e80o80", b"o-1", b"o123456", b"x", b"o80 ", "o٣".encode()])
+def test_terminals_that_are_none(said: bytes) -> None:
+    with pytest.raises(WireError):
+        read_hello(payload(b"run").replace(b"\0o80e80\0", b"\0%b\0" % said))
 
 
 @given(st.lists(strings), st.lists(strings))
@@ -113,7 +128,7 @@ def test_who_says_nothing_and_who_reads_nothing_is_given_up() -> None:
 
 def test_both_sides_have_the_same_bounds() -> None:
     text = HEADER.read_text(encoding="utf-8")
-    assert '#define PROTOCOL "mpp-exec serve 3"' in text
+    assert '#define PROTOCOL "mpp-exec serve 4"' in text
     assert "#define MAX_HELLO ((size_t)1 << 20)" in text
     assert "#define MAX_ARGUMENTS ((size_t)4 << 20)" in text
 

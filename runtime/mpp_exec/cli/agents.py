@@ -120,7 +120,7 @@ def mcp_for(visit: Visit, runtime: Runtime) -> Run:
         visit.require_home(given.home, runtime.home)
         wire = RelayedWire(visit.connection.fileno(), visit.cancellation.fd, tell, visit.leave)
         visit.begin(moves=wire.move)
-        if visit.hello.out_is_terminal:
+        if visit.hello.out_columns is not None:
             console.note(_ALONE)
             console.flush()
 

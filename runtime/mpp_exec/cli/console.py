@@ -222,9 +222,10 @@ def _rows_on(stream: TextIO, line: str) -> list[str]:
     """Return *line* as rows that *stream* does not wrap, where it is a terminal."""
     if not _is_terminal(stream):
         return [line]
-    from mpp_exec.rows import rows, width_of  # noqa: PLC0415 -- not for a pipe
+    from mpp_exec.rows import rows, width_for, width_of  # noqa: PLC0415 -- not for a pipe
 
-    return rows(line, width_of(stream.fileno()))
+    columns = getattr(stream, "columns", None)  # of one that is elsewhere, and says so itself
+    return rows(line, width_of(stream.fileno()) if columns is None else width_for(columns))
 
 
 def _styled(text: str, style: str) -> str:

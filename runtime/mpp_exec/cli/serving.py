@@ -202,8 +202,8 @@ def serve(visit: Visit, runtime: Runtime) -> int:
 
     if verb_of(visit.words) not in ("run", "mcp"):  # everything else is done where it was typed
         raise ElsewhereError("it is no call")
-    out = _Stream(visit, OUT, terminal=visit.hello.out_is_terminal)
-    err = _Stream(visit, ERR, terminal=visit.hello.err_is_terminal)
+    out = _Stream(visit, OUT, columns=visit.hello.out_columns)
+    err = _Stream(visit, ERR, columns=visit.hello.err_columns)
     console = Console(out=cast("TextIO", out), err=cast("TextIO", err), environ=visit.environ)
     instead = {"run": run_for(visit, runtime), "mcp": mcp_for(visit, runtime)}
     code = perform(visit.words, console, instead)
@@ -212,12 +212,15 @@ def serve(visit: Visit, runtime: Runtime) -> int:
 
 
 class _Stream:
-    """One of a client's standard streams: what is written arrives there when it is flushed."""
+    """One of a client's standard streams: what is written arrives there when it is flushed.
 
-    def __init__(self, visit: Visit, letter: bytes, *, terminal: bool) -> None:
+    *columns* is None where it is no terminal, else how many that says it has.
+    """
+
+    def __init__(self, visit: Visit, letter: bytes, *, columns: int | None) -> None:
         self._visit = visit
         self._letter = letter
-        self._terminal = terminal
+        self.columns = columns
         self._held: list[str] = []
 
     def write(self, text: str) -> int:
@@ -234,7 +237,7 @@ class _Stream:
 
     def isatty(self) -> bool:
         """Tell what the client's own stream is."""
-        return self._terminal
+        return self.columns is not None
 
 
 VERBS: Final = {"serve": Verb(_arguments, _serve)}

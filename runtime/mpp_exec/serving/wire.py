@@ -35,6 +35,7 @@ No descriptor is taken from anybody, and nothing here confirms a call.
 from __future__ import annotations
 
 import math
+import re
 import select
 import socket
 import struct
@@ -42,7 +43,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Final
 
-PROTOCOL: Final = b"mpp-exec serve 3"
+PROTOCOL: Final = b"mpp-exec serve 4"
 """The first words of H. Another number is another protocol."""
 
 HELLO, INPUT, GO, STATUS, QUIT = b"H", b"I", b"G", b"S", b"Q"
@@ -60,6 +61,7 @@ PIECE: Final = 1 << 18
 _HEADER: Final = struct.Struct(">cI")
 _LIMITS: Final = {HELLO: MAX_HELLO, INPUT: MAX_INPUT, GO: 16, STATUS: 0, QUIT: 0}
 _FIELDS: Final = 7
+_TERMINALS: Final = re.compile("(?:o(?P<out>[0-9]{1,5}))?(?:e(?P<err>[0-9]{1,5}))?")
 _CHUNK: Final = 1 << 16
 
 
@@ -75,7 +77,8 @@ class Hello:
         build: what its installation was built from; *programs* the folder that it is in.
         folder: its working folder.
         home: device and inode of the home it means, as ``DEVICE:INODE``.
-        out_is_terminal, err_is_terminal: what its standard streams are.
+        out_columns, err_columns: of its standard streams; None of one that is no terminal; 0 where it
+            does not say.
         input_name: the word of ``--args`` for which I follows, "" where none does.
         words: its command line; *environ* its variables.
     """
@@ -84,8 +87,8 @@ class Hello:
     programs: str
     folder: str
     home: str
-    out_is_terminal: bool
-    err_is_terminal: bool
+    out_columns: int | None
+    err_columns: int | None
     input_name: str
     words: tuple[str, ...]
     environ: dict[str, str] = field(repr=False)
@@ -95,8 +98,8 @@ def read_hello(payload: bytes) -> Hello:
     """Return what the bytes of H say.
 
     They are strings, each ended by a NUL: protocol, build, folder of its programs, working folder, home,
-    flags (``o`` and ``e``, the streams that are terminals), word of its input, number of words in decimal,
-    the words, and all variables as NAME=VALUE.
+    terminals (``o`` and ``e``, each with its columns in decimal, of the streams that are some), word of its
+    input, number of words in decimal, the words, and all variables as NAME=VALUE.
 
     Raises:
         WireError: they are no such thing.
@@ -112,14 +115,17 @@ def read_hello(payload: bytes) -> Hello:
     end = _FIELDS + 1 + int(count)
     if len(strings) < end:
         raise WireError("H has fewer words than it says")
-    build, programs, folder, home, flags, name = map(_text, strings[1:_FIELDS])
+    build, programs, folder, home, terminals, name = map(_text, strings[1:_FIELDS])
+    seen = _TERMINALS.fullmatch(terminals)
+    if seen is None:
+        raise WireError("H says of its streams what is no such thing")
     return Hello(
         build=build,
         programs=programs,
         folder=folder,
         home=home,
-        out_is_terminal="o" in flags,
-        err_is_terminal="e" in flags,
+        out_columns=None if seen["out"] is None else int(seen["out"]),
+        err_columns=None if seen["err"] is None else int(seen["err"]),
         input_name=name,
         words=tuple(map(_text, strings[_FIELDS + 1 : end])),
         environ=_variables(strings[end:]),
