@@ -1,4 +1,4 @@
-"""Attacks on the resident runtime and its client: from another user, from a client, from a tool."""
+"""Attacks on the resident runtime by whoever may connect: frames that lie, no call at all, more rights."""
 
 from __future__ import annotations
 
@@ -8,20 +8,19 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from command import DEADLINE, Shell
+from marked import furnished, is_well, mark, words
 from mpp_exec.serving.service import MAX_CLIENTS
 from needs import missing
 from served import (
     CLIENT,
-    WRITES,
     Runtime,
-    connect_to,
     exactly,
     frame,
     go,
@@ -33,38 +32,7 @@ from served import (
     until,
 )
 
-ROOT = os.geteuid() == 0
-OTHER = 1234
-only_root = pytest.mark.skipif(not ROOT, reason="only root can be another user for a moment")
-
-MARKS = """\
-import os, pathlib
-
-def call(folder):
-    (pathlib.Path(folder) / "ran").touch()
-    return os.environ.get("SECRET_OF_ONE", "nothing")
-"""
-SCHEMA = '{ type = "object", properties = { folder = { type = "string" } }, required = ["folder"] }'
-PERMISSIONS = f'[permissions]\nenvironment = ["SECRET_OF_ONE"]\n\n{WRITES}'
-
-
-def furnished(root: Path) -> Shell:
-    require_client()
-    root.chmod(0o755)
-    made = Shell(root)
-    folder = root / "granted"
-    folder.mkdir()
-    for name, extra in (("acme/marks", ""), ("acme/asks", 'confirm = "always"\n')):
-        made.install(
-            name,
-            "--set",
-            f"folder={folder}",
-            code=MARKS,
-            toml=PERMISSIONS,
-            schema=SCHEMA,
-            extra=f'{extra}operation = "write"',
-        )
-    return made
+only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has capabilities to lack")
 
 
 @pytest.fixture
@@ -83,189 +51,6 @@ def lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runtime]:
     """A runtime for all attacks that must leave it as it was: each is made where the others were."""
     with serving(furnished(tmp_path_factory.mktemp("lasting"))) as made:
         yield made
-
-
-def mark(shell: Shell) -> Path:
-    """Return what is there once the tool ran."""
-    return shell.root / "granted" / "ran"
-
-
-def words(shell: Shell, package: str = "acme/marks") -> list[str]:
-    return ["run", package, f"folder={shell.root / 'granted'}"]
-
-
-def is_well(runtime: Runtime) -> bool:
-    """Tell whether the runtime serves others as before."""
-    calls = runtime.status()["calls"]
-    mark(runtime.shell).unlink(missing_ok=True)
-    done = runtime.client(*words(runtime.shell))
-    return done.code == 0 and runtime.status()["calls"] == calls + 1
-
-
-def as_another_user(work: Callable[[], bytes]) -> bytes:
-    """Return what *work* returns in a process of another user."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            os.setgroups([])
-            os.setresgid(OTHER, OTHER, OTHER)
-            os.setresuid(OTHER, OTHER, OTHER)
-            os.write(writing, work())
-        except OSError as error:
-            os.write(writing, f"failed: {error}".encode())
-        finally:
-            os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading, "rb") as file:
-        said = file.read()
-    os.waitpid(child, 0)
-    return said
-
-
-def open_up(shell: Shell) -> None:
-    """Let everybody reach the socket, as if the home were not closed."""
-    for parent in [shell.home, *shell.home.parents][:-2]:
-        parent.chmod(parent.stat().st_mode | 0o011)
-    (shell.home / "serve").chmod(0o755)
-    (shell.home / "serve" / "socket").chmod(0o666)
-
-
-# -- another user --------------------------------------------------------------------------------------
-
-
-@only_root
-def test_another_user_finds_the_socket_closed(runtime: Runtime) -> None:
-    said = as_another_user(lambda: str(connect_to(runtime.path)).encode())
-    assert said.startswith(b"failed: ")
-    assert b"Permission denied" in said
-
-
-@only_root
-@pytest.mark.parametrize("letter", [b"S", b"Q", b"H"])
-def test_another_user_who_reaches_the_socket_is_not_read_from(runtime: Runtime, letter: bytes) -> None:
-    """The folder is opened up: what stays is what the kernel says of who connected."""
-    said = hello(runtime, *words(runtime.shell)) if letter == b"H" else frame(letter)
-    open_up(runtime.shell)
-
-    def ask() -> bytes:
-        with connect_to(runtime.path) as connection:
-            try:
-                connection.sendall(said)
-            except (BrokenPipeError, ConnectionResetError):
-                return b"closed"
-            return b"answered" if read_frame(connection)[0] else b"closed"
-
-    assert as_another_user(ask) == b"closed"
-    assert runtime.process.poll() is None
-    assert not mark(runtime.shell).exists()
-
-
-def listen_in(folder: Path) -> socket.socket:
-    """Return a socket that listens as ``socket`` in *folder*."""
-    listener = socket.socket(socket.AF_UNIX)
-    number = os.open(folder, os.O_PATH)
-    listener.bind(f"/proc/self/fd/{number}/socket")
-    os.close(number)
-    listener.listen()
-    listener.settimeout(DEADLINE)
-    return listener
-
-
-def hears_nothing(listener: socket.socket) -> bool:
-    """Tell whether nobody has said anything to *listener*."""
-    listener.settimeout(0)
-    try:
-        connection, _ = listener.accept()
-    except BlockingIOError:
-        return True
-    with connection:
-        connection.settimeout(5)
-        return connection.recv(1) == b""
-
-
-@only_root
-def test_another_user_who_answers_as_the_runtime_is_told_nothing(shell: Shell) -> None:
-    """The folder and the file are the user's own by now; who listens is asked of the kernel."""
-    folder = shell.home / "serve"
-    folder.mkdir()
-    os.chown(folder, OTHER, OTHER)
-    open_folders(shell)
-    before = os.geteuid()
-    os.seteuid(OTHER)
-    try:
-        listener = listen_in(folder)
-    finally:
-        os.seteuid(before)
-    with listener:
-        os.chown(folder, 0, 0)
-        os.chown(folder / "socket", 0, 0)
-        folder.chmod(0o700)
-        done = run_client(shell, *words(shell), SECRET_OF_ONE="s3cret")
-        assert (done.code, done.out) == (0, "s3cret\n")
-        assert hears_nothing(listener)
-        status = shell.run("serve", "--status")
-        assert (status.code, "[serve.owner]" in status.err) == (4, True)
-
-
-def open_folders(shell: Shell) -> None:
-    for parent in [shell.home, *shell.home.parents][:-2]:
-        parent.chmod(parent.stat().st_mode | 0o011)
-
-
-@only_root
-def test_a_socket_that_another_user_put_there_is_not_connected_to(shell: Shell) -> None:
-    folder = shell.home / "serve"
-    folder.mkdir(mode=0o700)
-    with listen_in(folder) as listener:
-        os.chown(folder / "socket", OTHER, OTHER)
-        assert run_client(shell, *words(shell)).code == 0
-        assert hears_nothing(listener)
-
-
-@pytest.mark.parametrize("mode", [0o770, 0o707, 0o701])
-def test_a_folder_that_others_can_enter_is_not_used(shell: Shell, mode: int) -> None:
-    folder = shell.home / "serve"
-    folder.mkdir()
-    folder.chmod(mode)
-    with listen_in(folder) as listener:
-        assert run_client(shell, *words(shell)).code == 0
-        assert hears_nothing(listener)
-    started = shell.run("serve")
-    assert (started.code, "[serve.exposed]" in started.err) == (4, True)
-
-
-def test_a_folder_that_is_a_link_is_not_followed(shell: Shell, tmp_path: Path) -> None:
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir(mode=0o700)
-    (shell.home / "serve").symlink_to(elsewhere)
-    with listen_in(elsewhere) as listener:
-        assert run_client(shell, *words(shell)).code == 0
-        assert hears_nothing(listener)
-    started = shell.run("serve")
-    assert (started.code, "[serve.exposed]" in started.err) == (4, True)
-    assert [each.name for each in elsewhere.iterdir()] == ["socket"]
-
-
-def test_a_socket_that_is_a_link_is_not_followed(shell: Shell, tmp_path: Path) -> None:
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir(mode=0o700)
-    (shell.home / "serve").mkdir(mode=0o700)
-    (shell.home / "serve" / "socket").symlink_to(elsewhere / "socket")
-    with listen_in(elsewhere) as listener:
-        assert run_client(shell, *words(shell)).code == 0
-        assert hears_nothing(listener)
-
-
-def test_a_link_at_the_place_of_the_lock_is_not_followed(shell: Shell, tmp_path: Path) -> None:
-    (shell.home / "serve").mkdir(mode=0o700)
-    (shell.home / "serve" / "lock").symlink_to(tmp_path / "made")
-    started = shell.run("serve")
-    assert (started.code, "[serve.io]" in started.err) == (7, True)
-    assert not (tmp_path / "made").exists()
-
-
-# -- a client that lies --------------------------------------------------------------------------------
 
 
 def says(runtime: Runtime, data: bytes, *, answer: bool = True, then: bytes = b"") -> bytes:
@@ -533,112 +318,3 @@ def test_a_client_with_fewer_capabilities_does_not_gain_any(runtime: Runtime) ->
     command = ["setpriv", "--bounding-set=-sys_admin", str(CLIENT), *words(runtime.shell)]
     subprocess.run(command, env=runtime.shell.environment(), check=False, capture_output=True)
     assert runtime.status()["last_sent_away"] == "it has other rights, or is in a sandbox"
-
-
-# -- a tool --------------------------------------------------------------------------------------------
-
-REACHES = """\
-import os
-
-def call(home):
-    found = []
-    for path in (home, f"{home}/serve", f"{home}/serve/socket"):
-        try:
-            found.append(sorted(os.listdir(path)) if not path.endswith("socket") else str(os.stat(path)))
-        except OSError as error:
-            found.append(type(error).__name__)
-    try:
-        import socket
-        connection = socket.socket(socket.AF_UNIX)
-        connection.connect(f"{home}/serve/socket")
-        found.append("connected")
-    except Exception as error:
-        found.append(type(error).__name__)
-    return found
-"""
-READS = """\
-[permissions.filesystem]
-read = ["${user_config.folder}"]
-
-[user_config.folder]
-type = "directory"
-title = "Folder"
-required = true
-"""
-
-
-def test_a_tool_that_is_granted_what_the_home_is_in_does_not_reach_the_socket(runtime: Runtime) -> None:
-    shell = runtime.shell
-    shell.install(
-        "acme/reaches",
-        "--set",
-        f"folder={shell.root}",
-        code=REACHES,
-        toml=READS,
-        schema='{ type = "object", properties = { home = { type = "string" } } }',
-    )
-    done = runtime.client("run", "acme/reaches", f"home={shell.home}", "--json")
-    assert runtime.status()["calls"] == 1
-    found = done.json["structuredContent"]["result"]
-    assert found[0] == []  # covered by an empty folder
-    assert found[1:3] == ["FileNotFoundError", "FileNotFoundError"]
-    assert found[3] != "connected"
-
-
-@pytest.mark.parametrize("inside", ["", "serve", "serve/socket"])
-def test_the_socket_cannot_be_granted(runtime: Runtime, inside: str) -> None:
-    shell = runtime.shell
-    kind = "file" if inside.endswith("socket") else "directory"
-    package = shell.package("acme/wants", code=REACHES, toml=READS.replace("directory", kind))
-    done = shell.run("install", str(package), "--approve", "--set", f"folder={shell.home / inside}")
-    assert done.code in (2, 4), done
-    assert "[grant.protected]" in done.err or "[path.kind]" in done.err
-
-
-# -- who asks the runtime what it is -------------------------------------------------------------------
-
-
-def test_a_runtime_that_never_answers_does_not_hold_its_client(shell: Shell) -> None:
-    """It takes the connection and says nothing: the client makes the call itself."""
-    (shell.home / "serve").mkdir(mode=0o700)
-    with listen_in(shell.home / "serve"):
-        done = run_client(shell, *words(shell))
-    assert (done.code, mark(shell).exists()) == (0, True)
-
-
-def test_a_runtime_that_answers_without_end_is_given_up(shell: Shell) -> None:
-    """More than any result has: the client takes no more, and says that it does not know."""
-    (shell.home / "serve").mkdir(mode=0o700)
-    with listen_in(shell.home / "serve") as listener:
-        child = os.fork()
-        if child == 0:
-            code = 2
-            try:
-                connection, _ = listener.accept()
-                read_frame(connection)
-                connection.sendall(frame(b"B"))
-                piece = frame(b"O", b"x" * (1 << 20))
-                for _ in range(300):
-                    connection.sendall(piece)
-                code = 1
-            except OSError:
-                code = 0
-            finally:
-                os._exit(code)
-        done = subprocess.run(
-            [sys.executable, "-c", LIMITED, str(CLIENT), *words(shell)],
-            env=shell.environment(),
-            capture_output=True,
-            timeout=DEADLINE,
-            check=False,
-        )
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0, "it takes no more"
-    assert (done.returncode, done.stdout) == (7, b"")
-    assert b"[serve.lost]" in done.stderr
-
-
-LIMITED = """
-import os, resource, sys
-resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
-os.execv(sys.argv[1], sys.argv[1:])
-"""
