@@ -22,6 +22,7 @@ QUESTIONS = {
     "verify": 120,
     "redact": 100,
     "parked": 1000,
+    "limits": 50,
 }
 LONG = {"drift": 100_000}
 """Asked by name only: they take an hour or two."""
