@@ -138,7 +138,8 @@ static int assigns(const uint8_t *text, uint32_t size, uint32_t from)
     for (int closing = 0; closing < 4 && i < size; closing++) {
         uint32_t escaped = text[i] == '\\' && i + 1 < size ? i + 1 : i;
 
-        if (!is(text[escaped], QUOTE) && text[escaped] != ']' && text[escaped] != ')') break;
+        /* The emphasis of Markdown closes, too: ``**API key**: …``. */
+        if (!is(text[escaped], QUOTE) && text[escaped] != ']' && text[escaped] != ')' && text[escaped] != '*') break;
         i = escaped + 1;
     }
     for (run = 0; run < 17 && i < size && (text[i] == ' ' || text[i] == '\t'); run++) i++;

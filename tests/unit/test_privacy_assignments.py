@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mpp_exec.privacy.labels import strength
 from mpp_exec.privacy.redact import redact
+from mpp_exec.privacy.secret_names import strength
 from mpp_exec.privacy.values import is_random
 
 TOKEN = "q7Rk2Zp9Lw4Xv8Tn3Bc6"

@@ -14,7 +14,14 @@
     national    detectors: identifiers that states, tax offices and health services give
     escapes     one level of encoding undone
     markup      text without the markup inside its words
-    tables      detectors: columns whose header announces what is below
+    words       the words of a label
+    secret_names the names of secrets, in three strengths
+    headers     what the names of columns and pairs announce
+    tables      detectors: columns of text whose header announces what is below
+    markup_tables detectors: tables, lists and elements of HTML and XML
+    sql         detectors: what statements put into columns
+    grids       tables in JSON
+    declared    detectors: secrets that the object says they are
     people      what a value looks like where it is announced
     labels      the words that announce a kind, as keys and headers
     labelled    detectors: values that somebody has announced
@@ -26,6 +33,7 @@
     unnamed     detectors: random strings that an unknown name is given
     foreign     detectors: passwords whose label is in another script
     credentials detectors: passwords beside a user's name, in URLs and options
+    views       a text in each way it has to be read
     detect      every detector over one string, told of its places
     literals    values that are known already, wherever they stand
     meter       bounds of one redaction, looked at while it runs
@@ -35,7 +43,9 @@
     received    arguments in which tokens were replaced
     numerals    what of a JSON value is no string
     spans       spans of one string that overlap, settled
-    document    a JSON value taken apart and put together again
+    leaf        one string of a JSON value
+    document    a JSON value taken apart
+    writing     and put together again
     patterns    detectors: an organisation's own rules
     second_opinion people and places that a language model sees in prose
     explain     why something counts

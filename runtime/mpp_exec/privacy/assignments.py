@@ -12,13 +12,14 @@ from typing import Final, NamedTuple
 
 from mpp_exec.privacy import anchors, handed, meter
 from mpp_exec.privacy.finding import Candidate, is_in_mask, lazily
-from mpp_exec.privacy.labels import SERVICES, strength
+from mpp_exec.privacy.secret_names import SERVICES, strength
 from mpp_exec.privacy.values import (
     PIECE,
     is_filler,
     is_made_up,
     is_random,
     is_said_of_secrets,
+    is_scrambled,
     judged,
     secret,
 )
@@ -30,7 +31,7 @@ _STEMS: Final = (
     *("seed", "nonce", "losenord", "adgangskode", "salasana", "geheimnis", "jelszo"),
 )
 _WORDS: Final = (
-    *("identified by", "sig", "pat", "clave", "mdp", "pw", "sifre", "heslo", "jeton", "unseal"),
+    *("identified by", "sig", "pat", "clave", "mdp", "pw", "sifre", "heslo", "jeton", "unseal", "psk"),
     *("connect", "directoryentry", "oauth", "reporter_id"),
 )
 NEEDLES: Final = (
@@ -43,7 +44,7 @@ _LONGEST_LABEL: Final = 48
 _TAIL: Final = lazily(r"[0-9A-Za-z_.-]{0,32}+")
 # Between a name and its value: an assignment of some language, an option, a header, an XML tag.
 _ASSIGN: Final = lazily(
-    r"(?:\\?[\"'`\])]){0,3}[ \t]{0,16}+"
+    r"(?:\\?[\"'`\])]|\*\*){0,3}[ \t]{0,16}+"
     # … or the name is itself a value, and the next member of the object has what it names.
     r"(?:(?:,\s{0,32}|\r?\n[ \t]{0,32})\\?[\"']?(?i:value|val|content)\\?[\"']?[ \t]{0,4}[:=]"
     r"|[:=]{1,3}>?|[!?]==?|=>|->|\|\||\|(?=[ ]{1,40}[^|\s]{6,80}[ ]{1,40}\|)"
@@ -51,7 +52,7 @@ _ASSIGN: Final = lazily(
     # … or a variable of HCL that has its default.
     r"|\{\s{1,40}(?:(?:type|description|sensitive)[ ]{0,12}=[^\n]{0,120}\n\s{0,40}){0,3}default[ ]{0,12}=)"
     # … or YAML's block of lines, of which the first counts.
-    r"[ \t]{0,16}+(?:[|>][+-]?[ \t]{0,4}(?=\r?\n))?(?:\\?\r?\n[ \t]{0,16}+)?"
+    r"(?:\*\*)?[ \t]{0,16}+(?:[|>][+-]?[ \t]{0,4}(?=\r?\n))?(?:\\?\r?\n[ \t]{0,16}+)?"
     r"(?:\"\"(?=\"[^\"\s])|''(?='[^'\s]))?"
     r"(?:(?:new )?(?:String|SecureString|SecretStr|Secret|str|bytes|Buffer\.from)\()?"
     r"(?:[rbuf]{0,2}(?=[\"'`]))?",
@@ -196,11 +197,23 @@ _TOLD: Final = lazily(
 )
 
 
+# What is told of a password (``the password is sea-bar-win13``): no word of a sentence ends so, but for what
+# names an algorithm or a version.
+_PLAINLY: Final = lazily(
+    r"(?!(?:[a-z]{1,16}[-_])?(?:md|sha|rsa|aes|utf|base|bcrypt|argon|scrypt|pbkdf|ipv|v|http|oauth|python)[-_]?[0-9])"
+    r"(?=[^0-9]{0,62}[0-9])[A-Za-z][^\s.:]{4,61}[0-9!?#$%^&*]",
+    re.IGNORECASE,
+)
+
+
 def _told(text: str, name: _Name) -> Candidate | None:
     """Return the password that prose tells, which must look as if it could be nothing else."""
     told = _TOLD.match(text, name.end) if name.label.lower() != "pass" else None
     value = told["value"].rstrip(".") if told else ""
-    if not told or not is_made_up(value) or value[0] in "*&" or text.startswith("(", told.end()):
+    if not told:
+        return None
+    is_plain = " is" in text[name.end : told.start("value")] and bool(_PLAINLY.fullmatch(value))
+    if not (is_plain or is_made_up(value)) or value[0] in "*&" or text.startswith("(", told.end()):
         return None
     if "(" in text[name.end : told.start("value")] and not text.startswith(")", told.end()):
         return None  # the parameters of a function
@@ -350,7 +363,7 @@ def _read_loose(text: str, start: int, how: str, name: _Name, *, sure: bool) -> 
         return None  # a marker, and what follows it: ``PRIVATE KEY-----``
     if not quoted and (value[:1] in "*&" or text[at + len(value) : at + len(value) + 1] == "("):
         return None  # a declaration: ``EVP_PKEY *make_key(``
-    is_mixed = not value.rstrip("?!").isalpha() and any(map(str.isalpha, value))
+    is_mixed = any(map(str.isalpha, value)) and (not value.rstrip("?!").isalpha() or is_scrambled(value))
     if how == "password" and (quoted or (sure and is_mixed and len(value) >= 6)):
         found = judged(value, at, how, quoted=True, shell=False)
         return found or (_default(text, name, value, at) if quoted else None)

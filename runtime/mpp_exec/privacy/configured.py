@@ -16,11 +16,12 @@ from itertools import chain
 from typing import Any, Final
 
 from mpp_exec.privacy import meter
-from mpp_exec.privacy.detect import detect, in_original, views
+from mpp_exec.privacy.detect import detect
 from mpp_exec.privacy.escapes import MARKS, Unescaped
 from mpp_exec.privacy.finding import Candidate, is_word, lazily
-from mpp_exec.privacy.labels import strength
+from mpp_exec.privacy.secret_names import strength
 from mpp_exec.privacy.values import is_random
+from mpp_exec.privacy.views import in_original, views
 
 # A short value is likely to be part of some innocent word, so it counts only as a word of its own; a little
 # longer and of more than letters or digits, anywhere.

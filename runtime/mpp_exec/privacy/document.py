@@ -1,15 +1,17 @@
-"""A JSON value taken apart into the strings that are scanned, and put together again."""
+"""A JSON value taken apart into the strings that are scanned, and what its keys say of each."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from mpp_exec.privacy import labelled, labels, meter, places, rules
+from mpp_exec.privacy import declared, grids, labels, meter, places, rules, secret_names
 from mpp_exec.privacy.detect import BETWEEN, candidates_in, detect
-from mpp_exec.privacy.finding import Candidate, Finding
+from mpp_exec.privacy.finding import Finding
 from mpp_exec.privacy.keys import Key, is_pair, key_of, option_of
+from mpp_exec.privacy.leaf import AWS, Leaf
 from mpp_exec.privacy.numerals import SMALL, check_depth, digits, not_json
+from mpp_exec.privacy.writing import Explain, Writer
 
 if TYPE_CHECKING:
     from mpp_exec.privacy.literals import Literals
@@ -23,56 +25,11 @@ _PARTS_OF_NAMES: Final = frozenset(("first", "last", "middle", "given", "family"
 _NESTED: Final = frozenset(("phone", "ssn", "passport", "drivers_license", "bank_account", "address"))
 
 
-# What a key announces under which an AWS secret access key may stand: nothing, but it is looked for.
-_AWS: Final = "aws"
 # What ``name`` announces with nobody beside it: somebody only in its parts, ``{"first": …, "last": …}``.
 _UNCLEAR: Final = "name?"
 # What a key announces that lists somebody each: their names, if these are of two words.
 _PEOPLE: Final = "people"
 _SILENT: Final = frozenset((_UNCLEAR, _PEOPLE))
-
-
-class Leaf:
-    """One string, key or number of a value: as read, and what became of it.
-
-    Attributes:
-        text: the string, or the digits of the number.
-        key: nearest JSON key above it, "" if there is none.
-        label: kind that the keys above it announce, "" if none.
-        after_key: a private key block is open in front of it.
-        anchored: the detectors may find something in it.
-        candidates: what the detectors found.
-        spans: what counts as found, in order, once that is settled.
-        written: the string with its spans replaced, None where it stays as it is.
-    """
-
-    __slots__ = ("after_key", "anchored", "candidates", "key", "label", "spans", "text", "written")
-
-    def __init__(self, text: str, key: str, label: str = "") -> None:
-        self.text = text
-        self.key = key
-        self.label = label
-        self.after_key = False
-        self.anchored = False
-        self.candidates: list[Candidate] = []
-        self.spans: list[Candidate] = []
-        self.written: str | None = None
-
-    def scan(self, text: str) -> list[Candidate]:
-        """Return what the detectors would find if *text* stood here."""
-        found = detect(text, self.key) + self.announced(text)
-        meter.add(len(found))
-        return found
-
-    def announced(self, text: str) -> list[Candidate]:
-        """Return what *text* is for standing here, whatever the detectors find in it."""
-        found = labelled.under(self.label, self.key, text) if self.label and self.label != _AWS else []
-        if self.after_key and rules.continues_private_key(text):
-            found.append(Candidate("secret", 0, len(text), 0.9, text, "private_key"))
-        return found
-
-
-Explain = Callable[[str, str, str, Candidate], Any]
 
 
 class Document:
@@ -183,7 +140,7 @@ class Document:
 
         *explain* says why one counts, from the string, the key above it, what that announces, and the span.
         """
-        writer = _Writer(self._strings, self._keys, every_number=self._every_number)
+        writer = Writer(self._strings, self._keys, every_number=self._every_number)
         writer.explain = explain
         writer.plain = isinstance(self._value, str)
         value = writer.write(self._value)
@@ -199,24 +156,7 @@ class Document:
 
     def _read(self, value: Any, key: str, label: str, depth: int) -> None:
         if isinstance(value, dict):
-            check_depth(depth)
-            names = tuple(value)
-            try:
-                below = self._labels[names] if not label else self._nested[label, not key, names]
-            except (KeyError, TypeError):  # met for the first time, or what is no key hashes to nothing
-                below = self._below(names, key, label)
-            if self._pairs and names in self._pairs:
-                names, below = self._named(value, names, below)
-            texts, above = self._texts, self._above
-            for name, item, announced in zip(names, value.values(), below, strict=True):
-                # Most values are strings without a label, or small numbers.
-                if type(item) is str:
-                    if announced and announced not in _SILENT:
-                        self._strings[len(texts)] = Leaf(item, name, announced)
-                    texts.append(item)
-                    above.append(name)
-                elif type(item) is not int or self._every_number or not -SMALL < item < SMALL:
-                    self._read(item, name, announced, depth + 1)
+            self._read_object(value, key, label, depth)
         elif isinstance(value, list):
             self._read_list(value, key, label, depth)
         else:
@@ -227,12 +167,51 @@ class Document:
                 self._texts.append(text)
                 self._above.append(key)
 
-    def _read_list(self, value: list[Any], key: str, label: str, depth: int) -> None:
+    def _read_object(self, value: dict[str, Any], key: str, label: str, depth: int) -> None:
         check_depth(depth)
+        names = tuple(value)
+        try:
+            below = self._labels[names] if not label else self._nested[label, not key, names]
+        except (KeyError, TypeError):  # met for the first time, or what is no key hashes to nothing
+            below = self._below(names, key, label)
+        if self._pairs and names in self._pairs:
+            names, below = self._named(value, names, below)
+        if label == "secret" or "kind" in value or "sensitive" in value:
+            names, below = self._declared(value, names, below, key if label == "secret" else "")
+        texts, above = self._texts, self._above
+        for name, item, announced in zip(names, value.values(), below, strict=True):
+            # Most values are strings without a label, or small numbers.
+            if type(item) is str:
+                if announced and announced not in _SILENT:
+                    self._strings[len(texts)] = Leaf(item, name, announced)
+                texts.append(item)
+                above.append(name)
+            elif type(item) is list and item and type(item[0]) is list:
+                self._read_rows(item, grids.named_beside(value.values(), item), (name, announced), depth + 1)
+            elif type(item) is not int or self._every_number or not -SMALL < item < SMALL:
+                self._read(item, name, announced, depth + 1)
+
+    def _read_rows(self, rows: list[Any], names: Sequence[str], under: tuple[str, str], depth: int) -> None:
+        """Read a list of lists, those of a table as objects with the *names* of its columns as keys."""
+        key, label = under
+        body = iter(rows)
+        if not names and (names := grids.named_above(rows)):
+            self._read(next(body), key, label, depth + 1)
+        for row in body:
+            is_row = names and grids.is_row(row, names)
+            self._read(dict(zip(names, row, strict=True)) if is_row else row, key, label, depth + 1)
+
+    def _read_list(
+        self, value: list[Any], key: str, label: str, depth: int, beside: Iterable[Any] = ()
+    ) -> None:
+        check_depth(depth)
+        if value and type(value[0]) is list:
+            self._read_rows(value, grids.named_beside(beside, value), (key, label), depth)
+            return
         if len(value) == 2 and not label and is_pair(value):
             name, secret = value
             self._read(name, key, label, depth + 1)
-            self._read(secret, name, "secret" if labels.strength(name) else _AWS, depth + 1)
+            self._read(secret, name, "secret" if secret_names.strength(name) else AWS, depth + 1)
             return
         option = ""
         for item in value:
@@ -249,7 +228,7 @@ class Document:
         personal = any(each.personal for each in known)
         announced = places.settled([each.label for each in known], outer)
         below = tuple(
-            _label(name, label, personal, above, outer) or (_AWS if each.aws else "")
+            _label(name, label, personal, above, outer) or (AWS if each.aws else "")
             for name, label, each in zip(names, announced, known, strict=True)
         )
         if not outer:
@@ -271,10 +250,24 @@ class Document:
             return names, below
         label = places.settled([labels.named_by(name)])[0]
         if label in ("", _UNCLEAR, "person?", _PEOPLE) and rules.names_aws_secret(name):
-            label = _AWS
+            label = AWS
         if label in ("", _UNCLEAR, "person?", _PEOPLE):
             return names, below
         return (*names[:at], name, *names[at + 1 :]), (*below[:at], label, *below[at + 1 :])
+
+    def _declared(
+        self, value: dict[str, Any], names: tuple[str, ...], below: tuple[str, ...], key: str
+    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return keys and what they announce where an object says that it holds secrets.
+
+        So does the *key* above it, if it is not "": ``"db_password": {"value": …}``.
+        """
+        if (said := declared.below(value, names, below)) != below:
+            return names, said
+        at = next((at for at, name in enumerate(names) if name in ("value", "Value")), -1)
+        if not key or at < 0 or below[at]:
+            return names, below
+        return (*names[:at], key, *names[at + 1 :]), (*below[:at], "secret", *below[at + 1 :])
 
     def _name(self, name: Any) -> Key:
         """Take in a key that has not been met before."""
@@ -302,6 +295,8 @@ class Document:
 
 def _label(name: str, label: str, personal: bool, above: str, outer: str) -> str:
     """Return what a key announces, beside keys that describe somebody or not, and below another."""
+    if outer == labels.DECLARED:
+        return outer
     if label == _UNCLEAR:
         if outer == "person?" or personal:
             return "person"
@@ -311,81 +306,3 @@ def _label(name: str, label: str, personal: bool, above: str, outer: str) -> str
     if outer in ("person", _UNCLEAR) and name.lower() in _PARTS_OF_NAMES:
         return "person"
     return outer if outer in _NESTED or (outer == "secret" and not above) else ""
-
-
-class _Writer:
-    def __init__(self, strings: dict[int, Leaf], keys: dict[str, Leaf], *, every_number: bool) -> None:
-        self._strings = strings
-        self._number = -1
-        self._keys = keys
-        self._keys_found = any(leaf.spans for leaf in keys.values())
-        self._every_number = every_number
-        self._path: list[str | int] = []
-        self.explain: Explain | None = None
-        self.plain = False  # the value is one string, and no pointer leads to it
-        self.findings: list[Finding] = []
-
-    def write(self, value: Any) -> Any:
-        if isinstance(value, str):
-            leaf = self._next()
-            return value if leaf is None or leaf.written is None else leaf.written
-        if isinstance(value, (dict, list)):
-            return self._write_array(value) if isinstance(value, list) else self._write_object(value)
-        if digits(value, every_number=self._every_number) is not None:
-            leaf = self._next()
-            return value if leaf is None or leaf.written is None else leaf.written or None  # dropped: null
-        return value
-
-    def _next(self) -> Leaf | None:
-        self._number += 1
-        leaf = self._strings.get(self._number)
-        if leaf is not None and leaf.spans:
-            self._report(leaf)
-        return leaf
-
-    def _report(self, leaf: Leaf, *, in_key: bool = False) -> None:
-        tokens = (str(token).replace("~", "~0").replace("/", "~1") for token in self._path)
-        pointer = None if self.plain else "".join(f"/{token}" for token in tokens)
-        self.findings += [
-            Finding(
-                *(span.kind, span.start, span.end, span.score, pointer, span.rule or None, in_key),
-                self.explain(leaf.text, leaf.key, leaf.label, span) if self.explain else None,
-            )
-            for span in leaf.spans
-        ]
-
-    def _write_array(self, value: list[Any]) -> list[Any]:
-        written = []
-        for index, item in enumerate(value):
-            self._path.append(index)
-            written.append(self.write(item))
-            self._path.pop()
-        return written
-
-    def _write_object(self, value: dict[str, Any]) -> dict[str, Any]:
-        names = self._names(value) if self._keys_found else value
-        written: dict[str, Any] = {}
-        for name, (key, item) in zip(names, value.items(), strict=True):
-            self._path.append(name)
-            if self._keys_found and (leaf := self._keys.get(key)):
-                self._report(leaf, in_key=True)
-            written[name] = self.write(item)
-            self._path.pop()
-        return written
-
-    def _names(self, value: dict[str, Any]) -> list[str]:
-        """Return the keys as written. Those that a mask has made equal are numbered: none is lost."""
-        written = {
-            key: leaf.written for key in value if (leaf := self._keys.get(key)) and leaf.written is not None
-        }
-        taken = value.keys() - written.keys()
-        used: dict[str, int] = {}
-        names = []
-        for key in value:
-            name = masked = written.get(key, key)
-            while key in written and name in taken:
-                used[masked] = used.get(masked, 1) + 1
-                name = f"{masked}~{used[masked]}"
-            taken.add(name)
-            names.append(name)
-        return names

@@ -12,7 +12,7 @@ from typing import Final
 
 from mpp_exec.privacy import meter
 from mpp_exec.privacy.finding import Candidate, lazily
-from mpp_exec.privacy.labels import FOREIGN_PASSWORDS
+from mpp_exec.privacy.secret_names import FOREIGN_PASSWORDS
 from mpp_exec.privacy.values import judged
 
 _WORDS: Final = "|".join(sorted(FOREIGN_PASSWORDS, key=len, reverse=True))

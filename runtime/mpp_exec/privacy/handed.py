@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Final
 
 from mpp_exec.privacy.finding import Candidate, lazily, listed
-from mpp_exec.privacy.labels import words_of
 from mpp_exec.privacy.values import is_said_of_secrets, judged
+from mpp_exec.privacy.words import words_of
 
 # ``NetworkCredential("user", "word")``, ``auth=("user", "word")``
 _CALL: Final = lazily(
@@ -41,7 +41,7 @@ _SSHPASS: Final = lazily(r"[ ]-p[ ]?([\"']?)(?P<value>[^\s\"'$]{4,64})\1(?=\s|\Z
 def called(text: str, start: int, end: int, label: str, how: str) -> Candidate | None:
     """Return the secret that a function is called with whose name is *label*, from *start* to *end*.
 
-    *how* is what the name announces (``labels.strength``). Only functions that take secrets count.
+    *how* is what the name announces (``secret_names.strength``). Only functions that take secrets count.
     """
     lower = label.lower()
     if call := _CALL.match(text, end):

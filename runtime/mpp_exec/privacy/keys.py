@@ -7,7 +7,9 @@ from typing import Any, Final, NamedTuple
 
 from mpp_exec.privacy import labels, rules
 from mpp_exec.privacy.detect import candidates_in
+from mpp_exec.privacy.secret_names import strength
 from mpp_exec.privacy.values import is_random
+from mpp_exec.privacy.words import words_of
 
 _SHORTEST_IN_PAIR: Final = 8
 _NAME: Final = re.compile(r"[0-9A-Za-z_.-]{2,64}")
@@ -67,7 +69,7 @@ def is_pair(value: list[Any]) -> bool:
         and len(secret) >= _SHORTEST_IN_PAIR
         and bool(_NAME.fullmatch(name))
         and any(map(str.isdigit, secret))
-        and bool(labels.strength(name) or rules.names_aws_secret(name))
+        and bool(strength(name) or rules.names_aws_secret(name))
         and is_random(secret)
     )
 
@@ -80,6 +82,6 @@ _SWITCHES: Final = frozenset(("prompt", "stdin", "only", "file", "no", "ask", "w
 def option_of(item: str) -> str:
     """Return the name of an option that the next word of a command is the secret of, "" for any other."""
     option = _OPTION.fullmatch(item)
-    if not option or not _SWITCHES.isdisjoint(labels.words_of(option[1])):
+    if not option or not _SWITCHES.isdisjoint(words_of(option[1])):
         return ""
-    return option[1] if labels.strength(option[1]) in ("password", "secret") else ""
+    return option[1] if strength(option[1]) in ("password", "secret") else ""

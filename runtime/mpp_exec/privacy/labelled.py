@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
-from mpp_exec.privacy import anchors, assignments, meter, names, national, people
+from mpp_exec.privacy import anchors, assignments, declared, labels, meter, names, national, people
 from mpp_exec.privacy.finding import Candidate, is_in_mask, is_word, lazily, listed
 
 # What people write between an announcement and its value. All of it is optional, so nothing is read twice.
@@ -227,6 +227,8 @@ def under(label: str, key: str, text: str) -> list[Candidate]:
     """
     if label == "secret":
         found = assignments.under_label(key, text)
+    elif label == labels.DECLARED:
+        found = declared.whole(text)
     elif label in _WHOLE:
         start = len(text) - len(text.lstrip())
         stop = _WHOLE[label](text, start)

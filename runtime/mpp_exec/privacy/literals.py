@@ -10,8 +10,9 @@ from typing import Final
 
 from mpp_exec.privacy import meter, rules
 from mpp_exec.privacy.configured import Configured
-from mpp_exec.privacy.detect import BETWEEN, in_original, views
+from mpp_exec.privacy.detect import BETWEEN
 from mpp_exec.privacy.finding import KINDS, Candidate, is_word
+from mpp_exec.privacy.views import in_original, views
 
 USER_CONFIG: Final = "user_config"
 RECEIVED: Final = "received"

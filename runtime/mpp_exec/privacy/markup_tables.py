@@ -1,31 +1,55 @@
-"""Values in the tables of HTML: a header cell, or the cell in front, announces what a cell holds.
+"""Values in tables, lists and elements of HTML and XML: a header, a label or a tag announces them.
 
-Source: the table model of the HTML standard, section 4.9: end tags of cells and rows may be left out.
+Source: the table model of the HTML standard, section 4.9: end tags of cells and rows may be left out; lists
+of terms and what they are, section 4.4.9.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from mpp_exec.privacy import labelled, labels, meter, places
+from mpp_exec.privacy import headers, labels, meter
 from mpp_exec.privacy.anchors import Needle
 from mpp_exec.privacy.finding import Candidate, lazily
+from mpp_exec.privacy.headers import Column
 
 NEEDLES: Final = (Needle("<tr"),)
+TERM_NEEDLES: Final = (Needle("<dt"),)
+# The ends of tags that name what an element holds: ``<firstName>``, ``<home_address>``.
+_TAGS: Final = (
+    "name address street line1 line2 phone mobile telephone tel fax cell birth dob birthday birthdate"
+    " number username login ssn surname forename passport vorname nachname apellido apellidos prenom"
+    " cognome nome nombre strasse adresse direccion indirizzo rue calle"
+)
+ELEMENT_NEEDLES: Final = tuple(Needle(f"{word}>") for word in _TAGS.split())
 _LONGEST_ROW: Final = 1 << 14
 _MOST_CELLS: Final = 128
-_CELL: Final = lazily(
-    r"<[Tt](?P<what>[hdHD])(?:\s[^<>]{0,256})?>"
-    r"(?:\s{0,64}<(?![/]?[Tt][dhrDHR][\s>])[^<>]{0,256}>){0,6}\s{0,64}(?P<text>[^<]{0,512})"
-)
+_INLINE: Final = r"(?:\s{0,64}<(?![/]?[Tt][dhrDHR][\s>]|/?[Dd][dtDT][\s>])[^<>]{0,256}>){0,6}\s{0,64}"
+_CELL: Final = lazily(rf"<[Tt](?P<what>[hdHD])(?:\s[^<>]{{0,256}})?>{_INLINE}(?P<text>[^<]{{0,512}})")
 _TABLE: Final = lazily(r"</?[Tt][Aa][Bb][Ll][Ee][\s>]")
 _BEGINS: Final = lazily(r"<[Tt][Rr][\s>]")
-# What the cell in front may say of a cell. Of names and addresses it says more often what a page explains.
+_TERM: Final = lazily(
+    rf"<[Dd][Tt](?:\s[^<>]{{0,256}})?>{_INLINE}(?P<name>[^<]{{1,64}})(?:</[A-Za-z]{{1,8}}>\s{{0,64}}){{0,3}}"
+    rf"<[Dd][Dd](?:\s[^<>]{{0,256}})?>{_INLINE}(?P<text>[^<]{{0,512}})"
+)
+_FAR: Final = 2048  # code points between two terms of one list
+# What a label may say of a value by itself. Of names and addresses it says more often what a page explains,
+# so there somebody has to be described besides.
 _BY_ITS_LABEL: Final = frozenset(
     ("secret", "ssn", "passport", "drivers_license", "bank_account", "phone", "date_of_birth", "iban")
 )
+_DESCRIBED: Final = 2  # labels that say that somebody is
 _MOST_WORDS: Final = 5
+_LONGEST_TAG: Final = 64
+_ELEMENT: Final = lazily(r"(?P<text>[^<]{1,512})</")
+_SOMEBODY: Final = lazily(
+    r"<[\w:.-]{0,24}(?:e-?mail|phone|mobile|birth|dob|ssn|birthdate|birthday|address|surname|lastname)>",
+    re.IGNORECASE,
+)
+_NEAR: Final = 512
+_IN_TAG: Final = frozenset("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_.-")
 
 
 class _Cell(NamedTuple):
@@ -40,21 +64,65 @@ def cells(text: str, _key: str, rows: Sequence[tuple[int, str]]) -> list[Candida
     *rows* are the offsets of all of them, in order: a header counts for those below it.
     """
     found: list[Candidate] = []
-    header: list[tuple[str, str]] = []
+    header: list[Column] = []
+    pairs: list[tuple[str, _Cell]] = []
     last = -1
     starts = [at for at, _ in rows if _BEGINS.match(text, at)]
     for at, end in zip(starts, [*starts[1:], len(text)], strict=False):
         meter.step(len(found))
         if last >= 0 and (at - last > _LONGEST_ROW or _TABLE.search(text, last, at)):
             last = -1
+            found += _paired(pairs)
+            pairs = []
         is_first, last = last < 0, at
         row = _row(text, at, min(end, at + _LONGEST_ROW))
         if is_first or (row and all(cell.is_header for cell in row)):
-            header = _announced(row)
-            if any(kind for kind, _ in header) and len(row) != 2:
+            header = _announced([cell.text for cell in row])
+            if headers.announce(header) and len(row) != 2:  # a label and a value
                 continue
-        found += _below(header, row)
-        found += _beside(row)
+        for column, cell in zip(header, row, strict=False):
+            if cell.text != column.name and not cell.is_header:
+                found += headers.below(column, cell.text, cell.start)
+        if len(row) == 2 and not row[1].is_header:
+            pairs.append((row[0].text, row[1]))
+    return found + _paired(pairs)
+
+
+def described(text: str, _key: str, terms: Sequence[tuple[int, str]]) -> list[Candidate]:
+    """Return what stands behind the *terms* of lists in *text*, whose offsets are in order."""
+    found: list[Candidate] = []
+    pairs: list[tuple[str, _Cell]] = []
+    last = 0
+    for at, _ in terms:
+        meter.step(len(found))
+        if pairs and at - last > _FAR:
+            found += _paired(pairs)
+            pairs = []
+        last = at
+        if term := _TERM.match(text, at):
+            pairs.append((term["name"], _Cell(term.start("text"), term["text"].rstrip(), is_header=False)))
+    return found + _paired(pairs)
+
+
+def elements(text: str, _key: str, places: Sequence[tuple[int, str]]) -> list[Candidate]:
+    """Return what the elements in *text* hold whose tags, of which *places* are the ends, announce it."""
+    found: list[Candidate] = []
+    for at, word in places:
+        meter.step(len(found))
+        end = at + len(word)
+        start = at
+        while start > max(0, at - _LONGEST_TAG) and text[start - 1] in _IN_TAG:
+            start -= 1
+        if text[start - 1 : start] not in ("<", ":") or start == 0:
+            continue
+        element = _ELEMENT.match(text, end)
+        if not element or not text.startswith(text[start : end - 1], element.end()):
+            continue
+        column = _announced([text[start : end - 1]])[0]
+        if column.kind == "name?" and _SOMEBODY.search(text, max(0, at - _NEAR), end + _NEAR):
+            column = column._replace(kind="person")
+        if column.kind != "secret":  # what is in elements is read there as well (``assignments``)
+            found += headers.below(column, element["text"], end)
     return found
 
 
@@ -66,34 +134,18 @@ def _row(text: str, at: int, end: int) -> list[_Cell]:
     ]
 
 
-def _announced(row: list[_Cell]) -> list[tuple[str, str]]:
-    """Return what each cell of a header announces, and its words."""
-    names = [cell.text.strip(" \t\r\n:*") for cell in row]
-    names = [name if name.count(" ") < _MOST_WORDS else "" for name in names]
-    kinds = [labels.announced(name) if name else "" for name in names]
-    somebody = any(map(labels.is_personal, names))
-    kinds = places.settled(["person" if kind == "name?" and somebody else kind for kind in kinds])
-    return list(zip(kinds, names, strict=True))
+def _announced(texts: Sequence[str]) -> list[Column]:
+    """Return what cells announce, and their words."""
+    names = [text.strip(" \t\r\n:*") for text in texts]
+    return headers.announced([name if name.count(" ") < _MOST_WORDS else "" for name in names])
 
 
-def _below(header: list[tuple[str, str]], row: list[_Cell]) -> list[Candidate]:
+def _paired(pairs: Sequence[tuple[str, _Cell]]) -> list[Candidate]:
+    """Return what the values of *pairs* are that their labels name, which stand beside each other."""
     found: list[Candidate] = []
-    for (kind, name), cell in zip(header, row, strict=False):
-        if kind and cell.text != name and not cell.is_header:
-            found += _under(kind, name, cell)
+    columns = _announced([name for name, _ in pairs])
+    somebody = len({column.name for column in columns if labels.is_personal(column.name)}) >= _DESCRIBED
+    for column, (_, cell) in zip(columns, pairs, strict=True):
+        if column.kind in _BY_ITS_LABEL or somebody:
+            found += headers.below(column, cell.text, cell.start)
     return found
-
-
-def _beside(row: list[_Cell]) -> list[Candidate]:
-    """Return what the second cell of a row of two is, if the first names it."""
-    if len(row) != 2 or row[1].is_header:
-        return []
-    kind, name = _announced(row[:1])[0]
-    return _under(kind, name, row[1]) if kind in _BY_ITS_LABEL else []
-
-
-def _under(kind: str, name: str, cell: _Cell) -> list[Candidate]:
-    return [
-        each._replace(start=each.start + cell.start, end=each.end + cell.start)
-        for each in labelled.under(kind, name, cell.text)
-    ]

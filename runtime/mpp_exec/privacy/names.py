@@ -50,6 +50,7 @@ _OF_THINGS: Final = listed(
 _OF_PEOPLE: Final = listed(
     "full first last middle legal maiden preferred given family customer client patient employee"
 )
+_OF_SOMEBODY: Final = _OF_PEOPLE | _PERSON  # in front of ``Name``: ``customerName``, and not ``unitName``
 _BEFORE: Final = 16
 _COLON: Final = lazily(
     r"(?:[ _-]?(?:full[ _]?)?(?:name|names|details|on file|address|holder|to|info|line ?[12]))?['\"]?"
@@ -95,7 +96,9 @@ def announced(text: str, _key: str, places: Sequence[tuple[int, str]]) -> list[C
     found: list[Candidate] = []
     for at, word in places:
         meter.step(len(found))
-        starts = not is_letter(text[at - 1 : at]) or text[at - 2 : at] in ("\\n", "\\r", "\\t")
+        before = text[at - 1 : at]
+        is_hump = before.islower() and text[at].isupper()  # ``firstName: ``
+        starts = not is_letter(before) or is_hump or text[at - 2 : at] in ("\\n", "\\r", "\\t")
         if starts and (colon := _COLON.match(text, at + len(word))) and not is_in_mask(text, at):
             candidate = _value(text, word, at, colon)
             if candidate:
@@ -106,10 +109,11 @@ def announced(text: str, _key: str, places: Sequence[tuple[int, str]]) -> list[C
 def last_word(before: str) -> str:
     """Return the word that *before* ends in, in lower case, whatever joins it to what follows."""
     words = _NOT_LETTERS.split(before.rstrip(" _.-"))
-    return words[-1].lower()
+    return _HUMP.split(words[-1])[-1].lower()
 
 
 _NOT_LETTERS: Final = lazily(r"[^A-Za-z]+")
+_HUMP: Final = lazily(r"(?<=[a-z])(?=[A-Z])")
 
 
 # What is assigned in a program rather than written in a file: a call, an attribute, an operator behind it.
@@ -129,7 +133,9 @@ def _value(text: str, word: str, at: int, colon: re.Match[str]) -> Candidate | N
     if "=" in colon[0] and _is_code(text, start):
         return None
     qualifier = last_word(text[max(0, at - _BEFORE) : at])
-    if qualifier in _OF_THINGS:
+    if qualifier in _OF_THINGS or (
+        is_letter(text[at - 1 : at]) and qualifier not in _OF_SOMEBODY and word == "name"
+    ):
         return None
     label = colon[0].lower()
     if word in _USERNAME or (word == "user" and "name" in label):
@@ -151,7 +157,7 @@ def person(text: str, start: int, *, strong: bool) -> Candidate | None:
         begins = text[start : start + 2]
         if begins.islower() or (" " not in (head := text[start : start + _FIRST_MAX]) and "," not in head):
             return None
-    match = _NAME.match(text, start)
+    match = _NAME.match(text, start, _quoted_end(text, start))
     if not match or not _ENDS.match(text, match.end()):
         return None
     value = match[0]
@@ -163,8 +169,21 @@ def person(text: str, start: int, *, strong: bool) -> Candidate | None:
     return Candidate("person", start, match.end(), 0.8 if strong else 0.6, " ".join(words).casefold())
 
 
+# An apostrophe that ends a string is not one of a name: ``first_name='Antonio', …``
+_CLOSING: Final = lazily(r"'(?=[,;)}\]\s]|\Z)")
+_QUOTED_MAX: Final = 200
+
+
+def _quoted_end(text: str, start: int) -> int:
+    """Return where the string ends in which *start* is the first character behind an apostrophe, else all."""
+    if text[start - 1 : start] != "'":
+        return len(text)
+    closing = _CLOSING.search(text, start, start + _QUOTED_MAX)
+    return closing.start() if closing else len(text)
+
+
 def _address(text: str, start: int, *, sure: bool) -> Candidate | None:
-    match = _ADDRESS_VALUE.match(text, start)
+    match = _ADDRESS_VALUE.match(text, start, _quoted_end(text, start))
     if not match:
         return None
     following = _NEXT_FIELD.search(text, start, match.end())

@@ -14,8 +14,8 @@ from typing import Any, Final
 from mpp_exec.consent.redaction_rules import RedactionRule
 from mpp_exec.errors import UsageError
 from mpp_exec.privacy import meter
-from mpp_exec.privacy.detect import in_original, views
 from mpp_exec.privacy.finding import MASK, ORGANISATION, Candidate
+from mpp_exec.privacy.views import in_original, views
 
 _MEMORY: Final = 8 << 20  # bytes of one compiled pattern; what needs more is refused
 _SCORE: Final = 0.9

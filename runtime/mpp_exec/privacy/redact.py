@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mpp_exec.privacy import meter, rules
 from mpp_exec.privacy.detect import detect, detect_parts
-from mpp_exec.privacy.document import Document, Explain, Leaf
+from mpp_exec.privacy.document import Document
 from mpp_exec.privacy.finding import Candidate, Finding, listed
+from mpp_exec.privacy.leaf import Leaf
 from mpp_exec.privacy.literals import RECEIVED, USER_CONFIG, Literals
 from mpp_exec.privacy.mask import in_json_text, replacement
 from mpp_exec.privacy.policy import MASK_ALL, Action, RedactionPolicy
 from mpp_exec.privacy.spans import SECRETS, apart, merged, position
+from mpp_exec.privacy.writing import Explain
 
 if TYPE_CHECKING:
     from mpp_exec.privacy.patterns import Patterns

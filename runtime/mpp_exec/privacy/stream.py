@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
-from mpp_exec.privacy import rules, tables
+from mpp_exec.privacy import rules, sql, tables
 from mpp_exec.privacy.detect import detect
 from mpp_exec.privacy.finding import Candidate
 from mpp_exec.privacy.redact import Redactor
@@ -117,7 +117,7 @@ class StreamRedactor:
             above, found = "", list(clean.findings)
         self._known += len(found)
         self.counts.update(each.kind for each in found)
-        self._header = tables.header_of(above + block)
+        self._header = tables.header_of(above + block) or sql.open_statement(above + block)
         value: str = clean.value
         return value.partition("\n")[2] if above else value
 

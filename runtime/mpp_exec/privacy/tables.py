@@ -1,12 +1,16 @@
-"""Values in tables: CSV, TSV and Markdown, where the header of a column announces what stands below it."""
+"""Values in tables of text: CSV, Markdown, what a database's shell prints, and columns that spaces align.
+
+The header of a column announces what stands below it.
+"""
 
 from __future__ import annotations
 
 import re
 from typing import Final
 
-from mpp_exec.privacy import labelled, labels, meter, places
+from mpp_exec.privacy import headers, meter
 from mpp_exec.privacy.finding import Candidate, lazily
+from mpp_exec.privacy.headers import Column
 
 _DELIMITERS: Final = ",\t;|"
 _HEADER_MAX: Final = 2048
@@ -36,6 +40,8 @@ def columns(text: str) -> list[Candidate]:
             continue
         blank = _BLANK.search(text, start)
         stop = blank.start() if blank else len(text)
+        if _BORDER.fullmatch(text, start, end):  # of a table with a frame
+            start, end = end + 1, _end_of_line(text, end + 1)
         delimiter, header = _header(text[start : min(end, stop)])
         start = end + 1
         while header and start < stop:
@@ -75,43 +81,68 @@ _CELL: Final = lazily(r"[^=(){};<>\[\]]{0,64}(?:[(\[][^=(){};<>\[\]]{0,32}[)\]])
 _IS_CODE: Final = lazily(r"[;){(]\s*\Z")  # ``read(path, key_file);``
 
 
-def _header(line: str) -> tuple[str, list[str]]:
-    """Return the delimiter of a line and what its cells announce; nothing where none announces anything."""
+# The line above, below and under the header of a frame.
+_BORDER: Final = lazily(r"[ \t]{0,8}\+(?:[-=]{1,512}\+){1,128}[ \t\r]{0,8}")
+# Columns that spaces align: names with two spaces or more between them.
+_ALIGNED: Final = lazily(r"\S+(?: \S+)*")
+_SPACES: Final = "  "
+
+
+def _header(line: str) -> tuple[str, list[tuple[int, Column]]]:
+    """Return the delimiter of a line, and where and what its cells announce; nothing where none does."""
     delimiter = max(_DELIMITERS, key=line.count)
     count = line.count(delimiter)
-    if not 1 <= count <= _COLUMNS_MAX or len(line) > _HEADER_MAX:
+    if len(line) > _HEADER_MAX or count > _COLUMNS_MAX:
         return "", []
-    cells = [cell.strip(" \t\r\"'*`") for cell in line.split(delimiter)]
-    if not all(_CELL.fullmatch(cell) and cell.count(" ") < _MOST_WORDS for cell in cells):
+    cells = line.split(delimiter)
+    starts = [0] * len(cells)
+    if not count:
+        delimiter = _SPACES
+        aligned = list(_ALIGNED.finditer(line)) if _SPACES in line.strip() else []
+        if any(cell[0].endswith(":") for cell in aligned):
+            return "", []  # labels, and not of columns: ``passwd:  files``
+        cells, starts = [cell[0] for cell in aligned], [cell.start() for cell in aligned]
+    names = [cell.strip(" \t\r\"'*`") for cell in cells]
+    if len(names) < _FEWEST or not all(
+        _CELL.fullmatch(name) and name.count(" ") < _MOST_WORDS for name in names
+    ):
         return "", []
-    kinds = [labels.announced(cell) for cell in cells]
-    somebody = any(map(labels.is_personal, cells))
-    kinds = places.settled(["person" if kind == "name?" and somebody else kind for kind in kinds])
-    return (
-        (delimiter, [f"{kind}\0{cell}" for kind, cell in zip(kinds, cells, strict=True)])
-        if any(kinds)
-        else ("", [])
-    )
+    columns = headers.announced(names)
+    return (delimiter, list(zip(starts, columns, strict=True))) if headers.announce(columns) else ("", [])
 
 
-def _row(text: str, start: int, end: int, delimiter: str, header: list[str]) -> list[Candidate]:
-    found: list[Candidate] = []
+_FEWEST: Final = 2  # one column is a list
+
+
+def _row(
+    text: str, start: int, end: int, delimiter: str, header: list[tuple[int, Column]]
+) -> list[Candidate]:
     if delimiter not in text[start:end]:
-        return found  # no row, but the end of a sentence
+        return []  # no row, but the end of a sentence
+    if delimiter == _SPACES:
+        return _aligned(text, start, end, header)
+    found: list[Candidate] = []
     at = start
-    for column in header:
+    for _, column in header:
         cell = _CELLS[delimiter].match(text, at, end)
         if not cell:
             break
-        kind, _, label = column.partition("\0")
         group = 1 if cell[1] is not None else 2
-        if kind and not (group == 2 and kind == "secret" and _IS_CODE.search(cell[2])):
-            offset = cell.start(group)
-            found += [
-                each._replace(start=each.start + offset, end=each.end + offset)
-                for each in labelled.under(kind, label, cell[group])
-            ]
+        if not (group == 2 and column.kind == "secret" and _IS_CODE.search(cell[2])):
+            found += headers.below(column, cell[group], cell.start(group))
         at = cell.end() + 1
         if at > end:
             break
+    return found
+
+
+def _aligned(text: str, start: int, end: int, header: list[tuple[int, Column]]) -> list[Candidate]:
+    """Return what stands below each name of a *header* whose columns spaces align."""
+    found: list[Candidate] = []
+    for number, (offset, column) in enumerate(header):
+        low = start + offset
+        high = min(end, start + header[number + 1][0]) if number + 1 < len(header) else end
+        # A cell begins where its name does, and no other runs into it.
+        if low < high and not text[low].isspace() and (not offset or text[low - 1].isspace()):
+            found += headers.below(column, text[low:high].rstrip(), low)
     return found

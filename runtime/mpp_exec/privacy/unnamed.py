@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from mpp_exec.privacy import labels, meter
+from mpp_exec.privacy import meter
 from mpp_exec.privacy.finding import Candidate, is_in_mask, lazily, listed
 from mpp_exec.privacy.values import PLACEHOLDER, is_random, secret
+from mpp_exec.privacy.words import words_of
 
 _PART: Final = "_-"
 _MOST: Final = 128
@@ -67,7 +68,7 @@ def random_strings(text: str, _key: str, starts: Sequence[int]) -> list[Candidat
         named = _NAMED.search(text, max(0, start - _NAME_MAX), start)
         if not named or not _ENDS.match(text, end) or is_in_mask(text, start):
             continue
-        words = labels.words_of(named["name"])
+        words = words_of(named["name"])
         value = text[start:end]
         if words and words[-1] not in _SAYS and is_random(value) and not PLACEHOLDER.fullmatch(value):
             found.append(secret(value, start, "assigned_random", 0.5))

@@ -10,8 +10,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from mpp_exec.privacy import labels
 from mpp_exec.privacy.finding import Candidate, lazily, listed
+from mpp_exec.privacy.secret_names import is_word_for_secret
+from mpp_exec.privacy.words import words_of
 
 PLACEHOLDER: Final = lazily(
     r"x{3,}|\*{2,}|\.{3,}|_{3,}|-{4,}|[<\[{(].{0,200}[>\]})]|\$+|\$[A-Za-z_][\w.:>\[\]'-]{0,200}|\$[{(].{0,200}|%.{1,100}%|\{\{?.{0,200}|#\{.{0,100}|@.{0,60}@|[?!]+"
@@ -58,7 +59,7 @@ def judged(value: str, at: int, how: str, *, quoted: bool, shell: bool) -> Candi
             _is_constant(value)
             or (value[0] in "([{<$!*&" and not _is_word_of_signs(value))
             or bool(_CALLED.match(value) and not is_made_up(value.partition("(")[0]))
-            or (not plain and _is_expression(value) and not (is_password and _is_scrambled(value)))
+            or (not plain and _is_expression(value) and not (is_password and is_scrambled(value)))
         )
     if is_code or (is_password and value.startswith("/")):
         return None
@@ -102,7 +103,7 @@ def is_filler(value: str) -> bool:
     is_token = stage and len(rest) >= 16 and sum(map(str.isdigit, rest)) > 3 and is_random(rest)
     if PLACEHOLDER.fullmatch(value) and not is_token and not _is_noise(value):
         return True
-    if _UUID_ZERO.fullmatch(value) or _VERSION.fullmatch(value) or labels.is_word_for_secret(value):
+    if _UUID_ZERO.fullmatch(value) or _VERSION.fullmatch(value) or is_word_for_secret(value):
         return True
     return " " in value.strip() or len(set(value)) < 3
 
@@ -124,7 +125,7 @@ def _is_noise(value: str) -> bool:
     )
 
 
-def _is_scrambled(value: str) -> bool:
+def is_scrambled(value: str) -> bool:
     """Tell whether letters turn from case to case more often than in any name: ``whQnPHHesFwb``."""
     if len(value) < 7 or not value.isalpha():
         return False
@@ -135,7 +136,7 @@ def _is_scrambled(value: str) -> bool:
 
 def is_said_of_secrets(value: str) -> bool:
     """Tell whether words are about secrets, as the names of variables, fields and messages are."""
-    return not _OF_SECRETS.isdisjoint(labels.words_of(value))
+    return not _OF_SECRETS.isdisjoint(words_of(value))
 
 
 _OF_SECRETS: Final = listed(
