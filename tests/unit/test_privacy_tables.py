@@ -23,7 +23,8 @@ TABLES = {
     "insert": "INSERT INTO `users` (`id`, `full_name`, `dob`, `password`, `x`) VALUES\n"
     f"{_sql(ROWS[0])},\n{_sql(ROWS[1])};\n",
     "create": "CREATE TABLE users (\n  id int PRIMARY KEY,\n  full_name text,\n  dob date,\n"
-    f"  password text,\n  x int,\n  KEY k (dob)\n);\nINSERT INTO users VALUES {_sql(ROWS[0])},{_sql(ROWS[1])};\n",
+    f"  password text,\n  x int,\n  KEY k (dob)\n);\n"
+    f"INSERT INTO users VALUES {_sql(ROWS[0])},{_sql(ROWS[1])};\n",
     "copy": "COPY public.users (full_name, dob, password) FROM stdin;\n"
     + "\n".join("\t".join(row) for row in ROWS)
     + "\n\\.\n",
@@ -67,9 +68,10 @@ def test_what_a_column_announces(form: str) -> None:
         {"columns": NAMES, "rows": ROWS},
         {"schema": {"x": 1}, "fields": [{"name": name, "type": "text"} for name in NAMES], "data": ROWS},
         [NAMES, *ROWS],
+        [["full_name", "dob"], *(row[:2] for row in ROWS)],
         {"values": [NAMES, *ROWS]},
     ],
-    ids=["columns", "fields", "first row", "sheet"],
+    ids=["columns", "fields", "first row", "two columns", "sheet"],
 )
 def test_what_a_column_of_json_announces(document: object) -> None:
     value = json.loads(json.dumps(document))

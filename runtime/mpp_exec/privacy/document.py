@@ -187,7 +187,7 @@ class Document:
                 texts.append(item)
                 above.append(name)
             elif type(item) is list and item and type(item[0]) is list:
-                self._read_rows(item, grids.named_beside(value.values(), item), (name, announced), depth + 1)
+                self._read_rows(item, grids.named_beside(value.items(), item), (name, announced), depth + 1)
             elif type(item) is not int or self._every_number or not -SMALL < item < SMALL:
                 self._read(item, name, announced, depth + 1)
 
@@ -202,7 +202,7 @@ class Document:
             self._read(dict(zip(names, row, strict=True)) if is_row else row, key, label, depth + 1)
 
     def _read_list(
-        self, value: list[Any], key: str, label: str, depth: int, beside: Iterable[Any] = ()
+        self, value: list[Any], key: str, label: str, depth: int, beside: Iterable[tuple[str, Any]] = ()
     ) -> None:
         check_depth(depth)
         if value and type(value[0]) is list:

@@ -10,19 +10,22 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from mpp_exec.privacy import headers, labels
+from mpp_exec.privacy.secret_names import strength
 
 _MOST_COLUMNS: Final = 256
+# Two are a name and its value as often, each row for itself: ``["DB_PASSWORD", "…"]``.
 _PAIR: Final = 2
+_COLUMNS: Final = ("columns", "cols", "column_names", "fields", "header", "headers", "names", "schema")
 _NAME: Final = ("name", "columnName", "column_name", "field", "label", "title", "id", "key")
 
 
-def named_beside(values: Iterable[Any], rows: list[Any]) -> Sequence[str]:
-    """Return the names of the columns of *rows* that one of the *values* beside them holds, or none."""
+def named_beside(members: Iterable[tuple[str, Any]], rows: list[Any]) -> Sequence[str]:
+    """Return the names of the columns of *rows* that one of the *members* beside them holds, or none."""
     width = len(rows[0])
-    for value in values:
+    for key, value in members:
         if type(value) is list and value is not rows and len(value) == width:
             names = [_name_of(each) for each in value]
-            if _are_names(names):
+            if (width > _PAIR or key.lower() in _COLUMNS) and _are_names(names):
                 return names
     return ()
 
@@ -32,8 +35,8 @@ def named_above(rows: list[Any]) -> Sequence[str]:
     first = rows[0]
     if len(rows) == 1 or not _are_names(first):
         return ()
-    # Two of them are a name and its value as often, each row for itself: ``["DB_PASSWORD", "…"]``.
-    return first if len(first) > _PAIR or all(map(labels.is_personal, first)) else ()
+    is_sheet = len(first) > _PAIR or (any(map(labels.is_personal, first)) and not any(map(strength, first)))
+    return first if is_sheet else ()
 
 
 def is_row(row: Any, names: Sequence[str]) -> bool:

@@ -225,6 +225,15 @@ def _secret(key: str) -> str:
 
 def is_personal(key: str) -> bool:
     """Tell whether a key that stands beside ``name`` says that somebody is described."""
+    return _is_personal(key) if key.isidentifier() else _says_personal(key)
+
+
+@lru_cache(maxsize=512)
+def _is_personal(identifier: str) -> bool:
+    return _says_personal(identifier)
+
+
+def _says_personal(key: str) -> bool:
     kind = of_key(key)
     if kind:
         return kind in ("phone", "ssn", "date_of_birth", "passport", "drivers_license", "person", "address")

@@ -7,6 +7,7 @@ of terms and what they are, section 4.4.9.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
@@ -107,6 +108,7 @@ def described(text: str, _key: str, terms: Sequence[tuple[int, str]]) -> list[Ca
 def elements(text: str, _key: str, places: Sequence[tuple[int, str]]) -> list[Candidate]:
     """Return what the elements in *text* hold whose tags, of which *places* are the ends, announce it."""
     found: list[Candidate] = []
+    somebody: list[int] | None = None  # where tags say that somebody is described, once that is asked
     for at, word in places:
         meter.step(len(found))
         end = at + len(word)
@@ -119,8 +121,13 @@ def elements(text: str, _key: str, places: Sequence[tuple[int, str]]) -> list[Ca
         if not element or not text.startswith(text[start : end - 1], element.end()):
             continue
         column = _announced([text[start : end - 1]])[0]
-        if column.kind == "name?" and _SOMEBODY.search(text, max(0, at - _NEAR), end + _NEAR):
-            column = column._replace(kind="person")
+        if column.kind == "name?":
+            if somebody is None:
+                area = (max(0, places[0][0] - _NEAR), places[-1][0] + _NEAR)
+                somebody = [tag.start() for tag in _SOMEBODY.finditer(text, *area)]
+            first = bisect_left(somebody, at - _NEAR)
+            if first < len(somebody) and somebody[first] < end + _NEAR:
+                column = column._replace(kind="person")
         if column.kind != "secret":  # what is in elements is read there as well (``assignments``)
             found += headers.below(column, element["text"], end)
     return found
