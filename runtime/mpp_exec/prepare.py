@@ -89,8 +89,9 @@ class Preparer:
         """
         policy = self._policies.load()
         approved = self._approval(package) if temporary is None else self._temporary(package, temporary)
-        folder = self._store.lease(approved.installed)
+        held: list[int] = []
         try:
+            folder = self._store.lease(approved.installed, held)
             verified = self._verified(approved.installed, folder, approved.view)
             manifest = verified.manifest
             tool = _choose(manifest, tool_name)
@@ -102,7 +103,8 @@ class Preparer:
                 return
             yield self._kept_or_made(approved, verified, tool, granted, policy)
         finally:
-            os.close(folder)
+            for folder in held:
+                os.close(folder)
 
     def _kept_or_made(
         self, approved: Approved, verified: InstalledPackage, tool: Tool, granted: Grant, policy: Policy

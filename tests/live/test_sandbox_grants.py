@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import stat
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -241,6 +243,7 @@ granted = root / "granted"
 (granted / ".git").mkdir()
 before = Path("/proc/self/mountinfo").read_text()
 code = '''
+import fcntl
 import os
 def run(path):
     open(path + "/started", "w").close()
@@ -292,3 +295,57 @@ def test_host_python_is_not_the_tools(lab: Lab) -> None:
     """Neither the packages of this interpreter nor its environment are inside."""
     seen = attempts(lab, ("list", sys.prefix), ("list", str(HERE)), ("list", "/usr"))
     assert seen == [GONE, GONE, GONE] or (sys.prefix == "/usr" and seen[1] == GONE)
+
+
+def test_fifo_of_a_read_grant_is_read_and_not_written(lab: Lab, folder: Path) -> None:
+    """The one trace that reading leaves outside (docs/threat-model.md)."""
+    os.mkfifo(folder / "fifo")
+    (folder / "fifo").chmod(0o666)
+    ours = os.open(folder / "fifo", os.O_RDWR | os.O_NONBLOCK)
+    try:
+        os.write(ours, b"ours")
+        code = (
+            "import os\n"
+            "def run(path):\n"
+            "    seen = os.read(os.open(path, os.O_RDONLY | os.O_NONBLOCK), 9).decode()\n"
+            "    try: os.open(path, os.O_WRONLY | os.O_NONBLOCK)\n"
+            "    except OSError as error: return [seen, error.strerror]\n"
+        )
+        assert call(lab.python(code, read=[folder]), path=f"{folder}/fifo") == ["ours", DENIED]
+    finally:
+        os.close(ours)
+
+
+def test_lock_on_a_file_of_a_read_grant_keeps_nobody_out(lab: Lab, folder: Path) -> None:
+    """It is told that it has one: a lock would be a message to whoever else can open the file."""
+    code = (
+        "import fcntl, os\n"
+        "def run(path, said, answer):\n"
+        "    file = open(path)\n"
+        "    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)\n"
+        "    fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)\n"
+        "    os.close(os.open(said, os.O_RDONLY))\n"  # both wait for the other end of it
+        "    os.close(os.open(answer, os.O_RDONLY))\n"
+        "    return 'held to the end'\n"
+    )
+    said, answer = folder / "said", folder / "answer"
+    for fifo in (said, answer):
+        os.mkfifo(fifo)
+        fifo.chmod(0o666)
+    taken: list[str] = []
+
+    def outside() -> None:
+        os.close(os.open(said, os.O_WRONLY))
+        with (folder / "a.txt").open("r+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            taken.append("flock")
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            taken.append("lockf")
+        os.close(os.open(answer, os.O_WRONLY))
+
+    thread = threading.Thread(target=outside)
+    thread.start()
+    compiled = lab.python(code, read=[folder])
+    seen = call(compiled, path=f"{folder}/a.txt", said=str(said), answer=str(answer))
+    thread.join()
+    assert (seen, taken) == ("held to the end", ["flock", "lockf"])

@@ -193,21 +193,19 @@ def _open_up(folder: str, parent: int | None = None) -> None:
         os.close(descriptor)
 
 
-def lease(folder: Path) -> int:
+def lease(folder: Path, held: list[int]) -> int:
     """Return a descriptor of *folder*, which will not be removed until whoever has it closes it.
+
+    It is put into *held* in the same step in which it is opened, whatever comes of it: a signal that is
+    handled between any two steps of the interpreter's finds it there, and who gave the list closes it.
 
     Raises:
         FileNotFoundError: it is not there, or was just replaced or removed.
         OSError: it cannot be opened.
     """
-    descriptor = os.open(folder, _OPEN)
-    is_held = False
-    try:
-        is_held = _try_lock(descriptor, fcntl.LOCK_SH) and _is_at(descriptor, folder)
-    finally:
-        if not is_held:
-            os.close(descriptor)
-    if not is_held:
+    held.extend(map(os.open, (folder,), (_OPEN,)))
+    descriptor = held[-1]
+    if not (_try_lock(descriptor, fcntl.LOCK_SH) and _is_at(descriptor, folder)):
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(folder))
     return descriptor
 

@@ -264,20 +264,23 @@ class Store:
         Raises:
             ConsentError: ``store.package_gone``: it was just uninstalled or replaced.
         """
-        folder = self.lease(installed)
+        held: list[int] = []
         try:
-            yield folder
+            yield self.lease(installed, held)
         finally:
-            os.close(folder)
+            for folder in held:
+                os.close(folder)
 
-    def lease(self, installed: Installed) -> int:
+    def lease(self, installed: Installed, held: list[int]) -> int:
         """Return a descriptor of the folder of *installed*, which stays until the caller closes that.
+
+        It is in *held*, an empty list of the caller's: to be closed there also where this raises.
 
         Raises:
             ConsentError: ``store.package_gone``: it was just uninstalled or replaced.
         """
         try:
-            return lease(self.home.package_folder(installed.digest))
+            return lease(self.home.package_folder(installed.digest), held)
         except FileNotFoundError as error:
             raise ConsentError(
                 "store.package_gone",
