@@ -172,6 +172,33 @@ static int hear(const struct mpp_template *template, int64_t *pid, int *pidfd)
     return 0;
 }
 
+static void end_process(int pidfd)
+{
+    siginfo_t ended;
+
+    sys4(SYS_pidfd_send_signal, pidfd, SIGKILL, 0, 0);
+    while (waitid(P_PIDFD, (id_t)pidfd, &ended, WEXITED | __WALL) < 0 && errno == EINTR) continue;
+}
+
+/* Ends it at once: whoever asked starts another sandbox on the socket that it was sent, and a copy that it made later would
+ * be a second reader of that, which takes a plan meant for the first, and a child of the host that nobody reaps. What
+ * it has made already, and said too late, is ended, too. */
+static void give_up(struct mpp_template *template)
+{
+    int64_t late = 0;
+    int pidfd = -1;
+
+    template->serves = 0; /* what it would still say answers another question */
+    if (template->owner != getpid() || template->pidfd < 0) return;
+    end_process(template->pidfd);
+    mpp_close(&template->pidfd);
+    template->pid = -1;
+    while (hear(template, &late, &pidfd) == 0 && late > 0) { /* waits for nothing: nobody is at the other end */
+        end_process(pidfd);
+        mpp_close(&pidfd);
+    }
+}
+
 int mpp_template_copy(struct mpp_template *template, uint64_t namespaces, int control, int cgroup, pid_t *pid,
                       int *pidfd, int *refused)
 {
@@ -183,7 +210,7 @@ int mpp_template_copy(struct mpp_template *template, uint64_t namespaces, int co
     if (error == 0) error = ask(template, namespaces, control, cgroup);
     if (error == 0) error = hear(template, &answer, pidfd);
     if (error == 0 && answer == 0) error = EPROTO;
-    if (error != 0) template->serves = 0; /* what it would still say answers another question */
+    if (error != 0) give_up(template);
     if (error != 0) return error;
     *refused = answer < 0;
     if (answer < 0) return (int)-answer;
@@ -214,15 +241,11 @@ uint64_t mpp_template_size(const struct mpp_template *template)
 void mpp_template_close(struct mpp_template **slot)
 {
     struct mpp_template *template = *slot;
-    siginfo_t ended;
 
     *slot = NULL;
     if (template == NULL) return;
     mpp_close(&template->socket);
-    if (template->pidfd >= 0 && template->owner == getpid()) {
-        sys4(SYS_pidfd_send_signal, template->pidfd, SIGKILL, 0, 0);
-        while (waitid(P_PIDFD, (id_t) template->pidfd, &ended, WEXITED | __WALL) < 0 && errno == EINTR) continue;
-    }
+    if (template->pidfd >= 0 && template->owner == getpid()) end_process(template->pidfd);
     mpp_close(&template->pidfd);
     free(template);
 }

@@ -141,6 +141,7 @@ def test_template_that_is_gone_or_hangs_is_done_without(
     (pid,) = templates()
     os.kill(pid, how)
     other = Parked(compiled, constants=(), cache=CACHE, early_start=True, template=made)
+    assert pid not in descendants(os.getpid()), "or it makes a second init on that socket, once it goes on"
     while other.look(1000) == "preparing":
         pass
     assert (other.state, other.is_copied, made.serves) == ("ready", False, False)
