@@ -5,6 +5,9 @@ does not keep the others waiting for all of its calls. Among the calls of one pa
 to come is the first served. A caller waits no longer than its
 deadline, can be cancelled while it waits, and is refused at once where too many wait already. Nobody holds a
 place while a person is asked.
+
+A client of a shared runtime is given no more places than it leaves free: however slow its tools are, and
+whatever it asks for, the next client finds some.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ import os
 import select
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final, Literal
@@ -39,11 +42,12 @@ def default_bound() -> int:
 class _Ticket:
     """One caller; *fd* is an eventfd that becomes readable with its turn, -1 while it need not wait."""
 
-    __slots__ = ("fd", "share")
+    __slots__ = ("client", "fd", "share")
 
-    def __init__(self, share: str) -> None:
+    def __init__(self, share: str, client: str) -> None:
         self.fd = -1
         self.share = share
+        self.client = client
 
 
 class Admission:
@@ -54,6 +58,7 @@ class Admission:
         self.waiting = waiting
         self._lock = threading.RLock()
         self._inside: set[_Ticket] = set()
+        self._held: Counter[str] = Counter()  # places by client, of those that have a name
         self._queues: dict[str, deque[_Ticket]] = {}  # by share, in the order of their turns; none is empty
         self._closed = False
 
@@ -64,8 +69,12 @@ class Admission:
             return sum(map(len, self._queues.values()))
 
     @contextmanager
-    def admitted(self, share: str, cancel_fd: int, deadline: float | None) -> Iterator[Entered]:
+    def admitted(
+        self, share: str, cancel_fd: int, deadline: float | None, *, client: str = ""
+    ) -> Iterator[Entered]:
         """Wait for a turn of *share* (package and client), which ends with the block; yield how that went.
+
+        *client* is one of those that share the runtime, "" where nobody does.
 
         Where it yields ``timeout`` or ``cancelled``, nothing may run. *deadline* is of
         ``time.perf_counter``, None for any; *cancel_fd* becomes readable when the call is cancelled.
@@ -74,7 +83,7 @@ class Admission:
             InternalError: ``call.busy``: too many wait.
             UsageError: ``runtime.closed``.
         """
-        ticket = _Ticket(share)
+        ticket = _Ticket(share, client)
         try:
             entered: Entered = "timeout"
             if deadline is None or time.perf_counter() < deadline:
@@ -102,8 +111,9 @@ class Admission:
     def _enter(self, ticket: _Ticket) -> bool:
         with self._lock:
             self._refuse_closed()
-            if len(self._inside) < self.bound and not self._queues:
-                self._inside.add(ticket)
+            # Who waits while there is room waits for places of the same client's own.
+            if self._may_enter(ticket) and ticket.share not in self._queues:
+                self._let_in(ticket)
                 return True
             if (waiting := self.queued) >= self.waiting:
                 raise self.busy(waiting)
@@ -129,7 +139,11 @@ class Admission:
 
     def _leave(self, ticket: _Ticket) -> None:
         with self._lock:
-            self._inside.discard(ticket)
+            if ticket in self._inside:
+                self._inside.remove(ticket)
+                self._held[ticket.client] -= 1
+                if self._held[ticket.client] <= 0:
+                    del self._held[ticket.client]
             queue = self._queues.get(ticket.share)
             if queue is not None and ticket in queue:
                 queue.remove(ticket)
@@ -138,14 +152,23 @@ class Admission:
             if ticket.fd >= 0:
                 os.close(ticket.fd)
                 ticket.fd = -1
-            while self._queues and len(self._inside) < self.bound:
-                following = self._next()
-                self._inside.add(following)
+            while (following := self._next()) is not None:
+                self._let_in(following)
                 os.eventfd_write(following.fd, 1)
 
-    def _next(self) -> _Ticket:
-        """Take who is first in the queue whose turn it is; that one goes behind the others."""
-        share = next(iter(self._queues))
+    def _may_enter(self, ticket: _Ticket) -> bool:
+        free = self.bound - len(self._inside)
+        return free > (self._held[ticket.client] if ticket.client else 0)
+
+    def _let_in(self, ticket: _Ticket) -> None:
+        self._inside.add(ticket)
+        self._held[ticket.client] += 1
+
+    def _next(self) -> _Ticket | None:
+        """Take who is first in the queue whose turn it is, None if nobody may; it goes behind the others."""
+        share = next((name for name, queue in self._queues.items() if self._may_enter(queue[0])), None)
+        if share is None:
+            return None
         queue = self._queues.pop(share)
         ticket = queue.popleft()
         if queue:

@@ -118,7 +118,10 @@ class Invocation:
             try:
                 agreed = self._agreed(stack, package, tool, arguments)
                 turn = self._parts.admission.admitted(
-                    f"{self._conversation.name} {package}", self._cancel.fd, self._deadline
+                    f"{self._conversation.name} {package}",
+                    self._cancel.fd,
+                    self._deadline,
+                    client=self._conversation.name,
                 )
                 entered = stack.enter_context(turn)
                 self._clock.stage("queue")

@@ -114,7 +114,7 @@ class Runtime:
         self._parked = parked
         self._clock = clock
         self._session = session
-        self._sandboxes = sandboxes or default_bound()
+        self.sandboxes = sandboxes or default_bound()
         self._policies = policies or PolicyFiles(self.home.path)
         self._lock = threading.Lock()
         self._parts: Opened | None = None
@@ -159,7 +159,7 @@ class Runtime:
                     self._clock,
                     session=self._session,
                     parked=self._parked,
-                    sandboxes=self._sandboxes,
+                    sandboxes=self.sandboxes,
                 )
             return self._parts
 

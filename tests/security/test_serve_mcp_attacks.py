@@ -22,6 +22,7 @@ from mcp_peer import Peer, meta
 from mpp_exec.admission import default_bound
 from mpp_exec.consent.confirm import MOST_OF_PACKAGE
 from mpp_exec.lifecycle.session import Session
+from mpp_exec.mcp.calling import MAX_RUNNING
 from mpp_exec.serving.service import MAX_CONNECTIONS
 from served import Runtime, frame, go, hello, read_frame, require_client, run_client, serving
 
@@ -30,6 +31,7 @@ FIND = f"def call():\n    return {ADDRESS!r}\n"
 SEES = f"def call(to):\n    return to == {ADDRESS!r}\n"
 ENV = "import os\n\ndef call():\n    return os.environ.get('SECRET_OF_ONE', 'nothing')\n"
 WAITS = "import time\n\ndef call(seconds=0):\n    time.sleep(seconds)\n    return 'done'\n"
+FEW = 800  # descriptors
 NONE = '{ type = "object" }'
 FORM: dict[str, Any] = {"elicitation": {"form": {}}}
 YES = {"confirm": {"action": "accept", "content": {"confirm": True}}}
@@ -328,6 +330,43 @@ def test_a_runtime_without_descriptors_lets_its_connections_go_on_by_themselves(
     resource.prlimit(runtime.process.pid, resource.RLIMIT_NOFILE, (8, most))
     assert said(peer.call("acme_waits_call")) == "done"
     assert "python" in Path(f"/proc/{peer.process.pid}/exe").resolve().name, "which has become a server"
+
+
+def test_a_connection_with_slow_calls_leaves_turns_for_another(runtime: Runtime) -> None:
+    with Peer(runtime.shell, native=True) as one, Peer(runtime.shell, native=True) as other:
+        for peer in (one, other):
+            peer.initialize()
+        before = starts(runtime.shell)
+        for _ in range(default_bound() + 4):
+            one.request("tools/call", {"name": "acme_waits_call", "arguments": {"seconds": 100}})
+        assert until(lambda: starts(runtime.shell) >= before + max(1, default_bound() // 2))
+        began = time.monotonic()
+        assert said(other.call("acme_waits_call")) == "done"
+        assert time.monotonic() - began < 9  # the limit of the slow ones is 10 s
+        assert runtime.status()["connections"] == 2
+
+
+def test_connections_with_many_calls_leave_descriptors_for_another(shell: Shell) -> None:
+    """What waits of four is more than this runtime can open; each is told so, and a fifth is served."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (FEW, hard))  # and of clients: equals alone are served
+    try:
+        with serving(shell) as runtime, ExitStack() as stack:
+            greedy = [stack.enter_context(Peer(shell, native=True)) for _ in range(4)]
+            for peer in greedy:
+                peer.initialize()
+                names = [
+                    peer.request("tools/call", {"name": "acme_waits_call", "arguments": {"seconds": 100}})
+                    for _ in range(MAX_RUNNING)
+                ]
+            busy = greedy[-1].answer(names[-1])["result"]
+            assert busy["_meta"]["mpp-exec/error"]["code"] == "call.busy"
+            other = stack.enter_context(Peer(shell, native=True))
+            other.initialize()
+            assert said(other.call("acme_waits_call")) == "done"
+            assert runtime.status()["connections"] == 5, "nobody had to go on by itself"
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_lines_with_nothing_in_them_take_little_of_the_client(peer: Peer, runtime: Runtime) -> None:

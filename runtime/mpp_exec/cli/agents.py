@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mpp_exec.consent.confirm import Confirm
     from mpp_exec.mcp.relayed import State
     from mpp_exec.mcp.server import MakeTools
+    from mpp_exec.mcp.shares import Shares
     from mpp_exec.mcp.tools import Open, Tools
     from mpp_exec.pipeline import Host, Runtime
     from mpp_exec.serving.visit import Visit
@@ -86,21 +87,23 @@ def _mcp(given: argparse.Namespace, console: Console) -> int:
     return 0
 
 
-def _tools_of(given: argparse.Namespace, open_host: Open) -> MakeTools:
+def _tools_of(given: argparse.Namespace, open_host: Open, shares: Shares | None = None) -> MakeTools:
     packages = tuple(dict.fromkeys(given.package))
 
     def make_tools(client: str, send: Callable[[Any], None]) -> Tools:
-        from mpp_exec.mcp.tools import Tools  # noqa: PLC0415 -- when tools are asked for
+        from mpp_exec.mcp.shares import Share  # noqa: PLC0415 -- when tools are asked for
+        from mpp_exec.mcp.tools import Tools  # noqa: PLC0415
 
-        return Tools(open_host, packages, client, send)
+        return Tools(open_host, packages, client, send, Share(shares))
 
     return make_tools
 
 
-def mcp_for(visit: Visit, runtime: Runtime) -> Run:
+def mcp_for(visit: Visit, runtime: Runtime, shares: Shares) -> Run:
     """Return what does ``mcp`` for the client that *visit* is, with a *runtime* that stays.
 
-    One connection is one session: it shares the sandboxes of the runtime with others, and nothing else.
+    One connection is one session: it shares the sandboxes of the runtime with others, and nothing else. Of
+    *shares* it has its own.
     """
     from mpp_exec.guest import Guest  # noqa: PLC0415 -- not for a server of one's own
     from mpp_exec.mcp.relayed import RelayedWire  # noqa: PLC0415
@@ -132,7 +135,7 @@ def mcp_for(visit: Visit, runtime: Runtime) -> Run:
             console.flush()
 
         try:
-            Server(wire, _tools_of(given, open_host), warn, lambda: False).run()
+            Server(wire, _tools_of(given, open_host, shares), warn, lambda: False).run()
         except Exception as error:  # descriptors, memory: what this process lacks, the client's own may have
             raise GoneError from error
         if wire.moved:

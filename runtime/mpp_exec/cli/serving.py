@@ -16,6 +16,7 @@ from mpp_exec.cli.parser import Verb, VerbParser
 from mpp_exec.errors import UsageError
 
 if TYPE_CHECKING:
+    from mpp_exec.mcp.shares import Shares
     from mpp_exec.pipeline import Runtime
     from mpp_exec.registry.home import Home
     from mpp_exec.serving.place import Place
@@ -140,11 +141,12 @@ def _stop(place: Place, given: argparse.Namespace, console: Console) -> int:
 
 def _listen(home: Home, given: argparse.Namespace, console: Console) -> int:
     from mpp_exec.cli.opening import CLIENT  # noqa: PLC0415 -- not for --help
+    from mpp_exec.mcp.shares import Shares, room  # noqa: PLC0415
     from mpp_exec.pipeline import Runtime  # noqa: PLC0415
     from mpp_exec.sandbox.pool import SANDBOXES  # noqa: PLC0415
     from mpp_exec.serving.asking import second  # noqa: PLC0415
     from mpp_exec.serving.place import Place  # noqa: PLC0415
-    from mpp_exec.serving.service import Service  # noqa: PLC0415
+    from mpp_exec.serving.service import MAX_CLIENTS, MAX_CONNECTIONS, Service  # noqa: PLC0415
 
     if sys.getfilesystemencoding() != "utf-8":
         raise UsageError("serve.encoding", "the locale's encoding is not UTF-8", "set LANG=C.UTF-8")
@@ -154,7 +156,9 @@ def _listen(home: Home, given: argparse.Namespace, console: Console) -> int:
             raise second(str(home.path))
         try:
             runtime = Runtime(home.path, client=CLIENT, session=False, parked=SANDBOXES)
-            service = Service(runtime, place, lambda visit: serve(visit, runtime), idle=given.idle)
+            calls = room(sandboxes=runtime.sandboxes, clients=MAX_CLIENTS, connections=MAX_CONNECTIONS)
+            shares = Shares(calls, MAX_CONNECTIONS)
+            service = Service(runtime, place, lambda visit: serve(visit, runtime, shares), idle=given.idle)
             try:
                 _warm(runtime)
                 console.note(f"serving {home.path}, process {os.getpid()}")
@@ -188,7 +192,7 @@ def _warm(runtime: Runtime) -> None:
     gc.freeze()
 
 
-def serve(visit: Visit, runtime: Runtime) -> int:
+def serve(visit: Visit, runtime: Runtime, shares: Shares) -> int:
     """Do what the client that *visit* is wants, print on its streams, and return its exit code.
 
     Raises:
@@ -205,7 +209,7 @@ def serve(visit: Visit, runtime: Runtime) -> int:
     out = _Stream(visit, OUT, columns=visit.hello.out_columns)
     err = _Stream(visit, ERR, columns=visit.hello.err_columns)
     console = Console(out=cast("TextIO", out), err=cast("TextIO", err), environ=visit.environ)
-    instead = {"run": run_for(visit, runtime), "mcp": mcp_for(visit, runtime)}
+    instead = {"run": run_for(visit, runtime), "mcp": mcp_for(visit, runtime, shares)}
     code = perform(visit.words, console, instead)
     console.flush()
     return code

@@ -14,6 +14,7 @@ from mpp_exec.dialogue.protocol import RequestId
 from mpp_exec.errors import ConsentError
 from mpp_exec.mcp.confirming import PATIENCE
 from mpp_exec.mcp.messages import Response
+from mpp_exec.mcp.shares import Share
 from mpp_exec.withdraw import Cancellation
 
 MAX_RUNNING: Final = 64 + MOST_ASKED
@@ -50,9 +51,10 @@ _Job = tuple[Call, Callable[[Call], None]]
 
 
 class Calls:
-    """The calls of one connection, by the id of their requests."""
+    """The calls of one connection, by the id of their requests; *share* bounds how many are open."""
 
-    def __init__(self) -> None:
+    def __init__(self, share: Share) -> None:
+        self._share = share
         self._lock = threading.Lock()
         self._running: dict[RequestId, Call] = {}
         self._current = threading.local()
@@ -67,7 +69,7 @@ class Calls:
     def start(self, call: Call, work: Callable[[Call], None]) -> bool:
         """Do *work* in a thread; False if there are too many already."""
         with self._lock:
-            if len(self._running) >= MAX_RUNNING or self._closed:
+            if len(self._running) >= MAX_RUNNING or self._closed or not self._share.take():
                 return False
             self._running[call.request] = call
             waits = self._idle > 0
@@ -135,6 +137,7 @@ class Calls:
             if self._running.get(call.request) is call:
                 del self._running[call.request]
         call.cancellation.close()
+        self._share.give()
 
 
 class Questions:

@@ -17,7 +17,7 @@ from mpp_exec.dialogue.tracing import trace_context
 from mpp_exec.errors import InternalError, MppError
 from mpp_exec.lifecycle.confirming import OutOfBand
 from mpp_exec.mcp import catalog
-from mpp_exec.mcp.calling import MAX_RUNNING, Call, Calls, Questions
+from mpp_exec.mcp.calling import Call, Calls, Questions
 from mpp_exec.mcp.confirming import BadStateError, InputRequiredError, Legacy, Modern, Proofs
 from mpp_exec.mcp.messages import (
     ERROR_KEY,
@@ -31,6 +31,7 @@ from mpp_exec.mcp.messages import (
     refused,
 )
 from mpp_exec.mcp.progress import ProgressSender
+from mpp_exec.mcp.shares import Share
 from mpp_exec.mcp.wire import WireClosedError
 from mpp_exec.pipeline import Host
 from mpp_exec.registry.pending import Asker
@@ -55,14 +56,22 @@ Open = Callable[[Confirm, str], Host]
 
 
 class Tools:
-    """The home that *open_host* opens, for one connection. *send* takes messages from any thread."""
+    """The home that *open_host* opens, for one connection. *send* takes messages from any thread.
+
+    *share* bounds how many calls it has open at once.
+    """
 
     def __init__(
-        self, open_host: Open, packages: Sequence[str], client: str, send: Callable[[Any], None]
+        self,
+        open_host: Open,
+        packages: Sequence[str],
+        client: str,
+        send: Callable[[Any], None],
+        share: Share,
     ) -> None:
         self._packages = tuple(packages)
         self._send = send
-        self._calls = Calls()
+        self._calls = Calls(share)
         self._questions = Questions(send)
         self._runtime = open_host(self._calls.ask, client or "mcp")
         self._principal = f"uid {os.getuid()}"
@@ -149,7 +158,7 @@ class Tools:
 
         if not self._calls.start(call, work):
             call.cancellation.close()
-            ends.finish(refused("call.busy", f"{MAX_RUNNING} calls are running already", "try again later"))
+            ends.finish(refused("call.busy", "too many calls are open already", "try again later"))
 
     def _run(
         self,
