@@ -5,6 +5,7 @@ Each attack leaves a canary where it ran, and does run where the check is taken 
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 from collections.abc import Callable
@@ -12,10 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from eventually import until
 from mpp_exec import owners
 from mpp_exec.errors import HostError
 from mpp_exec.package.requirement import parse_requirement
 from mpp_exec.sandbox import hostprogram, interpreter
+from mpp_exec.sandbox.template import Template
+from sandbox_lab import Lab
 
 OTHER = 1234
 
@@ -171,3 +175,24 @@ def test_a_folder_of_root_or_the_user_is_trusted(tmp_path: Path) -> None:
     (tmp_path / "bin").mkdir(mode=0o755)
     hostprogram.refuse_if_replaceable(str(tmp_path / "bin"))
     hostprogram.refuse_if_replaceable(os.path.realpath("/bin/sh"))
+
+
+def test_an_interpreter_that_others_can_change_by_now_is_no_template(
+    trap: Path, canary: Path, lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was found stays known; a sandbox may run what became of it, and the host may not."""
+    plan = lab.python("def run():\n    return 1\n")
+    (python,) = (each for each in plan.programs if each.path == plan.exec_path)
+    theirs = interpreter.HostFile(str(trap / "python3"), python.files[0].target, executable=True)
+    changed = dataclasses.replace(python, files=(theirs, *python.files[1:]))
+    plan = dataclasses.replace(plan, programs=(changed,))
+    trap.chmod(0o777)
+    made = Template(plan)
+    made.close()
+    assert not canary.exists()
+    monkeypatch.setattr(owners, "others_may_change", lambda *_, **__: False)
+    made = Template(plan)
+    try:
+        assert until(canary.exists), "without the defence"
+    finally:
+        made.close()

@@ -16,7 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from mpp_exec.sandbox import interpreter, launcher
+from mpp_exec.errors import HostError
+from mpp_exec.sandbox import hostprogram, interpreter, launcher
 from mpp_exec.sandbox.building import LAUNCH
 from mpp_exec.sandbox.native import ffi, lib
 from mpp_exec.sandbox.plan import SandboxPlan
@@ -46,6 +47,21 @@ def _interpreter(plan: SandboxPlan) -> interpreter.Program | None:
     return next((program for program in plan.programs if program.path == plan.exec_path), None)
 
 
+def _is_the_hosts_own(python: interpreter.Program) -> bool:
+    """Return whether nobody but the user and root can change what *python* runs, as it was when it was found.
+
+    In a sandbox it would not matter; a template runs as the host.
+    """
+    if python.files[0].source == os.path.realpath(interpreter.own_interpreter()):
+        return True  # it runs already, whoever can change it
+    try:
+        for file in python.files:
+            hostprogram.refuse_if_replaceable(file.source)
+    except HostError:
+        return False
+    return True
+
+
 class Template:
     """One template of *plan*. It ends with the thread that made it, and so do its copies. Thread-safe.
 
@@ -62,7 +78,7 @@ class Template:
         self._lock = threading.Lock()
         self._slot = ffi.gc(ffi.new("struct mpp_template **"), lib.mpp_template_close)
         python = _interpreter(plan)
-        if python is None:
+        if python is None or not _is_the_hosts_own(python):
             return
         executable = python.files[0].source
         prefix = str(Path(executable).parent.parent)
