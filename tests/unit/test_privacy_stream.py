@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from itertools import pairwise
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -75,3 +76,11 @@ def test_counts_are_those_of_the_whole_text() -> None:
     stream.feed(text)
     stream.finish()
     assert stream.counts == {"email": 1000}
+
+
+@pytest.mark.parametrize("first", range(0, 60, 7))
+def test_values_that_stand_close_to_each_other_in_one_line_are_not_cut(first: int) -> None:
+    """The end of a block was looked for in front of where values are known, and cut one in two."""
+    text = "x" * first + " " + ", ".join(f'"mail{n}": "jane{n}@example.com"' for n in range(600))
+    stream = StreamRedactor(Redactor, block=2048)
+    assert "@" not in stream.feed(text) + stream.finish()

@@ -101,8 +101,15 @@ class StreamRedactor:
         for each in sorted(straddled, reverse=True, key=_start):
             announced = each.start + low - _CONTEXT  # what announces it stays with it
             if announced < end < each.end + low:
-                end = max(announced, 1)
-        return end
+                end = announced
+        if end > low:
+            return end
+        # Values stand so close to each other that there is no such place: behind one of them, where what
+        # announces the next begins. In front of *low* nothing is known of what would be cut.
+        for end in sorted({each.end + low for each in straddled}, reverse=True):
+            if end <= self._block and not any(each.start + low < end < each.end + low for each in straddled):
+                return end
+        return self._block
 
     def _redacted(self, block: str) -> str:
         if self._known > _MOST_KNOWN:
