@@ -83,6 +83,23 @@ def test_what_a_column_of_json_announces(document: object) -> None:
         assert clean.keys() == value.keys()
 
 
+def test_a_mask_in_an_element_is_no_value_and_does_not_take_the_rest_with_it() -> None:
+    text = "<server><id>nexus</id><username>jdoe</username><password>rT9#kw2Lq</password></server>"
+    clean = "<server><id>nexus</id><username>[USERNAME]</username><password>[SECRET]</password></server>"
+    assert redact(text).value == clean
+    assert redact(clean).value == clean
+
+
+def test_masks_that_are_out_of_line_do_not_take_the_rest_with_them() -> None:
+    rows = "".join(
+        f"{n} Elm Street Suite {n}   sku-{n:03}   jane{n}@example.com   1951-10-{n}\n" for n in range(10, 30)
+    )
+    text = f"STREET                  SKU       EMAIL                DOB\n{rows}"
+    clean = redact(text).value
+    assert clean.count("sku-0") == 20
+    assert clean.count("[ADDRESS]") == clean.count("[EMAIL]") == clean.count("[DATE_OF_BIRTH]") == 20
+
+
 def test_rows_of_another_length_and_equal_names_are_no_table() -> None:
     document = {
         "columns": ["name", "dob"],

@@ -264,7 +264,7 @@ def _read(text: str, assign: re.Match[str], how: str, name: _Name) -> Candidate 
         if scheme := _SCHEMES.match(text, start):
             start, how = scheme.end(), "secret"
         bare = (_BARE_PASSWORD if how == "password" else _BARE).match(text, start)
-        if not bare:
+        if not bare or is_in_mask(text, start + 1):
             return None
         value, at = bare[0].rstrip(".,;:)]}"), start
         if how == "password":

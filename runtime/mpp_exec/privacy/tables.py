@@ -9,7 +9,7 @@ import re
 from typing import Final
 
 from mpp_exec.privacy import headers, meter
-from mpp_exec.privacy.finding import Candidate, lazily
+from mpp_exec.privacy.finding import MASK, Candidate, lazily
 from mpp_exec.privacy.headers import Column
 
 _DELIMITERS: Final = ",\t;|"
@@ -139,6 +139,13 @@ def _row(
 def _aligned(text: str, start: int, end: int, header: list[tuple[int, Column]]) -> list[Candidate]:
     """Return what stands below each name of a *header* whose columns spaces align."""
     found: list[Candidate] = []
+    if "[" in (line := text[start:end]) and MASK.search(
+        line
+    ):  # masks are of another length, and nothing is aligned
+        cells = list(_ALIGNED.finditer(line))
+        for cell, (_, column) in zip(cells, header, strict=False) if len(cells) == len(header) else ():
+            found += headers.below(column, cell[0], start + cell.start())
+        return found
     for number, (offset, column) in enumerate(header):
         low = start + offset
         high = min(end, start + header[number + 1][0]) if number + 1 < len(header) else end
