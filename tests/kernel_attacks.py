@@ -31,6 +31,32 @@ NEW = {
 SESSION = -3  # KEY_SPEC_SESSION_KEYRING
 
 
+# The same calls from Python: `b` is a page of zeros, `s:TEXT` a text, as in the probe's sweep.
+PYTHON_SWEEP = """
+import ctypes, os
+def run(calls):
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.syscall.restype = ctypes.c_long
+    page = ctypes.create_string_buffer(1 << 16)
+    seen, own = [], os.getpid()
+    for call in calls:
+        words = []
+        for word in call:
+            if word == "b":
+                words.append(page)
+            elif isinstance(word, str):
+                words.append(word[2:].encode())
+            else:
+                words.append(ctypes.c_void_p(word & (1 << 64) - 1))
+        ctypes.set_errno(0)
+        got = libc.syscall(*words)
+        if os.getpid() != own:
+            os._exit(0)
+        seen.append(ctypes.get_errno() if got == -1 else 0)
+    return seen
+"""
+
+
 @dataclass(frozen=True)
 class KernelAttack:
     """One attack. ``optional``: not every kernel has the call, and one without it proves nothing by it.

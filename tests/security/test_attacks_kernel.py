@@ -9,37 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from kernel_attacks import ALL, KernelAttack
+from kernel_attacks import ALL, PYTHON_SWEEP, KernelAttack
 from mpp_exec.sandbox.profiles import SEALED_AWAY
 from mpp_exec.sandbox.syscalls import X86_64
 from sandbox_lab import Lab, call, sweep, without_landlock, without_seccomp
 
 ENOSYS, EPERM = 38, 1
-
-# The same calls from Python: `b` is a page of zeros, `s:TEXT` a text, as in the probe's sweep.
-PYTHON_SWEEP = """
-import ctypes, os
-def run(calls):
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.syscall.restype = ctypes.c_long
-    page = ctypes.create_string_buffer(1 << 16)
-    seen, own = [], os.getpid()
-    for call in calls:
-        words = []
-        for word in call:
-            if word == "b":
-                words.append(page)
-            elif isinstance(word, str):
-                words.append(word[2:].encode())
-            else:
-                words.append(ctypes.c_void_p(word & (1 << 64) - 1))
-        ctypes.set_errno(0)
-        got = libc.syscall(*words)
-        if os.getpid() != own:
-            os._exit(0)
-        seen.append(ctypes.get_errno() if got == -1 else 0)
-    return seen
-"""
 
 PATHS = (
     *("program", "python", "program with subprocess", "python with subprocess"),
