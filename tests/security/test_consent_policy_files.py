@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import socket
 import stat
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import pytest
 from mpp_exec.consent import policy_file
 from mpp_exec.consent.policy import Policy
 from mpp_exec.consent.policy_file import MAX_POLICY, SYSTEM_POLICY, PolicyFiles
-from mpp_exec.errors import ConsentError
+from mpp_exec.errors import ConsentError, InternalError
 from private_mounts import run_in_private_mounts
 
 MINE = os.geteuid()
@@ -39,6 +40,18 @@ def system(tmp_path: Path) -> Path:
 
 def load(home: Path, system: Path, **environ: str) -> Policy:
     return PolicyFiles(home, system=system, system_owner=MINE, environ=environ).load()
+
+
+def test_a_machine_without_descriptors_is_no_fault_of_the_policy(home: Path, system: Path) -> None:
+    """Nothing runs, and no list without the package says that it is there no more (MCP's ``-32602``)."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        with pytest.raises(InternalError) as caught:
+            load(home, system)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert caught.value.code == "host.exhausted"
 
 
 def refused(home: Path, system: Path, **environ: str) -> str:

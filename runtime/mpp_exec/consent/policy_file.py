@@ -27,7 +27,8 @@ from mpp_exec.consent.policy import (
     Policy,
     PolicyLayer,
 )
-from mpp_exec.errors import ConsentError
+from mpp_exec.errors import ConsentError, InternalError, MppError
+from mpp_exec.faults import of_os_error
 from mpp_exec.owners import stranger
 from mpp_exec.package.fields import FieldError, Fields, nearest
 from mpp_exec.package.manifest import CONFIRMS, OPERATIONS
@@ -106,7 +107,7 @@ class PolicyFiles:
         """Read all layers.
 
         Raises:
-            ConsentError: ``policy.*``. Nothing may run then.
+            ConsentError: ``policy.*``; InternalError: ``host.exhausted``. Nothing may run then.
         """
         user = {0, os.geteuid()}
         looked = self._looked(*user)
@@ -185,7 +186,7 @@ def _refuse_exposed(path: Path) -> None:
 def _open_trusted(path: Path, owners: set[int], *, strict: bool) -> int:
     """Open *path* if only *owners* can have written it, or replaced it in its folder.
 
-    FileNotFoundError passes through; whatever else goes wrong is a ConsentError. *strict*: the
+    FileNotFoundError passes through; whatever else goes wrong is an MppError. *strict*: the
     folder may not be a link either, nor sticky and open to all like ``/tmp``.
     """
     folder = path.parent if strict else Path(os.path.realpath(path.parent))
@@ -202,7 +203,7 @@ def _open_trusted(path: Path, owners: set[int], *, strict: bool) -> int:
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENOTDIR):
             raise _refusal("link", path, "is reached through a link, or not a file in a folder") from error
-        raise _refusal("unreadable", path, f"cannot be read: {error.strerror}") from error
+        raise _unreadable(path, error) from error
     try:
         _require_owner(os.fstat(descriptor), path, owners, sticky=False, kind=stat.S_IFREG)
     except BaseException:
@@ -237,9 +238,17 @@ def _read(descriptor: int, path: Path) -> str:
                 raise _refusal("too_large", path, f"is larger than {MAX_POLICY} bytes")
         return b"".join(chunks).decode()
     except OSError as error:
-        raise _refusal("unreadable", path, f"cannot be read: {error.strerror}") from error
+        raise _unreadable(path, error) from error
     except UnicodeDecodeError as error:
         raise _refusal("malformed", path, "is no UTF-8 text") from error
+
+
+def _unreadable(path: Path, error: OSError) -> MppError:
+    """Return what stops the call: the machine has no more of something, or the file is not to be read."""
+    what = f"cannot be read: {error.strerror}"
+    if of_os_error(error) in ("descriptors", "memory"):
+        return InternalError("host.exhausted", f"policy {path} {what}", "try again later")
+    return _refusal("unreadable", path, what)
 
 
 def _refusal(reason: str, path: Path, what: str, hint: str = _STOPPED) -> ConsentError:
