@@ -1,4 +1,4 @@
-"""Everything the README and the page on privacy show is true: their commands and their Python run here."""
+"""What the README and the pages on privacy and MCP show is true: their commands and their Python run here."""
 
 import re
 import tomllib
@@ -31,6 +31,14 @@ def test_the_story_of_a_token_is_true(tmp_path: Path) -> None:
     assert "jane.doe" not in said
     (message,) = (page.home / "outbox").glob("*.eml")
     assert "To: jane.doe@example.com\n" in message.read_text()
+
+
+def test_the_page_on_mcp_is_true(tmp_path: Path) -> None:
+    page = Page(ROOT / "docs" / "mcp.md", tmp_path)
+    (server,) = page.blocks("py")
+    (page.home / "hello").mkdir()
+    (page.home / "hello" / "server.py").write_text(server)
+    assert page.type_commands() > 7
 
 
 def test_the_manifest_it_shows_is_one(readme: Page) -> None:
