@@ -28,6 +28,7 @@
 
 #define SIGNALS 64
 #define NAME_SIZE 16
+#define RANDOM_SIZE 16   /* getauxval(3) */
 #define STACK_USED 24576 /* by init, and more */
 
 extern char **environ;
@@ -81,6 +82,8 @@ long let_go(const struct init_context *context)
     for (ElfW(auxv_t) *at = auxiliary; at != NULL && at->a_type != AT_NULL; at++) {
         if (at->a_type == AT_UID || at->a_type == AT_EUID) at->a_un.a_val = context->plan->uid;
         if (at->a_type == AT_GID || at->a_type == AT_EGID) at->a_un.a_val = context->plan->gid;
+        /* What a library seeds itself with (Go's runtime does): the C library has taken its own long ago. */
+        if (at->a_type == AT_RANDOM && sys3(SYS_getrandom, at->a_un.a_val, RANDOM_SIZE, 0) != RANDOM_SIZE) return -EIO;
     }
     error = sys5(SYS_prctl, PR_SET_NAME, template_name, 0, 0, 0);
     /* As execve makes it, and init is not. */

@@ -92,16 +92,24 @@ int mpp_hold_sources(struct mpp_sandbox *sandbox, uint32_t first, uint32_t *deta
     return 0;
 }
 
-static int open_channels(struct mpp_sandbox *sandbox, int *child_control)
+static int open_control(struct mpp_sandbox *sandbox, int *child_control)
 {
     int pair[2];
-    int in[2];
-    int out[2];
-    int err[2];
 
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) return errno;
     sandbox->control = pair[0];
     *child_control = pair[1];
+    return fcntl(sandbox->control, F_SETFL, O_NONBLOCK) < 0 ? errno : 0;
+}
+
+static int open_channels(struct mpp_sandbox *sandbox, int *child_control)
+{
+    int in[2];
+    int out[2];
+    int err[2];
+    int error = open_control(sandbox, child_control);
+
+    if (error != 0) return error;
     if (pipe2(in, O_CLOEXEC | O_NONBLOCK) < 0) return errno;
     sandbox->request = in[WRITE_END];
     sandbox->peers[PEER_REQUEST] = in[READ_END];
@@ -118,8 +126,7 @@ static int open_channels(struct mpp_sandbox *sandbox, int *child_control)
     /* Readable when this process is dead, whoever else may have inherited its descriptors. */
     sandbox->peers[PEER_OWNER] = (int)syscall(SYS_pidfd_open, getpid(), 0);
     if (sandbox->peers[PEER_OWNER] < 0) return errno;
-    if (fcntl(sandbox->control, F_SETFL, O_NONBLOCK) < 0 || fcntl(sandbox->output, F_SETFL, O_NONBLOCK) < 0 ||
-        fcntl(sandbox->errors, F_SETFL, O_NONBLOCK) < 0)
+    if (fcntl(sandbox->output, F_SETFL, O_NONBLOCK) < 0 || fcntl(sandbox->errors, F_SETFL, O_NONBLOCK) < 0)
         return errno;
     return 0;
 }
@@ -202,16 +209,22 @@ static int clone_init(struct mpp_sandbox *sandbox, int child_control, uint32_t *
 }
 
 /* As clone_init, by the template where there is one that serves: that copy is init, and becomes the tool. */
-static int copy_init(struct mpp_sandbox *sandbox, int child_control, struct mpp_outcome *outcome)
+static int copy_init(struct mpp_sandbox *sandbox, int *child_control, struct mpp_outcome *outcome)
 {
     const struct mpp_launch *launch = &sandbox->launch;
     int refused = 0;
     int error;
 
-    if (launch->template == NULL) return clone_init(sandbox, child_control, &outcome->step);
-    error = mpp_template_copy(launch->template, launch->namespaces, child_control, launch->cgroup_fd, &sandbox->pid,
+    if (launch->template == NULL) return clone_init(sandbox, *child_control, &outcome->step);
+    error = mpp_template_copy(launch->template, launch->namespaces, *child_control, launch->cgroup_fd, &sandbox->pid,
                               &sandbox->pidfd, &refused);
-    if (error != 0 && !refused) return clone_init(sandbox, child_control, &outcome->step);
+    if (error != 0 && !refused) {
+        /* Another socket: a copy that was made all the same has the first one, and would take this one's plan. */
+        mpp_close(&sandbox->control);
+        mpp_close(child_control);
+        error = open_control(sandbox, child_control);
+        return error != 0 ? error : clone_init(sandbox, *child_control, &outcome->step);
+    }
     if (error != 0) outcome->step = MPP_STEP_CLONE;
     if (error == 0) sandbox->reaped = 0;
     if (error == 0) outcome->copied = 1;
@@ -346,7 +359,7 @@ static int start(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
     outcome->step = MPP_STEP_PIPES;
     error = open_channels(sandbox, &child_control);
     if (error == 0) error = mpp_watcher_open(sandbox);
-    if (error == 0) error = copy_init(sandbox, child_control, outcome);
+    if (error == 0) error = copy_init(sandbox, &child_control, outcome);
     mpp_close(&child_control);
     if (error != 0) return error;
     outcome->cloned_ns = mpp_now_ns();

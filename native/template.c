@@ -21,7 +21,9 @@
 #include "sandbox.h"
 #include "sys.h"
 
-#define PATIENCE_MS 5000 /* its start is in it, on a busy machine */
+#define START_MS 5000  /* for its first answer: its start is in it, on a busy machine */
+#define ANSWER_MS 1000 /* for each further one, which a call waits for */
+#define DEATH_MS 1000  /* a frozen cgroup of version 1 keeps even what was killed */
 #define SOCKET 3
 #define HELD (SOCKET + 1 + MPP_TEMPLATE_HELD) /* what it has, from descriptor 0 on */
 
@@ -31,6 +33,7 @@ struct mpp_template {
     int pidfd;
     int socket;
     int serves;
+    int answered; /* it is up */
 };
 
 struct start {
@@ -144,7 +147,7 @@ static int ask(const struct mpp_template *template, uint64_t namespaces, int con
 }
 
 /* Returns 0 with its answer in *pid, and for a process with *pidfd; else an errno. */
-static int hear(const struct mpp_template *template, int64_t *pid, int *pidfd)
+static int hear(const struct mpp_template *template, int patience_ms, int64_t *pid, int *pidfd)
 {
     union {
         struct cmsghdr head;
@@ -153,13 +156,13 @@ static int hear(const struct mpp_template *template, int64_t *pid, int *pidfd)
     struct iovec vector = { pid, sizeof *pid };
     struct msghdr header = { .msg_iov = &vector, .msg_iovlen = 1, .msg_control = &with, .msg_controllen = sizeof with };
     struct pollfd said = { template->socket, POLLIN, 0 };
-    uint64_t limit = mpp_now_ns() + PATIENCE_MS * 1000000ull;
+    uint64_t limit = mpp_now_ns() + (unsigned int)patience_ms * 1000000ull;
     ssize_t got;
     int ready;
 
     do {
         uint64_t now = mpp_now_ns();
-        ready = now < limit ? poll(&said, 1, (int)((limit - now) / 1000000u) + 1) : 0;
+        ready = poll(&said, 1, now < limit ? (int)((limit - now) / 1000000u) + 1 : 0);
     } while (ready < 0 && errno == EINTR);
     if (ready <= 0) return ready < 0 ? errno : ETIMEDOUT;
     do got = recvmsg(template->socket, &header, MSG_CMSG_CLOEXEC);
@@ -180,20 +183,27 @@ static void end_process(int pidfd)
     while (waitid(P_PIDFD, (id_t)pidfd, &ended, WEXITED | __WALL) < 0 && errno == EINTR) continue;
 }
 
-/* Ends it at once: whoever asked starts another sandbox on the socket that it was sent, and a copy that it made later would
- * be a second reader of that, which takes a plan meant for the first, and a child of the host that nobody reaps. What
- * it has made already, and said too late, is ended, too. */
+/* Ends it at once: whoever asked starts another sandbox, and a copy that it made later would be a child of the host that
+ * nobody reaps. What it has made already, and said too late, is ended, too. */
 static void give_up(struct mpp_template *template)
 {
+    struct pollfd gone = { template->pidfd, POLLIN, 0 };
+    uint64_t limit = mpp_now_ns() + DEATH_MS * 1000000ull;
+    uint64_t now;
     int64_t late = 0;
     int pidfd = -1;
 
     template->serves = 0; /* what it would still say answers another question */
     if (template->owner != getpid() || template->pidfd < 0) return;
-    end_process(template->pidfd);
-    mpp_close(&template->pidfd);
-    template->pid = -1;
-    while (hear(template, &late, &pidfd) == 0 && late > 0) { /* waits for nothing: nobody is at the other end */
+    sys4(SYS_pidfd_send_signal, template->pidfd, SIGKILL, 0, 0);
+    while ((now = mpp_now_ns()) < limit && poll(&gone, 1, (int)((limit - now) / 1000000u) + 1) < 0 && errno == EINTR)
+        continue;
+    if ((gone.revents & POLLIN) != 0) { /* else whoever closes it waits */
+        end_process(template->pidfd);
+        mpp_close(&template->pidfd);
+        template->pid = -1;
+    }
+    while (hear(template, 0, &late, &pidfd) == 0 && late > 0) {
         end_process(pidfd);
         mpp_close(&pidfd);
     }
@@ -208,10 +218,12 @@ int mpp_template_copy(struct mpp_template *template, uint64_t namespaces, int co
     *refused = 0;
     if (!template->serves || template->owner != getpid()) error = ECHILD;
     if (error == 0) error = ask(template, namespaces, control, cgroup);
-    if (error == 0) error = hear(template, &answer, pidfd);
+    if (error == 0) error = hear(template, template->answered ? ANSWER_MS : START_MS, &answer, pidfd);
     if (error == 0 && answer == 0) error = EPROTO;
+    if (error != 0) mpp_close(pidfd);
     if (error != 0) give_up(template);
     if (error != 0) return error;
+    template->answered = 1;
     *refused = answer < 0;
     if (answer < 0) return (int)-answer;
     *pid = (pid_t)answer;

@@ -13,10 +13,13 @@ from typing import Any, Final
 import pytest
 
 import mpp_exec
+from eventually import until
+from mpp_exec.sandbox import template as template_module
 from mpp_exec.sandbox.parked import Parked
 from mpp_exec.sandbox.plan import SandboxPlan
 from mpp_exec.sandbox.template import Template
 from sandbox_lab import CACHE, Lab, answer, descendants, run
+from stage import NAME, Stage
 
 MARK: Final = "canary-5d1f0c9e"
 PLAIN: Final = f"kept = '{MARK}-package'\ndef run(**given):\n    return given\n"
@@ -217,3 +220,91 @@ def test_module_of_the_package_in_the_place_of_one_of_the_launchers(lab: Lab) ->
     finally:
         template.close()
     assert answer(done)["value"] in (1, 13, 38), "and it is sealed"
+
+
+AT_RANDOM: Final = (
+    "import ctypes\n"
+    "def run():\n"
+    "    find = ctypes.CDLL(None).getauxval\n"
+    "    find.restype = ctypes.c_ulong\n"
+    "    return ctypes.string_at(find(25), 16).hex()\n"
+)
+
+
+def test_seed_of_one_copy_is_that_of_the_next(lab: Lab) -> None:
+    """The kernel's bytes for a new program, of which run times make keys and the order of their tables."""
+    compiled = lab.python(AT_RANDOM)
+    template = Template(compiled)
+    try:
+        made = [ready(compiled, template) for _ in range(2)]
+        seen = [answer(run(compiled, b'{"arguments":{}}', parked=each))["value"] for each in made]
+        for each in made:
+            each.close()
+    finally:
+        template.close()
+    assert len(set(seen)) == 2
+
+
+def test_late_copy_takes_what_the_sandbox_made_in_its_place_is_sent(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The template dies between making a copy and saying so: nobody knows the copy, which has the socket."""
+    noted = tmp_path / "noted"
+    program = tmp_path / "template.py"
+    program.write_text(
+        "import os, socket\n"
+        "asked = socket.socket(fileno=3)\n"
+        "_, held, *_ = socket.recv_fds(asked, 8, 1)\n"
+        "if os.fork() == 0:\n"
+        "    asked.close()\n"
+        "    got = socket.socket(fileno=held[0]).recv(1 << 20)\n"
+        f"    os.symlink(str(len(got)), {str(noted)!r})\n"
+        "os._exit(0)\n"
+    )
+    monkeypatch.setattr(template_module, "_PROGRAM", str(program))
+    compiled = lab.python(PLAIN)
+    template = Template(compiled)
+    made = Parked(compiled, constants=(), cache=CACHE, early_start=True, template=template)
+    try:
+        assert until(noted.is_symlink, 5), "it still has the socket"
+        assert str(noted.readlink()) == "0"
+        while made.look(1000) == "preparing":
+            pass
+        assert (made.state, made.is_copied) == ("ready", False)
+    finally:
+        made.close()
+        template.close()
+
+
+def test_copies_beyond_what_one_template_may_make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While others have all the room none is prepared, and no template replaced: calls go on without."""
+    tmp_path.chmod(0o755)
+    with Stage(tmp_path) as stage:
+        stage.python(PLAIN)
+        stage.runtime.call(NAME)
+        stage.runtime.call(NAME)
+        pool = stage.runtime._open().sandboxes
+        assert until(lambda: pool.waiting > 0)
+        (shelf,) = pool._shelves.values()
+        used = shelf.template
+        assert used is not None
+        monkeypatch.setattr(template_module, "COPIES", used.copies + 2)
+        monkeypatch.setattr(pool, "_has_room", lambda _: False)
+        for number in range(6):
+            assert stage.runtime.call(NAME, arguments={"n": number}).structured == {"n": number}
+        assert used.copies == template_module.COPIES
+
+
+def test_library_that_the_host_loads_into_every_program(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it has read on the host would be in the memory of every copy, and inside there is none of it."""
+    named = tmp_path / "ld.so.preload"
+    monkeypatch.setattr(template_module, "_PRELOADED", (tmp_path / "none", named))
+    compiled = lab.python(PLAIN)
+    for content, serves in ((b"\n", True), (b"/usr/lib/agent.so\n", False)):
+        named.write_bytes(content)
+        template = Template(compiled)
+        assert template.serves == serves
+        assert bool(descendants(os.getpid())) == serves
+        template.close()

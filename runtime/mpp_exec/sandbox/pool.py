@@ -217,6 +217,8 @@ class Pool:
             self._copying += 1  # the thread stays: what it has made a template of ends with it
         parked = None
         try:
+            if template is None or not template.serves:
+                return None  # the thread makes another one, when it has something to prepare
             parked = self._make(recipe, mounted, template)
             limit = time.monotonic() + _PATIENCE
             while parked.is_copied and parked.look(20) == "preparing" and time.monotonic() < limit:

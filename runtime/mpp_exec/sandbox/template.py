@@ -28,6 +28,9 @@ COPIES: Final = 256
 AGE: Final = 120.0
 """Seconds that one template is copied for at most."""
 
+_PRELOADED: Final = (Path("/etc/ld.so.preload"), Path("/etc/ld-nix.so.preload"))
+"""What names libraries that the host's dynamic linker loads into every program, ld.so(8)."""
+
 _PROGRAM: Final = "template.py"
 _EXTENSIONS: Final = ("_copies.abi3.so", "_seal.abi3.so")
 # All of its environment: what a package or its user may set of variables is for the copies, as they begin.
@@ -62,6 +65,19 @@ def _is_the_hosts_own(python: interpreter.Program) -> bool:
     return True
 
 
+def _is_joined() -> bool:
+    """Return whether programs of this host have what others have read in their memory; in doubt they have."""
+    for path in _PRELOADED:
+        try:
+            if path.read_bytes().strip():
+                return True
+        except FileNotFoundError:
+            continue
+        except OSError:
+            return True
+    return False
+
+
 class Template:
     """One template of *plan*. It ends with the thread that made it, and so do its copies. Thread-safe.
 
@@ -78,7 +94,7 @@ class Template:
         self._lock = threading.Lock()
         self._slot = ffi.gc(ffi.new("struct mpp_template **"), lib.mpp_template_close)
         python = _interpreter(plan)
-        if python is None or not _is_the_hosts_own(python):
+        if python is None or _is_joined() or not _is_the_hosts_own(python):
             return
         executable = python.files[0].source
         prefix = str(Path(executable).parent.parent)
