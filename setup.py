@@ -30,6 +30,8 @@ INIT_FLAGS = [
         "-s",
     ),
 ]
+# What a tool can read says nothing of where it was built.
+UNNAMED = ("-g0",)
 # What runs inside a sandbox has no runtime of a sanitizer there: undefined behaviour ends it by a trap.
 TRAP = ["-fsanitize=undefined", "-fsanitize-undefined-trap-on-error"] if "MPP_SANITIZE" in os.environ else []
 CLIENT_SOURCES = [
@@ -95,19 +97,21 @@ setup(
         Extension(
             "mpp_exec.sandbox.inside._seal",
             ["native/seal.c"],
+            depends=["setup.py"],
             py_limited_api=True,
             extra_compile_args=[
                 *("-std=c11", "-O2", "-Wall", "-Wextra", "-Wconversion", "-fvisibility=hidden"),
-                *TRAP,
+                *(*UNNAMED, *TRAP),
             ],
         ),
         Extension(
             "mpp_exec.sandbox.inside._copies",
             ["native/copies.c", *INIT_PARTS],
+            depends=["setup.py"],
             py_limited_api=True,
             extra_compile_args=[
                 *("-std=c11", "-O2", "-Wall", "-Wextra", "-Wconversion", "-fvisibility=hidden"),
-                *("-D_GNU_SOURCE", *TRAP),
+                *("-D_GNU_SOURCE", *UNNAMED, *TRAP),
             ],
         ),
     ],

@@ -14,6 +14,7 @@ import pytest
 
 import mpp_exec
 from eventually import until
+from mpp_exec.sandbox import launcher
 from mpp_exec.sandbox import template as template_module
 from mpp_exec.sandbox.parked import Parked
 from mpp_exec.sandbox.plan import SandboxPlan
@@ -229,6 +230,17 @@ AT_RANDOM: Final = (
     "    find.restype = ctypes.c_ulong\n"
     "    return ctypes.string_at(find(25), 16).hex()\n"
 )
+
+
+def test_launchers_own_library_names_where_it_was_built(lab: Lab) -> None:
+    """A checkout lies in somebody's home; a tool can read one library, and a copy has the other in memory."""
+    here = os.fsencode(Path(__file__).parents[2])
+    compiled = lab.python("def run():\n    return open('/mpp/_seal.abi3.so', 'rb').read().hex()\n")
+    read = bytes.fromhex(answer(run(compiled, b'{"arguments":{}}'))["value"])
+    copies = Path(launcher.FOLDER, "_copies.abi3.so").read_bytes()
+    for content in (read, copies):
+        assert content.startswith(b"\x7fELF")
+        assert b"\0" + here + b"\0" not in content
 
 
 def test_seed_of_one_copy_is_that_of_the_next(lab: Lab) -> None:
