@@ -49,6 +49,22 @@ TABLES = {
         for a, b, c in ROWS
     )
     + "</dl>",
+    "expanded": "".join(
+        f"-[ RECORD {n} ]-\nfull_name | {a}\ndob       | {b}\npassword  | {c}\n"
+        for n, (a, b, c) in enumerate(ROWS)
+    ),
+    "print_r": "".join(
+        f"Array\n(\n    [full_name] => {a}\n    [dob] => {b}\n    [password] => {c}\n)\n" for a, b, c in ROWS
+    ),
+    "key and value": "".join(
+        f"Key        Value\n---        -----\nfull_name  {a}\ndob        {b}\npassword   {c}\n\n"
+        for a, b, c in ROWS
+    ),
+    "form": "".join(
+        f'--X\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+        for row in ROWS
+        for name, value in zip(NAMES, row, strict=True)
+    ),
     "elements": "".join(
         f"<u><fullName>{a}</fullName><birthDate>{b}</birthDate><password>{c}</password></u>"
         for a, b, c in ROWS
@@ -70,8 +86,9 @@ def test_what_a_column_announces(form: str) -> None:
         [NAMES, *ROWS],
         [["full_name", "dob"], *(row[:2] for row in ROWS)],
         {"values": [NAMES, *ROWS]},
+        {name: {str(n): row[at] for n, row in enumerate(ROWS)} for at, name in enumerate(NAMES)},
     ],
-    ids=["columns", "fields", "first row", "two columns", "sheet"],
+    ids=["columns", "fields", "first row", "two columns", "sheet", "numbered"],
 )
 def test_what_a_column_of_json_announces(document: object) -> None:
     value = json.loads(json.dumps(document))
@@ -152,6 +169,7 @@ def test_a_value_that_is_said_to_be_sensitive() -> None:
     ("text", "clean"),
     [
         ("- **API key**: `q7Rk2Zp9Lw4Xv8Tn3Bc6`", "- **API key**: `[SECRET]`"),
+        ("**Full name:** Jane Doe", "**Full name:** [PERSON]"),
         ("**Password:** blue-Otter-77", "**Password:** [SECRET]"),
         ("the password is sea-sense-fox-win13 for now", "the password is [SECRET] for now"),
         ('network={\n  psk="U8tHOtnaxRBE"\n}', 'network={\n  psk="[SECRET]"\n}'),
@@ -176,6 +194,9 @@ def test_what_a_label_announces(text: str, clean: str) -> None:
         "SELECT name FROM users; -- copy the rows from stdin\n",
         "<tr><td>Address</td><td>2 bytes, little endian</td></tr><tr><td>Name</td><td>Frame Type</td></tr>",
         "kind: Secret\nmetadata:\n  name: app-secrets\n",
+        "Name: requests\nVersion: 2.32\nHome-page: https://x.example\nAuthor-email: x\n",
+        "Key       Value\n---       -----\nname      web\nreplicas  3\n",
+        'Content-Disposition: form-data; name="file"; filename="a.txt"\r\n\r\nhello world\r\n--X--',
     ],
 )
 def test_what_announces_nothing(text: str) -> None:

@@ -19,6 +19,7 @@
     headers     what the names of columns and pairs announce
     tables      detectors: columns of text whose header announces what is below
     markup_tables detectors: tables, lists and elements of HTML and XML
+    forms       detectors: pairs of a name and a value, one below the other
     sql         detectors: what statements put into columns
     grids       tables in JSON
     declared    detectors: secrets that the object says they are

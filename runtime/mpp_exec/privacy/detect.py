@@ -21,6 +21,7 @@ from mpp_exec.privacy import (
     credentials,
     declared,
     escapes,
+    forms,
     labelled,
     lookalikes,
     markup_tables,
@@ -86,6 +87,7 @@ _WORDS: Final[tuple[tuple[_Find, tuple[Needle, ...], bool], ...]] = (
     (markup_tables.cells, markup_tables.NEEDLES, False),
     (markup_tables.described, markup_tables.TERM_NEEDLES, False),
     (markup_tables.elements, markup_tables.ELEMENT_NEEDLES, False),
+    (forms.parts, forms.NEEDLES, False),
     (sql.statements, sql.NEEDLES, False),
     (declared.manifests, declared.NEEDLES, False),
 )
@@ -327,6 +329,7 @@ def _in_context(text: str, key: str, found: list[Candidate], bare: list[int]) ->
         more += rules.aws_secret_keys_under(text)
     if "\n" in text:
         more += tables.columns(text)
+        more += forms.pairs(text)
     if bare and (emails := [each for each in found if each.kind == "email"]):
         more += shapes.beside_emails(text, emails, bare)
     return more

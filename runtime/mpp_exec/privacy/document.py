@@ -264,10 +264,13 @@ class Document:
         """
         if (said := declared.below(value, names, below)) != below:
             return names, said
-        at = next((at for at, name in enumerate(names) if name in ("value", "Value")), -1)
-        if not key or at < 0 or below[at]:
+        if not key:
             return names, below
-        return (*names[:at], key, *names[at + 1 :]), (*below[:at], "secret", *below[at + 1 :])
+        held = [not kind and _holds(name) for name, kind in zip(names, below, strict=True)]
+        named = (key if holds else name for name, holds in zip(names, held, strict=True))
+        return tuple(named), tuple(
+            "secret" if holds else kind for kind, holds in zip(below, held, strict=True)
+        )
 
     def _name(self, name: Any) -> Key:
         """Take in a key that has not been met before."""
@@ -293,6 +296,11 @@ class Document:
                     self._open.discard(key)
 
 
+def _holds(name: str) -> bool:
+    """Tell whether a key says nothing but that what the one above it names is below it."""
+    return name in ("value", "Value") or name.isdigit()
+
+
 def _label(name: str, label: str, personal: bool, above: str, outer: str) -> str:
     """Return what a key announces, beside keys that describe somebody or not, and below another."""
     if outer == labels.DECLARED:
@@ -305,4 +313,5 @@ def _label(name: str, label: str, personal: bool, above: str, outer: str) -> str
         return label
     if outer in ("person", _UNCLEAR) and name.lower() in _PARTS_OF_NAMES:
         return "person"
-    return outer if outer in _NESTED or (outer == "secret" and not above) else ""
+    is_one_of = outer != "secret" and name.isdigit()  # ``{"0": …, "1": …}``
+    return outer if is_one_of or outer in _NESTED or (outer == "secret" and not above) else ""

@@ -11,10 +11,10 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from mpp_exec.privacy import headers, labels, meter
+from mpp_exec.privacy import headers, meter
 from mpp_exec.privacy.anchors import Needle
 from mpp_exec.privacy.finding import Candidate, lazily
-from mpp_exec.privacy.headers import Column
+from mpp_exec.privacy.headers import Column, Pair
 
 NEEDLES: Final = (Needle("<tr"),)
 TERM_NEEDLES: Final = (Needle("<dt"),)
@@ -36,13 +36,6 @@ _TERM: Final = lazily(
     rf"<[Dd][Dd](?:\s[^<>]{{0,256}})?>{_INLINE}(?P<text>[^<]{{0,512}})"
 )
 _FAR: Final = 2048  # code points between two terms of one list
-# What a label may say of a value by itself. Of names and addresses it says more often what a page explains,
-# so there somebody has to be described besides.
-_BY_ITS_LABEL: Final = frozenset(
-    ("secret", "ssn", "passport", "drivers_license", "bank_account", "phone", "date_of_birth", "iban")
-)
-_DESCRIBED: Final = 2  # labels that say that somebody is
-_MOST_WORDS: Final = 5
 _LONGEST_TAG: Final = 64
 _ELEMENT: Final = lazily(r"(?P<text>[^<]{1,512})</")
 _SOMEBODY: Final = lazily(
@@ -50,7 +43,7 @@ _SOMEBODY: Final = lazily(
     re.IGNORECASE,
 )
 _NEAR: Final = 512
-_IN_TAG: Final = frozenset("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_.-")
+_IN_TAG: Final = frozenset("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_.:-")
 
 
 class _Cell(NamedTuple):
@@ -115,12 +108,11 @@ def elements(text: str, _key: str, places: Sequence[tuple[int, str]]) -> list[Ca
         start = at
         while start > max(0, at - _LONGEST_TAG) and text[start - 1] in _IN_TAG:
             start -= 1
-        if text[start - 1 : start] not in ("<", ":") or start == 0:
+        tag = text[start : end - 1]
+        element = _ELEMENT.match(text, end) if text[start - 1 : start] == "<" else None
+        if not element or not text.startswith(tag, element.end()):
             continue
-        element = _ELEMENT.match(text, end)
-        if not element or not text.startswith(text[start : end - 1], element.end()):
-            continue
-        column = _announced([text[start : end - 1]])[0]
+        column = _announced([tag.rpartition(":")[2]])[0]
         if column.kind == "name?":
             if somebody is None:
                 area = (max(0, places[0][0] - _NEAR), places[-1][0] + _NEAR)
@@ -142,17 +134,10 @@ def _row(text: str, at: int, end: int) -> list[_Cell]:
 
 
 def _announced(texts: Sequence[str]) -> list[Column]:
-    """Return what cells announce, and their words."""
-    names = [text.strip(" \t\r\n:*") for text in texts]
-    return headers.announced([name if name.count(" ") < _MOST_WORDS else "" for name in names])
+    return headers.announced([headers.trimmed(text) for text in texts])
 
 
 def _paired(pairs: Sequence[tuple[str, _Cell]]) -> list[Candidate]:
     """Return what the values of *pairs* are that their labels name, which stand beside each other."""
-    found: list[Candidate] = []
-    columns = _announced([name for name, _ in pairs])
-    somebody = len({column.name for column in columns if labels.is_personal(column.name)}) >= _DESCRIBED
-    for column, (_, cell) in zip(columns, pairs, strict=True):
-        if column.kind in _BY_ITS_LABEL or somebody:
-            found += headers.below(column, cell.text, cell.start)
-    return found
+    found = headers.paired([Pair(headers.trimmed(name), cell.text, cell.start) for name, cell in pairs])
+    return [each for _, each in found]

@@ -54,7 +54,7 @@ _OF_SOMEBODY: Final = _OF_PEOPLE | _PERSON  # in front of ``Name``: ``customerNa
 _BEFORE: Final = 16
 _COLON: Final = lazily(
     r"(?:[ _-]?(?:full[ _]?)?(?:name|names|details|on file|address|holder|to|info|line ?[12]))?['\"]?"
-    r"[ \t]{0,2}[:=][ \t]{0,4}['\"]?",
+    r"[ \t]{0,2}[:=](?:\*\*)?[ \t]{0,4}['\"]?",
     re.IGNORECASE,
 )
 
@@ -142,7 +142,9 @@ def _value(text: str, word: str, at: int, colon: re.Match[str]) -> Candidate | N
         return _username(text, start)
     if word in _ADDRESS or "address" in label:
         return _address(
-            text, start, sure="addr" in word or "address" in label or word in ("residence", "residing")
+            text,
+            start,
+            sure="addr" in word or "address" in label or word in ("residence", "residing", "street"),
         )
     return person(text, start, strong=word in _STRONG_WORDS or "name" in label or qualifier in _OF_PEOPLE)
 
