@@ -260,6 +260,15 @@ def test_template_ends_with_what_it_is_for(stage: Stage) -> None:
     assert not templates()
 
 
+def test_template_ends_with_a_thread_that_fails(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel kills it then; whoever made it has to take note of that."""
+    pool = pool_of(stage)
+    (made,) = templates()
+    monkeypatch.setattr("threading.excepthook", lambda _: None)
+    monkeypatch.setattr(pool, "_retire", lambda _: 1 / 0)
+    assert until(lambda: made not in descendants(os.getpid()))
+
+
 def test_template_ends_when_a_key_is_withdrawn(stage: Stage) -> None:
     """A change of the home empties the pool, and nothing is kept of what was prepared under the old one."""
     pool_of(stage)

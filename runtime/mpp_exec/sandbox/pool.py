@@ -338,6 +338,9 @@ class Pool:
             killed = [*self._leaving, *self._dying]
             self._leaving.clear()
             self._dying.clear()
+            emptied, self._emptied = self._emptied, []
+        for shelf in emptied:
+            shelf.drop_template()
         for parked in killed:
             parked.close()
 
