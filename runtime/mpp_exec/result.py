@@ -23,6 +23,7 @@ from mpp_exec.package.schema import json_pointer
 from mpp_exec.privacy.meter import Bounds, StoppedError
 from mpp_exec.privacy.policy import BINARY
 from mpp_exec.privacy.redact import Redactor
+from mpp_exec.sandbox.complaints import complaints
 from mpp_exec.sandbox.outcome import Outcome
 from mpp_exec.sandbox.spawn import Completed
 
@@ -158,7 +159,7 @@ def read_result(
 
     *violations* checks the structured content against the tool's outputSchema, None without one;
     *explain* says for a path and an errno which permission would have allowed it, "" if none would;
-    *denials* what of that which the launcher says was tried was denied;
+    *denials* what of that was denied which was tried, as a launcher notes or another program complains;
     *reason* says why the call was cancelled, where it was; that can happen while its result is read;
     *end* is how the session with a server ended, *aside* what that wrote beside its messages;
     *drops_binary* leaves a line of text in the place of what is no text.
@@ -192,8 +193,9 @@ def read_result(
         said.reason = clean.get("reason", "")
         if said.broken is not None:
             said.reason = redactor.redact(_breaks(clean["place"], said.broken[1])).value
+        tried = said.tried if kind == "python" or not is_error else _complained(said, errors + aside)
         denied = redacted_denials(
-            Tried(said.denied_path, said.denied_errno, said.tried), explain, denials, redactor, counts
+            Tried(said.denied_path, said.denied_errno, tried), explain, denials, redactor, counts
         )
     except StoppedError as error:
         return _withheld(error.why, kind, invocation, reason())
@@ -212,6 +214,10 @@ def read_result(
         denials=denied.denials,
         appeared=tuple(clean.get("appeared", ())),
     )
+
+
+def _complained(said: _Said, errors: str) -> Mapping[str, Any]:
+    return complaints(errors, said.message, *(block.get("text") for block in said.blocks))
 
 
 def _channels(said: _Said, errors: str, appeared: tuple[str, ...]) -> dict[str, Any]:

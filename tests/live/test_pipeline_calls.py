@@ -17,11 +17,13 @@ from typing import Any
 
 import pytest
 
+import forge
 from forge import KEY
 from mpp_exec import ConsentError, HostError, MppError, UsageError
 from mpp_exec.consent.config import Settings
 from mpp_exec.consent.confirm import ConfirmationRequest
-from mpp_exec.package.manifest import ConfigField
+from mpp_exec.package.manifest import ConfigField, RuntimeSpec, Tool
+from mpp_exec.package.requirement import Requirement
 from mpp_exec.permissions import HostPort, Limits, Permissions
 from sandbox_lab import bounded, init_processes
 from stage import NAME, Stage
@@ -471,6 +473,48 @@ def run(path):
         "permission": "filesystem.read",
         "toml": 'read = ["/etc/shadow"]',
     }
+
+
+@pytest.mark.parametrize(
+    ("script", "denial"),
+    [
+        ("read line </srv/in.txt", {"kind": "path", "permission": "filesystem.read", "tried": "/srv/in.txt"}),
+        ("cat /srv/in.txt", {"kind": "program", "permission": "subprocess", "tried": "cat"}),
+        (
+            "echo 'curl: (6) Could not resolve host: example.org' >&2; exit 6",
+            {"kind": "host", "permission": "network", "tried": "example.org:443"},
+        ),
+    ],
+)
+def test_a_denial_that_a_program_complains_of_is_told(
+    stage: Stage, script: str, denial: dict[str, str]
+) -> None:
+    """Of a program nothing is noted: what it says itself is read, and held against the plan."""
+    package = forge.package_of(
+        {"bin/run": f"#!/bin/sh\n{script}\n".encode()},
+        executable=("bin/run",),
+        runtime=RuntimeSpec(kind="exec", command=("bin/run",), requires=(Requirement("sh", ""),)),
+        tools=(Tool(name="run", description="", input_schema={"type": "object"}),),
+    )
+    _, signed = stage.install(package)
+    stage.approve(signed)
+    result = stage.runtime.call(NAME, "run", {})
+    assert result.is_error
+    told = [{name: each[name] for name in denial} for each in result.meta["mpp-exec/denials"]]
+    assert told == [denial]
+    assert denial["tried"] in result.meta["mpp-exec/denied"]
+
+
+def test_a_program_that_ends_well_complains_of_nothing(stage: Stage) -> None:
+    package = forge.package_of(
+        {"bin/run": b"#!/bin/sh\necho 'cat: /srv/a: No such file or directory' >&2; echo '{}'\n"},
+        executable=("bin/run",),
+        runtime=RuntimeSpec(kind="exec", command=("bin/run",), requires=(Requirement("sh", ""),)),
+        tools=(Tool(name="run", description="", input_schema={"type": "object"}),),
+    )
+    _, signed = stage.install(package)
+    stage.approve(signed)
+    assert "mpp-exec/denials" not in stage.runtime.call(NAME, "run", {}).meta
 
 
 def test_what_a_denial_quotes_is_redacted(stage: Stage) -> None:

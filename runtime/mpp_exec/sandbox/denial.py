@@ -6,7 +6,8 @@ the host is not looked up: the explanation reaches the model, too.
 
 What a Python tool tried and was denied without failing of it, its launcher notes. That is the tool's own
 word, and nothing but a hint for people: each of its notes is held against the plan here, and told only
-where the plan does deny it. Of a program in another language nothing is known unless the call is traced.
+where the plan does deny it. So is what another program or a server complains of when it fails
+(``complaints``); what it tried without a word is known of a traced call only.
 """
 
 from __future__ import annotations
@@ -116,7 +117,7 @@ def denials(
     granted: Permissions,
     asked: Permissions,
 ) -> tuple[Denial, ...]:
-    """Return what *plan* denies of what a launcher says was *tried*, each once, DENIALS_MAX at most.
+    """Return what *plan* denies of what it is said was *tried*, each once, DENIALS_MAX at most.
 
     *tried* is the tool's word, of any form; *clean* is shown each as the tool spelled it, before it is told
     in another way. *granted* is what the plan was made of; of variables only
