@@ -264,9 +264,12 @@ def test_template_ends_with_a_thread_that_fails(stage: Stage, monkeypatch: pytes
     """The kernel kills it then; whoever made it has to take note of that."""
     pool = pool_of(stage)
     (made,) = templates()
+    thread = pool._thread
+    assert thread is not None
     monkeypatch.setattr("threading.excepthook", lambda _: None)
     monkeypatch.setattr(pool, "_retire", lambda _: 1 / 0)
-    assert until(lambda: made not in descendants(os.getpid()))
+    thread.join(30)
+    assert made not in descendants(os.getpid())
 
 
 def test_template_ends_when_a_key_is_withdrawn(stage: Stage) -> None:
