@@ -7,13 +7,14 @@ import os
 import resource
 import shutil
 import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mpp_exec.permissions import Limits
-from mpp_exec.sandbox import kernel
+from mpp_exec.sandbox import interpreter, kernel
 from sandbox_lab import Lab, answer, bounded, call, run
 
 LOOK = """
@@ -309,3 +310,23 @@ def test_processors_are_no_more_than_there_may_be_threads_for(lab: Lab, processe
     allowed = os.sched_getaffinity(0)
     assert set(chosen) <= allowed
     assert len(chosen) == count == min(len(allowed), max(1, processes // 4))
+
+
+def test_interpreter_with_a_library_of_its_own(tmp_path: Path) -> None:
+    """As a Python beside the system's may be built: found by its path on this host, or relative to itself."""
+    source = tmp_path / "lib.c"
+    source.write_text("int answer(void) { return 42; }\n")
+    program = tmp_path / "program.c"
+    program.write_text("int answer(void);\nint main(void) { return answer() == 42 ? 0 : 1; }\n")
+    for way in (str(tmp_path / "lib"), "$ORIGIN/../lib"):
+        for folder in ("lib", "bin"):
+            (tmp_path / folder).mkdir(exist_ok=True)
+        library = tmp_path / "lib" / "libown.so.1"
+        command = ["cc", "-shared", "-fPIC", "-Wl,-soname,libown.so.1", str(source), "-o", str(library)]
+        subprocess.run(command, check=True)
+        built = tmp_path / "bin" / "own"
+        subprocess.run(["cc", str(program), str(library), f"-Wl,-rpath,{way}", "-o", str(built)], check=True)
+        files = interpreter._loaded(str(built), (), str(tmp_path))
+        places = {os.path.normpath(file.target) for file in files if file.source == str(library)}
+        assert f"{interpreter.PYTHON_ROOT}/lib/libown.so.1" in places
+        assert len(places) == 2, "and where the loader looks by itself"

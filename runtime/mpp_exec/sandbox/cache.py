@@ -24,7 +24,7 @@ from mpp_exec.sandbox.profiles import Allow
 _DIGEST = 32
 _MAX = 1 << 20
 _MODULES_MAX = 128 << 20
-_PROGRAM_VERSION = 3
+_PROGRAM_VERSION = 4
 _MESSAGES = 32
 _UNFINISHED = "tmp"
 _WRITTEN_S = 3600  # what is written for longer, nobody writes any more

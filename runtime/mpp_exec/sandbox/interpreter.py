@@ -330,9 +330,9 @@ def _describe_program(name: str, real: str, version: str) -> Program:
 def _loaded(program: str, modules: Iterable[str], prefix: str | None) -> list[HostFile]:
     """Return loader and libraries of *program*, each where the loader will look for it inside.
 
-    Inside there is no ``ld.so.cache``. A library below the interpreter's own *prefix* was found relative
-    to it and stays so; the folder of the C library is searched by default, so whatever the cache led to
-    elsewhere appears there.
+    Inside there is no ``ld.so.cache``. A library below the interpreter's own *prefix* was found relative to
+    it, or by the path of that on the host: so it appears in its place below the interpreter, and like every
+    other one in the folder of the C library, which is searched by default.
     """
     loader = elf.loader_of(program)
     if loader is None:
@@ -343,8 +343,7 @@ def _loaded(program: str, modules: Iterable[str], prefix: str | None) -> list[Ho
     for name, path in sorted(found.items()):
         if os.path.realpath(path) == files[0].source:
             continue
-        inside = f"{system}/{name}"
+        files.append(HostFile(os.path.realpath(path), f"{system}/{name}"))
         if prefix is not None and prefix != "/usr" and path.startswith(f"{prefix}/"):
-            inside = PYTHON_ROOT + path[len(prefix) :]
-        files.append(HostFile(os.path.realpath(path), inside))
+            files.append(HostFile(os.path.realpath(path), PYTHON_ROOT + path[len(prefix) :]))
     return files
