@@ -106,7 +106,12 @@ class Opened:
             installed.name, installed.version, publisher, installed.key_id, installed.digest
         )
         name = self._known_tool(package, tool)
-        self.ledger.event(Kind.REFUSED, caller, package=reference, tool=name, code=error.code)
+        try:
+            self.ledger.event(Kind.REFUSED, caller, package=reference, tool=name, code=error.code)
+        except InternalError as fault:
+            # Sent away since the runtime closes, which is what the caller is to hear; so does the ledger.
+            if (error.code, fault.code) != ("runtime.closed", "ledger.closed"):
+                raise
 
     def _known_tool(self, package: str, tool: str) -> str:
         """Return *tool* if there is one of that name, "" otherwise: what else a caller writes is a text.

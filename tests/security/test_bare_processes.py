@@ -287,11 +287,10 @@ def test_killed_from_outside_nothing_lives_on(ground: Path, victim: str) -> None
         assert host.stdout is not None
         assert host.stdout.readline() == "ready\n"
         end = time.monotonic() + DEADLINE
-        while not (tool := tools(host.pid)):
+        # The host asks interpreters what they are, too: those have no init above them.
+        while not ((tool := tools(host.pid)) and tool < (family := sandbox_lab.descendants(host.pid))):
             assert time.monotonic() < end
             time.sleep(0.01)
-        family = sandbox_lab.descendants(host.pid)
-        assert tool <= family
         if victim == "host":
             host.kill()
         else:
