@@ -241,6 +241,7 @@ class Invocation:
         parked = None
         if self._trace is None:
             parked = stack.enter_context(self._parts.sandboxes.lent(prepared.recipe))
+            self._clock.parts["sandbox.lend"] = self._clock.stage("sandbox")  # copied for this call, perhaps
         if self._begins is not None:
             self._begins()
         # A server on the usual libraries takes longer than to commit its start.
@@ -271,7 +272,7 @@ class Invocation:
             raise
         if self._trace is not None:
             self._trace.prepared, self._trace.completed = prepared, completed
-        self._clock.parts = {f"sandbox.{name}": value for name, value in completed.timing.items()}
+        self._clock.parts |= {f"sandbox.{name}": value for name, value in completed.timing.items()}
         ledger.finish(beside.token(), ending(result, self._clock.stages | self._clock.parts))
         self._clock.stage("commit")
         return result

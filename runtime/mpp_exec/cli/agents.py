@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from mpp_exec.cli.console import Console
-from mpp_exec.cli.opening import open_session
 from mpp_exec.cli.parser import PROGRAM, Verb, VerbParser
 from mpp_exec.errors import UsageError
 from mpp_exec.mcp import clients
@@ -171,7 +170,8 @@ def _print_configuration(given: argparse.Namespace, console: Console) -> int:
     words += [word for name in dict.fromkeys(given.package) for word in ("--package", name)]
     console.result(clients.configuration(given.config, _program(), words).splitlines(), whole=True)
     if given.package:
-        from mpp_exec.mcp import catalog  # noqa: PLC0415 -- only where there is something to look for
+        from mpp_exec.cli.opening import open_session  # noqa: PLC0415 -- only where there is something to look for
+        from mpp_exec.mcp import catalog  # noqa: PLC0415
 
         with open_session(given) as session:
             for name in catalog.missing(session.store, given.package):
