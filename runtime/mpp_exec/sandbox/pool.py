@@ -87,7 +87,7 @@ class Pool:
         self._shelves: dict[tuple[int, str], Shelf] = {}
         self._leaving: list[Parked] = []
         self._lent: weakref.WeakSet[Parked] = weakref.WeakSet()  # one that an interruption lost is not in it
-        self._dying: list[Parked] = []  # the thread's own: killed, and not all dead yet
+        self._dying: list[Parked] = []  # for the thread to close: killed, and not all dead yet
         self._copying = 0  # callers that make one from a template at this moment
         self._emptied: list[Shelf] = []  # with a template to be ended
         self._thread: threading.Thread | None = None
@@ -209,9 +209,8 @@ class Pool:
             alive = self._thread is not None and self._thread.is_alive() and not self._closing
             if not alive or shelf is None or shelf.recipe.basis != recipe.basis:
                 return None
-            if (
-                not shelf.copies_well or shelf.failures
-            ):  # one that fails as it waits does not wait here either
+            # One that fails as it waits does not wait here either.
+            if not shelf.copies_well or shelf.failures:
                 return None
             template, mounted = shelf.template, self._mounted()
             self._copying += 1  # the thread stays: what it has made a template of ends with it
@@ -323,14 +322,19 @@ class Pool:
         """Let go of what is dead, and wait for nobody."""
         with self._wake:
             killed = [*self._leaving, *self._dying]
-            emptied, self._emptied = self._emptied, []
-        for shelf in emptied:
-            shelf.drop_template()
+        self._drop_emptied()
         for parked in killed:
             if parked.kill():
                 parked.close()
                 with self._wake:
                     (self._dying if parked in self._dying else self._leaving).remove(parked)
+
+    def _drop_emptied(self) -> None:
+        """End the templates of shelves that were put away."""
+        with self._wake:
+            emptied, self._emptied = self._emptied, []
+        for shelf in emptied:
+            shelf.drop_template()
 
     def _see_off(self) -> None:
         """Wait until all that was killed is gone."""
@@ -338,9 +342,7 @@ class Pool:
             killed = [*self._leaving, *self._dying]
             self._leaving.clear()
             self._dying.clear()
-            emptied, self._emptied = self._emptied, []
-        for shelf in emptied:
-            shelf.drop_template()
+        self._drop_emptied()
         for parked in killed:
             parked.close()
 
