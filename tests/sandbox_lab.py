@@ -223,6 +223,16 @@ def prepared(compiled: SandboxPlan, **options: Any) -> parked.Parked | None:
     return None
 
 
+def waits(compiled: SandboxPlan, template: Template | None) -> parked.Parked:
+    """Return a sandbox of *compiled* that is ready for its call: a copy of *template*, or started."""
+    made = parked.Parked(compiled, constants=(), cache=CACHE, early_start=True, template=template)
+    while made.look(1000) == "preparing":
+        pass
+    assert made.state == "ready"
+    assert made.is_copied == (template is not None)
+    return made
+
+
 def copied(compiled: SandboxPlan) -> parked.Parked:
     """Begin to prepare a sandbox of *compiled* that is a copy of a template, unless it fails at once."""
     template = Template(compiled)

@@ -19,7 +19,7 @@ from mpp_exec.sandbox.parked import Parked
 from mpp_exec.sandbox.plan import SandboxPlan
 from mpp_exec.sandbox.pool import Pool
 from mpp_exec.sandbox.template import Template, can_be_copied
-from sandbox_lab import CACHE, Lab, answer, descendants, run
+from sandbox_lab import CACHE, Lab, answer, descendants, run, waits
 from stage import NAME, Stage
 
 PLAIN = "def run(**given):\n    return given\n"
@@ -71,15 +71,6 @@ def run():
 """
 
 
-def prepared(compiled: SandboxPlan, source: Template | None) -> Parked:
-    made = Parked(compiled, constants=(), cache=CACHE, early_start=True, template=source)
-    while made.look(1000) == "preparing":
-        pass
-    assert made.state == "ready"
-    assert made.is_copied == (source is not None)
-    return made
-
-
 def value(made: Parked) -> Any:
     return answer(run(made.plan, b'{"arguments":{}}', parked=made))["value"]
 
@@ -98,7 +89,7 @@ def test_copy_is_what_an_interpreter_is_that_was_started_inside(
     source: tuple[SandboxPlan, Template],
 ) -> None:
     compiled, made = source
-    started, copy = value(prepared(compiled, None)), value(prepared(compiled, made))
+    started, copy = value(waits(compiled, None)), value(waits(compiled, made))
     assert copy.keys() == started.keys()
     for name in started:
         assert copy[name] == started[name], name
@@ -107,7 +98,7 @@ def test_copy_is_what_an_interpreter_is_that_was_started_inside(
 @pytest.mark.parametrize("source", [RANDOM], indirect=True)
 def test_every_copy_has_randomness_of_its_own(source: tuple[SandboxPlan, Template]) -> None:
     compiled, made = source
-    drawn = [value(prepared(compiled, made)) for _ in range(3)]
+    drawn = [value(waits(compiled, made)) for _ in range(3)]
     for column in zip(*drawn, strict=True):
         assert len(set(column)) == len(drawn)
 
@@ -118,14 +109,14 @@ def test_generator_of_a_library_is_seeded_in_every_copy(lab: Lab) -> None:
     compiled = lab.python("import kept\ndef run():\n    return kept.draw()\n", files={"kept.py": library})
     made = Template(compiled)
     try:
-        assert value(prepared(compiled, made)) != value(prepared(compiled, made))
+        assert value(waits(compiled, made)) != value(waits(compiled, made))
     finally:
         made.close()
 
 
 def test_copy_outlives_its_template(source: tuple[SandboxPlan, Template]) -> None:
     compiled, made = source
-    copy = prepared(compiled, made)
+    copy = waits(compiled, made)
     made.close()
     assert value(copy) == {}
     assert not made.serves
@@ -137,7 +128,7 @@ def test_template_that_is_gone_or_hangs_is_done_without(
 ) -> None:
     """Whoever asked gets a sandbox that is made in the ordinary way, and the next one does not ask."""
     compiled, made = source
-    prepared(compiled, made).close()
+    waits(compiled, made).close()
     (pid,) = templates()
     os.kill(pid, how)
     other = Parked(compiled, constants=(), cache=CACHE, early_start=True, template=made)
@@ -153,11 +144,11 @@ def test_template_that_is_gone_or_hangs_is_done_without(
 def test_signal_to_the_template_reaches_no_copy(source: tuple[SandboxPlan, Template]) -> None:
     """A Ctrl-C, or a kill of the whole group: it waits there, and nobody is interrupted by it later."""
     compiled, made = source
-    prepared(compiled, made).close()
+    waits(compiled, made).close()
     (pid,) = templates()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
         os.kill(pid, number)
-    assert value(prepared(compiled, made)) == {}
+    assert value(waits(compiled, made)) == {}
     assert os.getsid(pid) == pid, "of no terminal"
 
 

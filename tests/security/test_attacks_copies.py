@@ -19,7 +19,7 @@ from mpp_exec.sandbox import template as template_module
 from mpp_exec.sandbox.parked import Parked
 from mpp_exec.sandbox.plan import SandboxPlan
 from mpp_exec.sandbox.template import Template
-from sandbox_lab import CACHE, Lab, answer, descendants, run
+from sandbox_lab import CACHE, Lab, answer, descendants, run, waits
 from stage import NAME, Stage
 
 MARK: Final = "canary-5d1f0c9e"
@@ -40,15 +40,6 @@ def source(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[SandboxP
     made = Template(compiled)
     yield compiled, made
     made.close()
-
-
-def ready(compiled: SandboxPlan, template: Template | None) -> Parked:
-    made = Parked(compiled, constants=(), cache=CACHE, early_start=True, template=template)
-    while made.look(1000) == "preparing":
-        pass
-    assert made.state == "ready"
-    assert made.is_copied == (template is not None)
-    return made
 
 
 def facts(pid: int) -> dict[str, str]:
@@ -94,7 +85,7 @@ def memory(pid: int) -> bytes:
 def test_memory_of_a_copy_tells_nothing_of_the_host(source: tuple[SandboxPlan, Template], lab: Lab) -> None:
     """The template is no fork of the host, and is told no path of it: only its interpreter's are there."""
     compiled, template = source
-    made = ready(compiled, template)
+    made = waits(compiled, template)
     try:
         init, tool, _ = processes()
         for pid in (init, tool):
@@ -119,7 +110,7 @@ def test_package_and_arguments_of_a_call_are_left_in_the_template(
     source: tuple[SandboxPlan, Template],
 ) -> None:
     compiled, template = source
-    made = ready(compiled, template)
+    made = waits(compiled, template)
     _, _, templates = processes()
     done = run(compiled, f'{{"arguments":{{"text":"{MARK}-argument"}}}}'.encode(), parked=made)
     assert answer(done)["value"] == {"text": f"{MARK}-argument"}
@@ -132,7 +123,7 @@ def test_copy_may_do_more_than_what_was_started(source: tuple[SandboxPlan, Templ
     compiled, template = source
     said = []
     for each in (None, template):
-        made = ready(compiled, each)
+        made = waits(compiled, each)
         try:
             init, tool, _ = processes()
             said.append([own(pid) for pid in (init, tool)])
@@ -167,7 +158,7 @@ def test_variable_that_the_dynamic_linker_obeys(lab: Lab, tmp_path: Path) -> Non
     compiled = dataclasses.replace(plan, environment=(*plan.environment, *given))
     template = Template(compiled)
     try:
-        made = ready(compiled, template)
+        made = waits(compiled, template)
         _, _, templates = processes()
         (pid,) = templates
         assert Path(f"/proc/{pid}/environ").read_bytes() == b"LC_ALL=C\0"
@@ -196,7 +187,7 @@ def test_descriptors_of_the_template_are_there(lab: Lab) -> None:
         )
         template = Template(compiled)
         try:
-            made = ready(compiled, template)
+            made = waits(compiled, template)
             seen = answer(run(compiled, b'{"arguments":{}}', parked=made))["value"]
         finally:
             template.close()
@@ -217,7 +208,7 @@ def test_module_of_the_package_in_the_place_of_one_of_the_launchers(lab: Lab) ->
     )
     template = Template(compiled)
     try:
-        done = run(compiled, b'{"arguments":{}}', parked=ready(compiled, template))
+        done = run(compiled, b'{"arguments":{}}', parked=waits(compiled, template))
     finally:
         template.close()
     assert answer(done)["value"] in (1, 13, 38), "and it is sealed"
@@ -248,7 +239,7 @@ def test_seed_of_one_copy_is_that_of_the_next(lab: Lab) -> None:
     compiled = lab.python(AT_RANDOM)
     template = Template(compiled)
     try:
-        made = [ready(compiled, template) for _ in range(2)]
+        made = [waits(compiled, template) for _ in range(2)]
         seen = [answer(run(compiled, b'{"arguments":{}}', parked=each))["value"] for each in made]
         for each in made:
             each.close()
