@@ -295,10 +295,11 @@ int mpp_kill(struct mpp_sandbox *sandbox);
 void mpp_release(struct mpp_sandbox **slot);
 
 /* Starts path, a program without confinement, in the root folder, with its three standard descriptors pipes that nobody is at the
- * other end of, the template's socket as descriptor 3, and what is held from there on. It ends with the thread that
- * calls this. Puts a handle into *slot and returns 0, or returns an errno with NULL there. */
+ * other end of, the template's socket as descriptor 3, what is held from there on, and then a file of four bytes in which the
+ * kernel is to note each copy. It ends with the thread that calls this. Puts a handle into *slot and returns 0, or returns an errno with NULL there. */
 #define MPP_TEMPLATE_HELD 4
 #define MPP_TEMPLATE_PROGRAM 6
+#define MPP_TEMPLATE_NOTED 8
 int mpp_template_start(const char *path, const char *const *argv, const char *const *envp, const int *held,
                        struct mpp_template **slot);
 

@@ -17,6 +17,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -184,24 +185,39 @@ static int reply(int socket, long pid, int pidfd)
     return sent == (ssize_t)sizeof said ? 0 : -1;
 }
 
+/* Where the kernel notes each copy before that runs, for the host: one that this process was killed before it could tell of is
+ * the host's to reap. No copy has it: a tool that could write there would have the host kill any child of its. */
+static int32_t *map_noted(void)
+{
+    int32_t *noted = mmap(NULL, sizeof *noted, PROT_READ | PROT_WRITE, MAP_SHARED, MPP_TEMPLATE_NOTED, 0);
+
+    if (noted == MAP_FAILED || madvise(noted, sizeof *noted, MADV_DONTFORK) < 0) return NULL;
+    *noted = 0; /* there from now on: the kernel has nothing to wait for when it writes */
+    close(MPP_TEMPLATE_NOTED);
+    return noted;
+}
+
 static PyObject *serve(PyObject *module, PyObject *unused)
 {
-    (void)module;
+    int32_t *noted = map_noted();
+
     (void)unused;
+    (void)module;
     auxiliary = find_auxiliary();
     for (int number = 1; number <= SIGNALS; number++) sys4(SYS_rt_sigaction, number, 0, &template_signals[number], 8);
-    if (auxiliary == NULL || sys5(SYS_prctl, PR_GET_NAME, template_name, 0, 0, 0) < 0) _exit(1);
+    if (auxiliary == NULL || noted == NULL || sys5(SYS_prctl, PR_GET_NAME, template_name, 0, 0, 0) < 0) _exit(1);
     for (;;) {
         int control = -1;
         int cgroup = -1;
         int pidfd = -1;
         uint64_t namespaces = receive(CONTROL, &control, &cgroup);
-        struct mpp_clone_args args = { .flags = namespaces | CLONE_PARENT | CLONE_PIDFD };
+        struct mpp_clone_args args = { .flags = namespaces | CLONE_PARENT | CLONE_PIDFD | CLONE_PARENT_SETTID };
         PyObject *words;
         long pid;
 
         if (namespaces == 0) _exit(0);
         args.pidfd = (uint64_t)(uintptr_t)&pidfd;
+        args.parent_tid = (uint64_t)(uintptr_t)noted;
         if (cgroup >= 0) args.flags |= MPP_CLONE_INTO_CGROUP;
         if (cgroup >= 0) args.cgroup = (uint64_t)cgroup;
         PyOS_BeforeFork();

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -25,13 +26,14 @@
 #define ANSWER_MS 1000 /* for each further one, which a call waits for */
 #define DEATH_MS 1000  /* a frozen cgroup of version 1 keeps even what was killed */
 #define SOCKET 3
-#define HELD (SOCKET + 1 + MPP_TEMPLATE_HELD) /* what it has, from descriptor 0 on */
+#define HELD (SOCKET + 2 + MPP_TEMPLATE_HELD) /* what it has, from descriptor 0 on; the last: where copies are noted */
 
 struct mpp_template {
     pid_t owner;
     pid_t pid;
     int pidfd;
     int socket;
+    volatile int32_t *noted; /* in memory of its and ours: the copy that it has made and not told of; the kernel writes it */
     int serves;
     int answered; /* it is up */
 };
@@ -94,24 +96,31 @@ int mpp_template_start(const char *path, const char *const *argv, const char *co
     int pair[2] = { -1, -1 };
     int in[2] = { -1, -1 };
     int out[2] = { -1, -1 };
+    int shared = memfd_create("copies", MFD_CLOEXEC);
     int error = 0;
 
     *slot = NULL;
+    if (template == NULL) mpp_close(&shared);
     if (template == NULL) return ENOMEM;
     template->owner = getpid();
     template->pid = template->pidfd = template->socket = -1;
+    if (shared < 0 || ftruncate(shared, sizeof *template->noted) < 0) error = errno;
+    template->noted = mmap(NULL, sizeof *template->noted, PROT_READ | PROT_WRITE, MAP_SHARED, shared, 0);
+    if (error == 0 && template->noted == MAP_FAILED) error = errno;
     /* Pipes that nobody reads or writes: the interpreter finds out what its descriptors are like, and those of a tool are
      * pipes. */
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0 || pipe2(in, O_CLOEXEC) < 0 ||
-        pipe2(out, O_CLOEXEC) < 0)
+    if (error == 0 && (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0 || pipe2(in, O_CLOEXEC) < 0 ||
+                       pipe2(out, O_CLOEXEC) < 0))
         error = errno;
     template->socket = pair[0];
     start.held[0] = in[0];
     start.held[1] = start.held[2] = out[1];
     start.held[SOCKET] = pair[1];
     memcpy(start.held + SOCKET + 1, held, MPP_TEMPLATE_HELD * sizeof *held);
+    start.held[MPP_TEMPLATE_NOTED] = shared;
     if (error == 0) error = clone_template(template, &start);
     mpp_close(&pair[1]);
+    mpp_close(&shared);
     for (int i = 0; i < 2; i++) {
         mpp_close(&in[i]);
         mpp_close(&out[i]);
@@ -183,30 +192,41 @@ static void end_process(int pidfd)
     while (waitid(P_PIDFD, (id_t)pidfd, &ended, WEXITED | __WALL) < 0 && errno == EINTR) continue;
 }
 
+/* Of a template that is dead: ends the copy that it has made and not told of, a child of ours. Its number is its own while
+ * nobody has waited for it; where somebody in this process has, whoever has got the number since is none of ours. */
+static void end_untold(struct mpp_template *template)
+{
+    pid_t pid = *template->noted;
+    siginfo_t state;
+    int pidfd = pid > 0 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
+
+    *template->noted = 0;
+    if (pidfd >= 0 && waitid(P_PIDFD, (id_t)pidfd, &state, WEXITED | WNOHANG | WNOWAIT | __WALL) == 0) end_process(pidfd);
+    mpp_close(&pidfd);
+}
+
+static void end_template(struct mpp_template *template)
+{
+    end_process(template->pidfd);
+    mpp_close(&template->pidfd);
+    template->pid = -1;
+    end_untold(template);
+}
+
 /* Ends it at once: whoever asked starts another sandbox, and a copy that it made later would be a child of the host that
- * nobody reaps. What it has made already, and said too late, is ended, too. */
+ * nobody reaps. What it has made already, and said too late or not at all, is ended, too. */
 static void give_up(struct mpp_template *template)
 {
     struct pollfd gone = { template->pidfd, POLLIN, 0 };
     uint64_t limit = mpp_now_ns() + DEATH_MS * 1000000ull;
     uint64_t now;
-    int64_t late = 0;
-    int pidfd = -1;
 
     template->serves = 0; /* what it would still say answers another question */
     if (template->owner != getpid() || template->pidfd < 0) return;
     sys4(SYS_pidfd_send_signal, template->pidfd, SIGKILL, 0, 0);
     while ((now = mpp_now_ns()) < limit && poll(&gone, 1, (int)((limit - now) / 1000000u) + 1) < 0 && errno == EINTR)
         continue;
-    if ((gone.revents & POLLIN) != 0) { /* else whoever closes it waits */
-        end_process(template->pidfd);
-        mpp_close(&template->pidfd);
-        template->pid = -1;
-    }
-    while (hear(template, 0, &late, &pidfd) == 0 && late > 0) {
-        end_process(pidfd);
-        mpp_close(&pidfd);
-    }
+    if ((gone.revents & POLLIN) != 0) end_template(template); /* else whoever closes it waits */
 }
 
 int mpp_template_copy(struct mpp_template *template, uint64_t namespaces, int control, int cgroup, pid_t *pid,
@@ -227,6 +247,7 @@ int mpp_template_copy(struct mpp_template *template, uint64_t namespaces, int co
     *refused = answer < 0;
     if (answer < 0) return (int)-answer;
     *pid = (pid_t)answer;
+    *template->noted = 0;
     return 0;
 }
 
@@ -257,7 +278,8 @@ void mpp_template_close(struct mpp_template **slot)
     *slot = NULL;
     if (template == NULL) return;
     mpp_close(&template->socket);
-    if (template->pidfd >= 0 && template->owner == getpid()) end_process(template->pidfd);
+    if (template->pidfd >= 0 && template->owner == getpid()) end_template(template);
     mpp_close(&template->pidfd);
+    if (template->noted != MAP_FAILED) munmap((void *)(uintptr_t)template->noted, sizeof *template->noted);
     free(template);
 }

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
 import os
 import re
+import signal
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,7 +18,7 @@ import pytest
 
 import mpp_exec
 from eventually import until
-from mpp_exec.sandbox import launcher
+from mpp_exec.sandbox import launcher, syscalls
 from mpp_exec.sandbox import template as template_module
 from mpp_exec.sandbox.parked import Parked
 from mpp_exec.sandbox.plan import SandboxPlan
@@ -30,6 +34,9 @@ STATUS: Final = (
     *("SigBlk", "SigIgn", "SigCgt", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"),
     *("NoNewPrivs", "Seccomp", "Seccomp_filters", "CoreDumping", "untag_mask"),
 )
+
+LIBC: Final = ctypes.CDLL(None, use_errno=True)
+SYSCALL, SEIZE, INTERRUPT, SYSCALL_INFO, TRACESYSGOOD = 24, 0x4206, 0x4207, 0x420E, 1  # linux/ptrace.h
 
 
 @pytest.fixture
@@ -277,6 +284,72 @@ def test_late_copy_takes_what_the_sandbox_made_in_its_place_is_sent(
     finally:
         made.close()
         template.close()
+
+
+def call_at(pid: int) -> tuple[int, int]:
+    """Return whether a traced process enters (1) or leaves (2) a system call, and of one it enters its number."""
+    info = (ctypes.c_uint64 * 11)()
+    assert LIBC.ptrace(SYSCALL_INFO, pid, ctypes.sizeof(info), info) > 0
+    return info[0] & 0xFF, info[3]
+
+
+def kill_at(pid: int, stops: int, ready: threading.Event) -> bool:
+    """Trace a template, kill it at the last of *stops* on its way through a copy; False where it has fewer."""
+    assert LIBC.ptrace(SEIZE, pid, 0, TRACESYSGOOD) == 0
+    assert LIBC.ptrace(INTERRUPT, pid, 0, 0) == 0
+    os.waitpid(pid, 0)
+    ready.set()
+    has_copied = False
+    for _ in range(stops):
+        assert LIBC.ptrace(SYSCALL, pid, 0, 0) == 0
+        os.waitpid(pid, 0)
+        way, number = call_at(pid)
+        has_copied = has_copied or (way, number) == (1, syscalls.X86_64["clone3"])
+        if has_copied and (way, number) == (1, syscalls.X86_64["recvmsg"]):
+            return False
+    os.kill(pid, signal.SIGKILL)
+    return True
+
+
+def test_template_killed_at_any_system_call_of_a_copy(lab: Lab) -> None:
+    """Also where the copy is made and nobody was told: it is a child of the host's, and nobody else reaps it."""
+    compiled = lab.python(PLAIN)
+    stops, goes_on, copied = 0, True, []
+    while goes_on:
+        stops += 1
+        template = Template(compiled)
+        waits(compiled, template).close()
+        (pid,) = descendants(os.getpid())
+        ready = threading.Event()
+        with ThreadPoolExecutor(1) as tracer:
+            killed = tracer.submit(kill_at, pid, stops, ready)
+            assert ready.wait(10)
+            made = Parked(compiled, constants=(), cache=CACHE, early_start=True, template=template)
+            goes_on = killed.result()
+        while made.look(1000) == "preparing":
+            pass
+        assert made.state == "ready"
+        copied.append(made.is_copied)
+        made.close()
+        template.close()
+        assert not descendants(os.getpid()), f"killed at stop {stops}"
+    assert sorted(copied) == copied, "from the answer on there is a copy"
+    assert (copied[0], copied[-1]) == (False, True)
+
+
+def test_tool_that_writes_where_the_host_is_told_of_copies(source: tuple[SandboxPlan, Template]) -> None:
+    """It could name any child of the host's to be killed: nothing that anybody shares is mapped in a copy."""
+    compiled, template = source
+    made = waits(compiled, template)
+    try:
+        init, tool, templates = processes()
+        shared = r"^\S+ .w.s .*$"
+        for pid in (init, tool) if os.getuid() == 0 else (tool,):
+            assert re.findall(shared, Path(f"/proc/{pid}/maps").read_text(), re.MULTILINE) == []
+        (pid,) = templates
+        assert len(re.findall(shared, Path(f"/proc/{pid}/maps").read_text(), re.MULTILINE)) == 1, "it has it"
+    finally:
+        made.close()
 
 
 def test_copies_beyond_what_one_template_may_make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
