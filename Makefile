@@ -42,7 +42,7 @@ demo: $(VENV)/.native  ## build, sign, install, approve and run a real tool
 test: $(VENV)/.native  ## run the tests
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-test-long: $(VENV)/.native  ## 10,000 calls in one process, 1,000 killed hosts (half an hour)
+test-long: $(VENV)/.native  ## 10,000 calls in one process, 1,000 killed hosts; with copies, too (an hour)
 	@MPP_LONG=1 $(BIN)/python -m pytest -s tests/live/test_sandbox_many_calls.py $(PYTEST_ARGS)
 
 # The same attacks, in sandboxes that were prepared ahead of their call.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -362,6 +363,16 @@ def descendants(root: int) -> set[int]:
         grown = {pid for pid, parent in parents.items() if parent in grown} - found
         found |= grown
     return found
+
+
+def is_template(pid: int) -> bool:
+    """Return whether *pid* is a template. A copy has its command line, and a PID namespace of its own."""
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        numbers = re.search(r"^NSpid:(.*)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    except OSError:
+        return False
+    return b"/proc/self/fd/" in command and numbers is not None and len(numbers[1].split()) == 1
 
 
 def _name(pid: int) -> str:

@@ -1,7 +1,8 @@
 """Nothing stays, over many calls and many deaths of the host.
 
 ``make test`` runs a short form; ``make test-long`` (``MPP_LONG=1``) makes 10,000 calls in one process, and
-kills 1,000 hosts: at random moments of a whole call, and at every system call that a host makes in a spawn.
+kills 1,000 hosts with a program and 1,000 with copies of a Python tool's template: at random moments of whole
+calls, and at every system call that a host makes in a spawn and in a copy.
 """
 
 from __future__ import annotations
@@ -29,11 +30,13 @@ from mpp_exec import Runtime
 from mpp_exec.package.manifest import RuntimeSpec, Tool
 from mpp_exec.permissions import Limits
 from mpp_exec.sandbox.pool import SANDBOXES
-from sandbox_lab import Lab, descendants, run
+from mpp_exec.sandbox.template import Template
+from sandbox_lab import Lab, descendants, is_template, run, waits
 from stage import NAME, OPEN, Stage
 
 LONG = os.environ.get("MPP_LONG") == "1"
 CALLS, KILLS = (10_000, 1000) if LONG else (300, 30)
+COPIED_CALLS, COPIED_KILLS = (10_000, 1000) if LONG else (60, 6)
 GROWTH = 2 << 20
 """Bytes by which the host's memory (anonymous PSS) may grow between a tenth of the calls and all of them."""
 SEED = 20261125
@@ -41,6 +44,9 @@ SEED = 20261125
 LIBC = ctypes.CDLL(None, use_errno=True)
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 PTRACE_SYSCALL, PTRACE_SEIZE, PTRACE_INTERRUPT = 24, 0x4206, 0x4207  # linux/ptrace.h
+
+ECHO = "def run(number):\n    return {'request': {'arguments': {'number': number}}}\n"
+"""What the probe's ``echo`` answers, by a Python tool."""
 
 pytestmark = pytest.mark.timeout(7200 if LONG else 180)
 
@@ -102,22 +108,33 @@ def private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def stage(request: pytest.FixtureRequest, tmp_path: Path, probe: Path, private: Path) -> Iterator[Stage]:
-    """A home with one program that answers with its request, and as many sandboxes kept as it is told."""
+    """A home with one program that answers with its request, and as many sandboxes kept as it is told.
+
+    Or with a Python tool that does, whose sandboxes are copies.
+    """
     assert private.exists()
     tmp_path.chmod(0o755)
+    kept = getattr(request, "param", SANDBOXES)
+    if kept == "copies":
+        with Stage(tmp_path) as made:
+            made.python(ECHO)
+            yield made
+        return
     package = forge.package_of(
         {"bin/tool": probe.read_bytes()},
         ("bin/tool",),
         runtime=RuntimeSpec(kind="exec", command=("bin/tool", "echo")),
         tools=(Tool(name="run", description="", input_schema=OPEN),),
     )
-    with Stage(tmp_path, parked=getattr(request, "param", SANDBOXES)) as made:
+    with Stage(tmp_path, parked=kept) as made:
         _, signed = made.install(package)
         made.approve(signed)
         yield made
 
 
-@pytest.mark.parametrize("stage", [0, SANDBOXES], indirect=True, ids=["none kept", "some kept"])
+@pytest.mark.parametrize(
+    "stage", [0, SANDBOXES, "copies"], indirect=True, ids=["none kept", "some kept", "copies"]
+)
 def test_many_calls_in_one_process(
     request: pytest.FixtureRequest, stage: Stage, lab: Lab, probe: Path, private: Path
 ) -> None:
@@ -126,7 +143,8 @@ def test_many_calls_in_one_process(
     What waits for calls to come is compared once the runtime is closed, of which nothing may be left.
     """
     kept = request.node.callspec.params["stage"]
-    calls = CALLS  # a tenth is warm only where it is long: caches of fewer calls still grow
+    # A tenth is warm only where it is long: caches of fewer calls still grow.
+    calls = COPIED_CALLS if kept == "copies" else CALLS
     unopened = traces(private)
     ends = [
         (lab.program(probe, *act.split(), limits=Limits(wall_ms=30, output=4096)), outcome)
@@ -150,7 +168,7 @@ def test_many_calls_in_one_process(
         if number % 50 == 0:
             assert run(python, b'{"arguments":{}}').outcome == "ok"
 
-    for number in range(0, 400, 20):  # every way once, before anything is compared
+    for number in range(0, 400 if calls == CALLS else 100, 20):  # every way once, before anything is compared
         one(number)
     before = traces(private)
     tenth = 0
@@ -159,6 +177,8 @@ def test_many_calls_in_one_process(
         if number + 1 == calls // 10:
             tenth = memory()
     grown = memory() - tenth
+    if kept == "copies":
+        assert until(lambda: stage.runtime._open().sandboxes.waiting)
     if not kept:
         # The ledger's thread may be renewing the head at this very moment: two descriptors more.
         until(lambda: not more(before, traces(private)))
@@ -207,28 +227,43 @@ class TestHostIsKilled:
         os.close(writing)
         return pid, reading
 
-    def test_at_random_moments_of_whole_calls(self, stage: Stage, private: Path) -> None:
-        """From the first call that a fresh process makes, with its home to open, to its fifth."""
+    @pytest.mark.parametrize("stage", [SANDBOXES, "copies"], indirect=True, ids=["started", "copies"])
+    def test_at_random_moments_of_whole_calls(
+        self, request: pytest.FixtureRequest, stage: Stage, private: Path
+    ) -> None:
+        """From the first call that a fresh process makes, with its home to open, to its fifth.
+
+        With copies from the third on: a template, and what waits, are there and being made.
+        """
+        copies = request.node.callspec.params["stage"] == "copies"
+        kills, first = (COPIED_KILLS, 3) if copies else (KILLS, 1)
 
         def work() -> None:
-            assert stage.runtime.call(NAME, "run", {"a": 1}).outcome == "ok"
+            assert stage.runtime.call(NAME, "run", {"number": 1}).outcome == "ok"
 
         took = []
         # Here none are kept for calls to come, so that what is found afterwards was the killed host's.
         with Runtime(stage.home, policies=stage.policies, parked=0) as runtime:
             for _ in range(10):
                 began = time.perf_counter()
-                assert runtime.call(NAME, "run", {"a": 1}).outcome == "ok"
+                assert runtime.call(NAME, "run", {"number": 1}).outcome == "ok"
                 took.append(time.perf_counter() - began)
         span = max(0.006, 1.2 * median(took))
         before, chance = traces(private), random.Random(SEED)
-        for _ in range(KILLS):
+        with_template = with_copies = 0
+        for _ in range(kills):
             pid, reading = self.host(work)
-            for _ in range(chance.randrange(1, 6)):
+            for _ in range(chance.randrange(first, 6 if first == 1 else 12)):
                 assert os.read(reading, 1) == b"x"
             until = time.perf_counter() + chance.uniform(0, span)
             while time.perf_counter() < until:
                 pass
+            if copies:
+                os.kill(pid, signal.SIGSTOP)  # what it has made goes on
+                below = descendants(pid)
+                templates = {each for each in below if is_template(each)}
+                with_template += bool(templates)
+                with_copies += bool(templates and below - templates)
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
             os.close(reading)
@@ -237,6 +272,9 @@ class TestHostIsKilled:
         stage.runtime.store.repair()
         assert list(stage.runtime.home.tmp.iterdir()) == []
         assert not stage.runtime.ledger.verify().problems
+        if copies:
+            assert with_copies > kills // 3
+            sys.stdout.write(f"of {kills} {with_template} had a template, {with_copies} copies, too\n")
         work()
 
     @staticmethod
@@ -270,22 +308,12 @@ class TestHostIsKilled:
         os.close(writing)
         return pid
 
-    def test_at_every_system_call_of_a_spawn(
-        self, lab: Lab, probe: Path, ground: Path, private: Path
-    ) -> None:
-        """Stopped at on its way in and out: sources, channels, clone, maps, mounts, message, waiting."""
-        compiled = lab.program(probe, "closed", read=[lab.root], write=[ground])
-        run(compiled)
-
-        def work() -> None:
-            run(compiled)
-
-        before = traces(private)
+    def killed_at_every_stop(self, work: Callable[[], object], kills: int) -> None:
         every = self.step(self.traced(work), 1_000_000)
         self.assert_nothing_left()
         assert every > 60
         chance = random.Random(SEED)
-        moments = range(every) if LONG else sorted(chance.sample(range(every), min(every, KILLS)))
+        moments = range(every) if LONG else sorted(chance.sample(range(every), min(every, kills)))
         for moment in moments:
             pid = self.traced(work)
             self.step(pid, moment)
@@ -294,6 +322,31 @@ class TestHostIsKilled:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, 0)
             self.assert_nothing_left()
+        sys.stdout.write(f"killed at {len(moments)} of {every} stops\n")
+
+    def test_at_every_system_call_of_a_spawn(
+        self, lab: Lab, probe: Path, ground: Path, private: Path
+    ) -> None:
+        """Stopped at on its way in and out: sources, channels, clone, maps, mounts, message, waiting."""
+        compiled = lab.program(probe, "closed", read=[lab.root], write=[ground])
+        run(compiled)
+        before = traces(private)
+        self.killed_at_every_stop(lambda: run(compiled), KILLS)
         assert more(before, traces(private)) == {}
         assert run(compiled).outcome == "ok"
-        sys.stdout.write(f"killed at {len(moments)} of {every} stops\n")
+
+    def test_at_every_system_call_of_a_copy(self, lab: Lab, ground: Path, private: Path) -> None:
+        """From the start of a template over two copies, one for a call and one that waits, to its end."""
+        compiled = lab.python("def run():\n    return 1\n", read=[lab.root], write=[ground])
+
+        def work() -> None:
+            template = Template(compiled)
+            parked = [waits(compiled, template) for _ in range(2)]
+            run(compiled, b'{"arguments":{}}', parked=parked[0])
+            parked[1].close()
+            template.close()
+
+        work()
+        before = traces(private)
+        self.killed_at_every_stop(work, COPIED_KILLS)
+        assert more(before, traces(private)) == {}

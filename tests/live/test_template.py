@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +18,7 @@ from mpp_exec.sandbox.parked import Parked
 from mpp_exec.sandbox.plan import SandboxPlan
 from mpp_exec.sandbox.pool import Pool
 from mpp_exec.sandbox.template import Template, can_be_copied
-from sandbox_lab import CACHE, Lab, answer, descendants, run, waits
+from sandbox_lab import CACHE, Lab, answer, descendants, is_template, run, waits
 from stage import NAME, Stage
 
 PLAIN = "def run(**given):\n    return given\n"
@@ -150,16 +149,6 @@ def test_signal_to_the_template_reaches_no_copy(source: tuple[SandboxPlan, Templ
         os.kill(pid, number)
     assert value(waits(compiled, made)) == {}
     assert os.getsid(pid) == pid, "of no terminal"
-
-
-def is_template(pid: int) -> bool:
-    """A copy has its command line, and is in a PID namespace of its own."""
-    try:
-        command = Path(f"/proc/{pid}/cmdline").read_bytes()
-        numbers = re.search(r"^NSpid:(.*)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
-    except OSError:
-        return False
-    return b"/proc/self/fd/" in command and numbers is not None and len(numbers[1].split()) == 1
 
 
 def templates() -> set[int]:

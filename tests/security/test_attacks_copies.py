@@ -287,14 +287,14 @@ def test_late_copy_takes_what_the_sandbox_made_in_its_place_is_sent(
 
 
 def call_at(pid: int) -> tuple[int, int]:
-    """Return whether a traced process enters (1) or leaves (2) a system call, and of one it enters its number."""
+    """Return whether a traced process enters (1) or leaves (2) a system call, and which one it enters."""
     info = (ctypes.c_uint64 * 11)()
     assert LIBC.ptrace(SYSCALL_INFO, pid, ctypes.sizeof(info), info) > 0
     return info[0] & 0xFF, info[3]
 
 
 def kill_at(pid: int, stops: int, ready: threading.Event) -> bool:
-    """Trace a template, kill it at the last of *stops* on its way through a copy; False where it has fewer."""
+    """Trace a template, kill it at the last of *stops* in the making of a copy; False where it has fewer."""
     assert LIBC.ptrace(SEIZE, pid, 0, TRACESYSGOOD) == 0
     assert LIBC.ptrace(INTERRUPT, pid, 0, 0) == 0
     os.waitpid(pid, 0)
@@ -312,7 +312,7 @@ def kill_at(pid: int, stops: int, ready: threading.Event) -> bool:
 
 
 def test_template_killed_at_any_system_call_of_a_copy(lab: Lab) -> None:
-    """Also where the copy is made and nobody was told: it is a child of the host's, and nobody else reaps it."""
+    """Also where the copy is made and nobody was told: it is the host's child, and nobody else reaps it."""
     compiled = lab.python(PLAIN)
     stops, goes_on, copied = 0, True, []
     while goes_on:
