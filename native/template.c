@@ -33,7 +33,7 @@ struct mpp_template {
     pid_t pid;
     int pidfd;
     int socket;
-    volatile int32_t *noted; /* in memory of its and ours: the copy that it has made and not told of; the kernel writes it */
+    volatile int32_t *noted; /* the copy that it has not told of, noted by the kernel in memory of both */
     int serves;
     int answered; /* it is up */
 };
@@ -201,7 +201,8 @@ static void end_untold(struct mpp_template *template)
     int pidfd = pid > 0 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
 
     *template->noted = 0;
-    if (pidfd >= 0 && waitid(P_PIDFD, (id_t)pidfd, &state, WEXITED | WNOHANG | WNOWAIT | __WALL) == 0) end_process(pidfd);
+    if (pidfd >= 0 && waitid(P_PIDFD, (id_t)pidfd, &state, WEXITED | WNOHANG | WNOWAIT | __WALL) == 0)
+        end_process(pidfd);
     mpp_close(&pidfd);
 }
 
@@ -280,6 +281,6 @@ void mpp_template_close(struct mpp_template **slot)
     mpp_close(&template->socket);
     if (template->pidfd >= 0 && template->owner == getpid()) end_template(template);
     mpp_close(&template->pidfd);
-    if (template->noted != MAP_FAILED) munmap((void *)(uintptr_t)template->noted, sizeof *template->noted);
+    if (template->noted != MAP_FAILED) munmap((void *)(uintptr_t) template->noted, sizeof *template->noted);
     free(template);
 }
