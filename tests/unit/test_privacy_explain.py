@@ -44,6 +44,24 @@ def test_a_key_that_is_a_value_itself_is_not_shown() -> None:
     assert "jane" not in json.dumps(clean.to_json())
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"password": "kettle-91!x", "env": {"name": "PASSWORD_kettle-91!x", "value": "zzTop991!!"}},
+        {"password": "kettle-91!x", "env": {"key": "token of kettle-91!x", "value": "zzTop991!!"}},
+        {"password": "kettle-91!x", "columns": ["id", "pwd kettle-91!x"], "rows": [[1, "zzTop991!!"]]},
+        "password: kettle-91!x token@kettle.example: Kj38fj8x92Qw7Lm2",
+    ],
+)
+def test_a_reason_shows_nothing_of_a_value_that_names_another(value: object) -> None:
+    """What names a value is a value itself, and was shown where it is no key of the object."""
+    clean = Redactor(explain=True).redact(value).to_json()
+    shown = json.dumps([each["reason"] for each in clean["findings"]])
+    assert len(clean["findings"]) > 1
+    assert "kettle" not in shown
+    assert "'token'" not in shown
+
+
 def test_no_reason_holds_a_value() -> None:
     for row in labelled():
         findings = Redactor(explain=True).redact(row.text).findings

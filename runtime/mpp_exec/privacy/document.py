@@ -138,7 +138,7 @@ class Document:
     def written(self, explain: Explain | None = None) -> tuple[Any, tuple[Finding, ...]]:
         """Return the value with what became of its strings, and all findings in document order.
 
-        *explain* says why one counts, from the string, the key above it, what that announces, and the span.
+        *explain* says why one counts (``writing.Explain``).
         """
         writer = Writer(self._strings, self._keys, every_number=self._every_number)
         writer.explain = explain

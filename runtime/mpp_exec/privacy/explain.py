@@ -13,6 +13,7 @@ from typing import Any, Final
 from mpp_exec.privacy import assignments, commands, labelled, markup_tables, names, tables, tokens
 from mpp_exec.privacy.detect import detect, detect_plain, places_of
 from mpp_exec.privacy.finding import ORGANISATION, SECOND_OPINION, Candidate
+from mpp_exec.privacy.leaf import Leaf
 from mpp_exec.privacy.literals import RECEIVED, USER_CONFIG
 
 _CHECKS: Final = {
@@ -90,11 +91,11 @@ class Reason:
         }
 
 
-def reason(text: str, key: str, label: str, span: Candidate) -> Reason:
-    """Return why *span* of *text* counts, which stands under the JSON key *key* that announces *label*."""
+def reason(leaf: Leaf, span: Candidate, shown: str) -> Reason:
+    """Return why *span* of *leaf* counts; *shown* is the key above it as it may be shown, or ""."""
     if span.rule in _HANDED:
         return Reason(span.rule, "the same characters", _HANDED[span.rule], "")
-    context = _context(text, key, label, span)
+    context = _context(leaf, span, shown)
     return Reason(span.rule or span.kind, _check(span), context, _switch_off(span.kind))
 
 
@@ -116,14 +117,17 @@ def _switch_off(kind: str) -> str:
     )
 
 
-def _context(text: str, key: str, label: str, span: Candidate) -> str:
+def _context(leaf: Leaf, span: Candidate, shown: str) -> str:
+    text, key, label = leaf.text, leaf.key, leaf.label
     if label and any(_same(each, span) for each in labelled.under(label, key, text)):
-        return f"the key {key!r} announces it" if not detect(key) else "its key announces it"
+        return f"the key {shown!r} announces it" if shown else "its name announces it"
     if span.rule in _UNANNOUNCED:
         return _UNANNOUNCED[span.rule]
     for at, word, announced in places_of(_BY_WORDS, text, key):
         if _same(announced, span):
-            return f"{word!r} at {at} announces it"
+            # A word may be part of a value, and then says what is in that.
+            is_redacted = any(each.start < at + len(word) and at < each.end for each in leaf.spans)
+            return f"a word at {at} announces it" if is_redacted else f"{word!r} at {at} announces it"
     if above := _in_table(text, key, span):
         return above
     return _by_form(text, key, span)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import heapq
 import re
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import accumulate
 from typing import Final
 
 from mpp_exec.privacy import meter, rules
+from mpp_exec.privacy.beginnings import Beginnings
 from mpp_exec.privacy.configured import Configured
 from mpp_exec.privacy.detect import BETWEEN
 from mpp_exec.privacy.finding import KINDS, Candidate, is_word
@@ -25,12 +27,13 @@ _PIECE: Final = 40
 _FEW: Final = 64
 _REST: Final = re.compile(r"[0-9A-Za-z+/_-]*={0,2}")
 # What was recognised by its label is looked for as it was written. Beyond a few values they are found by the
-# word that they start with; so that many that start alike stay cheap, each word leads to few lengths.
+# word that they start with, and secrets inside longer words by their first characters.
 _FIRST_WORD: Final = re.compile(r"[0-9A-Za-z]+|.", re.DOTALL)
-_MOST_LENGTHS: Final = 16
 _SHORTEST_SEEN: Final = 4
 # A secret of this length is one inside a longer word, too.
 _SHORTEST_GLUED: Final = 12
+# Places of a text that are tried between two looks at the clock.
+_STRIDE: Final = 1 << 15
 # Written the same inside JSON text.
 _PLAIN: Final = re.compile(r"[ !#-\[\]-~]*")
 _MASKS: Final = frozenset(word for kind in KINDS for word in (kind.upper(), *kind.upper().split("_")))
@@ -43,7 +46,8 @@ class Literals:
         self._configured = Configured()
         self._pieces: dict[str, Candidate] = {}
         self._seen: dict[str, Candidate] = {}
-        self._lengths: dict[str, set[int]] = {}
+        self._by_word: dict[str, Beginnings] = {}
+        self._glued: dict[str, Beginnings] = {}
         # A text that is one string is asked about twice in a row.
         self._last: tuple[str, int, list[Candidate]] = ("", 0, [])
 
@@ -75,10 +79,12 @@ class Literals:
 
             spellings += [json.dumps(written, ensure_ascii=ascii_)[1:-1] for ascii_ in (True, False)]
         for spelling in spellings:
-            lengths = self._lengths.setdefault(_first_word(spelling, 0), set())
-            if len(lengths) < _MOST_LENGTHS or len(spelling) in lengths:
-                lengths.add(len(spelling))
-                self._seen.setdefault(spelling, candidate)
+            if spelling in self._seen:
+                continue
+            self._seen[spelling] = candidate
+            self._by_word.setdefault(_first_word(spelling, 0), Beginnings()).add(spelling)
+            if _may_be_glued(candidate, spelling):
+                self._glued.setdefault(spelling[:_SHORTEST_GLUED], Beginnings()).add(spelling)
 
     def _add_pieces(self, lines: list[str], secret: Candidate) -> None:
         for line in lines:
@@ -117,21 +123,22 @@ class Literals:
     def _find_seen(self, text: str) -> Iterator[tuple[int, int, Candidate]]:
         if len(self._seen) <= _FEW:
             for written, known in self._seen.items():
-                start = text.find(written)
-                while start >= 0:
-                    meter.step()
+                for start in meter.steps(_places(text, written, len(written))):
                     end = start + len(written)
-                    glued = known.kind == "secret" and len(written) >= _SHORTEST_GLUED
-                    if glued or not _is_inside(text, start, end):
+                    if _may_be_glued(known, written) or not _is_inside(text, start, end):
                         yield start, end, known
-                    start = text.find(written, end)
             return
         for word in meter.steps(_FIRST_WORD.finditer(text)):
-            for length in self._lengths.get(word[0], ()):
-                end = word.start() + length
-                written = text[word.start() : end]
-                if written in self._seen and not _is_inside(text, word.start(), end):
-                    yield word.start(), end, self._seen[written]
+            if begun := self._by_word.get(word[0]):
+                for written in begun.at(text, word.start()):
+                    end = word.start() + len(written)
+                    if not _is_inside(text, word.start(), end):
+                        yield word.start(), end, self._seen[written]
+                        break
+        for start in _windows(text, _SHORTEST_GLUED, self._glued):
+            for written in self._glued[text[start : start + _SHORTEST_GLUED]].at(text, start):
+                yield start, start + len(written), self._seen[written]
+                break
 
     def _find_pieces(self, text: str) -> Iterator[tuple[int, int, Candidate]]:
         if len(self._pieces) <= _FEW:
@@ -144,10 +151,43 @@ class Literals:
                     start = text.find(piece, end)
             return
         end = 0
-        for start in meter.steps(range(len(text) - _PIECE + 1)):
-            if start >= end and (piece := text[start : start + _PIECE]) in self._pieces:
+        for start in _windows(text, _PIECE, self._pieces):
+            if start >= end:
                 end = _end(text, start)
-                yield start, end, self._pieces[piece]
+                yield start, end, self._pieces[text[start : start + _PIECE]]
+
+
+def _windows(text: str, size: int, wanted: Collection[str]) -> Iterator[int]:
+    """Yield where *text* goes on with one of *wanted*, strings of *size* code points each, in order.
+
+    Places may overlap.
+
+    Raises:
+        StoppedError: the redaction must not go on.
+    """
+    if len(wanted) <= _FEW:
+        yield from meter.steps(heapq.merge(*(_places(text, each, 1) for each in wanted)))
+        return
+    last = len(text) - size + 1
+    for low in range(0, last, _STRIDE):
+        meter.pass_over(text)
+        for start in range(low, min(low + _STRIDE, last)):
+            if text[start : start + size] in wanted:
+                meter.step()
+                yield start
+
+
+def _places(text: str, written: str, stride: int) -> Iterator[int]:
+    """Yield where *written* stands in *text*, each at least *stride* behind the one before."""
+    start = text.find(written)
+    while start >= 0:
+        yield start
+        start = text.find(written, start + stride)
+
+
+def _may_be_glued(known: Candidate, written: str) -> bool:
+    """Tell whether a value counts inside a longer word, too."""
+    return known.kind == "secret" and len(written) >= _SHORTEST_GLUED
 
 
 def _first_word(text: str, start: int) -> str:

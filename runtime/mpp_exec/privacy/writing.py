@@ -9,8 +9,9 @@ from mpp_exec.privacy.finding import Candidate, Finding
 from mpp_exec.privacy.leaf import Leaf
 from mpp_exec.privacy.numerals import digits
 
-Explain = Callable[[str, str, str, Candidate], Any]
-"""Says why a finding counts, from the string, the key above it, what that announces, and the span."""
+Explain = Callable[[Leaf, Candidate, str], Any]
+"""Says why a finding counts, from the string, the span of it, and the key above it as it may be shown: ""
+where it is no key of what is written, and was not redacted as one."""
 
 
 class Writer:
@@ -49,10 +50,12 @@ class Writer:
     def _report(self, leaf: Leaf, *, in_key: bool = False) -> None:
         tokens = (str(token).replace("~", "~0").replace("/", "~1") for token in self._path)
         pointer = None if self.plain else "".join(f"/{token}" for token in tokens)
+        # What names a value may stand beside it, or above a column, and hold what is found there.
+        shown = leaf.key if leaf.key in self._path else ""
         self.findings += [
             Finding(
                 *(span.kind, span.start, span.end, span.score, pointer, span.rule or None, in_key),
-                self.explain(leaf.text, leaf.key, leaf.label, span) if self.explain else None,
+                self.explain(leaf, span, shown) if self.explain else None,
             )
             for span in leaf.spans
         ]
