@@ -21,6 +21,7 @@ void mpp_greeted(struct mpp_sandbox *sandbox)
 {
     sandbox->greeted = 1;
     mpp_guard_end(sandbox); /* a thread for each that waits would be too much */
+    if (!mpp_unheard(sandbox)) sandbox->out.size = sandbox->heard = 0; /* the output of its call begins here */
 }
 
 static int is_ready(struct mpp_sandbox *sandbox)

@@ -35,6 +35,9 @@ while True:
     seen.append(message)
     method, name = message.get("method"), message.get("id")
     params = message.get("params", {})
+    if method == "tools/list" and not UNLISTED:
+        say(id=name, result={"tools": []})
+        continue
 """
 
 LEGACY = """
@@ -59,12 +62,18 @@ MODERN = """
 """
 
 
-def server(on_call: str, *, era: str = LEGACY, version: str = "2025-11-25", start: str = "") -> str:
-    """Return a server that does *on_call* for each ``tools/call``, after *start* at its beginning."""
+def server(
+    on_call: str, *, era: str = LEGACY, version: str = "2025-11-25", start: str = "", listed: bool = True
+) -> str:
+    """Return a server that does *on_call* for each ``tools/call``, after *start* at its beginning.
+
+    *listed* says whether it answers ``tools/list``, with nothing.
+    """
     call = textwrap.indent(textwrap.dedent(on_call).strip(), "        ")
     begin = textwrap.dedent(start)
     return (
-        f'{PREAMBLE}\nVERSION = "{version}"\n{begin}\n{LOOP}{era}\n    if method == "tools/call":\n{call}\n'
+        f'{PREAMBLE}\nVERSION, UNLISTED = "{version}", {not listed}\n{begin}\n{LOOP}{era}\n'
+        f'    if method == "tools/call":\n{call}\n'
     )
 
 

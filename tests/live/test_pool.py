@@ -457,7 +457,7 @@ def test_mcp_server_has_its_handshake_behind_it(stage: Stage) -> None:
     begun = os.times().elapsed
     result = stage.runtime.call(NAME, "run", {"word": "a"})
     started, arguments, number = json.loads(result.content[0]["text"])
-    assert (arguments, number) == ({"word": "a"}, 2)
+    assert (arguments, number) == ({"word": "a"}, 3), "initialize, tools/list, the call"
     assert started < begun, "and was started before the call"
 
 
@@ -485,7 +485,7 @@ def test_what_a_server_says_behind_its_handshake_is_heard_before_its_call(
     begun = os.times().elapsed
     result = stage.runtime.call(NAME, "run", {"word": "a"})
     started, _, number = json.loads(result.content[0]["text"])
-    assert (number, result.is_error) == (2, False)
+    assert (number, result.is_error) == (3, False)
     assert started < begun, "it had been started before the call"
 
 
@@ -503,7 +503,49 @@ def _unread() -> set[str]:
 def test_mcp_server_of_the_other_era_has_told_what_it_is(stage: Stage) -> None:
     stage.server(server('say(id=name, result=text(f"{name}"))', era=MODERN))
     warm(stage)
-    assert stage.runtime.call(NAME).content[0]["text"] == "3", "initialize, server/discover, the call"
+    assert stage.runtime.call(NAME).content[0]["text"] == "4", (
+        "initialize, server/discover, tools/list, the call"
+    )
+
+
+METHODS = server(
+    'say(id=name, result=text(json.dumps([each["method"] for each in seen]) + " " * 600_000))', listed=False
+)
+ASKED = ["initialize", "notifications/initialized", "tools/list", "tools/call"]
+
+
+@pytest.mark.parametrize(
+    "listing",
+    [
+        'say(id=name, error={"code": -32601, "message": "no such method"})',
+        'say(method="notifications/tools/list_changed"); say(id=name, result={"tools": []})',
+        'say(id=name, result={"tools": "x" * 600_000})',
+        "pass",
+        'sys.stdout.write(" "); sys.stdout.flush()',
+    ],
+    ids=["refused", "listed", "more than half of the output", "not answered", "half a line"],
+)
+def test_mcp_server_that_was_asked_for_its_tools_serves_whatever_it_said(stage: Stage, listing: str) -> None:
+    place = '    if method == "tools/call":\n'
+    assert place in METHODS
+    stage.server(METHODS.replace(place, f'    if method == "tools/list":\n        {listing}\n{place}'))
+    warm(stage)
+    assert json.loads(stage.runtime.call(NAME).content[0]["text"]) == ASKED
+
+
+def test_mcp_server_that_answers_its_rehearsal_in_its_call_is_not_believed(stage: Stage) -> None:
+    answered = 'say(id=2, result=text("of the rehearsal")); say(id=name, result=text("of the call"))'
+    stage.server(server(answered, listed=False))
+    warm(stage)
+    assert stage.runtime.call(NAME).content[0]["text"] == "of the call"
+
+
+def test_mcp_server_that_is_to_be_granted_something_is_asked_nothing_before(stage: Stage) -> None:
+    stage.server(METHODS, permissions=Permissions(storage=1 << 20))
+    warm(stage)
+    assert json.loads(stage.runtime.call(NAME).content[0]["text"]) == [
+        each for each in ASKED if each != "tools/list"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,8 @@ class Session:
     Args:
         first: the request to make; None for one that ends with the handshake, to be taken over.
         reading: bounds of what is read.
+        rehearsal: a request to make behind the handshake of one that is to be taken over. What is answered
+            does not matter, an error included: only that the server has done it once.
         following: given the result of a request, the next one to make; None for no more.
         progress: told of the progress of the request; None where nobody wants to know. *finished* is
             called before the session ends with a result or an error: no progress comes after it.
@@ -108,6 +110,7 @@ class Session:
         first: Asked | None,
         reading: Reading,
         *,
+        rehearsal: Asked | None = None,
         following: Callable[[Any], Asked | None] = lambda _: None,
         progress: Callable[[Progress], None] | None = None,
         finished: Callable[[], None] = lambda: None,
@@ -115,6 +118,7 @@ class Session:
     ) -> None:
         self._asked = first
         self._reading = reading
+        self._rehearsal = rehearsal
         self._following = following
         self._progress = progress
         self._finished = finished
@@ -122,7 +126,9 @@ class Session:
         self._furthest = -math.inf
         self._version = ""
         self._refused = ""  # what initialize was refused with
-        self._stage: Literal["initialize", "server/discover", "greeted", "request"] = "initialize"
+        self._stage: Literal["initialize", "server/discover", "rehearsal", "greeted", "request"] = (
+            "initialize"
+        )
         self._number = 0
         self._held = bytearray()
         self._lines = 0
@@ -141,8 +147,18 @@ class Session:
 
     @property
     def is_done(self) -> bool:
-        """Whether the handshake is done, and no request was made yet."""
+        """Whether the handshake is done, and its rehearsal, and no request was made yet."""
         return self._stage == "greeted"
+
+    @property
+    def is_rehearsing(self) -> bool:
+        """Whether the handshake is done, and the answer of the rehearsal is still owed."""
+        return self._stage == "rehearsal"
+
+    def cut_rehearsal(self) -> None:
+        """Wait no longer for the answer of the rehearsal; what comes of it later is passed over."""
+        if self._stage == "rehearsal":
+            self._stage = "greeted"
 
     def resume(self, greeted: Session) -> bytes:
         """Go on with a session whose handshake is done; return the request to make in it."""
@@ -250,13 +266,8 @@ class Session:
                 self._progress(told)
 
     def _answered(self, message: dict[str, Any]) -> bytes:
-        name = message.get("id")
-        if name is None and "error" in message:
-            raise _FaultError(f"it could not read what it was sent: {_told(message['error']).message}")
-        if str(name) != str(self._number) or isinstance(name, bool | float):
-            if isinstance(name, int) and not isinstance(name, bool) and 0 < name < self._number:
-                return b""  # a second answer to what was answered: the first one stands
-            raise _FaultError("it answered a request that nobody made")
+        if not self._is_owed(message):
+            return b""
         if "error" in message and "result" in message:
             raise _FaultError("an answer is both a result and an error")
         failed = _told(message["error"]) if "error" in message else None
@@ -265,19 +276,34 @@ class Session:
                 return self._initialized(message.get("result"), failed)
             case "server/discover":
                 return self._discovered(message.get("result"), failed)
+            case "rehearsal":
+                self._stage = "greeted"
+                return b""
             case "greeted":
                 raise _FaultError("it answered a request that nobody made")
-        if failed is not None:
-            self._finished()
-            self.end = failed
-            return b""
-        following = self._following(message["result"])
-        if following is None:
-            self._finished()
-            self.end = End("result", message["result"])
-            return b""
-        self._asked = following
-        return self._ask()
+        return self._done(message.get("result"), failed)
+
+    def _is_owed(self, message: dict[str, Any]) -> bool:
+        """Return whether an answer is to the request that was made last; False for one to be passed over."""
+        name = message.get("id")
+        if name is None and "error" in message:
+            raise _FaultError(f"it could not read what it was sent: {_told(message['error']).message}")
+        is_last = str(name) == str(self._number) and not isinstance(name, bool | float)
+        if is_last and not (self._stage == "greeted" and self._rehearsal is not None):
+            return True
+        # A second answer to what was answered, where the first one stands, or to what is not waited for.
+        if is_last or (isinstance(name, int) and not isinstance(name, bool) and 0 < name < self._number):
+            return False
+        raise _FaultError("it answered a request that nobody made")
+
+    def _done(self, result: Any, failed: End | None) -> bytes:
+        following = self._following(result) if failed is None else None
+        if following is not None:
+            self._asked = following
+            return self._ask()
+        self._finished()
+        self.end = failed or End("result", result)
+        return b""
 
     # -- speaking ----------------------------------------------------------------------------------
 
@@ -304,6 +330,9 @@ class Session:
         return self._ask()
 
     def _ask(self) -> bytes:
+        if self._asked is None and self._rehearsal is not None:
+            self._stage = "rehearsal"
+            return self._request(self._rehearsal.method, self._rehearsal.params)
         if self._asked is None:
             self._stage = "greeted"
             return b""

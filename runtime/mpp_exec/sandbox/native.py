@@ -409,6 +409,11 @@ class ParkedSandbox:
             lib.mpp_greeted(self._slot[0])
         return self.state
 
+    def greeted(self) -> str:
+        """Take its greeting for done, whatever is still owed; return the state."""
+        lib.mpp_greeted(self._slot[0])
+        return self.look()
+
     @property
     def is_copied(self) -> bool:
         """Whether it is a copy of its template."""

@@ -12,7 +12,7 @@ import contextlib
 import time
 from typing import Final
 
-from mpp_exec.dialogue.session import Reading, Session
+from mpp_exec.dialogue.session import Asked, Reading, Session
 from mpp_exec.sandbox import cgroup, message, native
 from mpp_exec.sandbox.cache import SandboxCache
 from mpp_exec.sandbox.layout import Entry
@@ -29,6 +29,20 @@ _UNSEEN: Final = frozenset({"source", "tree", "idmap_mount", "send", "release"})
 HANDSHAKE_SIZE: Final = 1 << 20
 HANDSHAKE_DEPTH: Final = 64
 HANDSHAKE_VALUES: Final = 20_000
+REHEARSAL_S: Final = 1.0
+"""Seconds after which a server that does not answer its rehearsal is taken as it is."""
+
+
+def _rehearsal(plan: SandboxPlan) -> Asked | None:
+    """Return what a server of *plan* is asked ahead of its call, so that this is not the first thing it does.
+
+    Every client lists the tools before it calls one, and servers on the official Python SDK do it for
+    themselves at their first call. One that is to be granted anything may answer otherwise without it, and
+    keep that for good: it is not asked. Nor is one whose answer could be too long to be heard.
+    """
+    if plan.touches or plan.late < len(plan.entries) or plan.limits.output < HANDSHAKE_SIZE:
+        return None
+    return Asked("tools/list", "{}")
 
 
 def can_be_parked(plan: SandboxPlan) -> bool:
@@ -89,9 +103,10 @@ class Parked:
             plan, constants=constants, cache=cache, early_start=early_start, command=command
         )
         self._greeted = None
+        self._rehearsed_by = 0.0
         if early_start and plan.kind == "mcp":
             reading = Reading(min(plan.limits.output, HANDSHAKE_SIZE), HANDSHAKE_DEPTH, HANDSHAKE_VALUES)
-            self._greeted = Session(None, reading)
+            self._greeted = Session(None, reading, rehearsal=_rehearsal(plan))
         self.is_leaving = False
         self._stack = contextlib.ExitStack()
         with self._stack:
@@ -132,7 +147,15 @@ class Parked:
 
     def look(self, wait_ms: int = 0) -> str:
         """Look after it and return its state; wait up to *wait_ms* for it while it is being prepared."""
-        return self._sandbox.look(wait_ms)
+        state = self._sandbox.look(wait_ms)
+        if state != "preparing" or self._greeted is None or not self._greeted.is_rehearsing:
+            return state
+        now = time.monotonic()
+        self._rehearsed_by = self._rehearsed_by or now + REHEARSAL_S
+        if now < self._rehearsed_by:
+            return state
+        self._greeted.cut_rehearsal()
+        return self._sandbox.greeted()
 
     def call(
         self,
