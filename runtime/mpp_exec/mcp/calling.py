@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import threading
@@ -15,6 +16,7 @@ from mpp_exec.errors import ConsentError
 from mpp_exec.mcp.confirming import PATIENCE
 from mpp_exec.mcp.messages import Response
 from mpp_exec.mcp.shares import Share
+from mpp_exec.mcp.wire import WireClosedError
 from mpp_exec.withdraw import Cancellation
 
 MAX_RUNNING: Final = 64 + MOST_ASKED
@@ -141,7 +143,7 @@ class Calls:
 
 
 class Questions:
-    """Requests of ours that the client has not answered yet."""
+    """Requests of ours that the client has not answered yet. One that nobody waits for any more is withdrawn."""
 
     def __init__(self, send: Callable[[Any], None]) -> None:
         self._send = send
@@ -149,7 +151,12 @@ class Questions:
         # No answer to a question of another process, which had the same connection before, is one of ours.
         self._name = f"mpp-exec-{os.urandom(8).hex()}"
         self._count = 0
+        self._closed = False
         self._waiting: dict[RequestId, tuple[threading.Event, list[Any]]] = {}
+
+    def close(self) -> None:
+        """Withdraw none from here on: the client has gone."""
+        self._closed = True
 
     def put(self, call: Call, method: str, params: dict[str, Any]) -> Any:
         """Send a request for *call*, wait for the answer, and return its result.
@@ -168,7 +175,9 @@ class Questions:
             answered.wait(PATIENCE)
         finally:
             with self._lock:
-                self._waiting.pop(name, None)
+                unanswered = self._waiting.pop(name, None) is not None
+        if unanswered and not self._closed:
+            self._withdraw(name)
         # An answer that came together with the cancellation is none any more.
         if call.silenced or not answer or answer[0] is None:
             raise ConsentError(
@@ -187,3 +196,9 @@ class Questions:
             event, answer = waiting
             answer.append(response.result)
             event.set()
+
+    def _withdraw(self, name: RequestId) -> None:
+        """Tell the client, lest a person is asked on about a call that is over (MCP, basic/patterns/cancellation)."""
+        params = {"requestId": name, "reason": "the call that this was about is over"}
+        with contextlib.suppress(WireClosedError):
+            self._send({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params})

@@ -87,6 +87,7 @@ class Tools:
 
     def close(self) -> None:
         """End every call and let the home go."""
+        self._questions.close()
         self._calls.close()
         self._runtime.close()
 
