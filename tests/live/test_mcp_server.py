@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -361,6 +362,26 @@ def test_a_configuration_for_a_package_that_is_not_there_says_so(tmp_path: Path)
     done = Shell(tmp_path).ok("mcp", "--config", "claude", "--package", "acme/none")
     assert "acme/none is not installed" in done.err
     assert done.json["mcpServers"]["mpp-exec"]["args"][-2:] == ["--package", "acme/none"]
+
+
+@pytest.mark.parametrize("client", ["claude", "codex"])
+def test_a_configuration_names_home_and_policy_of_this_shell(tmp_path: Path, client: str) -> None:
+    """A client hands on few variables: without these its server finds other packages, and a wider policy."""
+    policy = tmp_path / 'it"s.toml'
+    shell = Shell(tmp_path)
+    variables = {name: value for name, value in shell.environment().items() if name != "MPP_HOME"}
+    done = subprocess.run(
+        [*PROGRAM, "mcp", "--config", client],
+        env={**variables, "XDG_DATA_HOME": str(tmp_path / "data"), "MPP_POLICY": str(policy)},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=DEADLINE,
+    )
+    read, section = (json.loads, "mcpServers") if client == "claude" else (tomllib.loads, "mcp_servers")
+    server = read(done.stdout)[section]["mpp-exec"]
+    assert server["args"] == ["mcp", "--home", str(tmp_path / "data" / "mpp-exec")]
+    assert server["env"] == {"MPP_POLICY": str(policy)}
 
 
 # -- the end -----------------------------------------------------------------------------------------

@@ -162,13 +162,19 @@ def _continued(number: str) -> tuple[State | None, bytes]:
 
 def _print_configuration(given: argparse.Namespace, console: Console) -> int:
     from mpp_exec.lifecycle.session import resolve_path  # noqa: PLC0415 -- not for --help
+    from mpp_exec.registry.home import resolve_home  # noqa: PLC0415
 
+    # Clients start their servers with few variables, or with none of this shell's.
     words = ["mcp"]
     home = resolve_path(given.home or os.environ.get("MPP_HOME"))
+    if home is None and os.environ.get("XDG_DATA_HOME", "").startswith("/"):
+        home = resolve_home()
     if home is not None:
         words += ["--home", str(home)]
+    policy = resolve_path(os.environ.get("MPP_POLICY") or None)
+    env = {} if policy is None else {"MPP_POLICY": str(policy)}
     words += [word for name in dict.fromkeys(given.package) for word in ("--package", name)]
-    console.result(clients.configuration(given.config, _program(), words).splitlines(), whole=True)
+    console.result(clients.configuration(given.config, _program(), words, env).splitlines(), whole=True)
     if given.package:
         from mpp_exec.cli.opening import open_session  # noqa: PLC0415 -- only where there is something to look for
         from mpp_exec.mcp import catalog  # noqa: PLC0415

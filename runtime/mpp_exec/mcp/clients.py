@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 NAME: Final = "mpp-exec"
@@ -22,8 +22,12 @@ def _vscode(server: dict[str, Any]) -> str:
 
 def _codex(server: dict[str, Any]) -> str:
     # A JSON string is a TOML basic string, as long as DEL is escaped in both.
-    lines = [f"{key} = {json.dumps(value, ensure_ascii=True)}" for key, value in server.items()]
-    return "\n".join([f"[mcp_servers.{NAME}]", *lines])
+    def lines(table: Mapping[str, Any]) -> list[str]:
+        return [f"{key} = {json.dumps(value, ensure_ascii=True)}" for key, value in table.items()]
+
+    env = server.pop("env", {})
+    rows = [f"[mcp_servers.{NAME}]", *lines(server)]
+    return "\n".join([*rows, "", f"[mcp_servers.{NAME}.env]", *lines(env)] if env else rows)
 
 
 CLIENTS: Final[dict[str, tuple[str, Callable[[dict[str, Any]], str]]]] = {
@@ -38,7 +42,12 @@ CLIENTS: Final[dict[str, tuple[str, Callable[[dict[str, Any]], str]]]] = {
 """For each client: the file, and how the entry is written in it."""
 
 
-def configuration(client: str, command: str, arguments: Sequence[str]) -> str:
-    """Return the text for *client*'s file; *command* is an absolute path."""
+def configuration(
+    client: str, command: str, arguments: Sequence[str], env: Mapping[str, str] | None = None
+) -> str:
+    """Return the text for *client*'s file; *command* is an absolute path, *env* what it is started with."""
     _, render = CLIENTS[client]
-    return render({"command": command, "args": list(arguments)})
+    server: dict[str, Any] = {"command": command, "args": list(arguments)}
+    if env:
+        server["env"] = dict(env)
+    return render(server)
