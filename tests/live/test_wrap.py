@@ -106,6 +106,7 @@ def test_what_the_server_does_not_say_is_left_to_the_author(shell: Shell) -> Non
     source = write(shell.root / "server")
     done = shell.ok("wrap", f"dir:{source}", "-o", "out", "--", "python3", "server.py")
     assert "can change nothing: keep" in done.err
+    assert "--operation [TOOL=]OP" in done.err
     assert "tool keep: description instructs the model" in done.err
     text = (shell.cwd / "out" / "mpp.toml").read_text()
     assert "# operation: the server does not say" in text
@@ -256,12 +257,13 @@ CALLED = """
     elif method == "tools/call" and params["name"] == "broken":
         say(id=name, error={"code": -32000, "message": "no"})
     elif method == "tools/call":
+        large = b"x" * (100 << 20)
         say(id=name, result=text(str(params["arguments"]["n"])))
 """
 
 
 def test_a_server_that_remembers_in_memory_is_told_apart(shell: Shell) -> None:
-    """A clock, a storage, an error and a constant are none; the count is."""
+    """A clock, a storage, an error and a constant are none; the count is. What calls took has room."""
     source = shell.root / "server"
     source.mkdir()
     (source / "server.py").write_text(PREAMBLE + REMEMBERS + LEGACY + CALLED)
@@ -272,6 +274,29 @@ def test_a_server_that_remembers_in_memory_is_told_apart(shell: Shell) -> None:
     assert list(done.json["cautions"]) == ["count"]
     (line,) = done.json["cautions"]["count"]
     assert "keeps state in memory" in line
+    assert declared(shell.cwd / "out")["limits"]["memory"] == "512MiB"
+
+
+def test_links_of_a_folder_are_followed_to_files_within_and_others_are_told(shell: Shell) -> None:
+    """A package has none; a server that misses what was behind one fails in a way that nobody understands."""
+    source = write(shell.root / "server")
+    (source / "server.py").rename(source / "real.py")
+    (source / "server.py").symlink_to("real.py")
+    (source / "modules").mkdir()
+    (source / "linked").symlink_to("modules")
+    (source / "secret").symlink_to("/etc/hostname")
+    done = shell.ok("wrap", f"dir:{source}", "-o", "out", "--", "python", "server.py")
+    (note,) = [line for line in done.err.splitlines() if "links were left out" in line]
+    assert note.endswith(": linked, secret")
+    folder = shell.cwd / "out"
+    assert sorted(path.name for path in folder.iterdir()) == ["modules", "mpp.toml", "real.py", "server.py"]
+    assert (folder / "server.py").read_bytes() == (source / "real.py").read_bytes()
+    (source / "server.py").unlink()
+    (source / "server.py").symlink_to("/nowhere")
+    (source / "main.py").write_text("import helper\n")
+    done = shell.run("wrap", f"dir:{source}", "-o", "other", "--", "python", "main.py")
+    assert done.code == 2
+    assert "links were left out" in done.err
 
 
 def test_another_platform_than_pypi_has_wheels_for_is_refused(shell: Shell) -> None:

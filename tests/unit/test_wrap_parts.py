@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,11 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mpp_exec import UsageError
+from mpp_exec.cli.wrapping import _by_line
 from mpp_exec.package.schema import check_schema
 from mpp_exec.package.semver import Version
 from mpp_exec.wrap.cautions import cautions
+from mpp_exec.wrap.installers import _python_wanted
 from mpp_exec.wrap.origin import Origin, parse_origin, semantic, short_name
 from mpp_exec.wrap.schemas import fit, plain_text
+from mpp_exec.wrap.starter import write_starter
 from mpp_exec.wrap.wrapping import check_operation, operation_of
 from mpp_exec.wrap.writing import toml_value
 
@@ -179,11 +185,44 @@ def test_what_a_person_should_read(name: str) -> None:
     assert any(word in line for line in found), found
 
 
-def test_nothing_is_said_of_a_plain_description() -> None:
-    assert (
-        cautions({"name": "read_file", "description": "Reads a file and returns it.\nCan add lines."}, NAMES)
-        == []
+@pytest.mark.parametrize(
+    "text", ["Reads a file and returns it.\nCan add lines.", "(URLs are always read in full.)"]
+)
+def test_nothing_is_said_of_a_plain_description(text: str) -> None:
+    assert cautions({"name": "read_file", "description": text}, NAMES) == []
+
+
+def test_what_many_tools_are_told_is_said_once() -> None:
+    assert _by_line({"a": ["x", "y"], "b": ["x"]}) == {"x": ["a", "b"], "y": ["a"]}
+
+
+def test_a_server_for_another_python_is_told_apart_from_one_that_is_not_there() -> None:
+    said = (
+        "ERROR: Ignored the following versions that require a different python version: "
+        "1.9 Requires-Python >=3.13; 1.10 Requires-Python >=3.14 | "
+        "ERROR: No matching distribution found for x==1.10"
     )
+    assert "needs Python >=3.14:" in _python_wanted(["pip", "x==1.10"], said)
+    assert "needs Python >=3.13:" in _python_wanted(["pip", "x==1.9"], said)
+    assert _python_wanted(["pip", "x==1.1"], said) == ""
+
+
+def test_a_vendored_backport_does_not_take_the_place_of_the_standard_library(tmp_path: Path) -> None:
+    """Installed packages come behind it; asyncio of the index, which some still name, is Python 3.3's."""
+    write_starter(tmp_path, "server", "import asyncio, own\n\nprint(own.VALUE, asyncio.__file__)")
+    vendor = tmp_path / "vendor"
+    vendor.mkdir()
+    (vendor / "asyncio.py").write_text("raise SystemExit('the backport')\n")
+    (vendor / "own.py").write_text("VALUE = 'own'\n")
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", str(tmp_path / "run.py")],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stdout.startswith("own ")
+    assert str(tmp_path) not in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -134,16 +135,27 @@ def _wrap(given: argparse.Namespace, console: Console) -> int:
     console.note(f"{done.name} {done.version}: {count} tool{'s' * (count != 1)}: {', '.join(done.tools)}")
     for note in done.notes:
         console.note(f"note: {note}")
-    for name, lines in done.cautions.items():
-        for line in lines:
-            console.warning(f"tool {name}: {line}")
+    for line, names in _by_line(done.cautions).items():
+        console.warning(f"tool{'s' * (len(names) > 1)} {', '.join(names)}: {line}")
     if done.undecided:
         console.warning(
             f"the server does not say what these do, so they can change nothing: {', '.join(done.undecided)}"
         )
-        console.note('decide in mpp.toml: operation = "read", "write" or "destructive"')
+        console.note(
+            'decide in mpp.toml: operation = "read", "write" or "destructive"; '
+            "or wrap it with --operation [TOOL=]OP"
+        )
     console.note(f"next: read {given.output}/mpp.toml, then mpp-exec build {given.output}")
     return 0
+
+
+def _by_line(cautions: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """Return each caution with the tools that it is about: what is said of many is read once."""
+    found: dict[str, list[str]] = {}
+    for name, lines in cautions.items():
+        for line in lines:
+            found.setdefault(line, []).append(name)
+    return found
 
 
 def _publisher(given: argparse.Namespace) -> str:

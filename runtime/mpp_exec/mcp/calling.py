@@ -143,7 +143,7 @@ class Calls:
 
 
 class Questions:
-    """Requests of ours that the client has not answered yet. One that nobody waits for any more is withdrawn."""
+    """Requests of ours that the client has not answered yet; what nobody waits for any more is withdrawn."""
 
     def __init__(self, send: Callable[[Any], None]) -> None:
         self._send = send
@@ -198,7 +198,10 @@ class Questions:
             event.set()
 
     def _withdraw(self, name: RequestId) -> None:
-        """Tell the client, lest a person is asked on about a call that is over (MCP, basic/patterns/cancellation)."""
+        """Tell the client, lest a person is asked on about a call that is over.
+
+        Source: MCP 2026-07-28, basic/patterns/cancellation.
+        """
         params = {"requestId": name, "reason": "the call that this was about is over"}
         with contextlib.suppress(WireClosedError):
             self._send({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params})

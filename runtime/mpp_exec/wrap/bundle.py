@@ -30,6 +30,7 @@ _MANIFEST: Final = "manifest.json"
 _MAX_MANIFEST: Final = 1 << 20
 _CHUNK: Final = 1 << 20
 _SHOWN: Final = 20  # files of a folder that a hint chooses from
+_LINKS: Final = 8  # that are named
 _LEFT_OUT: Final = (".git", "__pycache__", ".venv")
 _TYPES: Final = ("string", "number", "boolean", "directory", "file")
 _SCRIPT: Final = re.compile(r"[^-$/].*\.(?:py|[cm]?[jt]s|sh|pl|php|rb|lua)")
@@ -100,6 +101,7 @@ def fetch_folder(origin: Origin, folder: Path, command: Sequence[str]) -> Fetche
     shutil.copytree(
         source, folder, symlinks=True, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*_LEFT_OUT)
     )
+    notes = _follow_links(source, folder)
     first, *rest = command
     requires = _requirement(first)
     if not requires and not (folder / first).is_file():
@@ -118,8 +120,39 @@ def fetch_folder(origin: Origin, folder: Path, command: Sequence[str]) -> Fetche
     ]
     name = source.resolve().name
     return Fetched(
-        command=(_short(first) if requires else first, *words), requires=requires, name=name, version="0.1.0"
+        command=(_short(first) if requires else first, *words),
+        requires=requires,
+        name=name,
+        version="0.1.0",
+        notes=notes,
     )
+
+
+def _follow_links(source: Path, folder: Path) -> tuple[str, ...]:
+    """Put files of *source* in the place of links to them in its copy *folder*; tell which other links go.
+
+    A package has no links. What lies outside of the folder is nothing that its author put into it, and a
+    folder in two places may be two different things to a server.
+    """
+    inside = source.resolve()
+    lost: list[str] = []
+    for place, folders, files in os.walk(folder):
+        for path in (Path(place, name) for name in (*folders, *files)):
+            if not path.is_symlink():
+                continue
+            relative = path.relative_to(folder)
+            target = (source / relative).resolve()
+            path.unlink()
+            if target.is_relative_to(inside) and target.is_file():
+                shutil.copyfile(target, path)
+                shutil.copymode(target, path)
+            elif ".bin" not in relative.parts:  # starters that npm made, which no server loads
+                lost.append(str(relative))
+    if not lost:
+        return ()
+    more = f" and {len(lost) - _LINKS} more" if len(lost) > _LINKS else ""
+    named = ", ".join(sorted(lost)[:_LINKS])
+    return (f"links were left out, since they lead to folders or out of {source}: {named}{more}",)
 
 
 def _requirement(program: str) -> tuple[str, ...]:

@@ -14,7 +14,8 @@ _INSTRUCTIONS: Final = re.compile(
     r"|\b(?:do not|don't|never|without)\s+(?:tell|mention|inform|reveal|show|notify)(?:ing)?\b"
     r"|\b(?:before|after|instead of)\s+(?:using|calling|invoking|running)\s+(?:this|any|other|the|all)\b"
     r"|\byou (?:must|have to|are required to|should always)\b"
-    r"|\b(?:must|always)\s+(?:first\s+)?(?:be called|call|use|invoke|read|send|include|pass)\b"
+    r"|(?<!\bare )(?<!\bis )\b(?:must|always)\s+(?:first\s+)?"
+    r"(?:be called|call|use|invoke|read|send|include|pass)\b"
     r"|\bsystem prompt\b|\bas a (?:side ?note|hidden)\b|~/\.|/\.ssh\b|\bid_rsa\b|\.env\b",
     re.IGNORECASE | re.DOTALL,
 )

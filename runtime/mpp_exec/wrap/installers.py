@@ -8,6 +8,7 @@ folder, and read no home but its own configuration.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -25,7 +26,10 @@ _CONFIGURATION: Final = (".npmrc", ".netrc", ".pip", ".config/pip", ".config/npm
 _STEERING: Final = ("PYTHON", "NODE_OPTIONS", "NODE_PATH", "LD_", "BASH_", "npm_config_script", "MPP_")
 _LINES: Final = 8
 _NOT_THERE: Final = ("No matching distribution found", "Invalid requirement", "E404", "ETARGET")
-_HINT: Final = "check name and version; a constraint or another day may make what it needs fit"
+_HINT: Final = "check name and version; --constraint, --as-of or --latest may make what it needs fit"
+_VERSIONS: Final = re.compile(r"\(from versions: (?:[^,)]+, ){8,}(?=(?:[^,)]+, ){4})")
+"""All but the last few of the versions that pip lists, which may be hundreds."""
+_OTHER_PYTHON: Final = re.compile(r"(\S+) Requires-Python (\S+)")
 
 
 def run_installer(command: Sequence[str], folder: Path, *, variables: Mapping[str, str] | None = None) -> str:
@@ -78,10 +82,20 @@ def run_installer(command: Sequence[str], folder: Path, *, variables: Mapping[st
         said = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]
         telling = [line for line in said if "error" in line.lower()] or said
         message = f"{_called(command)} failed: {' | '.join(telling[-_LINES:])}"
+        message = _VERSIONS.sub("(from versions: …, ", message)
         if any(word in message for word in _NOT_THERE):
-            raise UsageError("wrap.not_found", message, _HINT)
+            raise UsageError("wrap.not_found", message, _python_wanted(command, message) or _HINT)
         raise HostError("wrap.installer", message, _HINT)
     return done.stdout
+
+
+def _python_wanted(command: Sequence[str], message: str) -> str:
+    """Return what to do where the version that was asked for is there, for another Python than this one."""
+    asked = command[-1].rpartition("==")[2]
+    needed = [wanted for version, wanted in _OTHER_PYTHON.findall(message) if version == asked]
+    if not needed:
+        return ""
+    return f"it needs Python {needed[0].rstrip(';')}: wrap it with an mpp-exec installed in such a Python"
 
 
 def pip() -> list[str]:

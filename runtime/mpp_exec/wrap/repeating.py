@@ -3,13 +3,14 @@
 Each tool is called twice in a row in one process, in the closed sandbox, with arguments made from its
 schema. Where the second answer is another one, it is asked whether a fresh server says the same each time:
 if so, what the first one remembered made the difference. What differs each time (a clock, a random number),
-or remembers in its storage, says nothing.
+or remembers in its storage, says nothing. What the calls take of this host is noted on the way.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,8 +29,17 @@ _MAX_DEPTH: Final = 8
 _WORD: Final = "a"
 
 
-def forgetful(draft: Draft, folder: Path, tries: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the tools of *draft* whose server remembers calls in memory, as far as that can be seen."""
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """What calls showed: *forgetful* tools, and the most *memory* (bytes) and *processes* of one server."""
+
+    forgetful: tuple[str, ...]
+    memory: int
+    processes: int
+
+
+def repeat(draft: Draft, folder: Path, tries: Mapping[str, str]) -> Repeated:
+    """Call the tools of *draft*: which forget, as far as that can be seen, and what their calls take."""
     requests = {
         tool.name: Asked("tools/call", encoding.json_dumps({"name": tool.name, "arguments": arguments}))
         for tool in draft.tools
@@ -44,7 +54,7 @@ def forgetful(draft: Draft, folder: Path, tries: Mapping[str, str]) -> tuple[str
                 found.append(name)
     except (_OverError, MppError):
         pass  # what was found until then still holds
-    return tuple(found)
+    return Repeated(tuple(found), trial.memory, trial.processes)
 
 
 class _OverError(Exception):
@@ -58,6 +68,8 @@ class _Trial:
         self._of = draft, folder, tries
         self._until = time.monotonic() + PATIENCE
         self._starts = 0
+        self.memory = 0
+        self.processes = 0
 
     def differing(self, requests: Sequence[Asked]) -> list[Asked]:
         """Return those of *requests* that one process, asked twice in a row, answers in two ways."""
@@ -89,7 +101,11 @@ class _Trial:
             said.append(result)
             return requests[len(said)] if len(said) < len(requests) else None
 
-        server.talk(Session(requests[0], READING, following=following), wall_ms=max(1, int(left * 1000)))
+        done = server.talk(
+            Session(requests[0], READING, following=following), wall_ms=max(1, int(left * 1000))
+        )
+        self.memory = max(self.memory, done.memory_peak)
+        self.processes = max(self.processes, done.processes_peak)
         return said
 
 

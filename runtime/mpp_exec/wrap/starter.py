@@ -53,10 +53,10 @@ def find_in(folder):
 
 
 sys.path_hooks.insert(0, find_in)
-sys.path.insert(0, VENDOR)
 OTHER = f"{{VENDOR}}-{{os.uname().machine}}"
 if os.path.isdir(OTHER):
-    sys.path.insert(0, OTHER)  # what is compiled for a machine other than the one that wrapped
+    sys.path.append(OTHER)  # what is compiled for a machine other than the one that wrapped
+sys.path.append(VENDOR)  # behind the standard library, as installed packages are
 sys.argv[0] = {script!r}
 {body}
 '''

@@ -22,7 +22,7 @@ from mpp_exec.wrap import bundle, npm, pypi
 from mpp_exec.wrap.asking import Answered, ask
 from mpp_exec.wrap.cautions import cautions
 from mpp_exec.wrap.origin import Fetched, Origin, semantic, short_name
-from mpp_exec.wrap.repeating import forgetful
+from mpp_exec.wrap.repeating import Repeated, repeat
 from mpp_exec.wrap.schemas import fit, plain_text
 from mpp_exec.wrap.writing import WrappedTool, mpp_toml
 
@@ -31,6 +31,10 @@ FORGETS: Final = (
     "it answered a second call otherwise than a server that was just started does: it keeps state in memory, "
     "and here every call has a server of its own; only what it writes to ${storage} is there for the next"
 )
+READS_STORAGE: Final = (
+    "a tool that is said to read finds ${storage} read-only; where the server writes there all the same, "
+    "wrap it with --operation TOOL=write"
+)
 _MAX_DESCRIPTION: Final = 10_000
 _MAX_TITLE: Final = 200
 _MIB: Final = 1 << 20
@@ -38,6 +42,7 @@ _ANY_TOOL: Final = WrappedTool("tool", "", "", "", {"type": "object"}, None)
 _STAND_IN: Final = Fetched(command=("python",), requires=("python>=3.11",), name="", version="")
 # In steps: the same server wrapped twice, on a machine that is busy once, makes the same package.
 _SECONDS: Final = (30, 60, 120, 300)
+_MEMORY: Final = (256, 512, 1024, 2048)  # MiB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,18 +195,27 @@ def _tidy(folder: Path) -> None:
 
 def _describe(origin: Origin, fetched: Fetched, folder: Path, wishes: Wishes) -> tuple[Wrapped, str]:
     parts = _parts(origin, fetched, wishes)
-    answered = ask(parse_toml(mpp_toml(**parts, tools=[_ANY_TOOL], limits={})), folder, wishes.tries)
+    try:
+        answered = ask(parse_toml(mpp_toml(**parts, tools=[_ANY_TOOL], limits={})), folder, wishes.tries)
+    except UsageError as error:
+        if error.code != "wrap.server" or not fetched.notes:
+            raise
+        raise UsageError(error.code, f"{error.message}; {'; '.join(fetched.notes)}", error.hint) from None
     names = [str(each.get("name", "")) for each in answered.tools]
     notes = list(fetched.notes)
     tools = [_tool(each, wishes.operations, notes) for each in answered.tools]
     unknown = [name for name in wishes.operations if name and name not in names]
     if unknown:
         raise UsageError("wrap.operation", f"there is no tool {unknown[0]}", f"tools: {', '.join(names)}")
-    text = mpp_toml(**parts, tools=tools, limits=_limits(answered))
-    draft = parse_toml(text)
+    draft = parse_toml(mpp_toml(**parts, tools=tools, limits={}))
     found = {str(each.get("name", "")): cautions(each, names) for each in answered.tools}
-    for name in forgetful(draft, folder, wishes.tries):
+    repeated = repeat(draft, folder, wishes.tries)
+    for name in repeated.forgetful:
         found[name].append(FORGETS)
+    text = mpp_toml(**parts, tools=tools, limits=_limits(answered, repeated))
+    draft = parse_toml(text)
+    if draft.permissions.storage and any(tool.operation == "read" for tool in draft.tools):
+        notes.append(READS_STORAGE)
     return (
         Wrapped(
             name=draft.name,
@@ -307,14 +321,16 @@ def _hint(tool: dict[str, Any], name: str) -> Any:
     return annotations.get(name) if isinstance(annotations, dict) else None
 
 
-def _limits(answered: Answered) -> dict[str, Any]:
-    """Return limits that leave room above what starting took; what its tools take on top nobody knows yet."""
-    memory = max(256, -(-2 * answered.memory // (128 * _MIB)) * 128)
+def _limits(answered: Answered, repeated: Repeated) -> dict[str, Any]:
+    """Return limits that leave room above what starting and calls with little in them took."""
+    peak = 2 * max(answered.memory, repeated.memory)
+    memory = next((each for each in _MEMORY if each * _MIB >= peak), _MEMORY[-1])
+    processes = max(answered.processes, repeated.processes)
     return {
         "wall": f"{_at_least(5 * answered.wall_ms)}s",
         "cpu": f"{_at_least(5 * answered.cpu_ms)}s",
         "memory": format_size(memory * _MIB),
-        "processes": 16 if answered.processes <= 8 else 64,
+        "processes": 16 if processes <= 8 else 64,
         "open_files": 256,
     }
 
