@@ -54,6 +54,9 @@ class Runtime:
         """Return what it says of itself."""
         with self.connect() as connection:
             connection.sendall(frame(b"S"))
+            letter, number = read_frame(connection)
+            assert letter == b"B"
+            connection.sendall(go(self, number))
             letter, answer = read_frame(connection)
         assert letter == b"O"
         return json.loads(answer)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import contextlib
+import json
 import os
 import socket
 import subprocess
@@ -251,23 +252,84 @@ def test_a_client_in_a_landlock_domain_gets_out_through_the_runtime(shell: Shell
         stderr=subprocess.PIPE,
         start_new_session=True,
     )
-    runtime = Runtime(shell, process)
+
+    def confined(code: str, *line: str) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
+            [sys.executable, "-c", code, str(CLIENT), *line],
+            cwd=shell.cwd,
+            env=shell.environment(),
+            capture_output=True,
+            timeout=DEADLINE,
+            check=False,
+        )
+
     try:
         assert process.stderr is not None
         assert process.stderr.readline().startswith(b"serving ")
-        for code, served in ((unprivileged, 1), (CONFINED, 1)):
-            subprocess.run(
-                [sys.executable, "-c", code, str(CLIENT), *words(shell)],
-                cwd=shell.cwd,
-                env=shell.environment(),
+        for code in (unprivileged, CONFINED):
+            confined(code, *words(shell))
+            seen = confined(unprivileged, "serve", "--status", "--json")
+            assert json.loads(seen.stdout)["calls"] == 1
+        for word in ("--status", "--stop"):  # nor does it learn of it, or end it
+            done = confined(CONFINED, "serve", word)
+            assert (done.returncode, b"[serve.confined]" in done.stderr, done.stdout) == (4, True, b"")
+        assert confined(unprivileged, "serve", "--stop").returncode == 0
+        assert process.wait(DEADLINE) == 0
+    finally:
+        process.terminate()
+        process.communicate()
+
+
+def confinements() -> list[list[str]]:
+    """Return what takes rights from a command, in ways that this user has."""
+    unshare = ["unshare", "--map-current-user", "--fork"]
+    given = [["setpriv", "--no-new-privs"]]
+    given += [[*unshare, option] for option in ("--mount", "--pid", "--net")]
+    if os.geteuid() == 0:
+        given += [["setpriv", "--bounding-set=-sys_admin"]]
+    return given
+
+
+def test_a_confined_process_ends_the_runtime_or_asks_how_it_is(runtime: Runtime) -> None:
+    """It may reach the socket. What it could not do to the process, that does not do for it."""
+    for confined in confinements():
+        if subprocess.run([*confined, "true"], check=False, capture_output=True).returncode != 0:
+            missing("this host gives no namespaces to unshare(1)")
+        for letter in (b"Q", b"S"):
+            script = (
+                "import socket, sys\n"
+                "said = socket.socket(socket.AF_UNIX)\n"
+                "said.connect(sys.argv[1])\n"
+                f"said.sendall({frame(letter)!r})\n"
+                "print(said.recv(1).decode())\n"
+            )
+            path = os.path.relpath(runtime.path, runtime.shell.cwd)
+            done = subprocess.run(
+                [*confined, sys.executable, "-c", script, path],
+                cwd=runtime.shell.cwd,
                 capture_output=True,
                 timeout=DEADLINE,
                 check=False,
             )
-            assert runtime.status()["calls"] == served
-    finally:
-        process.terminate()
-        process.communicate()
+            assert done.stdout == b"A\n", (confined, letter, done.stderr)
+    for letter in (b"Q", b"S"):  # nor for one that has as many rights, and does not show it
+        for proof in (b"", b"x" * 16):
+            with runtime.connect() as connection:
+                connection.sendall(frame(letter))
+                assert read_frame(connection)[0] == b"B"
+                connection.sendall(frame(b"G", proof))
+                assert read_frame(connection)[0] == b""
+    assert is_well(runtime)
+    # A limit is no confinement of that kind.
+    done = subprocess.run(
+        ["prlimit", "--nofile=512:", str(CLIENT), "serve", "--stop"],
+        env=runtime.shell.environment(),
+        capture_output=True,
+        timeout=DEADLINE,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert runtime.process.wait(DEADLINE) == 0
 
 
 def test_a_word_without_its_proof_begins_nothing(runtime: Runtime) -> None:

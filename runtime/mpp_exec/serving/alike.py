@@ -11,6 +11,7 @@ import os
 import sys
 import sysconfig
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Final
@@ -24,6 +25,7 @@ _NAMES: Final = frozenset({"PATH", "HOME", "XDG_DATA_HOME", "MPP_POLICY", VARIAB
 _BEGINNINGS: Final = ("LD_", "PYTHON", "GLIBC_", "MALLOC_")
 _LOCALE: Final = ("LC_ALL", "LC_CTYPE", "LANG")
 _PYTHON: Final = "mpp-exec-python"
+_CONFINED: Final = "it has other rights, or is in a sandbox"
 
 
 def build() -> str:
@@ -58,7 +60,7 @@ class Likeness:
         if hello.programs != self.programs:
             return "it is another installation"
         if standing != self._standing:
-            return "it has other rights, or is in a sandbox"
+            return _CONFINED
         if not _speaks_utf8(hello.environ):
             return "its locale has another encoding than UTF-8"
         theirs = _deciding(hello.environ)
@@ -71,6 +73,14 @@ class Likeness:
             return f"it has another {names[0]}"
         relative = [name for name in ("PATH", "MPP_POLICY") if not _is_absolute(theirs.get(name))]
         return f"its {relative[0]} is relative to its folder" if relative else ""
+
+    def keeps_out(self, standing: Standing | None) -> str:
+        """Return in words what keeps that process from this one, "" where nothing does.
+
+        Limits do not: a shell that has raised one can end this process as well.
+        """
+        ours = replace(self._standing, limits=b"")
+        return "" if standing is not None and replace(standing, limits=b"") == ours else _CONFINED
 
 
 def _deciding(environ: Mapping[str, str]) -> dict[str, str]:

@@ -1,21 +1,25 @@
-"""What is asked of a resident runtime by whoever looks after it: how it is, and to end."""
+"""What is asked of a resident runtime by whoever looks after it: how it is, and to end.
+
+It answers processes that could look at it, and end it, without its help.
+"""
 
 from __future__ import annotations
 
 from contextlib import suppress
 
 from mpp_exec.errors import ConsentError, InternalError
+from mpp_exec.serving.peer import PROOF, peer_of
 from mpp_exec.serving.place import Place
 from mpp_exec.serving.service import ENDING
 from mpp_exec.serving.visit import PATIENCE, PROMPT
-from mpp_exec.serving.wire import DONE, OUT, QUIT, STATUS, Frames, WireError
+from mpp_exec.serving.wire import AWAY, BEGIN, DONE, GO, OUT, QUIT, STATUS, Frames, WireError
 
 
 def ask_status(place: Place) -> bytes | None:
     """Return what the runtime in *place* says of itself, a JSON object; None where none is there.
 
     Raises:
-        ConsentError: ``serve.owner``.
+        ConsentError: ``serve.owner``, ``serve.confined``: it does not answer this process.
         InternalError: ``serve.io``, ``serve.silent``: it does not answer.
     """
     return _ask(place, STATUS)
@@ -36,9 +40,15 @@ def _ask(place: Place, letter: bytes) -> bytes | None:
         return None
     with connection:
         frames = Frames(connection)
+        pid = peer_of(connection).pid
         try:
             frames.send(letter, b"", PROMPT)
-            _, answer = frames.receive(OUT + DONE, PROMPT)
+            said, answer = frames.receive(AWAY + BEGIN + OUT + DONE, PROMPT)  # of an older version, no B
+            if said == BEGIN:
+                frames.send(GO, _proof(pid, answer), PROMPT)
+                said, answer = frames.receive(OUT + DONE, PROMPT)
+            elif said == AWAY:
+                raise _confined(pid)
         except WireError as error:
             raise InternalError(
                 "serve.silent", f"the resident runtime does not answer: {error}", "end its process"
@@ -47,6 +57,23 @@ def _ask(place: Place, letter: bytes) -> bytes | None:
             with suppress(WireError):  # the end of the connection is the end of the process
                 frames.receive(DONE, ENDING + PATIENCE)
     return answer
+
+
+def _proof(pid: int, name: bytes) -> bytes:
+    """Return what the runtime holds under the descriptor that it named."""
+    try:
+        with open(f"/proc/{pid}/fd/{int(name)}", "rb") as file:  # noqa: PTH123 -- no path of the disk
+            return file.read(PROOF)
+    except (OSError, ValueError):
+        raise _confined(pid) from None
+
+
+def _confined(pid: int) -> ConsentError:
+    return ConsentError(
+        "serve.confined",
+        "the resident runtime does not answer a process that has other rights than it, or is in a sandbox",
+        f"ask from where it was started, or end process {pid}" if pid else "ask from where it was started",
+    )
 
 
 def second(home: str) -> ConsentError:

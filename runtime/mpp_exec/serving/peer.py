@@ -30,8 +30,8 @@ _STATUS: Final = frozenset(
     }
 )
 
-
-_PROOF: Final = 16
+PROOF: Final = 16
+"""Bytes of a proof."""
 
 
 class Challenge:
@@ -47,7 +47,7 @@ class Challenge:
         Raises:
             OSError: there is no descriptor to be had.
         """
-        self._proof = os.urandom(_PROOF)
+        self._proof = os.urandom(PROOF)
         self._descriptor = os.memfd_create("mpp-serve", os.MFD_CLOEXEC)
         os.write(self._descriptor, self._proof)
 

@@ -23,8 +23,9 @@ from mpp_exec.pipeline import Runtime
 from mpp_exec.serving.alike import Likeness, build
 from mpp_exec.serving.peer import Peer, own_standing, peer_of, standing_of
 from mpp_exec.serving.place import Place
-from mpp_exec.serving.visit import PROMPT, ElsewhereError, GoneError, Visit
+from mpp_exec.serving.visit import PROMPT, ElsewhereError, GoneError, Visit, is_proven
 from mpp_exec.serving.wire import (
+    AWAY,
     DONE,
     HELLO,
     INPUT,
@@ -252,17 +253,26 @@ class Service:
 
     def _answer(self, connection: socket.socket, frames: Frames, peer: Peer) -> None:
         letter, payload = frames.receive(HELLO + STATUS + QUIT, _FIRST_WORD)
-        if letter == STATUS:
-            frames.send(OUT, json.dumps(self.status()).encode(), PROMPT)
-        elif letter == QUIT:
-            with self._lock:
-                self._waiting_for_the_end.append(connection)
-            frames.send(DONE, b"\0", PROMPT)
-            self.stop()
+        if letter in (STATUS, QUIT):
+            self._asked(letter, connection, frames, peer)
         else:
             hello = read_hello(payload)
             data = frames.receive(INPUT, PROMPT)[1] if hello.input_name else b""
             self._visited(Visit(connection, frames, hello, peer, data, watch=self._watch))
+
+    def _asked(self, letter: bytes, connection: socket.socket, frames: Frames, peer: Peer) -> None:
+        """Tell how it is, or end: for whom nothing keeps from this process."""
+        if why := self._alike.keeps_out(standing_of(connection, peer)):
+            frames.send(AWAY, why.encode(), PROMPT)
+        elif not is_proven(frames):
+            return
+        elif letter == STATUS:
+            frames.send(OUT, json.dumps(self.status()).encode(), PROMPT)
+        else:
+            with self._lock:
+                self._waiting_for_the_end.append(connection)
+            frames.send(DONE, b"\0", PROMPT)
+            self.stop()
 
     def _visited(self, visit: Visit) -> None:
         try:

@@ -39,6 +39,18 @@ class GoneError(BaseException):
     """The client has left, or speaks another language: there is nobody to tell anything."""
 
 
+def is_proven(frames: Frames) -> bool:
+    """Return whether the other side is not confined in ways that do not show (``peer.Challenge``).
+
+    Raises:
+        WireError: it has gone, or says something else.
+        OSError: there is no descriptor to be had.
+    """
+    with Challenge() as challenge:
+        frames.send(BEGIN, challenge.name, PROMPT)
+        return challenge.is_met(frames.receive(GO, PROMPT)[1])
+
+
 class Visit:
     """A client that is served: the command it wants run, and the way to its streams.
 
@@ -140,10 +152,7 @@ class Visit:
         """
         self.moves = moves
         try:
-            with Challenge() as challenge:
-                self._frames.send(BEGIN, challenge.name, PROMPT)
-                _, proof = self._frames.receive(GO, PROMPT)
-                is_met = challenge.is_met(proof)
+            is_met = is_proven(self._frames)
         except (WireError, OSError) as error:
             raise GoneError from error
         if not is_met:

@@ -13,9 +13,12 @@ A frame is one letter, a length of four bytes (big-endian) and as many bytes::
                                          ←  T  of a connection that is served: what O held is whole
                                          ←  D  the exit code, one byte: the end
     S  say how you are                   →
-                                         ←  O  a JSON document
     Q  end                               →
-                                         ←  D
+                                         ←  A  none of your business, and why
+                                         ←  B  prove that you could do so by yourself
+    G  the proof                         →
+                                         ←  O  to S: a JSON document
+                                         ←  D  to Q
 
 B names a descriptor of the runtime's in decimal; the proof is the 16 bytes that a process reads there
 (``/proc/PID/fd/N``) which is not confined beyond what the runtime can see.
