@@ -1,11 +1,8 @@
-"""The door to SQLite: ``HOME/ledger.db``, append-only, in WAL mode.
+"""The chain of entries in ``HOME/ledger.db``: append-only, SQLite in WAL mode.
 
 A commit is durable when it returns (``synchronous=FULL``: one fsync of the WAL). Reading the last
 entry and appending to it is one ``BEGIN IMMEDIATE`` transaction, so the processes that share a home
 form one chain. The order of entries is the order of these transactions, whatever their clocks say.
-
-No descriptor of the database file is ever opened here but by SQLite: closing one would drop the
-locks of every connection of the process (fcntl(2), ``F_SETLK``).
 """
 
 from __future__ import annotations
@@ -13,12 +10,11 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from mpp_exec.audit.connection import Connection
 from mpp_exec.audit.entry import ENDINGS, NO_ENTRY, Kind, link
 from mpp_exec.audit.faults import tampered, translated
 from mpp_exec.audit.record import Record
@@ -34,36 +30,7 @@ from mpp_exec.audit.tables import (
 )
 from mpp_exec.errors import InternalError
 
-if TYPE_CHECKING:
-    import sqlite3
-
 _WAL_LIMIT: Final = 16 * 1024 * 1024  # bytes that a log keeps after it was written back
-_FIRST_PAUSE: Final = 0.0001  # seconds; a commit of another process takes some 0.3 ms
-_LONGEST_PAUSE: Final = 0.005
-
-
-class _Transaction:
-    """What is done in a ``with`` block happens as a whole or not at all. One may be used again."""
-
-    __slots__ = ("_begin", "_commit", "_roll_back")
-
-    def __init__(
-        self, begin: Callable[[], None], commit: Callable[[], None], roll_back: Callable[[], None]
-    ) -> None:
-        self._begin = begin
-        self._commit = commit
-        self._roll_back = roll_back
-
-    def __enter__(self) -> None:
-        self._begin()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is None:
-            self._commit()
-        else:
-            self._roll_back()
 
 
 class Database:
@@ -77,10 +44,9 @@ class Database:
         """Name the file; nothing is opened yet. *deadline*: seconds to wait for other processes."""
         self._path = path
         self._translated = translated(path)
-        self._transaction = _Transaction(self._begin, self._commit, self._roll_back)
         self._deadline = deadline
-        self._connection: sqlite3.Connection | None = None
-        self._identity: tuple[int, int, int] | None = None
+        self._connection = Connection(path, deadline=deadline)
+        self._execute = self._connection.execute
         self._last: Tip | None = None
         self._has_erased = False
         self.followed: Tip | None = None
@@ -93,7 +59,7 @@ class Database:
     @property
     def is_open(self) -> bool:
         """Whether there is a connection."""
-        return self._connection is not None
+        return self._connection.is_open
 
     def exists(self) -> bool:
         """Say whether there is a database with anything in it."""
@@ -117,9 +83,9 @@ class Database:
             found = self._path.lstat()
             if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
                 raise tampered(f"{self._path} is no file of its owner's alone")
-            self._connect("rw", timeout=0)
+            self._connection.open("rw", timeout=0)
             undo.callback(self.close)
-            mode = self._patiently("PRAGMA journal_mode = WAL").fetchone()[0]
+            mode = self._connection.patiently("PRAGMA journal_mode = WAL").fetchone()[0]
             if mode != "wal":
                 raise InternalError(
                     "ledger.filesystem",
@@ -129,7 +95,7 @@ class Database:
             self._execute("PRAGMA synchronous = FULL")
             self._execute("PRAGMA secure_delete = ON")
             self._execute(f"PRAGMA journal_size_limit = {_WAL_LIMIT}")
-            with self._transaction:
+            with self._connection.transaction:
                 if self._execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
                     for statement in SCHEMA:
                         self._execute(statement)
@@ -138,7 +104,7 @@ class Database:
                 self._check_version()
             if self.foreign_objects():
                 raise tampered("its tables are not the ones mpp-exec makes")
-            self._identity = self._look()
+            self._connection.remember()
             undo.pop_all()
 
     def open_readable(self) -> bool:
@@ -149,7 +115,7 @@ class Database:
         with self._translated:
             try:
                 # "rw", so that whoever closes last removes the log and its shared memory
-                self._connect("rw", timeout=self._deadline)
+                self._connection.open("rw", timeout=self._deadline)
                 self._execute("PRAGMA query_only = ON")
                 return self._has_tables()
             except Exception:
@@ -159,15 +125,12 @@ class Database:
                     raise
             # WAL mode wants to make a file of shared memory. Where nothing can be written, nobody
             # writes either, so it can do without.
-            self._connect("ro&immutable=1", timeout=0)
+            self._connection.open("ro&immutable=1", timeout=0)
             return self._has_tables()
 
     def close(self) -> None:
         """Close the connection, if there is one."""
-        connection, self._connection, self._identity = self._connection, None, None
-        if connection is not None:
-            with contextlib.suppress(Exception):  # closing cannot make durable what commit did not
-                connection.close()
+        self._connection.close()
 
     def append(self, records: Sequence[Record]) -> None:
         """Append *records* to the chain: all of them, durably, or none.
@@ -180,13 +143,13 @@ class Database:
                 not what this object last saw there.
         """
         with self._translated:
-            with self._transaction:
+            with self._connection.transaction:
                 before = tip = self._tip()
                 self._check_continuity(tip)
                 endings = _endings(records) if len(records) > 1 else {}
                 for record in records:
                     tip = self._append(tip, record, endings)
-                self._check_identity()
+                self._connection.check_identity()
             self._last = tip
             if self.followed == before:
                 self.followed = tip
@@ -350,66 +313,6 @@ class Database:
         with self._translated:
             return [Row(*row) for row in self._execute(SELECT_ROW + clauses, values)]
 
-    def _connect(self, mode: str, *, timeout: float) -> None:
-        import sqlite3  # noqa: PLC0415 -- only a process that touches the ledger loads it
-
-        self._connection = sqlite3.connect(
-            f"{self._path.absolute().as_uri()}?mode={mode}",
-            uri=True,
-            timeout=timeout,
-            isolation_level=None,
-            check_same_thread=False,  # the fork hooks close it from the thread that forks
-        )
-        for pragma in ("trusted_schema = OFF", "cell_size_check = ON"):
-            self._execute(f"PRAGMA {pragma}")
-
-    def _execute(self, statement: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
-        assert self._connection is not None
-        return self._connection.execute(statement, values)
-
-    def _begin(self) -> None:
-        assert self._connection is not None
-        if self._connection.in_transaction:  # left by whoever was interrupted in it
-            self._execute("ROLLBACK")
-        try:
-            self._patiently("BEGIN IMMEDIATE")
-        except BaseException:  # a signal, perhaps, when it had begun
-            self._roll_back()
-            raise
-
-    def _commit(self) -> None:
-        try:
-            self._execute("COMMIT")
-        except BaseException:
-            self._roll_back()
-            raise
-
-    def _roll_back(self) -> None:
-        try:
-            if self._connection is not None and self._connection.in_transaction:
-                self._execute("ROLLBACK")
-        except Exception:  # noqa: BLE001 -- SQLite rolls back by itself after some errors
-            self.close()
-
-    def _patiently(self, statement: str) -> sqlite3.Cursor:
-        """Run *statement*, asking again while other processes hold the lock.
-
-        SQLite's own waiting sleeps for up to 100 ms between two looks, which is 300 times what most
-        commits take.
-        """
-        import sqlite3  # noqa: PLC0415 -- loaded already
-
-        end = time.monotonic() + self._deadline
-        pause = _FIRST_PAUSE
-        while True:
-            try:
-                return self._execute(statement)
-            except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= end:
-                    raise
-            time.sleep(pause * (0.5 + os.urandom(1)[0] / 512))  # not all in step
-            pause = min(pause * 1.5, _LONGEST_PAUSE)
-
     def _has_tables(self) -> bool:
         if self._execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
             self.close()
@@ -436,20 +339,6 @@ class Database:
         row = self._execute("SELECT hash FROM entries WHERE sequence = ?", (last.sequence,)).fetchone()
         if row is None or row[0] != last.hash:
             raise tampered(f"entry {last.sequence} is not what it was a moment ago")
-
-    def _check_identity(self) -> None:
-        """Refuse to commit into a file that no longer has its name: nobody would ever read it again."""
-        if self._look() != self._identity:
-            self.close()
-            raise tampered(f"{self._path} or its log was removed or replaced")
-
-    def _look(self) -> tuple[int, int, int] | None:
-        """Return what tells this database and its log from others of the same name."""
-        try:
-            found, log = os.lstat(self._path), os.lstat(f"{self._path}-wal")
-        except FileNotFoundError:
-            return None
-        return found.st_dev, found.st_ino, log.st_ino
 
 
 def _endings(records: Sequence[Record]) -> dict[str, Record]:
