@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from mpp_exec.privacy import declared, grids, labels, meter, places, rules, secret_names
+from mpp_exec.errors import UsageError
+from mpp_exec.privacy import declared, embedded, grids, labels, meter, places, rules, secret_names
 from mpp_exec.privacy.detect import BETWEEN, candidates_in, detect
-from mpp_exec.privacy.finding import Finding
+from mpp_exec.privacy.finding import Candidate, Finding, listed
 from mpp_exec.privacy.keys import Key, is_pair, key_of, option_of
 from mpp_exec.privacy.leaf import AWS, Leaf
 from mpp_exec.privacy.numerals import SMALL, check_depth, digits, not_json
@@ -25,6 +26,15 @@ _PARTS_OF_NAMES: Final = frozenset(("first", "last", "middle", "given", "family"
 _NESTED: Final = frozenset(("phone", "ssn", "passport", "drivers_license", "bank_account", "address"))
 
 
+# An account beside a bank's number is one at a bank.
+_ACCOUNTS: Final = frozenset(("account", "acct", "konto", "compte", "cuenta", "conto", "conta", "rekening"))
+# What holds the value of the key above it, and says nothing: types of DynamoDB and MongoDB, of rich text.
+_HOLDING: Final = listed(
+    """
+    s n m l ss ns value val text raw formatted formattedvalue formatted_value display displayvalue content
+    plain_text plaintext string stringvalue $date $numberlong number localized default
+    """
+)
 # What ``name`` announces with nobody beside it: somebody only in its parts, ``{"first": …, "last": …}``.
 _UNCLEAR: Final = "name?"
 # What a key announces that lists somebody each: their names, if these are of two words.
@@ -38,12 +48,13 @@ class Document:
     Args:
         value: a string, or any JSON value.
         every_number: take in numbers too that are too small for anything that a detector finds.
+        searched: look for what needs no key. Without, what keys announce is all that is found.
 
     Raises:
         UsageError: ``privacy.not_json`` or ``privacy.too_deep``.
     """
 
-    def __init__(self, value: Any, *, every_number: bool) -> None:
+    def __init__(self, value: Any, *, every_number: bool, searched: bool = True) -> None:
         self._value = value
         self._every_number = every_number
         # JSON keys under which a private key block is open: a file is often an array of its lines, or
@@ -64,13 +75,26 @@ class Document:
             self._leaf(0)
         else:
             self._read(value, "", "", 0)
+            if not searched:
+                return
             if self._texts:
                 self._search()
         for leaf in (*self._keys.values(), *self._strings.values()):
             if leaf.anchored:
                 leaf.candidates += detect(leaf.text, leaf.key)
                 meter.add(len(leaf.candidates))
+        for number, text in enumerate(self._texts):
+            if "{" in text or "[" in text:
+                self._read_text(number, text)
         self._find_aws_pairs()
+
+    def _read_text(self, number: int, text: str) -> None:
+        """Take in what the keys of JSON say that a string holds."""
+        leaf = self._strings.get(number)
+        found = leaf.candidates if leaf else []
+        said = embedded.announced(text, found, announced_in, is_counted)
+        if said is not found:
+            self._leaf(number).candidates = said
 
     def _find_aws_pairs(self) -> None:
         """Take in AWS secret access keys, which have no form of their own, a few strings from their ID."""
@@ -101,6 +125,11 @@ class Document:
     def strings(self) -> Collection[Leaf]:
         """Every string and number that something may be found in."""
         return self._strings.values()
+
+    @property
+    def labelled(self) -> dict[int, Leaf]:
+        """Those of them that keys announce, by their number among all, in document order."""
+        return {number: leaf for number, leaf in self._strings.items() if leaf.label}
 
     def find_patterns(self, patterns: Patterns | SecondOpinion) -> None:
         """Look for what *patterns* find, in every string, number and key."""
@@ -226,7 +255,13 @@ class Document:
         """Return what each of the keys of an object announces, below a key and what that announces."""
         known = [self._names.get(name) or self._name(name) for name in names]
         personal = any(each.personal for each in known)
-        announced = places.settled([each.label for each in known], outer)
+        kinds = [each.label for each in known]
+        if "bank_account" in kinds:
+            kinds = [
+                "bank_account" if not kind and name.lower() in _ACCOUNTS else kind
+                for kind, name in zip(kinds, names, strict=True)
+            ]
+        announced = places.settled(kinds, outer)
         below = tuple(
             _label(name, label, personal, above, outer) or (AWS if each.aws else "")
             for name, label, each in zip(names, announced, known, strict=True)
@@ -236,8 +271,9 @@ class Document:
         else:
             self._nested[outer, not above, names] = below
         parts = [each.part for each in known]
-        if "value" in parts and "name" in parts:
-            self._pairs[names] = (names[parts.index("name")], parts.index("value"))
+        naming = "name" if "name" in parts else "type"
+        if "value" in parts and naming in parts:
+            self._pairs[names] = (names[parts.index(naming)], parts.index("value"))
         return below
 
     def _named(
@@ -296,6 +332,33 @@ class Document:
                     self._open.discard(key)
 
 
+def announced_in(value: Any) -> dict[int, tuple[str, str, list[Candidate]]]:
+    """Return what the keys of a JSON value announce (``embedded.Announced``), nothing if it is too deep."""
+    try:
+        strings = Document(value, every_number=False, searched=False).labelled
+    except UsageError:
+        return {}
+    return {number: (leaf.text, leaf.key, leaf.announced(leaf.text)) for number, leaf in strings.items()}
+
+
+def without_quiet(text: str, found: list[Candidate]) -> list[Candidate]:
+    """Return *found* less the names and addresses that no key of JSON in *text* makes one."""
+    if not any(map(embedded.is_quiet, found)):
+        return found
+    quiet = embedded.quiet_starts(text, announced_in, is_counted)
+    return [each for each in found if not (embedded.is_quiet(each) and each.start in quiet)]
+
+
+def key_in_text(text: str, span: Candidate) -> str | None:
+    """Return the key of JSON in *text* that announces *span*, None if none does."""
+    return embedded.key_above(text, span, announced_in, is_counted)
+
+
+def is_counted(number: Any) -> bool:
+    """Tell whether a number of a value is one of its strings and numbers, or too small."""
+    return digits(number, every_number=False) is not None
+
+
 def _holds(name: str) -> bool:
     """Tell whether a key says nothing but that what the one above it names is below it."""
     return name in ("value", "Value") or name.isdigit()
@@ -313,5 +376,5 @@ def _label(name: str, label: str, personal: bool, above: str, outer: str) -> str
         return label
     if outer in ("person", _UNCLEAR) and name.lower() in _PARTS_OF_NAMES:
         return "person"
-    is_one_of = outer != "secret" and name.isdigit()  # ``{"0": …, "1": …}``
+    is_one_of = outer != "secret" and (name.isdigit() or name.lower() in _HOLDING)  # ``{"0": …, "1": …}``
     return outer if is_one_of or outer in _NESTED or (outer == "secret" and not above) else ""

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from mpp_exec.privacy import assignments, commands, labelled, markup_tables, names, tables, tokens
 from mpp_exec.privacy.detect import detect, detect_plain, places_of
+from mpp_exec.privacy.document import key_in_text
 from mpp_exec.privacy.finding import ORGANISATION, SECOND_OPINION, Candidate
 from mpp_exec.privacy.leaf import Leaf
 from mpp_exec.privacy.literals import RECEIVED, USER_CONFIG
@@ -123,6 +124,8 @@ def _context(leaf: Leaf, span: Candidate, shown: str) -> str:
         return f"the key {shown!r} announces it" if shown else "its name announces it"
     if span.rule in _UNANNOUNCED:
         return _UNANNOUNCED[span.rule]
+    if (above := key_in_text(text, span)) is not None:
+        return f"the key {above!r} announces it" if not detect(above) else "its key announces it"
     for at, word, announced in places_of(_BY_WORDS, text, key):
         if _same(announced, span):
             # A word may be part of a value, and then says what is in that.

@@ -23,7 +23,7 @@ class Key(NamedTuple):
         personal: somebody is described where it stands.
         aws: it names an AWS secret access key.
         plain: nothing could be found in the key itself.
-        part: ``name`` or ``value`` of a pair, "" for neither (``labels.part_of_pair``).
+        part: ``name``, ``type`` or ``value`` of a pair, "" for neither (``labels.part_of_pair``).
     """
 
     label: str

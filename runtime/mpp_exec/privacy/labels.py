@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final
 
-from mpp_exec.privacy import places
+from mpp_exec.privacy import places, tongues
 from mpp_exec.privacy.finding import listed
 from mpp_exec.privacy.secret_names import strength
 from mpp_exec.privacy.words import words_of
@@ -32,8 +32,8 @@ _LABELS: Final = {
         " taxpayerid taxpayeridentificationnumber individualtaxpayeridentificationnumber ssnlast4 ssnitin"
     ),
     "date_of_birth": (
-        "dob dateofbirth birthdate birthday birth born borndate bday birthdt dtofbirth dobdate geburtsdatum"
-        " geboren fechadenacimiento datedenaissance"
+        "dob dateofbirth birthdate birthday birthdays birth born borndate bday birthdt dtofbirth dobdate"
+        " geburtsdatum geboren fechadenacimiento datedenaissance"
     ),
     "passport": (
         "passport passportno passportnum passportnumber passportid traveldocument traveldocumentnumber"
@@ -47,7 +47,8 @@ _LABELS: Final = {
     ),
     "bank_account": (
         "accountnumber accountno accountnum acctnumber acctno acctnum bankaccount bankaccountnumber"
-        " bankaccountno checkingaccount savingsaccount routingnumber abarouting routingno aba sortcode"
+        " bankaccountno checkingaccount savingsaccount routingnumber abarouting routingno routing"
+        " wirerouting aba sortcode"
     ),
     "national_id": (
         "nationalid nationalidno nationalidnumber nationalidentitynumber nationalidentificationnumber"
@@ -83,7 +84,7 @@ _LABELS: Final = {
         " cardholder cardholdername accountholder accountholdername holdername nameoncard policyholder"
         " recipientname sendername membername guestname passengername ownername studentname applicantname"
         " beneficiaryname emergencycontact emergencycontactname nextofkin legalname preferredname birthname"
-        " spousename fathername mothername doctorname physicianname drivername realname"
+        " spousename fathername mothername doctorname physicianname drivername realname realnamenormalized"
         " vorname nachname familienname geburtsname rufname kundenname patientenname mitarbeitername"
         " vollstandigername vollstaendigername kontoinhaber karteninhaber ansprechpartner"
         " apellido apellidos primerapellido segundoapellido apellidopaterno apellidomaterno nombrecompleto"
@@ -94,7 +95,8 @@ _LABELS: Final = {
         " vezeteknev prenume"
     ),
     "address": (
-        "address addressline addressline1 addressline2 address1 address2 streetaddress street streetname"
+        "address addresses addressline addressline1 addressline2 address1 address2 streetaddress street"
+        " streetname"
         " homeaddress residentialaddress residence shippingaddress billingaddress mailingaddress"
         " postaladdress deliveryaddress permanentaddress currentaddress workaddress officeaddress"
         " addressonfile homeaddr streetaddr billingaddr shippingaddr mailingaddr postaladdr workaddr"
@@ -125,8 +127,10 @@ _OTHERS: Final = (
     " softwarelicensenumber onlogin lastlogin firstlogin"
 )
 KINDS: Final = {
-    label: kind for kind, labels in _LABELS.items() for label in labels.split()
-} | dict.fromkeys(_OTHERS.split(), "")  # fmt: skip
+    **{label: kind for label, kind in tongues.LATIN.items() if not kind.endswith("?")},
+    **{label: kind for kind, labels in _LABELS.items() for label in labels.split()},
+    **dict.fromkeys(_OTHERS.split(), ""),
+}
 # Somebody in this role, where the label has nothing else to say: ``"patient": "Jane Doe"``.
 ROLES: Final = listed(
     """
@@ -134,6 +138,7 @@ ROLES: Final = listed(
     employee guardian guest holder insured landlord member nurse owner parent passenger patient
     payee payer person physician plaintiff recipient reporter requester resident sender signatory
     spouse student subscriber tenant traveler traveller user undersigned victim witness
+    author creator commenter reviewer approver manager supervisor
     absender beneficiaire beneficiario cliente destinataire destinatario empfaenger empfanger inhaber
     klant kunde mieter paciente patiente titulaire titular
     """
@@ -148,7 +153,20 @@ _PEOPLE: Final = listed(
     """
 )
 # What ``name`` is in other languages.
-_NAMES: Final = listed("nom nome nombre naam navn namn nimi")
+_NAMES: Final = listed("nom nome nombre naam navn namn nimi") | {
+    label for label, kind in tongues.LATIN.items() if kind == "name?"
+}
+# The last part of a word that is made of several, as Germanic languages have it: ``Kundentelefonnummer``.
+_LONG: Final = 8
+_ENDINGS: Final[dict[str, list[str]]] = {}
+for _label in sorted(
+    (each for each, kind in KINDS.items() if kind and len(each) >= _LONG), key=len, reverse=True
+):
+    _ENDINGS.setdefault(_label[-2:], []).append(_label)
+# A name that is shown, of whatever has it.
+_SHOWN: Final = listed("displayname formattedname")
+# What a key may end in that says nothing: ``Address_Data``, ``contactPhoneInfo``.
+_FILLERS: Final = listed("data info details detail")
 _LONGEST: Final = 64  # a key beyond this is no label
 _MOST_WORDS: Final = 4
 _BESIDE: Final = listed(
@@ -165,21 +183,35 @@ def of_key(key: str) -> str:
     that of ``places`` for a part of an address, which needs others beside it. ``people`` says only that
     the names below it are somebody's.
     """
-    if not 1 < len(key) <= _LONGEST:
-        return ""
-    words = words_of(key)
+    words = words_of(key) if 1 < len(key) <= _LONGEST else []
+    if len(words) > 1 and words[-1] in _FILLERS:
+        words.pop()
     if not words:
         return ""
+    if not key.isascii() and (kind := tongues.other_scripts().get("".join(words))):
+        return kind
     for count in range(min(_MOST_WORDS, len(words)), 0, -1):
         kind = KINDS.get("".join(words[-count:]))
         if kind is not None:
             return kind
-    if part := places.of_words(words):
-        return part
+    return places.of_words(words) or (len(words) == 1 and _compound(words[0])) or _of_somebody(words)
+
+
+def _of_somebody(words: list[str]) -> str:
+    """Return what a label announces that is no kind's, but a name's, a role's or a list of people's."""
+    if "".join(words) in _SHOWN:
+        return "name?"
     if words[-1] == "name" or (len(words) == 1 and words[0] in _NAMES):
         return "name?" if len(words) == 1 else "person" if words[-2] in ROLES - {"user"} else ""
     kind = "person?" if words[-1] in ROLES else "people" if words[-1] in _PEOPLE else ""
     return kind if len(words) <= 2 else ""
+
+
+def _compound(word: str) -> str:
+    """Return what a word announces for ending in one that does, "" if it is made of no others."""
+    if not word.isascii():
+        return next((kind for ending, kind in tongues.endings() if word.endswith(ending)), "")
+    return next((KINDS[end] for end in _ENDINGS.get(word[-2:], ()) if word.endswith(end)), "")
 
 
 def announced(key: str) -> str:
@@ -202,15 +234,22 @@ _NAMING: Final = listed(
     """
 )
 _NAMED: Final = listed("value val content values parametervalue stringvalue defaultvalue answer fieldvalue")
+# What a value is of, where nothing is its name: ``{"system": "phone", "value": "…"}``.
+_TYPING: Final = frozenset(("type", "system", "kind"))
 _JOINTS: Final = str.maketrans("", "", "_- ")
 _LONGEST_NAMING: Final = 24
 
 
 def part_of_pair(key: str) -> str:
-    """Return whether a key is of a ``name`` or of a ``value``, where an object has both; "" for neither."""
+    """Return whether a key is of a ``name``, a ``type`` or of a ``value``, where an object has both; else "".
+
+    A type names the value only where nothing else does.
+    """
     if len(key) > _LONGEST_NAMING:
         return ""
     plain = key.translate(_JOINTS).lower()
+    if plain in _TYPING:
+        return "type"
     return "value" if plain in _NAMED else "name" if plain in _NAMING else ""
 
 

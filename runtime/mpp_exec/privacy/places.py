@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from mpp_exec.privacy import tongues
 from mpp_exec.privacy.finding import MASK, lazily, listed
 
 PART: Final = "place"
@@ -41,7 +42,12 @@ POSTCODES: Final = listed(
     iranyitoszam postakodu codpostal
     """
 )
-KINDS: Final = dict.fromkeys(LINES, LINE) | dict.fromkeys(TOWNS, TOWN) | dict.fromkeys(POSTCODES, POSTCODE)
+KINDS: Final = (
+    {label: kind for label, kind in tongues.LATIN.items() if kind in (TOWN, POSTCODE)}
+    | dict.fromkeys(LINES, LINE)
+    | dict.fromkeys(TOWNS, TOWN)
+    | dict.fromkeys(POSTCODES, POSTCODE)
+)
 # Whose part it is; another word in front makes it something else: ``market_cap``, ``departure_city``.
 _WHOSE: Final = listed(
     """

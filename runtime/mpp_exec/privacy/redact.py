@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mpp_exec.privacy import meter, rules
 from mpp_exec.privacy.detect import detect, detect_parts
-from mpp_exec.privacy.document import Document
+from mpp_exec.privacy.document import Document, without_quiet
 from mpp_exec.privacy.finding import Candidate, Finding, listed
 from mpp_exec.privacy.leaf import Leaf
 from mpp_exec.privacy.literals import RECEIVED, USER_CONFIG, Literals
@@ -284,11 +284,14 @@ class Redactor:
         """Return what had to be replaced in a string, and the string with that replaced."""
         for _ in range(_PASSES):
             rewriting = _Rewriting(leaf.text, hidden, [self._replacement(leaf, span) for span in hidden])
-            left = [
-                rewriting.in_original(candidate)
-                for candidate in self._believed(rewriting.text, self._read_again(leaf, rewriting))
-                if self._action(candidate) != "allow"
-            ]
+            left = without_quiet(
+                leaf.text,
+                [
+                    rewriting.in_original(candidate)
+                    for candidate in self._believed(rewriting.text, self._read_again(leaf, rewriting))
+                    if self._action(candidate) != "allow"
+                ],
+            )
             opened = rules.opens_private_key(rewriting.text) and not rules.opens_private_key(leaf.text)
             if not left and not opened:
                 return hidden, rewriting.text

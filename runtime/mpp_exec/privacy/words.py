@@ -7,7 +7,7 @@ from typing import Final
 
 from mpp_exec.privacy.finding import MASK
 
-_HUMP: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[^0-9A-Za-z]+")
+_HUMP: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[\W_]+")
 
 
 def words_of(label: str) -> list[str]:
@@ -15,16 +15,16 @@ def words_of(label: str) -> list[str]:
     if "[" in label:
         label = MASK.sub(" ", label)
     if not label.isascii():
-        label = _in_ascii(label)
+        label = _without_marks(label)
     return [word.lower() for word in _HUMP.split(label.replace("'", "")) if word]
 
 
-def _in_ascii(label: str) -> str:
-    """Return a label less the marks of its letters: ``direcci\u00f3n`` is ``direccion``."""
+def _without_marks(label: str) -> str:
+    """Return a label less the marks of its letters: ``direcci\u00f3n`` is ``direccion``. Scripts stay."""
     import unicodedata  # noqa: PLC0415  # plain ASCII never needs it
 
     plain = unicodedata.normalize("NFKD", label.translate(_LETTERS))
-    return "".join(each for each in plain if not unicodedata.combining(each))
+    return "".join(each for each in plain if unicodedata.category(each)[0] != "M")
 
 
 # Letters that are no other letter with a mark.
@@ -32,4 +32,5 @@ _LETTERS: Final = str.maketrans(
     {"\u00df": "ss", "\u00e6": "ae", "\u0131": "i"}
     | dict.fromkeys("\u00f8\u00d8", "o")
     | dict.fromkeys("\u0142\u0141", "l")
+    | dict.fromkeys("\u0111\u0110", "d")
 )

@@ -1,0 +1,154 @@
+"""JSON in a string: what a tool prints that answers with text, a line of a log, a fenced block.
+
+Its keys say of its strings and numbers what they would say if it were not text. What they leave alone is left
+alone here, too: the ``name`` of a product does not become somebody's for being written down.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, NamedTuple
+
+from mpp_exec.privacy import meter
+from mpp_exec.privacy.finding import Candidate, lazily
+
+Announced = Callable[[Any], Mapping[int, tuple[str, str, list[Candidate]]]]
+"""Returns of a JSON value what its keys announce: by the number of a string or number in document order its
+text, the key above it, and candidates in offsets of the text."""
+
+_BEGINS: Final = lazily(r"\{\s{0,64}\"|\[\s{0,64}[{\[\"]")
+_TOKEN: Final = lazily(r"\"([^\"\\]*(?:\\.[^\"\\]*)*)\"(\s{0,64}:)?|-?[0-9][0-9.eE+-]*", re.DOTALL)
+_ESCAPED: Final = lazily(
+    r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|\\.|[^\\]", re.DOTALL
+)
+_SHORTEST: Final = 8
+# Code points that are read in vain, beyond the text itself, before no more is tried.
+_IN_VAIN: Final = 1 << 12
+# What a label in front of a value is believed of by itself, and is not below the keys of JSON.
+_QUIET: Final = ("address", "person", "username")
+
+
+class _Text(NamedTuple):
+    """A string or number of JSON as it is written: its offsets, less quotes, and whether it has escapes."""
+
+    start: int
+    end: int
+    raw: str
+    is_string: bool
+
+
+def announced(
+    text: str, found: list[Candidate], read: Announced, keeps: Callable[[Any], bool]
+) -> list[Candidate]:
+    """Return *found*, less what the keys of JSON in *text* leave alone, and with what they announce.
+
+    *keeps* tells whether a number is one of those that *read* counts.
+    """
+    for low, high, value in _values(text):
+        below = read(value)
+        quiet = [each for each in found if is_quiet(each) and low <= each.start < high]
+        if not below and not quiet:
+            continue
+        texts = _texts(text, low, high, keeps)
+        sure: set[int] = set()
+        more: list[Candidate] = []
+        for number, (meant, _, candidates) in below.items():
+            if number >= len(texts) or not _means(texts[number], meant):
+                break  # a key stands twice in an object: what is read is not all that is written
+            if candidates:
+                sure.add(texts[number].start)
+                more += [_in_text(texts[number], each) for each in candidates]
+        else:
+            starts = {each.start for each in texts} - sure
+            dropped = {id(each) for each in quiet if each.start in starts}
+            found = [each for each in found if id(each) not in dropped] + more
+    return found
+
+
+def is_quiet(candidate: Candidate) -> bool:
+    """Tell whether a label in front of a value may have made *candidate*, which a key of JSON need not."""
+    return candidate.kind in _QUIET and not candidate.rule
+
+
+def key_above(text: str, span: Candidate, read: Announced, keeps: Callable[[Any], bool]) -> str | None:
+    """Return the key of JSON in *text* that announces *span*, None if none does."""
+    for low, high, value in _values(text):
+        if not low <= span.start < high:
+            continue
+        texts = _texts(text, low, high, keeps)
+        for number, (_, key, candidates) in read(value).items():
+            if candidates and number < len(texts) and texts[number].start <= span.start < texts[number].end:
+                return key
+    return None
+
+
+def quiet_starts(text: str, read: Announced, keeps: Callable[[Any], bool]) -> frozenset[int]:
+    """Return where in *text* the strings of JSON begin that no key makes a name or an address."""
+    starts: set[int] = set()
+    for low, high, value in _values(text):
+        texts = _texts(text, low, high, keeps)
+        starts.update(each.start for each in texts)
+        below = read(value)
+        starts -= {
+            texts[number].start for number, (*_, sure) in below.items() if sure and number < len(texts)
+        }
+    return frozenset(starts)
+
+
+def _values(text: str) -> Iterator[tuple[int, int, Any]]:
+    """Yield start, end and value of each object or array in *text*."""
+    if len(text) < _SHORTEST or not ("{" in text or "[" in text):
+        return
+    import json  # noqa: PLC0415  # most results have no text that is JSON
+
+    decoder = json.JSONDecoder(strict=False)
+    at, in_vain = 0, 0
+    while (begins := _BEGINS.search(text, at)) and in_vain <= len(text) + _IN_VAIN:
+        meter.step()
+        low = begins.start()
+        try:
+            value, at = decoder.raw_decode(text, low)
+        except json.JSONDecodeError as error:
+            at = low + 1
+            in_vain += error.pos - low
+        except (RecursionError, ValueError):  # too deep, or a number with too many digits
+            return
+        else:
+            yield low, at, value
+
+
+def _texts(text: str, low: int, high: int, keeps: Callable[[Any], bool]) -> list[_Text]:
+    """Return the strings and numbers between two offsets of *text*, less keys, in document order."""
+    texts: list[_Text] = []
+    for token in _TOKEN.finditer(text, low, high):
+        meter.step()
+        if token[1] is None:
+            if keeps(_number(token[0])):
+                texts.append(_Text(token.start(), token.end(), token[0], is_string=False))
+        elif token[2] is None:
+            texts.append(_Text(token.start(1), token.end(1), token[1], is_string=True))
+    return texts
+
+
+def _number(written: str) -> int | float:
+    return int(written) if written.lstrip("-").isdigit() else float(written)
+
+
+def _means(written: _Text, meant: str) -> bool:
+    if written.is_string and "\\" in written.raw:
+        import json  # noqa: PLC0415  # loaded by now
+
+        return bool(json.loads(f'"{written.raw}"', strict=False) == meant)
+    return not written.is_string or written.raw == meant
+
+
+def _in_text(written: _Text, candidate: Candidate) -> Candidate:
+    """Return *candidate* of the meaning of a string or number with offsets into the text that has it."""
+    if not written.is_string:
+        return candidate._replace(start=written.start, end=written.end)
+    start, end = candidate.start, candidate.end
+    if "\\" in written.raw:
+        offsets = [each.start() for each in _ESCAPED.finditer(written.raw)] + [len(written.raw)]
+        start, end = offsets[start], offsets[end]
+    return candidate._replace(start=written.start + start, end=written.start + end)

@@ -1,0 +1,108 @@
+"""JSON in a text is read by its keys, as the same value would be that is no text."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+
+from mpp_exec.privacy.policy import RedactionPolicy
+from mpp_exec.privacy.redact import Redactor, redact
+
+PERSON = {
+    "Id": "0037Q00000abcDE",
+    "FirstName": "Jürgen",
+    "LastName": 'Weiß "Rex"',
+    "MailingStreet": "Am Waldrand 4",
+    "MailingCity": "Uelzen",
+    "MailingPostalCode": "29525",
+    "Birthdate": "1971-11-04",
+}  # fmt: skip
+PRODUCTS = [
+    {"name": "Paris Lamp", "city": "Paris", "vendor": "Mia Stone"},
+    {"name": "Jordan Chair", "sku": "7"},
+]
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+@pytest.mark.parametrize("ascii_only", [True, False])
+@pytest.mark.parametrize(
+    "frame", ["{}", "answer:\n```json\n{}\n```\n", "10:00 INFO got {} in 3 ms", "{}\n{}\n"]
+)
+def test_text_and_value_are_redacted_alike(frame: str, ascii_only: bool, indent: int | None) -> None:
+    written = json.dumps(PERSON, ensure_ascii=ascii_only, indent=indent)
+    clean = redact(frame.replace("{}", written)).value
+    expected = {**dict.fromkeys(PERSON, "[ADDRESS]"), "Id": PERSON["Id"], "Birthdate": "[DATE_OF_BIRTH]"}
+    expected |= {"FirstName": "[PERSON]"}
+    start = clean.index("{")
+    read = json.JSONDecoder().raw_decode(clean, start)[0]
+    assert {**read, "LastName": ""} == {**expected, "LastName": ""}
+    assert redact(clean).value == clean
+
+
+def test_the_name_of_a_product_does_not_become_somebodys_for_being_written_down() -> None:
+    written = json.dumps(PRODUCTS)
+    assert redact(written).value == written
+    beside = json.dumps({"user": {"name": "Mia Stone", "email": "mia@example.com"}, "products": PRODUCTS[1:]})
+    assert json.loads(redact(beside).value)["products"] == PRODUCTS[1:]
+
+
+def test_numbers_stay_json() -> None:
+    clean = redact('{"ssn": 241558820, "items": [12345678901, 3]}').value
+    assert json.loads(clean) == {"ssn": "[SSN]", "items": [12345678901, 3]}
+
+
+def test_a_string_in_a_value_is_read_too() -> None:
+    answer = {"content": [{"type": "text", "text": json.dumps(PERSON)}]}
+    text = redact(answer).value["content"][0]["text"]
+    assert json.loads(text)["MailingCity"] == "[ADDRESS]"
+
+
+def test_a_key_that_stands_twice_shifts_no_mask() -> None:
+    twice = '{"surname": "Aaaaaa", "note": "keep this", "surname": "Bbbbbb"}'
+    assert "keep this" in redact(twice).value
+
+
+def test_what_only_looks_like_json_is_read_as_text() -> None:
+    for text in (
+        '{"first_name": "Jo',
+        "{" * 3000,
+        '{"a": ' * 3000,
+        '[{"a":1e999999}]',
+        '{"n": ' + "9" * 5000 + "}",
+    ):
+        assert redact(text).value
+    assert redact('{"phone": "0431 55 21 98').value == '{"phone": "[PHONE]'
+
+
+def test_reading_in_vain_is_bounded() -> None:
+    def seconds(count: int) -> float:
+        text = '{"a": [1, 2, {"b": "c"}, \n' * count
+        start = time.process_time()
+        redact(text)
+        return time.process_time() - start
+
+    assert seconds(8000) < 16 * max(seconds(1000), 0.001)
+
+
+def test_a_token_in_a_text_of_json_leads_back_to_the_value() -> None:
+    made: list[str] = []
+
+    def token(kind: str, value: str) -> str:
+        made.append(value)
+        return f"[{kind.upper()}:{'b' * 30}]"
+
+    policy = RedactionPolicy(actions={"person": "token"})
+    Redactor(policy, tokens=token).redact('{"first_name": "Jane"}')
+    assert made == ["Jane"]
+
+
+def test_explaining_names_the_key() -> None:
+    found = (
+        Redactor(explain=True).redact('{"MailingStreet": "Am Waldrand 4", "MailingCity": "Uelzen"}').findings
+    )
+    assert {each.reason.context for each in found} == {
+        "the key 'MailingStreet' announces it",
+        "the key 'MailingCity' announces it",
+    }
