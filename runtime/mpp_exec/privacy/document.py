@@ -40,6 +40,7 @@ _UNCLEAR: Final = "name?"
 # What a key announces that lists somebody each: their names, if these are of two words.
 _PEOPLE: Final = "people"
 _SILENT: Final = frozenset((_UNCLEAR, _PEOPLE))
+_SAY_NOTHING: Final = frozenset(("", *_SILENT))
 
 
 class Document:
@@ -48,13 +49,12 @@ class Document:
     Args:
         value: a string, or any JSON value.
         every_number: take in numbers too that are too small for anything that a detector finds.
-        searched: look for what needs no key. Without, what keys announce is all that is found.
 
     Raises:
         UsageError: ``privacy.not_json`` or ``privacy.too_deep``.
     """
 
-    def __init__(self, value: Any, *, every_number: bool, searched: bool = True) -> None:
+    def __init__(self, value: Any, *, every_number: bool) -> None:
         self._value = value
         self._every_number = every_number
         # JSON keys under which a private key block is open: a file is often an array of its lines, or
@@ -75,8 +75,6 @@ class Document:
             self._leaf(0)
         else:
             self._read(value, "", "", 0)
-            if not searched:
-                return
             if self._texts:
                 self._search()
         for leaf in (*self._keys.values(), *self._strings.values()):
@@ -92,7 +90,7 @@ class Document:
         """Take in what the keys of JSON say that a string holds."""
         leaf = self._strings.get(number)
         found = leaf.candidates if leaf else []
-        said = embedded.announced(text, found, announced_in, is_counted)
+        said = embedded.announced(text, found, Keys(), is_counted)
         if said is not found:
             self._leaf(number).candidates = said
 
@@ -126,10 +124,35 @@ class Document:
         """Every string and number that something may be found in."""
         return self._strings.values()
 
-    @property
-    def labelled(self) -> dict[int, Leaf]:
-        """Those of them that keys announce, by their number among all, in document order."""
-        return {number: leaf for number, leaf in self._strings.items() if leaf.label}
+    def is_silent(self, value: dict[str, Any]) -> bool:
+        """Tell whether *value* is flat, and its keys, which have been met before, announce nothing."""
+        names = tuple(value)
+        labels = self._labels.get(names)
+        return (
+            labels is not None
+            and _SAY_NOTHING.issuperset(labels)
+            and names not in self._pairs
+            and not any(map(_is_nested, value.values()))
+            and "kind" not in value
+            and "sensitive" not in value
+        )
+
+    def read_more(self, value: Any) -> tuple[int, list[tuple[int, Leaf]]]:
+        """Read another value, of which only what keys announce is taken in.
+
+        Return how many strings and numbers it has, and by their number in it those that keys announce.
+        """
+        first = len(self._texts)
+        try:
+            self._read(value, "", "", 0)
+        except UsageError:
+            return -1, []
+        count = len(self._texts) - first
+        if not self._strings:
+            return count, []
+        below = [(number - first, leaf) for number, leaf in self._strings.items() if leaf.label]
+        self._strings.clear()
+        return count, below
 
     def find_patterns(self, patterns: Patterns | SecondOpinion) -> None:
         """Look for what *patterns* find, in every string, number and key."""
@@ -332,26 +355,42 @@ class Document:
                     self._open.discard(key)
 
 
-def announced_in(value: Any) -> dict[int, tuple[str, str, list[Candidate]]]:
-    """Return what the keys of a JSON value announce (``embedded.Announced``), nothing if it is too deep."""
-    try:
-        strings = Document(value, every_number=False, searched=False).labelled
-    except UsageError:
-        return {}
-    return {number: (leaf.text, leaf.key, leaf.announced(leaf.text)) for number, leaf in strings.items()}
+def _is_nested(item: Any) -> bool:
+    if type(item) is list:
+        return any(type(each) in (dict, list) for each in item)
+    return type(item) is dict
+
+
+_SILENCE: Final = embedded.Said(None, {})
+
+
+class Keys:
+    """Says what the keys of JSON values announce (``embedded.Read``), of one after the other."""
+
+    def __init__(self) -> None:
+        self._document = Document([], every_number=False)
+
+    def __call__(self, value: Any) -> embedded.Said:
+        """Return what the keys of *value* announce; of one that is nested too deep nothing."""
+        if type(value) is dict and self._document.is_silent(value):
+            return _SILENCE
+        count, strings = self._document.read_more(value)
+        return embedded.Said(
+            count, {number: (leaf.text, leaf.key, leaf.announced(leaf.text)) for number, leaf in strings}
+        )
 
 
 def without_quiet(text: str, found: list[Candidate]) -> list[Candidate]:
     """Return *found* less the names and addresses that no key of JSON in *text* makes one."""
     if not any(map(embedded.is_quiet, found)):
         return found
-    quiet = embedded.quiet_starts(text, announced_in, is_counted)
+    quiet = embedded.quiet_starts(text, Keys(), is_counted)
     return [each for each in found if not (embedded.is_quiet(each) and each.start in quiet)]
 
 
 def key_in_text(text: str, span: Candidate) -> str | None:
     """Return the key of JSON in *text* that announces *span*, None if none does."""
-    return embedded.key_above(text, span, announced_in, is_counted)
+    return embedded.key_above(text, span, Keys(), is_counted)
 
 
 def is_counted(number: Any) -> bool:

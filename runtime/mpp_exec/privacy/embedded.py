@@ -7,15 +7,30 @@ alone here, too: the ``name`` of a product does not become somebody's for being 
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from mpp_exec.privacy import meter
 from mpp_exec.privacy.finding import Candidate, lazily
 
-Announced = Callable[[Any], Mapping[int, tuple[str, str, list[Candidate]]]]
-"""Returns of a JSON value what its keys announce: by the number of a string or number in document order its
-text, the key above it, and candidates in offsets of the text."""
+
+class Said(NamedTuple):
+    """What the keys of a JSON value say of its strings and numbers.
+
+    Attributes:
+        total: how many there are, of numbers those that could hold a value; None where nothing depends on it.
+        below: by their number in document order those that a key announces: text, key, and candidates in
+            offsets of the text.
+    """
+
+    total: int | None
+    below: Mapping[int, tuple[str, str, list[Candidate]]]
+
+
+Read = Callable[[Any], Said]
+"""Says it of one value after the other."""
+
 
 _BEGINS: Final = lazily(r"\{\s{0,64}\"|\[\s{0,64}[{\[\"]")
 _TOKEN: Final = lazily(r"\"([^\"\\]*(?:\\.[^\"\\]*)*)\"(\s{0,64}:)?|-?[0-9][0-9.eE+-]*", re.DOTALL)
@@ -38,32 +53,31 @@ class _Text(NamedTuple):
     is_string: bool
 
 
-def announced(
-    text: str, found: list[Candidate], read: Announced, keeps: Callable[[Any], bool]
-) -> list[Candidate]:
+def announced(text: str, found: list[Candidate], read: Read, keeps: Callable[[Any], bool]) -> list[Candidate]:
     """Return *found*, less what the keys of JSON in *text* leave alone, and with what they announce.
 
     *keeps* tells whether a number is one of those that *read* counts.
     """
+    quiet = sorted(each.start for each in found if is_quiet(each))
+    dropped: set[int] = set()
+    more: list[Candidate] = []
     for low, high, value in _values(text):
-        below = read(value)
-        quiet = [each for each in found if is_quiet(each) and low <= each.start < high]
-        if not below and not quiet:
+        said = read(value)
+        is_any = any(candidates for _, _, candidates in said.below.values()) if said.below else False
+        if not is_any and (not quiet or bisect_left(quiet, low) == bisect_left(quiet, high)):
             continue
         texts = _texts(text, low, high, keeps)
+        if not _are_meant(texts, said):
+            continue
         sure: set[int] = set()
-        more: list[Candidate] = []
-        for number, (meant, _, candidates) in below.items():
-            if number >= len(texts) or not _means(texts[number], meant):
-                break  # a key stands twice in an object: what is read is not all that is written
+        for number, (_, _, candidates) in said.below.items():
             if candidates:
                 sure.add(texts[number].start)
                 more += [_in_text(texts[number], each) for each in candidates]
-        else:
-            starts = {each.start for each in texts} - sure
-            dropped = {id(each) for each in quiet if each.start in starts}
-            found = [each for each in found if id(each) not in dropped] + more
-    return found
+        dropped.update({each.start for each in texts} - sure)
+    if not more and not dropped:
+        return found
+    return [each for each in found if not (is_quiet(each) and each.start in dropped)] + more
 
 
 def is_quiet(candidate: Candidate) -> bool:
@@ -71,28 +85,28 @@ def is_quiet(candidate: Candidate) -> bool:
     return candidate.kind in _QUIET and not candidate.rule
 
 
-def key_above(text: str, span: Candidate, read: Announced, keeps: Callable[[Any], bool]) -> str | None:
+def key_above(text: str, span: Candidate, read: Read, keeps: Callable[[Any], bool]) -> str | None:
     """Return the key of JSON in *text* that announces *span*, None if none does."""
     for low, high, value in _values(text):
+        said = read(value)
         if not low <= span.start < high:
             continue
         texts = _texts(text, low, high, keeps)
-        for number, (_, key, candidates) in read(value).items():
-            if candidates and number < len(texts) and texts[number].start <= span.start < texts[number].end:
+        for number, (_, key, candidates) in said.below.items() if _are_meant(texts, said) else ():
+            if candidates and texts[number].start <= span.start < texts[number].end:
                 return key
     return None
 
 
-def quiet_starts(text: str, read: Announced, keeps: Callable[[Any], bool]) -> frozenset[int]:
+def quiet_starts(text: str, read: Read, keeps: Callable[[Any], bool]) -> frozenset[int]:
     """Return where in *text* the strings of JSON begin that no key makes a name or an address."""
     starts: set[int] = set()
     for low, high, value in _values(text):
+        said = read(value)
         texts = _texts(text, low, high, keeps)
-        starts.update(each.start for each in texts)
-        below = read(value)
-        starts -= {
-            texts[number].start for number, (*_, sure) in below.items() if sure and number < len(texts)
-        }
+        if _are_meant(texts, said):
+            sure = {texts[number].start for number, (*_, found) in said.below.items() if found}
+            starts.update({each.start for each in texts} - sure)
     return frozenset(starts)
 
 
@@ -129,6 +143,14 @@ def _texts(text: str, low: int, high: int, keeps: Callable[[Any], bool]) -> list
         elif token[2] is None:
             texts.append(_Text(token.start(1), token.end(1), token[1], is_string=True))
     return texts
+
+
+def _are_meant(texts: list[_Text], said: Said) -> bool:
+    """Tell whether *texts* are what was read: a key that stands twice in an object is read once."""
+    return said.total is None or (
+        len(texts) == said.total
+        and all(_means(texts[number], meant) for number, (meant, _, _) in said.below.items())
+    )
 
 
 def _number(written: str) -> int | float:
