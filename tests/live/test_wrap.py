@@ -12,7 +12,9 @@ import pytest
 
 from command import Shell
 from mcp_servers import LEGACY, MODERN, PREAMBLE
+from mpp_exec.wrap.bundle import fetch_bundle
 from mpp_exec.wrap.npm import leave_out_unread
+from mpp_exec.wrap.origin import Origin
 
 SERVER = """
 TOOLS = [
@@ -158,6 +160,40 @@ def test_a_bundle_becomes_a_package_with_its_settings(shell: Shell) -> None:
     place.mkdir()
     installed(shell, shell.cwd / "out", f"--set=place={place}")
     assert json.loads(shell.ok("run", "acme/their-bundle", "look").out) == [[str(place)], "look"]
+
+
+@pytest.mark.parametrize(
+    ("compiled", "requires", "bound"),
+    [
+        ("x.py", "node>=20.0", False),
+        ("x.node", "node>=20.0", True),
+        ("x.cpython-399-x86_64-linux-gnu.so", "python==3.99.*", True),
+        ("x.abi3.so", "python>=3.12", True),
+    ],
+)
+def test_a_bundle_is_for_the_interpreter_and_platform_that_it_was_made_for(
+    tmp_path: Path, compiled: str, requires: str, bound: bool
+) -> None:
+    manifest = {
+        "name": "x",
+        "description": "x",
+        "version": "1.0.0",
+        "server": {"mcp_config": {"command": requires[:6].strip("=>"), "args": ["${__dirname}/x"]}},
+        "user_config": {"n": {"type": "number", "min": 1}},
+        "compatibility": {
+            "platforms": ["darwin"],
+            "runtimes": {"node": ">=20.0", "python": ">=3.12,<4"},
+        },
+    }
+    with zipfile.ZipFile(tmp_path / "x.mcpb", "w") as archive:
+        archive.writestr("manifest.json", json.dumps(manifest))
+        archive.writestr(f"lib/{compiled}", "")
+    (tmp_path / "out").mkdir()
+    fetched = fetch_bundle(Origin("mcpb", str(tmp_path / "x.mcpb")), tmp_path / "out")
+    assert fetched.requires == (requires,)
+    assert bool(fetched.platforms) is bound
+    assert any("for darwin, not for linux" in note for note in fetched.notes)
+    assert any("setting n: its least" in note for note in fetched.notes)
 
 
 def test_a_server_that_needs_more_says_so_and_leaves_nothing(shell: Shell) -> None:

@@ -12,7 +12,7 @@ import re
 import shutil
 import stat
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -34,6 +34,8 @@ _LINKS: Final = 8  # that are named
 _LEFT_OUT: Final = (".git", "__pycache__", ".venv")
 _TYPES: Final = ("string", "number", "boolean", "directory", "file")
 _SCRIPT: Final = re.compile(r"[^-$/].*\.(?:py|[cm]?[jt]s|sh|pl|php|rb|lua)")
+_COMPILED: Final = re.compile(r"\.(?:node|so(?:\.\d+)*)$")
+_FOR_PYTHON: Final = re.compile(r"\.cpython-3(\d+)-[^.]*linux[^.]*\.so$")  # PEP 3149
 _NEEDS: Final = {"python": "python>=3.11", "node": "node>=18"}
 
 
@@ -63,7 +65,9 @@ def fetch_bundle(origin: Origin, folder: Path) -> Fetched:
     settings, notes = _settings(_table(about, "user_config"))
     words = [_placed(word) for word in command]
     program = Path(words[0].removeprefix("${app}/")).name
-    requires = _requirement(program)
+    bound = _bound(folder)
+    requires = _requirement(program, _table(_table(about, "compatibility"), "runtimes"), bound)
+    notes += _elsewhere(_table(about, "compatibility").get("platforms"))
     if not requires:
         words[0] = words[0].removeprefix("${app}/")
         (folder / words[0]).chmod(0o755)
@@ -71,7 +75,7 @@ def fetch_bundle(origin: Origin, folder: Path) -> Fetched:
     return Fetched(
         command=tuple([_short(program), *words[1:]] if requires else words),
         requires=requires,
-        platforms=() if requires else (f"linux-{os.uname().machine}",),
+        platforms=() if requires and bound is None else (f"linux-{os.uname().machine}",),
         name=_text(about, "name"),
         version=_text(about, "version"),
         description=_text(about, "description"),
@@ -103,7 +107,8 @@ def fetch_folder(origin: Origin, folder: Path, command: Sequence[str]) -> Fetche
     )
     notes = _follow_links(source, folder)
     first, *rest = command
-    requires = _requirement(first)
+    bound = _bound(folder)
+    requires = _requirement(first, {}, bound)
     if not requires and not (folder / first).is_file():
         raise UsageError(
             "wrap.folder",
@@ -122,6 +127,7 @@ def fetch_folder(origin: Origin, folder: Path, command: Sequence[str]) -> Fetche
     return Fetched(
         command=(_short(first) if requires else first, *words),
         requires=requires,
+        platforms=() if bound is None else (f"linux-{os.uname().machine}",),
         name=name,
         version="0.1.0",
         notes=notes,
@@ -155,9 +161,28 @@ def _follow_links(source: Path, folder: Path) -> tuple[str, ...]:
     return (f"links were left out, since they lead to folders or out of {source}: {named}{more}",)
 
 
-def _requirement(program: str) -> tuple[str, ...]:
+def _requirement(program: str, runtimes: Mapping[str, Any], bound: set[int] | None) -> tuple[str, ...]:
+    """Return what *program* needs of the host: what is compiled says more than *runtimes* do."""
     short = _short(program)
-    return (_NEEDS.get(short, short),) if short in INTERPRETERS else ()
+    if short not in INTERPRETERS:
+        return ()
+    if short == "python" and bound is not None and len(bound) == 1:
+        return (f"python==3.{min(bound)}.*",)
+    least = re.match(r">=\s*v?(\d+(?:\.\d+){0,2})", str(runtimes.get(short, "")))
+    return (f"{short}>={least[1]}" if least else _NEEDS.get(short, short),)
+
+
+def _bound(folder: Path) -> set[int] | None:
+    """Return for which minor versions of CPython 3 *folder* has compiled modules; None: nothing compiled."""
+    found = [path for path in folder.rglob("*") if _COMPILED.search(path.name) and path.is_file()]
+    minors = (_FOR_PYTHON.search(path.name) for path in found)
+    return {int(match[1]) for match in minors if match is not None} if found else None
+
+
+def _elsewhere(platforms: Any) -> list[str]:
+    if not isinstance(platforms, list) or "linux" in platforms:
+        return []
+    return [f"it says that it is for {', '.join(map(str, platforms))}, not for linux"]
 
 
 def _short(program: str) -> str:
@@ -237,6 +262,8 @@ def _settings(fields: dict[str, Any]) -> tuple[dict[str, dict[str, Any]], list[s
         setting |= {key: True for key in ("required", "sensitive") if form.get(key) is True}
         if form.get("multiple") is True:
             notes.append(f"setting {name}: several values become one")
+        if not {"min", "max"}.isdisjoint(form):
+            notes.append(f"setting {name}: its least and greatest value cannot be carried over")
         default = form.get("default")
         if default is not None and "sensitive" not in setting:
             if (
