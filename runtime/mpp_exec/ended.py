@@ -13,7 +13,8 @@ from mpp_exec.package.schema import Validator
 from mpp_exec.prepared import Prepared
 from mpp_exec.privacy.received import Received
 from mpp_exec.privacy.redact import Redactor
-from mpp_exec.result import ToolResult, Violations, read_result
+from mpp_exec.result import ToolResult, read_result
+from mpp_exec.said import Violations
 from mpp_exec.sandbox.denial import denials, explain_denial
 from mpp_exec.sandbox.plan import SandboxPlan
 from mpp_exec.sandbox.spawn import Completed

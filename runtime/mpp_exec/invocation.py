@@ -33,13 +33,8 @@ from mpp_exec.privacy.received import Received
 from mpp_exec.privacy.redact import MakeToken, Redactor
 from mpp_exec.registry.places import call_folder
 from mpp_exec.relay import ProgressRelay, ShowProgress
-from mpp_exec.result import (
-    MAX_DEPTH,
-    MAX_VALUES,
-    ToolResult,
-    not_run,
-    redaction_bounds,
-)
+from mpp_exec.result import ToolResult, not_run, redaction_bounds
+from mpp_exec.said import MAX_DEPTH, MAX_VALUES
 from mpp_exec.sandbox import scarce, spawn
 from mpp_exec.sandbox.parked import Parked
 from mpp_exec.sandbox.plan import SandboxPlan

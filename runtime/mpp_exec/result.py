@@ -1,7 +1,6 @@
-"""From what came out of a sandbox to a tool's result: parsed, checked, redacted, in MCP's form.
+"""From what a tool said to its result: redacted on every channel at once, in MCP's form.
 
-Everything a tool says is hostile until it went through here. No byte of it is believed for its form:
-it may be no JSON, half of it, too deep, not UTF-8, or against the tool's own schema.
+Everything a tool says is hostile until it went through here.
 
 Source: Model Context Protocol 2025-11-25, server/tools (``CallToolResult``, content blocks).
 """
@@ -16,22 +15,17 @@ from typing import Any, Final, Literal
 
 from mpp_exec import encoding
 from mpp_exec.denied import Deny, Explain, Tried, redacted_denials
-from mpp_exec.dialogue.blocks import RESULT, defined, is_block, text_parts, with_binary, without_binary
+from mpp_exec.dialogue.blocks import text_parts, with_binary, without_binary
 from mpp_exec.dialogue.session import End
 from mpp_exec.package.manifest import Tool
 from mpp_exec.package.schema import json_pointer
 from mpp_exec.privacy.meter import Bounds, StoppedError
 from mpp_exec.privacy.policy import BINARY
 from mpp_exec.privacy.redact import Redactor
+from mpp_exec.said import Said, Violations, read_said
 from mpp_exec.sandbox.complaints import complaints
 from mpp_exec.sandbox.outcome import Outcome
 from mpp_exec.sandbox.spawn import Completed
-
-MAX_DEPTH: Final = 64
-"""Nesting of a result; deeper ones are refused before anything recurses over them."""
-
-MAX_VALUES: Final = 200_000
-"""Values in a result. Each costs the host memory and time, however few bytes it takes."""
 
 MAX_FINDINGS: Final = 50_000
 """Values that are redacted in a result. Beyond it nothing of the result is handed over."""
@@ -53,9 +47,6 @@ _WITHHELD: Final[Mapping[str, tuple[Outcome, str, str]]] = {
         "its output is withheld: redacting it took longer than output of its limit may take",
     ),
 }
-
-Violations = Callable[[Any], Sequence[tuple[Sequence[str | int], str]]]
-"""What is wrong with a value: pairs of the way to it (names, indices) and keyword, never the value itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,25 +98,6 @@ class ToolResult:
         return result
 
 
-@dataclass(slots=True)
-class _Said:
-    """What the tool said, before redaction; ``form`` says whether ``value`` or ``blocks`` holds it."""
-
-    outcome: Outcome
-    reason: str = ""
-    form: Literal["json", "mcp"] = "json"
-    has_value: bool = False
-    value: Any = None
-    blocks: list[dict[str, Any]] = field(default_factory=list)
-    structured: dict[str, Any] | None = None
-    tool_error: bool = False
-    message: str = ""
-    denied_path: str | None = None
-    denied_errno: int | None = None
-    tried: Mapping[str, Any] = field(default_factory=dict)
-    broken: tuple[Sequence[str | int], str] | None = None
-
-
 def redaction_bounds(max_size: int, cancelled: Callable[[], bool]) -> Bounds:
     """Return what redacting the result of a call may cost whose output is at most *max_size* bytes.
 
@@ -166,12 +138,7 @@ def read_result(
     """
     if cancelled():
         return _withheld("cancelled", kind, invocation, reason())
-    if end is not None:
-        said = _read_server(completed, end)
-    else:
-        said = _read_python(completed, max_size) if kind == "python" else _read_exec(completed, max_size)
-    if said.outcome == "ok" and not said.tool_error:
-        _shape(said, tool, violations)
+    said = read_said(kind, tool, completed, violations=violations, max_size=max_size, end=end)
     if said.outcome == "killed":
         said.reason = reason() or said.reason
     dropped = 0
@@ -216,11 +183,11 @@ def read_result(
     )
 
 
-def _complained(said: _Said, errors: str) -> Mapping[str, Any]:
+def _complained(said: Said, errors: str) -> Mapping[str, Any]:
     return complaints(errors, said.message, *(block.get("text") for block in said.blocks))
 
 
-def _channels(said: _Said, errors: str, appeared: tuple[str, ...]) -> dict[str, Any]:
+def _channels(said: Said, errors: str, appeared: tuple[str, ...]) -> dict[str, Any]:
     """Return everything that leaves, by channel. One that nothing is in is not there: most are not."""
     channels: dict[str, Any] = {}
     if said.has_value:
@@ -269,146 +236,8 @@ def _withheld(why: str, kind: str, invocation: str, reason: str) -> ToolResult:
     )
 
 
-def _read_python(completed: Completed, max_size: int) -> _Said:
-    if completed.outcome != "ok":
-        return _Said(completed.outcome, completed.reason)
-    try:
-        document = _parse(completed.output, max_size)
-    except encoding.JsonError as error:
-        return _protocol(completed, error.message)
-    tried = document.pop("tried", {}) if isinstance(document, dict) else {}
-    if not isinstance(tried, dict):
-        return _protocol(completed, "it is not what the launcher writes")
-    if isinstance(document, dict) and document.keys() == {"value"}:
-        return _Said("ok", has_value=True, value=document["value"], tried=tried)
-    told = document.get("error") if isinstance(document, dict) else None
-    if (
-        not isinstance(told, dict)
-        or not isinstance(told.get("type"), str)
-        or not isinstance(told.get("message"), str)
-    ):
-        return _protocol(completed, "it is not what the launcher writes")
-    said = _Said("ok", tool_error=True, message=f"{told['type']}: {told['message']}".removesuffix(": "))
-    if told.get("limit") in ("memory", "processes"):
-        said.outcome = told["limit"]
-        said.reason = f"the tool ran into its limit of {told['limit']}"
-    path, number = told.get("path"), told.get("errno")
-    said.denied_path = path if isinstance(path, str) else None
-    said.denied_errno = number if isinstance(number, int) else None
-    said.tried = tried
-    return said
-
-
-def tried_by(completed: Completed, max_size: int) -> Mapping[str, Any]:
-    """Return what the launcher of a Python tool noted, {} for nothing. The tool's own word, not redacted."""
-    try:
-        document = _parse(completed.output, max_size)
-    except encoding.JsonError:
-        return {}
-    tried = document.get("tried") if isinstance(document, dict) else None
-    return tried if isinstance(tried, dict) else {}
-
-
-def _read_exec(completed: Completed, max_size: int) -> _Said:
-    try:
-        value = _parse(completed.output, max_size)
-    except encoding.JsonError as error:
-        if completed.outcome == "ok":
-            return _protocol(completed, error.message)
-        return _Said(completed.outcome, completed.reason)
-    if completed.outcome == "ok":
-        return _Said("ok", has_value=True, value=value)
-    if completed.outcome == "tool_error":
-        return _Said("ok", completed.reason, has_value=True, value=value, tool_error=True)
-    return _Said(completed.outcome, completed.reason)
-
-
-def _read_server(completed: Completed, end: End) -> _Said:
-    if completed.outcome not in ("ok", "tool_error"):
-        return _Said(completed.outcome, completed.reason)
-    match end.kind:
-        case "result":
-            return _as_defined(end.value)
-        case "error":
-            return _Said("ok", tool_error=True, message=end.message or f"the server failed with {end.code}")
-        case "fault":
-            return _Said("protocol", f"the server does not speak MCP: {end.message}")
-    how = f": it {completed.reason}" if completed.reason else ""
-    return _Said("protocol", f"the server ended before it answered{how}")
-
-
-def _as_defined(value: Any) -> _Said:
-    """Return a server's result less what MCP does not define: servers add it, and clients pass over it."""
-    if not isinstance(value, dict):
-        return _Said("protocol", "the server does not speak MCP: its result is no object")
-    if value.get("resultType") == "input_required":
-        return _Said("ok", tool_error=True, message="the server asks for input, which nobody here can give")
-    said = _Said("ok", has_value=True)
-    said.value = {name: part for name, part in value.items() if name in RESULT and part is not None}
-    if isinstance(value.get("content"), list):
-        said.value["content"] = [defined(block) for block in value["content"]]
-    return said
-
-
-def _parse(data: bytes, max_size: int) -> Any:
-    """Parse what a tool printed.
-
-    Raises:
-        JsonError: it is no JSON that will be read.
-    """
-    if data.count(b",") + data.count(b"[") + data.count(b"{") > MAX_VALUES:
-        raise encoding.JsonError("too_long", f"JSON text with more than {MAX_VALUES} values")
-    return encoding.json_loads(data, max_size=max_size, max_depth=MAX_DEPTH)
-
-
-def _protocol(completed: Completed, what: str) -> _Said:
-    nothing = "it printed nothing" if not completed.output.strip() else what
-    return _Said("protocol", f"the tool did not answer with one JSON value: {nothing}")
-
-
-def _shape(said: _Said, tool: Tool, violations: Violations | None) -> None:
-    """Bring a value into the form its tool declared, or say that it has another."""
-    if tool.result == "mcp":
-        fault = _take_blocks(said)
-        if fault:
-            said.outcome, said.reason = "protocol", f"the tool did not answer with an MCP result: {fault}"
-            said.has_value, said.blocks, said.structured = False, [], None
-            return
-    else:
-        said.structured = said.value if isinstance(said.value, dict) else {"result": said.value}
-    if violations is not None and not said.tool_error:
-        found = violations(said.structured if said.structured is not None else {})
-        if found:
-            said.outcome = "protocol"
-            said.broken = (found[0][0], found[0][1])
-            said.has_value, said.blocks, said.structured = False, [], None
-
-
-def _take_blocks(said: _Said) -> str:
-    """Take an MCP CallToolResult apart, less its ``_meta``; return what is wrong with it, or ""."""
-    value = said.value
-    if not isinstance(value, dict) or not isinstance(value.get("content"), list):
-        return "no content list"
-    if value.keys() - set(RESULT):
-        return "an unknown member"
-    if not isinstance(value.get("isError", False), bool):
-        return "isError is no boolean"
-    structured = value.get("structuredContent")
-    if structured is not None and not isinstance(structured, dict):
-        return "structuredContent is no object"
-    blocks = []
-    for block in value["content"]:
-        if not is_block(block):
-            return "a content block of no known form"
-        blocks.append({name: part for name, part in block.items() if name != "_meta"})
-    said.form, said.has_value = "mcp", False
-    said.blocks, said.structured = blocks, structured
-    said.tool_error = value.get("isError", False)
-    return ""
-
-
 def _content(
-    said: _Said, clean: Mapping[str, Any], hint: str, *, is_error: bool
+    said: Said, clean: Mapping[str, Any], hint: str, *, is_error: bool
 ) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
     if said.form == "mcp" and said.outcome == "ok":
         blocks = [

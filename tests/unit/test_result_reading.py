@@ -8,7 +8,8 @@ import pytest
 
 from mpp_exec.package.manifest import ResultForm, Tool
 from mpp_exec.privacy.redact import Redactor
-from mpp_exec.result import MAX_DEPTH, ToolResult, Violations, read_result
+from mpp_exec.result import ToolResult, read_result
+from mpp_exec.said import MAX_DEPTH, Violations
 from mpp_exec.sandbox.outcome import Outcome
 from mpp_exec.sandbox.spawn import Completed
 

@@ -19,7 +19,8 @@ from mpp_exec.permissions import HostPort, Permissions
 from mpp_exec.pipeline import Runtime
 from mpp_exec.prepared import Prepared, Temporary
 from mpp_exec.privacy.redact import Redactor
-from mpp_exec.result import ToolResult, tried_by
+from mpp_exec.result import ToolResult
+from mpp_exec.said import tried_by
 from mpp_exec.vocabulary import VocabularyError, parse_env_name, parse_program, path_placeholder, visible
 
 _Entry = TypeVar("_Entry", str, HostPort)
