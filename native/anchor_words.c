@@ -47,11 +47,12 @@ static int is_text(const uint8_t *text, uint32_t size, uint32_t at, const char *
     return 1;
 }
 
-/* Whether a colon stands here, behind a quotation mark and two spaces at most. */
+/* Whether a colon stands here, behind the end of bold Markdown, a quotation mark and two spaces at most. */
 static int is_colon(const uint8_t *text, uint32_t size, uint32_t from)
 {
     uint32_t i = from;
 
+    for (int marks = 0; marks < 2 && i < size && text[i] == '*'; marks++) i++;
     if (i < size && (text[i] == '"' || text[i] == '\'')) i++;
     for (int spaces = 0; spaces < 2 && i < size && (text[i] == ' ' || text[i] == '\t'); spaces++) i++;
     return i < size && (text[i] == ':' || text[i] == '=');

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from mpp_exec.privacy import (
     assignments,
+    cards,
     commands,
     credentials,
     declared,
@@ -30,6 +31,7 @@ from mpp_exec.privacy import (
     national,
     network,
     numbers,
+    records,
     rules,
     shapes,
     sql,
@@ -89,6 +91,9 @@ _WORDS: Final[tuple[tuple[_Find, tuple[Needle, ...], bool], ...]] = (
     (markup_tables.elements, markup_tables.ELEMENT_NEEDLES, False),
     (forms.parts, forms.NEEDLES, False),
     (sql.statements, sql.NEEDLES, False),
+    (records.lines, records.NEEDLES, False),
+    (cards.cards, cards.NEEDLES, False),
+    (forms.inputs, forms.INPUT_NEEDLES, False),
     (declared.manifests, declared.NEEDLES, False),
 )
 # What these find depends on all of the places: a marker needs its end, a key its ID, a row its header.
@@ -98,6 +103,7 @@ _WHOLE: Final = (
     markup_tables.cells,
     markup_tables.described,
     sql.statements,
+    records.lines,
     declared.manifests,
 )
 _LOOKALIKE, _ESCAPE, _BASE64, _BARE = form("LOOKALIKE"), form("ESCAPE"), form("BASE64"), form("BARE")
@@ -175,6 +181,7 @@ def _anchored(texts: Sequence[str], joined: str) -> set[int]:
 
         ends = list(accumulate(len(text) + len(BETWEEN) for text in texts))
         marked.update(bisect_right(ends, at) for at in foreign.places(joined))
+        marked.update(bisect_right(ends, at) for at in records.places_of_others(joined))
     for view, offsets in views(joined, for_anchors=True):
         for flat in _words().scanner.chunks(view):
             ends = ends or list(accumulate(len(text) + len(BETWEEN) for text in texts))
@@ -204,6 +211,7 @@ def detect(text: str, key: str = "") -> list[Candidate]:
         from mpp_exec.privacy import foreign  # noqa: PLC0415  # words that plain ASCII never has
 
         found += foreign.passwords(text)
+        found += records.other_scripts(text)
     placed = {(each.kind, each.start, each.end): each for each in reversed(found)}
     for view, offsets in views(text):
         if view is not text:
@@ -330,6 +338,9 @@ def _in_context(text: str, key: str, found: list[Candidate], bare: list[int]) ->
     if "\n" in text:
         more += tables.columns(text)
         more += forms.pairs(text)
-    if bare and (emails := [each for each in found if each.kind == "email"]):
+    emails = [each for each in found if each.kind == "email"]
+    if emails and bare:
         more += shapes.beside_emails(text, emails, bare)
+    if emails and "<" in text:
+        more += cards.beside_emails(text, emails)
     return more

@@ -384,8 +384,8 @@ def without_quiet(text: str, found: list[Candidate]) -> list[Candidate]:
     """Return *found* less the names and addresses that no key of JSON in *text* makes one."""
     if not any(map(embedded.is_quiet, found)):
         return found
-    quiet = embedded.quiet_starts(text, Keys(), is_counted)
-    return [each for each in found if not (embedded.is_quiet(each) and each.start in quiet)]
+    quiet = embedded.quiet(text, Keys(), is_counted)
+    return [each for each in found if not (embedded.is_quiet(each) and each[1:3] in quiet)]
 
 
 def key_in_text(text: str, span: Candidate) -> str | None:

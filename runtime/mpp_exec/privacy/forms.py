@@ -68,6 +68,41 @@ def parts(text: str, _key: str, places: Sequence[tuple[int, str]]) -> list[Candi
     return found
 
 
+INPUT_NEEDLES: Final = (Needle("<input"), Needle("<textarea"))
+_ATTRIBUTE: Final = lazily(
+    r"\s(?P<name>name|id|value|type)=(?:\"(?P<double>[^\"<>]{0,200})\"|'(?P<single>[^'<>]{0,200})')",
+    re.IGNORECASE,
+)
+_TAG_MAX: Final = 1024
+
+
+def inputs(text: str, _key: str, places: Sequence[tuple[int, str]]) -> list[Candidate]:
+    """Return what the fields of HTML forms in *text* hold, whose names announce it (HTML standard, 4.10)."""
+    fields: list[Pair] = []
+    for at, word in places:
+        meter.step(len(fields))
+        end = text.find(">", at, at + _TAG_MAX)
+        if end < 0:
+            continue
+        held = {each["name"].lower(): each for each in _ATTRIBUTE.finditer(text, at + len(word), end)}
+        naming = held.get("name") or held.get("id")
+        if naming is None:
+            continue
+        name = naming["double"] or naming["single"] or ""
+        if word == "<textarea":
+            stop = text.find("<", end + 1, end + 1 + _TAG_MAX)
+            fields.append(Pair(name, text[end + 1 : max(stop, end + 1)].rstrip(), end + 1))
+        elif value := held.get("value"):
+            group = "double" if value["double"] is not None else "single"
+            fields.append(Pair(name, value[group], value.start(group)))
+    columns = headers.announced([field.name for field in fields])
+    return [
+        each
+        for column, field in zip(columns, fields, strict=True)
+        for each in headers.below(column, field.text, field.at)
+    ]
+
+
 def _record(record: Sequence[Pair]) -> list[Candidate]:
     return [each for _, each in headers.paired(record)] if len(record) >= _FEWEST else []
 

@@ -22,7 +22,8 @@ TERM_NEEDLES: Final = (Needle("<dt"),)
 _TAGS: Final = (
     "name address street line1 line2 phone mobile telephone tel fax cell birth dob birthday birthdate"
     " number username login ssn surname forename passport vorname nachname apellido apellidos prenom"
-    " cognome nome nombre strasse adresse direccion indirizzo rue calle"
+    " cognome nome nombre strasse adresse direccion indirizzo rue calle city town locality zip postcode"
+    " postalcode postal_code zipcode plz ort stadt ville ciudad citta cidade nm strtnm twnnm pstcd"
 )
 ELEMENT_NEEDLES: Final = tuple(Needle(f"{word}>") for word in _TAGS.split())
 _LONGEST_ROW: Final = 1 << 14
@@ -102,6 +103,7 @@ def elements(text: str, _key: str, places: Sequence[tuple[int, str]]) -> list[Ca
     """Return what the elements in *text* hold whose tags, of which *places* are the ends, announce it."""
     found: list[Candidate] = []
     somebody: list[int] | None = None  # where tags say that somebody is described, once that is asked
+    beside: list[Pair] = []
     for at, word in places:
         meter.step(len(found))
         end = at + len(word)
@@ -112,16 +114,28 @@ def elements(text: str, _key: str, places: Sequence[tuple[int, str]]) -> list[Ca
         element = _ELEMENT.match(text, end) if text[start - 1 : start] == "<" else None
         if not element or not text.startswith(tag, element.end()):
             continue
-        column = _announced([tag.rpartition(":")[2]])[0]
+        if beside and end - beside[-1].at > _NEAR:
+            found += _elements(beside, somebody or [])
+            beside = []
+        name = headers.trimmed(tag.rpartition(":")[2])
+        if _announced([name])[0].kind == "name?" and somebody is None:
+            area = (max(0, places[0][0] - _NEAR), places[-1][0] + _NEAR)
+            somebody = [tag.start() for tag in _SOMEBODY.finditer(text, *area)]
+        beside.append(Pair(name, element["text"], end))
+    return found + _elements(beside, somebody or [])
+
+
+def _elements(beside: Sequence[Pair], somebody: Sequence[int]) -> list[Candidate]:
+    """Return what elements that stand *beside* each other hold; *somebody* is where one is described."""
+    found: list[Candidate] = []
+    columns = _announced([pair.name for pair in beside])
+    for column, pair in zip(columns, beside, strict=True):
         if column.kind == "name?":
-            if somebody is None:
-                area = (max(0, places[0][0] - _NEAR), places[-1][0] + _NEAR)
-                somebody = [tag.start() for tag in _SOMEBODY.finditer(text, *area)]
-            first = bisect_left(somebody, at - _NEAR)
-            if first < len(somebody) and somebody[first] < end + _NEAR:
-                column = column._replace(kind="person")
+            first = bisect_left(somebody, pair.at - _NEAR)
+            if first < len(somebody) and somebody[first] < pair.at + _NEAR:
+                column = column._replace(kind="person")  # noqa: PLW2901  # what stands near says more
         if column.kind != "secret":  # what is in elements is read there as well (``assignments``)
-            found += headers.below(column, element["text"], end)
+            found += headers.below(column, pair.text, pair.at)
     return found
 
 

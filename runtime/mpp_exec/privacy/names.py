@@ -124,13 +124,14 @@ _CODE: Final = lazily(
 )
 
 
-def _is_code(text: str, start: int) -> bool:
+def is_code(text: str, start: int) -> bool:
+    """Tell whether what is assigned at *start* is an expression of a program."""
     return text[start - 1 : start] not in ("'", '"') and bool(_CODE.match(text, start))
 
 
 def _value(text: str, word: str, at: int, colon: re.Match[str]) -> Candidate | None:
     start = colon.end()
-    if "=" in colon[0] and _is_code(text, start):
+    if "=" in colon[0] and is_code(text, start):
         return None
     qualifier = last_word(text[max(0, at - _BEFORE) : at])
     if qualifier in _OF_THINGS or (

@@ -46,9 +46,10 @@ _LATIN: Final = {
         taisnimi namalengkap namadepan namabelakang hoten hovaten
         """,
     "name?": """
-        ad adi isim nev nume jmeno meno ime nama ten
+        cn sn nm ad adi isim nev nume jmeno meno ime nama ten
         """,
     "address": """
+        strtnm homepostaladdress
         strasse strasseundhausnummer strassenr wohnadresse kundenadresse adressepostale adresse
         adressecomplete adressedudomicile adressedelivraison adressedefacturation voie direccion
         direcciondeenvio direccionpostal domicilio calleynumero indirizzo indirizzodiresidenza
@@ -60,12 +61,12 @@ _LATIN: Final = {
         alamatrumah diachi
         """,
     "town?": """
-        ort wohnort stadt ville ciudad citta cidade woonplaats plaats miasto miejscowosc mesto obec
+        twnnm ort wohnort stadt ville ciudad citta cidade woonplaats plaats miasto miejscowosc mesto obec
         postort poststed kaupunki postitoimipaikka ilce sehir varos telepules oras localitate grad kota
         thanhpho
         """,
     "postcode?": """
-        plz postleitzahl codepostal codigopostal codicepostale cap cep postcode kodpocztowy psc
+        pstcd plz postleitzahl codepostal codigopostal codicepostale cap cep postcode kodpocztowy psc
         postnummer postinumero postakodu iranyitoszam codpostal postanskibroj kodepos mabuudien
         """,
     "passport": """
