@@ -10,16 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpp_exec.dialogue.session import (
-    MAX_LINES,
-    MAX_UNASKED,
-    Asked,
-    Progress,
-    Reading,
-    Session,
-    _is_answer,
-    _long_request,
-)
+from mpp_exec.dialogue.long import MAX_UNASKED, is_answer, long_request
+from mpp_exec.dialogue.session import MAX_LINES, Asked, Progress, Reading, Session
 
 READING = Reading(max_size=1 << 20, max_depth=32, max_values=1000)
 CALL = Asked("tools/call", '{"arguments":{},"name":"t"}')
@@ -179,7 +171,7 @@ JSON = st.recursive(
 
 
 @given(st.lists(st.binary(max_size=40) | JSON.map(lambda value: json.dumps(value).encode()), max_size=12))
-def test_nothing_a_server_says_raises_or_is_answered_at_length(lines: list[bytes]) -> None:
+def test_nothing_a_server_says_raises_oris_answered_at_length(lines: list[bytes]) -> None:
     made = session(progress=lambda _: None)
     for each in lines:
         answer = made.hear(each + b"\n")
@@ -249,7 +241,7 @@ def test_a_long_answer_is_read_whatever_comes_first(said: bytes) -> None:
     assert made.end.value == {"a": LONG}
 
 
-def test_a_long_request_is_refused_unread() -> None:
+def test_along_request_is_refused_unread() -> None:
     made = session()
     made.hear(WELCOME)
     request = b'{"jsonrpc":"2.0","id":"s1","method":"sampling/createMessage","params":["%b"' % LONG.encode()
@@ -270,9 +262,9 @@ NAMES = st.sampled_from(("jsonrpc", "id", "method", "params", "result", "error",
 @given(st.lists(st.tuples(NAMES, JSON), unique_by=lambda member: member[0], max_size=5))
 def test_what_a_message_is_taken_for_unread_is_what_it_says_when_read(members: list[tuple[str, Any]]) -> None:
     said = json.dumps(dict(members)).encode()
-    if _is_answer(said):
+    if is_answer(said):
         names = [name for name, _ in members]
         assert {"result", "error"} & set(names)
-    request = _long_request(said)
+    request = long_request(said)
     if request is not None:
         assert request.items() <= dict(members).items()

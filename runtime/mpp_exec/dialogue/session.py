@@ -14,12 +14,12 @@ basic/transports/stdio; JSON-RPC 2.0.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeGuard
 
 from mpp_exec import __version__, encoding
+from mpp_exec.dialogue.long import MAX_UNASKED, is_answer, long_request
 from mpp_exec.dialogue.protocol import (
     CAPABILITIES_KEY,
     CLIENT_KEY,
@@ -32,15 +32,6 @@ from mpp_exec.dialogue.protocol import (
 
 MAX_LINES: Final = 10_000
 """Lines that a server may write in one session: messages, and what is none."""
-
-MAX_UNASKED: Final = 65_536
-"""Bytes of a message that is read though nobody asked for it. A longer one is kept as the text it is: what it
-costs to parse and to write out again is the server's choice."""
-
-# The members of a message before its large one: strings without escapes, numbers, constants.
-_MEMBER: Final = rb'\s*"([^"\\]{1,64})"\s*:\s*("[^"\\]{0,256}"|-?[0-9]{1,20}|true|false|null)\s*,'
-_MEMBERS: Final = re.compile(_MEMBER)
-_HEAD: Final = re.compile(rb"\{((?:" + _MEMBER + rb')*)\s*"([^"\\]{1,64})"\s*:')
 
 _CLIENT: Final = {"name": "mpp-exec", "version": __version__}
 
@@ -221,8 +212,8 @@ class Session:
             if line:
                 self._aside.append(line.decode("utf-8", "replace"))
             return
-        if len(line) > MAX_UNASKED and not _is_answer(line):
-            request = _long_request(line)
+        if len(line) > MAX_UNASKED and not is_answer(line):
+            request = long_request(line)
             if request is not None:
                 yield request
             else:
@@ -352,32 +343,6 @@ class Session:
             rest = params[1:] if params == "{}" else f",{params[1:]}"
             params = f'{{"_meta":{encoding.json_dumps(meta)}{rest}'
         return f'{{"id":{self._number},"jsonrpc":"2.0","method":"{method}","params":{params}}}\n'.encode()
-
-
-def _head(line: bytes) -> tuple[dict[str, bytes], str]:
-    """Return the members with which a message begins, and the name of the one after them: the large one."""
-    head = _HEAD.match(line, 0, MAX_UNASKED)
-    if head is None:
-        return {}, ""
-    members = {name.decode("utf-8", "replace"): value for name, value in _MEMBERS.findall(head[1])}
-    return members, head[4].decode("utf-8", "replace")
-
-
-def _is_answer(line: bytes) -> bool:
-    """Return whether a message says before anything large that it is an answer."""
-    members, large = _head(line)
-    return large in {"result", "error"} and "method" not in members
-
-
-def _long_request(line: bytes) -> dict[str, Any] | None:
-    """Return a request whose parameters are too long to be read: it is refused whatever they are."""
-    members, _ = _head(line)
-    if "method" not in members or "id" not in members:
-        return None
-    try:
-        return {name: encoding.json_loads(members[name], max_size=1024) for name in ("method", "id")}
-    except encoding.JsonError:
-        return None
 
 
 def _refusal(method: str, name: Any) -> bytes:
