@@ -11,8 +11,9 @@ import pytest
 
 from command import Shell
 from mpp_exec.consent.policy_file import parse_layer
-from mpp_exec.consent.redaction_rules import RedactionRule
+from mpp_exec.consent.redaction_rules import RedactionRule, parse_rules
 from mpp_exec.errors import ConsentError, UsageError
+from mpp_exec.package.fields import FieldError
 from mpp_exec.privacy.patterns import broken
 from mpp_exec.privacy.policy import RedactionPolicy, effective_actions
 from mpp_exec.privacy.redact import Redactor
@@ -57,6 +58,19 @@ def test_a_rule_that_matches_masks_changes_nothing_twice() -> None:
     once = redacted("LOUD jane@example.com", capitals).value
     assert once == "[SHOUTING] [EMAIL]"
     assert redacted(once, capitals).value == once
+
+
+def test_a_rule_that_matches_everywhere_takes_linear_time() -> None:
+    """Each match was compared with each mask, and 4 KiB took ten seconds."""
+    letter = RedactionRule("letter", ".", ("a",))
+
+    def seconds(size: int) -> float:
+        started = time.thread_time()
+        assert redacted("a" * size, letter).value == "[LETTER]" * size
+        return time.thread_time() - started
+
+    small = min(seconds(512) for _ in range(3))
+    assert any(seconds(4096) < 24 * small for _ in range(3))  # 8 times as much text; it was 60
 
 
 def test_a_kind_without_a_rule_is_unknown() -> None:
@@ -154,3 +168,38 @@ def test_the_rules_of_the_policy_hold_on_the_command_line(shell: Shell) -> None:
     assert shell.run("list").code == 0
     (shell.home / "policy.toml").write_text(POLICY)
     assert shell.run("redact", stdin="to EMP-123456\n").out == "to [EMPLOYEE_ID]\n"
+
+
+@pytest.mark.parametrize("strict", ["mask", "drop", ""])
+def test_a_rule_over_a_line_hands_over_nothing_that_is_masked(strict: str) -> None:
+    """A layer of policy that may only narrow made tokens of what another had dropped, by a wider rule."""
+    made: list[tuple[str, str]] = []
+
+    def token(kind: str, value: str) -> str:
+        made.append((kind, value))
+        return f"[{kind.upper()}:{'b' * 30}]"
+
+    rule = RedactionRule("whole_line", "(?m)^.{4,}$", ("abcd",))
+    policy = RedactionPolicy({"whole_line": "token", **({"ssn": strict} if strict else {})}, None, (rule,))
+    clean = Redactor(policy, tokens=token).redact({"one": "ssn 241-55-8820", "two": "a line"})
+    assert clean.value == {"one": "" if strict == "drop" else "[SSN]", "two": f"[WHOLE_LINE:{'b' * 30}]"}
+    assert made == [("whole_line", "a line")]
+
+
+def test_what_holds_a_value_of_which_less_is_left_is_not_shown_in_part() -> None:
+    policy = RedactionPolicy({"email": "partial", "ssn": "drop"})
+    assert Redactor(policy).redact("mail 241-55-8820@example.com").value == "mail "
+    assert (
+        Redactor(RedactionPolicy({"email": "partial"})).redact("jane@example.com").value == "j***@example.com"
+    )
+
+
+def test_a_branch_without_the_group_is_redacted_as_a_whole() -> None:
+    """Nothing of it was: the group had matched nowhere."""
+    rule = RedactionRule("case_no", r"case (?P<value>[0-9]+)|ref-[0-9]+", ("case 12", "ref-7"))
+    assert redacted("case 12 and ref-7", rule).value == "case [CASE_NO] and [CASE_NO]"
+
+
+def test_no_rule_is_called_like_content_without_text() -> None:
+    with pytest.raises(FieldError):
+        parse_rules([{"name": "binary", "pattern": "x", "match": ["x"]}])

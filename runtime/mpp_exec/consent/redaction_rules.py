@@ -22,6 +22,7 @@ from mpp_exec.package.fields import FieldError, Fields
 
 KEY: Final = "redaction_rule"
 _NAME: Final = re.compile(r"[a-z][a-z_]{1,16}[a-z]", re.ASCII)
+_BINARY: Final = "binary"
 _MOST_RULES: Final = 64
 _LONGEST_PATTERN: Final = 1024
 _LONGEST_TEST: Final = 4096
@@ -75,6 +76,8 @@ def _rule(value: Any, where: str) -> RedactionRule:
             "must be 3 to 18 lower-case letters and low lines",
             "like employee_id",
         )
+    if name == _BINARY:
+        raise FieldError("unknown_word", table.key("name"), "must not be binary, content without text")
     if not 0 < len(pattern) <= _LONGEST_PATTERN:
         raise FieldError(
             "unknown_word", table.key("pattern"), f"must have 1 to {_LONGEST_PATTERN} characters"

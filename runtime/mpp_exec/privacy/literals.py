@@ -165,6 +165,8 @@ def _windows(text: str, size: int, wanted: Collection[str]) -> Iterator[int]:
     Raises:
         StoppedError: the redaction must not go on.
     """
+    if not wanted:
+        return
     if len(wanted) <= _FEW:
         yield from meter.steps(heapq.merge(*(_places(text, each, 1) for each in wanted)))
         return

@@ -6,6 +6,7 @@ RE2 has no look-around and no back-references, and so no pattern that hangs. It 
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -46,7 +47,8 @@ class Patterns:
     """
 
     def __init__(self, rules: Iterable[RedactionRule]) -> None:
-        self._compiled = [(rule.name, _compiled(rule.name, rule.pattern)) for rule in rules]
+        compiled = [(rule.name, _compiled(rule.name, rule.pattern)) for rule in rules]
+        self._compiled = [(name, each, each.groupindex.get(_VALUE, 0)) for name, each in compiled]
 
     def find(self, text: str) -> list[Candidate]:
         """Return what the rules find in *text*, also as it looks (``detect.views``), but for what masks hold.
@@ -57,11 +59,15 @@ class Patterns:
         found: list[Candidate] = []
         for view, offsets in views(text):
             masks = [mask.span() for mask in MASK.finditer(view)] if "[" in view else []
-            for name, pattern in self._compiled:
+            ends = [end for _, end in masks]
+            for name, pattern, group in self._compiled:
                 meter.pass_over(view)
                 for match in meter.steps(pattern.finditer(view)):
-                    start, end = match.span(pattern.groupindex.get(_VALUE, 0))
-                    if start < end and not any(low < end and start < high for low, high in masks):
+                    start, end = match.span(group)
+                    if start < 0:  # another branch of the pattern than that with the group
+                        start, end = match.span()
+                    behind = bisect_right(ends, start)  # the first mask that ends behind it
+                    if start < end and (behind == len(masks) or end <= masks[behind][0]):
                         value = view[start:end].casefold()
                         found.append(
                             in_original(Candidate(name, start, end, _SCORE, value, ORGANISATION), offsets)

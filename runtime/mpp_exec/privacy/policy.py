@@ -17,6 +17,9 @@ Action = Literal["allow", "token", "partial", "hash", "mask", "drop"]
 ACTIONS: Final[tuple[Action, ...]] = get_args(Action)
 """From the most that is left of a value to the least."""
 
+LEAVING: Final[tuple[Action, ...]] = ("token", "partial")
+"""Those by which something of a value is to be seen, or to be had, and that are not ``allow``."""
+
 BINARY: Final = "binary"
 """Stands among the kinds for content that is no text, and that nobody reads: it is allowed or dropped."""
 
@@ -69,6 +72,11 @@ class RedactionPolicy:
     def makes_tokens(self) -> bool:
         """Whether values of some kind become tokens."""
         return "token" in self.actions.values()
+
+    @property
+    def leaves_something(self) -> bool:
+        """Whether something is left of values of some kind, or can be had."""
+        return any(action in LEAVING for action in self.actions.values())
 
     @property
     def drops_binary(self) -> bool:

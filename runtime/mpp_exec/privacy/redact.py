@@ -8,20 +8,20 @@ or uncovered something, that is masked too, so that redacting a redacted value c
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from mpp_exec.privacy import meter, rules
 from mpp_exec.privacy.detect import detect, detect_parts
 from mpp_exec.privacy.document import Document, without_quiet
-from mpp_exec.privacy.finding import Candidate, Finding, listed
+from mpp_exec.privacy.finding import MASK, ORGANISATION, Candidate, Finding, listed
 from mpp_exec.privacy.leaf import Leaf
 from mpp_exec.privacy.literals import RECEIVED, USER_CONFIG, Literals
 from mpp_exec.privacy.mask import in_json_text, replacement
-from mpp_exec.privacy.policy import MASK_ALL, Action, RedactionPolicy
+from mpp_exec.privacy.policy import ACTIONS, LEAVING, MASK_ALL, Action, RedactionPolicy
+from mpp_exec.privacy.rewriting import Rewriting
 from mpp_exec.privacy.spans import SECRETS, apart, merged, position
 from mpp_exec.privacy.writing import Explain
 
@@ -29,10 +29,8 @@ if TYPE_CHECKING:
     from mpp_exec.privacy.patterns import Patterns
     from mpp_exec.privacy.second_opinion import SecondOpinion
 
-# How much around what was replaced in a string is read again, and how much more to the end of a word.
+# How much around what was replaced in a string is read again.
 _AROUND: Final = 320
-_WORD: Final = 256
-_SPACE: Final = re.compile(r"\s")
 # Code points at the end of a text that was cut off, which may be half of a value.
 _CUT: Final = 4096
 CUT_OFF: Final = "[cut off]\n"
@@ -258,7 +256,31 @@ class Redactor:
         allowed: list[Candidate] = []
         for candidate in believed:
             (allowed if self._action(candidate) == "allow" else hidden).append(candidate)
-        return merged(hidden), merged(allowed)
+        return self._merged(hidden), merged(allowed)
+
+    def _merged(self, hidden: list[Candidate]) -> list[Candidate]:
+        """Return what has to be replaced, in order, where spans overlap as one.
+
+        What leaves something of its value, or hands it to another tool, leaves no more of what it holds than
+        is left of that: a rule over a whole line does not make a token of the number in it that is dropped.
+        """
+        joined = merged(hidden)
+        if self._policy.leaves_something and len(joined) < len(hidden):
+            parts = iter(sorted(hidden, key=position))
+            part = next(parts, None)
+            for number, span in enumerate(joined):
+                while part is not None and part.start < span.end:
+                    joined[number] = self._stricter(joined[number], part)
+                    part = next(parts, None)
+        return joined
+
+    def _stricter(self, span: Candidate, part: Candidate) -> Candidate:
+        """Return *span* as what *part* of it is, if that is less to be seen."""
+        action = self._action(span)
+        if action not in LEAVING or not (part.kind in self._policy.actions or span.rule == ORGANISATION):
+            return span
+        is_stricter = ACTIONS.index(self._action(part)) > ACTIONS.index(action)
+        return part._replace(start=span.start, end=span.end) if is_stricter else span
 
     def _believed(self, text: str, candidates: list[Candidate]) -> list[Candidate]:
         """Return the candidates that count, and every occurrence of what is known already."""
@@ -283,7 +305,7 @@ class Redactor:
     def _write(self, leaf: Leaf, hidden: list[Candidate]) -> tuple[list[Candidate], str]:
         """Return what had to be replaced in a string, and the string with that replaced."""
         for _ in range(_PASSES):
-            rewriting = _Rewriting(leaf.text, hidden, [self._replacement(leaf, span) for span in hidden])
+            rewriting = Rewriting(leaf.text, hidden, [self._replacement(leaf, span) for span in hidden])
             left = without_quiet(
                 leaf.text,
                 [
@@ -295,15 +317,17 @@ class Redactor:
             opened = rules.opens_private_key(rewriting.text) and not rules.opens_private_key(leaf.text)
             if not left and not opened:
                 return hidden, rewriting.text
-            hidden = merged(hidden + left)
+            hidden = self._merged(hidden + left)
         whole = hidden[0]._replace(start=0, end=len(leaf.text))
         return [whole], f"[{whole.kind.upper()}]"
 
-    def _read_again(self, leaf: Leaf, rewriting: _Rewriting) -> list[Candidate]:
+    def _read_again(self, leaf: Leaf, rewriting: Rewriting) -> list[Candidate]:
         """Return what is found in a string that was written, around what was replaced in it."""
         text = rewriting.text
-        found = leaf.announced(text) + (self._patterns.find(text) if self._patterns else [])
-        found += detect_parts(text, list(rewriting.around(_AROUND)), leaf.key)
+        found = self._patterns.find(text) if self._patterns else []
+        if not MASK.fullmatch(text):  # nothing is left of most: no detector finds anything in a mask
+            found += leaf.announced(text)
+            found += detect_parts(text, list(rewriting.around(_AROUND)), leaf.key)
         meter.add(len(found))
         return found
 
@@ -317,64 +341,6 @@ class Redactor:
         if token:
             return in_json_text(leaf.text, span, token)
         return in_json_text(leaf.text, span, replacement(span, action, self._policy))
-
-
-class _Rewriting:
-    """A string with spans replaced, and the way back to the offsets it had."""
-
-    def __init__(self, text: str, spans: list[Candidate], replacements: list[str]) -> None:
-        pieces: list[str] = []
-        self._spans = spans
-        self._starts: list[int] = []
-        self._ends: list[int] = []
-        read = length = 0
-        for span, written in zip(spans, replacements, strict=True):
-            length += span.start - read
-            pieces += (text[read : span.start], written)
-            self._starts.append(length)
-            length += len(written)
-            self._ends.append(length)
-            read = span.end
-        pieces.append(text[read:])
-        self.text = "".join(pieces)
-
-    def around(self, reach: int) -> Iterator[tuple[int, int]]:
-        """Yield the parts of the text with a replacement, and *reach* on either side; they do not overlap.
-
-        They end at white space, so that no word is read without its beginning or end.
-        """
-        low, high = max(0, self._starts[0] - reach), 0
-        for start, end in zip(self._starts, self._ends, strict=True):
-            if high and start - reach > high:
-                yield self._widened(low, high)
-                low = start - reach
-            high = end + reach
-        yield self._widened(low, high)
-
-    def _widened(self, low: int, high: int) -> tuple[int, int]:
-        if low > 0:
-            before = _SPACE.search(self.text[max(0, low - _WORD) : low][::-1])
-            low -= before.start() if before else 0
-        if high < len(self.text):
-            behind = _SPACE.search(self.text, high, high + _WORD)
-            high = behind.start() if behind else high
-        return low, min(high, len(self.text))
-
-    def in_original(self, candidate: Candidate) -> Candidate:
-        """Return *candidate* where it stood; one that touches a replacement takes all of its span."""
-        start, _ = self._place(candidate.start)
-        _, end = self._place(candidate.end - 1)
-        return candidate._replace(start=start, end=end)
-
-    def _place(self, offset: int) -> tuple[int, int]:
-        """Return start and end of what the code point at *offset* stands for."""
-        index = bisect_right(self._starts, offset) - 1
-        if index < 0:
-            return offset, offset + 1
-        if offset < self._ends[index]:
-            return self._spans[index].start, self._spans[index].end
-        original = self._spans[index].end + offset - self._ends[index]
-        return original, original + 1
 
 
 def _patterns(policy: RedactionPolicy) -> Patterns | None:
