@@ -50,6 +50,7 @@ def test_a_key_that_is_a_value_itself_is_not_shown() -> None:
         {"password": "kettle-91!x", "env": {"name": "PASSWORD_kettle-91!x", "value": "zzTop991!!"}},
         {"password": "kettle-91!x", "env": {"key": "token of kettle-91!x", "value": "zzTop991!!"}},
         {"password": "kettle-91!x", "columns": ["id", "pwd kettle-91!x"], "rows": [[1, "zzTop991!!"]]},
+        'log {"password": "kettle-91!x", "env": {"name": "PASSWORD_kettle-91!x", "value": "zzTop991!!"}}',
         "password: kettle-91!x token@kettle.example: Kj38fj8x92Qw7Lm2",
     ],
 )

@@ -180,7 +180,8 @@ def test_a_rule_over_a_line_hands_over_nothing_that_is_masked(strict: str) -> No
         return f"[{kind.upper()}:{'b' * 30}]"
 
     rule = RedactionRule("whole_line", "(?m)^.{4,}$", ("abcd",))
-    policy = RedactionPolicy({"whole_line": "token", **({"ssn": strict} if strict else {})}, None, (rule,))
+    actions: dict[str, Any] = {"whole_line": "token"} | ({"ssn": strict} if strict else {})
+    policy = RedactionPolicy(actions, None, (rule,))
     clean = Redactor(policy, tokens=token).redact({"one": "ssn 241-55-8820", "two": "a line"})
     assert clean.value == {"one": "" if strict == "drop" else "[SSN]", "two": f"[WHOLE_LINE:{'b' * 30}]"}
     assert made == [("whole_line", "a line")]
