@@ -169,10 +169,14 @@ def _listen(home: Home, given: argparse.Namespace, console: Console) -> int:
             finally:
                 for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                     signal.signal(number, signal.SIG_IGN)
-                service.close()
+                told, is_over = service.close()
+                console.note(*told)
         finally:
             place.clear()
             os.close(held)
+    if not is_over:  # what hangs would keep the interpreter, which waits for its threads
+        console.flush()
+        os._exit(0)
     return 0
 
 

@@ -21,6 +21,7 @@ from mpp_exec import __version__
 from mpp_exec.errors import InternalError
 from mpp_exec.pipeline import Runtime
 from mpp_exec.serving.alike import Likeness, build
+from mpp_exec.serving.ending import Ending
 from mpp_exec.serving.peer import Peer, own_standing, peer_of, standing_of
 from mpp_exec.serving.place import Place
 from mpp_exec.serving.visit import PROMPT, ElsewhereError, GoneError, Visit, is_proven
@@ -49,6 +50,9 @@ TICK: Final = 2.0
 _FIRST_WORD: Final = 5.0  # seconds from connecting to a complete first frame
 _FULL: Final = 0.1  # seconds without accepting when there are no descriptors left
 ENDING: Final = 15.0  # seconds that clients have to take what they are owed when the runtime ends
+_HURRY: Final = 1.0  # and those of whom nothing has begun, to say a word or be sent away
+_CLOSING: Final = 15.0  # seconds that calls, sandboxes and the ledger have to end
+_CUT: Final = 1.0  # and what is left, once its connection is cut
 
 Handle = Callable[[Visit], int]
 """Does what a client wants and returns its exit code; may raise ``ElsewhereError`` or ``GoneError``."""
@@ -93,6 +97,7 @@ class Service:
         self._threads: set[threading.Thread] = set()
         self._watched: dict[int, Visit] = {}
         self._served: set[Visit] = set()
+        self._unbegun: set[Frames] = set()
         self._waiting_for_the_end: list[socket.socket] = []
         self._ending = False
         self._last = time.monotonic()
@@ -152,35 +157,57 @@ class Service:
         """Have :meth:`run` return."""
         os.eventfd_write(self._wake, 1)
 
-    def close(self) -> None:
-        """End what runs, give clients what they are owed, and leave nothing. To be called once."""
+    def close(self) -> tuple[list[str], bool]:
+        """End what runs, give clients what they are owed, and leave nothing. To be called once.
+
+        Everything has a bound. Returns in words what was waited for long, and whether nothing is left: if
+        not, whatever hangs ends with the process.
+
+        Raises:
+            InternalError: something could not be recorded, or sealed.
+        """
+        ending = Ending()
         with self._lock:
             self._ending = True
             served = list(self._served)
+            for frames in self._unbegun:  # who has said nothing yet delays nobody
+                frames.hurry(_HURRY)
         self._place.close_to_clients(self._listening)
         self._listener.close()  # whoever is in its queue finds the connection closed, and nothing begun
         for visit in served:  # one whose client does not read would keep all others from going on
             visit.hurry()
         for visit in served:  # before anything of theirs is ended here
             visit.move()
-        self._runtime.close()
-        until = time.monotonic() + ENDING
-        while True:
+        failed: list[InternalError] = []
+        closing = threading.Thread(target=self._close_runtime, args=(failed,), name="closing", daemon=True)
+        closing.start()
+        is_closed = ending.wait("calls, sandboxes and the ledger", lambda: [closing], _CLOSING)
+        if not ending.wait("clients to take their results", self._talking, ENDING, meanwhile=self._see_leave):
             with self._lock:
-                threads = list(self._threads)
-            if not threads or time.monotonic() >= until:
-                break
-            for thread in threads:
-                thread.join(max(0.0, min(0.2, until - time.monotonic())))
-                for descriptor, _ in self._poll.poll(0):
-                    self._left(descriptor)
-        with self._lock:
-            for connection in self._clients.values():
-                if connection not in self._waiting_for_the_end:
-                    with suppress(OSError):
-                        connection.shutdown(socket.SHUT_RDWR)
+                for connection in self._clients.values():
+                    if connection not in self._waiting_for_the_end:
+                        with suppress(OSError):
+                            connection.shutdown(socket.SHUT_RDWR)
+            is_closed = ending.wait("clients that are cut off", self._talking, _CUT) and is_closed
         self._poll.close()
         os.close(self._wake)
+        if failed:
+            raise failed[0]
+        return ending.told, is_closed
+
+    def _close_runtime(self, failed: list[InternalError]) -> None:
+        try:
+            self._runtime.close()
+        except InternalError as error:
+            failed.append(error)
+
+    def _talking(self) -> list[threading.Thread]:
+        with self._lock:
+            return list(self._threads)
+
+    def _see_leave(self) -> None:
+        for descriptor, _ in self._poll.poll(0):
+            self._left(descriptor)
 
     def status(self) -> dict[str, Any]:
         """Return how it is, as a JSON object."""
@@ -233,8 +260,17 @@ class Service:
 
     def _serve(self, connection: socket.socket, peer: Peer) -> None:
         try:
-            with suppress(WireError, GoneError, OSError, InternalError):
-                self._answer(connection, Frames(connection), peer)
+            frames = Frames(connection)
+            with self._lock:
+                self._unbegun.add(frames)
+                if self._ending:
+                    frames.hurry(_HURRY)
+            try:
+                with suppress(WireError, GoneError, OSError, InternalError):
+                    self._answer(connection, frames, peer)
+            finally:
+                with self._lock:
+                    self._unbegun.discard(frames)
         finally:
             self._forget(connection, threading.current_thread())
 
@@ -309,6 +345,7 @@ class Service:
         with self._lock:
             if self._ending:
                 raise ElsewhereError("the runtime ends")
+            self._unbegun.discard(visit.frames)
             if visit.moves is not None:
                 if len(self._served) >= MAX_CONNECTIONS:
                     raise ElsewhereError("it serves as many connections as it may")

@@ -58,6 +58,7 @@ class Visit:
         hello: what it said of itself; peer: what the kernel says of it.
         cancellation: set when it leaves; closed by whoever made the visit.
         begun: whether the client was told that its call begins.
+        frames: how it is spoken with.
         moves: of a connection that is served, what has the client go on by itself; None of a call.
     """
 
@@ -78,7 +79,7 @@ class Visit:
         self.moves: Callable[[], None] | None = None
         self._sending = threading.Lock()
         self.connection = connection
-        self._frames = frames
+        self.frames = frames
         self._data = data
         self._watch = watch
         self._until: float | None = None
@@ -86,7 +87,7 @@ class Visit:
     def hurry(self) -> None:
         """Give the client of a connection a moment to take what it is told. Safe from any thread."""
         if self.moves is not None:
-            self._frames.hurry(_HURRY)
+            self.frames.hurry(_HURRY)
 
     def leave(self) -> None:
         """Have a connection end whose client does not read, which then goes on by itself. From any thread."""
@@ -152,7 +153,7 @@ class Visit:
         """
         self.moves = moves
         try:
-            is_met = is_proven(self._frames)
+            is_met = is_proven(self.frames)
         except (WireError, OSError) as error:
             raise GoneError from error
         if not is_met:
@@ -191,7 +192,7 @@ class Visit:
         try:
             with self._sending:
                 self._send(OUT, output)
-                self._frames.send(TURN, facts, _TURN_PATIENCE)
+                self.frames.send(TURN, facts, _TURN_PATIENCE)
         except WireError as error:
             raise GoneError from error
 
@@ -199,13 +200,13 @@ class Visit:
         view = memoryview(data)
         while view:
             left = _TURN_PATIENCE if self._until is None else self._until - time.monotonic()
-            self._frames.send(letter, view[:PIECE], left)
+            self.frames.send(letter, view[:PIECE], left)
             view = view[PIECE:]
 
     def end(self, code: int) -> None:
         """Tell the exit code; the visit is over."""
-        self._frames.send(DONE, bytes([code]), PATIENCE)
+        self.frames.send(DONE, bytes([code]), PATIENCE)
 
     def send_away(self, reason: str) -> None:
         """Have it make the call itself; *reason* is for people who look at the wire."""
-        self._frames.send(AWAY, reason.encode("utf-8", "backslashreplace"), PROMPT)
+        self.frames.send(AWAY, reason.encode("utf-8", "backslashreplace"), PROMPT)
