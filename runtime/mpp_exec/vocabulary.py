@@ -34,12 +34,16 @@ _UNSEEN: Final = (
     "\\uffa0\\ufff0-\\ufffb\\ufffe\\uffff\\U0001bca0-\\U0001bca3\\U0001d173-\\U0001d17a\\U000e0000-\\U000e0fff"
     + "".join(f"\\U{plane:04x}fffe\\U{plane:04x}ffff" for plane in range(1, 17))
 )
-_FORBIDDEN: Final = re.compile(f"[{_UNSEEN}]")
+_HIDDEN: Final = re.compile(f"[{_UNSEEN}]")
+# A blank that is no blank to any rule that knows blanks: the pattern of Braille without a dot.
+_FORBIDDEN: Final = re.compile(f"[{_UNSEEN}\\u2800]")
+# What looks like a space, and is another character, but for the wide one of East Asian texts.
+_INEXACT: Final = re.compile(f"[{_UNSEEN}\\u2800\\u00a0\\u1680\\u2000-\\u200a\\u202f\\u205f]")
 _WHITESPACE_CONTROLS: Final = "\t\n\r"
 
 
 def forbidden_character(text: str, *, allow_line_breaks: bool = False) -> str:
-    """Return the first control, bidirectional, zero-width or tag character as ``U+XXXX``, or ``""``.
+    """Return the first control, bidirectional, zero-width, tag or blank character as ``U+XXXX``, or ``""``.
 
     *allow_line_breaks* lets tab, line feed and carriage return pass: for data that is only ever
     shown escaped.
@@ -57,7 +61,12 @@ def replace_forbidden(text: str, replacement: Callable[[str], str], *, keep: str
 
 def visible(text: str, *, keep: str = "") -> str:
     r"""Return *text* with what a person would not see written out, as ``\x1b``, but for *keep*."""
-    return replace_forbidden(text, lambda character: ascii(character)[1:-1], keep=keep)
+    return _HIDDEN.sub(lambda match: match[0] if match[0] in keep else ascii(match[0])[1:-1], text)
+
+
+def exact(text: str) -> str:
+    r"""Return *text* with all written out that a person would not see, or would take for a space."""
+    return _INEXACT.sub(lambda match: ascii(match[0])[1:-1], text)
 
 
 def refuse_forbidden(text: str, what: str = "", *, allow_line_breaks: bool = False) -> None:

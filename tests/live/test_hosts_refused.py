@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import pytest
 
 from command import Shell, error_lines
+from mpp_exec.sandbox.remedy import apparmor_profile
 
 REVEALS = "def call(text):\n    return 'it ran'\n"
 
@@ -148,6 +149,13 @@ def test_doctor_prints_the_profile_that_ubuntu_needs(shell: Shell) -> None:
     assert "/etc/apparmor.d/mpp-exec" in done.out
     assert f'profile mpp-exec "{os.path.realpath(sys.executable)}" flags=(unconfined) {{' in done.out
     assert done.out.count("userns,") == 2
+
+
+def test_profile_for_an_interpreter_whose_path_looks_like_a_pattern(monkeypatch: pytest.MonkeyPatch) -> None:
+    """AppArmor reads patterns between quotes, too: unescaped, it would be the profile of other programs."""
+    monkeypatch.setattr(sys, "executable", '/opt/my [env]/py*{3,4}"?^@{HOME}/bin/python3')
+    line = r'profile mpp-exec "/opt/my \[env\]/py\*\{3\,4\}\"\?\^\@\{HOME\}/bin/python3" flags=(unconfined) {'
+    assert line in apparmor_profile().splitlines()
 
 
 def test_policy_forbids_the_degradation(shell: Shell) -> None:

@@ -113,6 +113,14 @@ def test_attack_to_break_an_argument_by_a_line_end_that_is_not_shown(character: 
     assert shown.endswith('y"')
 
 
+@pytest.mark.parametrize("character", ["\u2800", "\u00a0", "\u1680", "\u2003", "\u202f", "\u3164", "\u2062"])
+def test_attack_to_have_one_path_taken_for_another_by_a_blank_that_is_none(character: str) -> None:
+    """Shown as it is, it would be a space, or nothing: the folder beside the one that is meant."""
+    (shown,) = (row for row in request({"a": f"/data/my{character}files"}).lines() if '"a"' in row)
+    assert character not in shown
+    assert ascii(character)[1:-1] in shown
+
+
 @pytest.mark.parametrize(
     "text", ["é" * 200, "日本" * 100, "e\u0301" * 300, "\t" * 60, "⠀" * 100, "👩‍👩‍👧" * 40]
 )

@@ -404,6 +404,7 @@ def test_a_path_has_one_spelling_and_never_goes_up(text: str) -> None:
         "\U000e0100",
         "\ud800",
         "\uffff",
+        "\u2800",
     ],
     ids=ascii,
 )

@@ -16,6 +16,7 @@ import pytest
 
 from mpp_exec import owners
 from mpp_exec.errors import MppError
+from mpp_exec.registry import home as home_module
 from mpp_exec.registry.home import Home, resolve_home
 
 ROOT = os.geteuid() == 0
@@ -119,6 +120,23 @@ def test_folder_of_something_else_is_refused_and_left_alone(tmp_path: Path) -> N
     assert refused(folder) == "home.not_a_home"
     assert [path.name for path in folder.iterdir()] == ["README"]
     assert mode(folder) == 0o755
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the organisation's policy is root's")
+@pytest.mark.parametrize("name", ["", "below", "below/deep", "../linked"])
+def test_place_of_the_organisations_policy_is_refused_and_left_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Closed to others as a home is, it would stop the calls of everybody else, who read it."""
+    folder = tmp_path / "mpp-exec"
+    folder.mkdir(mode=0o755)
+    folder.chmod(0o755)
+    (folder / "policy.toml").write_text("")
+    (tmp_path / "linked").symlink_to(folder)
+    monkeypatch.setattr(home_module, "SYSTEM_POLICY", folder / "policy.toml")
+    assert refused(folder / name) == "home.policy"
+    assert mode(folder) == 0o755
+    assert [path.name for path in folder.iterdir()] == ["policy.toml"]
 
 
 def test_file_is_refused(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from mpp_exec.errors import ConsentError, UsageError
 from mpp_exec.package.manifest import Confirm as Confirmation
 from mpp_exec.package.manifest import Operation
 from mpp_exec.rows import WIDTH, rows
-from mpp_exec.vocabulary import visible
+from mpp_exec.vocabulary import exact
 
 MAX_SHOWN: Final = 64 << 10
 """Characters of a call that a person can be asked about."""
@@ -87,7 +87,7 @@ class ConfirmationRequest:
         Raises:
             ConsentError: ``confirm.too_large``: nobody could look at all of it.
         """
-        lines = [row for line in self._lines() for row in rows(visible(line), width)]
+        lines = [row for line in self._lines() for row in rows(exact(line), width)]
         if len(lines) >= _SCREEN:
             lines.append(f"all of this is {len(lines) + 1} lines: what has scrolled away belongs to it")
         size = sum(len(line) + 1 for line in lines)

@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Final
 
 from mpp_exec import owners
+from mpp_exec.consent.policy_file import SYSTEM_POLICY
 from mpp_exec.errors import ConsentError, MppError, UsageError
 from mpp_exec.registry.faults import io_error
 
@@ -87,7 +88,8 @@ class Home:
         """Check the home at *path* (default: :func:`resolve_home`), making it if it is not there.
 
         Raises:
-            UsageError: ``home.unknown``, ``home.not_a_folder``, ``home.link``, ``home.not_a_home``.
+            UsageError: ``home.unknown``, ``home.not_a_folder``, ``home.link``, ``home.not_a_home``,
+                ``home.policy``.
             ConsentError: ``home.owner``, ``home.writable``, ``home.exposed``.
             InternalError: ``store.*``, the disk said no.
         """
@@ -95,6 +97,7 @@ class Home:
         if "\0" in str(wanted):
             raise UsageError("home.unknown", "the path of the home holds a NUL", "name another: --home DIR")
         try:
+            _refuse_place_of_policy(wanted)
             _refuse_exposed_way(wanted)
             if wanted.name in ("", ".."):
                 wanted = Path(os.path.realpath(wanted))
@@ -225,6 +228,19 @@ def _refuse_exposed_way(home: Path) -> None:
         f"the home {home} is inside {at}, where {'everybody' if everybody else 'a group'} can rename it",
         f"keep the home in a folder of your own, or: chmod {'o' if everybody else 'g'}-w {at}",
     )
+
+
+def _refuse_place_of_policy(home: Path) -> None:
+    """Refuse root a home beside the organisation's policy: closed to others, it would stop their calls."""
+    if os.geteuid() != 0:
+        return  # to nobody else it belongs
+    real, folder = Path(os.path.realpath(home)), Path(os.path.realpath(SYSTEM_POLICY.parent))
+    if folder in (real, *real.parents):
+        raise UsageError(
+            "home.policy",
+            f"the home {home} would be in {folder}, where everybody reads the organisation's policy",
+            "name another: --home DIR or MPP_HOME",
+        )
 
 
 def _check(descriptor: int, path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import sys
 from dataclasses import dataclass
 from importlib import resources
@@ -34,6 +35,7 @@ _SETTINGS = {
     "/proc/sys/user/max_user_namespaces": ("0", "sysctl -w user.max_user_namespaces=10000"),
 }
 _RESTRICTION = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns"
+_PATTERN = re.compile(r'[\\"*?\[\]{}^@,]')
 _OR_BARE = "or do without namespaces, with open eyes: mpp-exec approve NAME --degrade namespaces"
 
 
@@ -69,15 +71,20 @@ abi <abi/4.0>,
 include <tunables/global>
 
 # Every program of this interpreter may make user namespaces then; one of its own for mpp-exec is narrower.
-profile mpp-exec "{os.path.realpath(sys.executable)}" flags=(unconfined) {{
+profile mpp-exec "{_literal(sys.executable)}" flags=(unconfined) {{
   userns,
   include if exists <local/mpp-exec>
 }}
 
-profile mpp-exec-init "{os.path.realpath(str(init))}" flags=(unconfined) {{
+profile mpp-exec-init "{_literal(str(init))}" flags=(unconfined) {{
   userns,
 }}
 """
+
+
+def _literal(program: str) -> str:
+    """Return the path of *program* between quotes, where some characters are patterns (apparmor.d(5))."""
+    return _PATTERN.sub(r"\\\g<0>", os.path.realpath(program))
 
 
 def _confining_profile() -> str:
