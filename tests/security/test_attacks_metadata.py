@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from file_attacks import BY_NUMBER
 from mpp_exec.sandbox import kernel, native
 from mpp_exec.sandbox.layout import READ_ONLY, Entry
 from mpp_exec.sandbox.plan import SandboxPlan
@@ -48,18 +49,6 @@ def showing(lab: Lab, *paths: str) -> SandboxPlan:
     compiled = without_landlock(lab.python(LOOK))
     shown = (Entry("bind", path, os.path.realpath(path), attributes=READ_ONLY) for path in paths)
     return replace(compiled, entries=(*compiled.entries, *shown))
-
-
-BY_NUMBER = {
-    "signal 0": "os.kill(pid, 0)",
-    "priority": "os.getpriority(os.PRIO_PROCESS, pid)",
-    "priority of its group": "os.getpriority(os.PRIO_PGRP, pid)",
-    "processors": "sorted(os.sched_getaffinity(pid))",
-    "scheduler": "os.sched_getscheduler(pid)",
-    "session": "os.getsid(pid)",
-    "process group": "os.getpgid(pid)",
-    "child": "os.waitpid(pid, os.WNOHANG)",
-}
 
 
 @pytest.mark.parametrize("how", BY_NUMBER)
