@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from mpp_exec.pipeline import Runtime
     from mpp_exec.registry.home import Home
     from mpp_exec.serving.place import Place
+    from mpp_exec.serving.service import Service
     from mpp_exec.serving.visit import Visit
 
 _ON_DEMAND_IDLE: Final = 900
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def _arguments(parser: VerbParser) -> None:
@@ -161,13 +163,14 @@ def _listen(home: Home, given: argparse.Namespace, console: Console) -> int:
             service = Service(runtime, place, lambda visit: serve(visit, runtime, shares), idle=given.idle)
             try:
                 _warm(runtime)
+                signalled = _ended_by_signals(service)
                 console.note(f"serving {home.path}, process {os.getpid()}")
                 why = service.run()
-                console.note(f"ended: {why}")
+                console.note("ended by a signal" if signalled else f"ended: {why}")
             except KeyboardInterrupt:
                 console.note("ended by a signal")
             finally:
-                for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                for number in _SIGNALS:
                     signal.signal(number, signal.SIG_IGN)
                 told, is_over = service.close()
                 console.note(*told)
@@ -178,6 +181,23 @@ def _listen(home: Home, given: argparse.Namespace, console: Console) -> int:
         console.flush()
         os._exit(0)
     return 0
+
+
+def _ended_by_signals(service: Service) -> list[int]:
+    """Have *service* end by signals from now on; return where those that came are noted.
+
+    An exception can be lost: Python drops one that is raised while an object is taken down.
+    """
+    came: list[int] = []
+
+    def note(number: int, _: object) -> None:
+        came.append(number)
+        service.stop()
+
+    for number in _SIGNALS:
+        if signal.getsignal(number) not in (signal.SIG_IGN, None):
+            signal.signal(number, note)
+    return came
 
 
 def _warm(runtime: Runtime) -> None:
