@@ -351,6 +351,21 @@ def test_where_there_is_nothing_people_are_told_what_to_do(
     assert peer.end() == 0
 
 
+def test_a_home_that_cannot_be_opened_is_told_to_people_once(tmp_path: Path) -> None:
+    """A client that lists no tool shows nobody why: its log has it, with what to do."""
+    shell = Shell(tmp_path)
+    shell.home.write_text("a file\n")
+    peer = Peer(shell)
+    errors = [peer.ask("tools/list", {"_meta": meta()})["error"] for _ in range(2)]
+    told = errors[0]["message"]
+    assert errors[0] == errors[1]
+    assert peer.process.stdin is not None
+    peer.process.stdin.close()
+    (line,) = [line for line in peer.stderr().splitlines() if told in line]
+    assert errors[0]["data"]["mpp-exec/error"]["hint"] in line
+    assert peer.end() == 0
+
+
 def test_a_person_who_types_it_is_told_what_it_waits_for(tmp_path: Path) -> None:
     with Shell(tmp_path).at_terminal("mcp") as terminal:
         terminal.expect("waiting for an MCP client")

@@ -100,6 +100,7 @@ class Server:
         self._state = state
         self._known: set[RequestId] = set()  # requests that another process has dealt with
         self._next_look = 0.0
+        self._warned = ""
 
     def run(self) -> None:
         """Serve until the input ends."""
@@ -178,6 +179,9 @@ class Server:
         except MppError as error:  # the home cannot be opened or read
             if self._wire.goes_on and isinstance(error, InternalError):
                 raise  # what this process lacks, the client's own may have
+            if (line := f"{error.message} ({error.hint})") != self._warned:
+                self._warned = line  # clients show people the message at best, and stderr in their log
+                self._warn(line)
             reply(RpcError.of(error).answer(message.id))
 
     def _notified(self, message: Request) -> None:
