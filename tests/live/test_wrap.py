@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tomllib
 import zipfile
 from pathlib import Path
@@ -15,6 +16,7 @@ from mcp_servers import LEGACY, MODERN, PREAMBLE
 from mpp_exec.wrap.bundle import fetch_bundle
 from mpp_exec.wrap.npm import leave_out_unread
 from mpp_exec.wrap.origin import Origin
+from needs import missing
 
 SERVER = """
 TOOLS = [
@@ -194,6 +196,42 @@ def test_a_bundle_is_for_the_interpreter_and_platform_that_it_was_made_for(
     assert bool(fetched.platforms) is bound
     assert any("for darwin, not for linux" in note for note in fetched.notes)
     assert any("setting n: its least" in note for note in fetched.notes)
+
+
+NODE = """
+import { cpus, networkInterfaces } from "node:os";
+import { createInterface } from "node:readline";
+createInterface({ input: process.stdin }).on("line", (line) => {
+  const { id, method } = JSON.parse(line);
+  const say = (result) => console.log(JSON.stringify({ jsonrpc: "2.0", id, result }));
+  if (method === "initialize") {
+    const serverInfo = { name: "n", version: "1" };
+    say({ protocolVersion: "2025-11-25", capabilities: { tools: {} }, serverInfo });
+  } else if (method === "tools/list") {
+    say({ tools: [{ name: "look", description: "Looks.", inputSchema: { type: "object" } }] });
+  } else if (method === "tools/call") {
+    const { rss, heapUsed } = process.memoryUsage();
+    const seen = [rss, heapUsed, process.memoryUsage.rss(), cpus().length];
+    say({ content: [{ type: "text", text: JSON.stringify([...seen, typeof networkInterfaces()]) }] });
+  }
+});
+"""
+
+
+def test_a_server_in_node_can_ask_for_its_memory_and_the_processors(shell: Shell) -> None:
+    """Node.js reads both from /proc, which is not there; servers ask for a line of their log and ended so."""
+    if shutil.which("node") is None:
+        missing("this host has no node")
+    source = shell.root / "server"
+    source.mkdir()
+    (source / "server.mjs").write_text(NODE)
+    shell.ok("wrap", f"dir:{source}", "-o", "out", "--", "node", "server.mjs")
+    installed(shell, shell.cwd / "out")
+    seen = json.loads(shell.ok("run", "acme/server", "look").out)
+    assert all(number > 0 for number in seen[:4])
+    assert seen[4] == "object"
+    (source / "mpp-preload.cjs").write_text("// the server's own\n")
+    assert shell.run("wrap", f"dir:{source}", "-o", "other", "--", "node", "server.mjs").code == 2
 
 
 def test_a_server_that_needs_more_says_so_and_leaves_nothing(shell: Shell) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shlex
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -180,6 +181,17 @@ def test_a_client_of_earlier_versions_that_cannot_ask_is_told_how_in_a_result(pe
     result = peer.call(NAME, {})["result"]
     assert result["isError"] is True
     assert "mpp-exec confirm " in result["content"][0]["text"]
+
+
+def test_a_person_is_told_which_home_a_call_waits_in(shell: Shell) -> None:
+    """A client starts the server with --home; for whoever answers another home is the usual."""
+    elsewhere = Shell(shell.root, variables={"MPP_HOME": str(shell.root / "other")})
+    with Peer(elsewhere, "--home", str(shell.home)) as peer:
+        peer.initialize()
+        hint = peer.call(NAME)["result"]["_meta"]["mpp-exec/error"]["hint"]
+    words = shlex.split(hint.partition("mpp-exec ")[2].partition(";")[0])
+    assert words[0] == "confirm"
+    assert elsewhere.run(*words, "--json").json["id"] == words[1]
 
 
 def test_a_client_that_says_it_can_ask_and_answers_with_an_error_runs_nothing(peer: Peer) -> None:

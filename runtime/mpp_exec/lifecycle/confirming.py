@@ -7,6 +7,7 @@ is decided by what was shown and by who asks again.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -17,6 +18,7 @@ from mpp_exec.consent.confirm import ConfirmationRequest
 from mpp_exec.errors import ConsentError
 from mpp_exec.lifecycle.session import Session
 from mpp_exec.pipeline import Host
+from mpp_exec.registry.home import is_usual
 from mpp_exec.registry.pending import LIFETIME, Asker, PendingCall, answered
 
 
@@ -46,10 +48,15 @@ class OutOfBand:
                 "confirm.pending",
                 f"tool {request.tool} of {request.package} runs only after a person has confirmed the call, "
                 "and there is no way to ask one from here",
-                f"a person sees it and answers at a terminal: mpp-exec confirm {found.id}; the very same "
-                f"call, made again within {minutes} minutes of that, then runs once",
+                f"a person sees it and answers at a terminal: mpp-exec confirm {found.id}{self._home()}; "
+                f"the very same call, made again within {minutes} minutes of that, then runs once",
             )
         return found.state == "granted"
+
+    def _home(self) -> str:
+        """Return how the home is named to who did not start this process, and may have another one."""
+        home = self._runtime.store.home.path
+        return "" if is_usual(home) else f" --home {shlex.quote(str(home))}"
 
     def _used(self, call: PendingCall) -> None:
         caller = Caller.current(

@@ -50,6 +50,14 @@ def other_homes(home: Path, environ: Mapping[str, str] = os.environ) -> tuple[Pa
     return () if usual == home else (usual,)
 
 
+def is_usual(home: Path) -> bool:
+    """Tell whether *home* is that of a command which names none, with the variables of this process."""
+    try:
+        return resolve_home() == home
+    except UsageError:
+        return False
+
+
 def resolve_home(option: str | None = None, environ: Mapping[str, str] = os.environ) -> Path:
     """Return where the home is: *option* (``--home``), ``$MPP_HOME``, or ``mpp-exec`` in the data folder.
 

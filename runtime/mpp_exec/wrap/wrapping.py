@@ -7,7 +7,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +24,7 @@ from mpp_exec.wrap.cautions import cautions
 from mpp_exec.wrap.origin import Fetched, Origin, semantic, short_name
 from mpp_exec.wrap.repeating import Repeated, repeat
 from mpp_exec.wrap.schemas import fit, plain_text
+from mpp_exec.wrap.starter import with_preload
 from mpp_exec.wrap.writing import WrappedTool, mpp_toml
 
 DEFAULT_STORAGE: Final = "16MiB"
@@ -120,6 +121,7 @@ def wrap(
     try:
         say(f"fetching {origin}")
         fetched = _fetch(origin, work, wishes)
+        fetched = replace(fetched, command=with_preload(fetched.command, work))
         _tidy(work)
         say("asking the server for its tools, in a closed sandbox")
         wrapped, text = _describe(origin, fetched, work, wishes)
