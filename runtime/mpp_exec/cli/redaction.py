@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from mpp_exec.cli.console import Console
+from mpp_exec.cli.json_begun import may_be_json
 from mpp_exec.cli.opening import read_chunks, read_input
 from mpp_exec.cli.parser import Verb, VerbParser
 from mpp_exec.errors import UsageError
@@ -22,6 +23,8 @@ _MAX: Final = 64 << 20
 """Bytes of JSON, and of text whose findings are asked for. Other text may be of any length."""
 _MAX_RULES: Final = 1 << 20
 _HEAD: Final = 1 << 12
+_SURE: Final = 1 << 16
+"""Bytes after which what may still be JSON is taken for it."""
 _BROKEN: Final = 2
 
 
@@ -51,17 +54,34 @@ def _redact(given: argparse.Namespace, console: Console) -> int:
     if given.check_rules is not None:
         return _check_rules(given, console)
     chunks = read_chunks("the text")
-    head = b""
-    for chunk in chunks:
-        head += chunk
-        if len(head) >= _HEAD or head.strip():
-            break
-    is_json = not given.text and head.lstrip().startswith((b"{", b"["))
+    head, is_json = (b"", False) if given.text else _begun(chunks)
     if not (is_json or given.json or given.explain):
         return _stream(given, console, head, chunks)
     data = _collected(head, chunks)
     text = data.decode("utf-8", "replace")
     return _whole(given, console, _parsed(data, text) if is_json else text)
+
+
+def _begun(chunks: Iterator[bytes]) -> tuple[bytes, bool]:
+    """Return what comes first, and whether it may be the beginning of a JSON object or list.
+
+    Of a log no more is held than tells that it is one: a line.
+    """
+    head, looked = b"", 0
+    for chunk in chunks:
+        head += chunk
+        begins = head.lstrip()[:1]
+        if not begins and len(head) < _HEAD:
+            continue
+        if begins not in (b"{", b"["):
+            return head, False
+        if len(head) - looked > looked // 4:  # not at each of many small pieces
+            if not may_be_json(head):
+                return head, False
+            looked = len(head)
+        if len(head) >= _SURE:
+            break
+    return head, head.lstrip()[:1] in (b"{", b"[") and may_be_json(head)
 
 
 def _whole(given: argparse.Namespace, console: Console, value: Any) -> int:
@@ -91,7 +111,8 @@ def _stream(given: argparse.Namespace, console: Console, head: bytes, chunks: It
     policy = _policy(given)
     stream = StreamRedactor(lambda: Redactor(policy))
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    console.data(stream.feed(decoder.decode(head)))
+    if written := stream.feed(decoder.decode(head)):
+        console.data(written)
     for chunk in chunks:
         if written := stream.feed(decoder.decode(chunk)):
             console.data(written)
