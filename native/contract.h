@@ -13,6 +13,7 @@ enum mpp_step {
     MPP_STEP_ID_MAP,       /* parent: uid_map, gid_map, setgroups */
     MPP_STEP_TREE,         /* parent, root: detached copy of a mount source */
     MPP_STEP_IDMAP_MOUNT,  /* parent, root: map the host's ids on a grant */
+    MPP_STEP_IMAGE,        /* parent: a mount of the package's image */
     MPP_STEP_HAND_OVER,    /* parent, without namespaces: what is held, and to whom it belongs; detail is its index */
     MPP_STEP_SEND,         /* parent: hand over plan and descriptors */
     MPP_STEP_RECEIVE,      /* init: plan received and well-formed */
@@ -47,6 +48,7 @@ enum mpp_entry_kind {
 #define MPP_ENTRY_IDMAP 2    /* bind: a host that is root maps exactly its own ids */
 #define MPP_ENTRY_WRITABLE 4 /* bind: the host's ids may be mapped for writing */
 #define MPP_ENTRY_OWNED 8    /* hold: a host that is root gives it to the sandbox's id */
+#define MPP_ENTRY_IMAGE 16   /* bind: the files of the launch's image, and nothing of the host's: source is not opened */
 
 struct mpp_entry {
     uint32_t kind;
@@ -183,6 +185,9 @@ struct mpp_note {
  * at once. */
 struct mpp_template;
 
+/* The files of a package in memory, in namespaces of their own (image.c). Once sealed, for any thread. */
+struct mpp_image;
+
 struct mpp_launch {
     const uint8_t *plan; /* struct mpp_plan with everything behind it */
     size_t plan_size;
@@ -205,6 +210,7 @@ struct mpp_launch {
     uint32_t alone;         /* parked: 1: the tool can start no process, so nothing of it runs on once it is dead */
     const struct mpp_watched *watched;
     struct mpp_template *template; /* NULL: init is a program of its own, and starts the tool by execve */
+    const struct mpp_image *image; /* where entries with MPP_ENTRY_IMAGE come from; NULL: there are none */
 };
 
 struct mpp_outcome {
@@ -309,6 +315,26 @@ int mpp_template_serves(const struct mpp_template *template);
 
 /* Ends and reaps it, and empties the slot; its copies are none of its business. An empty slot is left alone. */
 void mpp_template_close(struct mpp_template **slot);
+
+/* Makes an empty image of at most size bytes and inodes. Puts a handle into *slot and returns 0, or returns an errno with
+ * NULL there. It has no process, and ends with its descriptors. */
+int mpp_image_make(uint64_t size, uint64_t inodes, struct mpp_image **slot);
+
+/* Copies count files and folders below an open folder, as they are named one after another, each ended by NUL: what they
+ * hold is not looked at. Follows no link. Returns 0 or an errno: then the image is only to be closed. */
+int mpp_image_fill(struct mpp_image *image, int folder, const char *names, size_t count);
+
+/* Makes all of it read-only, for everybody and for good. What is found in it from then on stays as it is. 0 or an errno. */
+int mpp_image_seal(struct mpp_image *image);
+
+/* Its root folder, to be read; it belongs to the image. */
+int mpp_image_folder(const struct mpp_image *image);
+
+/* A detached mount, with MOUNT_ATTR_* beside those of any, of the folder "files" of a sealed image, in *tree: 0 or an errno. */
+int mpp_image_tree(const struct mpp_image *image, uint64_t attributes, int *tree);
+
+/* Lets it go, and empties the slot; its mounts in sandboxes stay. An empty slot is left alone. */
+void mpp_image_close(struct mpp_image **slot);
 
 /* Clones a process that ends at once into the given namespaces and cgroup (-1: none): 0, or the errno of clone(2). */
 int mpp_try_clone(uint32_t namespaces, int cgroup);

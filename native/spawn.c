@@ -58,6 +58,11 @@ static uint64_t birth_of(int fd)
     return (uint64_t)seen.stx_btime.tv_sec * 1000000000u + seen.stx_btime.tv_nsec;
 }
 
+static int is_of_image(const struct mpp_entry *entry)
+{
+    return entry->kind == MPP_ENTRY_BIND && (entry->flags & MPP_ENTRY_IMAGE) != 0;
+}
+
 /* Opens every bind source from the entry first on as the approved path names it, and notes which file that is. */
 int mpp_hold_sources(struct mpp_sandbox *sandbox, uint32_t first, uint32_t *detail)
 {
@@ -76,6 +81,10 @@ int mpp_hold_sources(struct mpp_sandbox *sandbox, uint32_t first, uint32_t *deta
         sandbox->sources[i] = -1;
         sandbox->source_count = i + 1;
         if (i < first) continue;
+        if (is_of_image(&entries[i])) {
+            entries[i].is_dir = 1;
+            continue;
+        }
         if (entries[i].kind != MPP_ENTRY_BIND && entries[i].kind != MPP_ENTRY_HOLD) continue;
         fd = sys4(SYS_openat2, AT_FDCWD, sandbox->plan + entries[i].source, &how, sizeof how);
         if (fd < 0) return (int)-fd;
@@ -253,7 +262,7 @@ int mpp_copy_trees(struct mpp_sandbox *sandbox, uint32_t first, int *trees, uint
         long tree;
         long set;
 
-        if (entries[i].kind != MPP_ENTRY_BIND) continue;
+        if (entries[i].kind != MPP_ENTRY_BIND || is_of_image(&entries[i])) continue;
         *detail = i;
         *step = MPP_STEP_TREE;
         if (*tree_count == MPP_TREES_MAX) {
@@ -282,6 +291,23 @@ int mpp_copy_trees(struct mpp_sandbox *sandbox, uint32_t first, int *trees, uint
         if (set < 0 && (set != -EINVAL || (entries[i].flags & MPP_ENTRY_WRITABLE) != 0)) error = (int)-set;
     }
     mpp_close(&namespace_fd);
+    return error;
+}
+
+/* What comes from the image of the package, for a host of any user: no path of the host leads there. */
+static int copy_image(struct mpp_sandbox *sandbox, int *trees, uint32_t *tree_count, uint32_t *detail)
+{
+    struct mpp_entry *entries = mpp_entries_of(sandbox);
+    int error = 0;
+
+    for (uint32_t i = 0; error == 0 && i < sandbox->source_count; i++) {
+        if (!is_of_image(&entries[i])) continue;
+        *detail = i;
+        if (sandbox->launch.image == NULL) return EINVAL;
+        if (*tree_count == MPP_TREES_MAX) return E2BIG;
+        error = mpp_image_tree(sandbox->launch.image, entries[i].attributes, &trees[*tree_count]);
+        if (error == 0) entries[i].tree = (int32_t)(*tree_count)++;
+    }
     return error;
 }
 
@@ -377,6 +403,10 @@ static int start(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
     }
     if (error == 0 && root && sandbox->launch.namespaces != 0)
         error = mpp_copy_trees(sandbox, 0, trees, &tree_count, &outcome->step, &outcome->detail);
+    if (error == 0 && sandbox->launch.namespaces != 0) {
+        outcome->step = MPP_STEP_IMAGE;
+        error = copy_image(sandbox, trees, &tree_count, &outcome->detail);
+    }
     if (error == 0) {
         outcome->step = MPP_STEP_SEND;
         memcpy(handed, sandbox->peers, sizeof sandbox->peers);

@@ -237,6 +237,7 @@ class Invocation:
         if self._trace is None:
             parked = stack.enter_context(self._parts.sandboxes.lent(prepared.recipe))
             self._clock.parts["sandbox.lend"] = self._clock.stage("sandbox")  # copied for this call, perhaps
+        self._looked(agreed, parked)
         if self._begins is not None:
             self._begins()
         # A server on the usual libraries takes longer than to commit its start.
@@ -271,6 +272,19 @@ class Invocation:
         ledger.finish(beside.token(), ending(result, self._clock.stages | self._clock.parts))
         self._clock.stage("commit")
         return result
+
+    def _looked(self, agreed: Agreed, parked: Parked | None) -> None:
+        """Look at the installed files where the call is to run them, and not the image that it relied on."""
+        prepared = agreed.prepared
+        if prepared.image is None or (parked is not None and parked.image is prepared.image):
+            return
+        try:
+            prepared.look()
+        except MppError as error:
+            self._parts.refused(prepared.manifest.name, prepared.tool.name, self._caller, error)
+            raise
+        finally:
+            self._clock.stage("verify")
 
     def _begun(self, agreed: Agreed, *, at_once: bool) -> Token:
         """Put on record that the call begins; *at_once* where there is time for that until it ends."""
@@ -365,6 +379,7 @@ class Invocation:
             dialogue=session,
             parked=parked,
             meanwhile=self._beside,
+            look=agreed.prepared.look,
         )
 
     def _failed(self, error: BaseException) -> Ending:

@@ -22,6 +22,7 @@ from mpp_exec.registry.home import Home, other_homes
 from mpp_exec.registry.store import Store
 from mpp_exec.sandbox.cache import SandboxCache
 from mpp_exec.sandbox.pool import Pool
+from mpp_exec.verifier import Verifier
 from mpp_exec.withdraw import Watchdog
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class Opened:
         self.store = Store(home)
         self.ledger = Ledger(home.path, self.store.key, clock=clock, begun=self.store.has_records())
         self.cache = SandboxCache(home.cache)
+        self.verifier = Verifier(self.store, clock)
         self.preparer = Preparer(
             self.store,
             policies,
@@ -55,7 +57,7 @@ class Opened:
                 Protected.of_host, home.path, others=other_homes(home.path), policies=policies.protected()
             ),
             self.cache,
-            clock,
+            self.verifier,
         )
         self.watchdog = Watchdog(self.store.generation, policies.load)
         self.admission = Admission(sandboxes)
@@ -64,6 +66,7 @@ class Opened:
             self.cache,
             lambda: (self.store.generation(), policies.load()),
             sandboxes=parked,
+            keep_images=self.verifier.images.keep,
             at_rest=self.ledger.wake,
         )
         self._pool: ThreadPoolExecutor | None = None
@@ -137,6 +140,7 @@ class Opened:
         if self._pool is not None:
             self._pool.shutdown(wait=True)
         self.sandboxes.close()
+        self.verifier.images.close()
         try:
             self.ledger.close()
         finally:

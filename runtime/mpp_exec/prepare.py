@@ -12,8 +12,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from datetime import date, datetime
+from dataclasses import replace
 from typing import Any, Final
 
 from mpp_exec.audit.entry import PackageRef, Terms
@@ -23,11 +22,10 @@ from mpp_exec.consent.paths import Protected
 from mpp_exec.consent.policy import Policy
 from mpp_exec.consent.policy_file import PolicyFiles
 from mpp_exec.consent.standing import lost
-from mpp_exec.errors import ConsentError, MppError, PackageError, UsageError
+from mpp_exec.errors import ConsentError, PackageError, UsageError
 from mpp_exec.package.fields import nearest
 from mpp_exec.package.manifest import Manifest, Tool
 from mpp_exec.package.schema import compile_schema
-from mpp_exec.package.unpacked import fingerprint, identified
 from mpp_exec.prepared import Prepared, Temporary, command_line
 from mpp_exec.privacy.policy import RedactionPolicy, effective_actions
 from mpp_exec.registry.grants import StoredGrant
@@ -39,8 +37,8 @@ from mpp_exec.sandbox.look import Look
 from mpp_exec.sandbox.parked import can_start_early
 from mpp_exec.sandbox.plan import SandboxPlan, compile_plan
 from mpp_exec.sandbox.shelf import Recipe
-from mpp_exec.trust.installed import InstalledPackage, verify_installed
-from mpp_exec.trust.publishers import TrustView
+from mpp_exec.trust.installed import InstalledPackage
+from mpp_exec.verifier import Verifier
 
 TRACED: Final = "traced: seccomp user notification, which notes and allows nothing"
 """Stands among the mechanisms of a traced call on the ledger."""
@@ -55,19 +53,18 @@ class Preparer:
         policies: PolicyFiles,
         protected: Callable[[], Protected],
         cache: SandboxCache,
-        clock: Callable[[], datetime],
+        verifier: Verifier,
     ) -> None:
         self._store = store
         self._policies = policies
         self._protected = protected
         self._cache = cache
-        self._clock = clock
+        self._verifier = verifier
         self._lock = threading.Lock()
         self._approved: dict[str, Approved] = {}
         self._granted: dict[str, tuple[Grant, Policy, Grant]] = {}
         self._kept: dict[tuple[str, str], _Kept] = {}
         self._making: dict[tuple[str, str], threading.Lock] = {}
-        self._checked: dict[str, _Checked] = {}
 
     @contextmanager
     def prepared(
@@ -92,7 +89,12 @@ class Preparer:
         held: list[int] = []
         try:
             folder = self._store.lease(approved.installed, held)
-            verified = self._verified(approved.installed, folder, approved.view)
+            image = None
+            relied = self._verifier.relied_on(approved) if temporary is None else None
+            if relied is not None:
+                verified, image = relied  # of what is installed nothing is said
+            else:
+                verified = self._verifier.verified(approved.installed, folder, approved.view)
             manifest = verified.manifest
             tool = _choose(manifest, tool_name)
             granted = self._effective(approved.grant, policy)
@@ -101,13 +103,22 @@ class Preparer:
                 # Read now: verifying may have noted something in the store.
                 yield replace(made, approved=replace(approved, generation=self._store.generation()))
                 return
-            yield self._kept_or_made(approved, verified, tool, granted, policy)
+            look = _nothing if image is None else functools.partial(self._verifier.look, approved)
+            made = self._kept_or_made(approved, verified, tool, granted, policy, look=look)
+            yield made if image is None else replace(made, image=image, look=look)
         finally:
             for folder in held:
                 os.close(folder)
 
     def _kept_or_made(
-        self, approved: Approved, verified: InstalledPackage, tool: Tool, granted: Grant, policy: Policy
+        self,
+        approved: Approved,
+        verified: InstalledPackage,
+        tool: Tool,
+        granted: Grant,
+        policy: Policy,
+        *,
+        look: Callable[[], object],
     ) -> Prepared:
         inputs = (approved.installed.digest, verified.fingerprint, granted, approved.secrets, policy)
         key = (approved.installed.name, tool.name)
@@ -118,6 +129,7 @@ class Preparer:
             with making:  # of calls that come at once one makes it, and the others have the same plan
                 kept = self._still_kept(key, inputs)
                 if kept is None:
+                    look()  # a plan is made of what is installed
                     kept = _Kept(inputs, self._assemble(approved, verified, tool, granted, policy))
                     self._kept[key] = kept
         if kept.prepared.approved is not approved:
@@ -142,7 +154,9 @@ class Preparer:
         """Return what a recipe is good for: the home's state, and files that are still those."""
         return {
             "basis": (approved.generation, policy),
-            "unchanged": functools.partial(self._is_unchanged, approved, verified),
+            "unchanged": functools.partial(self._verifier.is_unchanged, approved, verified),
+            "image": functools.partial(self._verifier.image, approved, verified),
+            "image_failed": functools.partial(self._verifier.images.failed, approved.installed.digest),
         }
 
     def lost(self, prepared: Prepared, temporary: Temporary | None = None) -> str:
@@ -156,7 +170,7 @@ class Preparer:
         try:
             approved = self._approval(name) if temporary is None else self._temporary(name, temporary)
             with self._store.leased(approved.installed) as folder:
-                manifest = self._verified(approved.installed, folder, approved.view).manifest
+                manifest = self._verifier.verified(approved.installed, folder, approved.view).manifest
             granted = self._effective(approved.grant, policy)
         except (ConsentError, PackageError, UsageError) as error:
             return "its grant was withdrawn" if error.code == "grant.none" else error.message
@@ -175,7 +189,7 @@ class Preparer:
         policy = self._policies.load()
         approved = self._approval(package)
         with self._store.leased(approved.installed) as folder:
-            manifest = self._verified(approved.installed, folder, approved.view).manifest
+            manifest = self._verifier.verified(approved.installed, folder, approved.view).manifest
         return manifest, self._effective(approved.grant, policy)
 
     def manifest(self, package: str) -> tuple[Installed, Manifest]:
@@ -186,7 +200,7 @@ class Preparer:
         """
         installed = self._store.package(package)
         with self._store.leased(installed) as folder:
-            return installed, self._verified(installed, folder, self._store.trust_view()).manifest
+            return installed, self._verifier.verified(installed, folder, self._store.trust_view()).manifest
 
     def _effective(self, grant: Grant, policy: Policy) -> Grant:
         # What is protected matters to granted paths only, and costs a walk over the host's folders.
@@ -223,29 +237,6 @@ class Preparer:
             generation=self._store.generation(),
             stored=StoredGrant(temporary.grant, b""),
         )
-
-    def _verified(self, installed: Installed, folder: int, view: TrustView) -> InstalledPackage:
-        now = self._clock()
-        basis = view, now.date()
-        known = self._checked.get(installed.digest)
-        # Same trust, same day: what was verified holds for as long as no file changed.
-        if known is not None and known.basis == basis and known.look.is_same(folder):
-            return known.package
-        checked = verify_installed(
-            folder,
-            installed.digest,
-            view,
-            now=now,
-            platform=kernel.probe().platform,
-            known_fingerprint=known.package.fingerprint if known is not None else installed.fingerprint,
-        )
-        look = Look(identified(checked.manifest.files), folder)
-        # The look is of what was verified only if nothing changed in between.
-        if fingerprint(folder, checked.manifest.files) == checked.fingerprint:
-            self._checked[installed.digest] = _Checked(basis, checked, look)
-        if checked.fingerprint != installed.fingerprint:
-            self._store.note_fingerprint(installed, checked.fingerprint)
-        return checked
 
     def _assemble(
         self,
@@ -308,16 +299,6 @@ class Preparer:
             approved=approved,
         )
 
-    def _is_unchanged(self, approved: Approved, verified: InstalledPackage) -> bool:
-        """Return whether the installed files are still those that were verified."""
-        try:
-            with self._store.leased(approved.installed) as folder:
-                # Calls that came at once have each verified them, and none of them is wrong.
-                found = self._verified(approved.installed, folder, approved.view)
-                return found.fingerprint == verified.fingerprint
-        except MppError:
-            return False
-
     def _redaction(self, manifest: Manifest, grant: Grant, policy: Policy) -> RedactionPolicy:
         actions = effective_actions(
             organisation=policy.redaction,
@@ -329,6 +310,10 @@ class Preparer:
         return RedactionPolicy(
             actions, hash_key=key, rules=policy.redaction_rules, second_opinion=policy.second_opinion
         )
+
+
+def _nothing() -> None:
+    pass
 
 
 def _may_start_early(manifest: Manifest, grant: Grant, plan: SandboxPlan) -> bool:
@@ -347,15 +332,6 @@ def _may_start_early(manifest: Manifest, grant: Grant, plan: SandboxPlan) -> boo
     filled_in = any("${user_config." in value for _, value in manifest.runtime.env)
     handed = any(each.env for each in manifest.user_config)
     return not (filled_in or handed or grant.permissions.environment)
-
-
-@dataclass(frozen=True, slots=True)
-class _Checked:
-    """A package whose files were compared with its manifest, and who they were then."""
-
-    basis: tuple[TrustView, date]
-    package: InstalledPackage
-    look: Look
 
 
 class _Kept:

@@ -17,6 +17,7 @@ from mpp_exec.package.schema import Validator
 from mpp_exec.privacy.policy import RedactionPolicy
 from mpp_exec.privacy.received import Received
 from mpp_exec.registry.store import Approved
+from mpp_exec.sandbox.image import Image
 from mpp_exec.sandbox.plan import SandboxPlan
 from mpp_exec.sandbox.shelf import Recipe
 from mpp_exec.sandbox.spawn import Completed
@@ -44,6 +45,10 @@ class Prepared:
         storage: the private folder on the host, None where none is granted.
         recipe: what sandboxes for later calls are prepared from.
         approved: what was agreed, as of the moment of this call.
+        image: where it is verified that the files lie which this call may run; the installed ones were not
+            looked at. None where they were: then they are what was verified.
+        look: looks at the installed files, and raises PackageError where they are not what was signed. To be
+            called before anything runs that does not come from *image*.
     """
 
     manifest: Manifest
@@ -59,6 +64,8 @@ class Prepared:
     storage: Path | None
     recipe: Recipe = field(repr=False)
     approved: Approved = field(repr=False)
+    image: Image | None = field(repr=False, default=None)
+    look: Callable[[], object] = field(repr=False, default=lambda: None)
 
     def variables(self, environ: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
         """Return the granted variables of the host and those of the package, for one call."""

@@ -121,7 +121,7 @@ def test_files_that_several_calls_have_verified_are_the_same_files(stage: Stage)
     """As calls do that come at once, before anything is kept."""
     stage.python(WHEN)
     stage.runtime.call(NAME)
-    stage.runtime.preparer._checked.clear()
+    stage.runtime._open().verifier._checked.clear()
     warm(stage)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from mpp_exec.errors import InternalError
-from mpp_exec.sandbox import bare, layout, profiles
-from mpp_exec.sandbox.building import HOST_NAME, LAUNCH, TOOL_ID
+from mpp_exec.sandbox import bare, layout, native, profiles
+from mpp_exec.sandbox.building import APP, HOST_NAME, LAUNCH, TOOL_ID
 from mpp_exec.sandbox.cache import SandboxCache
 from mpp_exec.sandbox.encoded import encode_plan
 from mpp_exec.sandbox.layout import Entry
@@ -69,12 +71,13 @@ def for_parking(
     cache: SandboxCache,
     early_start: bool,
     command: tuple[str, ...] | None = None,
+    of_image: bool = False,
 ) -> bytes:
     """Return the message that a sandbox is prepared from, ahead of its call.
 
     With *early_start* the Python tool or MCP server is started, by *command* if given, and has the
     variables *constants*, which every call has and which are nobody's secret. Otherwise both come with
-    the call.
+    the call. One that is *of_image* gets the package's files from there.
 
     Raises:
         InternalError: it does not fit.
@@ -83,9 +86,10 @@ def for_parking(
     if early_start and plan.kind == "python":
         at = argv.index(LAUNCH) + 1
         argv = (*argv[:at], "--parked", *argv[at:])
+    entries = _with_programs(plan, cache, traced=False)
     return _encode(
         plan,
-        _with_programs(plan, cache, traced=False),
+        _of_image(entries) if of_image else entries,
         argv=argv,
         environment=(*plan.environment, *(constants if early_start else ())),
         cache=cache,
@@ -135,6 +139,16 @@ def _placed(
         raise InternalError("sandbox.unsettled", "a plan without namespaces was run without a folder for it")
     moved = tuple(bare.at(text, place) for text in argv)
     return moved, tuple((name, bare.at(value, place)) for name, value in variables)
+
+
+def _of_image(entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
+    """Return *entries* with the package's files from its image, and from nowhere else."""
+    return tuple(
+        replace(entry, flags=entry.flags | native.ENTRY_IMAGE)
+        if entry.kind == "bind" and entry.target == APP
+        else entry
+        for entry in entries
+    )
 
 
 def _with_programs(plan: SandboxPlan, cache: SandboxCache, *, traced: bool) -> tuple[Entry, ...]:

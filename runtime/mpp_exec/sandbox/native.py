@@ -76,6 +76,7 @@ ENTRY_EXISTS: int = lib.MPP_ENTRY_EXISTS
 ENTRY_IDMAP: int = lib.MPP_ENTRY_IDMAP
 ENTRY_WRITABLE: int = lib.MPP_ENTRY_WRITABLE
 ENTRY_OWNED: int = lib.MPP_ENTRY_OWNED
+ENTRY_IMAGE: int = lib.MPP_ENTRY_IMAGE
 
 MOUNT_RDONLY: int = lib.MOUNT_ATTR_RDONLY
 MOUNT_NOSUID: int = lib.MOUNT_ATTR_NOSUID
@@ -290,6 +291,7 @@ def _launch(
     alone: bool = False,
     init_fd: int = -1,
     template: Any = ffi.NULL,
+    image: Any = ffi.NULL,
 ) -> tuple[Any, tuple[object, ...]]:
     """Return ``struct mpp_launch``, and what has to live as long as it is used."""
     launch = ffi.new("struct mpp_launch *")
@@ -312,7 +314,7 @@ def _launch(
     launch.processes = processes
     launch.parked = parked
     launch.answers, launch.alone = answers, alone
-    launch.template = template
+    launch.template, launch.image = template, image
     rows = None
     if watched:
         rows = ffi.new("struct mpp_watched[]", len(watched))
@@ -345,12 +347,14 @@ class ParkedSandbox:
         answers: bool = False,
         alone: bool = False,
         template: Any = ffi.NULL,
+        image: Any = ffi.NULL,
     ) -> None:
         """Begin to prepare one from *message*, within *wall_ns* from now. The limits are those of its call.
 
         With a *greeting* it is ready when that is done. One that *answers* ends its call with a line end on
-        descriptor 1; one that is *alone* can start no process. It is copied from the *template* (``struct
-        mpp_template *``) if that serves. Where it fails at once, :attr:`state` is ``ended``.
+        descriptor 1; one that is *alone* can start no process. Entries of the image come from
+        *image* (``struct mpp_image *``). It is copied from the *template* (``struct mpp_template *``) if that
+        serves. Where it fails at once, :attr:`state` is ``ended``.
         """
         self._launch = functools.partial(
             _launch,
@@ -373,6 +377,7 @@ class ParkedSandbox:
             dialogue=greeting is not None,
             init_fd=_init_program(),
             template=template,
+            image=image,
         )
         self._outcome = ffi.new("struct mpp_outcome *")
         # Released also where an interruption lost it.
@@ -413,6 +418,11 @@ class ParkedSandbox:
         """Take its greeting for done, whatever is still owed; return the state."""
         lib.mpp_greeted(self._slot[0])
         return self.look()
+
+    @property
+    def lacks_image(self) -> bool:
+        """Whether it could not be made since no mount of the image was to be had."""
+        return int(self._outcome.step) == lib.MPP_STEP_IMAGE
 
     @property
     def is_copied(self) -> bool:

@@ -15,6 +15,7 @@ from typing import Final
 from mpp_exec.dialogue.session import Asked, Reading, Session
 from mpp_exec.sandbox import cgroup, message, native
 from mpp_exec.sandbox.cache import SandboxCache
+from mpp_exec.sandbox.image import Image
 from mpp_exec.sandbox.layout import Entry
 from mpp_exec.sandbox.plan import SandboxPlan
 from mpp_exec.sandbox.template import Template
@@ -71,6 +72,7 @@ class Parked:
     Attributes:
         plan: what it was made from; it serves calls of this plan and no other.
         early_start: whether the tool is started; if not, command and variables come with the call.
+        image: the image that it has the package's files from; None for the installed ones.
         began: when it was begun (``time.monotonic``).
         is_leaving: it was called, and is dead; the kernel is freeing what it had.
     """
@@ -85,9 +87,11 @@ class Parked:
         command: tuple[str, ...] | None = None,
         mounted: int | None = None,
         template: Template | None = None,
+        image: Image | None = None,
     ) -> None:
         """Begin to prepare one, within the wall limit of its call: a copy of *template*, where that serves.
 
+        With an *image* of the package its files come from there.
         *mounted* tells the host's mounts of this moment from others, None where nobody can.
         *constants* and *command* are what a tool that is started early gets: ``message.for_parking``.
 
@@ -96,11 +100,17 @@ class Parked:
         """
         self.plan = plan
         self.early_start = early_start
+        self.image = image
         self._mounted = mounted
         self._has_grants = plan.late < len(plan.entries)
         self.began = time.monotonic()
         first = message.for_parking(
-            plan, constants=constants, cache=cache, early_start=early_start, command=command
+            plan,
+            constants=constants,
+            cache=cache,
+            early_start=early_start,
+            command=command,
+            of_image=image is not None,
         )
         self._greeted = None
         self._rehearsed_by = 0.0
@@ -126,6 +136,7 @@ class Parked:
                     answers=early_start and plan.kind == "python",
                     alone=not plan.started,
                     template=source,
+                    image=native.ffi.NULL if image is None else image.handle,
                 )
             self._stack.callback(self._sandbox.close)
             self._stack = self._stack.pop_all()
@@ -134,6 +145,11 @@ class Parked:
     def state(self) -> str:
         """``preparing``, ``ready`` or ``ended``, as last seen."""
         return self._sandbox.state
+
+    @property
+    def lacks_image(self) -> bool:
+        """Whether it could not be made since its image gave nothing; another one may do without."""
+        return self._sandbox.lacks_image
 
     @property
     def is_copied(self) -> bool:

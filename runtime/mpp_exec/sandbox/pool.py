@@ -12,6 +12,7 @@ by the kernel when the thread that made it ends (``PR_SET_PDEATHSIG`` follows th
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import threading
 import time
@@ -64,6 +65,7 @@ class Pool:
         basis: returns what holds now; where it is not what they were made under, or raises, they end.
         sandboxes: how many may wait at once, over all tools; 0 for none.
         memory: bytes that all that wait may have together.
+        keep_images: told for which packages, by digest, sandboxes are kept.
         at_rest: done by the thread when a call has been over for a moment, for whoever put something off.
     """
 
@@ -74,10 +76,12 @@ class Pool:
         *,
         sandboxes: int = SANDBOXES,
         memory: int = MEMORY,
+        keep_images: Callable[[frozenset[str]], None] = lambda _: None,
         at_rest: Callable[[], None] = lambda: None,
     ) -> None:
         self._cache = cache
         self._at_rest = at_rest
+        self._keep_images = keep_images
         self._alarm: Alarm | None = None
         self._basis = basis
         self._most = sandboxes
@@ -222,8 +226,9 @@ class Pool:
             limit = time.monotonic() + _PATIENCE
             while parked.is_copied and parked.look(20) == "preparing" and time.monotonic() < limit:
                 pass
+            sound = parked.is_copied and parked.state == "ready" and recipe.unchanged()
             with self._wake:
-                if parked.is_copied and parked.state == "ready" and recipe.unchanged():
+                if sound:
                     self._lent.add(parked)
                     return parked
                 shelf.copies_well = False
@@ -238,7 +243,9 @@ class Pool:
         return None
 
     def _make(self, recipe: Recipe, mounted: int | None, template: Template | None) -> Parked:
-        return Parked(
+        """Begin one, of the package's image where there is one that serves."""
+        begin = functools.partial(
+            Parked,
             recipe.plan,
             constants=recipe.constants,
             cache=self._cache,
@@ -247,6 +254,13 @@ class Pool:
             mounted=mounted,
             template=template,
         )
+        image = recipe.image()
+        parked = begin(image=image)
+        if not parked.lacks_image:
+            return parked
+        parked.close()
+        recipe.image_failed()
+        return begin()
 
     def _forget(self) -> None:
         """Forget the calls of a tool that nothing waits for, where there are too many."""
@@ -292,6 +306,7 @@ class Pool:
                 if not closing and alarm is not None and alarm.wait(_ROUND if busy else self._until_dead()):
                     self._rest()
         except BaseException:
+            self._keep_images(frozenset())
             self._empty()
             self._see_off()
             raise
@@ -358,6 +373,7 @@ class Pool:
                 self._wake.wait(PERIOD)
                 return False
             if over:
+                self._keep_images(frozenset())
                 for shelf in self._shelves.values():
                     shelf.drop_template()  # they would end with this thread
                 self._thread = None  # under the lock: the next call starts another
@@ -376,7 +392,9 @@ class Pool:
             outdated = {key: shelf for key, shelf in self._shelves.items() if shelf.recipe.basis != now}
             for key in outdated:
                 self._put_away(key)
+            used = [shelf for shelf in self._shelves.values() if shelf.target or shelf.all]
         self._end([parked for shelf in outdated.values() for parked in shelf.all])
+        self._keep_images(frozenset(shelf.recipe.plan.digest for shelf in used))
 
     def _empty(self) -> None:
         with self._wake:
@@ -494,7 +512,8 @@ class Pool:
         if state == "preparing":
             return
         shelf.preparing.remove(made)
-        is_sound = state == "ready" and shelf.recipe.unchanged()  # also what it imported meanwhile
+        # What it has imported meanwhile was what was verified, too; in an image it cannot be anything else.
+        is_sound = state == "ready" and (made.image is not None or shelf.recipe.unchanged())
         with self._wake:
             if is_sound and self._shelves.get(shelf.recipe.key) is shelf:
                 shelf.ready.append(made)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from mpp_exec.sandbox.image import Image
 from mpp_exec.sandbox.message import Variables
 from mpp_exec.sandbox.parked import Parked
 from mpp_exec.sandbox.plan import SandboxPlan
@@ -28,7 +29,9 @@ class Recipe:
         early_start: whether the tool may be started before its call.
         command: its command line, with the user's values put in; None for the plan's.
         basis: what it was made under; nothing is prepared from it where that is not so any more.
-        unchanged: tells whether the installed files are still those that were verified.
+        unchanged: looks at whether the installed files are still those that were verified.
+        image: the verified image of the package's files, None while there is none; called, it may be made.
+        image_failed: told that no sandbox could be made of it.
     """
 
     plan: SandboxPlan
@@ -38,6 +41,8 @@ class Recipe:
     command: tuple[str, ...] | None = None
     basis: object = None
     unchanged: Callable[[], bool] = lambda: True
+    image: Callable[[], Image | None] = lambda: None
+    image_failed: Callable[[], None] = lambda: None
 
     @property
     def key(self) -> tuple[int, str]:

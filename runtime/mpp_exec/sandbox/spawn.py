@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -70,6 +70,7 @@ def run(
     dialogue: Session | None = None,
     parked: Parked | None = None,
     meanwhile: native.Meanwhile | None = None,
+    look: Callable[[], object] = lambda: None,
 ) -> Completed:
     """Run *plan* once with *request* on descriptor 0, in a sandbox that nothing else has seen.
 
@@ -78,7 +79,8 @@ def run(
     it is what is left of that. The calling thread waits. A *traced* call is confined in the same way, and
     watched. A *dialogue* answers what the tool says while it runs, and ends it; *request* is then its
     opening. A *parked* sandbox, made from this plan, is used up; where the call does not fit it any more,
-    another one is made. *meanwhile* is told when the tool has begun, once or twice.
+    another one is made, after a *look* at the installed files, which raises where they are not what was
+    signed. *meanwhile* is told when the tool has begun, once or twice.
 
     Raises:
         HostError: a step of the spawn was refused by this kernel, or a granted path or a cgroup changed;
@@ -117,6 +119,8 @@ def run(
         )
     if parked is None or (raw.step != "none" and parked.is_unaware(raw.step)):
         # What was prepared does not fit any more, and nothing of the call has reached it: from the beginning.
+        if parked is not None and parked.image is not None:
+            look()  # it would not have had the installed files
         if parked is not None and dialogue is not None:
             request = dialogue.opening()
         raw = _cold(
@@ -227,6 +231,7 @@ _NAMESPACES = (
     "an AppArmor restriction (Ubuntu) or a container's seccomp profile; mpp-exec doctor tries each"
 )
 _ROOT = "this root may not become another user or give up its rights: run mpp-exec as an unprivileged user"
+_OF_ENTRIES = ("source", "tree", "idmap_mount", "image", "hand_over", "layout")  # detail is an entry's index
 _HINTS = {
     "clone": _NAMESPACES,
     "id_map": _NAMESPACES,
@@ -247,7 +252,7 @@ _HINTS = {
 def _spawn_error(raw: native.RawOutcome, targets: list[str], rules: list[str]) -> HostError | InternalError:
     """Turn a failed step into an error that names it, what it was about, and what to do."""
     about = ""
-    if raw.step in ("source", "tree", "idmap_mount", "hand_over", "layout") and raw.detail < len(targets):
+    if raw.step in _OF_ENTRIES and raw.detail < len(targets):
         about = f" for {targets[raw.detail]}"
     elif raw.step == "landlock" and raw.detail < len(rules):
         about = f" for {rules[raw.detail]}"

@@ -1,0 +1,316 @@
+/* The image of a package: its files in a tmpfs that nobody else can reach, and that nobody can write to once it is sealed.
+ *
+ * It lies in a mount namespace of its own, below a user namespace of its own, and in both of them there is no process:
+ * they live by the descriptors that the host holds, and end with the host however that ends. Whatever has to be done
+ * in there is done by a child that enters them for a few system calls, on the host's memory and with its descriptors
+ * (see spawn.c for what that forbids): what it opens is the host's. Each sandbox gets a mount of its own of the files. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/mount.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdalign.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "kernel.h"
+#include "sandbox.h"
+#include "sys.h"
+
+#define FILES "files" /* below the root of an image, as in an installed package (package/extract.py) */
+#define ATTRIBUTES (MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV)
+#define BLOCK 65536
+
+struct mpp_image {
+    int user;   /* its two namespaces */
+    int mounts; /* nobody else's: whoever enters them could write to what is sealed */
+    int root;   /* the root folder, as seen by the host */
+    int sealed;
+    dev_t device; /* of FILES, once it is sealed */
+    ino_t inode;
+};
+
+/* A child's visit to the namespaces of an image. */
+struct visit {
+    const struct mpp_image *image;
+    long (*work)(struct visit *);
+    char size[24];
+    char inodes[24];
+    uint64_t attributes;
+    volatile long opened; /* what the host gets, -1 for nothing */
+    volatile long error;  /* 0, or -errno */
+};
+
+MPP_NEVER_RETURNS static int visit(void *shared)
+{
+    struct visit *visit = shared;
+    long error = sys2(SYS_setns, visit->image->user, CLONE_NEWUSER);
+
+    if (error == 0) error = sys2(SYS_setns, visit->image->mounts, CLONE_NEWNS);
+    if (error == 0) error = visit->work(visit);
+    visit->error = error;
+    for (;;) sys1(SYS_exit_group, 0);
+    return 0;
+}
+
+/* Returns 0, or an errno. */
+static int send_in(struct visit *with)
+{
+    alignas(16) char stack[16384];
+    siginfo_t ended;
+    sigset_t all;
+    sigset_t before;
+    int pidfd = -1;
+    int error = 0;
+
+    with->opened = -1;
+    with->error = -EIO; /* should it be killed on its way */
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before); /* a handler would run in the child, on this memory */
+    if (mpp_clone(CLONE_VM | CLONE_VFORK | CLONE_FILES, -1, stack, sizeof stack, visit, with, &pidfd) < 0) error = errno;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (error != 0) return error;
+    while (waitid(P_PIDFD, (id_t)pidfd, &ended, WEXITED | __WALL) < 0 && errno == EINTR) continue;
+    close(pidfd);
+    if (with->error == 0) return 0;
+    if (with->opened >= 0) close((int)with->opened);
+    return (int)-with->error;
+}
+
+static long new_tmpfs(const struct visit *visit)
+{
+    const char *const options[][2] = { { "size", visit->size }, { "nr_inodes", visit->inodes }, { "mode", "0755" } };
+    long fs = sys2(SYS_fsopen, "tmpfs", 1 /* FSOPEN_CLOEXEC */);
+    long error = 0;
+    long mount;
+
+    if (fs < 0) return fs;
+    for (size_t i = 0; i < sizeof options / sizeof options[0] && error == 0; i++)
+        error = sys5(SYS_fsconfig, fs, MPP_FSCONFIG_SET_STRING, options[i][0], options[i][1], 0);
+    if (error == 0) error = sys5(SYS_fsconfig, fs, MPP_FSCONFIG_CMD_CREATE, 0, 0, 0);
+    mount = error == 0 ? sys3(SYS_fsmount, fs, 1 /* FSMOUNT_CLOEXEC */, ATTRIBUTES) : error;
+    sys1(SYS_close, fs);
+    return mount;
+}
+
+/* Puts an empty tmpfs in the place of all that the namespace was copied with: nothing of the host's stays mounted by it. */
+MPP_NEVER_RETURNS static long build(struct visit *visit)
+{
+    long error = sys5(SYS_mount, 0, "/", 0, MS_REC | MS_PRIVATE, 0);
+    long mount = error < 0 ? error : new_tmpfs(visit);
+
+    if (mount < 0) return mount;
+    error = sys5(SYS_move_mount, mount, "", AT_FDCWD, "/", MPP_MOVE_MOUNT_F_EMPTY_PATH);
+    if (error == 0) error = sys1(SYS_fchdir, mount);
+    if (error == 0) error = sys2(SYS_pivot_root, ".", ".");
+    if (error == 0) error = sys2(SYS_umount2, ".", MPP_MNT_DETACH); /* the host's tree, which lies on top */
+    if (error == 0) {
+        visit->opened = sys4(SYS_openat, mount, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+        if (visit->opened < 0) error = visit->opened;
+    }
+    sys1(SYS_close, mount);
+    return error;
+}
+
+/* The whole file system, not only this mount of it: EBUSY where somebody could still write. */
+MPP_NEVER_RETURNS static long seal(struct visit *visit)
+{
+    (void)visit;
+    return sys5(SYS_mount, 0, "/", 0, MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV, 0);
+}
+
+MPP_NEVER_RETURNS static long copy_tree(struct visit *visit)
+{
+    struct mpp_mount_attr attr = { visit->attributes | MOUNT_ATTR_RDONLY | ATTRIBUTES, 0, MS_PRIVATE, 0 };
+    long tree = sys3(SYS_open_tree, AT_FDCWD, "/" FILES, MPP_OPEN_TREE_CLONE | O_CLOEXEC | AT_SYMLINK_NOFOLLOW);
+
+    if (tree < 0) return tree;
+    visit->opened = tree;
+    return sys5(SYS_mount_setattr, tree, "", MPP_AT_EMPTY_PATH, &attr, sizeof attr);
+}
+
+/* Shares the host's memory, so it must not outlive the host, not even by a SIGKILL at this moment. */
+MPP_NEVER_RETURNS static int wait_to_be_killed(void *owner)
+{
+    sys5(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+    while (sys0(SYS_getppid) == *(const pid_t *)owner) {
+        if (sys4(SYS_ppoll, 0, 0, 0, 0) != -EINTR) break;
+    }
+    return 0;
+}
+
+static int open_namespace(pid_t pid, const char *name, int *fd)
+{
+    char path[40];
+
+    snprintf(path, sizeof path, "/proc/%d/ns/%s", (int)pid, name);
+    *fd = open(path, O_RDONLY | O_CLOEXEC);
+    return *fd < 0 ? errno : 0;
+}
+
+/* Two namespaces that a process was in just long enough to have them opened. */
+static int new_namespaces(struct mpp_image *image)
+{
+    alignas(16) char stack[4096];
+    siginfo_t ended;
+    sigset_t all;
+    sigset_t before;
+    pid_t owner = getpid();
+    int pidfd = -1;
+    int error = 0;
+    pid_t pid;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    pid = mpp_clone(CLONE_VM | CLONE_NEWUSER | CLONE_NEWNS, -1, stack, sizeof stack, wait_to_be_killed, &owner, &pidfd);
+    if (pid < 0) error = errno;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (error != 0) return error;
+    error = mpp_map_ids(pid, pidfd, 0, geteuid(), getegid(), geteuid() != 0);
+    if (error == 0) error = open_namespace(pid, "user", &image->user);
+    if (error == 0) error = open_namespace(pid, "mnt", &image->mounts);
+    sys4(SYS_pidfd_send_signal, pidfd, SIGKILL, 0, 0);
+    while (waitid(P_PIDFD, (id_t)pidfd, &ended, WEXITED | __WALL) < 0 && errno == EINTR) continue;
+    close(pidfd);
+    return error;
+}
+
+int mpp_image_make(uint64_t size, uint64_t inodes, struct mpp_image **slot)
+{
+    struct mpp_image *image = calloc(1, sizeof *image);
+    struct visit with = { .image = image, .work = build };
+    int error;
+
+    *slot = NULL;
+    if (image == NULL) return ENOMEM;
+    image->user = image->mounts = image->root = -1;
+    *slot = image;
+    snprintf(with.size, sizeof with.size, "%llu", (unsigned long long)size);
+    snprintf(with.inodes, sizeof with.inodes, "%llu", (unsigned long long)inodes);
+    error = new_namespaces(image);
+    if (error == 0) error = send_in(&with);
+    if (error == 0) image->root = (int)with.opened;
+    if (error != 0) mpp_image_close(slot);
+    return error;
+}
+
+static int copy_contents(int from, int into, uint8_t *block)
+{
+    ssize_t got;
+
+    while ((got = read(from, block, BLOCK)) != 0) {
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) return errno;
+        for (ssize_t done = 0; done < got;) {
+            ssize_t written = write(into, block + done, (size_t)(got - done));
+
+            if (written < 0 && errno == EINTR) continue;
+            if (written < 0) return errno;
+            done += written;
+        }
+    }
+    return 0;
+}
+
+static int copy_file(int from, int root, const char *name, const struct stat *seen, uint8_t *block)
+{
+    struct timespec times[2] = { seen->st_mtim, seen->st_mtim };
+    int into = openat(root, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    int error;
+
+    if (into < 0) return errno;
+    error = copy_contents(from, into, block);
+    if (error == 0 && fchmod(into, seen->st_mode & 0777) < 0) error = errno;
+    if (error == 0 && futimens(into, times) < 0) error = errno;
+    if (close(into) < 0 && error == 0) error = errno;
+    return error;
+}
+
+static int copy_one(int folder, int root, const char *name, uint8_t *block)
+{
+    struct mpp_open_how how = { O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0,
+                                MPP_RESOLVE_BENEATH | MPP_RESOLVE_NO_SYMLINKS | MPP_RESOLVE_NO_MAGICLINKS };
+    long from = sys4(SYS_openat2, folder, name, &how, sizeof how);
+    struct stat seen;
+    int error = 0;
+
+    if (from < 0) return (int)-from;
+    if (fstat((int)from, &seen) < 0)
+        error = errno;
+    else if (S_ISREG(seen.st_mode))
+        error = copy_file((int)from, root, name, &seen, block);
+    else if (!S_ISDIR(seen.st_mode))
+        error = EINVAL;
+    else if (mkdirat(root, name, 0700) < 0 || fchmodat(root, name, seen.st_mode & 0777, 0) < 0)
+        error = errno;
+    close((int)from);
+    return error;
+}
+
+int mpp_image_fill(struct mpp_image *image, int folder, const char *names, size_t count)
+{
+    uint8_t *block = malloc(BLOCK);
+    int error = block == NULL ? ENOMEM : 0;
+
+    if (image->sealed) error = EROFS;
+    for (size_t i = 0; i < count && error == 0; i++, names += strlen(names) + 1)
+        error = copy_one(folder, image->root, names, block);
+    free(block);
+    return error;
+}
+
+int mpp_image_seal(struct mpp_image *image)
+{
+    struct visit with = { .image = image, .work = seal };
+    int error = send_in(&with);
+    struct stat seen;
+
+    if (error != 0) return error;
+    if (fstatat(image->root, FILES, &seen, AT_SYMLINK_NOFOLLOW) < 0) return errno;
+    if (!S_ISDIR(seen.st_mode)) return ENOTDIR;
+    image->device = seen.st_dev;
+    image->inode = seen.st_ino;
+    image->sealed = 1;
+    return 0;
+}
+
+int mpp_image_folder(const struct mpp_image *image)
+{
+    return image->root;
+}
+
+int mpp_image_tree(const struct mpp_image *image, uint64_t attributes, int *tree)
+{
+    struct visit with = { .image = image, .work = copy_tree, .attributes = attributes };
+    int error = image->sealed ? send_in(&with) : EINVAL;
+    struct stat seen;
+
+    *tree = -1;
+    if (error != 0) return error;
+    /* A host that closed all that was open has other files behind these numbers. */
+    if (fstat((int)with.opened, &seen) < 0) error = errno;
+    if (error == 0 && (seen.st_dev != image->device || seen.st_ino != image->inode)) error = ESTALE;
+    if (error != 0)
+        close((int)with.opened);
+    else
+        *tree = (int)with.opened;
+    return error;
+}
+
+void mpp_image_close(struct mpp_image **slot)
+{
+    struct mpp_image *image = *slot;
+
+    *slot = NULL;
+    if (image == NULL) return;
+    mpp_close(&image->root);
+    mpp_close(&image->mounts);
+    mpp_close(&image->user);
+    free(image);
+}

@@ -1,0 +1,131 @@
+"""The images of packages that are called again and again: which there are, and which are worth it.
+
+An image (``sandbox.image``) spares a call the look at every installed file. It takes memory, so there are
+some for packages of many files only, within bounds, and for as long as sandboxes are kept for the package.
+They are made in a thread of their own: no call waits for one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from mpp_exec.errors import MppError
+from mpp_exec.package.manifest import FileEntry
+from mpp_exec.sandbox.image import Image
+
+FILES_LEAST: Final = 64
+"""A look at fewer takes less than a quarter of a millisecond."""
+
+SIZE_MOST: Final = 64 << 20
+"""Bytes of one image."""
+
+ALL_MOST: Final = 128 << 20
+"""Bytes of all images of a process, one that is being made included."""
+
+_PAGE: Final = 4096
+_EACH: Final = 1024  # bytes of the kernel's for a file or folder
+_BACKOFF: Final = 30.0  # seconds after a failure, twice as long after each further one
+_BACKOFF_MOST: Final = 3600.0
+_FAILURES_KEPT: Final = 256
+
+
+def size_of(files: Sequence[FileEntry]) -> int:
+    """Return the bytes of memory that the image of *files* takes, the kernel's own included."""
+    return sum(-(-entry.size // _PAGE) * _PAGE + 2 * _EACH for entry in files)
+
+
+class Images:
+    """The images of one process, by package digest. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # guards everything below
+        self._made: dict[str, tuple[Image, int]] = {}
+        self._kept: frozenset[str] = frozenset()
+        self._failed: dict[str, tuple[int, float]] = {}  # how often, and not again before
+        self._making: threading.Thread | None = None
+        self._closing = False
+
+    def of(self, digest: str) -> Image | None:
+        """Return the verified image of the package with *digest*, None where there is none."""
+        made = self._made.get(digest)
+        return None if made is None else made[0]
+
+    def wanted(self, digest: str, files: Sequence[FileEntry], make: Callable[[], Image]) -> Image | None:
+        """Return the image of a package of *files*; where there is none, have it made if it is worth that.
+
+        *make* returns it verified, or raises MppError.
+        """
+        found = self.of(digest)
+        if found is not None or len(files) < FILES_LEAST:
+            return found
+        size = size_of(files)
+        with self._lock:
+            _, not_before = self._failed.get(digest, (0, 0.0))
+            used = sum(each for _, each in self._made.values())
+            if self._closing or self._making is not None or time.monotonic() < not_before:
+                return None
+            if size > SIZE_MOST or used + size > ALL_MOST or digest not in self._kept:
+                return None
+            thread = threading.Thread(
+                target=self._make, args=(digest, size, make), name="mpp-exec-image", daemon=True
+            )
+            with contextlib.suppress(RuntimeError):  # no thread: nothing is made
+                thread.start()
+                self._making = thread
+        return None
+
+    def _make(self, digest: str, size: int, make: Callable[[], Image]) -> None:
+        image = None
+        try:
+            with contextlib.suppress(MppError):  # what is wrong with the installed files, their look says
+                image = make()
+        finally:
+            with self._lock:
+                self._making = None
+                if image is None:
+                    self._failed_again(digest)
+                elif digest in self._kept and not self._closing:
+                    self._failed.pop(digest, None)
+                    self._made[digest] = image, size
+
+    def _failed_again(self, digest: str) -> None:
+        failures, _ = self._failed.pop(digest, (0, 0.0))
+        self._failed[digest] = failures + 1, time.monotonic() + min(_BACKOFF * 2.0**failures, _BACKOFF_MOST)
+        while len(self._failed) > _FAILURES_KEPT:
+            del self._failed[next(iter(self._failed))]
+
+    def failed(self, digest: str) -> None:
+        """Do without the image of a package for a while: no sandbox could be made of it."""
+        with self._lock:
+            gone = self._made.pop(digest, None)
+            self._failed_again(digest)
+        del gone  # freed here, and not beside whoever waits for the lock
+
+    def drop(self, digest: str) -> None:
+        """Let the image of a package go: what is installed is not what it was, or nobody knows."""
+        with self._lock:
+            gone = self._made.pop(digest, None)
+        del gone
+
+    def keep(self, digests: frozenset[str]) -> None:
+        """Let all images go but those of *digests*: for these, sandboxes are kept."""
+        if digests == self._kept:
+            return
+        with self._lock:
+            self._kept = digests
+            gone = [self._made.pop(digest) for digest in self._made.keys() - digests]
+        del gone
+
+    def close(self) -> None:
+        """Let all of them go, and wait for the thread that makes one."""
+        with self._lock:
+            self._closing = True
+            gone, self._made = self._made, {}
+            thread = self._making
+        del gone
+        if thread is not None:
+            thread.join()

@@ -1,0 +1,134 @@
+"""Whether installed packages are what was signed: the check that every call depends on, and what spares it.
+
+Verifying reads every file. It is not repeated while a look finds that none was touched; and the look is
+spared to calls that run a package's image (``images``), which was verified when nobody could change it any
+more. Then the installed files are looked at while the next sandbox is prepared, beside the calls.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from mpp_exec.errors import MppError
+from mpp_exec.images import Images, size_of
+from mpp_exec.package.unpacked import fingerprint, identified
+from mpp_exec.registry.records import Installed
+from mpp_exec.registry.store import Approved, Store
+from mpp_exec.sandbox import kernel
+from mpp_exec.sandbox.image import Image
+from mpp_exec.sandbox.look import Look
+from mpp_exec.trust.installed import InstalledPackage, verify_installed
+from mpp_exec.trust.publishers import TrustView
+
+
+class Verifier:
+    """Verifies the packages of one home. Thread-safe.
+
+    Attributes:
+        images: of packages that are verified.
+    """
+
+    def __init__(self, store: Store, clock: Callable[[], datetime]) -> None:
+        self.images = Images()
+        self._store = store
+        self._clock = clock
+        self._checked: dict[str, _Checked] = {}
+
+    def verified(self, installed: Installed, folder: int, view: TrustView) -> InstalledPackage:
+        """Return what lies in the open *folder*, where *installed* does, verified: it is looked at now.
+
+        Raises:
+            PackageError, UnknownPublisherError, InternalError: as ``verify_installed``.
+        """
+        known = self._known(installed, view)
+        # Same trust, same day: what was verified holds for as long as no file changed.
+        if known is not None and known.look.is_same(folder):
+            return known.package
+        try:
+            return self._verify(installed, folder, view)
+        except MppError:
+            self.images.drop(installed.digest)  # the next call looks at what is installed, and says so
+            raise
+
+    def relied_on(self, approved: Approved) -> tuple[InstalledPackage, Image] | None:
+        """Return a package that needs no look, and its image; None where there is none, or trust is another.
+
+        Whoever runs anything else than the image MUST :meth:`look` first.
+        """
+        image = self.images.of(approved.installed.digest)
+        known = self._known(approved.installed, approved.view) if image is not None else None
+        return None if image is None or known is None else (known.package, image)
+
+    def look(self, approved: Approved) -> InstalledPackage:
+        """Look at the installed files, and verify them if they were touched.
+
+        Raises:
+            PackageError: they are not what was signed, and others as :meth:`verified`.
+            ConsentError: the package was just uninstalled or replaced.
+        """
+        with self._store.leased(approved.installed) as folder:
+            return self.verified(approved.installed, folder, approved.view)
+
+    def is_unchanged(self, approved: Approved, verified: InstalledPackage) -> bool:
+        """Look at whether the installed files are still those that were *verified*."""
+        try:
+            # Calls that came at once have each verified them, and none of them is wrong.
+            return self.look(approved).fingerprint == verified.fingerprint
+        except MppError:
+            return False
+
+    def image(self, approved: Approved, verified: InstalledPackage) -> Image | None:
+        """Return the image of a package; where there is none, it may be made, beside whoever asks."""
+        make = functools.partial(self._make_image, approved, verified)
+        return self.images.wanted(approved.installed.digest, verified.manifest.files, make)
+
+    def _make_image(self, approved: Approved, verified: InstalledPackage) -> Image:
+        installed, files = approved.installed, verified.manifest.files
+        with self._store.leased(installed) as folder:
+            image = Image(folder, [name for name in identified(files) if name != "."], size_of(files))
+        # In the image, and after it was sealed: so it does not matter what was copied, or changed meanwhile.
+        verify_installed(
+            image.folder,
+            installed.digest,
+            approved.view,
+            now=self._clock(),
+            platform=kernel.probe().platform,
+        )
+        return image
+
+    def _known(self, installed: Installed, view: TrustView) -> _Checked | None:
+        """Return what was verified under the same trust and on the same day."""
+        known = self._checked.get(installed.digest)
+        return known if known is not None and known.basis == (view, self._clock().date()) else None
+
+    def _verify(self, installed: Installed, folder: int, view: TrustView) -> InstalledPackage:
+        now = self._clock()
+        basis = view, now.date()
+        known = self._checked.get(installed.digest)
+        checked = verify_installed(
+            folder,
+            installed.digest,
+            view,
+            now=now,
+            platform=kernel.probe().platform,
+            known_fingerprint=known.package.fingerprint if known is not None else installed.fingerprint,
+        )
+        look = Look(identified(checked.manifest.files), folder)
+        # The look is of what was verified only if nothing changed in between.
+        if fingerprint(folder, checked.manifest.files) == checked.fingerprint:
+            self._checked[installed.digest] = _Checked(basis, checked, look)
+        if checked.fingerprint != installed.fingerprint:
+            self._store.note_fingerprint(installed, checked.fingerprint)
+        return checked
+
+
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """A package whose files were compared with its manifest, and who they were then."""
+
+    basis: tuple[TrustView, date]
+    package: InstalledPackage
+    look: Look
