@@ -103,6 +103,7 @@ class Stage:
         tool: Mapping[str, Any] | None = None,
         redaction: Mapping[str, Action] | None = None,
         without: Iterable[str] = (),
+        files: Mapping[str, bytes] | None = None,
         **changes: Any,
     ) -> None:
         """Install and approve ``acme/echo`` (or *name*) with one Python tool ``run``, of any arguments."""
@@ -116,7 +117,7 @@ class Stage:
             }
         )
         package = forge.package_of(
-            {"code.py": source.encode()},
+            {"code.py": source.encode(), **(files or {})},
             tools=(made,),
             permissions=permissions or Permissions(),
             limits=limits or UNHURRIED,

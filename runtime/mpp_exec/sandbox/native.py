@@ -422,7 +422,7 @@ class ParkedSandbox:
     @property
     def lacks_image(self) -> bool:
         """Whether it could not be made since no mount of the image was to be had."""
-        return int(self._outcome.step) == lib.MPP_STEP_IMAGE
+        return bool(self._outcome.step == lib.MPP_STEP_IMAGE)
 
     @property
     def is_copied(self) -> bool:
