@@ -48,7 +48,7 @@ enum mpp_entry_kind {
 #define MPP_ENTRY_IDMAP 2    /* bind: a host that is root maps exactly its own ids */
 #define MPP_ENTRY_WRITABLE 4 /* bind: the host's ids may be mapped for writing */
 #define MPP_ENTRY_OWNED 8    /* hold: a host that is root gives it to the sandbox's id */
-#define MPP_ENTRY_IMAGE 16   /* bind: the files of the launch's image, and nothing of the host's: source is not opened */
+#define MPP_ENTRY_IMAGE 16 /* bind: the files of the launch's image, and nothing of the host's: source is not opened */
 
 struct mpp_entry {
     uint32_t kind;

@@ -73,7 +73,8 @@ static int send_in(struct visit *with)
     with->error = -EIO; /* should it be killed on its way */
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before); /* a handler would run in the child, on this memory */
-    if (mpp_clone(CLONE_VM | CLONE_VFORK | CLONE_FILES, -1, stack, sizeof stack, visit, with, &pidfd) < 0) error = errno;
+    if (mpp_clone(CLONE_VM | CLONE_VFORK | CLONE_FILES, -1, stack, sizeof stack, visit, with, &pidfd) < 0)
+        error = errno;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (error != 0) return error;
     while (waitid(P_PIDFD, (id_t)pidfd, &ended, WEXITED | __WALL) < 0 && errno == EINTR) continue;

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from eventually import until
-from mpp_exec import ConsentError, InternalError, PackageError
+from mpp_exec import ConsentError, InternalError, PackageError, UsageError
 from mpp_exec import verifier as verifier_module
 from mpp_exec.images import FILES_LEAST
 from mpp_exec.sandbox import shelf as shelf_module
@@ -90,6 +90,15 @@ def source(tmp_path: Path) -> Iterator[int]:
     os.close(folder)
 
 
+def descriptors() -> list[str]:
+    """The numbers that are open, in order, without the one that this takes."""
+    return sorted((path.name for path in Path("/proc/self/fd").iterdir() if path.exists()), key=int)
+
+
+def copied_text(image: Image, name: str) -> str:
+    return Path(f"/proc/self/fd/{image.folder}/{name}").read_text()
+
+
 def image_of(stage: Stage) -> Image | None:
     return stage.runtime._open().verifier.images.of(stage.runtime.store.package(NAME).digest)
 
@@ -106,7 +115,7 @@ def waits_in_image(stage: Stage) -> bool:
 def call(stage: Stage) -> Any:
     structured = stage.runtime.call(NAME).structured
     assert isinstance(structured, dict)
-    return structured["result"] if "result" in structured else structured
+    return structured.get("result", structured)
 
 
 def warm(stage: Stage, source: str = GOOD) -> None:
@@ -142,8 +151,7 @@ def test_a_tool_writes_to_the_image_that_it_runs_from(
     assert image is not None
     assert ready(stage)[-1].is_copied is copied
     assert call(stage) == {"done": [], "device": os.fstat(image.folder).st_dev}
-    with open(os.open("files/code.py", os.O_RDONLY, dir_fd=image.folder), "rb") as file:
-        assert file.read() == WRITES.encode()
+    assert copied_text(image, "files/code.py") == WRITES
 
 
 WRITING: dict[str, Callable[[int], object]] = {
@@ -190,8 +198,7 @@ def test_a_file_is_swapped_while_it_is_copied(stage: Stage, monkeypatch: pytest.
         image = Image(folder, names, size)
         os.pwrite(at, GOOD.encode(), 0)
         os.close(at)
-        with open(os.open("files/code.py", os.O_RDONLY, dir_fd=image.folder)) as copy:
-            tried.append(copy.read())
+        tried.append(copied_text(image, "files/code.py"))
         return image
 
     monkeypatch.setattr(verifier_module, "Image", swapped)
@@ -212,16 +219,16 @@ def test_a_file_is_changed_after_it_was_copied(stage: Stage) -> None:
     """It never runs; and it is refused and on record once another sandbox is begun."""
     warm(stage)
     change(stage)
-    said: list[object] = []
-    for _ in range(3):
-        try:
+    said = []
+
+    def until_refused() -> None:
+        for _ in range(3):
             said.append(call(stage))
-        except PackageError as error:
-            assert error.code == "package.digest_mismatch"
-            break
-        assert until(lambda: image_of(stage) is None, 5)
-    else:
-        raise AssertionError(said)
+            until(lambda: image_of(stage) is None, 5)
+
+    with pytest.raises(PackageError) as caught:
+        until_refused()
+    assert caught.value.code == "package.digest_mismatch"
     assert said in ([], ["as signed"])
     assert refusals(stage) == ["package.digest_mismatch"]
 
@@ -263,34 +270,28 @@ def test_a_package_is_withdrawn_and_its_image_stands(stage: Stage, what: str) ->
     warm(stage)
     package = stage.runtime.store.package(NAME)
     getattr(stage.runtime.store, what)(NAME)
-    with pytest.raises((ConsentError, Exception), match="grant|installed") as caught:
+    with pytest.raises((ConsentError, UsageError)):
         stage.runtime.call(NAME)
-    assert getattr(caught.value, "code", "").startswith(("grant.", "package.", "store.", "call."))
     assert until(lambda: stage.runtime._open().verifier.images.of(package.digest) is None)
 
 
-def test_a_link_a_fifo_or_a_folder_lies_where_a_file_was(source: int) -> None:
-    """None of them is followed, waited for or copied."""
-    text = "files/inner/text"
+LYING: dict[str, Callable[[Path], object]] = {
+    "a link": lambda path: path.symlink_to("/etc/passwd"),
+    "a link to a descriptor": lambda path: path.symlink_to("/proc/self/fd/0"),
+    "a FIFO that nobody writes to": os.mkfifo,
+}
 
-    def replaced(make: Callable[[], object]) -> None:
-        make()
-        before = sorted(os.listdir("/proc/self/fd"))
-        with pytest.raises(InternalError, match="could not be filled"):
-            Image(source, (*NAMES, f"{text}/below"), 1 << 16)
-        assert sorted(os.listdir("/proc/self/fd")) == before
-        if os.path.isdir(f"/proc/self/fd/{source}/{text}") and not os.path.islink(
-            f"/proc/self/fd/{source}/{text}"
-        ):
-            os.rmdir(text, dir_fd=source)
-        else:
-            os.unlink(text, dir_fd=source)
 
-    os.unlink(text, dir_fd=source)
-    replaced(lambda: os.symlink("/etc/passwd", text, dir_fd=source))
-    replaced(lambda: os.symlink("/proc/self/fd/0", text, dir_fd=source))
-    replaced(lambda: os.mkfifo(text, dir_fd=source))
-    replaced(lambda: os.mkdir(text, dir_fd=source))
+@pytest.mark.parametrize("what", LYING)
+def test_something_else_lies_where_a_file_was(source: int, tmp_path: Path, what: str) -> None:
+    """It is not followed, waited for or copied."""
+    text = tmp_path / "files" / "inner" / "text"
+    text.unlink()
+    LYING[what](text)
+    before = descriptors()
+    with pytest.raises(InternalError, match="could not be filled"):
+        Image(source, (*NAMES, "files/inner/text/below"), 1 << 16)
+    assert descriptors() == before
 
 
 @pytest.mark.parametrize(
@@ -301,23 +302,22 @@ def test_a_name_leads_out_of_the_package(source: int, names: tuple[str, ...]) ->
         Image(source, ("files", "files/inner", *names), 1 << 16)
 
 
-def test_a_file_grows_while_it_is_copied(source: int) -> None:
+def test_a_file_grows_while_it_is_copied(source: int, tmp_path: Path) -> None:
     """More bytes or files than were signed do not fit, and nothing is left of what was begun."""
-    before = sorted(os.listdir("/proc/self/fd"))
-    with open(os.open("files/inner/text", os.O_WRONLY, dir_fd=source), "wb") as file:
-        file.truncate(64 << 20)
+    before = descriptors()
+    os.truncate(tmp_path / "files" / "inner" / "text", 64 << 20)
     with pytest.raises(InternalError, match="No space left"):
         Image(source, NAMES, 1 << 16)
-    assert sorted(os.listdir("/proc/self/fd")) == before
+    assert descriptors() == before
 
 
 def test_a_host_has_other_files_behind_the_numbers_of_an_image(source: int) -> None:
     """It closed all that it had open, and somebody else's image came to lie there."""
-    before = set(os.listdir("/proc/self/fd"))
+    before = set(descriptors())
     image = Image(source, NAMES, 1 << 16)
-    own = sorted(set(os.listdir("/proc/self/fd")) - before, key=int)
+    own = sorted(set(descriptors()) - before, key=int)
     other = Image(source, NAMES, 1 << 16)
-    others = sorted(set(os.listdir("/proc/self/fd")) - before - set(own), key=int)
+    others = sorted(set(descriptors()) - before - set(own), key=int)
     for mine, its in zip(own, others, strict=True):
         os.dup2(int(its), int(mine), inheritable=False)
     tree = ffi.new("int *")
@@ -349,7 +349,7 @@ made = Image(os.open(sys.argv[1], os.O_RDONLY), sys.argv[2:], 1 << 20)
 print("made", flush=True)
 sys.stdin.read()
 """
-# In a user namespace of its own, which says how many mount namespaces there may be below it: one, once that is the image's.
+# In a user namespace of its own, which says how many mount namespaces there may be below it.
 BESIDE = """
 import errno, os, signal, subprocess, sys
 from mpp_exec.sandbox import native
@@ -372,8 +372,9 @@ print(left)
 """
 
 
-def test_a_host_is_killed_that_has_an_image(source: int, tmp_path: Path) -> None:
-    """Its namespaces, and with them the memory, are gone: no process was in them, and nothing else holds them."""
+@pytest.mark.usefixtures("source")
+def test_a_host_is_killed_that_has_an_image(tmp_path: Path) -> None:
+    """Its namespaces, and with them the memory, are gone: no process was in them, nothing else holds them."""
     command = ["unshare", "--user", "--map-root-user", sys.executable, "-c", BESIDE, HOST, str(tmp_path)]
     done = subprocess.run([*command, *NAMES], capture_output=True, text=True, timeout=60, check=False)
     assert done.stdout.split() == ["ENOSPC", "0"], done.stderr
@@ -383,7 +384,7 @@ def test_an_image_leaves_a_process_a_mount_or_a_descriptor(source: int) -> None:
     def seen() -> tuple[object, ...]:
         mounts = Path("/proc/self/mountinfo").read_text()
         children = Path(f"/proc/self/task/{os.getpid()}/children").read_text()
-        return mounts, children, sorted(os.listdir("/proc/self/fd"))
+        return mounts, children, descriptors()
 
     before = seen()
     image = Image(source, NAMES, 1 << 16)
