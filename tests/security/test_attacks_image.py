@@ -295,13 +295,6 @@ def test_something_else_lies_where_a_file_was(source: int, tmp_path: Path, what:
     assert descriptors() == before
 
 
-def test_a_folder_is_a_link_to_another(source: int, tmp_path: Path) -> None:
-    (tmp_path / "files" / "inner").rename(tmp_path / "elsewhere")
-    (tmp_path / "files" / "inner").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(InternalError, match="could not be filled"):
-        Image(source, ("files", "files/inner/text"), 1 << 16)
-
-
 @pytest.mark.parametrize("name", ["../outside", "files/../../outside"])
 def test_a_name_leads_out_of_the_package(tmp_path: Path, name: str) -> None:
     (tmp_path / "package" / "files").mkdir(parents=True)
