@@ -123,26 +123,26 @@ def stands(stage: Stage) -> bool:
 
 
 def warm(stage: Stage) -> None:
-    stage.python(ECHO, files=MANY)
+    """Call until there is an image."""
+    images = stage.runtime._open().verifier.images
     for _ in range(6):
         stage.runtime.call(NAME)
-        if until(lambda: stands(stage), 0.5):
+        until(lambda: stands(stage), 0.5)
+        assert until(lambda: images._making is None)
+        if stands(stage):
             return
-    raise AssertionError("there is no image")
+    raise AssertionError(f"there is no image: {images._failed}")
 
 
 def test_it_goes_with_the_sandboxes_and_is_made_again(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage.python(ECHO, files=MANY)
     warm(stage)
     before = descriptors()
     with monkeypatch.context() as patch:
         patch.setattr(pool, "IDLE", 0.0)
         assert until(lambda: not stands(stage))
     assert until(lambda: descriptors() <= before - 3)
-    for _ in range(6):
-        stage.runtime.call(NAME)
-        if until(lambda: stands(stage), 0.5):
-            break
-    assert stands(stage)
+    warm(stage)
 
 
 def test_a_runtime_without_sandboxes_that_wait_has_no_images(tmp_path: Path) -> None:
@@ -156,6 +156,7 @@ def test_a_runtime_without_sandboxes_that_wait_has_no_images(tmp_path: Path) -> 
 
 
 def test_another_day_or_another_trust_looks(stage: Stage) -> None:
+    stage.python(ECHO, files=MANY)
     warm(stage)
     verifier = stage.runtime._open().verifier
     approved = stage.runtime.store.approved(NAME)

@@ -121,14 +121,16 @@ def call(stage: Stage) -> Any:
 def warm(stage: Stage, source: str = GOOD) -> None:
     """Call until the next call runs the image."""
     stage.python(source, files=MANY)
+    images = stage.runtime._open().verifier.images
     call(stage)
     for _ in range(6):
         call(stage)
         assert until(lambda: ready(stage))
         until(lambda: image_of(stage) is not None, 1)
+        assert until(lambda: images._making is None)
         if waits_in_image(stage):
             return
-    raise AssertionError("no sandbox has been made of an image")
+    raise AssertionError(f"no sandbox has been made of an image: {images._failed}")
 
 
 def change(stage: Stage, text: str = BAD) -> None:
