@@ -88,3 +88,28 @@ def test_parts_of_an_address_are_one_in_xml() -> None:
         "<Address><Street>[ADDRESS]</Street><City>[ADDRESS]</City><PostalCode>[ADDRESS]</PostalCode></Address>"
     )
     assert redact("<Offer><City>Paris</City></Offer>").findings == ()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "mysql_root_password: ENC[AES256_GCM,data:7TDU8ddB2jJx,iv:rKB35dHj5j==,tag:iP7NhllE==,type:str]",
+        'REDIS_PASSWORD = os.environ["REDIS_PASSWORD"]',
+        "s3_key: uploads/2026/10/a81f4c20de.png",
+        'secret_arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:app-x7Kq2P"',
+        '{"keyid": "SHA256:jl3bwswu80P", "sig": "MEUCIQDk3Rr8Xv7Qp2Lw9Zt4Bn6Hd1KsYc5Vg0JmTa"}',
+    ],
+)
+def test_what_opens_nothing_is_no_secret(text: str) -> None:
+    assert not [each for each in redact(text).findings if each.kind == "secret"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "define( 'AUTH_KEY',         'ms4H%ZWP-rXn5k+[{Gmj>pD>sdGR:S,Czq69m(&qOtQQs' );",
+        "Cookie: JSESSIONID=AB3412CDEF8812AB3412CDEF8812ABCD; theme=dark",
+    ],
+)
+def test_what_a_site_signs_with_is_a_secret(text: str) -> None:
+    assert [each.kind for each in redact(text).findings] == ["secret"]

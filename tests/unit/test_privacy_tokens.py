@@ -25,6 +25,8 @@ HEADS = {
     "Q~": "abC1",
     ".atlasv1.": "q7Rk2Zp9Lw4Xv8",
     ".tines.com/webhook/": "some-team",
+    ".webhook.office.com/webhookb2/": "some-team",
+    "ik_": "hcx",
     "_mmk": "abC123_" + "q7Rk2Zp9Lw4Xv8" * 2 + "T",
     "AZDO": "q7Rk2Zp9Lw4Xv8" * 5 + "Tn3Bc6",
     "JQQJ99": "q7Rk2Zp9Lw4Xv8" * 3 + "Tn3Bc6Hd2K",

@@ -32,7 +32,7 @@ _STEMS: Final = (
 )
 _WORDS: Final = (
     *("identified by", "sig", "pat", "clave", "mdp", "pw", "sifre", "heslo", "jeton", "unseal", "psk"),
-    *("connect", "directoryentry", "oauth", "reporter_id"),
+    *("connect", "directoryentry", "oauth", "reporter_id", "jsessionid", "phpsessid"),
 )
 NEEDLES: Final = (
     *(anchors.Needle(stem, anchors.ASSIGN) for stem in _STEMS),
@@ -48,7 +48,7 @@ _ASSIGN: Final = lazily(
     # … or the name is itself a value, and the next member of the object has what it names.
     r"(?:(?:,\s{0,32}|\r?\n[ \t]{0,32})\\?[\"']?(?i:value|val|content)\\?[\"']?[ \t]{0,4}[:=]"
     r"|[:=]{1,3}>?|[!?]==?|=>|->|\|\||\|(?=[ ]{1,40}[^|\s]{6,80}[ ]{1,40}\|)"
-    r"|,(?=[ ]{0,2}[\"'`])|>(?=[^\s<>]{4,200}</)|value=(?=[\"'])"
+    r"|,(?=[ ]{0,16}[\"'`])|>(?=[^\s<>]{4,200}</)|value=(?=[\"'])"
     # … or a variable of HCL that has its default.
     r"|\{\s{1,40}(?:(?:type|description|sensitive)[ ]{0,12}=[^\n]{0,120}\n\s{0,40}){0,3}default[ ]{0,12}=)"
     # … or YAML's block of lines, of which the first counts.
@@ -94,7 +94,9 @@ def assigned(text: str, _key: str, places: Sequence[tuple[int, str]]) -> list[Ca
             continue  # of a marker, or a mask
         if stem == "pass" and _VERDICT.match(text, at) and start == at:
             continue
-        if text[max(0, start - len(_PUBLIC)) : start].lower() == _PUBLIC:
+        if text[max(0, start - len(_PUBLIC)) : start].lower() == _PUBLIC or _IN_ARN.search(
+            text, max(0, start - _ARN_MAX), start
+        ):
             continue
         name = _Name(start, stem, stem_end, free, text[start:free].strip(".-_"))
         if candidate := _value(text, name) or _glued(text, stem_end):
@@ -103,6 +105,9 @@ def assigned(text: str, _key: str, places: Sequence[tuple[int, str]]) -> list[Ca
 
 
 _PUBLIC: Final = "public "
+# The name of a secret at AWS, which opens nothing: ``arn:aws:secretsmanager:eu-west-1:…:secret:name``.
+_IN_ARN: Final = lazily(r"arn:[a-z-]{3,12}:[a-z]{2,20}:[0-9a-z-]{0,20}:[0-9]{0,12}:\Z")
+_ARN_MAX: Final = 80
 
 
 # What a test runner says of a test or a file: ``--- PASS: TestLogin2 (0.30s)``, ``PASS src/form.test.ts``.

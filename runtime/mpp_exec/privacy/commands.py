@@ -3,8 +3,9 @@
 ``ldapsearch -w``, ``zip -P``, ``lftp -u user,word``, ``sqlplus user/word@db``, ``ConvertTo-SecureString`` and
 the lines of ``.pgpass``: no name announces the password there. The program's does, in front of it.
 
-Sources: the manuals of OpenLDAP, Info-ZIP, lftp and PostgreSQL ("The Password File"), Oracle's guide of
-SQL*Plus, and Microsoft's reference of ``ConvertTo-SecureString``.
+Sources: the manuals of OpenLDAP, Info-ZIP, lftp, Redis, Net-SNMP and PostgreSQL ("The Password File"),
+Oracle's guide of SQL*Plus, Microsoft's references of ``ConvertTo-SecureString`` and ``net use``, Cisco's of
+``snmp-server community``.
 """
 
 from __future__ import annotations
@@ -42,10 +43,20 @@ _SECURE: Final = lazily(
     r"|(?P<bare>[^\s\"'$(@-][^\s\"']{3,127})[ ]-AsPlainText)",
     re.IGNORECASE,
 )
+_REDIS: Final = lazily(rf"{_WORDS}\s(?:-a|--pass)[ =]{_QUOTE}{_WORD}")
+_SMB: Final = lazily(
+    r"[ ]{1,4}(?:[A-Za-z*]:?[ ]{1,4})?\\{2,4}[^\s\"']{1,128}[ ]{1,4}(?:/\S{1,64}[ ]{1,4}){0,4}"
+    rf"{_QUOTE}(?!/){_WORD}",
+    re.IGNORECASE,
+)
+# The community of SNMP opens a device as a password does (RFC 3584); ``public`` is everybody's.
+_COMMUNITY: Final = lazily(rf"[ ]{{1,4}}(?!public[ ])(?:[078][ ])?{_QUOTE}{_WORD}")
+_SNMP: Final = lazily(rf"{_WORDS}\s-c[ ]?{_QUOTE}(?!public[\s\"']){_WORD}")
 _LDAP_COMMANDS: Final = (
     *("ldapsearch", "ldapadd", "ldapmodify", "ldapdelete", "ldappasswd", "ldapwhoami", "ldapmodrdn"),
     *("ldapcompare", "ldapexop"),
 )
+_SNMP_COMMANDS: Final = ("snmpwalk", "snmpget", "snmpset", "snmpbulkwalk", "snmptrap")
 _ZIP_COMMANDS: Final = ("zip", "unzip", "zipcloak")
 _READ: Final = {
     **dict.fromkeys(_LDAP_COMMANDS, _LDAP),
@@ -54,8 +65,16 @@ _READ: Final = {
     **dict.fromkeys(("sqlplus", "sqlldr", "expdp", "impdp", "rman target"), _ORACLE),
     "jdbc:oracle:": _JDBC,
     "convertto-securestring": _SECURE,
+    "redis-cli": _REDIS,
+    "net use": _SMB,
+    "snmp-server community": _COMMUNITY,
+    **dict.fromkeys(_SNMP_COMMANDS, _SNMP),
 }
-_FLAGS: Final = {**dict.fromkeys(_LDAP_COMMANDS, "-w"), **dict.fromkeys(_ZIP_COMMANDS, "-P")}
+_FLAGS: Final = {
+    **dict.fromkeys(_SNMP_COMMANDS, "-c"),
+    **dict.fromkeys(_LDAP_COMMANDS, "-w"),
+    **dict.fromkeys(_ZIP_COMMANDS, "-P"),
+}
 _LONGEST_COMMAND: Final = 1024
 NEEDLES: Final = tuple(Needle(word, 0 if word.endswith(":") else WORD | WHOLE) for word in _READ)
 

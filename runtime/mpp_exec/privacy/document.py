@@ -385,7 +385,11 @@ def without_quiet(text: str, found: list[Candidate]) -> list[Candidate]:
     if not any(map(embedded.is_quiet, found)):
         return found
     quiet = embedded.quiet(text, Keys(), is_counted)
-    return [each for each in found if not (embedded.is_quiet(each) and each[1:3] in quiet)]
+    return [
+        each
+        for each in found
+        if not (embedded.is_quiet(each) and each.start in quiet and not embedded.is_mailbox(text, each))
+    ]
 
 
 def key_in_text(text: str, span: Candidate) -> str | None:

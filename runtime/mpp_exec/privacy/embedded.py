@@ -59,7 +59,7 @@ def announced(text: str, found: list[Candidate], read: Read, keeps: Callable[[An
     *keeps* tells whether a number is one of those that *read* counts.
     """
     quiet = sorted(each.start for each in found if is_quiet(each))
-    dropped: set[tuple[int, int]] = set()
+    dropped: set[int] = set()
     more: list[Candidate] = []
     for low, high, value in _values(text):
         said = read(value)
@@ -69,20 +69,29 @@ def announced(text: str, found: list[Candidate], read: Read, keeps: Callable[[An
         texts = _texts(text, low, high, keeps)
         if not _are_meant(texts, said):
             continue
-        sure: set[tuple[int, int]] = set()
+        sure: set[int] = set()
         for number, (_, _, candidates) in said.below.items():
             if candidates:
-                sure.add(texts[number][:2])
+                sure.add(texts[number].start)
                 more += [_in_text(texts[number], each) for each in candidates]
-        dropped.update({each[:2] for each in texts} - sure)
+        dropped.update({each.start for each in texts} - sure)
     if not more and not dropped:
         return found
-    return [each for each in found if not (is_quiet(each) and each[1:3] in dropped)] + more
+    return [
+        each
+        for each in found
+        if not (is_quiet(each) and each.start in dropped and not is_mailbox(text, each))
+    ] + more
 
 
 def is_quiet(candidate: Candidate) -> bool:
     """Tell whether a label in front of a value may have made *candidate*, which a key of JSON need not."""
     return candidate.kind in _QUIET and not candidate.rule
+
+
+def is_mailbox(text: str, candidate: Candidate) -> bool:
+    """Tell whether what follows *candidate* makes it a name, whatever stands above: ``Jane Doe <jane@…>``."""
+    return text[candidate.end : candidate.end + 2].lstrip('" ').startswith("<")
 
 
 def key_above(text: str, span: Candidate, read: Read, keeps: Callable[[Any], bool]) -> str | None:
@@ -98,16 +107,16 @@ def key_above(text: str, span: Candidate, read: Read, keeps: Callable[[Any], boo
     return None
 
 
-def quiet(text: str, read: Read, keeps: Callable[[Any], bool]) -> frozenset[tuple[int, int]]:
-    """Return where in *text* the strings of JSON begin and end that no key makes a name or an address."""
-    spans: set[tuple[int, int]] = set()
+def quiet(text: str, read: Read, keeps: Callable[[Any], bool]) -> frozenset[int]:
+    """Return where in *text* the strings of JSON begin that no key makes a name or an address."""
+    starts: set[int] = set()
     for low, high, value in _values(text):
         said = read(value)
         texts = _texts(text, low, high, keeps)
         if _are_meant(texts, said):
-            sure = {texts[number][:2] for number, (*_, found) in said.below.items() if found}
-            spans.update({each[:2] for each in texts} - sure)
-    return frozenset(spans)
+            sure = {texts[number].start for number, (*_, found) in said.below.items() if found}
+            starts.update({each.start for each in texts} - sure)
+    return frozenset(starts)
 
 
 def _values(text: str) -> Iterator[tuple[int, int, Any]]:

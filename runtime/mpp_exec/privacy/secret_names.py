@@ -20,7 +20,7 @@ _SECRETS: Final = listed(
     secret secrets token apikey apitoken apisecret authtoken accesstoken credential credentials cred
     creds auth authorization bearer authkey accesskey secretkey privatekey clientsecret appsecret
     masterkey signingkey encryptionkey sharedkey accountkey refreshtoken sessiontoken secrettoken
-    xauthtoken xapikey pat webhook geheimnis jeton
+    xauthtoken xapikey pat webhook geheimnis jeton jsessionid phpsessid
     """
 )
 # The same in other scripts, or with letters that ASCII does not have.

@@ -159,6 +159,18 @@ FORMATS: Final = (
     ("nightfall_key", "NF-", f"{_W}{{32}}(?!{_W})", "docs.nightfall.ai"),
     ("fullstory_key", "na1. eu1.", "[0-9A-Za-z+/]{60,140}={0,2}", "developer.fullstory.com/server/authentication"),
     ("mongodb_atlas_secret", "mdb_sa_sk_", f"(?:[a-z]{{2}}_)?{_U}{{36,48}}", "docs.aws.amazon.com/secretsmanager/latest/userguide/mes-partner-MongoDBAtlasServiceAccount.html"),
+    ("square_token", "EAAA", f"{_U}{{60}}(?!{_U})", "developer.squareup.com/docs/build-basics/access-tokens"),
+    ("vercel_token", "vcp_ vci_ vca_ vcr_ vck_", f"{_W}{{24,64}}(?!{_W})", "vercel.com/changelog/new-token-formats-and-secret-scanning"),
+    ("zuplo_key", "zpka_", f"{_W}{{24,48}}_{_W}{{6,12}}(?!{_W})", "zuplo.com/docs/articles/api-key-best-practices"),
+    ("polar_token", "polar_oat_ polar_pat_", f"{_U}{{30,64}}", "polar.sh/docs/integrate/oat"),
+    ("honeycomb_key", "ik_", f"{_W}{{58}}(?!{_W})", "docs.honeycomb.io/api/authentication"),
+    ("aiven_password", "AVNS_", f"{_U}{{19,24}}(?!{_U})", "aiven.io/docs"),
+    ("firecrawl_key", "fc-", f"{_H}{{32}}(?!{_W})", "docs.firecrawl.dev/authentication"),
+    ("firecrawl_key", "fco_ fcr_", f"{_U}{{24,200}}", "docs.firecrawl.dev/authentication"),
+    ("e2b_key", "e2b_", f"{_H}{{40}}(?!{_W})", "e2b.dev/docs/api-key"),
+    ("cockroach_key", "CCDB1_", f"{_W}{{22}}_{_W}{{40}}(?!{_W})", "registry.terraform.io/providers/cockroachdb/cockroach"),
+    ("clickhouse_key", "4b1d", f"(?=[0-9A-Za-z]{{0,37}}[G-Zg-z]){_W}{{38}}(?!{_W})", "clickhouse.com/docs/cloud/manage/openapi"),
+    ("rootly_key", "rootly_", f"{_H}{{64}}(?!{_W})", "docs.rootly.com/api-reference"),
     ("wechat_webhook", "qyapi.weixin.qq.com/cgi-bin/webhook/send?key=", f"{_U}{{30,40}}", "developer.work.weixin.qq.com"),
 )  # fmt: skip
 # What stands before the prefix belongs to some tokens.
@@ -166,6 +178,8 @@ _HEADS: Final = {
     "Q~": lazily(r"[0-9A-Za-z_~.-]{3}[0-9]\Z|[0-9A-Za-z_~.]{3}[0-9]\Z"),
     ".atlasv1.": lazily(r"[0-9A-Za-z]{14}\Z"),
     ".tines.com/webhook/": lazily(r"[0-9a-z-]{1,14}\Z"),
+    ".webhook.office.com/webhookb2/": lazily(r"[0-9A-Za-z-]{1,63}\Z"),
+    "ik_": lazily(r"(?:(?<![0-9A-Za-z])|(?<=\\[nrt])|(?<=%[0-9A-Fa-f]{2}))hc[a-z]\Z"),
     "_mmk": lazily(
         r"(?:(?<![0-9A-Za-z_])|(?<=\\[nrt])|(?<=%[0-9A-Fa-f]{2}))[0-9A-Za-z]{6}_[0-9A-Za-z]{29}\Z"
     ),
@@ -187,6 +201,7 @@ _NEEDS: Final = {
         for entry in listed(
             "32:sk- 32:key- 36:api- 36:sdk- 36:mob- 79:pat 43:secret_ 40:pul- 130:sl. 48:sk_ 38:pk_ 33:re_ 65:1000."
             " 4:AZDO 0:_mmk 30:ak_live_ 30:ak_test_ 32:NF- 60:na1. 60:eu1. 32:cio 12:00D 22:fw_"
+            " 60:EAAA 58:ik_ 32:fc- 24:fco_ 24:fcr_ 40:e2b_ 38:4b1d 24:vcp_ 24:vci_ 24:vca_ 24:vcr_ 24:vck_"
         )
     )
 }

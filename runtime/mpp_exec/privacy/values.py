@@ -39,6 +39,8 @@ _PATHLIKE: Final = lazily(
     r"(?:[a-z]{2,10}://|\.{0,2}/|[A-Za-z]:\\|~/)[^@]{0,300}|[\w.-]{1,60}\.(?:json|pem|txt|yml|yaml|key|crt|cer|p12|jks|conf|cfg|ini|env|xml|html?|js|ts|py|rb|go|java|php|com|org|net|io)(?:[:/].{0,200})?",
     re.IGNORECASE,
 )
+# ``uploads/2026/10/a1b2c3.png``
+_FILE: Final = lazily(r"(?:[\w.@-]{1,64}/){1,12}[\w.@-]{1,128}\.[A-Za-z][0-9A-Za-z]{1,4}")
 _UUID_ZERO: Final = lazily(r"[0-]{30,}|(.)\1{5,}")
 
 
@@ -61,7 +63,7 @@ def judged(value: str, at: int, how: str, *, quoted: bool, shell: bool) -> Candi
             or bool(_CALLED.match(value) and not is_made_up(value.partition("(")[0]))
             or (not plain and _is_expression(value) and not (is_password and is_scrambled(value)))
         )
-    if is_code or (is_password and value.startswith("/")):
+    if is_code or _says_nothing(value, quoted=quoted) or (is_password and value.startswith("/")):
         return None
     if is_password or how == "said":
         # A bare word may as well be the name of something.
@@ -75,6 +77,13 @@ def judged(value: str, at: int, how: str, *, quoted: bool, shell: bool) -> Candi
     return secret(value, at, "assigned_secret", 0.6 if how == "key" else 0.75)
 
 
+def _says_nothing(value: str, *, quoted: bool) -> bool:
+    """Tell whether a value is closed to whoever reads it, or the beginning of an index or a call."""
+    return value.startswith(_CLOSED) or (not quoted and value.endswith(("[", "(")))
+
+
+# What is encrypted already (SOPS), and signatures: the DER of ECDSA's two numbers in base64.
+_CLOSED: Final = ("ENC[AES256_GCM,", "MEUCI", "MEQCI", "MEYCI")
 # ``env(``, ``hashlib.sha256(``
 _CALLED: Final = lazily(
     r"[&*!]{0,2}[A-Za-z_$][0-9A-Za-z_$]*+(?:(?:\.|->|::|\?\.)[A-Za-z_$][0-9A-Za-z_$]*+)*\("
@@ -158,7 +167,7 @@ _OF_SECRETS: Final = listed(
 def _is_path(value: str) -> bool:
     if len(value) >= 20 and value.count("/") < 3 and value.startswith("/") and _is_noise(value):
         return False  # base64 that starts with the sign
-    return bool(_PATHLIKE.fullmatch(value)) or (
+    return bool(_PATHLIKE.fullmatch(value) or _FILE.fullmatch(value)) or (
         value.count("/") > 1 and not is_random(value.replace("/", "-"))
     )
 
