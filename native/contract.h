@@ -156,6 +156,7 @@ enum mpp_stop {
     MPP_STOP_BLIND,   /* what it uses cannot be read */
     MPP_STOP_LOST,    /* init vanished without a report */
     MPP_STOP_WATCH,   /* the watcher of a traced call failed */
+    MPP_STOP_HIDDEN,  /* without namespaces: it keeps deleted files, which nothing counts, by mapping them */
     MPP_STOP_ANSWERED /* the call has its answer: a dialogue says so, or a line end of a tool that answers so */
 };
 

@@ -43,6 +43,7 @@ struct mpp_sandbox {
     uint64_t before_system_us;
     int reaped;
     int killed;             /* it was told to end */
+    unsigned int looks;     /* at what it uses */
     int blind;              /* looks in a row at what it uses that failed */
     int held;               /* the request is not to be written yet: parked, or its grants are not mounted */
     int parked;             /* init has said that it is */
@@ -114,6 +115,10 @@ ssize_t mpp_receive_report(struct mpp_sandbox *sandbox, struct mpp_report *repor
 /* 0, or an errno where it could not look at everything. Where there are more tasks than most it looks no further: what
  * it says of the rest is too little, and of the tasks that they are too many. */
 int mpp_watch(pid_t init, uint32_t most, struct mpp_usage *usage);
+
+/* Of a tool without namespaces: 1 where it keeps so many deleted files by mapping them that they are no temporary files, or
+ * has more mappings than can be looked at; 0 where it does not, or this process may not see. */
+int mpp_hides(pid_t init);
 /* clone(2) with a pidfd and SIGCHLD, into a cgroup where that is not -1. Returns -1 with errno set on failure. */
 int mpp_clone(uint64_t flags, int cgroup, char *stack, size_t size, int (*child)(void *), void *argument, int *pidfd);
 int mpp_cgroup_usage(const struct mpp_sandbox *sandbox, struct mpp_usage *usage); /* -1 where it cannot be read */

@@ -14,6 +14,7 @@
 
 #define NS_PER_MS 1000000ull
 #define TICK_NS (10 * NS_PER_MS)
+#define HIDDEN_LOOKS 20              /* ticks between two looks at what it has mapped */
 #define BLIND_MAX 10                 /* ticks for which what a sandbox uses may be unknown */
 #define DEATH_NS (10000 * NS_PER_MS) /* a killed sandbox that is still there after this is given up on */
 /* A signal in the moment before poll(2) interrupts nothing: the caller looks for it this often. */
@@ -133,6 +134,8 @@ void mpp_sample(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
         mpp_stop(outcome, MPP_STOP_MEMORY);
     else if (launch->namespaces == 0 && usage.tasks > launch->processes)
         mpp_stop(outcome, MPP_STOP_PROCESSES);
+    else if (launch->namespaces == 0 && ++sandbox->looks % HIDDEN_LOOKS == 0 && mpp_hides(sandbox->pid))
+        mpp_stop(outcome, MPP_STOP_HIDDEN);
 }
 
 /* Returns 1 when init said how it ended, or is gone. */

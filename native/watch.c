@@ -13,6 +13,7 @@
 #include "sandbox.h"
 
 #define PROCESSES_MAX 65536 /* more than any limit allows, with what dies meanwhile */
+#define HIDDEN_MAX 128      /* files that are deleted and mapped */
 #define THREADS_NEW 1024    /* threads that may come, and go again, while a process is looked at */
 
 struct found {
@@ -195,4 +196,53 @@ int mpp_watch(pid_t init, uint32_t most, struct mpp_usage *usage)
         error = add_process(found.processes[i], i == 0, most, &found, usage);
     free(found.processes);
     return -error;
+}
+
+/* Whether the text of a proc_pid_maps(5) names more than HIDDEN_MAX files that are deleted. */
+static int names_many(char *text)
+{
+    static const char deleted[] = " (deleted)";
+    struct {
+        unsigned int major, minor;
+        unsigned long long inode;
+    } seen[HIDDEN_MAX], one;
+    size_t count = 0;
+
+    for (char *line = text, *end; (end = strchr(line, '\n')) != NULL; line = end + 1) {
+        size_t known = 0;
+
+        if ((size_t)(end - line) < sizeof deleted - 1) continue;
+        if (memcmp(end - (sizeof deleted - 1), deleted, sizeof deleted - 1) != 0) continue;
+        if (sscanf(line, "%*s %*s %*s %x:%x %llu", &one.major, &one.minor, &one.inode) != 3) continue;
+        while (known < count &&
+               (seen[known].inode != one.inode || seen[known].major != one.major || seen[known].minor != one.minor))
+            known++;
+        if (known == HIDDEN_MAX) return 1;
+        if (known == count) seen[count++] = one;
+    }
+    return 0;
+}
+
+int mpp_hides(pid_t init)
+{
+    struct found found = { NULL, 0, 64 };
+    char path[40];
+    char *text = NULL;
+    size_t room = 0;
+    int hides = 0;
+
+    found.processes = malloc(found.room * sizeof *found.processes);
+    if (found.processes == NULL) return 0;
+    snprintf(path, sizeof path, "/proc/%d/task/%d", (int)init, (int)init);
+    if (add_children(path, &found) == 0)
+        for (size_t i = 0; !hides && i < found.count; i++) {
+            ssize_t size;
+
+            snprintf(path, sizeof path, "/proc/%d/maps", (int)found.processes[i]);
+            size = read_all(path, &text, &room);
+            hides = size == -ENOMEM || (size > 0 && names_many(text));
+        }
+    free(found.processes);
+    free(text);
+    return hides;
 }

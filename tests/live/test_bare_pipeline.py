@@ -62,6 +62,34 @@ def test_scratch_that_is_full_ends_the_call(stage: Stage) -> None:
     assert places_of(stage.home) == before
 
 
+HIDES = """
+import ctypes, os, time
+libc = ctypes.CDLL(None)
+libc.mmap.restype = ctypes.c_void_p
+libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+def run(count, then=0):
+    kept = set()
+    for _ in range(count):
+        with open("file", "wb+") as file:
+            file.write(bytes(1 << 16))
+            file.flush()
+            kept.add(libc.mmap(None, 4096, 1, 2, file.fileno(), 0))
+        os.unlink("file")
+    time.sleep(then)
+    return len(kept)
+"""
+
+
+def test_scratch_kept_in_files_that_are_deleted_and_mapped(stage: Stage) -> None:
+    """No descriptor holds them and no name leads to them: each mapped page keeps a whole file on the disk."""
+    approved(stage, HIDES, wall_ms=20_000)
+    result = stage.runtime.call(NAME, arguments={"count": 1000, "then": 15})
+    assert result.outcome == "killed"
+    assert "deleted, and mapped" in result.reason
+    few = stage.runtime.call(NAME, arguments={"count": 100, "then": 0.5})
+    assert few.structured == {"result": 100}
+
+
 LEAVES = """
 import os
 def run():

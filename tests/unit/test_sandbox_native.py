@@ -230,6 +230,7 @@ def test_steps_and_stops_have_names() -> None:
         "cancelled",
         "lost",
         "watch",
+        "hidden",
         "answered",
     }
 

@@ -29,6 +29,10 @@ _STOPS: dict[str, tuple[Outcome, str]] = {
         "stopped because what it used could not be read: is /proc masked, or mounted with hidepid?",
     ),
     "lost": ("killed", "its sandbox was killed from outside"),
+    "hidden": (
+        "killed",
+        "stopped because it kept more files in its scratch than it named: deleted, and mapped",
+    ),
     "watch": ("killed", "what watched it failed, and an unwatched call was not asked for"),
 }
 # Sampling sees memory every 10 ms, and the last allocation is the one that fails.
