@@ -22,6 +22,9 @@ from mpp_exec.sandbox.plan import SandboxPlan
 from mpp_exec.sandbox.shelf import Recipe
 from mpp_exec.sandbox.spawn import Completed
 
+_VIOLATIONS: Final = 3
+"""What of the arguments is told at once: a model that hears of one alone comes back once for each."""
+
 MAX_ARGUMENTS: Final = 4 << 20
 """Bytes of a call's arguments as JSON."""
 
@@ -93,11 +96,11 @@ class Prepared:
         if received.tokens:
             checked = received.value
             text = encoding.json_dumps(checked)
-        found = self.arguments.validate(checked, limit=1)
+        found = self.arguments.validate(checked, limit=_VIOLATIONS)
         if found:
             raise UsageError(
                 "arguments.schema",
-                f"the arguments break the inputSchema at {found[0].pointer or '/'}: {found[0].keyword}",
+                f"the arguments break the inputSchema at {'; at '.join(map(str, found))}",
                 f"mpp-exec inspect {self.manifest.name} shows what {self.tool.name} takes",
             )
         if self.plan.kind == "python":

@@ -115,9 +115,12 @@ def test_what_a_tool_says_is_redacted(peer: Peer) -> None:
 
 def test_wrong_arguments_are_a_result_that_the_model_can_read(peer: Peer) -> None:
     peer.initialize()
-    result = peer.call("acme_echo_call", {"text": 5})["result"]
+    result = peer.call("acme_echo_call", {"text": 5, "fail": "no"})["result"]
     assert result["isError"] is True
-    assert "inputSchema" in result["content"][0]["text"]
+    told = result["content"][0]["text"]
+    assert "inputSchema" in told
+    assert "at /text: type" in told
+    assert "at /fail: type" in told
     assert result["_meta"]["mpp-exec/error"]["code"] == "arguments.schema"
 
 

@@ -66,7 +66,7 @@ def test_violations(value: Any, violations: list[Violation]) -> None:
 
 def test_in_words() -> None:
     assert str(Violation(("a", 0), "type", "/properties/a/items/type")) == "/a/0: type"
-    assert str(Violation((), "required", "/required", "path")) == "(root): required 'path'"
+    assert str(Violation((), "required", "/required", "path")) == "/: required 'path'"
 
 
 json_values = st.recursive(

@@ -19,6 +19,7 @@ from mpp_exec.package.semver import Version
 from mpp_exec.wrap.cautions import cautions
 from mpp_exec.wrap.installers import _python_wanted
 from mpp_exec.wrap.origin import Origin, parse_origin, semantic, short_name
+from mpp_exec.wrap.repeating import sample_arguments
 from mpp_exec.wrap.schemas import fit, plain_text
 from mpp_exec.wrap.starter import write_starter
 from mpp_exec.wrap.wrapping import check_operation, operation_of
@@ -190,6 +191,19 @@ def test_what_a_person_should_read(name: str) -> None:
 )
 def test_nothing_is_said_of_a_plain_description(text: str) -> None:
     assert cautions({"name": "read_file", "description": text}, NAMES) == []
+
+
+def test_arguments_are_made_from_what_a_schema_refers_to() -> None:
+    part = {"type": "object", "properties": {"on": {"const": True}}, "required": ["on"]}
+    schema = {
+        "type": "object",
+        "properties": {"a": {"$ref": "#/$defs/a~1b"}, "n": {"$ref": "#/properties/a"}},
+        "required": ["a", "n"],
+        "$defs": {"a/b": part},
+    }
+    assert sample_arguments(schema) == {"a": {"on": True}, "n": {"on": True}}
+    endless = {"type": "object", "properties": {"a": {"$ref": "#"}}, "required": ["a"]}
+    assert sample_arguments(endless) is None
 
 
 def test_what_many_tools_are_told_is_said_once() -> None:

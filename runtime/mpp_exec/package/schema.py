@@ -71,7 +71,7 @@ class Violation:
 
     def __str__(self) -> str:
         what = f"{self.keyword} {self.missing!r}" if self.missing else self.keyword
-        return f"{self.pointer or '(root)'}: {what}"
+        return f"{self.pointer or '/'}: {what}"
 
 
 class Validator:

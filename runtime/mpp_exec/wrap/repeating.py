@@ -112,16 +112,18 @@ class _Trial:
 def sample_arguments(schema: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return arguments that *schema* accepts, the required ones alone; None where none were found."""
     try:
-        made = _sample(schema, _MAX_DEPTH)
+        made = _sample(schema, _MAX_DEPTH, schema)
         valid = isinstance(made, dict) and not compile_schema(dict(schema)).validate(made, limit=1)
     except (MppError, LookupError, TypeError, ValueError):
         return None
     return made if valid else None
 
 
-def _sample(schema: Any, depth: int) -> Any:
+def _sample(schema: Any, depth: int, root: Mapping[str, Any]) -> Any:
     if depth == 0 or not isinstance(schema, Mapping):
         return _WORD
+    if "$ref" in schema:
+        return _sample(_referred(schema["$ref"], root), depth - 1, root)
     for key in ("const", "default"):
         if key in schema:
             return schema[key]
@@ -130,17 +132,25 @@ def _sample(schema: Any, depth: int) -> Any:
             return schema[key][0]
     for key in ("anyOf", "oneOf"):
         if schema.get(key):
-            return _sample(schema[key][0], depth - 1)
+            return _sample(schema[key][0], depth - 1, root)
     kind = schema.get("type")
-    return _of_type(kind[0] if isinstance(kind, list) and kind else kind, schema, depth)
+    return _of_type(kind[0] if isinstance(kind, list) and kind else kind, schema, depth, root)
 
 
-def _of_type(kind: Any, schema: Mapping[str, Any], depth: int) -> Any:
+def _referred(reference: str, root: Mapping[str, Any]) -> Any:
+    """Return what *reference*, a JSON pointer as a fragment (RFC 6901), names in *root*."""
+    found: Any = root
+    for step in reference.removeprefix("#").split("/")[1:]:
+        found = found[step.replace("~1", "/").replace("~0", "~")]
+    return found
+
+
+def _of_type(kind: Any, schema: Mapping[str, Any], depth: int, root: Mapping[str, Any]) -> Any:
     if kind == "object":
         properties = schema.get("properties", {})
-        return {name: _sample(properties.get(name), depth - 1) for name in schema.get("required", ())}
+        return {name: _sample(properties.get(name), depth - 1, root) for name in schema.get("required", ())}
     if kind == "array":
-        return [_sample(schema.get("items"), depth - 1)] * max(1, schema.get("minItems", 1))
+        return [_sample(schema.get("items"), depth - 1, root)] * max(1, schema.get("minItems", 1))
     if kind == "string":
         return _WORD * max(1, schema.get("minLength", 1))
     return {"boolean": False, "null": None}.get(kind, max(1, schema.get("minimum", 1)))
