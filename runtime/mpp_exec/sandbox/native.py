@@ -39,12 +39,6 @@ STOPS: dict[int, str] = {
     for value, name in ffi.typeof("enum mpp_stop").elements.items()
 }
 
-PARKED_STATES: dict[int, str] = {
-    value: name.removeprefix("MPP_PARKED_").lower()
-    for value, name in ffi.typeof("enum mpp_parked").elements.items()
-}
-"""How a parked sandbox is: ``preparing``, ``ready``, ``ended``."""
-
 ALL_NAMESPACES: int = (
     lib.CLONE_NEWUSER
     | lib.CLONE_NEWNS
@@ -138,7 +132,7 @@ class RawNote:
     folder: bytes | None
 
 
-def _init_program() -> int:
+def init_program() -> int:
     """Return a descriptor of the init program, open for as long as this process lives.
 
     A host that becomes a daemon closes whatever is open, and its numbers are given to other files:
@@ -178,17 +172,6 @@ class Dialogue(Protocol):
         """
 
 
-class Greeting(Dialogue, Protocol):
-    """What is said with a tool before its call."""
-
-    @property
-    def is_done(self) -> bool:
-        """Whether nothing is left to be said before the call."""
-
-    def opening(self) -> bytes:
-        """Return what is said first."""
-
-
 class Meanwhile(Protocol):
     """What is done beside a tool that works. What it raises kills the sandbox first and then passes on."""
 
@@ -226,7 +209,7 @@ def invoke(
     told that it is on its way.
     A spawn that failed is an outcome as well: ``step`` and ``error`` say where and why.
     """
-    launch, _kept = _launch(
+    launch, _kept = launched(
         message,
         request,
         wall_ns=wall_ns,
@@ -240,20 +223,20 @@ def invoke(
         watched=watched,
         cgroup_fd=cgroup_fd,
         dialogue=dialogue is not None,
-        init_fd=_init_program(),
+        init_fd=init_program(),
     )
     outcome = ffi.new("struct mpp_outcome *")
     slot = ffi.new("struct mpp_sandbox **")
     # Whatever a signal handler raises, and wherever: no process stays, and the buffers are freed.
     try:
         if lib.mpp_spawn(launch, outcome, slot) == 0:
-            _to_the_end(slot[0], outcome, dialogue, meanwhile)
-        return _collect(outcome)
+            to_the_end(slot[0], outcome, dialogue, meanwhile)
+        return collected(outcome)
     finally:
         lib.mpp_release(slot)
 
 
-def _to_the_end(sandbox: Any, outcome: Any, dialogue: Dialogue | None, meanwhile: Meanwhile | None) -> None:
+def to_the_end(sandbox: Any, outcome: Any, dialogue: Dialogue | None, meanwhile: Meanwhile | None) -> None:
     """Supervise it until all of it is dead, with what is said meanwhile."""
     lasts_from = time.monotonic() + LASTING_MS / 1000
     if meanwhile is not None:
@@ -271,7 +254,7 @@ def _to_the_end(sandbox: Any, outcome: Any, dialogue: Dialogue | None, meanwhile
                 break
 
 
-def _launch(
+def launched(
     message: bytes,
     request: bytes,
     *,
@@ -326,158 +309,7 @@ def _launch(
     return launch, (plan_buffer, request_buffer, rows)
 
 
-class ParkedSandbox:
-    """A sandbox that is prepared ahead of its one call. Not for two threads at once.
-
-    Its processes end with this one, and with :meth:`close`, which has to be called.
-    """
-
-    def __init__(
-        self,
-        message: bytes,
-        *,
-        wall_ns: int,
-        cpu_us: int,
-        memory: int,
-        output: int,
-        processes: int,
-        as_root: bool,
-        cgroup_fd: int = -1,
-        greeting: Greeting | None = None,
-        answers: bool = False,
-        alone: bool = False,
-        template: Any = ffi.NULL,
-        image: Any = ffi.NULL,
-    ) -> None:
-        """Begin to prepare one from *message*, within *wall_ns* from now. The limits are those of its call.
-
-        With a *greeting* it is ready when that is done. One that *answers* ends its call with a line end on
-        descriptor 1; one that is *alone* can start no process. Entries of the image come from
-        *image* (``struct mpp_image *``). It is copied from the *template* (``struct mpp_template *``) if that
-        serves. Where it fails at once, :attr:`state` is ``ended``.
-        """
-        self._launch = functools.partial(
-            _launch,
-            cpu_us=cpu_us,
-            memory=memory,
-            output=output,
-            processes=processes,
-            as_root=as_root,
-            parked=True,
-            answers=answers,
-            alone=alone,
-        )
-        self._greeting = greeting
-        said = b"" if greeting is None else greeting.opening()
-        launch, self._kept = self._launch(
-            message,
-            said,
-            wall_ns=wall_ns,
-            cgroup_fd=cgroup_fd,
-            dialogue=greeting is not None,
-            init_fd=_init_program(),
-            template=template,
-            image=image,
-        )
-        self._outcome = ffi.new("struct mpp_outcome *")
-        # Released also where an interruption lost it.
-        self._slot = ffi.gc(ffi.new("struct mpp_sandbox **"), lib.mpp_release)
-        failed = lib.mpp_spawn(launch, self._outcome, self._slot) != 0
-        self.state = "ended" if failed else "preparing"
-
-    def look(self, wait_ms: int = 0) -> str:
-        """Look after it and return its state: ``preparing``, ``ready``, or ``ended`` (of no use any more).
-
-        Waits up to *wait_ms* for something to happen while it is being prepared.
-        """
-        if self.state == "ended":
-            return self.state
-        state = PARKED_STATES[lib.mpp_park_look(self._slot[0], self._outcome, wait_ms)]
-        if state == "heard":
-            state = self._greet()
-        self.state = state
-        return state
-
-    def _greet(self) -> str:
-        """Answer what was heard; return the state, which is the one before where that changes nothing."""
-        if self._greeting is None:
-            return "ended"
-        try:
-            answer = _worked_on(self._slot[0], self._outcome, self._greeting)
-        except InternalError:
-            return "ended"
-        if answer is None or self._outcome.stop != 0:
-            return "ended"
-        if answer and lib.mpp_say(self._slot[0], answer, len(answer)) != 0:
-            return "ended"
-        if self._greeting.is_done:
-            lib.mpp_greeted(self._slot[0])
-        return self.state
-
-    def greeted(self) -> str:
-        """Take its greeting for done, whatever is still owed; return the state."""
-        lib.mpp_greeted(self._slot[0])
-        return self.look()
-
-    @property
-    def lacks_image(self) -> bool:
-        """Whether it could not be made since no mount of the image was to be had."""
-        return bool(self._outcome.step == lib.MPP_STEP_IMAGE)
-
-    @property
-    def is_copied(self) -> bool:
-        """Whether it is a copy of its template."""
-        return bool(self._outcome.copied)
-
-    @property
-    def resident(self) -> int:
-        """The most bytes of memory that its processes were seen to have together."""
-        return int(self._outcome.resident_peak)
-
-    def call(
-        self,
-        message: bytes,
-        request: bytes,
-        *,
-        wall_ns: int,
-        cancel_fd: int = -1,
-        dialogue: Dialogue | None = None,
-        meanwhile: Meanwhile | None = None,
-    ) -> RawOutcome:
-        """Give it its call and do as :func:`invoke` does: every process of it is dead and reaped on return.
-
-        *message* is what it was prepared from, with what the call brings behind that. An outcome whose
-        ``step`` is not ``none`` says that nothing of the call has reached the tool. One that is ``leaving``
-        was killed and runs no code any more: :meth:`close` waits until it is reaped. *meanwhile* is told
-        that the tool has its request.
-        """
-        launch, _kept = self._launch(
-            message, request, wall_ns=wall_ns, cancel_fd=cancel_fd, dialogue=dialogue is not None
-        )
-        self.state = "ended"
-        try:
-            if lib.mpp_unpark(self._slot[0], launch, self._outcome) == 0:
-                _to_the_end(self._slot[0], self._outcome, dialogue, meanwhile)
-            outcome = _collect(self._outcome)
-        except BaseException:
-            self.close()
-            raise
-        if not outcome.leaving:
-            self.close()
-        return outcome
-
-    def kill(self) -> bool:
-        """Kill what is left of it, without waiting; return whether all of it is dead. May be repeated."""
-        self.state = "ended"
-        return bool(lib.mpp_kill(self._slot[0]))
-
-    def close(self) -> None:
-        """Kill and reap what is left of it. May be repeated."""
-        self.state = "ended"
-        lib.mpp_release(self._slot)
-
-
-def _worked_on(sandbox: Any, outcome: Any, dialogue: Dialogue) -> bytes | None:
+def worked_on(sandbox: Any, outcome: Any, dialogue: Dialogue) -> bytes | None:
     """Let *dialogue* hear what was said, while the limits are kept beside it."""
     said = _heard(sandbox)
     if lib.mpp_guard(sandbox, outcome) != 0:
@@ -489,7 +321,7 @@ def _worked_on(sandbox: Any, outcome: Any, dialogue: Dialogue) -> bytes | None:
 
 
 def _converse(sandbox: Any, outcome: Any, dialogue: Dialogue) -> None:
-    answer = _worked_on(sandbox, outcome, dialogue)
+    answer = worked_on(sandbox, outcome, dialogue)
     if answer is None:
         lib.mpp_answered(sandbox)
     elif lib.mpp_say(sandbox, answer, len(answer)) != 0:
@@ -502,7 +334,8 @@ def _heard(sandbox: Any) -> bytes:
     return bytes(ffi.buffer(data[0], size)) if size else b""
 
 
-def _collect(outcome: Any) -> RawOutcome:
+def collected(outcome: Any) -> RawOutcome:
+    """Return ``struct mpp_outcome`` as it is now, with copies of what was read."""
     return RawOutcome(
         step=SPAWN_STEPS[outcome.step],
         error=outcome.error,

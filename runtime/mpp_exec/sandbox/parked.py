@@ -19,6 +19,7 @@ from mpp_exec.sandbox.image import Image
 from mpp_exec.sandbox.layout import Entry
 from mpp_exec.sandbox.plan import SandboxPlan
 from mpp_exec.sandbox.template import Template
+from mpp_exec.sandbox.waiting import ParkedSandbox
 
 LATE_MAX: Final = native.TREES_MAX // 2
 """Grants that one can be prepared for; the rest of what can be mounted is for what lies in them."""
@@ -123,7 +124,7 @@ class Parked:
             group = self._stack.enter_context(cgroup.entered(plan.cgroup))
             lent = template.lent() if template is not None else contextlib.nullcontext(native.ffi.NULL)
             with lent as source:
-                self._sandbox = native.ParkedSandbox(
+                self._sandbox = ParkedSandbox(
                     first,
                     wall_ns=plan.limits.wall_ms * 1_000_000,
                     cpu_us=plan.limits.cpu_ms * 1000,

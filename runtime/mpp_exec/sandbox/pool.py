@@ -12,7 +12,6 @@ by the kernel when the thread that made it ends (``PR_SET_PDEATHSIG`` follows th
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import threading
 import time
@@ -28,7 +27,6 @@ from mpp_exec.sandbox.cache import SandboxCache
 from mpp_exec.sandbox.mounted import MountTable
 from mpp_exec.sandbox.parked import Parked, can_be_parked
 from mpp_exec.sandbox.shelf import Recipe, Shelf
-from mpp_exec.sandbox.template import Template
 
 IDLE: Final = 60.0
 """Seconds without a call after which nothing is kept for a tool."""
@@ -222,7 +220,7 @@ class Pool:
         try:
             if template is None or not template.serves:
                 return None  # the thread makes another one, when it has something to prepare
-            parked = self._make(recipe, mounted, template)
+            parked = recipe.begun(self._cache, mounted, template)
             limit = time.monotonic() + _PATIENCE
             while parked.is_copied and parked.look(20) == "preparing" and time.monotonic() < limit:
                 pass
@@ -241,26 +239,6 @@ class Pool:
                     parked.kill()
                     self._dying.append(parked)
         return None
-
-    def _make(self, recipe: Recipe, mounted: int | None, template: Template | None) -> Parked:
-        """Begin one, of the package's image where there is one that serves."""
-        begin = functools.partial(
-            Parked,
-            recipe.plan,
-            constants=recipe.constants,
-            cache=self._cache,
-            early_start=recipe.early_start,
-            command=recipe.command,
-            mounted=mounted,
-            template=template,
-        )
-        image = recipe.image()
-        parked = begin(image=image)
-        if not parked.lacks_image:
-            return parked
-        parked.close()
-        recipe.image_failed()
-        return begin()
 
     def _forget(self) -> None:
         """Forget the calls of a tool that nothing waits for, where there are too many."""
@@ -498,7 +476,7 @@ class Pool:
             mounted = self._mounted()
         template = shelf.source(now)
         try:
-            parked = self._make(recipe, mounted, template)
+            parked = recipe.begun(self._cache, mounted, template)
         except MppError:
             shelf.back_off()  # the call itself will say why
             return

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from mpp_exec.sandbox.cache import SandboxCache
 from mpp_exec.sandbox.image import Image
 from mpp_exec.sandbox.message import Variables
 from mpp_exec.sandbox.parked import Parked
@@ -48,6 +50,29 @@ class Recipe:
     def key(self) -> tuple[int, str]:
         """What it is found by, as long as it is referred to."""
         return id(self.plan), self.files
+
+    def begun(self, cache: SandboxCache, mounted: int | None, template: Template | None) -> Parked:
+        """Begin to prepare a sandbox, of the package's image where there is one that serves.
+
+        Raises:
+            HostError, InternalError: as ``Parked``.
+        """
+        begin = functools.partial(
+            Parked,
+            self.plan,
+            constants=self.constants,
+            cache=cache,
+            early_start=self.early_start,
+            command=self.command,
+            mounted=mounted,
+            template=template,
+        )
+        parked = begin(image=self.image())
+        if not parked.lacks_image:
+            return parked
+        parked.close()
+        self.image_failed()
+        return begin()
 
 
 @dataclass(slots=True, eq=False)

@@ -1,0 +1,188 @@
+"""A sandbox that waits for its one call, as C has it (``native/park.c``): what a ``Parked`` has inside."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, Protocol
+
+from mpp_exec.errors import InternalError
+from mpp_exec.sandbox.native import (
+    Dialogue,
+    Meanwhile,
+    RawOutcome,
+    collected,
+    ffi,
+    init_program,
+    launched,
+    lib,
+    to_the_end,
+    worked_on,
+)
+
+PARKED_STATES: dict[int, str] = {
+    value: name.removeprefix("MPP_PARKED_").lower()
+    for value, name in ffi.typeof("enum mpp_parked").elements.items()
+}
+"""How a parked sandbox is: ``preparing``, ``ready``, ``ended``."""
+
+
+class Greeting(Dialogue, Protocol):
+    """What is said with a tool before its call."""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing is left to be said before the call."""
+
+    def opening(self) -> bytes:
+        """Return what is said first."""
+
+
+class ParkedSandbox:
+    """A sandbox that is prepared ahead of its one call. Not for two threads at once.
+
+    Its processes end with this one, and with :meth:`close`, which has to be called.
+    """
+
+    def __init__(
+        self,
+        message: bytes,
+        *,
+        wall_ns: int,
+        cpu_us: int,
+        memory: int,
+        output: int,
+        processes: int,
+        as_root: bool,
+        cgroup_fd: int = -1,
+        greeting: Greeting | None = None,
+        answers: bool = False,
+        alone: bool = False,
+        template: Any = ffi.NULL,
+        image: Any = ffi.NULL,
+    ) -> None:
+        """Begin to prepare one from *message*, within *wall_ns* from now. The limits are those of its call.
+
+        With a *greeting* it is ready when that is done. One that *answers* ends its call with a line end on
+        descriptor 1; one that is *alone* can start no process. Entries of the image come from
+        *image* (``struct mpp_image *``). It is copied from the *template* (``struct mpp_template *``) if that
+        serves. Where it fails at once, :attr:`state` is ``ended``.
+        """
+        self._launch = functools.partial(
+            launched,
+            cpu_us=cpu_us,
+            memory=memory,
+            output=output,
+            processes=processes,
+            as_root=as_root,
+            parked=True,
+            answers=answers,
+            alone=alone,
+        )
+        self._greeting = greeting
+        said = b"" if greeting is None else greeting.opening()
+        launch, self._kept = self._launch(
+            message,
+            said,
+            wall_ns=wall_ns,
+            cgroup_fd=cgroup_fd,
+            dialogue=greeting is not None,
+            init_fd=init_program(),
+            template=template,
+            image=image,
+        )
+        self._outcome = ffi.new("struct mpp_outcome *")
+        # Released also where an interruption lost it.
+        self._slot = ffi.gc(ffi.new("struct mpp_sandbox **"), lib.mpp_release)
+        failed = lib.mpp_spawn(launch, self._outcome, self._slot) != 0
+        self.state = "ended" if failed else "preparing"
+
+    def look(self, wait_ms: int = 0) -> str:
+        """Look after it and return its state: ``preparing``, ``ready``, or ``ended`` (of no use any more).
+
+        Waits up to *wait_ms* for something to happen while it is being prepared.
+        """
+        if self.state == "ended":
+            return self.state
+        state = PARKED_STATES[lib.mpp_park_look(self._slot[0], self._outcome, wait_ms)]
+        if state == "heard":
+            state = self._greet()
+        self.state = state
+        return state
+
+    def _greet(self) -> str:
+        """Answer what was heard; return the state, which is the one before where that changes nothing."""
+        if self._greeting is None:
+            return "ended"
+        try:
+            answer = worked_on(self._slot[0], self._outcome, self._greeting)
+        except InternalError:
+            return "ended"
+        if answer is None or self._outcome.stop != 0:
+            return "ended"
+        if answer and lib.mpp_say(self._slot[0], answer, len(answer)) != 0:
+            return "ended"
+        if self._greeting.is_done:
+            lib.mpp_greeted(self._slot[0])
+        return self.state
+
+    def greeted(self) -> str:
+        """Take its greeting for done, whatever is still owed; return the state."""
+        lib.mpp_greeted(self._slot[0])
+        return self.look()
+
+    @property
+    def lacks_image(self) -> bool:
+        """Whether it could not be made since no mount of the image was to be had."""
+        return bool(self._outcome.step == lib.MPP_STEP_IMAGE)
+
+    @property
+    def is_copied(self) -> bool:
+        """Whether it is a copy of its template."""
+        return bool(self._outcome.copied)
+
+    @property
+    def resident(self) -> int:
+        """The most bytes of memory that its processes were seen to have together."""
+        return int(self._outcome.resident_peak)
+
+    def call(
+        self,
+        message: bytes,
+        request: bytes,
+        *,
+        wall_ns: int,
+        cancel_fd: int = -1,
+        dialogue: Dialogue | None = None,
+        meanwhile: Meanwhile | None = None,
+    ) -> RawOutcome:
+        """Give it its call and do as ``invoke``: every process of it is dead and reaped on return.
+
+        *message* is what it was prepared from, with what the call brings behind that. An outcome whose
+        ``step`` is not ``none`` says that nothing of the call has reached the tool. One that is ``leaving``
+        was killed and runs no code any more: :meth:`close` waits until it is reaped. *meanwhile* is told
+        that the tool has its request.
+        """
+        launch, _kept = self._launch(
+            message, request, wall_ns=wall_ns, cancel_fd=cancel_fd, dialogue=dialogue is not None
+        )
+        self.state = "ended"
+        try:
+            if lib.mpp_unpark(self._slot[0], launch, self._outcome) == 0:
+                to_the_end(self._slot[0], self._outcome, dialogue, meanwhile)
+            outcome = collected(self._outcome)
+        except BaseException:
+            self.close()
+            raise
+        if not outcome.leaving:
+            self.close()
+        return outcome
+
+    def kill(self) -> bool:
+        """Kill what is left of it, without waiting; return whether all of it is dead. May be repeated."""
+        self.state = "ended"
+        return bool(lib.mpp_kill(self._slot[0]))
+
+    def close(self) -> None:
+        """Kill and reap what is left of it. May be repeated."""
+        self.state = "ended"
+        lib.mpp_release(self._slot)
