@@ -451,6 +451,7 @@ int mpp_spawn(const struct mpp_launch *launch, struct mpp_outcome *outcome, stru
     if (error == 0) {
         memcpy(sandbox->plan, launch->plan, launch->plan_size);
         error = start(sandbox, outcome);
+        sandbox->launch.image = NULL; /* used up, and it need not live as long as this */
     }
     if (error != 0) {
         outcome->error = error;
