@@ -18,6 +18,10 @@ from mpp_exec.privacy.redact import redact
         ("address:\n  street: Am Wald 4\n  city: Uelzen\n  zip: '29525'\n", "address:\n  street: [ADDRESS]\n  city: [ADDRESS]\n  zip: '[ADDRESS]'\n"),  # noqa: E501
         ("cn: Mia Stone\nsn: Stone\ntelephoneNumber: +49 431 5521987", "cn: [PERSON]\nsn: [PERSON]\ntelephoneNumber: [PHONE]"),  # noqa: E501
         ("Versichertennummer: M412345674", "Versichertennummer: [HEALTH_ID]"),
+        ("<i>Nachname:</i> <b class='v'>Stone</b>", "<i>Nachname:</i> <b class='v'>[PERSON]</b>"),
+        ("first_name=Mia&last_name=Stone&utm=1", "first_name=[PERSON]&last_name=[PERSON]&utm=1"),
+        ('- "Дата рождения": "4.11.1971"', '- "Дата рождения": "[DATE_OF_BIRTH]"'),
+        ("Né(e) le : 4.11.1971", "Né(e) le : [DATE_OF_BIRTH]"),
         ("- **Steuernummer**: 181/815/08155", "- **Steuernummer**: [TAX_ID]"),
     ],
 )  # fmt: skip

@@ -35,7 +35,9 @@ def test_a_date_is_somebodys_birth_date_below_a_label_that_says_so(label: str) -
         ("Führerscheinnummer", "drivers_license"),
         ("身份证号码", "national_id"),
         ("Имя", "name?"),
-        ("IP 地址", ""),
+        ("IP 地址", "address"),  # which its value has to look like
+        ("Telefono del cliente", "phone"),
+        ("Адрес клиента", "address"),  # as it is written
         ("город", ""),
     ],
 )  # fmt: skip

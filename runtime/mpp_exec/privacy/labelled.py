@@ -20,7 +20,7 @@ _FILLING: Final = lazily(
     r"(?:'?s(?![A-Za-z]))?"
     r"(?:[\s_.:#-]{0,2}(?:numbers?|num|no|nr|id|is|was|be|of|on|record|file|date|ending|in|at|with|me|us|my|your|her|his"
     r"|the|by|back|up|or|call|text|txt|cell|mobile|phone|office|home|work|security|license|licence|lic|card|line|addr(?:ess)?"
-    r"|identification|support|request|please|assistance)(?![A-Za-z])){0,5}"
+    r"|identification|support|request|please|assistance|am|le|el|il|op|den)(?![A-Za-z])){0,5}"
     r"[\s:=#\"'*|>\\~,.?!\u2013-]{0,6}+(?:n(?=[0-9]))?",
     re.IGNORECASE,
 )

@@ -7,6 +7,7 @@ below them; what may follow a label in running text is said by the detector of i
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final
 
@@ -139,6 +140,7 @@ ROLES: Final = listed(
     payee payer person physician plaintiff recipient reporter requester resident sender signatory
     spouse student subscriber tenant traveler traveller user undersigned victim witness
     author creator commenter reviewer approver manager supervisor
+    debtor creditor originator remitter
     absender beneficiaire beneficiario cliente destinataire destinatario empfaenger empfanger inhaber
     klant kunde mieter paciente patiente titulaire titular
     """
@@ -188,13 +190,42 @@ def of_key(key: str) -> str:
         words.pop()
     if not words:
         return ""
-    if not key.isascii() and (kind := tongues.other_scripts().get("".join(words))):
+    if not key.isascii() and (kind := _of_other_script(words)):
         return kind
     for count in range(min(_MOST_WORDS, len(words)), 0, -1):
         kind = KINDS.get("".join(words[-count:]))
         if kind is not None:
             return kind
-    return places.of_words(words) or (len(words) == 1 and _compound(words[0])) or _of_somebody(words)
+    return (
+        places.of_words(words)
+        or (len(words) == 1 and _compound(words[0]))
+        or _of_somebody(words)
+        or _of_head(words, tongues.LATIN)
+    )
+
+
+# What is said of them behind, in languages that have it there: ``Telefono del cliente``, ``Adres klienta``.
+# Their values are told by their form.
+_HEADS: Final = frozenset(("phone", "date_of_birth", "address"))
+_SHORTEST_HEAD: Final = 4
+
+
+def _of_head(words: list[str], known: Mapping[str, str]) -> str:
+    """Return what the first words of a label announce, where the last ones say whose it is."""
+    for count in range(min(_MOST_WORDS, len(words) - 1), 0, -1):
+        head = "".join(words[:count])
+        if len(head) >= _SHORTEST_HEAD and (kind := known.get(head, "")) in _HEADS:
+            return kind
+    return ""
+
+
+def _of_other_script(words: list[str]) -> str:
+    """Return what a label announces that is not all ASCII, by its last words or its first."""
+    known = tongues.other_scripts()
+    for count in range(min(_MOST_WORDS, len(words)), 0, -1):
+        if kind := known.get("".join(words[-count:])):
+            return kind if count == len(words) or kind in _HEADS else ""
+    return _of_head(words, known)
 
 
 def _of_somebody(words: list[str]) -> str:

@@ -35,20 +35,29 @@ _WORDS: Final = """
     personnummer fodselsnummer henkilotunnus hetu nss afm egn jmbg nik cnp curp dni nie nif
     passnummer reisepassnummer
     rekeningnummer cuenta conto conta konta numer_konta patient_id patientid number no nr
+    geb geboren nato nascido narozen syntynyt nominativo kundenname kunde klant cliente bydliste pobyt
+    domicilio
+    wohnanschrift residenza logradouro lakcim cim hemadress kotiosoite woonadres mobiel mobilnummer
+    mobilnr telnr
+    matkapuhelin cellulare komorka nr_telefonu domiciliu nha personal_phone le il op am dato datum data
+    birth_date
+    account_no konto rib paspoort pasaporte reisepass paszport passeport identita
     username login user_name screen_name benutzername usuario utente gebruikersnaam brukernavn
 """
 NEEDLES: Final = tuple(Needle(word, anchors.COLON | anchors.WORD) for word in sorted(set(_WORDS.split())))
 _LONGEST_LABEL: Final = 48
 # Where a label begins, seen from its end: a line, a field, a list's mark.
-_BEGINS: Final = lazily(r"[^\n\r,;|{}()<>\"'\[\]=:\u3001\u3002\uff0c\uff1b]{1,48}\Z")
+_BEGINS: Final = lazily(
+    r"(?:[^\n\r,;&?|{}()<>\"'\[\]=:\u3001\u3002\uff0c\uff1b]|\([^\W\d_]{1,2}\)|(?<=\w)'(?=\w)){1,48}\Z"
+)
 _COLON: Final = lazily(
-    r"[\w.)\u00b0]{0,12}[*_]{0,2}['\"]?[ \t]{0,2}(?:::?|=>?|\uff1a|\uff1d)[ \t\u3000]{0,8}[*_]{0,2}"
-    r"[ \t]{0,2}(?P<quote>['\"]?)"
+    r"(?P<tail>[\w.)\u00b0]{0,12})[*_]{0,2}['\"]?[ \t]{0,2}(?:::?|=>?|\uff1a|\uff1d)[ \t\u3000]{0,8}[*_]{0,2}"
+    r"[ \t]{0,2}(?:\s{0,8}<[^<>\n]{1,128}>){0,4}\s{0,4}?(?P<quote>['\"]?)"
 )
 _VALUE: Final = lazily(r"[^\n\r|;<>{}\[\]\"]{1,200}")
 # The next field of the same line.
 _FIELD: Final = lazily(
-    r"[,\u3001\uff0c]?[ \t]{1,4}[\w.-]{2,24}(?: [\w.-]{2,24})?[=:\uff1a][^/]|,[\w.-]{2,24}="
+    r"[,\u3001\uff0c]?[ \t]{1,4}[\w.-]{2,24}(?: [\w.-]{2,24})?[=:\uff1a][^/]|[,&][\w.-]{2,24}="
 )
 _FAR: Final = 160  # code points between a value and the next label of a record
 _OTHER_COLON: Final = lazily(r"[:=\uff1a\uff1d]")
@@ -77,8 +86,9 @@ def _colons(text: str) -> Iterator[int]:
     """Yield where something may be labelled by what is not ASCII: at a colon."""
     for colon in _OTHER_COLON.finditer(text):
         at = colon.start()
-        if not text[max(0, at - _LONGEST_LABEL) : at].isascii():
-            yield at
+        label = text[max(0, at - _LONGEST_LABEL) : at]
+        if not label.isascii():
+            yield at - (len(label) - len(label.rstrip(" \t\u3000\"'*_")))
 
 
 def _labelled(
@@ -94,9 +104,7 @@ def _labelled(
         begin = _BEGINS.search(text, max(0, end - _LONGEST_LABEL), end)
         if not begin:
             continue
-        name = (begin[0] + text[end : colon.start("quote")].rstrip(" \t\u3000*_:=>\uff1a\uff1d\"'")).strip(
-            _MARKS
-        )
+        name = (begin[0] + colon["tail"]).strip(_MARKS)
         if foreign and name.isascii():
             continue
         kind = labels.of_key(name)

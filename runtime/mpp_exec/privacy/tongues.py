@@ -24,6 +24,10 @@ _LATIN: Final = {
         mobilnr telefonszam mobilszam numardetelefon telefonmobil puhelin puhelinnumero matkapuhelin
         matkapuhelinnumero telefonnumarasi ceptelefonu brojtelefona mobitel telepon nomortelepon nomorhp
         nohp notelepon dienthoai sodienthoai sodidong
+        telnr teln nrtelefonu nrtel telkom telkomorkowy numerokomorkowy ntelefono nodetelefono
+        ndetelephone notelephone ndetelefono notelefono numtel mobielnummer mobielnr mobiel mobilenr
+        telmovil telcelular telmobil telpriv teldomicile telprofessionnel telpersonnel handytelefon
+        rufnr nrtelefon tlf tlfnr tlfn puh puhnro cepno ceptel telno hp nohandphone sdt
         """,
     "date_of_birth": """
         geburtstag gebdatum geb geborenam nele neele datenaissance naissance nacimiento fechanacimiento
@@ -32,6 +36,9 @@ _LATIN: Final = {
         narozena datumnarodenia fodelsedatum fodd fodselsdato fodselsdag fodt syntymaaika syntymapaiva
         dogumtarihi dogumgunu szuletesidatum szuletesiido datanasterii datumrodenja datumrojstva
         gimimodata dzimsanasdatums sunniaeg tanggallahir tgllahir ngaysinh ngaythangnamsinh
+        fnacimiento fechadenac fecnac fecnacimiento neeele natoail natoa nato dataur dataurodz
+        geborendatum gebdat geboren gebam szuldatum szulido szuletett syntynyt syntaika dogum dogumtarih
+        fdato fodelsetid datanasc dtnasc nasc datanaschere nascutla rojen nguoisinh tgllhr
         """,
     "person": """
         vorundnachname nameundvorname namevorname nachnamevorname vornamenachname nachname prenom
@@ -44,6 +51,9 @@ _LATIN: Final = {
         soyadi teljesnev keresztnev vezeteknev csaladnev utonev numesiprenume numecomplet numedefamilie
         imeiprezime prezime imeinpriimek priimek vardas pavarde vards uzvards eesnimi perekonnanimi
         taisnimi namalengkap namadepan namabelakang hoten hovaten
+        nominativo nomcliente kundenname kunde kundin nomdelcliente contactpersoon kontaktperson
+        kontaktname osobakontaktowa pelnanazwa imieinazwiskoklienta nazwiskoiimieklienta interlocuteur
+        nomdelassure assure empfanger bestellername patientname
         """,
     "name?": """
         cn sn nm ad adi isim nev nume jmeno meno ime nama ten
@@ -59,6 +69,9 @@ _LATIN: Final = {
         gateadresse osoite kotiosoite katuosoite postiosoite evadresi acikadres cim lakcim lakhely
         domiciliu stradasinumarul adresastanovanja prebivaliste naslov adresas adrese aadress alamat
         alamatrumah diachi
+        anschriftdeskunden hausanschrift rechnungsanschrift direcciondelcliente adressedomicile
+        diachinha adresadedomiciliu adresatrvalehopobytu trvalypobyt evadres alamatlengkap hjemadresse
+        bopael bopel
         """,
     "town?": """
         twnnm ort wohnort stadt ville ciudad citta cidade woonplaats plaats miasto miejscowosc mesto obec
@@ -90,6 +103,7 @@ _LATIN: Final = {
         bankrekening numerkonta numerrachunku nrrachunku cislouctu bankovniucet bankkonto tilinumero
         hesapnumarasi hesapno szamlaszam bankszamlaszam numardecont brojracuna nomorrekening norekening
         sotaikhoan
+        accountno nodecompte numcompte ncuenta
         """,
     "national_id": """
         personalausweisnummer ausweisnummer ausweisnr sozialversicherungsnummer svnummer
@@ -109,6 +123,7 @@ _LATIN: Final = {
         numerodecontribuinte contribuinte rfc ruc rut cuitcuil codicefiscale partitaiva cpfcnpj numernip
         nip dic skattenummer verginumarasi vergino vergikimlikno adoazonosito adoazonositojel adoszam cif
         npwp masothue afm ein pan panno tin tfn abn
+        steuernummerdes
         """,
     "health_id": """
         versicherungsnummer versichertennr krankenversicherungsnummer krankenkassennummer patientennummer
@@ -118,6 +133,7 @@ _LATIN: Final = {
         insurancememberid insuranceid insurancenumber insurancepolicynumber healthinsuranceno healthcard
         healthcardnumber healthid healthnumber phn ohip chartnumber medicalrecordno medicalrecord
         hospitalnumber medicalid medicaidid
+        medrecno patientnr patientennr kvnr
         """,
     "username": """
         benutzername nutzername anmeldename nomdutilisateur nomutilisateur pseudo usuario nombredeusuario
@@ -136,14 +152,16 @@ _OTHER_SCRIPTS: Final = {
         | 휴대전화 | 휴대폰번호 | 휴대전화번호 | 연락처 | טלפון | מספר טלפון | נייד | טלפון נייד
         | الهاتف | هاتف | رقم الهاتف | الجوال | رقم الجوال | تلفن | شماره تلفن | موبایل | फ़ोन
         | फ़ोन नंबर | मोबाइल | मोबाइल नंबर | दूरभाष | โทรศัพท์ | เบอร์โทร | เบอร์โทรศัพท์
-        | หมายเลขโทรศัพท์ | มือถือ
+        | หมายเลขโทรศัพท์ | มือถือ | เบอร์มือถือ | Моб. тел. | Тел. | Тел | Контактный номер | Сотовый
+        | Сотовый телефон | Τηλ. | Τηλ | 手机电话 | 휴대폰 번호
         """,
     "date_of_birth": """
         Дата рождения | Дата рожд | День рождения | Родился | Родилась | Дата народження
         | Дата на
         раждане | Датум рођења | Ημερομηνία γέννησης | Ημ/νία γέννησης | 生年月日
         | 誕生日 | 出生日期 | 出生年月 | 生日 | 생년월일 | 생일 | תאריך לידה | تاريخ الميلاد
-        | تاریخ تولد | जन्म तिथि | जन्म की तारीख | วันเกิด | วันเดือนปีเกิด
+        | تاریخ تولد | जन्म तिथि | जन्म की तारीख | วันเกิด | วันเดือนปีเกิด | Ημ. γέννησης | Дата рожд
+        | Д.р. | Дата нар. | 생일날짜 | 出生 | 誕生年月日 | วันที่เกิด
         """,
     "person": """
         ФИО | Полное имя | Фамилия | Фамилия и имя | Имя и фамилия | Имя Отчество | Отчество | ПІБ
@@ -156,7 +174,8 @@ _OTHER_SCRIPTS: Final = {
         | שם משפחה | الاسم الكامل | الاسم الأول | اسم العائلة | اللقب | نام و نام خانوادگی
         | نام
         خانوادگی | पूरा नाम | पहला नाम | उपनाम | ग्राहक का नाम | रोगी का नाम
-        | ชื่อ-นามสกุล | นามสกุล | ชื่อเต็ม
+        | ชื่อ-นามสกุล | นามสกุล | ชื่อเต็ม | Όνομα και επώνυμο | Клиент | Контактное лицо | Получатель
+        | Пациент | Контактна особа | Клієнт | 担当者 | 宛名 | 患者姓名
         """,
     "name?": """
         Имя | Ім'я | Име | Όνομα | 名前 | 名字 | 이름 | שם | الاسم | اسم | نام | नाम | ชื่อ
@@ -168,7 +187,8 @@ _OTHER_SCRIPTS: Final = {
         | 自宅住所 | 送付先住所 | 地址 | 住址 | 家庭住址 | 家庭地址 | 收货地址 | 通讯地址 | 联系地址
         | 详细地址 | 收件地址 | 주소 | 집주소 | 배송지 | 배송주소 | 도로명주소 | כתובת | כתובת מגורים
         | رחוב | العنوان | عنوان السكن | عنوان | آدرس | نشانی | पता | घर का पता | डाक पता | ที่อยู่
-        | ที่อยู่จัดส่ง
+        | ที่อยู่จัดส่ง | ที่อยู่ปัจจุบัน | Адреса дома | Фактический адрес | Юридический адрес
+        | Постійна адреса
         """,
     "town?": """
         Город | Населённый пункт | Місто | Град | Πόλη | 市区町村 | 城市 | 시군구 | עיר | المدينة | شهر
