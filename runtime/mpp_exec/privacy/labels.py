@@ -190,8 +190,8 @@ def of_key(key: str) -> str:
         words.pop()
     if not words:
         return ""
-    if not key.isascii() and (kind := _of_other_script(words)):
-        return kind
+    if not key.isascii() and (other := _of_other_script(words)):
+        return other
     for count in range(min(_MOST_WORDS, len(words)), 0, -1):
         kind = KINDS.get("".join(words[-count:]))
         if kind is not None:

@@ -42,7 +42,7 @@ _WORDS: Final = """
     matkapuhelin cellulare komorka nr_telefonu domiciliu nha personal_phone le il op am dato datum data
     birth_date
     account_no konto rib paspoort pasaporte reisepass paszport passeport identita
-    username login user_name screen_name benutzername usuario utente gebruikersnaam brukernavn
+    username user_name screen_name benutzername usuario utente gebruikersnaam brukernavn
 """
 NEEDLES: Final = tuple(Needle(word, anchors.COLON | anchors.WORD) for word in sorted(set(_WORDS.split())))
 _LONGEST_LABEL: Final = 48
