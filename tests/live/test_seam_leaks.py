@@ -23,9 +23,11 @@ from typing import Any, Final
 
 import pytest
 
-from mpp_exec.sandbox import encoded, native, template
+from mpp_exec.errors import InternalError
+from mpp_exec.sandbox import encoded, image, native, template, waiting
 from mpp_exec.sandbox._native import ffi, lib
 from mpp_exec.sandbox.encoded import encode_plan
+from mpp_exec.sandbox.image import Image
 from mpp_exec.sandbox.native import RawOutcome
 from sandbox_lab import Lab, copied, descendants, run
 
@@ -274,6 +276,26 @@ def test_template_that_cannot_be_started(lab: Lab) -> None:
     assert_leaves_nothing(work, 300)
 
 
+def test_image_made_filled_sealed_and_closed(tmp_path: Path) -> None:
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files/text").write_text("x")
+    folder = os.open(tmp_path, os.O_RDONLY)
+
+    def work() -> None:
+        assert Image(folder, ("files", "files/text"), 4096).folder > 2
+        with pytest.raises(InternalError):
+            Image(folder, ("files", "files/absent"), 4096)
+
+    try:
+        assert_leaves_nothing(work, 300)
+    finally:
+        os.close(folder)
+
+
+PARTS: Final = {"collected", "init_program", "launched", "to_the_end", "worked_on"}
+"""Of ``invoke``, and of a sandbox that waits."""
+
+
 def test_every_function_of_the_seam_is_exercised_here() -> None:
     public = {
         name
@@ -281,8 +303,11 @@ def test_every_function_of_the_seam_is_exercised_here() -> None:
         for name, value in inspect.getmembers(module, inspect.isfunction)
         if value.__module__ == module.__name__ and not name.startswith("_")
     }
-    assert public == {*EXERCISED, "invoke"}
-    source = inspect.getsource(native) + inspect.getsource(template)
+    assert public == {*EXERCISED, *PARTS, "invoke"}
+    source = "".join(map(inspect.getsource, (native, waiting, template, image)))
     called = set(re.findall(r"lib\.(mpp_\w+)\b", source))
     declared = {name for name in dir(lib) if name.startswith("mpp_")}
-    assert declared == called | {"mpp_sizeof_plan"}, "and every one of C is called by one of those"
+    # One is called by C alone, where a sandbox is begun with an image.
+    assert declared == called | {"mpp_sizeof_plan", "mpp_image_tree"}, (
+        "and every one of C is called by one of those"
+    )
