@@ -146,7 +146,7 @@ def test_spawn_that_fails_at_a_step(invoke: Call, step: str) -> None:
 def test_spawn_whose_init_is_no_program(invoke: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     descriptor = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        monkeypatch.setattr(native, "_init_program", lambda: descriptor)
+        monkeypatch.setattr(native, "init_program", lambda: descriptor)
         assert invoke().step == "exec_init"
         assert_leaves_nothing(invoke, 200)
     finally:

@@ -18,7 +18,7 @@ import pytest
 
 from eventually import until
 from mpp_exec.errors import HostError
-from mpp_exec.sandbox import native
+from mpp_exec.sandbox import waiting
 from mpp_exec.sandbox.parked import Parked, can_start_early
 from sandbox_lab import CACHE, PARKED, Lab, answer, copied, descendants, init_processes, run
 from stage import NAME, Stage
@@ -124,7 +124,7 @@ def test_race_is_won_where_a_grant_is_mounted_before_what_lies_over_it(
         ("error = attach(context->root, STAGE, folder);", "error = attach(context->root, outer, folder);"),
         ("if (error == 0) error = attach(context->root, outer, folder);\n    sys1", "sys1"),
     )
-    monkeypatch.setattr(native, "_init_program", lambda: weak)
+    monkeypatch.setattr(waiting, "init_program", lambda: weak)
     assert any(race(lab, ground, copy=False) for _ in range(20))
 
 
