@@ -103,6 +103,34 @@ def test_a_bundle_that_names_what_is_not_in_it_is_refused(tmp_path: Path, server
     assert caught.value.code == "wrap.bundle"
 
 
+@pytest.mark.parametrize(
+    "command", ["{file}", "${{__dirname}}/{file}", "${{__dirname}}/../theirs", "../theirs"]
+)
+def test_a_bundle_whose_program_is_a_file_of_the_users(tmp_path: Path, command: str) -> None:
+    """What a bundle starts is made executable, and readable for everybody: its own files alone."""
+    theirs = tmp_path / "theirs"
+    theirs.write_text("a private key")
+    theirs.chmod(0o600)
+    server = {"type": "binary", "mcp_config": {"command": command.format(file=theirs)}}
+    manifest = {**MANIFEST, "description": "x", "server": server}
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    with pytest.raises(UsageError) as caught:
+        fetch_bundle(pack(tmp_path / "x.mcpb", lambda _: None, manifest), folder)
+    assert caught.value.code == "wrap.bundle"
+    assert stat.S_IMODE(theirs.stat().st_mode) == 0o600
+
+
+def test_a_bundle_starts_its_own_program(tmp_path: Path) -> None:
+    server = {"type": "binary", "mcp_config": {"command": "${__dirname}/./bin/x"}}
+    manifest = {**MANIFEST, "description": "x", "server": server}
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    packed = pack(tmp_path / "x.mcpb", lambda archive: archive.writestr("bin/x", "x"), manifest)
+    assert fetch_bundle(packed, folder).command == ("bin/x",)
+    assert stat.S_IMODE((folder / "bin" / "x").stat().st_mode) == 0o755
+
+
 ATTEMPTS = {
     "write beside its folder": "open({outside!r} + '/made', 'w')",
     "change a file of the user's": "open({outside!r} + '/theirs', 'a')",

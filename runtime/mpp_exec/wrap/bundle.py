@@ -69,8 +69,8 @@ def fetch_bundle(origin: Origin, folder: Path) -> Fetched:
     requires = _requirement(program, _table(_table(about, "compatibility"), "runtimes"), bound)
     notes += _elsewhere(_table(about, "compatibility").get("platforms"))
     if not requires:
-        words[0] = words[0].removeprefix("${app}/")
-        (folder / words[0]).chmod(0o755)
+        words[0] = os.path.normpath(words[0].removeprefix("${app}/"))
+        _program_of(folder, words[0]).chmod(0o755)
     env = {name: _placed(text) for name, text in _table(config, "env").items() if isinstance(text, str)}
     return Fetched(
         command=tuple([_short(program), *words[1:]] if requires else words),
@@ -222,6 +222,21 @@ def _write(archive: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path) -> N
                 raise _refused(f"holds {member.filename!r}, which is larger than it says", "")
             target.write(piece)
     path.chmod(0o755 if mode & stat.S_IXUSR else 0o644)
+
+
+def _program_of(folder: Path, name: str) -> Path:
+    """Return the file *name* of a bundle that is unpacked in *folder*: no path of the host's is touched."""
+    path = folder / name
+    try:
+        check_path(name)
+    except MppError as error:
+        raise _refused(f"starts a program of a bad name: {error.message}", "") from None
+    if not path.is_file():
+        raise _refused(
+            f"starts {name}, which is neither a file of it nor an interpreter",
+            f"interpreters: {', '.join(INTERPRETERS)}",
+        )
+    return path
 
 
 def _manifest(folder: Path) -> dict[str, Any]:

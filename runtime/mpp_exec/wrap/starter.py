@@ -137,7 +137,7 @@ def with_preload(command: Sequence[str], folder: Path) -> tuple[str, ...]:
     if command[0] != "node":
         return tuple(command)
     place = folder / PRELOAD
-    if place.exists() and place.read_text(errors="replace") != _PRELOADED:
+    if place.exists() and not (place.is_file() and place.read_text(errors="replace") == _PRELOADED):
         raise UsageError("wrap.folder", f"the server has a file {PRELOAD}, which is put there", "rename it")
     place.write_text(_PRELOADED)
     return ("node", "--require", f"${{app}}/{PRELOAD}", *command[1:])
