@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mpp_exec.privacy.finding import Candidate
 from mpp_exec.privacy.redact import Redactor, redact
+from mpp_exec.privacy.rewriting import Rewriting
 from mpp_exec.privacy.stream import StreamRedactor
 
 KEY_LINES = [base64.b64encode(bytes(range(start, start + 48))).decode() for start in range(0, 192, 24)]
@@ -84,3 +86,45 @@ def test_values_that_stand_close_to_each_other_in_one_line_are_not_cut(first: in
     text = "x" * first + " " + ", ".join(f'"mail{n}": "jane{n}@example.com"' for n in range(600))
     stream = StreamRedactor(Redactor, block=2048)
     assert "@" not in stream.feed(text) + stream.finish()
+
+
+STRADDLING = {
+    "a secret of Kubernetes": ('\nkind: Secret\ndata:\n  a: "zq1{n}Top!"\n  b: "zq2{n}Top!"\n', 2),
+    "a name beside its value": ("\n- name: DB_PASSWORD\n  value: zq1{n}Top!\n", 1),
+    "rows of a statement": (
+        "INSERT INTO t (id, password) VALUES\n(1, 'zq1{n}Top!'),\n(2, 'zq2{n}Top!')\n",
+        2,
+    ),
+}
+
+
+@pytest.mark.parametrize("what", STRADDLING)
+def test_what_announces_a_value_may_stand_on_the_other_side_of_the_end_of_a_block(what: str) -> None:
+    """A block was read by itself: of each of these the values behind its end were handed over."""
+    form, values = STRADDLING[what]
+    for before in range(0, len(form) + 20, 3):
+        start = ("words that say nothing\n" * 60)[: 1024 - before]
+        text = start + form.format(n=before) + "words of it\n" * 120
+        clean = streamed(text, [], 1024)
+        assert "Top!" not in clean, before
+        assert clean.count("[SECRET]") == redact(text).value.count("[SECRET]") >= values
+
+
+@given(st.integers(0, 60), st.integers(0, 60), st.lists(st.integers(1, 9), max_size=6))
+def test_a_part_of_what_is_written_is_that_part(start: int, length: int, gaps: list[int]) -> None:
+    text = "".join(chr(0x100 + number) for number in range(60))
+    spans, at = [], 0
+    for gap in gaps:
+        spans.append(Candidate("ssn", at + gap, at + gap + 3, 1.0, "x"))
+        at += gap + 3
+    rewriting = Rewriting(text, spans, ["[SSN]" if span.start % 2 else "" for span in spans])
+    end = min(60, start + length)
+    pieces = [each for each in spans if each.end > start and each.start < end]
+    low = min([start, *(each.start for each in pieces)])
+    high = max([end, *(each.end for each in pieces)])
+    wanted = "".join(
+        next(("[SSN]" if s.start % 2 else "" for s in pieces if s.start == at), "")
+        + ("" if any(s.start <= at < s.end for s in pieces) else text[at])
+        for at in range(low, high)
+    )
+    assert rewriting.part(start, end) == wanted

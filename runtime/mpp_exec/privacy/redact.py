@@ -146,6 +146,7 @@ class Redactor:
             self._literals.add_configured(secret)
         self._every_number = bool(self._literals)
         self._known: set[tuple[str, str]] = set()
+        self._rewriting: Rewriting | None = None  # of the string that was written last
 
     def redact(self, value: Any) -> Redacted:
         """Redact one value, a string or any JSON value.
@@ -164,6 +165,22 @@ class Redactor:
         """
         with meter.bounded(self._bounds):
             return self._redacted(channels)
+
+    def redact_block(self, text: str, start: int, end: int) -> tuple[str, int, list[Finding]]:
+        """Redact what stands between two offsets of *text*, with all of that in sight.
+
+        Return what is written of it; where it ends, which is behind *end* where a value goes over that; and
+        what was found in it, in offsets of *text*.
+
+        Raises:
+            StoppedError: as :meth:`redact_many`.
+        """
+        self._rewriting = None
+        clean = self.redact(text)
+        stop = max([end, *(each.end for each in clean.findings if each.start < end)])
+        found = [each for each in clean.findings if each.end > start and each.start < stop]
+        rewriting = self._rewriting
+        return text[start:stop] if rewriting is None else rewriting.part(start, stop), stop, found
 
     def without_cut_end(self, text: str) -> str:
         """Return *text*, which ends where its writer was stopped, less what half a value could stand in.
@@ -245,7 +262,8 @@ class Redactor:
             return False
         hidden, allowed = self._parted(believed)
         if hidden:
-            hidden, leaf.written = self._write(leaf, hidden)
+            hidden, self._rewriting = self._write(leaf, hidden)
+            leaf.written = self._rewriting.text
         # What is hidden wins over what is allowed: a secret does not leave inside an e-mail address.
         leaf.spans = sorted(hidden + apart(allowed, hidden), key=position) if allowed else hidden
         return True
@@ -302,7 +320,7 @@ class Redactor:
     def _is_received(self, candidate: Candidate) -> bool:
         return candidate.rule == RECEIVED or (candidate.kind, candidate.value) in self._received
 
-    def _write(self, leaf: Leaf, hidden: list[Candidate]) -> tuple[list[Candidate], str]:
+    def _write(self, leaf: Leaf, hidden: list[Candidate]) -> tuple[list[Candidate], Rewriting]:
         """Return what had to be replaced in a string, and the string with that replaced."""
         for _ in range(_PASSES):
             rewriting = Rewriting(leaf.text, hidden, [self._replacement(leaf, span) for span in hidden])
@@ -316,10 +334,10 @@ class Redactor:
             )
             opened = rules.opens_private_key(rewriting.text) and not rules.opens_private_key(leaf.text)
             if not left and not opened:
-                return hidden, rewriting.text
+                return hidden, rewriting
             hidden = self._merged(hidden + left)
         whole = hidden[0]._replace(start=0, end=len(leaf.text))
-        return [whole], f"[{whole.kind.upper()}]"
+        return [whole], Rewriting(leaf.text, [whole], [f"[{whole.kind.upper()}]"])
 
     def _read_again(self, leaf: Leaf, rewriting: Rewriting) -> list[Candidate]:
         """Return what is found in a string that was written, around what was replaced in it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from typing import Final
 
@@ -46,6 +46,17 @@ class Rewriting:
             high = end + reach
         yield self._widened(low, high)
 
+    def part(self, start: int, end: int) -> str:
+        """Return what is written of the text between two offsets; of a span that one of them is in, all."""
+        first = bisect_right(self._spans, start, key=_end)  # the first that ends behind it
+        before = self._ends[first - 1] - self._spans[first - 1].end if first else 0
+        is_inside = first < len(self._spans) and self._spans[first].start < start
+        low = self._starts[first] if is_inside else start + before
+        last = bisect_left(self._spans, end, key=_start) - 1  # the last that starts in front of it
+        if last < 0:
+            return self.text[low:end]
+        return self.text[low : max(self._ends[last], end + self._ends[last] - self._spans[last].end)]
+
     def _widened(self, low: int, high: int) -> tuple[int, int]:
         if low > 0:
             before = _SPACE.search(self.text[max(0, low - _WORD) : low][::-1])
@@ -70,3 +81,11 @@ class Rewriting:
             return self._spans[index].start, self._spans[index].end
         original = self._spans[index].end + offset - self._ends[index]
         return original, original + 1
+
+
+def _start(span: Candidate) -> int:
+    return span.start
+
+
+def _end(span: Candidate) -> int:
+    return span.end

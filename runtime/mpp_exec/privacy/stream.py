@@ -2,8 +2,9 @@
 
 Text is redacted in blocks, and where a block ends depends on the text alone, never on how it was cut into
 pieces: behind the last line of about a mebibyte that leaves no value, no private key and no announcement in
-two. What has been found in one block is known in the next ones; what a block finds does not reach back into
-those that have been handed over. The header of a table goes with its rows.
+two. A block is read with some of what stands in front of it and behind it, so that what announces a value may
+stand on the other side of its end. What has been found in one block is known in the next ones; what a block
+finds does not reach back into those that have been handed over. The header of a table goes with its rows.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ class StreamRedactor:
         self._pieces: list[str] = []
         self._length = 0
         self._header = ""
+        self._context = ""
         self._known = 0
         self.counts: Counter[str] = Counter()
         """How many values of each kind were found so far."""
@@ -60,8 +62,9 @@ class StreamRedactor:
         self._held, self._pieces = "".join(self._pieces), []
         written: list[str] = []
         while len(self._held) >= self._block + self._look:
-            end = self._end_of_block(self._held[: self._block + self._look])
-            written.append(self._redacted(self._held[:end]))
+            text = self._held[: self._block + self._look]
+            clean, end = self._redacted(text, self._end_of_block(text))
+            written.append(clean)
             self._held = self._held[end:]
         self._pieces, self._length = [self._held], len(self._held)
         return "".join(written)
@@ -73,7 +76,7 @@ class StreamRedactor:
             StoppedError: as :meth:`feed`.
         """
         rest, self._pieces, self._length = "".join(self._pieces), [], 0
-        return self._redacted(rest) if rest else ""
+        return self._redacted(rest, len(rest))[0] if rest else ""
 
     def _end_of_block(self, text: str) -> int:
         """Return where the block ends that *text* begins with: behind one of its last lines, or in one."""
@@ -111,22 +114,26 @@ class StreamRedactor:
                 return end
         return self._block
 
-    def _redacted(self, block: str) -> str:
+    def _redacted(self, text: str, end: int) -> tuple[str, int]:
+        """Return what is written of a block, and where it ends, which is not in a value.
+
+        *text* holds besides what stands behind *end*; what stood in front of it is known.
+        """
         if self._known > _MOST_KNOWN:
             self._redactor, self._known = self._new(), 0
-        above = f"{self._header}\n" if self._header else ""
-        clean = self._redactor.redact(above + block)
-        found = [each for each in clean.findings if each.end > len(above)]
-        if any(
-            each.start < len(above) for each in found
-        ):  # a value that goes on from the header: it was none
-            clean = self._redactor.redact(block)
-            above, found = "", list(clean.findings)
+        header = f"{self._header}\n" if self._header and self._header not in self._context else ""
+        above = header + self._context
+        written, stop, found = self._redactor.redact_block(above + text, len(above), len(above) + end)
+        if any(each.start < len(header) < each.end for each in found):  # goes on from the header: it was none
+            above = self._context
+            written, stop, found = self._redactor.redact_block(above + text, len(above), len(above) + end)
         self._known += len(found)
         self.counts.update(each.kind for each in found)
-        self._header = tables.header_of(above + block) or sql.open_statement(above + block)
-        value: str = clean.value
-        return value.partition("\n")[2] if above else value
+        read = (above + text)[:stop]
+        self._header = tables.header_of(read) or sql.open_statement(read)
+        before = read[max(0, len(read) - self._look) :]
+        self._context = before.partition("\n")[2] if len(before) < len(read) and "\n" in before else before
+        return written, stop - len(above)
 
 
 def _start(candidate: Candidate) -> int:
