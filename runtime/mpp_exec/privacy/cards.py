@@ -21,7 +21,7 @@ _LINE: Final = lazily(
     r"(?:\n|\\n)(?:item[0-9]{1,2}\.)?(?P<property>FN|N|ADR|NICKNAME|BDAY)(?:;[^:\r\n]{0,128})?:"
     r"(?P<value>(?:(?!\\[nr])[^\r\n]){1,512})",
 )
-_END: Final = lazily(r"END:VCARD", re.IGNORECASE)
+_END: Final = lazily(r"(?:END|BEGIN):VCARD", re.IGNORECASE)  # a card in a card is one of its own
 _PARTS: Final = lazily(r"(?:[^;,\\]|\\.){2,128}")
 _CN: Final = lazily(
     r";CN=(?:\"(?P<quoted>[^\"\r\n]{2,80})\"|(?P<name>[^;:,\"\r\n]{2,80}))",
@@ -36,9 +36,10 @@ _PATIENT: Final = {
 _KIN: Final = {2: "person", 4: "address", 5: "phone", 6: "phone"}
 _SEGMENT_MAX: Final = 1 << 12
 _BEFORE: Final = 80
+_NAME: Final = r"[^\W\d_][^\s<>\"@:;,|()\[\]{}=]{0,30}"
 _DISPLAYED: Final = lazily(
-    r"(?:\"(?P<quoted>[^\"<>\r\n]{2,64})\"|"
-    r"(?P<name>(?:[^\W\d_][^\s<>\"@:;,|()\[\]{}=]{0,30}[ ,]{0,2}){1,5}?))[ ]?<\Z"
+    rf"(?:\"(?P<quoted>[^\"<>\r\n]{{2,64}})\"|"
+    rf"(?<![^\W_])(?P<name>{_NAME}(?:(?:, ?|  ?){_NAME}){{0,4}}))[ ]?<\Z"
 )
 
 
@@ -78,7 +79,7 @@ def _under(label: str, text: str, start: int, end: int) -> Iterator[Candidate]:
 
 
 def _card(text: str, at: int) -> Iterator[Candidate]:
-    ends = _END.search(text, at, at + _CARD_MAX)
+    ends = _END.search(text, at + 1, at + _CARD_MAX)
     stop = ends.start() if ends else min(len(text), at + _CARD_MAX)
     for line in _LINE.finditer(text, at, stop):
         meter.step()

@@ -48,7 +48,7 @@ NEEDLES: Final = tuple(Needle(word, anchors.COLON | anchors.WORD) for word in so
 _LONGEST_LABEL: Final = 48
 # Where a label begins, seen from its end: a line, a field, a list's mark.
 _BEGINS: Final = lazily(
-    r"(?:[^\n\r,;&?|{}()<>\"'\[\]=:\u3001\u3002\uff0c\uff1b]|\([^\W\d_]{1,2}\)|(?<=\w)'(?=\w)){1,48}\Z"
+    r"[\n\r,;&?|{}<>\"\[\]=:\u3001\u3002\uff0c\uff1b]|(?<!\w)'|'(?!\w)|\((?![^\W\d_]{1,2}\))"
 )
 _COLON: Final = lazily(
     r"(?P<tail>[\w.)\u00b0]{0,12})[*_]{0,2}['\"]?[ \t]{0,2}(?:::?|=>?|\uff1a|\uff1d)[ \t\u3000]{0,8}[*_]{0,2}"
@@ -101,10 +101,10 @@ def _labelled(
         colon = _COLON.match(text, end)
         if not colon or colon.end() <= last:
             continue
-        begin = _BEGINS.search(text, max(0, end - _LONGEST_LABEL), end)
+        begin = _BEGINS.split(text[max(0, end - _LONGEST_LABEL) : end])[-1].lstrip(") ")
         if not begin:
             continue
-        name = (begin[0] + colon["tail"]).strip(_MARKS)
+        name = (begin + colon["tail"]).strip(_MARKS)
         if foreign and name.isascii():
             continue
         kind = labels.of_key(name)
