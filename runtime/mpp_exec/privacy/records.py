@@ -96,6 +96,7 @@ def _labelled(
 ) -> Iterator[tuple[Pair, int]]:
     """Yield labels with their values, and where these end."""
     last = -1
+    kinds: dict[str, str] = {}  # labels come again in every record
     for end in ends:
         meter.step()
         colon = _COLON.match(text, end)
@@ -107,7 +108,8 @@ def _labelled(
         name = (begin + colon["tail"]).strip(_MARKS)
         if foreign and name.isascii():
             continue
-        kind = labels.of_key(name)
+        if (kind := kinds.get(name)) is None:
+            kind = kinds[name] = labels.of_key(name)
         at = colon.end()
         if not kind or ("=" in colon[0] and names.is_code(text, at)):
             continue
