@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import random
 import string
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -42,6 +44,24 @@ def test_a_secret_inside_a_longer_word_is_found_among_many() -> None:
         "log": "".join(f"x{each}y " for each in secrets),
     }
     assert not any(each in str(redact(value).value) for each in secrets)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("customer_name", "Jürgen Müller"),
+        ("customer_name", "Łukasz Nowak"),
+        ("password", 'pä"ssw\\örd9!'),
+        ("api_key", 'kä"y-0192837465'),
+    ],
+)
+def test_a_value_that_json_in_a_text_escapes_is_known_as_it_reads(key: str, value: str) -> None:
+    """And the other way round, as deep as JSON in JSON."""
+    written = json.dumps({key: value})
+    for text in (f"{written}\nhello {value}!", f"hello {value}!\n{written}"):
+        assert value not in redact(text).value
+    clean = redact({key: value, "log": json.dumps({"line": json.dumps({"said": f"hello {value}"})})}).value
+    assert json.loads(json.loads(clean["log"])["line"])["said"].startswith("hello [")
 
 
 @settings(max_examples=200, deadline=None)

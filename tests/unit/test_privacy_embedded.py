@@ -106,3 +106,37 @@ def test_explaining_names_the_key() -> None:
         "the key 'MailingStreet' announces it",
         "the key 'MailingCity' announces it",
     }
+
+
+def test_json_in_the_strings_of_json_is_read_too() -> None:
+    """What a service logs of a request: a text in a text has keys as well."""
+    body = {"customer_name": "Jürgen Weiß", "password": 'pä"ssw\\rd9!', "address": "12 Main Street", "id": 7}
+    text = json.dumps({"level": "info", "body": json.dumps({"inner": json.dumps(body)})})
+    clean = redact(f"10:00 {text}").value
+    inner = json.loads(json.loads(json.loads(clean[6:])["body"])["inner"])
+    assert inner == {"customer_name": "[PERSON]", "password": "[SECRET]", "address": "[ADDRESS]", "id": 7}
+    assert redact(clean).value == clean
+
+
+def test_how_deep_strings_are_read_is_bounded() -> None:
+    text = '{"first_name":"Jane"}'
+    for _ in range(200):
+        text = '{"a":"' + text.replace("\\", "\\u005c").replace('"', "\\u0022") + '"}'
+    assert json.loads(redact(text).value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"body": json.dumps({"card": 4111111111111111})},
+        {"line": "cards: 4111111111111111, and more", "card": 4111111111111111},
+        {"say": 'a "quoted: 4111111111111111, word"', "cards": [4111111111111111.0, -4111111111111111]},
+        {"ssn": -241558820, "numbers": [4111111111111111, 1.5]},
+    ],
+)
+def test_a_number_that_is_replaced_leaves_json_what_it_is(value: object) -> None:
+    """One in a string gets no quotes, which would end that; one that is bare goes with sign and fraction."""
+    for indent in (None, 2):
+        clean = redact(json.dumps(value, indent=indent)).value
+        assert "4111" not in clean
+        assert list(json.loads(clean)) == list(value)  # type: ignore[call-overload]

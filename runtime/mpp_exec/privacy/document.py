@@ -82,7 +82,7 @@ class Document:
                 leaf.candidates += detect(leaf.text, leaf.key)
                 meter.add(len(leaf.candidates))
         for number, text in enumerate(self._texts):
-            if "{" in text or "[" in text:
+            if _has_brackets(text):
                 self._read_text(number, text)
         self._find_aws_pairs()
 
@@ -137,22 +137,18 @@ class Document:
             and "sensitive" not in value
         )
 
-    def read_more(self, value: Any) -> tuple[int, list[tuple[int, Leaf]]]:
+    def read_more(self, value: Any) -> tuple[list[str], dict[int, Leaf]]:
         """Read another value, of which only what keys announce is taken in.
 
-        Return how many strings and numbers it has, and by their number in it those that keys announce.
+        Return its strings and numbers, and by their number in it those that keys announce.
+
+        Raises:
+            UsageError: ``privacy.too_deep``.
         """
-        first = len(self._texts)
-        try:
-            self._read(value, "", "", 0)
-        except UsageError:
-            return -1, []
-        count = len(self._texts) - first
-        if not self._strings:
-            return count, []
-        below = [(number - first, leaf) for number, leaf in self._strings.items() if leaf.label]
+        self._texts, self._above = [], []
         self._strings.clear()
-        return count, below
+        self._read(value, "", "", 0)
+        return self._texts, {number: leaf for number, leaf in self._strings.items() if leaf.label}
 
     def find_patterns(self, patterns: Patterns | SecondOpinion) -> None:
         """Look for what *patterns* find, in every string, number and key."""
@@ -362,22 +358,44 @@ def _is_nested(item: Any) -> bool:
 
 
 _SILENCE: Final = embedded.Said(None, {})
+# How many levels of JSON in the strings of JSON are read by their keys.
+_INSIDE: Final = 3
 
 
 class Keys:
-    """Says what the keys of JSON values announce (``embedded.Read``), of one after the other."""
+    """Says what the keys of JSON values announce (``embedded.Read``), of one after the other.
 
-    def __init__(self) -> None:
+    So do those of JSON in their strings, as many levels down as *inside* says.
+    """
+
+    def __init__(self, inside: int = _INSIDE) -> None:
         self._document = Document([], every_number=False)
+        self._inside = inside
 
     def __call__(self, value: Any) -> embedded.Said:
         """Return what the keys of *value* announce; of one that is nested too deep nothing."""
-        if type(value) is dict and self._document.is_silent(value):
+        if type(value) is dict and self._document.is_silent(value) and not self._holds_text(value):
             return _SILENCE
-        count, strings = self._document.read_more(value)
-        return embedded.Said(
-            count, {number: (leaf.text, leaf.key, leaf.announced(leaf.text)) for number, leaf in strings}
-        )
+        try:
+            texts, strings = self._document.read_more(value)
+        except UsageError:
+            return embedded.Said(-1, {})
+        below = {number: (leaf.text, leaf.key, leaf.announced(leaf.text)) for number, leaf in strings.items()}
+        for number, text in enumerate(texts) if self._inside else ():
+            if _has_brackets(text) and (
+                more := embedded.announced(text, [], Keys(self._inside - 1), is_counted)
+            ):
+                _, key, found = below.get(number, (text, "", []))
+                below[number] = text, key, found + more
+        return embedded.Said(len(texts), below)
+
+    def _holds_text(self, value: dict[str, Any]) -> bool:
+        """Tell whether a string of *value* may hold JSON that is read."""
+        return self._inside > 0 and any(type(each) is str and _has_brackets(each) for each in value.values())
+
+
+def _has_brackets(text: str) -> bool:
+    return "{" in text or "[" in text
 
 
 def without_quiet(text: str, found: list[Candidate]) -> list[Candidate]:

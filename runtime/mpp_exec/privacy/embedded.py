@@ -95,7 +95,7 @@ def is_mailbox(text: str, candidate: Candidate) -> bool:
 
 
 def key_above(text: str, span: Candidate, read: Read, keeps: Callable[[Any], bool]) -> str | None:
-    """Return the key of JSON in *text* that announces *span*, None if none does."""
+    """Return the key of JSON in *text* that announces *span*: "" for one in a string, None if none does."""
     for low, high, value in _values(text):
         said = read(value)
         if not low <= span.start < high:

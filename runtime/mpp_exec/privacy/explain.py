@@ -125,7 +125,8 @@ def _context(leaf: Leaf, span: Candidate, shown: str) -> str:
     if span.rule in _UNANNOUNCED:
         return _UNANNOUNCED[span.rule]
     if (above := key_in_text(text, span)) is not None:
-        is_shown = above in (text if leaf.written is None else leaf.written)  # by what is left of the text
+        left = text if leaf.written is None else leaf.written
+        is_shown = bool(above) and above in left  # by what is left of the text
         return f"the key {above!r} announces it" if is_shown else "its key announces it"
     for at, word, announced in places_of(_BY_WORDS, text, key):
         if _same(announced, span):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import re
 from bisect import bisect_right
@@ -34,6 +35,8 @@ _SHORTEST_SEEN: Final = 4
 _SHORTEST_GLUED: Final = 12
 # Places of a text that are tried between two looks at the clock.
 _STRIDE: Final = 1 << 15
+# How deep JSON in JSON is that a value may have been found in.
+_LEVELS: Final = 2
 # Written the same inside JSON text.
 _PLAIN: Final = re.compile(r"[ !#-\[\]-~]*")
 _MASKS: Final = frozenset(word for kind in KINDS for word in (kind.upper(), *kind.upper().split("_")))
@@ -73,13 +76,9 @@ class Literals:
         """Make a value known that its label gave away, and that may stand elsewhere without one."""
         if len(written) < _SHORTEST_SEEN or written.upper() in _MASKS:
             return
-        spellings = [written]
-        if not _PLAIN.fullmatch(written):
-            import json  # noqa: PLC0415  # only where there are such values
-
-            spellings += [json.dumps(written, ensure_ascii=ascii_)[1:-1] for ascii_ in (True, False)]
+        spellings = [written] if _PLAIN.fullmatch(written) else _spellings(written)
         for spelling in spellings:
-            if spelling in self._seen:
+            if spelling in self._seen or len(spelling) < _SHORTEST_SEEN:
                 continue
             self._seen[spelling] = candidate
             self._by_word.setdefault(_first_word(spelling, 0), Beginnings()).add(spelling)
@@ -155,6 +154,21 @@ class Literals:
             if start >= end:
                 end = _end(text, start)
                 yield start, end, self._pieces[text[start : start + _PIECE]]
+
+
+def _spellings(written: str) -> dict[str, None]:
+    """Return how a value may be *written* elsewhere: what it means as JSON, and as JSON in JSON has it."""
+    import json  # noqa: PLC0415  # only where there are such values
+
+    level = [written]
+    for _ in range(_LEVELS):
+        with contextlib.suppress(ValueError):
+            level.append(str(json.loads(f'"{level[-1]}"', strict=False)))
+    spellings = dict.fromkeys(level)
+    for _ in range(_LEVELS):
+        for each in [*spellings]:
+            spellings |= dict.fromkeys(json.dumps(each, ensure_ascii=only)[1:-1] for only in (True, False))
+    return spellings
 
 
 def _windows(text: str, size: int, wanted: Collection[str]) -> Iterator[int]:

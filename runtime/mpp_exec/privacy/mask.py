@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from mpp_exec.privacy.finding import Candidate
@@ -10,7 +11,12 @@ from mpp_exec.privacy.policy import Action, RedactionPolicy
 
 _DIGEST_SIZE: Final = 6
 _JSON_TEXT: Final = re.compile(r"\s{0,64}[{\[]")
-_NEIGHBOURS: Final = 16
+_NEIGHBOURS: Final = 128
+_NUMBER: Final = re.compile(r"[0-9]+(?:\.[0-9]+)?")
+_STRING: Final = re.compile(r'"[^"\\\n]*(?:\\.[^"\\\n]*)*"')
+# What may stand between a number of JSON and what it is a value of, or the next one.
+_BEFORE: Final = re.compile(r"[:,\[]\s*(-?[0-9.]*)\Z")
+_BEHIND: Final = re.compile(r"([0-9]*(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)\s*[,}\]]")
 
 
 def replacement(candidate: Candidate, action: Action, policy: RedactionPolicy) -> str:
@@ -24,13 +30,41 @@ def replacement(candidate: Candidate, action: Action, policy: RedactionPolicy) -
     return f"[{candidate.kind.upper()}]"
 
 
-def in_json_text(text: str, span: Candidate, written: str) -> str:
-    """Return *written* so that *text*, if it is JSON text, still is after a bare number in it is replaced."""
-    if not text[span.start : span.end].isdecimal() or not _JSON_TEXT.match(text):
-        return written
-    before = text[max(0, span.start - _NEIGHBOURS) : span.start].rstrip()[-1:]
-    after = text[span.end : span.end + _NEIGHBOURS].lstrip()[:1]
-    if before not in (":", ",", "[") or after not in (",", "}", "]"):
+def bare(text: str, spans: Sequence[Candidate]) -> Iterator[tuple[Candidate, bool]]:
+    """Yield *spans*, which are in order and apart, each with whether it is a bare number of JSON text.
+
+    Such a number is yielded as a whole, with its sign and its fraction. What stands in a string is none,
+    whatever is beside it there.
+    """
+    if not _JSON_TEXT.match(text):
+        yield from ((span, False) for span in spans)
+        return
+    read = end = 0  # up to where strings have been passed over; where the number before ends
+    for span in spans:
+        if span.start < end:
+            continue  # part of a number that is replaced already
+        while read <= span.start and (begins := text.find('"', read, span.start)) >= 0:
+            string = _STRING.match(text, begins)
+            line = text.find("\n", begins)
+            read = string.end() if string else len(text) if line < 0 else line + 1
+        found = span if read > span.start else _number_at(text, span)
+        end = found.end if found else 0
+        yield (span, False) if found is None or read > span.start else (found, True)
+
+
+def _number_at(text: str, span: Candidate) -> Candidate | None:
+    """Return the bare number that *span* is in, None if it is in none."""
+    if not _NUMBER.fullmatch(text, span.start, span.end):
+        return None
+    low, high = max(0, span.start - _NEIGHBOURS), span.end + _NEIGHBOURS
+    before = _BEFORE.search(text, low, span.start)
+    behind = _BEHIND.match(text, span.end, high)
+    return span._replace(start=before.start(1), end=behind.end(1)) if before and behind else None
+
+
+def in_json_text(written: str, *, is_bare: bool) -> str:
+    """Return *written* so that JSON text still is JSON after a bare number in it is replaced."""
+    if not is_bare:
         return written
     return f'"{written}"' if written else "null"
 

@@ -19,7 +19,7 @@ from mpp_exec.privacy.document import Document, without_quiet
 from mpp_exec.privacy.finding import MASK, ORGANISATION, Candidate, Finding, listed
 from mpp_exec.privacy.leaf import Leaf
 from mpp_exec.privacy.literals import RECEIVED, USER_CONFIG, Literals
-from mpp_exec.privacy.mask import in_json_text, replacement
+from mpp_exec.privacy.mask import bare, in_json_text, replacement
 from mpp_exec.privacy.policy import ACTIONS, LEAVING, MASK_ALL, Action, RedactionPolicy
 from mpp_exec.privacy.rewriting import Rewriting
 from mpp_exec.privacy.spans import SECRETS, apart, merged, position
@@ -323,7 +323,9 @@ class Redactor:
     def _write(self, leaf: Leaf, hidden: list[Candidate]) -> tuple[list[Candidate], Rewriting]:
         """Return what had to be replaced in a string, and the string with that replaced."""
         for _ in range(_PASSES):
-            rewriting = Rewriting(leaf.text, hidden, [self._replacement(leaf, span) for span in hidden])
+            marked = list(bare(leaf.text, hidden))
+            hidden = [span for span, _ in marked]
+            rewriting = Rewriting(leaf.text, hidden, [self._replacement(leaf, *each) for each in marked])
             left = without_quiet(
                 leaf.text,
                 [
@@ -349,7 +351,7 @@ class Redactor:
         meter.add(len(found))
         return found
 
-    def _replacement(self, leaf: Leaf, span: Candidate) -> str:
+    def _replacement(self, leaf: Leaf, span: Candidate, is_bare: bool) -> str:
         action = self._action(span)
         if action == "drop" and leaf.after_key:
             action = "mask"  # what is left must not read as more of the key
@@ -357,8 +359,8 @@ class Redactor:
         if action == "token" and self._tokens is not None:
             token = self._tokens(span.kind, leaf.text[span.start : span.end])
         if token:
-            return in_json_text(leaf.text, span, token)
-        return in_json_text(leaf.text, span, replacement(span, action, self._policy))
+            return in_json_text(token, is_bare=is_bare)
+        return in_json_text(replacement(span, action, self._policy), is_bare=is_bare)
 
 
 def _patterns(policy: RedactionPolicy) -> Patterns | None:
