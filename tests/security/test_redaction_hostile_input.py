@@ -18,6 +18,8 @@ SMALL, FACTOR = 1 << 14, 16
 BOUND = FACTOR**1.5
 
 REPEATED = {
+    "beginnings of arrays": '["',
+    "beginnings of arrays with a value": '["a",[x',
     "digits": "4",
     "spaced digits": "4 ",
     "pairs of digits": "41 ",

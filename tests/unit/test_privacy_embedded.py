@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from mpp_exec.privacy.embedded import _values
 from mpp_exec.privacy.policy import RedactionPolicy
 from mpp_exec.privacy.redact import Redactor, redact
 
@@ -140,3 +141,30 @@ def test_a_number_that_is_replaced_leaves_json_what_it_is(value: object) -> None
         clean = redact(json.dumps(value, indent=indent)).value
         assert "4111" not in clean
         assert list(json.loads(clean)) == list(value)  # type: ignore[call-overload]
+
+
+MEMBERS = [
+    '"b\\\\c"',
+    '"\\u00e9\\ud83d\\ude00"',
+    "-12345.5e-3",
+    "-Infinity",
+    "[true, null]",
+    '{"k": "v"}',
+    "17",
+]
+
+
+@pytest.mark.parametrize("member", MEMBERS)
+@pytest.mark.parametrize("part", [4096, 8 * 4096])
+def test_a_value_in_which_a_part_of_the_text_ends_is_read_whole(member: str, part: int) -> None:
+    for before in range(part - 40, part + 4):
+        written = f'["{"a" * (before - 6)}", {member}]'
+        text = f'x{written} and ["b", 1]'
+        assert [text[low:high] for low, high, _ in _values(text)] == [written, '["b", 1]']
+        assert next(_values(text))[2] == json.loads(written, strict=False)
+
+
+def test_what_is_no_value_is_passed_over_whatever_its_length() -> None:
+    for length in (10, 4090, 5000, 40_000):
+        text = f'["{"a" * length}" ] ["b" x] ["c", 1] ["{"a" * length}'
+        assert [value for *_, value in _values(text)] == [["a" * length], ["c", 1]]

@@ -9,10 +9,13 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from mpp_exec.privacy import meter
 from mpp_exec.privacy.finding import Candidate, lazily
+
+if TYPE_CHECKING:
+    import json
 
 
 class Said(NamedTuple):
@@ -38,6 +41,8 @@ _ESCAPED: Final = lazily(
     r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|\\.|[^\\]", re.DOTALL
 )
 _SHORTEST: Final = 8
+_PART: Final = 1 << 12  # code points in which a value is looked for at first
+_LITERAL: Final = 16  # more than ``-Infinity`` or an escape has: what may be cut and is told at its beginning
 # Code points that are read in vain, beyond the text itself, before no more is tried.
 _IN_VAIN: Final = 1 << 12
 # What a label in front of a value is believed of by itself, and is not below the keys of JSON.
@@ -131,14 +136,36 @@ def _values(text: str) -> Iterator[tuple[int, int, Any]]:
         meter.step()
         low = begins.start()
         try:
-            value, at = decoder.raw_decode(text, low)
-        except json.JSONDecodeError as error:
-            at = low + 1
-            in_vain += error.pos - low
+            length, value = _value_at(text, low, decoder)
         except (RecursionError, ValueError):  # too deep, or a number with too many digits
             return
+        if length > 0:
+            yield low, low + length, value
+        in_vain -= min(0, length)
+        at = low + max(1, length)
+
+
+def _value_at(text: str, low: int, decoder: json.JSONDecoder) -> tuple[int, Any]:
+    """Return the length of a JSON value in *text* and the value; of none, less than 0: what was read in vain.
+
+    It is looked for in a part of the text, and in a larger one where that may have ended too early: what is
+    wrong with JSON is told with its line, so the decoder counts all that stand before it.
+    """
+    size = _PART
+    while True:
+        part = text[low : low + size]
+        try:
+            value, end = decoder.raw_decode(part)
+        except ValueError as error:
+            pos, message = getattr(error, "pos", None), getattr(error, "msg", "")
+            if pos is None:  # a number with too many digits
+                raise
+            is_cut = pos > len(part) - _LITERAL or message.startswith("Unterminated")
+            if len(part) < size or not is_cut:
+                return -len(part) if is_cut else -1 - pos, None
         else:
-            yield low, at, value
+            return end, value
+        size *= 8
 
 
 def _texts(text: str, low: int, high: int, keeps: Callable[[Any], bool]) -> list[_Text]:
