@@ -73,3 +73,19 @@ def test_a_log_that_begins_with_a_bracket_is_not_held(
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     assert main(["redact"]) == 0
     assert capsys.readouterr().out == "[INFO] mail [EMAIL]\n" * 100
+
+
+@pytest.mark.parametrize(
+    ("text", "is_json"),
+    [
+        (b" " * 5000 + b'{"name": "Jane Doe"}', False),
+        (b" " * 4000 + b'{"name": "Jane Doe"}', True),
+        (b"[" + b"1," * 40_000 + b"and no more", True),
+    ],
+)
+def test_how_a_text_is_cut_does_not_decide_what_it_is(text: bytes, *, is_json: bool) -> None:
+    for piece in (1000, 4096, 5000, len(text)):
+        pieces = (text[at : at + piece] for at in range(0, len(text), piece))
+        head, said = redaction._begun(pieces)
+        assert said is is_json
+        assert head + b"".join(pieces) == text

@@ -23,6 +23,7 @@ _MAX: Final = 64 << 20
 """Bytes of JSON, and of text whose findings are asked for. Other text may be of any length."""
 _MAX_RULES: Final = 1 << 20
 _HEAD: Final = 1 << 12
+"""Bytes in which JSON begins, if it does."""
 _SURE: Final = 1 << 16
 """Bytes after which what may still be JSON is taken for it."""
 _BROKEN: Final = 2
@@ -65,23 +66,24 @@ def _redact(given: argparse.Namespace, console: Console) -> int:
 def _begun(chunks: Iterator[bytes]) -> tuple[bytes, bool]:
     """Return what comes first, and whether it may be the beginning of a JSON object or list.
 
-    Of a log no more is held than tells that it is one: a line.
+    Of a log no more is held than tells that it is one: a line. What decides is what comes, not in which
+    pieces: blanks for as long as ``_HEAD`` begin a text, and nothing behind ``_SURE`` counts.
     """
     head, looked = b"", 0
     for chunk in chunks:
         head += chunk
-        begins = head.lstrip()[:1]
+        begins = head[:_HEAD].lstrip()[:1]
         if not begins and len(head) < _HEAD:
             continue
         if begins not in (b"{", b"["):
             return head, False
         if len(head) - looked > looked // 4:  # not at each of many small pieces
-            if not may_be_json(head):
+            if not may_be_json(head[:_SURE]):
                 return head, False
             looked = len(head)
         if len(head) >= _SURE:
             break
-    return head, head.lstrip()[:1] in (b"{", b"[") and may_be_json(head)
+    return head, head[:_HEAD].lstrip()[:1] in (b"{", b"[") and may_be_json(head[:_SURE])
 
 
 def _whole(given: argparse.Namespace, console: Console, value: Any) -> int:
