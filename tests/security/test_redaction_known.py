@@ -64,6 +64,27 @@ def test_a_value_that_json_in_a_text_escapes_is_known_as_it_reads(key: str, valu
     assert json.loads(json.loads(clean["log"])["line"])["said"].startswith("hello [")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        'password="{}";',
+        'config:\n  password: "{}"\n',
+        '{{"a": 1, "password": "{}", "cut": [1, 2',  # no JSON, which would be read by its keys
+        'log {{"body": "{{\\"password\\": \\"{}\\", ',
+    ],
+)
+def test_a_secret_behind_a_quote_that_is_escaped_is_one_with_what_is_before_it(text: str) -> None:
+    """It ended at the quote, was too short to be one, and all of it was left."""
+    level = 3 if "\\" in text else 1
+    clean = redact(text.replace("{}", "pa" + "\\" * level + '"ssw0rd9x').replace("{{", "{")).value
+    assert clean == text.replace("{}", "[SECRET]").replace("{{", "{")
+
+
+def test_json_below_the_name_of_a_secret_stays_json() -> None:
+    text = json.dumps({"password": json.dumps([[{"account": "x"}]])})
+    assert json.loads(redact(text).value)
+
+
 @settings(max_examples=200, deadline=None)
 @given(
     st.sets(st.text("ab", min_size=1, max_size=5) | st.text("a", min_size=60, max_size=70), max_size=30),

@@ -64,6 +64,11 @@ _SCHEMES: Final = lazily(
     re.IGNORECASE,
 )
 _QUOTED: Final = lazily(r"(\\?[\"'`])((?:(?!\1)[^\r\n]){1,512}?)\1")
+# The same with its own quotes escaped in it, and as JSON in a text has that: ``"pa\"ss"``, ``\"pa\\\"ss\"``.
+_ESCAPING: Final = (
+    lazily(r"([\"'`])((?:\\[^\r\n]|(?!\1)[^\r\n\\]){1,512})\1"),
+    lazily(r"(\\[\"'`])((?:\\\\(?:\1|\\\\|[^\r\n\\])|\\[^\r\n\\\"'`]|[^\r\n\\]){1,512})\1"),
+)
 # Its end is cut off, or somebody forgot it.
 _UNCLOSED: Final = lazily(r"\\?[\"'`]([^\s\"'`]{1,512})[ \t]{0,4}(?=[\r\n]|\Z)")
 _BARE: Final = lazily(r"[^\s\"'`,;&<>(){}\[\]|\\]{1,512}")
@@ -262,6 +267,12 @@ def _read(text: str, assign: re.Match[str], how: str, name: _Name) -> Candidate 
             or (value.replace("_", "").isalpha() and _IN_LIST.match(text, quoted.end()))
         ):
             return None  # the name of the next member, or a word of a list of words
+        if whole := _beyond(text, quoted):
+            found = judged(whole, at, how, quoted=True, shell=shell)
+            if found or not any(
+                map(str.isalnum, value)
+            ):  # ``"[{\"a\": …}]"`` is no secret, nor is its beginning
+                return found
     elif quoted := _UNCLOSED.match(text, start):
         value, at = quoted[1], quoted.start(1)
     else:
@@ -283,6 +294,16 @@ def _read(text: str, assign: re.Match[str], how: str, name: _Name) -> Candidate 
     is_element = text.startswith("<", name.start - 1) and assign[0].startswith(">")
     found = judged(value, at, how, quoted=bool(quoted) or is_element, shell=shell)
     return found or (_default(text, name, value, at) if how == "password" and (quoted or shell) else None)
+
+
+def _beyond(text: str, quoted: re.Match[str]) -> str:
+    """Return the value of which *quoted* is what stands before a quote that is escaped; "" if none is."""
+    value, level = quoted[2], len(quoted[1]) - 1
+    last = len(value) - len(value.rstrip("\\"))
+    if last % (2 << level) != 1 << level:
+        return ""
+    whole = _ESCAPING[level].match(text, quoted.start())
+    return whole[2] if whole else ""
 
 
 # A user's name in the line before, quoted as well.
@@ -369,6 +390,8 @@ def _read_loose(text: str, start: int, how: str, name: _Name, *, sure: bool) -> 
     if not quoted and (value[:1] in "*&" or text[at + len(value) : at + len(value) + 1] == "("):
         return None  # a declaration: ``EVP_PKEY *make_key(``
     is_mixed = any(map(str.isalpha, value)) and (not value.rstrip("?!").isalpha() or is_scrambled(value))
+    if how == "password" and quoted and (whole := _beyond(text, quoted)):
+        value = whole
     if how == "password" and (quoted or (sure and is_mixed and len(value) >= 6)):
         found = judged(value, at, how, quoted=True, shell=False)
         return found or (_default(text, name, value, at) if quoted else None)
