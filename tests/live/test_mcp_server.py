@@ -385,7 +385,7 @@ def test_a_configuration_for_a_package_that_is_not_there_says_so(tmp_path: Path)
 @pytest.mark.parametrize("client", ["claude", "codex"])
 def test_a_configuration_names_home_and_policy_of_this_shell(tmp_path: Path, client: str) -> None:
     """A client hands on few variables: without these its server finds other packages, and a wider policy."""
-    policy = tmp_path / 'it"s.toml'
+    policy = tmp_path / 'it"s \U0001f4dc.toml'
     shell = Shell(tmp_path)
     variables = {name: value for name, value in shell.environment().items() if name != "MPP_HOME"}
     done = subprocess.run(

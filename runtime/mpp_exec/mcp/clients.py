@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 NAME: Final = "mpp-exec"
+_JSON_MAX: Final = 0xFFFF  # what one escape of JSON can say
 
 
 def _named(section: str) -> Callable[[dict[str, Any]], str]:
@@ -21,13 +22,20 @@ def _vscode(server: dict[str, Any]) -> str:
 
 
 def _codex(server: dict[str, Any]) -> str:
-    # A JSON string is a TOML basic string, as long as DEL is escaped in both.
     def lines(table: Mapping[str, Any]) -> list[str]:
-        return [f"{key} = {json.dumps(value, ensure_ascii=True)}" for key, value in table.items()]
+        return [f"{key} = {_toml(value)}" for key, value in table.items()]
 
     env = server.pop("env", {})
     rows = [f"[mcp_servers.{NAME}]", *lines(server)]
     return "\n".join([*rows, "", f"[mcp_servers.{NAME}.env]", *lines(env)] if env else rows)
+
+
+def _toml(value: str | list[str]) -> str:
+    """Return *value* in TOML: strings as JSON has them in ASCII, which knows no code points beyond U+FFFF."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml, value))}]"
+    signs = (f"\\U{ord(sign):08x}" if ord(sign) > _JSON_MAX else json.dumps(sign)[1:-1] for sign in value)
+    return f'"{"".join(signs)}"'
 
 
 CLIENTS: Final[dict[str, tuple[str, Callable[[dict[str, Any]], str]]]] = {
