@@ -102,9 +102,11 @@ def is_mailbox(text: str, candidate: Candidate) -> bool:
 def key_above(text: str, span: Candidate, read: Read, keeps: Callable[[Any], bool]) -> str | None:
     """Return the key of JSON in *text* that announces *span*: "" for one in a string, None if none does."""
     for low, high, value in _values(text):
-        said = read(value)
-        if not low <= span.start < high:
+        if span.start < low:
+            break
+        if span.start >= high:
             continue
+        said = read(value)
         texts = _texts(text, low, high, keeps)
         for number, (_, key, candidates) in said.below.items() if _are_meant(texts, said) else ():
             if candidates and texts[number].start <= span.start < texts[number].end:
