@@ -39,13 +39,15 @@ int mpp_map_ids(pid_t pid, int pidfd, uint32_t inside, uint32_t outer_uid, uint3
     char path[32];
     char line[48];
     int directory;
+    int ready;
     int error = 0;
 
     snprintf(path, sizeof path, "/proc/%d", (int)pid);
     directory = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (directory < 0) return errno;
     /* Alive after the folder was opened: so the folder is this process's, not a later one's with its number. */
-    if (poll(&alive, 1, 0) != 0) error = ESRCH;
+    while ((ready = poll(&alive, 1, 0)) < 0 && errno == EINTR) continue; /* by a signal, even if it is not to wait */
+    if (ready != 0) error = ESRCH;
     if (error == 0 && self_map) error = write_file(directory, "setgroups", "deny");
     snprintf(line, sizeof line, "%u %u 1\n", inside, outer_gid);
     if (error == 0) error = write_file(directory, "gid_map", line);

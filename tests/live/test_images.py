@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -60,6 +61,19 @@ def test_one_is_made_beside_whoever_asks_and_then_there(kept: Images, made: Call
     gate.set()
     assert until(lambda: kept.of(DIGEST))
     assert kept.wanted(DIGEST, FILES, made) is kept.of(DIGEST)
+
+
+def test_signals_come_while_one_is_made(made: Callable[[], Image]) -> None:
+    """One at the wrong moment was taken for the death of a child, in the making of any sandbox, too."""
+    came: list[int] = []
+    before = signal.signal(signal.SIGALRM, lambda number, _: came.append(number))
+    signal.setitimer(signal.ITIMER_REAL, 0.0001, 0.0001)
+    try:
+        while len(came) < 5000:
+            made()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def test_few_files_many_bytes_and_what_nobody_keeps_get_none(
