@@ -168,7 +168,7 @@ FORMATS: Final = (
     ("firecrawl_key", "fc-", f"{_H}{{32}}(?!{_W})", "docs.firecrawl.dev/authentication"),
     ("firecrawl_key", "fco_ fcr_", f"{_U}{{24,200}}", "docs.firecrawl.dev/authentication"),
     ("e2b_key", "e2b_", f"{_H}{{40}}(?!{_W})", "e2b.dev/docs/api-key"),
-    ("cockroach_key", "CCDB1_", f"{_W}{{22}}_{_W}{{40}}(?!{_W})", "registry.terraform.io/providers/cockroachdb/cockroach"),
+    ("cockroach_key", "CCDB1_", f"{_W}{{22}}_{_W}{{40}}(?!{_W})", "github.com/cockroachdb/terraform-provider-cockroach"),
     ("clickhouse_key", "4b1d", f"(?=[0-9A-Za-z]{{0,37}}[G-Zg-z]){_W}{{38}}(?!{_W})", "clickhouse.com/docs/cloud/manage/openapi"),
     ("rootly_key", "rootly_", f"{_H}{{64}}(?!{_W})", "docs.rootly.com/api-reference"),
     ("wechat_webhook", "qyapi.weixin.qq.com/cgi-bin/webhook/send?key=", f"{_U}{{30,40}}", "developer.work.weixin.qq.com"),
