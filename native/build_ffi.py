@@ -70,7 +70,7 @@ ffi.set_source(
     sources=[
         f"native/{name}.c"
         for name in (
-            *("alarm", "spawn", "cgroup", "ids", "image", "look", "probe", "sound"),
+            *("alarm", "child", "spawn", "cgroup", "ids", "image", "look", "probe", "sound"),
             *("supervise", "dialogue", "guard", "leave", "park", "template", "watch", "notify"),
         )
     ],

@@ -2,8 +2,6 @@
  * after, by Python (sandbox/cgroup.py); here is what happens while it is full. */
 #include <errno.h>
 #include <fcntl.h>
-#include <sched.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -11,72 +9,6 @@
 #include "kernel.h"
 #include "sandbox.h"
 #include "sys.h"
-
-/* clone3(2) with a function to run in the child. The child starts on a stack of its own and never comes back
- * from here; the parent's frame is not touched. Returns the kernel's value. */
-static long clone3_call(const struct mpp_clone_args *args, int (*child)(void *), void *argument)
-{
-#if defined(__x86_64__)
-    long result;
-    register long r8 __asm__("r8") = (long)child;
-    register long r9 __asm__("r9") = (long)argument;
-    __asm__ volatile("syscall\n\t"
-                     "test %%rax,%%rax\n\t"
-                     "jnz 1f\n\t"
-                     "xor %%ebp,%%ebp\n\t"
-                     "mov %%r9,%%rdi\n\t"
-                     "call *%%r8\n\t"
-                     "ud2\n"
-                     "1:"
-                     : "=a"(result)
-                     : "a"((long)SYS_clone3), "D"(args), "S"(sizeof *args), "r"(r8), "r"(r9)
-                     : "rcx", "r11", "memory");
-    return result;
-#elif defined(__aarch64__)
-    register long x8 __asm__("x8") = SYS_clone3;
-    register long x0 __asm__("x0") = (long)args;
-    register long x1 __asm__("x1") = (long)sizeof *args;
-    register long x9 __asm__("x9") = (long)child;
-    register long x10 __asm__("x10") = (long)argument;
-    __asm__ volatile("svc 0\n\t"
-                     "cbnz x0,1f\n\t"
-                     "mov x29,#0\n\t"
-                     "mov x0,x10\n\t"
-                     "blr x9\n\t"
-                     "brk #0\n"
-                     "1:"
-                     : "+r"(x0)
-                     : "r"(x8), "r"(x1), "r"(x9), "r"(x10)
-                     : "memory");
-    return x0;
-#else
-#error "no system call convention for this architecture"
-#endif
-}
-
-/* Born inside, so that nothing it does is counted anywhere else. Moving it there afterwards would make the
- * kernel wait for all of its processors. */
-int mpp_clone(uint64_t flags, int cgroup, char *stack, size_t size, int (*child)(void *), void *argument, int *pidfd)
-{
-    struct mpp_clone_args args = {
-        .flags = flags | CLONE_PIDFD | (cgroup >= 0 ? MPP_CLONE_INTO_CGROUP : 0),
-        .pidfd = (uint64_t)(uintptr_t)pidfd,
-        .exit_signal = SIGCHLD,
-        .stack = (uint64_t)(uintptr_t)stack,
-        .stack_size = size,
-        .cgroup = cgroup >= 0 ? (uint64_t)cgroup : 0,
-    };
-    long pid;
-
-    /* clone3 is refused by the seccomp profiles of many containers, and without a cgroup it is not needed. */
-    if (cgroup < 0) return clone(child, stack + size, (int)(flags | CLONE_PIDFD | SIGCHLD), argument, pidfd);
-    pid = clone3_call(&args, child, argument);
-    if (pid < 0) {
-        errno = (int)-pid;
-        return -1;
-    }
-    return (int)pid;
-}
 
 /* The number behind a key at the start of a line, or the whole file where the key is empty; -1 without one. */
 static long long number_of(int cgroup, const char *name, const char *key)

@@ -7,8 +7,6 @@
 #include <stdalign.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "sandbox.h"
@@ -57,24 +55,11 @@ int mpp_map_ids(pid_t pid, int pidfd, uint32_t inside, uint32_t outer_uid, uint3
     return error;
 }
 
-/* Shares the host's memory, so it must not outlive the host, not even by a SIGKILL at this moment. */
-MPP_NEVER_RETURNS static int wait_to_be_killed(void *owner)
-{
-    sys5(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-    while (sys0(SYS_getppid) == *(const pid_t *)owner) {
-        if (sys4(SYS_ppoll, 0, 0, 0, 0) != -EINTR) break;
-    }
-    return 0;
-}
-
 /* A user namespace that exists only to say how ids on disk appear through a mount (mount_setattr(2),
  * MOUNT_ATTR_IDMAP): the host's own id appears as the sandbox's outer id, every other id as nobody's. */
 int mpp_idmap_namespace(uint32_t inside_uid, uint32_t inside_gid, uint32_t outer, int *namespace_fd)
 {
     alignas(16) static _Thread_local char stack[4096];
-    siginfo_t ended;
-    sigset_t all;
-    sigset_t before;
     char path[40];
     char line[48];
     int pidfd = -1;
@@ -84,13 +69,8 @@ int mpp_idmap_namespace(uint32_t inside_uid, uint32_t inside_gid, uint32_t outer
     pid_t pid;
 
     *namespace_fd = -1;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before); /* no handler of the host may run in the helper */
-    pid = clone(wait_to_be_killed, stack + sizeof stack, CLONE_VM | CLONE_NEWUSER | CLONE_PIDFD | SIGCHLD, &owner,
-                &pidfd);
-    if (pid < 0) error = errno;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (error != 0) return error;
+    pid = mpp_clone(CLONE_VM | CLONE_NEWUSER, -1, stack, sizeof stack, mpp_wait_to_be_killed, &owner, &pidfd);
+    if (pid < 0) return errno;
     snprintf(path, sizeof path, "/proc/%d", (int)pid);
     directory = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (directory < 0) error = errno;
@@ -103,8 +83,6 @@ int mpp_idmap_namespace(uint32_t inside_uid, uint32_t inside_gid, uint32_t outer
         if (*namespace_fd < 0) error = errno;
     }
     if (directory >= 0) close(directory);
-    sys4(SYS_pidfd_send_signal, pidfd, SIGKILL, 0, 0);
-    while (waitid(P_PIDFD, (id_t)pidfd, &ended, WEXITED | __WALL) < 0 && errno == EINTR) continue;
-    close(pidfd);
+    mpp_end_child(&pidfd);
     return error;
 }

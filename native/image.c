@@ -7,16 +7,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/mount.h>
-#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdalign.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "kernel.h"
@@ -63,22 +60,12 @@ MPP_NEVER_RETURNS static int visit(void *shared)
 static int send_in(struct visit *with)
 {
     alignas(16) char stack[16384];
-    siginfo_t ended;
-    sigset_t all;
-    sigset_t before;
     int pidfd = -1;
-    int error = 0;
 
     with->opened = -1;
     with->error = -EIO; /* should it be killed on its way */
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before); /* a handler would run in the child, on this memory */
-    if (mpp_clone(CLONE_VM | CLONE_VFORK | CLONE_FILES, -1, stack, sizeof stack, visit, with, &pidfd) < 0)
-        error = errno;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (error != 0) return error;
-    while (waitid(P_PIDFD, (id_t)pidfd, &ended, WEXITED | __WALL) < 0 && errno == EINTR) continue;
-    close(pidfd);
+    if (mpp_clone(CLONE_VM | CLONE_VFORK | CLONE_FILES, -1, stack, sizeof stack, visit, with, &pidfd) < 0) return errno;
+    mpp_await_child(&pidfd);
     if (with->error == 0) return 0;
     if (with->opened >= 0) close((int)with->opened);
     return (int)-with->error;
@@ -136,16 +123,6 @@ MPP_NEVER_RETURNS static long copy_tree(struct visit *visit)
     return sys5(SYS_mount_setattr, tree, "", MPP_AT_EMPTY_PATH, &attr, sizeof attr);
 }
 
-/* Shares the host's memory, so it must not outlive the host, not even by a SIGKILL at this moment. */
-MPP_NEVER_RETURNS static int wait_to_be_killed(void *owner)
-{
-    sys5(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-    while (sys0(SYS_getppid) == *(const pid_t *)owner) {
-        if (sys4(SYS_ppoll, 0, 0, 0, 0) != -EINTR) break;
-    }
-    return 0;
-}
-
 static int open_namespace(pid_t pid, const char *name, int *fd)
 {
     char path[40];
@@ -159,26 +136,18 @@ static int open_namespace(pid_t pid, const char *name, int *fd)
 static int new_namespaces(struct mpp_image *image)
 {
     alignas(16) char stack[4096];
-    siginfo_t ended;
-    sigset_t all;
-    sigset_t before;
     pid_t owner = getpid();
     int pidfd = -1;
-    int error = 0;
+    int error;
     pid_t pid;
 
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    pid = mpp_clone(CLONE_VM | CLONE_NEWUSER | CLONE_NEWNS, -1, stack, sizeof stack, wait_to_be_killed, &owner, &pidfd);
-    if (pid < 0) error = errno;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (error != 0) return error;
+    pid = mpp_clone(CLONE_VM | CLONE_NEWUSER | CLONE_NEWNS, -1, stack, sizeof stack, mpp_wait_to_be_killed, &owner,
+                    &pidfd);
+    if (pid < 0) return errno;
     error = mpp_map_ids(pid, pidfd, 0, geteuid(), getegid(), geteuid() != 0);
     if (error == 0) error = open_namespace(pid, "user", &image->user);
     if (error == 0) error = open_namespace(pid, "mnt", &image->mounts);
-    sys4(SYS_pidfd_send_signal, pidfd, SIGKILL, 0, 0);
-    while (waitid(P_PIDFD, (id_t)pidfd, &ended, WEXITED | __WALL) < 0 && errno == EINTR) continue;
-    close(pidfd);
+    mpp_end_child(&pidfd);
     return error;
 }
 

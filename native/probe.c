@@ -2,11 +2,8 @@
 #include <errno.h>
 #include <linux/landlock.h>
 #include <linux/seccomp.h>
-#include <pthread.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdalign.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "kernel.h"
@@ -23,23 +20,13 @@ MPP_NEVER_RETURNS static int end_at_once(void *unused)
 int mpp_try_clone(uint32_t namespaces, int cgroup)
 {
     alignas(16) char stack[4096];
-    siginfo_t ended;
-    sigset_t all;
-    sigset_t before;
     int pidfd = -1;
-    int error = 0;
 
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
     if (mpp_clone(CLONE_VM | CLONE_VFORK | (uint64_t)namespaces, cgroup, stack, sizeof stack, end_at_once, NULL,
                   &pidfd) < 0)
-        error = errno;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (error == 0) {
-        while (waitid(P_PIDFD, (id_t)pidfd, &ended, WEXITED | __WALL) < 0 && errno == EINTR) continue;
-        close(pidfd);
-    }
-    return error;
+        return errno;
+    mpp_await_child(&pidfd);
+    return 0;
 }
 
 int mpp_landlock_abi(void)

@@ -119,8 +119,12 @@ int mpp_watch(pid_t init, uint32_t most, struct mpp_usage *usage);
 /* Of a tool without namespaces: 1 where it keeps so many deleted files by mapping them that they are no temporary files, or
  * has more mappings than can be looked at; 0 where it does not, or this process may not see. */
 int mpp_hides(pid_t init);
-/* clone(2) with a pidfd and SIGCHLD, into a cgroup where that is not -1. Returns -1 with errno set on failure. */
+/* clone(2) with a pidfd and SIGCHLD, into a cgroup where that is not -1; the child begins with all signals blocked. Returns
+ * -1 with errno set on failure. */
 int mpp_clone(uint64_t flags, int cgroup, char *stack, size_t size, int (*child)(void *), void *argument, int *pidfd);
+int mpp_wait_to_be_killed(void *owner); /* what a child may do; *owner is the process number of the host */
+void mpp_await_child(int *pidfd);       /* waits for its end, and closes the descriptor */
+void mpp_end_child(int *pidfd);         /* kills it first */
 int mpp_cgroup_usage(const struct mpp_sandbox *sandbox, struct mpp_usage *usage); /* -1 where it cannot be read */
 void mpp_cgroup_times(int cgroup, uint64_t *user_us, uint64_t *system_us); /* left alone where they cannot be read */
 void mpp_cgroup_account(const struct mpp_sandbox *sandbox, struct mpp_outcome *outcome);

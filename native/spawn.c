@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
-#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdalign.h>
@@ -195,12 +194,8 @@ static int clone_init(struct mpp_sandbox *sandbox, int child_control, uint32_t *
 {
     alignas(16) char stack[16384];
     struct child child = { child_control, sandbox->launch.init_fd, sandbox->launch.namespaces != 0, 0 };
-    sigset_t all;
-    sigset_t before;
     int error = 0;
 
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before); /* a handler would run in the child, on this memory */
     sandbox->pid = mpp_clone(CLONE_VM | CLONE_VFORK | (uint64_t)sandbox->launch.namespaces, sandbox->launch.cgroup_fd,
                              stack, sizeof stack, become_init, &child, &sandbox->pidfd);
     if (sandbox->pid < 0) {
@@ -208,7 +203,6 @@ static int clone_init(struct mpp_sandbox *sandbox, int child_control, uint32_t *
         *step = MPP_STEP_CLONE;
         sandbox->pidfd = -1;
     }
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (error == 0) sandbox->reaped = 0;
     if (error == 0 && child.error != 0) {
         error = (int)-child.error;

@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdalign.h>
@@ -72,19 +71,14 @@ MPP_NEVER_RETURNS static int become_template(void *shared)
 static int clone_template(struct mpp_template *template, struct start *start)
 {
     alignas(16) char stack[16384];
-    sigset_t all;
-    sigset_t before;
     int error = 0;
 
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before); /* a handler would run in the child, on this memory */
     template->pid = mpp_clone(CLONE_VM | CLONE_VFORK, -1, stack, sizeof stack, become_template, start,
                               &template->pidfd);
     if (template->pid < 0) {
         error = errno;
         template->pidfd = -1;
     }
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
     return error != 0 ? error : (int)-start->error;
 }
 
@@ -184,14 +178,6 @@ static int hear(const struct mpp_template *template, int patience_ms, int64_t *p
     return 0;
 }
 
-static void end_process(int pidfd)
-{
-    siginfo_t ended;
-
-    sys4(SYS_pidfd_send_signal, pidfd, SIGKILL, 0, 0);
-    while (waitid(P_PIDFD, (id_t)pidfd, &ended, WEXITED | __WALL) < 0 && errno == EINTR) continue;
-}
-
 /* Of a template that is dead: ends the copy that it has made and not told of, a child of ours. Its number is its own while
  * nobody has waited for it; where somebody in this process has, whoever has got the number since is none of ours. */
 static void end_untold(struct mpp_template *template)
@@ -202,14 +188,13 @@ static void end_untold(struct mpp_template *template)
 
     *template->noted = 0;
     if (pidfd >= 0 && waitid(P_PIDFD, (id_t)pidfd, &state, WEXITED | WNOHANG | WNOWAIT | __WALL) == 0)
-        end_process(pidfd);
+        mpp_end_child(&pidfd);
     mpp_close(&pidfd);
 }
 
 static void end_template(struct mpp_template *template)
 {
-    end_process(template->pidfd);
-    mpp_close(&template->pidfd);
+    mpp_end_child(&template->pidfd);
     template->pid = -1;
     end_untold(template);
 }
