@@ -76,6 +76,33 @@ def test_signals_come_while_one_is_made(made: Callable[[], Image]) -> None:
         signal.signal(signal.SIGALRM, before)
 
 
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # that there are threads
+def test_the_host_is_forked_while_some_are_made(tmp_path: Path) -> None:
+    """Each of its children has what is open to write in the host, until it ends or runs a program."""
+    (tmp_path / "files").mkdir()
+    names = ["files", *(f"files/{number}" for number in range(200))]
+    for name in names[1:]:
+        (tmp_path / name).write_bytes(b"x" * 4096)
+    folder = os.open(tmp_path, os.O_RDONLY)
+    ended = threading.Event()
+
+    def forks() -> None:
+        while not ended.is_set():
+            if (child := os.fork()) == 0:
+                os._exit(0)
+            os.waitpid(child, 0)
+
+    beside = threading.Thread(target=forks)
+    beside.start()
+    try:
+        for _ in range(40):
+            Image(folder, names, 1 << 21)
+    finally:
+        ended.set()
+        beside.join()
+        os.close(folder)
+
+
 def test_few_files_many_bytes_and_what_nobody_keeps_get_none(
     kept: Images, made: Callable[[], Image], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,7 +7,9 @@ again. It has no process and no path; it ends with its last reference, or with t
 
 from __future__ import annotations
 
+import errno
 import os
+import time
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -16,6 +18,8 @@ from mpp_exec.sandbox.native import ffi, lib
 
 _SPARE: Final = 16  # inodes and pages beside those of the files: of the root folder, and more
 _PAGE: Final = 4096
+_CLOSED_S: Final = 1.0  # what another thread forked holds what was open here until it runs its program
+_PAUSE_S: Final = 0.005
 
 
 class Image:
@@ -44,7 +48,16 @@ class Image:
         _check("made", lib.mpp_image_make(size + _SPARE * _PAGE, len(encoded) + _SPARE, self._slot))
         listed = ffi.from_buffer("char[]", b"\0".join(encoded) + b"\0")
         _check("filled", lib.mpp_image_fill(self._slot[0], folder, listed, len(encoded)))
-        _check("sealed", lib.mpp_image_seal(self._slot[0]))
+        _check("sealed", self._seal())
+
+    def _seal(self) -> int:
+        """Return 0, or an errno: EBUSY where some process still could write to one of the files."""
+        until = time.monotonic() + _CLOSED_S
+        while True:
+            error = int(lib.mpp_image_seal(self._slot[0]))
+            if error != errno.EBUSY or time.monotonic() > until:
+                return error
+            time.sleep(_PAUSE_S)
 
     @property
     def folder(self) -> int:
