@@ -63,6 +63,11 @@ class Admission:
         self._closed = False
 
     @property
+    def is_alone(self) -> bool:
+        """Whether no more than one has its turn."""
+        return len(self._inside) <= 1
+
+    @property
     def queued(self) -> int:
         """How many wait."""
         with self._lock:

@@ -33,10 +33,10 @@ class Clockwork:
 class Beside:
     """What is done beside the tool: its start is put on record, if that was not done before it began."""
 
-    def __init__(self, begin: Callable[[], Token], ledger: Ledger, *, lasts: bool) -> None:
+    def __init__(self, begin: Callable[[], Token], ledger: Ledger, *, at_once: bool) -> None:
         self._begin = begin
         self._ledger = ledger
-        self._lasts = lasts
+        self._at_once = at_once
         self._token: Token | None = None
         self.tried = False
 
@@ -50,7 +50,7 @@ class Beside:
         if not self.tried:
             self.tried = True
             self._token = self._begin()
-            if self._lasts:
+            if self._at_once:
                 self._ledger.wake()
 
     def lasts(self) -> None:

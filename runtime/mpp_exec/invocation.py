@@ -240,9 +240,10 @@ class Invocation:
         self._looked(agreed, parked)
         if self._begins is not None:
             self._begins()
-        # A server on the usual libraries takes longer than to commit its start.
-        lasts = parked is not None and prepared.plan.kind == "mcp"
-        beside = Beside(functools.partial(self._begun, agreed, at_once=lasts), ledger, lasts=lasts)
+        # Its start is committed while the tool runs. That is one commit more, for its end, which takes from
+        # other calls; a server on the usual libraries takes longer than its start in any case.
+        soon = parked is not None and (prepared.plan.kind == "mcp" or self._parts.admission.is_alone)
+        beside = Beside(functools.partial(self._begun, agreed, at_once=soon), ledger, at_once=soon)
         # Without a way to the outside a tool may begin before its start is on record: until that is durable,
         # nobody has its result. Where that did not work, or all else takes longer, it comes first.
         if parked is None or prepared.terms.reaches_outside or not ledger.works:
