@@ -22,6 +22,7 @@ CODE = "def call(**arguments):\n    return {'ran': arguments}\n"
 YES = {"confirm": {"action": "accept", "content": {"confirm": True}}}
 FORM: dict[str, Any] = {"elicitation": {"form": {}}}
 NAME = "acme_echo_call"
+STORING = 'operation = "destructive"\n\n[permissions]\nstorage = "1MiB"'
 
 
 @pytest.fixture(scope="module")
@@ -237,6 +238,48 @@ def test_a_question_about_a_call_that_was_cancelled_is_withdrawn(peer: Peer) -> 
     asking = peer.notified("elicitation/create")
     peer.send(method="notifications/cancelled", params={"requestId": name})
     assert peer.notified("notifications/cancelled")["params"]["requestId"] == asking["id"]
+
+
+@pytest.mark.parametrize(
+    ("done", "undone"),
+    [
+        (["revoke", "acme/other"], ["approve", "acme/other", "--yes"]),
+        (["uninstall", "acme/other"], ["install", "acme-other-1.0.0.mpp", "--approve"]),
+    ],
+    ids=["revoked", "uninstalled"],
+)
+def test_a_question_about_a_tool_that_was_taken_away_is_withdrawn(
+    peer: Peer, shell: Shell, done: list[str], undone: list[str]
+) -> None:
+    """Otherwise a person reads, and agrees to, what nobody may do any more."""
+    peer.initialize(elicitation={})
+    name = peer.request("tools/call", {"name": "acme_other_call"})
+    other = peer.request("tools/call", {"name": NAME})
+    asking = peer.take(lambda message: "acme/other" in str(message.get("params")))
+    kept = peer.notified("elicitation/create")
+    shell.ok(*done)
+    try:
+        assert peer.notified("notifications/cancelled")["params"]["requestId"] == asking["id"]
+        peer.send(id=asking["id"], result={"action": "accept", "content": {"confirm": True}})
+        assert peer.answer(name)["error"]["code"] == -32602
+        assert "confirm.withdrawn" in refusals(shell)
+        peer.send(id=kept["id"], result={"action": "accept", "content": {"confirm": True}})
+        assert peer.answer(other)["result"]["structuredContent"] == {"ran": {}}, "its own stays"
+    finally:
+        shell.ok(*undone)
+
+
+def test_a_question_about_a_tool_that_may_do_something_else_by_now_is_withdrawn(
+    peer: Peer, shell: Shell
+) -> None:
+    peer.initialize(elicitation={})
+    shell.ok("build", str(shell.tool("acme/third", code=CODE, schema='{ type = "object" }', toml=STORING)))
+    shell.ok("install", "acme-third-1.0.0.mpp", "--approve")
+    name = peer.request("tools/call", {"name": "acme_third_call"})
+    asking = peer.notified("elicitation/create")
+    shell.ok("approve", "acme/third", "--yes", "--without", "storage")
+    assert peer.notified("notifications/cancelled")["params"]["requestId"] == asking["id"]
+    assert peer.answer(name)["result"]["_meta"]["mpp-exec/error"]["code"] == "confirm.withdrawn"
 
 
 def test_invisible_characters_of_arguments_are_written_out_in_the_question(peer: Peer) -> None:

@@ -8,7 +8,7 @@ import queue
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from mpp_exec.consent.confirm import MOST_ASKED, Confirm, ConfirmationRequest
 from mpp_exec.dialogue.protocol import RequestId
@@ -31,7 +31,8 @@ class Call:
     """One request that is being worked on.
 
     ``asks`` is how it can be confirmed, ``begins`` called before anything of it runs, ``meta`` what came with
-    it; ``silenced`` means that its client does not want an answer.
+    it; ``silenced`` means that its client does not want an answer, ``moot`` that what a person is asked about
+    is not any more what would be done.
     """
 
     request: RequestId
@@ -40,6 +41,7 @@ class Call:
     meta: dict[str, Any] = field(default_factory=dict)
     cancellation: Cancellation = field(default_factory=Cancellation)
     silenced: bool = False
+    moot: bool = False
     over: threading.Event = field(default_factory=threading.Event)
 
     def cancel(self) -> None:
@@ -50,6 +52,12 @@ class Call:
 
 
 _Job = tuple[Call, Callable[[Call], None]]
+
+
+class _Waiting(NamedTuple):
+    call: Call
+    about: ConfirmationRequest
+    answer: list[Any]
 
 
 class Calls:
@@ -152,24 +160,25 @@ class Questions:
         self._name = f"mpp-exec-{os.urandom(8).hex()}"
         self._count = 0
         self._closed = False
-        self._waiting: dict[RequestId, tuple[threading.Event, list[Any]]] = {}
+        self._waiting: dict[RequestId, _Waiting] = {}
 
     def close(self) -> None:
         """Withdraw none from here on: the client has gone."""
         self._closed = True
 
-    def put(self, call: Call, method: str, params: dict[str, Any]) -> Any:
-        """Send a request for *call*, wait for the answer, and return its result.
+    def put(self, call: Call, about: ConfirmationRequest, method: str, params: dict[str, Any]) -> Any:
+        """Send a request *about* what *call* would do, wait for the answer, and return its result.
 
         Raises:
-            ConsentError: ``confirm.unanswered``: an error, no answer in time, or the call was cancelled.
+            ConsentError: ``confirm.unanswered``: an error, no answer in time, or the call was cancelled;
+                ``confirm.withdrawn``: :meth:`review` found that it is about nothing any more.
         """
         answered = call.over
         answer: list[Any] = []
         with self._lock:
             self._count += 1
             name = f"{self._name}-{self._count}"
-            self._waiting[name] = (answered, answer)
+            self._waiting[name] = _Waiting(call, about, answer)
         try:
             self._send({"jsonrpc": "2.0", "id": name, "method": method, "params": params})
             answered.wait(PATIENCE)
@@ -178,6 +187,12 @@ class Questions:
                 unanswered = self._waiting.pop(name, None) is not None
         if unanswered and not self._closed:
             self._withdraw(name)
+        if call.moot:
+            raise ConsentError(
+                "confirm.withdrawn",
+                f"what tool {about.tool} of {about.package} may do has changed since a person was asked",
+                "call it again; what it may do by then is asked about anew",
+            )
         # An answer that came together with the cancellation is none any more.
         if call.silenced or not answer or answer[0] is None:
             raise ConsentError(
@@ -193,9 +208,21 @@ class Questions:
         with self._lock:
             waiting = self._waiting.pop(response.id, None)
         if waiting is not None:
-            event, answer = waiting
-            answer.append(response.result)
-            event.set()
+            waiting.answer.append(response.result)
+            waiting.call.over.set()
+
+    def review(self, stands: Callable[[ConfirmationRequest], bool]) -> None:
+        """Ask no longer about a call of which *stands* says that it would not do what was shown."""
+        with self._lock:
+            waiting = list(self._waiting.items())
+        for name, (call, about, _) in waiting:
+            if stands(about):
+                continue
+            with self._lock:
+                if name not in self._waiting:
+                    continue  # answered meanwhile; the call looks for itself
+                call.moot = True
+            call.over.set()
 
     def _withdraw(self, name: RequestId) -> None:
         """Tell the client, lest a person is asked on about a call that is over.

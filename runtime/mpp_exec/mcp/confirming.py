@@ -184,7 +184,7 @@ class Legacy:
     A client that says it can ask, and then does not, is treated like one that cannot: *otherwise*.
     """
 
-    send: Callable[[str, dict[str, Any]], Any]
+    send: Callable[[ConfirmationRequest, str, dict[str, Any]], Any]
     is_over: Callable[[], bool]
     otherwise: Confirm
 
@@ -192,11 +192,12 @@ class Legacy:
         """Return the person's answer.
 
         Raises:
-            ConsentError: the call was cancelled; it cannot be shown; or as ``otherwise`` does.
+            ConsentError: the call was cancelled, or would do something else by now; it cannot be shown; or
+                as ``otherwise`` does.
         """
         asked = question(request)
         try:
-            answer = self.send("elicitation/create", asked)
+            answer = self.send(request, "elicitation/create", asked)
         except ConsentError:
             if self.is_over():
                 raise

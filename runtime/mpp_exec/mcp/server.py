@@ -309,7 +309,10 @@ class Server:
     # -- changes -----------------------------------------------------------------------------------
 
     def _look(self) -> None:
-        if self._tools is None or not (self._ready or self._subscriptions):
+        if self._tools is None:
+            return
+        self._tools.review()
+        if not (self._ready or self._subscriptions):
             return
         try:
             changed = self._tools.changed()

@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from mpp_exec.consent.confirm import Confirm
+from mpp_exec.consent.confirm import Confirm, ConfirmationRequest
 from mpp_exec.dialogue.protocol import RequestId, is_id
 from mpp_exec.dialogue.tracing import trace_context
 from mpp_exec.errors import InternalError, MppError
@@ -106,6 +106,13 @@ class Tools:
         before, self._seen = self._seen, now
         return now != before
 
+    def review(self) -> None:
+        """Withdraw the questions about calls that would not be what was shown to a person.
+
+        A package that was revoked, or updated, or whose grant or policy is another one by now.
+        """
+        self._questions.review(self._stands)
+
     def page(self, cursor: str | None) -> tuple[list[dict[str, Any]], str | None]:
         """Return one page of the list, and the cursor of the next.
 
@@ -134,7 +141,8 @@ class Tools:
         Raises:
             RpcError: it names no tool, or is no call; nothing has begun.
         """
-        name, arguments = request.params.get("name"), request.params.get("arguments", {})
+        name, arguments = request.params.get("name"), request.params.get("arguments")
+        arguments = {} if arguments is None else arguments  # some clients write null for what they leave out
         if not isinstance(name, str) or not isinstance(arguments, dict):
             raise RpcError(INVALID_PARAMS, "tools/call needs a name and, as arguments, an object")
         offered = self._offered(name)
@@ -205,8 +213,8 @@ class Tools:
             return otherwise
         if not era.modern:
             return Legacy(
-                lambda method, params: self._questions.put(call, method, params),
-                lambda: call.silenced,
+                lambda about, method, params: self._questions.put(call, about, method, params),
+                lambda: call.silenced or call.moot,
                 otherwise,
             ).ask
         return Modern(
@@ -215,6 +223,17 @@ class Tools:
             request.params.get("requestState"),
             request.params.get("inputResponses"),
         ).ask
+
+    def _stands(self, about: ConfirmationRequest) -> bool:
+        try:
+            manifest, grant = self._runtime.preparer.offered(about.package)
+        except InternalError:
+            return True  # nobody knows; the call itself looks once more before anything runs
+        except MppError:
+            return False
+        if all(tool.name != about.tool for tool in manifest.tools):
+            return False
+        return about == ConfirmationRequest.of_call(grant, about.tool, about.arguments, about.receives)
 
     def _offered(self, name: str) -> catalog.Offered:
         """Return the tool of this name, as it was last looked at; its call looks at the home itself.
