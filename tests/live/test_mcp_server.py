@@ -131,6 +131,17 @@ def test_a_tool_that_fails_is_a_result(peer: Peer) -> None:
     assert "ValueError: broken" in result["content"][0]["text"]
 
 
+def test_null_is_taken_for_what_was_left_out(peer: Peer) -> None:
+    """Some clients write every member of a message."""
+    peer.initialize()
+    peer.send(id="null", method="ping", params=None)
+    assert peer.answer("null")["result"] == {}
+    params = {"name": "acme_echo_call", "arguments": None, "_meta": None}
+    assert peer.ask("tools/call", params)["result"]["structuredContent"] == {"said": ""}
+    assert len(peer.ask("tools/list", {"cursor": None})["result"]["tools"]) == 1
+    assert peer.ask("tools/call", {"name": "acme_echo_call", "_meta": meta()})["result"]["isError"] is False
+
+
 def test_a_tool_that_is_not_there_is_an_error(peer: Peer) -> None:
     peer.initialize()
     assert peer.call("acme_echo_other")["error"]["code"] == -32602

@@ -77,6 +77,7 @@ MALFORMED = {
     "an id that is a fraction": (b'{"jsonrpc":"2.0","id":1.5,"method":"ping"}\n', -32600, None),
     "an id that is a list": (b'{"jsonrpc":"2.0","id":[1],"method":"ping"}\n', -32600, None),
     "params that are a list": (b'{"jsonrpc":"2.0","id":1,"method":"ping","params":[]}\n', -32602, 1),
+    "params that are false": (b'{"jsonrpc":"2.0","id":1,"method":"ping","params":false}\n', -32602, 1),
     "meta that is a text": (b'{"jsonrpc":"2.0","id":1,"method":"ping","params":{"_meta":"x"}}\n', -32602, 1),
 }
 
@@ -113,7 +114,7 @@ CALLS: dict[str, dict[str, Any]] = {
     "no name": {},
     "a name that is none": {"name": 7},
     "arguments that are a list": {"name": "acme_echo_call", "arguments": []},
-    "arguments that are null": {"name": "acme_echo_call", "arguments": None},
+    "arguments that are false": {"name": "acme_echo_call", "arguments": False},
     "a path for a name": {"name": "../../acme/echo"},
     "another home's name": {"name": "acme/echo"},
     "an option for a name": {"name": "--home=/tmp"},

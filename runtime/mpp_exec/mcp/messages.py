@@ -134,7 +134,8 @@ def classify(value: Any) -> Request | Response:
             return Response(known, value.get("result"))
         raise InvalidMessageError(INVALID_REQUEST, "a message has a method, a result or an error", known)
     method = value["method"]
-    params = value.get("params", {})
+    # Some clients write null for what they leave out.
+    params = {} if value.get("params") is None else value["params"]
     if "id" in value and known is None:
         raise InvalidMessageError(INVALID_REQUEST, "an id is a string or an integer")
     if isinstance(known, str) and len(known) > MAX_ID:
@@ -143,7 +144,7 @@ def classify(value: Any) -> Request | Response:
         raise InvalidMessageError(INVALID_REQUEST, "a method is a string", known)
     if not isinstance(params, dict):
         raise InvalidMessageError(INVALID_PARAMS, "params must be an object", known)
-    if not isinstance(params.get("_meta", {}), dict):
+    if not isinstance(params.get("_meta"), dict | None):
         raise InvalidMessageError(INVALID_PARAMS, "_meta must be an object", known)
     return Request(known, method, params)
 
