@@ -16,7 +16,7 @@ from mpp_exec import images as images_module
 from mpp_exec.errors import InternalError
 from mpp_exec.images import FILES_LEAST, Images, size_of
 from mpp_exec.package.manifest import FileEntry
-from mpp_exec.sandbox import pool
+from mpp_exec.sandbox import stock
 from mpp_exec.sandbox.image import Image
 from stage import NAME, Stage
 
@@ -180,7 +180,7 @@ def test_it_goes_with_the_sandboxes_and_is_made_again(stage: Stage, monkeypatch:
     warm(stage)
     before = descriptors()
     with monkeypatch.context() as patch:
-        patch.setattr(pool, "IDLE", 0.0)
+        patch.setattr(stock, "IDLE", 0.0)
         assert until(lambda: not stands(stage))
     assert until(lambda: descriptors() <= before - 3)
     warm(stage)

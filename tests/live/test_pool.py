@@ -23,7 +23,7 @@ from eventually import until
 from mcp_servers import MODERN, server
 from mpp_exec import ConsentError, MppError, UsageError
 from mpp_exec.permissions import Limits, Permissions
-from mpp_exec.sandbox import pool
+from mpp_exec.sandbox import pool, stock
 from mpp_exec.sandbox.parked import Parked
 from mpp_exec.sandbox.pool import Pool
 from mpp_exec.sandbox.shelf import Recipe
@@ -114,7 +114,7 @@ def test_first_calls_that_come_at_once_are_of_one_tool(stage: Stage) -> None:
 
     with ThreadPoolExecutor(callers) as threads:
         list(threads.map(call, range(callers)))
-    assert len(stage.runtime._open().sandboxes._shelves) == 1
+    assert len(stage.runtime._open().sandboxes._stock.shelves) == 1
 
 
 def test_files_that_several_calls_have_verified_are_the_same_files(stage: Stage) -> None:
@@ -249,7 +249,7 @@ def test_tool_that_cannot_be_prepared_is_tried_less_and_less_and_works(stage: St
     for _ in range(5):
         result = stage.runtime.call(NAME)
         assert result.structured == {"result": result.invocation}
-    (shelf,) = stage.runtime._open().sandboxes._shelves.values()
+    (shelf,) = stage.runtime._open().sandboxes._stock.shelves.values()
     assert until(lambda: shelf.failures)
     assert shelf.not_before > time.monotonic()
 
@@ -304,7 +304,7 @@ def test_what_is_in_less_demand_makes_room(tmp_path: Path) -> None:
 def test_idle_ones_are_gone(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     stage.python(WHEN)
     warm(stage)
-    monkeypatch.setattr(pool, "IDLE", 0.0)
+    monkeypatch.setattr(stock, "IDLE", 0.0)
     assert until(lambda: not init_processes())
 
 

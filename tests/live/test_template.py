@@ -13,7 +13,7 @@ import pytest
 
 from eventually import until
 from mpp_exec.sandbox import pool as pool_module
-from mpp_exec.sandbox import template
+from mpp_exec.sandbox import stock, template
 from mpp_exec.sandbox.parked import Parked
 from mpp_exec.sandbox.plan import SandboxPlan
 from mpp_exec.sandbox.pool import Pool
@@ -219,16 +219,16 @@ def test_long_call_outlives_the_thread_that_would_end_with_nothing_to_keep(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What it was copied from is that thread's, and so is it."""
-    monkeypatch.setattr(pool_module, "IDLE", 0.2)
+    monkeypatch.setattr(stock, "IDLE", 0.2)
     monkeypatch.setattr(pool_module, "_LINGER", 0.0)
     pool = pool_of(stage)
-    shelf = next(iter(pool._shelves.values()))
+    shelf = next(iter(pool._stock.shelves.values()))
     recipe = shelf.recipe
     with pool.lent(recipe) as first, pool.lent(recipe) as second:
         assert first is not None
         assert second is not None
         assert second.is_copied
-        assert until(lambda: not pool._shelves), "nobody has called for a while"
+        assert until(lambda: not pool._stock.shelves), "nobody has called for a while"
         assert until(lambda: not templates())
         assert second.look() == "ready"
 
@@ -247,7 +247,7 @@ def test_template_ends_with_a_thread_that_fails(stage: Stage, monkeypatch: pytes
     thread = pool._thread
     assert thread is not None
     monkeypatch.setattr("threading.excepthook", lambda _: None)
-    monkeypatch.setattr(pool, "_retire", lambda _: 1 / 0)
+    monkeypatch.setattr(pool._stock, "retire", lambda _: 1 / 0)
     thread.join(30)
     assert made not in descendants(os.getpid())
 

@@ -361,11 +361,11 @@ def test_copies_beyond_what_one_template_may_make(tmp_path: Path, monkeypatch: p
         stage.runtime.call(NAME)
         pool = stage.runtime._open().sandboxes
         assert until(lambda: pool.waiting > 0)
-        (shelf,) = pool._shelves.values()
+        (shelf,) = pool._stock.shelves.values()
         used = shelf.template
         assert used is not None
         monkeypatch.setattr(template_module, "COPIES", used.copies + 2)
-        monkeypatch.setattr(pool, "_has_room", lambda _: False)
+        monkeypatch.setattr(pool._stock, "_has_room", lambda _: False)
         for number in range(6):
             assert stage.runtime.call(NAME, arguments={"n": number}).structured == {"n": number}
         assert used.copies == template_module.COPIES

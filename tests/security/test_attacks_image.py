@@ -105,7 +105,7 @@ def image_of(stage: Stage) -> Image | None:
 
 def ready(stage: Stage) -> list[Parked]:
     made = stage.runtime._open().sandboxes
-    return [parked for shelf in list(made._shelves.values()) for parked in list(shelf.ready)]
+    return [parked for shelf in list(made._stock.shelves.values()) for parked in list(shelf.ready)]
 
 
 def waits_in_image(stage: Stage) -> bool:

@@ -348,7 +348,7 @@ def test_one_that_does_not_die_keeps_nobody_from_noticing_a_withdrawal(
     monkeypatch.setattr(Parked, "kill", lambda parked: kill(parked) and dead.is_set())
     os.kill(first, signal.SIGKILL)
     pool = several.runtime._open().sandboxes
-    assert until(lambda: bool(pool._dying))
+    assert until(lambda: bool(pool._stock.dying))
     several.runtime.store.revoke(NAME)
     assert until(lambda: all(is_dead(pid) for pid in others))
     dead.set()

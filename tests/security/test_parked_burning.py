@@ -141,7 +141,7 @@ def test_a_tool_that_burns_while_it_waits_is_made_again_less_and_less(stage: Sta
     )
     stage.runtime.call(NAME)
     stage.runtime.call(NAME)
-    shelves = stage.runtime._open().sandboxes._shelves
+    shelves = stage.runtime._open().sandboxes._stock.shelves
     assert until(lambda: any(shelf.failures >= 2 for shelf in shelves.values()), 60)
     stage.runtime.call(NAME)
     assert any(shelf.failures >= 2 for shelf in shelves.values()), "a call that nothing waited for"
@@ -162,7 +162,7 @@ def test_a_tool_that_hangs_takes_every_place_for_preparing(
             with stage.runtime.preparer.prepared(name, "") as prepared, made.lent(prepared.recipe):
                 pass
     assert until(lambda: made.waiting, 20)
-    assert sum(len(shelf.preparing) for shelf in made._shelves.values() if shelf.package == NAME) <= 1
+    assert sum(len(shelf.preparing) for shelf in made._stock.shelves.values() if shelf.package == NAME) <= 1
 
 
 def test_what_was_unmounted_is_read_by_the_next_call(
@@ -221,7 +221,7 @@ def test_files_that_were_changed_after_they_were_verified_are_imported(stage: St
     code.chmod(0o644)
     code.write_text("open('/tmp/changed', 'w')\n" + WHEN)
     with stage.runtime.preparer._store.leased(stage.runtime.store.package(NAME)):
-        shelf = next(iter(made._shelves.values()))
+        shelf = next(iter(made._stock.shelves.values()))
         with made.lent(shelf.recipe) as lent:
             assert lent is not None, "what was imported before the change"
     assert until(lambda: shelf.failures)
@@ -268,7 +268,7 @@ def test_one_sandbox_alone_is_over_the_bound_of_all_that_wait(lab: Lab) -> None:
         for _ in range(4):
             with made.lent(recipe):
                 pass
-        assert until(lambda: any(shelf.failures for shelf in made._shelves.values()))
+        assert until(lambda: any(shelf.failures for shelf in made._stock.shelves.values()))
         assert not made.waiting
     finally:
         made.close()
