@@ -106,7 +106,7 @@ setup(
         ),
         Extension(
             "mpp_exec.sandbox.inside._copies",
-            ["native/copies.c", *INIT_PARTS],
+            ["native/copies.c", "native/descriptors.c", *INIT_PARTS],
             depends=["setup.py"],
             py_limited_api=True,
             extra_compile_args=[

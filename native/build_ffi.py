@@ -70,11 +70,11 @@ ffi.set_source(
     sources=[
         f"native/{name}.c"
         for name in (
-            *("alarm", "child", "spawn", "cgroup", "ids", "image", "look", "probe", "sound"),
-            *("supervise", "dialogue", "guard", "leave", "park", "template", "watch", "notify"),
+            *("alarm", "child", "clock", "descriptors", "spawn", "cgroup", "ids", "image", "look", "probe"),
+            *("sound", "supervise", "dialogue", "guard", "leave", "park", "template", "watch", "notify"),
         )
     ],
-    depends=[f"native/{name}.h" for name in ("contract", "kernel", "sandbox", "sound", "sys")],
+    depends=[f"native/{name}.h" for name in ("contract", "descriptors", "kernel", "sandbox", "sound", "sys")],
     include_dirs=["native"],
     define_macros=[("_GNU_SOURCE", "1")],
     extra_compile_args=[

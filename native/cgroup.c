@@ -14,15 +14,9 @@
 static long long number_of(int cgroup, const char *name, const char *key)
 {
     char text[8192];
-    int fd = openat(cgroup, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     size_t length = strlen(key);
-    ssize_t size;
 
-    if (fd < 0) return -1;
-    size = read(fd, text, sizeof text - 1);
-    close(fd);
-    if (size <= 0) return -1;
-    text[size] = '\0';
+    if (mpp_read_text(cgroup, name, text, sizeof text) <= 0) return -1;
     for (const char *line = text; line != NULL; line = strchr(line, '\n')) {
         if (*line == '\n') line++;
         if (strncmp(line, key, length) == 0 && (length == 0 || line[length] == ' ')) {

@@ -19,10 +19,10 @@
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "descriptors.h"
 #include "init.h"
 #include "kernel.h"
 #include "sys.h"
@@ -137,23 +137,11 @@ static PyObject *list_of(const char *const *all)
  * asked for, 0 where nobody asks any more. */
 static uint64_t receive(int socket, int *control, int *cgroup)
 {
-    union {
-        struct cmsghdr head;
-        char room[CMSG_SPACE(2 * sizeof(int))];
-    } with;
     uint64_t flags = 0;
-    int carried[2] = { -1, -1 };
-    struct iovec vector = { &flags, sizeof flags };
-    struct msghdr header = { .msg_iov = &vector, .msg_iovlen = 1, .msg_control = &with, .msg_controllen = sizeof with };
-    ssize_t got;
-    size_t size;
+    int carried[] = { -1, -1 };
+    size_t count;
 
-    do got = recvmsg(socket, &header, MSG_CMSG_CLOEXEC);
-    while (got < 0 && errno == EINTR);
-    if (got != (ssize_t)sizeof flags || (header.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0) return 0;
-    if (header.msg_controllen < CMSG_LEN(sizeof(int)) || with.head.cmsg_type != SCM_RIGHTS) return 0;
-    size = with.head.cmsg_len - CMSG_LEN(0);
-    memcpy(carried, CMSG_DATA(&with.head), size < sizeof carried ? size : sizeof carried);
+    if (mpp_receive(socket, &flags, sizeof flags, carried, 2, &count) != (ssize_t)sizeof flags) return 0;
     *control = carried[0];
     *cgroup = carried[1];
     return *control > CONTROL ? flags : 0;
@@ -162,27 +150,9 @@ static uint64_t receive(int socket, int *control, int *cgroup)
 /* Tells the host which process it is, or why there is none. Returns 0, or -1 where nobody listens. */
 static int reply(int socket, long pid, int pidfd)
 {
-    union {
-        struct cmsghdr head;
-        char room[CMSG_SPACE(sizeof(int))];
-    } with;
     int64_t said = pid;
-    struct iovec vector = { &said, sizeof said };
-    struct msghdr header = { .msg_iov = &vector, .msg_iovlen = 1 };
-    ssize_t sent;
 
-    if (pid > 0) {
-        memset(&with, 0, sizeof with);
-        header.msg_control = &with;
-        header.msg_controllen = sizeof with;
-        with.head.cmsg_level = SOL_SOCKET;
-        with.head.cmsg_type = SCM_RIGHTS;
-        with.head.cmsg_len = CMSG_LEN(sizeof pidfd);
-        memcpy(CMSG_DATA(&with.head), &pidfd, sizeof pidfd);
-    }
-    do sent = sendmsg(socket, &header, MSG_NOSIGNAL);
-    while (sent < 0 && errno == EINTR);
-    return sent == (ssize_t)sizeof said ? 0 : -1;
+    return mpp_send(socket, &said, sizeof said, &pidfd, pid > 0 ? 1 : 0) == 0 ? 0 : -1;
 }
 
 /* Where the kernel notes each copy before that runs, for the host: one that this process was killed before it could tell of is

@@ -12,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "sandbox.h"
 #include "sys.h"
@@ -28,20 +27,14 @@
 /* The one child of init, or -1: it has none, more than one, or they are not shown. */
 static long only_child(pid_t init)
 {
+    char path[64];
     char text[64];
     char *end;
     char *rest;
     long child;
-    ssize_t got;
-    int fd;
 
-    snprintf(text, sizeof text, "/proc/%d/task/%d/children", (int)init, (int)init);
-    fd = open(text, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return -1;
-    got = read(fd, text, sizeof text - 1);
-    close(fd);
-    if (got <= 0) return -1;
-    text[got] = '\0';
+    snprintf(path, sizeof path, "/proc/%d/task/%d/children", (int)init, (int)init);
+    if (mpp_read_text(AT_FDCWD, path, text, sizeof text) <= 0) return -1;
     child = strtol(text, &end, 10);
     return end != text && child > 0 && strtol(end, &rest, 10) == 0 && rest == end ? child : -1;
 }
@@ -52,16 +45,9 @@ static long only_child(pid_t init)
 static long score_of(int tool)
 {
     char text[32];
-    ssize_t got;
-    int error;
-    int fd = openat(tool, "oom_score", O_RDONLY | O_CLOEXEC);
+    ssize_t got = mpp_read_text(tool, "oom_score", text, sizeof text);
 
-    if (fd < 0) return errno == ENOENT || errno == ESRCH ? -1 : -2;
-    got = read(fd, text, sizeof text - 1);
-    error = errno;
-    close(fd);
-    if (got < 0) return error == ESRCH ? -1 : -2;
-    text[got] = '\0';
+    if (got < 0) return got == -ENOENT || got == -ESRCH ? -1 : -2;
     return got > 0 && text[0] >= '0' && text[0] <= '9' ? strtol(text, NULL, 10) : -2;
 }
 
@@ -86,22 +72,13 @@ static int is_dead(int tool, int scored)
     unsigned int flags;
     long threads;
     ssize_t got;
-    int fd;
 
     if (scored) {
         long score = score_of(tool);
         return score == 0 || score == -1;
     }
-    fd = openat(tool, "stat", O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return errno == ENOENT || errno == ESRCH;
-    got = read(fd, text, sizeof text - 1);
-    if (got < 0) {
-        int error = errno;
-        close(fd);
-        return error == ESRCH;
-    }
-    close(fd);
-    text[got] = '\0';
+    got = mpp_read_text(tool, "stat", text, sizeof text);
+    if (got < 0) return got == -ENOENT || got == -ESRCH;
     at = strrchr(text, ')'); /* the name before it may hold anything */
     if (at == NULL || sscanf(at + 1, " %*c %*d %*d %*d %*d %*d %u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %ld", &flags,
                              &threads) != 2)

@@ -18,7 +18,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -95,33 +94,21 @@ void mpp_watcher_close(struct mpp_watcher **watcher)
 
 ssize_t mpp_receive_report(struct mpp_sandbox *sandbox, struct mpp_report *report)
 {
-    union {
-        struct cmsghdr head;
-        char room[CMSG_SPACE(sizeof(int))];
-    } control;
-    struct iovec vector = { report, sizeof *report };
-    struct msghdr header = {
-        .msg_iov = &vector, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control
-    };
-    ssize_t got = recvmsg(sandbox->control, &header, MSG_CMSG_CLOEXEC);
-    const struct cmsghdr *head;
-    int wanted;
     int fd = -1;
+    size_t count;
+    ssize_t got = mpp_receive(sandbox->control, report, sizeof *report, &fd, 1, &count);
+    int wanted;
 
     if (got < 0) return got;
     if (got < (ssize_t)sizeof *report) report->kind = MPP_REPORT_NONE;
-    head = CMSG_FIRSTHDR(&header);
-    if (head != NULL && head->cmsg_level == SOL_SOCKET && head->cmsg_type == SCM_RIGHTS &&
-        head->cmsg_len == CMSG_LEN(sizeof fd))
-        memcpy(&fd, CMSG_DATA(head), sizeof fd);
     wanted = report->kind == MPP_REPORT_WATCHED && sandbox->watcher != NULL && sandbox->watcher->listener < 0;
-    if (wanted && fd >= 0) {
+    if (wanted && count > 0) {
         sandbox->watcher->listener = fd;
         return got;
     }
     mpp_close(&fd);
     /* A listener that was not asked for, or one that is missing: read as the end of the channel. */
-    return head != NULL || report->kind == MPP_REPORT_WATCHED ? 0 : got;
+    return count > 0 || report->kind == MPP_REPORT_WATCHED ? 0 : got;
 }
 
 static uint64_t hash_of(const uint8_t *data, size_t size)

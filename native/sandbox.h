@@ -7,6 +7,7 @@
 #include <sys/types.h>
 
 #include "contract.h"
+#include "descriptors.h"
 
 /* For what runs on a stack in the parent's memory and never returns from there: execve or a signal ends it.
  * AddressSanitizer would mark the surroundings of its variables on that stack and, in the parent, never take
@@ -83,6 +84,7 @@ int mpp_template_copy(struct mpp_template *template, uint64_t namespaces, int co
                       int *pidfd, int *refused);
 
 uint64_t mpp_now_ns(void);
+int mpp_await_input(int fd, uint64_t limit_ns);  /* 0: there is some, or a process has ended; else an errno */
 void mpp_hold_tool(struct mpp_sandbox *sandbox); /* once it is parked */
 int mpp_leave(struct mpp_sandbox *sandbox); /* 1: killed, and no code of the tool runs any more; 0: to be waited for */
 void mpp_fill_plan(struct mpp_sandbox *sandbox);
@@ -98,7 +100,6 @@ int mpp_measure(const struct mpp_sandbox *sandbox, struct mpp_usage *usage); /* 
 void mpp_kill_all(struct mpp_sandbox *sandbox); /* asks for the end of every process of it, and waits for none */
 void mpp_park_measure(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome); /* as mpp_sample, of a parked one */
 void mpp_guard_end(struct mpp_sandbox *sandbox); /* where there is one; it looks at nothing any more on return */
-void mpp_close(int *fd);
 void mpp_close_sources(struct mpp_sandbox *sandbox);
 void mpp_feed(struct mpp_sandbox *sandbox); /* writes what the pipe takes of the request, and closes it at the end */
 int mpp_unsent(const struct mpp_sandbox *sandbox);  /* whether there is something left to write */

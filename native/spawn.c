@@ -16,7 +16,6 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "kernel.h"
@@ -26,20 +25,6 @@
 
 enum { READ_END, WRITE_END };
 enum { PEER_REQUEST, PEER_OUTPUT, PEER_ERRORS, PEER_OWNER, PEER_COUNT };
-
-uint64_t mpp_now_ns(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
-void mpp_close(int *fd)
-{
-    if (*fd >= 0) close(*fd);
-    *fd = -1;
-}
 
 void mpp_close_sources(struct mpp_sandbox *sandbox)
 {
@@ -327,29 +312,7 @@ static int hand_over(struct mpp_sandbox *sandbox, int *trees, uint32_t *tree_cou
 
 int mpp_send_plan(struct mpp_sandbox *sandbox, const int *descriptors, uint32_t count)
 {
-    union {
-        struct cmsghdr head;
-        char room[CMSG_SPACE(sizeof(int) * (PEER_COUNT + MPP_TREES_MAX))];
-    } control;
-    struct iovec vector = { sandbox->plan, sandbox->launch.plan_size };
-    struct msghdr header = { .msg_iov = &vector, .msg_iovlen = 1 };
-    size_t size = sizeof(int) * count;
-    ssize_t sent;
-
-    if (count > PEER_COUNT + MPP_TREES_MAX) return E2BIG;
-    if (count > 0) {
-        memset(&control, 0, sizeof control);
-        header.msg_control = &control;
-        header.msg_controllen = CMSG_SPACE(size);
-        control.head.cmsg_level = SOL_SOCKET;
-        control.head.cmsg_type = SCM_RIGHTS;
-        control.head.cmsg_len = CMSG_LEN(size);
-        memcpy(CMSG_DATA(&control.head), descriptors, size);
-    }
-    do sent = sendmsg(sandbox->control, &header, MSG_NOSIGNAL);
-    while (sent < 0 && errno == EINTR);
-    if (sent < 0) return errno;
-    return (size_t)sent == sandbox->launch.plan_size ? 0 : EMSGSIZE;
+    return mpp_send(sandbox->control, sandbox->plan, sandbox->launch.plan_size, descriptors, count);
 }
 
 /* What only the parent knows. */

@@ -73,15 +73,10 @@ void mpp_kill_all(struct mpp_sandbox *sandbox)
 static void reap(struct mpp_sandbox *sandbox)
 {
     uint64_t limit = mpp_now_ns() + DEATH_NS;
-    struct pollfd gone = { .fd = sandbox->pidfd, .events = POLLIN, .revents = 0 };
     siginfo_t ended;
 
     while (!sandbox->reaped) {
-        uint64_t now = mpp_now_ns();
-        int ready = now < limit ? poll(&gone, 1, (int)((limit - now) / NS_PER_MS) + 1) : 0;
-
-        if (ready < 0 && errno == EINTR) continue;
-        if (ready <= 0) return;
+        if (mpp_await_input(sandbox->pidfd, limit) != 0) return;
         /* ECHILD: the host ignores SIGCHLD or reaps whatever it finds; dead it is all the same. */
         if (waitid(P_PIDFD, (id_t)sandbox->pidfd, &ended, WEXITED | __WALL) == 0 || errno == ECHILD)
             sandbox->reaped = 1;
@@ -146,7 +141,6 @@ int mpp_listen(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
     for (;;) {
         ssize_t got = mpp_receive_report(sandbox, &said);
 
-        if (got < 0 && errno == EINTR) continue;
         if (got < 0 && errno == EAGAIN) return 0;
         if (got != (ssize_t)sizeof said) {
             mpp_stop(outcome, MPP_STOP_LOST);

@@ -4,7 +4,6 @@
  * dies, hangs or says something else is given up, and whoever asked starts a sandbox in the ordinary way. */
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdalign.h>
@@ -127,55 +126,22 @@ int mpp_template_start(const char *path, const char *const *argv, const char *co
 
 static int ask(const struct mpp_template *template, uint64_t namespaces, int control, int cgroup)
 {
-    union {
-        struct cmsghdr head;
-        char room[CMSG_SPACE(2 * sizeof(int))];
-    } with;
-    int carried[2] = { control, cgroup };
-    size_t size = cgroup < 0 ? sizeof carried[0] : sizeof carried;
-    struct iovec vector = { &namespaces, sizeof namespaces };
-    struct msghdr header = {
-        .msg_iov = &vector, .msg_iovlen = 1, .msg_control = &with, .msg_controllen = CMSG_SPACE(size)
-    };
-    ssize_t sent;
+    int carried[] = { control, cgroup };
 
-    memset(&with, 0, sizeof with);
-    with.head.cmsg_level = SOL_SOCKET;
-    with.head.cmsg_type = SCM_RIGHTS;
-    with.head.cmsg_len = CMSG_LEN(size);
-    memcpy(CMSG_DATA(&with.head), carried, size);
-    do sent = sendmsg(template->socket, &header, MSG_NOSIGNAL);
-    while (sent < 0 && errno == EINTR);
-    return sent < 0 ? errno : 0;
+    return mpp_send(template->socket, &namespaces, sizeof namespaces, carried, cgroup < 0 ? 1 : 2);
 }
 
 /* Returns 0 with its answer in *pid, and for a process with *pidfd; else an errno. */
 static int hear(const struct mpp_template *template, int patience_ms, int64_t *pid, int *pidfd)
 {
-    union {
-        struct cmsghdr head;
-        char room[CMSG_SPACE(sizeof(int))];
-    } with;
-    struct iovec vector = { pid, sizeof *pid };
-    struct msghdr header = { .msg_iov = &vector, .msg_iovlen = 1, .msg_control = &with, .msg_controllen = sizeof with };
-    struct pollfd said = { template->socket, POLLIN, 0 };
-    uint64_t limit = mpp_now_ns() + (unsigned int)patience_ms * 1000000ull;
+    int error = mpp_await_input(template->socket, mpp_now_ns() + (unsigned int)patience_ms * 1000000ull);
+    size_t count;
     ssize_t got;
-    int ready;
 
-    do {
-        uint64_t now = mpp_now_ns();
-        ready = poll(&said, 1, now < limit ? (int)((limit - now) / 1000000u) + 1 : 0);
-    } while (ready < 0 && errno == EINTR);
-    if (ready <= 0) return ready < 0 ? errno : ETIMEDOUT;
-    do got = recvmsg(template->socket, &header, MSG_CMSG_CLOEXEC);
-    while (got < 0 && errno == EINTR);
+    if (error != 0) return error;
+    got = mpp_receive(template->socket, pid, sizeof *pid, pidfd, 1, &count);
     if (got < 0) return errno;
-    if (got != (ssize_t)sizeof *pid || (header.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0) return EPROTO;
-    if (*pid <= 0) return 0;
-    if (header.msg_controllen < CMSG_LEN(sizeof *pidfd) || with.head.cmsg_type != SCM_RIGHTS) return EPROTO;
-    memcpy(pidfd, CMSG_DATA(&with.head), sizeof *pidfd);
-    return 0;
+    return got == (ssize_t)sizeof *pid && count == (*pid > 0) ? 0 : EPROTO;
 }
 
 /* Of a template that is dead: ends the copy that it has made and not told of, a child of ours. Its number is its own while
@@ -203,16 +169,11 @@ static void end_template(struct mpp_template *template)
  * nobody reaps. What it has made already, and said too late or not at all, is ended, too. */
 static void give_up(struct mpp_template *template)
 {
-    struct pollfd gone = { template->pidfd, POLLIN, 0 };
-    uint64_t limit = mpp_now_ns() + DEATH_MS * 1000000ull;
-    uint64_t now;
-
     template->serves = 0; /* what it would still say answers another question */
     if (template->owner != getpid() || template->pidfd < 0) return;
     sys4(SYS_pidfd_send_signal, template->pidfd, SIGKILL, 0, 0);
-    while ((now = mpp_now_ns()) < limit && poll(&gone, 1, (int)((limit - now) / 1000000u) + 1) < 0 && errno == EINTR)
-        continue;
-    if ((gone.revents & POLLIN) != 0) end_template(template); /* else whoever closes it waits */
+    if (mpp_await_input(template->pidfd, mpp_now_ns() + DEATH_MS * 1000000ull) == 0) end_template(template);
+    /* Else whoever closes it waits. */
 }
 
 int mpp_template_copy(struct mpp_template *template, uint64_t namespaces, int control, int cgroup, pid_t *pid,
@@ -246,14 +207,11 @@ uint64_t mpp_template_size(const struct mpp_template *template)
 {
     unsigned long long pages = 0;
     char path[40];
-    FILE *file;
+    char text[256];
 
     if (template == NULL || template->pid < 0) return 0;
     snprintf(path, sizeof path, "/proc/%d/statm", (int)template->pid);
-    file = fopen(path, "re");
-    if (file == NULL) return 0;
-    if (fscanf(file, "%*u %llu", &pages) != 1) pages = 0;
-    fclose(file);
+    if (mpp_read_text(AT_FDCWD, path, text, sizeof text) < 0 || sscanf(text, "%*u %llu", &pages) != 1) return 0;
     return pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
