@@ -228,6 +228,7 @@ static enum ending converse(int fd, const struct command *command, struct answer
                 if (command->connects) return CONNECTED;
                 continue;
             }
+            if (errno == EPIPE) continue; /* it reads no more, and may have said why */
         }
         if (!handed_over) return heard_signal() ? INTERRUPTED : ELSEWHERE;
         return heard_signal() ? leave_runtime(fd) : LOST;

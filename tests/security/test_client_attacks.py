@@ -53,6 +53,7 @@ class Answers:
         (home / "serve").mkdir(mode=0o700)
         self.home = home
         self.data = b""
+        self.is_deaf = False  # to what a client says after its first frame
         self.listener = socket.socket(socket.AF_UNIX)
         number = os.open(home / "serve", os.O_PATH)
         self.listener.bind(f"/proc/self/fd/{number}/socket")
@@ -70,6 +71,8 @@ class Answers:
                 connection.settimeout(DEADLINE)
                 try:
                     read_frame(connection)
+                    if self.is_deaf:
+                        connection.shutdown(socket.SHUT_RD)
                     connection.sendall(self.data)
                     if b"B\0\0\0\0" in self.data:
                         exactly(connection, 5)
@@ -267,3 +270,14 @@ def test_mutated_words_are_read_without_a_finding(client: Path, answers: Answers
     for _ in range(150):
         done = run(client, answers, *chance.choices([*known, "run", "run"], k=chance.randrange(7)))
         assert done.returncode in (0, FELL_BACK)
+
+
+def test_word_that_is_not_taken_is_no_call_where_the_runtime_says_so(client: Path, answers: Answers) -> None:
+    """A runtime that gave a client's place away reads from it no more, and has told it before."""
+    answers.is_deaf = True
+    try:
+        for data, code in ((frame(b"B") + frame(b"A", b"taken"), FELL_BACK), (frame(b"B"), 7)):
+            answers.data = data
+            assert run(client, answers, "run", "acme/x", "--json").returncode == code
+    finally:
+        answers.is_deaf = False

@@ -144,6 +144,70 @@ def test_too_many_clients_are_sent_away_and_others_are_served_without(runtime: R
     until(lambda: is_well(runtime), "it serves again")
 
 
+HOLDER = """
+import os, socket, sys
+os.chdir(sys.argv[1])
+said = bytes.fromhex(sys.argv[3])
+held = []
+for _ in range(int(sys.argv[2])):
+    held.append(socket.socket(socket.AF_UNIX))
+    held[-1].connect("socket")
+    held[-1].sendall(said)
+    if said:
+        held[-1].recv(1)
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextlib.contextmanager
+def another_process_holds(runtime: Runtime, places: int, said: bytes) -> Iterator[None]:
+    """Have a process of the same user hold so many connections that have *said* something."""
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(runtime.path.parent), str(places), said.hex()],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            assert process.stdout.readline() == b"held\n"
+            yield
+        finally:
+            process.stdin.close()
+
+
+@pytest.mark.parametrize("letter", [b"", b"S"], ids=["silent", "asked for its proof"])
+def test_a_process_that_takes_all_places_keeps_nobody_from_the_runtime(
+    runtime: Runtime, letter: bytes
+) -> None:
+    """Who has proven nothing makes room for a client of a process that holds fewer."""
+    said = frame(letter) if letter else b""
+    with another_process_holds(runtime, MAX_CLIENTS, said):
+        assert is_well(runtime)
+        assert runtime.status()["clients"] >= MAX_CLIENTS - 8
+        assert is_well(runtime)
+
+
+def test_who_has_to_make_room_is_told_that_nothing_ran(runtime: Runtime) -> None:
+    """Also one that has given its word at that moment."""
+    said = hello(runtime, *words(runtime.shell))
+    with contextlib.ExitStack() as stack:
+        first = stack.enter_context(runtime.connect())
+        first.sendall(said)
+        letter, number = read_frame(first)
+        assert letter == b"B"
+        held = [stack.enter_context(runtime.connect()) for _ in range(MAX_CLIENTS - 1)]
+        stack.enter_context(another_process_holds(runtime, 1, b""))
+        with contextlib.suppress(BrokenPipeError):
+            first.sendall(go(runtime, number))
+        assert read_frame(first)[0] == b"A"
+        for connection in held:
+            connection.close()
+    assert not mark(runtime.shell).exists()
+    until(lambda: is_well(runtime), "it serves again")
+
+
 def test_a_client_that_says_it_is_confirmed_is_sent_away(runtime: Runtime) -> None:
     """No word of the protocol is an answer: the question is asked where the terminal is, or not at all."""
     shell = runtime.shell

@@ -148,7 +148,7 @@ def _listen(home: Home, given: argparse.Namespace, console: Console) -> int:
     from mpp_exec.sandbox.pool import SANDBOXES  # noqa: PLC0415
     from mpp_exec.serving.asking import second  # noqa: PLC0415
     from mpp_exec.serving.place import Place  # noqa: PLC0415
-    from mpp_exec.serving.service import MAX_CLIENTS, MAX_CONNECTIONS, Service  # noqa: PLC0415
+    from mpp_exec.serving.service import MAX_CLIENTS, MAX_CONNECTIONS, MAX_LEAVING, Service  # noqa: PLC0415
 
     if sys.getfilesystemencoding() != "utf-8":
         raise UsageError("serve.encoding", "the locale's encoding is not UTF-8", "set LANG=C.UTF-8")
@@ -158,7 +158,9 @@ def _listen(home: Home, given: argparse.Namespace, console: Console) -> int:
             raise second(str(home.path))
         try:
             runtime = Runtime(home.path, client=CLIENT, session=False, parked=SANDBOXES)
-            calls = room(sandboxes=runtime.sandboxes, clients=MAX_CLIENTS, connections=MAX_CONNECTIONS)
+            calls = room(
+                sandboxes=runtime.sandboxes, clients=MAX_CLIENTS + MAX_LEAVING, connections=MAX_CONNECTIONS
+            )
             shares = Shares(calls, MAX_CONNECTIONS)
             service = Service(runtime, place, lambda visit: serve(visit, runtime, shares), idle=given.idle)
             try:

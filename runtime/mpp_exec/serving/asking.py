@@ -10,7 +10,7 @@ from contextlib import suppress
 from mpp_exec.errors import ConsentError, InternalError
 from mpp_exec.serving.peer import PROOF, peer_of
 from mpp_exec.serving.place import Place
-from mpp_exec.serving.service import ENDING
+from mpp_exec.serving.service import ENDING, TAKEN
 from mpp_exec.serving.visit import PATIENCE, PROMPT
 from mpp_exec.serving.wire import AWAY, BEGIN, DONE, GO, OUT, QUIT, STATUS, Frames, WireError
 
@@ -20,7 +20,7 @@ def ask_status(place: Place) -> bytes | None:
 
     Raises:
         ConsentError: ``serve.owner``, ``serve.confined``: it does not answer this process.
-        InternalError: ``serve.io``, ``serve.silent``: it does not answer.
+        InternalError: ``serve.io``, ``serve.silent``: it does not answer; ``serve.busy``: nor is there room.
     """
     return _ask(place, STATUS)
 
@@ -46,9 +46,9 @@ def _ask(place: Place, letter: bytes) -> bytes | None:
             said, answer = frames.receive(AWAY + BEGIN + OUT + DONE, PROMPT)  # of an older version, no B
             if said == BEGIN:
                 frames.send(GO, _proof(pid, answer), PROMPT)
-                said, answer = frames.receive(OUT + DONE, PROMPT)
-            elif said == AWAY:
-                raise _confined(pid)
+                said, answer = frames.receive(AWAY + OUT + DONE, PROMPT)
+            if said == AWAY:
+                raise _busy() if answer == TAKEN.encode() else _confined(pid)
         except WireError as error:
             raise InternalError(
                 "serve.silent", f"the resident runtime does not answer: {error}", "end its process"
@@ -66,6 +66,10 @@ def _proof(pid: int, name: bytes) -> bytes:
             return file.read(PROOF)
     except (OSError, ValueError):
         raise _confined(pid) from None
+
+
+def _busy() -> InternalError:
+    return InternalError("serve.busy", "the resident runtime has more clients than it may have", "ask again")
 
 
 def _confined(pid: int) -> ConsentError:

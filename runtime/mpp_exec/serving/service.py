@@ -24,6 +24,7 @@ from mpp_exec.serving.alike import Likeness, build
 from mpp_exec.serving.ending import Ending
 from mpp_exec.serving.peer import Peer, own_standing, peer_of, standing_of
 from mpp_exec.serving.place import Place
+from mpp_exec.serving.places import Places
 from mpp_exec.serving.visit import PROMPT, ElsewhereError, GoneError, Visit, is_proven
 from mpp_exec.serving.wire import (
     AWAY,
@@ -35,17 +36,24 @@ from mpp_exec.serving.wire import (
     STATUS,
     Frames,
     WireError,
+    frame,
     read_hello,
 )
 
 MAX_CLIENTS: Final = 64
-"""Clients at once. One that comes beyond makes its call itself."""
+"""Clients at once. One that comes beyond makes its call itself, unless another one has to (``places``)."""
+
+MAX_LEAVING: Final = 8
+"""Clients whose place was given to another one, and who have not left yet."""
 
 MAX_CONNECTIONS: Final = 32
 """Of them, connections that stay. One that comes beyond is served by a process of its own."""
 
 TICK: Final = 2.0
 """Seconds between two looks at whether the home is still there, and the installation the same."""
+
+TAKEN: Final = "its place was given to a client of another process"
+"""Why a client is sent away that has to make room."""
 
 _FIRST_WORD: Final = 5.0  # seconds from connecting to a complete first frame
 _FULL: Final = 0.1  # seconds without accepting when there are no descriptors left
@@ -94,6 +102,7 @@ class Service:
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._lock = threading.Lock()  # guards everything below
         self._clients: dict[int, socket.socket] = {}
+        self._places = Places(MAX_CLIENTS)
         self._threads: set[threading.Thread] = set()
         self._watched: dict[int, Visit] = {}
         self._served: set[Visit] = set()
@@ -221,7 +230,7 @@ class Service:
                 "socket": str(self._place.path / "socket"),
                 "seconds": round(time.time() - self._began, 1),
                 "idle": self._idle,
-                "clients": len(self._clients) - len(self._waiting_for_the_end) - 1,
+                "clients": len(self._places) - len(self._waiting_for_the_end) - 1,
                 "connections": len(self._served),
                 "calls": self._calls,
                 "sent_away": self._sent_away,
@@ -243,11 +252,12 @@ class Service:
         except OSError:
             peer = Peer(0, -1)
         with self._lock:
-            if peer.uid != os.geteuid() or len(self._clients) >= MAX_CLIENTS:
+            if peer.uid != os.geteuid() or not self._has_place(peer.pid):
                 connection.close()
                 return True
             number = connection.fileno()
             self._clients[number] = connection
+            self._places.take(number, peer.pid)
             thread = threading.Thread(
                 target=self._serve, args=(connection, peer), name="mpp-exec-client", daemon=True
             )
@@ -257,6 +267,21 @@ class Service:
         except RuntimeError:  # no thread can be had
             self._forget(connection, thread)
         return True
+
+    def _has_place(self, process: int) -> bool:
+        """Return whether there is a place for a client of *process*; another one may lose its own to it."""
+        there_is, leaving = self._places.is_there_one(process)
+        if leaving is not None:
+            if len(self._clients) - len(self._places) >= MAX_LEAVING:
+                return False
+            self._places.leave(leaving)
+            # It is told before it is read from no more: whoever has just given its word need not wonder.
+            # In one piece or not at all, and whole behind whatever its own thread may be saying.
+            connection = self._clients[leaving]
+            with suppress(OSError):
+                connection.send(frame(AWAY, TAKEN.encode()), socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT)
+                connection.shutdown(socket.SHUT_RD)
+        return there_is
 
     def _serve(self, connection: socket.socket, peer: Peer) -> None:
         try:
@@ -284,6 +309,7 @@ class Service:
                 with suppress(OSError, ValueError):
                     self._poll.unregister(number)
             self._clients.pop(number, None)
+            self._places.leave(number)
             self._last = time.monotonic()
             connection.close()
 
@@ -300,7 +326,7 @@ class Service:
         """Tell how it is, or end: for whom nothing keeps from this process."""
         if why := self._alike.keeps_out(standing_of(connection, peer)):
             frames.send(AWAY, why.encode(), PROMPT)
-        elif not is_proven(frames):
+        elif not is_proven(frames) or not self._keeps_place(connection):
             return
         elif letter == STATUS:
             frames.send(OUT, json.dumps(self.status()).encode(), PROMPT)
@@ -309,6 +335,10 @@ class Service:
                 self._waiting_for_the_end.append(connection)
             frames.send(DONE, b"\0", PROMPT)
             self.stop()
+
+    def _keeps_place(self, connection: socket.socket) -> bool:
+        with self._lock:
+            return self._places.prove(connection.fileno())
 
     def _visited(self, visit: Visit) -> None:
         try:
@@ -345,6 +375,8 @@ class Service:
         with self._lock:
             if self._ending:
                 raise ElsewhereError("the runtime ends")
+            if not self._places.prove(number):
+                raise ElsewhereError(TAKEN)
             self._unbegun.discard(visit.frames)
             if visit.moves is not None:
                 if len(self._served) >= MAX_CONNECTIONS:

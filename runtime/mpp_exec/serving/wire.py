@@ -148,6 +148,11 @@ def _text(data: bytes) -> str:
     return data.decode("utf-8", "surrogateescape")  # as Python reads words and variables
 
 
+def frame(letter: bytes, payload: bytes | memoryview) -> bytes:
+    """Return the bytes of one frame."""
+    return _HEADER.pack(letter, len(payload)) + payload
+
+
 _LOOK: Final = 0.25  # seconds between two looks at whether there is hurry
 
 
@@ -189,7 +194,7 @@ class Frames:
         if self._is_cut:
             raise WireError("a frame was cut")
         until = time.monotonic() + seconds
-        data = memoryview(_HEADER.pack(letter, len(payload)) + payload)
+        data = memoryview(frame(letter, payload))
         self._is_cut = True
         while data:
             try:
