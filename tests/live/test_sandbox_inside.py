@@ -312,6 +312,7 @@ def test_processors_are_no_more_than_there_may_be_threads_for(lab: Lab, processe
     assert len(chosen) == count == min(len(allowed), max(1, processes // 4))
 
 
+@pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
 def test_interpreter_with_a_library_of_its_own(tmp_path: Path) -> None:
     """As a Python beside the system's may be built: found by its path on this host, or relative to itself."""
     source = tmp_path / "lib.c"
