@@ -69,3 +69,14 @@ def ground() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="mpp-ground-", dir="/var/tmp"))
     yield folder
     shutil.rmtree(folder)
+
+
+@pytest.fixture
+def folder(ground: Path) -> Path:
+    """As *ground*, with files in it, one of which is for its owner only."""
+    (ground / "sub").mkdir()
+    (ground / "a.txt").write_text("text")
+    (ground / "sub/b.txt").write_text("deep")
+    (ground / "private").write_text("mine")
+    (ground / "private").chmod(0o600)
+    return ground

@@ -24,7 +24,6 @@ def run(granted, secret, code):
     except OSError as error:
         return error.errno
 """
-ENOENT, EACCES, EPERM, EXDEV, ENOSYS, EROFS, EBUSY, ENOTDIR = 2, 13, 1, 18, 38, 30, 16, 20
 
 
 @dataclass(frozen=True)

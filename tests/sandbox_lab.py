@@ -295,6 +295,17 @@ def attempt(compiled: SandboxPlan, *tries: Sequence[object]) -> list[Any]:
     return seen
 
 
+RO = "Read-only file system"
+GONE = "No such file or directory"
+DENIED = "Permission denied"
+BUSY = "Device or resource busy"
+
+
+def attempts(lab: Lab, *tries: tuple[object, ...], **granted: Any) -> list[Any]:
+    """Let a tool with what is *granted* (as ``Lab.python``) try each of *tries*: :func:`attempt`."""
+    return attempt(lab.python(ATTEMPTS, **granted), *tries)
+
+
 def sweep(compiled: SandboxPlan, calls: Sequence[Sequence[object]]) -> list[int]:
     """Let the probe's ``sweep`` make system calls (name or number, arguments); return each errno, or 0."""
     lines = [" ".join(str(NUMBERS.get(str(word), word)) for word in each) + "\n" for each in calls]

@@ -4,20 +4,17 @@ import asyncio
 import contextlib
 import itertools
 import json
-import linecache
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 import pytest
 
 import forge
+from ctrl_c import CtrlC
 from forge import KEY
 from mpp_exec import ConsentError, HostError, MppError, UsageError
 from mpp_exec.consent.config import Settings
@@ -278,31 +275,11 @@ def test_ctrl_c_between_any_two_lines_leaves_no_call_without_an_end(stage: Stage
     interrupted = 0
     stride = 1 if "MPP_GUEST" not in os.environ else 7  # a call for each: some take seconds in an emulator
     for line in itertools.count(1, stride):
-        left = line
-
-        def interrupt(frame: FrameType, event: str, _argument: object) -> Any:
-            nonlocal left
-            if not frame.f_code.co_filename.endswith(watched):
-                return None
-            source = linecache.getline(frame.f_code.co_filename, frame.f_lineno).lstrip()
-            # Where a block is entered or left, a tracer is told, and no signal is looked for.
-            left -= (
-                event == "line" and not source.startswith(("with ", "try:")) and "# no signal" not in source
-            )
-            if left == 0:
-                raise KeyboardInterrupt
-            return interrupt
-
-        before = sys.gettrace()
-        sys.settrace(interrupt)
-        try:
+        with contextlib.suppress(KeyboardInterrupt), CtrlC(line, watched) as interruption:
             stage.runtime.call(NAME)
-        except KeyboardInterrupt:
-            interrupted += 1
-        else:
+        if not interruption.was_raised:
             break
-        finally:
-            sys.settrace(before)
+        interrupted += 1
     assert interrupted > 60 // stride
     calls = [entry for entry in stage.runtime.ledger.list() if entry.invocation]
     assert len(calls) > 20 // stride

@@ -17,26 +17,7 @@ import pytest
 
 from mpp_exec.errors import HostError
 from private_mounts import run_in_private_mounts
-from sandbox_lab import ATTEMPTS, HERE, Lab, attempt, call, without_landlock
-
-RO = "Read-only file system"
-GONE = "No such file or directory"
-DENIED = "Permission denied"
-BUSY = "Device or resource busy"
-
-
-@pytest.fixture
-def folder(ground: Path) -> Path:
-    (ground / "sub").mkdir()
-    (ground / "a.txt").write_text("text")
-    (ground / "sub/b.txt").write_text("deep")
-    (ground / "private").write_text("mine")
-    (ground / "private").chmod(0o600)
-    return ground
-
-
-def attempts(lab: Lab, *tries: tuple[object, ...], **granted: Any) -> list[Any]:
-    return attempt(lab.python(ATTEMPTS, **granted), *tries)
+from sandbox_lab import ATTEMPTS, DENIED, GONE, HERE, RO, Lab, attempts, call, without_landlock
 
 
 def test_read_grant_can_be_read_and_nothing_else(lab: Lab, folder: Path) -> None:

@@ -5,31 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from mpp_exec.errors import HostError
-from sandbox_lab import ATTEMPTS, Lab, attempt
-
-RO = "Read-only file system"
-GONE = "No such file or directory"
-DENIED = "Permission denied"
-BUSY = "Device or resource busy"
-
-
-@pytest.fixture
-def folder(ground: Path) -> Path:
-    (ground / "sub").mkdir()
-    (ground / "a.txt").write_text("text")
-    (ground / "sub/b.txt").write_text("deep")
-    (ground / "private").write_text("mine")
-    (ground / "private").chmod(0o600)
-    return ground
-
-
-def attempts(lab: Lab, *tries: tuple[object, ...], **granted: Any) -> list[Any]:
-    return attempt(lab.python(ATTEMPTS, **granted), *tries)
+from sandbox_lab import ATTEMPTS, BUSY, DENIED, GONE, RO, Lab, attempt, attempts
 
 
 class TestCovers:

@@ -11,6 +11,7 @@ import shutil
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from errno import EACCES, EBUSY, ENOENT, ENOSYS, EPERM, EROFS, EXDEV
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,6 @@ import pytest
 
 from file_attacks import (
     CHANGING,
-    EACCES,
-    EBUSY,
-    ENOENT,
-    ENOSYS,
-    EPERM,
-    EROFS,
-    EXDEV,
     LOOKING,
     READING,
     STEERING,

@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from errno import EACCES, ENOENT, EROFS, EXDEV
 from pathlib import Path
 
 import pytest
 
 from sandbox_lab import Lab, sweep, without_landlock
 
-ENOENT, EACCES, EXDEV, EROFS = 2, 13, 18, 30
 CWD = -100
 
 Call = tuple[str | int, ...]

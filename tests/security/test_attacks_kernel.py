@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from errno import ENOSYS, EPERM
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,6 @@ from kernel_attacks import ALL, PYTHON_SWEEP, KernelAttack
 from mpp_exec.sandbox.profiles import SEALED_AWAY
 from mpp_exec.sandbox.syscalls import X86_64
 from sandbox_lab import Lab, call, sweep, without_landlock, without_seccomp
-
-ENOSYS, EPERM = 38, 1
 
 PATHS = (
     *("program", "python", "program with subprocess", "python with subprocess"),

@@ -10,6 +10,7 @@ import os
 import platform
 import socket
 from dataclasses import replace
+from errno import EACCES, ENOENT, ENOSYS, ESRCH
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,6 @@ from mpp_exec.sandbox.layout import READ_ONLY, Entry
 from mpp_exec.sandbox.plan import SandboxPlan
 from mpp_exec.sandbox.properties import TRUNCATE_ABI
 from sandbox_lab import PLACES, Lab, call, run, without_landlock, without_seccomp
-
-ENOENT, ESRCH, EACCES, ENOTTY, EPERM, ENOSYS = 2, 3, 13, 25, 1, 38
 
 LOOK = """
 import ctypes, os, resource, socket, struct, sys, time

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from errno import ENOSYS, EPERM
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,6 @@ from mpp_exec.sandbox.syscalls import X86_64
 from served import require_client, serving
 from stage import NAME, Stage
 
-ENOSYS, EPERM = 38, 1
 CALLS = [(X86_64[str(row.call[0])], *row.call[1:]) for row in ALL]
 SERVER = server(
     f"say(id=name, result=text(json.dumps(run({CALLS!r}))))",

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from errno import ENOSYS, EPERM, EXDEV
 from pathlib import Path
 
 import pytest
 
 from mpp_exec.sandbox import native
 from sandbox_lab import Lab, run, without_landlock, without_seccomp
-
-EPERM, EXDEV, ENOSYS = 1, 18, 38
 
 
 @pytest.mark.parametrize("how", ["far32", "frame32"])

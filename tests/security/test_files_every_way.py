@@ -11,6 +11,7 @@ import json
 import os
 import re
 from collections.abc import Sequence
+from errno import EACCES, EBUSY, ECHILD, ENOENT, ENOSYS, EPERM, EROFS, ESRCH, EXDEV
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,6 @@ from command import Shell
 from file_attacks import (
     BY_NUMBER,
     CHANGING,
-    EACCES,
-    EBUSY,
-    ENOENT,
-    ENOSYS,
-    EPERM,
-    EROFS,
-    EXDEV,
     LOOKING,
     READING,
     STEERING,
@@ -39,7 +33,6 @@ from sandbox_lab import Lab, call
 from served import WRITES, require_client, serving
 from stage import NAME, Stage
 
-ESRCH, ECHILD = 3, 10
 TRIES = """
 import re
 def each(granted, secret, codes, pid):

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from errno import ENOSYS
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,6 @@ from mpp_exec.permissions import Limits
 from mpp_exec.sandbox.plan import SandboxPlan
 from sandbox_lab import Lab, bounded, call, run, sweep, without_seccomp
 
-ENOSYS = 38
 MIB = 1 << 20
 
 

@@ -9,13 +9,13 @@ import os
 import socket
 from collections.abc import Iterator
 from dataclasses import replace
+from errno import EACCES, EADDRNOTAVAIL, ECONNREFUSED, ENETUNREACH, ENOSYS, EPERM
 from pathlib import Path
 
 import pytest
 
 from sandbox_lab import Lab, call, sweep, without_landlock, without_seccomp
 
-ENOSYS, EPERM, EACCES = 38, 1, 13
 SOCKETS = ("socket", "connect", "bind", "listen", "accept4", "setsockopt")
 
 
@@ -82,7 +82,6 @@ def run(family, address):
     except OSError as error:
         return error.errno
 """
-ENETUNREACH, ECONNREFUSED, EADDRNOTAVAIL = 101, 111, 99
 
 
 class TestServiceOfTheHost:

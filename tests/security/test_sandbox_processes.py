@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from errno import ENOSYS, EPERM, ESRCH
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,6 @@ import pytest
 from mpp_exec.permissions import Limits
 from mpp_exec.sandbox import kernel, properties
 from sandbox_lab import Lab, answer, call, init_processes, run, sweep, without_landlock, without_seccomp
-
-ESRCH, EPERM, ENOSYS = 3, 1, 38
 
 
 def refused() -> set[int]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
+from errno import EACCES, ENOENT, ENOSYS, EPERM
 from pathlib import Path
 
 import pytest
@@ -27,8 +28,6 @@ from sandbox_lab import (
     without_landlock,
     without_seccomp,
 )
-
-EACCES, ENOENT, ENOSYS, EPERM = 13, 2, 38, 1
 
 CHANGES = """
 import os

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from errno import EACCES, ENOENT, ENOSYS, EPERM
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ from sandbox_lab import Lab, answer, bounded, call, descendants, init_processes,
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="this host has no git to be started")
 
-EACCES, ENOENT, ENOSYS, EPERM = 13, 2, 38, 1
 MIB = 1 << 20
 NO_ARGUMENTS = b'{"arguments":{}}'
 

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import linecache
 import sqlite3
-import sys
 import threading
 import time
 from pathlib import Path
-from types import FrameType
-from typing import Any, Self
+from typing import Any
 
 import pytest
 
+from ctrl_c import CtrlC
 from ledger_samples import ARGUMENTS, CALLER, ENDING, INSIDE, OUTSIDE, call, codes, open_ledger
 from mpp_exec.audit import committer
 from mpp_exec.audit.entry import Outcome, Terms
@@ -24,34 +22,6 @@ from mpp_exec.errors import InternalError, MppError
 
 INTERRUPTED = Ending(Outcome.FAILED, code="python.KeyboardInterrupt")
 LINES = tuple(f"audit/{name}.py" for name in ("ledger", "committer", "commit", "journal", "database"))
-
-
-class CtrlC:
-    """Raises KeyboardInterrupt before the *line*-th line of the ledger's code. Once: it is gone then."""
-
-    def __init__(self, line: int) -> None:
-        self._left = line
-        self.was_raised = False
-
-    def __enter__(self) -> Self:
-        self._before = sys.gettrace()
-        sys.settrace(self._trace)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        sys.settrace(self._before)
-
-    def _trace(self, frame: FrameType, event: str, _argument: object) -> Any:
-        if not frame.f_code.co_filename.endswith(LINES):
-            return None
-        source = linecache.getline(frame.f_code.co_filename, frame.f_lineno)
-        # Where a block is entered or left, a tracer is told, and no signal is looked for.
-        is_step = not source.lstrip().startswith(("with ", "try:")) and "# no signal" not in source
-        self._left -= event == "line" and is_step
-        if self._left == 0:
-            self.was_raised = True
-            raise KeyboardInterrupt
-        return self._trace
 
 
 def settle(ledger: Ledger) -> None:
@@ -67,11 +37,11 @@ def interrupted_call(ledger: Ledger, terms: Terms, line: int, again: int) -> boo
     """Make a call with a Ctrl-C before its *line*-th line, and one *again* lines into giving it up."""
     invocation = new_invocation()
     settle(ledger)
-    with contextlib.suppress(KeyboardInterrupt), CtrlC(line) as first:
+    with contextlib.suppress(KeyboardInterrupt), CtrlC(line, LINES) as first:
         token = ledger.begin(terms, CALLER, ARGUMENTS, invocation=invocation)
         ledger.finish(token, ENDING)
     if first.was_raised:
-        with contextlib.suppress(KeyboardInterrupt, MppError), CtrlC(again):
+        with contextlib.suppress(KeyboardInterrupt, MppError), CtrlC(again, LINES):
             ledger.abandon(invocation, INTERRUPTED)
     return first.was_raised
 

@@ -2,43 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from types import FrameType
-from typing import Any, Self
 
+from ctrl_c import CtrlC
 from mpp_exec.registry import folders, store
 from mpp_exec.registry.records import Installed
 from mpp_exec.registry.store import Store
 from store_samples import install, open_store
 
-TRACED = {folders.__file__, store.__file__}
-
-
-class Interruption:
-    """Raises before the instruction *number* of what takes a lease."""
-
-    def __init__(self, number: int) -> None:
-        self._left = number
-        self.was_raised = False
-
-    def __enter__(self) -> Self:
-        self._before = sys.gettrace()
-        sys.settrace(self._trace)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        sys.settrace(self._before)
-
-    def _trace(self, frame: FrameType, event: str, _argument: object) -> Any:
-        if frame.f_code.co_filename not in TRACED:
-            return None
-        frame.f_trace_opcodes = True
-        self._left -= event == "opcode"
-        if self._left == 0 and not self.was_raised:
-            self.was_raised = True
-            raise KeyboardInterrupt
-        return self._trace
+TRACED = (folders.__file__, store.__file__)
 
 
 def descriptors() -> list[str]:
@@ -47,7 +19,7 @@ def descriptors() -> list[str]:
 
 def taken(store: Store, installed: Installed, number: int) -> bool:
     """Take a lease that is interrupted before its instruction *number*; return whether there was one."""
-    interruption = Interruption(number)
+    interruption = CtrlC(number, TRACED, instructions=True)
     lease = store.leased(installed)
     try:
         with interruption:
