@@ -160,7 +160,9 @@ def read_result(
         said.reason = clean.get("reason", "")
         if said.broken is not None:
             said.reason = redactor.redact(_breaks(clean["place"], said.broken[1])).value
-        tried = said.tried if kind == "python" or not is_error else _complained(said, errors + aside)
+        tried = said.tried
+        if is_error and kind != "python":
+            tried = _complained(said, errors + aside, clean, redactor)
         denied = redacted_denials(
             Tried(said.denied_path, said.denied_errno, tried), explain, denials, redactor, counts
         )
@@ -183,8 +185,24 @@ def read_result(
     )
 
 
-def _complained(said: Said, errors: str) -> Mapping[str, Any]:
-    return complaints(errors, said.message, *(block.get("text") for block in said.blocks))
+def _complained(said: Said, errors: str, clean: Mapping[str, Any], redactor: Redactor) -> Mapping[str, Any]:
+    """Return what its words say it was denied, less what may be the half of a value.
+
+    A path ends where a blank is, and a name at a sign: a value may go on behind it, and nothing knows the
+    half of one. Where the same is read out of the words with their values masked, it holds them whole.
+    """
+    told = complaints(errors, said.message, *(block.get("text") for block in said.blocks))
+    if not told:
+        return told
+    blocks = clean.get("blocks", ())
+    shown = complaints(clean.get("stderr"), clean.get("message"), *(block.get("text") for block in blocks))
+    whole = {
+        kind: [each for each in words if redactor.redact(each).value in shown.get(kind, ())]
+        for kind, words in told.items()
+    }
+    if "" in shown.get("host", ()) and not whole.get("host"):
+        whole["host"] = [""]  # some host, whose name is masked
+    return whole
 
 
 def _channels(said: Said, errors: str, appeared: tuple[str, ...]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from mcp_servers import server
 from mpp_exec.consent.config import Settings
 from mpp_exec.package.manifest import ConfigField
 from mpp_exec.privacy.redact import redact
@@ -118,3 +119,42 @@ def test_a_secret_in_a_path_that_was_normalised_elsewhere(name: str) -> None:
     secret, parts = SECRETS[name]
     clean = redact(posixpath.normpath(f"/srv/{secret}"), secrets=[secret]).value
     assert not any(part in clean for part in parts)
+
+
+CUT = {
+    "path with spaces": ("correct horse battery", "cat: /x/{}: Permission denied"),
+    "path with a quote": ("corr'ct-horse9", "cat: '/x/{}': No such file or directory"),
+    "path with a colon": ("corr:ct-horse9", "open /x/{}: ENOENT"),
+    "host with an underscore": ("horse9_battery", "curl: (6) Could not resolve host: {}"),
+    "program with a sign": ("b@ttery9horse", "sh: 1: {}: not found"),
+    "program with a slash": ("spawn/b@tt", "Error: spawn {} ENOENT"),
+}
+SAYS = """\
+params_ = {{"error": {{"code": 1, "message": {line!r}}}}}
+sys.stderr.write({line!r} + "\\n")
+say(id=name, **params_)
+"""
+
+
+@pytest.mark.parametrize("name", CUT)
+def test_a_secret_that_a_program_complains_of_is_not_told_in_part(stage: Stage, name: str) -> None:
+    """What is read out of an error message may end in the middle of a value."""
+    secret, line = CUT[name]
+    stage.server(
+        server(SAYS.format(line=line.format(secret))),
+        user_config=(FIELD,),
+        settings=Settings(secrets={"token": secret}),
+    )
+    shown = everything(stage.runtime.call(NAME, "run", {}))
+    assert not any(part in shown for part in ("correct", "corr", "horse", "ttery", "b@tt")), shown
+
+
+def test_what_a_program_complains_of_is_told_with_masks_where_a_value_is_whole(stage: Stage) -> None:
+    line = "cat: /srv/jane.doe@example.com/hunter2zebra/x: Permission denied"
+    stage.server(
+        server(SAYS.format(line=line)),
+        user_config=(FIELD,),
+        settings=Settings(secrets={"token": "hunter2zebra"}),
+    )
+    result = stage.runtime.call(NAME, "run", {})
+    assert "/srv/[EMAIL]/[SECRET]/x is not granted" in result.denied
