@@ -112,7 +112,8 @@ def test_langchain_calls_tools_in_turn_and_at_once(interop_python: Path, site: P
     assert names == ["acme_echo_call", name_of("acme/echo", "look.at"), "acme_echo_wipe", "acme_other_call"]
     assert seen["tools"][0]["function"]["description"] == "Answers."
     assert seen["tools"][0]["function"]["parameters"]["properties"]["config"] == {"type": "string"}
-    for came in (seen["calls"], seen["again"]):
+    assert seen["streamed"] == 5
+    for came in (seen["calls"], seen["again"], *seen["looped"]):
         right, failed, wrong, refused, image = came
         assert json.loads(right["content"]) == ODD
         assert (right["status"], right["outcome"]) == ("success", "ok")

@@ -8,8 +8,7 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from langchain_core.tools import StructuredTool, ToolException
@@ -54,8 +53,8 @@ def tools(runtime: Runtime, packages: Sequence[str] = ()) -> list[StructuredTool
             name=each.name,
             description=each.description,
             args_schema=each.schema,
-            func=functools.partial(_call, runtime, each),
-            coroutine=functools.partial(_acall, runtime, each),
+            func=_call(runtime, each),
+            coroutine=_acall(runtime, each),
             response_format="content_and_artifact",
             handle_tool_error=True,
             metadata={"package": each.package, "tool": each.tool},
@@ -64,20 +63,29 @@ def tools(runtime: Runtime, packages: Sequence[str] = ()) -> list[StructuredTool
     ]
 
 
-def _call(runtime: Runtime, tool: Offering, arguments: dict[str, Any]) -> tuple[Any, Any]:
-    try:
-        answer = answer_of(runtime.call(tool.package, tool.tool, arguments))
-    except MppError as error:
-        answer = refusal_of(error)
-    return _said(answer)
+# Functions, since LangGraph asks for the type hints of what is called, and a partial object has none.
 
 
-async def _acall(runtime: Runtime, tool: Offering, arguments: dict[str, Any]) -> tuple[Any, Any]:
-    try:
-        answer = answer_of(await runtime.acall(tool.package, tool.tool, arguments))
-    except MppError as error:
-        answer = refusal_of(error)
-    return _said(answer)
+def _call(runtime: Runtime, tool: Offering) -> Callable[[dict[str, Any]], tuple[Any, Any]]:
+    def call(arguments: dict[str, Any]) -> tuple[Any, Any]:
+        try:
+            answer = answer_of(runtime.call(tool.package, tool.tool, arguments))
+        except MppError as error:
+            answer = refusal_of(error)
+        return _said(answer)
+
+    return call
+
+
+def _acall(runtime: Runtime, tool: Offering) -> Callable[[dict[str, Any]], Awaitable[tuple[Any, Any]]]:
+    async def acall(arguments: dict[str, Any]) -> tuple[Any, Any]:
+        try:
+            answer = answer_of(await runtime.acall(tool.package, tool.tool, arguments))
+        except MppError as error:
+            answer = refusal_of(error)
+        return _said(answer)
+
+    return acall
 
 
 def _said(answer: Answer) -> tuple[Any, Any]:
