@@ -115,7 +115,7 @@ class Admission:
 
     def _enter(self, ticket: _Ticket) -> bool:
         with self._lock:
-            self._refuse_closed()
+            self.refuse_closed()
             # Who waits while there is room waits for places of the same client's own.
             if self._may_enter(ticket) and ticket.share not in self._queues:
                 self._let_in(ticket)
@@ -139,7 +139,7 @@ class Admission:
                 return "cancelled"
             if ticket.fd in ready:
                 with self._lock:
-                    self._refuse_closed()
+                    self.refuse_closed()
                 return "later"
 
     def _leave(self, ticket: _Ticket) -> None:
@@ -180,6 +180,11 @@ class Admission:
             self._queues[share] = queue
         return ticket
 
-    def _refuse_closed(self) -> None:
+    def refuse_closed(self) -> None:
+        """Go on unless it is closed.
+
+        Raises:
+            UsageError: ``runtime.closed``.
+        """
         if self._closed:
             raise UsageError("runtime.closed", "the runtime is closed", "open another one")

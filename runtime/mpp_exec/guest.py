@@ -13,6 +13,7 @@ from mpp_exec.consent.confirm import Confirm
 from mpp_exec.conversation import Conversation
 from mpp_exec.errors import UsageError
 from mpp_exec.invocation import Asking
+from mpp_exec.opened import CLOSING
 from mpp_exec.pipeline import Runtime
 from mpp_exec.prepare import Preparer
 from mpp_exec.registry.store import Store
@@ -98,8 +99,11 @@ class Guest:
                 self._over.notify_all()
 
     def close(self) -> None:
-        """Wait for the end of its calls, which MUST have been cancelled, and forget every token."""
+        """Wait for the end of its calls, which MUST have been cancelled, and forget every token.
+
+        Not without a bound: one that does not end by then hands nobody anything any more.
+        """
         with self._over:
             self._closed = True
-            self._over.wait_for(lambda: self._running == 0)
+            self._over.wait_for(lambda: self._running == 0, CLOSING)
         self._conversation.close()

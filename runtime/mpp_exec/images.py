@@ -8,6 +8,7 @@ They are made in a thread of their own: no call waits for one.
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -16,6 +17,7 @@ from typing import Final
 from mpp_exec.errors import MppError
 from mpp_exec.package.manifest import FileEntry
 from mpp_exec.sandbox.image import Image
+from mpp_exec.waits import ended_by
 
 FILES_LEAST: Final = 64
 """A look at fewer takes less than a quarter of a millisecond."""
@@ -120,12 +122,14 @@ class Images:
             gone = [self._made.pop(digest) for digest in self._made.keys() - digests]
         del gone
 
-    def close(self) -> None:
-        """Let all of them go, and wait for the thread that makes one."""
+    def close(self, until: float = math.inf) -> bool:
+        """Let all of them go, and wait for the thread that makes one; return whether it has ended.
+
+        It waits for no longer than *until*, of ``time.monotonic``. What is made later is let go at once.
+        """
         with self._lock:
             self._closing = True
             gone, self._made = self._made, {}
             thread = self._making
         del gone
-        if thread is not None:
-            thread.join()
+        return ended_by(until, thread)

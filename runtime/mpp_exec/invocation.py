@@ -202,7 +202,8 @@ class Invocation:
             confirm = functools.partial(self._conversation.questions.ask, confirm)
         if not require_confirmation(request, confirm, remembered=remembered):
             return ""
-        # Whoever was asked had time, and so had whoever took something away meanwhile.
+        # Whoever was asked had time, and so had whoever took something away meanwhile, or closed the runtime.
+        self._parts.admission.refuse_closed()
         self._require_kept(prepared, "what was asked about")
         if request.confirmation == "once" and remember:
             store.remember_confirmation(prepared.approved, tool)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 import os
 import threading
+import time
 from collections.abc import Callable
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from mpp_exec.admission import Admission
 from mpp_exec.audit.entry import Caller, Kind, PackageRef
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
 
     from mpp_exec.result import ToolResult
+
+CLOSING: Final = 30.0
+"""Seconds that everything has to end when a runtime closes; a sandbox that dies slowly has 20 of its own."""
 
 
 class Opened:
@@ -71,7 +75,9 @@ class Opened:
         )
         self._pool: ThreadPoolExecutor | None = None
         self._submitted = 0
+        self._is_closed = False
         self._lock = threading.Lock()
+        self._over = threading.Condition(self._lock)
 
     def submit(self, work: Callable[[], ToolResult]) -> Future[ToolResult]:
         """Have *work* done in a thread of those that ``acall`` waits in, which are made when first needed.
@@ -96,10 +102,11 @@ class Opened:
     def _ended(self, _future: Future[ToolResult]) -> None:
         with self._lock:
             self._submitted -= 1
+            self._over.notify_all()
 
     def refused(self, package: str, tool: str, caller: Caller, error: MppError) -> None:
         """Put on record that a call of an installed package was refused before anything ran."""
-        if isinstance(error, InternalError):
+        if isinstance(error, InternalError) or self._is_closed:
             return
         installed = next((each for each in self.store.installed() if each.name == package), None)
         if installed is None:
@@ -133,15 +140,37 @@ class Opened:
             self.ledger.wake()
 
     def close(self) -> None:
-        """End running calls, write what is left on the ledger, close everything."""
+        """End running calls, write what is left on the ledger, close everything.
+
+        What does not end in time is left behind: it finds all of this closed, can begin nothing and hands
+        nobody anything, and ends with the process.
+
+        Raises:
+            InternalError: ``runtime.hangs``, and what; or as ``Ledger.close``. Closed it is all the same.
+        """
+        until = time.monotonic() + CLOSING
         self.admission.close()
-        self.watchdog.close()
+        ended = {"calls": self.watchdog.close(until)}
         self.conversation.close()
-        if self._pool is not None:
-            self._pool.shutdown(wait=True)
-        self.sandboxes.close()
-        self.verifier.images.close()
+        ended["calls of tasks"] = self._tasks_end(until)
+        ended["prepared sandboxes"] = self.sandboxes.close(until)
+        ended["the image of a package"] = self.verifier.images.close(until)
+        self._is_closed = True
         try:
             self.ledger.close()
         finally:
             self.store.close()
+        if hung := [what for what, has_ended in ended.items() if not has_ended]:
+            raise InternalError(
+                "runtime.hangs",
+                f"the runtime is closed, and did not see the end of: {', '.join(hung)}",
+                "end this process; what waits for a person, a disk or a server there ends with it",
+            )
+
+    def _tasks_end(self, until: float) -> bool:
+        """Wait for what was submitted, and end the threads; return whether all of it has ended."""
+        with self._lock:
+            in_time = self._over.wait_for(lambda: self._submitted == 0, max(0.0, until - time.monotonic()))
+        if self._pool is not None:
+            self._pool.shutdown(wait=in_time)
+        return in_time

@@ -141,7 +141,15 @@ class Runtime:
         await asyncio.to_thread(self.close)
 
     def close(self) -> None:
-        """End running calls, write what is left on the ledger, and let everything go. May be repeated."""
+        """End running calls, write what is left on the ledger, and let everything go. May be repeated.
+
+        It takes half a minute at the most, and some seconds for the ledger on a disk that hangs.
+
+        Raises:
+            InternalError: ``ledger.*``: something could not be put on record. ``runtime.hangs``: something
+                did not end, a *confirm* that never returns, say. Closed it is all the same: what ends later
+                does nothing and is told so.
+        """
         with self._lock:
             self._closed = True
             parts, self._parts = self._parts, None

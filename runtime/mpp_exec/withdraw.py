@@ -7,9 +7,11 @@ were prepared with: grant, trust, permission of the policy (promise 2).
 
 from __future__ import annotations
 
+import math
 import os
 import stat
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from mpp_exec.errors import InternalError, MppError
+from mpp_exec.waits import ended_by
 
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _SMALLEST: Final = 4096  # what an empty file takes of a file system, about
@@ -170,8 +173,11 @@ class Watchdog:
             self._measuring = threading.Thread(target=self._measure, name="mpp-exec-measure", daemon=True)
             self._measuring.start()
 
-    def close(self) -> None:
-        """Cancel every call, wait until all have ended, and end the thread."""
+    def close(self, until: float = math.inf) -> bool:
+        """Cancel every call, and wait until all have ended, and the threads; return whether they have.
+
+        It waits for no longer than *until*, of ``time.monotonic``.
+        """
         with self._wake:
             self._closed = True
             self._closing.set()
@@ -179,12 +185,14 @@ class Watchdog:
                 call.cancel("the runtime was closed")
             self._wake.notify_all()
             threads = self._thread, self._measuring
-            while any(call.cancellation.fd >= 0 for call in self._calls):
+            while (running := self._running()) and time.monotonic() < until:
                 self._wake.wait(PERIOD)
             self._calls.clear()
-        for thread in threads:
-            if thread is not None:
-                thread.join()
+        alive = [thread for thread in threads if not ended_by(until, thread)]
+        return not running and not alive
+
+    def _running(self) -> bool:
+        return any(call.cancellation.fd >= 0 for call in self._calls)
 
     def _look(self, generation: int) -> None:
         idle = 0

@@ -12,6 +12,7 @@ by the kernel when the thread that made it ends (``PR_SET_PDEATHSIG`` follows th
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 import time
 import weakref
@@ -25,6 +26,7 @@ from mpp_exec.sandbox.cache import SandboxCache
 from mpp_exec.sandbox.parked import Parked
 from mpp_exec.sandbox.shelf import Recipe
 from mpp_exec.sandbox.stock import Stock
+from mpp_exec.waits import ended_by
 
 PERIOD: Final = 0.2
 """Seconds between two looks at whether what they were made from still holds."""
@@ -40,6 +42,7 @@ _PATIENCE: Final = 0.25  # seconds in which a copy for one call has to be ready
 _REST: Final = 0.003  # seconds after a call in which its caller does something with the result
 _ROUND: Final = 0.002  # seconds between two looks at what is being prepared: it may talk all the time
 _LOOK_AFTER: Final = 1.0  # seconds between two looks at what each of them uses
+_GIVEN_UP: Final = 1.0  # seconds that the thread has once nobody waits for what is lent
 _BURY_AFTER: Final = 0.02  # seconds between two looks at whether what was killed is dead
 _LINGER: Final = 2.0  # seconds that the thread stays with nothing to keep
 
@@ -76,6 +79,7 @@ class Pool:
         self._copying = 0  # callers that make one from a template at this moment
         self._thread: threading.Thread | None = None
         self._closing = False
+        self._leaves_lent = False
         self._is_put_off = False
         self._gives_way = False
 
@@ -130,21 +134,29 @@ class Pool:
         with self._wake:
             return sum(len(shelf.ready) for shelf in self._stock.shelves.values())
 
-    def close(self) -> None:
-        """End all of them, and the thread. Those that are lent are waited for."""
+    def close(self, until: float = math.inf) -> bool:
+        """End all of them, and the thread; return whether they have ended. Those that are lent are awaited.
+
+        For no longer than *until*, of ``time.monotonic``. Then the thread is to end all the same, and the
+        kernel kills with it what it has made: nothing that is lent runs on behind a runtime that is closed.
+        """
         with self._wake:
             self._closing = True
             self._wake.notify_all()
             if self._alarm is not None:
                 self._alarm.now()
             thread = self._thread
-        if thread is not None:
-            thread.join()
+        in_time = ended_by(until, thread)
+        if not in_time:
+            self._leaves_lent = True
+            if not ended_by(time.monotonic() + _GIVEN_UP, thread):
+                return False  # it hangs in something, perhaps with the lock
         with self._wake:
             if self._alarm is not None:
                 self._alarm.close()
                 self._alarm = None
             self._stock.close()
+        return in_time
 
     def _take(self, recipe: Recipe) -> Parked | None:
         if self._most == 0:
@@ -266,7 +278,7 @@ class Pool:
             # Asked for since the last round, perhaps: whoever did saw that this thread lives.
             wanted = stock.is_wanted or stock.is_ending or self._is_put_off
             over = self._closing or (not wanted and time.monotonic() - idle_since > _LINGER)
-            if over and (self._lent or self._copying):
+            if over and (self._lent or self._copying) and not self._leaves_lent:
                 self._wake.wait(PERIOD)
                 return False
             if over:
