@@ -76,9 +76,6 @@ def landlock_abi() -> int:
         raise InternalError("confined.probe", f"landlock answers {os.strerror(code)}", _HINT) from error
 
 
-_NOTICE = 0.2  # seconds
-
-
 def run_confined(
     work: Callable[[], _T],
     *,

@@ -69,9 +69,9 @@ def exact(text: str) -> str:
     return _INEXACT.sub(lambda match: ascii(match[0])[1:-1], text)
 
 
-def refuse_forbidden(text: str, what: str = "", *, allow_line_breaks: bool = False) -> None:
-    """Refuse *text* if it holds a :func:`forbidden_character`."""
-    if found := forbidden_character(text, allow_line_breaks=allow_line_breaks):
+def refuse_forbidden(text: str, what: str = "") -> None:
+    """Refuse *text* if it holds a :func:`forbidden_character`; *what* it is stands in the error."""
+    if found := forbidden_character(text):
         raise VocabularyError(
             f"{what} holds the character {found}".lstrip(),
             "leave it out: whoever approves would not see it, or would see something else",

@@ -45,7 +45,6 @@ def test_a_new_key_is_private_and_loads_again(folder: KeyFolder) -> None:
     assert stat.S_IMODE(folder.path.stat().st_mode) == 0o700
     assert stat.S_IMODE((folder.path / "acme.key").stat().st_mode) == 0o600
     assert names(folder) == ["acme.key"]
-    assert not folder.is_encrypted("acme")
 
 
 def test_a_key_is_never_overwritten(folder: KeyFolder) -> None:
@@ -62,7 +61,6 @@ def test_an_encrypted_key_wants_its_passphrase(folder: KeyFolder) -> None:
     made = folder.create("acme", "correct horse")
     text = (folder.path / "acme.key").read_text()
     assert base64.b64encode(made.secret_seed()).decode() not in text
-    assert folder.is_encrypted("acme")
     assert folder.load("acme", "correct horse").key_id == made.key_id
     with pytest.raises(ConsentError) as error:
         folder.load("acme")

@@ -184,9 +184,7 @@ Confirm: TypeAlias = Callable[[ConfirmationRequest], bool]
 class OpenQuestions:
     """Counts the calls that wait for a person, so that questions cannot take every thread. Thread-safe."""
 
-    def __init__(self, most: int = MOST_ASKED, most_of_package: int = MOST_OF_PACKAGE) -> None:
-        self._most = most
-        self._most_of_package = most_of_package
+    def __init__(self) -> None:
         self._lock = threading.Lock()
         self._open: Counter[str] = Counter()
 
@@ -203,8 +201,8 @@ class OpenQuestions:
     def _one_more(self, package: str) -> Iterator[None]:
         with self._lock:
             for waiting, most in (
-                (self._open.total(), self._most),
-                (self._open[package], self._most_of_package),
+                (self._open.total(), MOST_ASKED),
+                (self._open[package], MOST_OF_PACKAGE),
             ):
                 if waiting >= most:
                     raise ConsentError(

@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from mpp_exec.consent.grant import Grant, limits_from, permissions_from, privacy_from
+from mpp_exec.consent.grant import Grant
 from mpp_exec.consent.policy import LIMIT_WORDS, Policy
 from mpp_exec.encoding import dumps, json_dumps
 from mpp_exec.package import canonical
 from mpp_exec.package.manifest import CONFIRMS
+from mpp_exec.package.maps import limits_from, permissions_from, privacy_from
 from mpp_exec.package.semver import Version
 from mpp_exec.permissions import Permissions
 from mpp_exec.trust.verify import SignedManifest

@@ -8,7 +8,7 @@ a later version can be compared with what the person saw, not with what the publ
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, Final
@@ -29,8 +29,15 @@ from mpp_exec.package.manifest import (
     Confirm,
     Operation,
 )
+from mpp_exec.package.maps import (
+    limits_from,
+    limits_value,
+    permissions_from,
+    permissions_value,
+    privacy_from,
+    privacy_value,
+)
 from mpp_exec.permissions import Limits, Permissions, Privacy
-from mpp_exec.vocabulary import parse_host_port
 
 GRANT_VERSION: Final = 1
 MAX_GRANT_SIZE: Final = 2 * LIMITS.manifest
@@ -276,54 +283,6 @@ def covers_of(permissions: Permissions, protected: Protected) -> tuple[str, ...]
                     "check its permissions, or approve the package again without it",
                 ) from error
     return tuple(sorted(covers))
-
-
-def permissions_value(permissions: Permissions) -> dict[str, Any]:
-    """Return *permissions* as a CBOR map, the same as in a manifest."""
-    return {
-        "network": [str(destination) for destination in permissions.network],
-        "environment": list(permissions.environment),
-        "subprocess": list(permissions.subprocess),
-        "storage": permissions.storage,
-        "filesystem": {"read": list(permissions.read), "write": list(permissions.write)},
-    }
-
-
-def permissions_from(value: Any, where: str = "permissions") -> Permissions:
-    """Read :func:`permissions_value` back. Raises FieldError or VocabularyError."""
-    table = Fields(value, where, ("network", "environment", "subprocess", "storage", "filesystem"))
-    paths = Fields(table.take("filesystem", dict), f"{where}.filesystem", ("read", "write"))
-    return Permissions(
-        network=tuple(parse_host_port(text) for text in table.texts("network")),
-        environment=table.texts("environment"),
-        subprocess=table.texts("subprocess"),
-        storage=table.integer("storage"),
-        read=paths.texts("read"),
-        write=paths.texts("write"),
-    )
-
-
-def limits_value(limits: Limits) -> dict[str, int]:
-    """Return *limits* as a CBOR map, the same as in a manifest."""
-    return {each.name: getattr(limits, each.name) for each in fields(Limits)}
-
-
-def limits_from(value: Any, where: str = "limits") -> Limits:
-    """Read :func:`limits_value` back. Raises FieldError."""
-    names = tuple(each.name for each in fields(Limits))
-    table = Fields(value, where, names)
-    return Limits(**{name: table.integer(name) for name in names})
-
-
-def privacy_value(privacy: Privacy) -> dict[str, Any]:
-    """Return *privacy* as a CBOR map, the same as in a manifest."""
-    return {"allow": list(privacy.allow), "receive": list(privacy.receive)}
-
-
-def privacy_from(value: Any, where: str = "privacy") -> Privacy:
-    """Read :func:`privacy_value` back. Raises FieldError."""
-    table = Fields(value, where, ("allow", "receive"))
-    return Privacy(allow=table.texts("allow"), receive=table.texts("receive"))
 
 
 _KEYS: Final = (

@@ -131,10 +131,9 @@ class Protected:
         *,
         others: Iterable[Path] = (),
         policies: Iterable[Path] = (),
-        sockets: Iterable[Path] = (),
         environ: Mapping[str, str] = os.environ,
     ) -> Protected:
-        """Collect what is protected here: *home* and *others*, policies, socket folders, the program.
+        """Collect what is protected here: *home* and *others*, policies, the program.
 
         Beyond the contract's list, what Python imports for mpp-exec is protected from writing: a
         module beside the installed package would run in the next host process.
@@ -143,7 +142,6 @@ class Protected:
         paths.append(ProtectedPath(os.path.realpath(home), "the home of mpp-exec"))
         paths += [ProtectedPath(os.path.realpath(path), "a home of mpp-exec") for path in others]
         paths += [ProtectedPath(os.path.realpath(path), "a policy of mpp-exec") for path in policies]
-        paths += [ProtectedPath(os.path.realpath(path), "the socket folder of mpp-exec") for path in sockets]
         paths += _program()
         homes = {path for path in (environ.get("HOME", ""), _database_home()) if path.startswith("/")}
         return cls(tuple(paths), tuple(sorted(os.path.realpath(path) for path in homes)))

@@ -13,12 +13,13 @@ from mpp_exec.audit.entry import permissions_value
 from mpp_exec.consent.approve import WITHHELD_BY_USER, make_grant, parse_redaction
 from mpp_exec.consent.config import Setting, Settings, Value, check_settings, parse_setting, secret_text
 from mpp_exec.consent.difference import Change, difference
-from mpp_exec.consent.grant import Grant, privacy_value
+from mpp_exec.consent.grant import Grant
 from mpp_exec.consent.policy import Action, Policy, stricter
 from mpp_exec.consent.present import approval_text, stays_read_only, update_text
 from mpp_exec.errors import UsageError
 from mpp_exec.lifecycle.session import Session
 from mpp_exec.package.manifest import ConfigField, Manifest
+from mpp_exec.package.maps import privacy_value
 from mpp_exec.permissions import DEGRADATIONS
 from mpp_exec.privacy.policy import effective_actions
 from mpp_exec.trust.verify import SignedManifest

@@ -6,13 +6,11 @@ what the manifest means, and a reader needs no defaults to know what was signed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import fields
-from typing import Any, TypeVar
+from typing import Any
 
 from mpp_exec.errors import PackageError
 from mpp_exec.package import rules
-from mpp_exec.package.fields import FieldError, Fields, at, kind_of
+from mpp_exec.package.fields import FieldError, Fields, exact, kind_of
 from mpp_exec.package.manifest import (
     CONFIG_TYPES,
     CONFIRMS,
@@ -26,11 +24,15 @@ from mpp_exec.package.manifest import (
     RuntimeSpec,
     Tool,
 )
+from mpp_exec.package.maps import (
+    limits_from,
+    limits_value,
+    permissions_from,
+    permissions_value,
+    privacy_from,
+    privacy_value,
+)
 from mpp_exec.package.requirement import parse_requirement
-from mpp_exec.permissions import Limits, Permissions, Privacy
-from mpp_exec.vocabulary import parse_host_port
-
-_T = TypeVar("_T")
 
 
 def to_value(manifest: Manifest) -> dict[str, Any]:
@@ -53,19 +55,10 @@ def to_value(manifest: Manifest) -> dict[str, Any]:
             "platforms": list(manifest.runtime.platforms),
         },
         "tools": [_tool_value(tool) for tool in manifest.tools],
-        "permissions": {
-            "network": [str(destination) for destination in manifest.permissions.network],
-            "environment": list(manifest.permissions.environment),
-            "subprocess": list(manifest.permissions.subprocess),
-            "storage": manifest.permissions.storage,
-            "filesystem": {
-                "read": list(manifest.permissions.read),
-                "write": list(manifest.permissions.write),
-            },
-        },
+        "permissions": permissions_value(manifest.permissions),
         "user_config": {field.key: _config_value(field) for field in manifest.user_config},
-        "limits": {bound.name: getattr(manifest.limits, bound.name) for bound in fields(Limits)},
-        "privacy": {"allow": list(manifest.privacy.allow), "receive": list(manifest.privacy.receive)},
+        "limits": limits_value(manifest.limits),
+        "privacy": privacy_value(manifest.privacy),
         "files": [[entry.path, entry.size, entry.sha256, entry.executable] for entry in manifest.files],
     }
 
@@ -155,22 +148,14 @@ def _manifest(value: Any) -> Manifest:
         publisher_key=top.take("publisher_key", bytes),
         runtime=_runtime(top.take("runtime", dict)),
         tools=tuple(_tool(tool, f"tools[{index}]") for index, tool in enumerate(top.take("tools", list))),
-        permissions=_permissions(top.take("permissions", dict)),
+        permissions=permissions_from(top.take("permissions", dict)),
         user_config=tuple(
             _config(key, field) for key, field in sorted(top.take("user_config", dict).items())
         ),
-        limits=_limits(top.take("limits", dict)),
-        privacy=_privacy(top.take("privacy", dict)),
+        limits=limits_from(top.take("limits", dict)),
+        privacy=privacy_from(top.take("privacy", dict)),
         files=tuple(_file(row, f"files[{index}]") for index, row in enumerate(top.take("files", list))),
     )
-
-
-def _exact(key: str, parse: Callable[[str], _T], text: str) -> _T:
-    """Return the value of *text*, which must be its canonical spelling."""
-    value = at(key, parse, text)
-    if str(value) != text:
-        raise FieldError("not_canonical", key, f"is {text!r}, of which {str(value)!r} is the form")
-    return value
 
 
 def _runtime(value: Any) -> RuntimeSpec:
@@ -185,7 +170,7 @@ def _runtime(value: Any) -> RuntimeSpec:
         env=tuple(sorted(env.items())),
         path=table.texts("path"),
         requires=tuple(
-            _exact(f"runtime.requires[{index}]", parse_requirement, text)
+            exact(f"runtime.requires[{index}]", parse_requirement, text)
             for index, text in enumerate(table.texts("requires"))
         ),
         platforms=table.texts("platforms"),
@@ -221,22 +206,6 @@ def _tool(value: Any, where: str) -> Tool:
     )
 
 
-def _permissions(value: Any) -> Permissions:
-    table = Fields(value, "permissions", ("network", "environment", "subprocess", "storage", "filesystem"))
-    paths = Fields(table.take("filesystem", dict), "permissions.filesystem", ("read", "write"))
-    return Permissions(
-        network=tuple(
-            _exact(f"permissions.network[{index}]", parse_host_port, text)
-            for index, text in enumerate(table.texts("network"))
-        ),
-        environment=table.texts("environment"),
-        subprocess=table.texts("subprocess"),
-        storage=table.integer("storage"),
-        read=paths.texts("read"),
-        write=paths.texts("write"),
-    )
-
-
 def _config(key: Any, value: Any) -> ConfigField:
     table = Fields(
         value,
@@ -253,17 +222,6 @@ def _config(key: Any, value: Any) -> ConfigField:
         env=table.text("env"),
         default=table.any("default"),
     )
-
-
-def _limits(value: Any) -> Limits:
-    names = tuple(field.name for field in fields(Limits))
-    table = Fields(value, "limits", names)
-    return Limits(**{name: table.integer(name) for name in names})
-
-
-def _privacy(value: Any) -> Privacy:
-    table = Fields(value, "privacy", ("allow", "receive"))
-    return Privacy(allow=table.texts("allow"), receive=table.texts("receive"))
 
 
 def _file(row: Any, where: str) -> FileEntry:

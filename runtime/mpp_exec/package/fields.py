@@ -39,6 +39,14 @@ def at(key: str, function: Callable[[str], _T], text: str) -> _T:
         raise FieldError(error.reason, key, f"is wrong: {error.message}", error.hint) from None
 
 
+def exact(key: str, function: Callable[[str], _T], text: str) -> _T:
+    """As :func:`at`; *text* must be the canonical spelling of its value."""
+    value = at(key, function, text)
+    if str(value) != text:
+        raise FieldError("not_canonical", key, f"is {text!r}, of which {str(value)!r} is the form")
+    return value
+
+
 def join(where: str, name: str) -> str:
     """Return the path of key *name* in the table at *where*."""
     return f"{where}.{name}" if where else name
@@ -114,9 +122,9 @@ class Fields:
         value: bool = self.take(name, bool, default)
         return value
 
-    def integer(self, name: str, default: Any = _MISSING) -> int:
+    def integer(self, name: str) -> int:
         """Return an integer."""
-        value: int = self.take(name, int, default)
+        value: int = self.take(name, int)
         return value
 
     def choice(self, name: str, choices: tuple[str, ...], default: Any = _MISSING) -> Any:

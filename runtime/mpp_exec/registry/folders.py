@@ -147,7 +147,7 @@ def _remove(path: Path) -> None:
     if not stat.S_ISDIR(path.lstat().st_mode):
         path.unlink()
         return
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    descriptor = os.open(path, _OPEN)
     try:
         pending = [entry.name for entry in os.scandir(descriptor)]
         while pending:
@@ -168,7 +168,7 @@ def _remove_entry(top: int, name: str, pending: list[str]) -> None:
     else:
         return
     _open_up(name, top)
-    folder = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=top)
+    folder = os.open(name, _OPEN, dir_fd=top)
     try:
         for entry in list(os.scandir(folder)):
             if entry.is_dir(follow_symlinks=False):

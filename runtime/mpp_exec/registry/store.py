@@ -22,7 +22,7 @@ from mpp_exec.consent.grant import Grant
 from mpp_exec.errors import ConsentError
 from mpp_exec.package.archive import Progress
 from mpp_exec.package.unpacked import fingerprint
-from mpp_exec.registry.database import BUSY_SECONDS, Database, Transaction
+from mpp_exec.registry.database import Database, Transaction
 from mpp_exec.registry.faults import io_error
 from mpp_exec.registry.folders import Workspace, lease, retire, sweep
 from mpp_exec.registry.grants import Grants, StoredGrant
@@ -67,7 +67,7 @@ class Store:
     nothing has changed then.
     """
 
-    def __init__(self, home: Home, *, busy_seconds: float = BUSY_SECONDS) -> None:
+    def __init__(self, home: Home) -> None:
         """Open the store, making what is not there yet, and repair what a crash has left.
 
         Raises:
@@ -79,7 +79,7 @@ class Store:
         self.key = KeyFolder(home.keys).home_key()
         self._records = Records(home.state, self.key)
         self._grants = Grants(self.key)
-        self._database = Database(home.state, busy_seconds=busy_seconds)
+        self._database = Database(home.state)
         self.pending = PendingCalls(self._database, self.key)
         try:
             self._database.open()

@@ -73,13 +73,13 @@ class Layout:
         self._made.add(target)
         self.entries.append(Entry("dir", target, mode=mode, late=self.late))
 
-    def file(self, target: str, data: bytes, mode: int = 0o444) -> None:
+    def file(self, target: str, data: bytes) -> None:
         """Make a synthetic file, unless a granted folder lies there."""
         if self._inside_bind(target):
             return
         self.folder(str(PurePosixPath(target).parent))
         self._made.add(target)
-        self.entries.append(Entry("file", target, data=data, mode=mode))
+        self.entries.append(Entry("file", target, data=data, mode=0o444))
 
     def link(self, target: str, destination: str) -> None:
         """Make a symbolic link at *target*, unless something is there already."""

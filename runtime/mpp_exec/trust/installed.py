@@ -7,12 +7,11 @@ package must be the one that was approved, and its contents are compared with th
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from mpp_exec.encoding import sha256_digest
-from mpp_exec.errors import InternalError, PackageError
+from mpp_exec.errors import PackageError
 from mpp_exec.package.unpacked import check_unpacked, fingerprint, read_signed
 from mpp_exec.trust.publishers import TrustView
 from mpp_exec.trust.verify import SignedManifest, verify_signed
@@ -71,24 +70,3 @@ def verify_installed(
                 "package.changed_member", "the installed package changed while it was checked", "run it again"
             )
     return InstalledPackage(claim.manifest, digest, claim.key_id, first_use=False, fingerprint=found)
-
-
-def open_installed(path: str | os.PathLike[str]) -> int:
-    """Open the folder of an unpacked package, following no link at its end; the caller closes it.
-
-    Raises:
-        PackageError: ``package.missing_member``, it is not there.
-        InternalError: ``package.io``.
-    """
-    try:
-        return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except (FileNotFoundError, NotADirectoryError):
-        raise PackageError(
-            "package.missing_member", f"{os.fspath(path)} is gone", "install the package again"
-        ) from None
-    except OSError as error:
-        raise InternalError(
-            "package.io",
-            f"{os.fspath(path)} cannot be opened: {error.strerror}",
-            "check the disk of the home",
-        ) from None

@@ -113,16 +113,6 @@ class KeyFolder:
             ) from None
         return _parse(publisher, data, passphrase, self.path / name)
 
-    def is_encrypted(self, publisher: str) -> bool:
-        """Say whether :meth:`load` will want a passphrase. Same errors as :meth:`load`."""
-        try:
-            self.load(publisher)
-        except ConsentError as error:
-            if error.code != "key.needs_passphrase":
-                raise
-            return True
-        return False
-
     def home_key(self) -> HomeKey:
         """Return the key of this home, making it if there is none.
 

@@ -170,11 +170,6 @@ def keyed_hash(key: bytes, data: bytes) -> bytes:
     return hashlib.blake2b(data, key=key, digest_size=32).digest()
 
 
-def hmac_sha256(key: bytes, data: bytes) -> bytes:
-    """Return HMAC-SHA256 (RFC 2104) of *data*."""
-    return hmac.digest(key, data, "sha256")
-
-
 def equal(left: bytes, right: bytes) -> bool:
     """Compare without telling by the time taken where two secrets begin to differ."""
     return hmac.compare_digest(left, right)
