@@ -82,7 +82,10 @@ class Call:
         message = bytearray(self.message)
         if spoil is not None:
             spoil(ffi.cast("struct mpp_plan *", ffi.from_buffer(message)), message)
-        return native.invoke(bytes(message), self.request, **{**self.options, **changes})
+        bounds = self.options["bounds"]
+        of_bounds = {name: changes.pop(name) for name in list(changes) if hasattr(bounds, name)}
+        options = {**self.options, "bounds": dataclasses.replace(bounds, **of_bounds), **changes}
+        return native.invoke(bytes(message), self.request, **options)
 
 
 @pytest.fixture(scope="module")

@@ -183,12 +183,10 @@ def outcome(message: bytes) -> RawOutcome:
     return native.invoke(
         message,
         b"",
+        bounds=native.Bounds(
+            cpu_us=10**6, memory=1 << 28, output=1 << 20, processes=4, as_root=os.geteuid() == 0
+        ),
         wall_ns=10**9,
-        cpu_us=10**6,
-        memory=1 << 28,
-        output=1 << 20,
-        processes=4,
-        as_root=os.geteuid() == 0,
     )
 
 

@@ -132,6 +132,25 @@ class RawNote:
     folder: bytes | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """What a sandbox may use, and how far from its host it is: the same from its making to its end.
+
+    Attributes:
+        cpu_us, memory, output: µs, bytes, and bytes of output and errors together.
+        processes: processes and threads.
+        as_root: the host is root, so that the tool is somebody else outside, too.
+        namespaces: those that it is cloned into; 0 for none.
+    """
+
+    cpu_us: int
+    memory: int
+    output: int
+    processes: int
+    as_root: bool
+    namespaces: int = ALL_NAMESPACES
+
+
 def init_program() -> int:
     """Return a descriptor of the init program, open for as long as this process lives.
 
@@ -186,13 +205,8 @@ def invoke(
     message: bytes,
     request: bytes,
     *,
+    bounds: Bounds,
     wall_ns: int,
-    cpu_us: int,
-    memory: int,
-    output: int,
-    processes: int,
-    namespaces: int = ALL_NAMESPACES,
-    as_root: bool,
     cancel_fd: int = -1,
     watched: Sequence[WatchedRow] = (),
     cgroup_fd: int = -1,
@@ -212,13 +226,8 @@ def invoke(
     launch, _kept = launched(
         message,
         request,
+        bounds=bounds,
         wall_ns=wall_ns,
-        cpu_us=cpu_us,
-        memory=memory,
-        output=output,
-        processes=processes,
-        namespaces=namespaces,
-        as_root=as_root,
         cancel_fd=cancel_fd,
         watched=watched,
         cgroup_fd=cgroup_fd,
@@ -258,13 +267,8 @@ def launched(
     message: bytes,
     request: bytes,
     *,
+    bounds: Bounds,
     wall_ns: int,
-    cpu_us: int,
-    memory: int,
-    output: int,
-    processes: int,
-    as_root: bool,
-    namespaces: int = ALL_NAMESPACES,
     cancel_fd: int = -1,
     watched: Sequence[WatchedRow] = (),
     cgroup_fd: int = -1,
@@ -287,14 +291,14 @@ def launched(
     launch.init_fd = init_fd
     launch.cancel_fd = cancel_fd
     launch.cgroup_fd = cgroup_fd
-    launch.outer_uid_base = OUTER_ID_BASE if as_root else 0
-    launch.namespaces = namespaces
+    launch.outer_uid_base = OUTER_ID_BASE if bounds.as_root else 0
+    launch.namespaces = bounds.namespaces
     launch.dialogue = dialogue
     launch.wall_ns = wall_ns
-    launch.cpu_us = cpu_us
-    launch.memory = memory
-    launch.output = output
-    launch.processes = processes
+    launch.cpu_us = bounds.cpu_us
+    launch.memory = bounds.memory
+    launch.output = bounds.output
+    launch.processes = bounds.processes
     launch.parked = parked
     launch.answers, launch.alone = answers, alone
     launch.template, launch.image = template, image

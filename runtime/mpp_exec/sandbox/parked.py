@@ -62,9 +62,17 @@ def can_start_early(plan: SandboxPlan) -> bool:
     return not any(f"{entry.target}/".startswith(f"{plan.scratch}/") for entry in late)
 
 
-def memory_bound(plan: SandboxPlan) -> int:
-    """Return the bytes that the processes of a sandbox may have. A cgroup counts the sandbox's own, too."""
-    return plan.limits.memory + (cgroup.OVERHEAD if plan.cgroup else 0)
+def bounds_of(plan: SandboxPlan) -> native.Bounds:
+    """Return what a sandbox of *plan* may use."""
+    return native.Bounds(
+        cpu_us=plan.limits.cpu_ms * 1000,
+        memory=plan.limits.memory
+        + (cgroup.OVERHEAD if plan.cgroup else 0),  # it counts the sandbox's own, too
+        output=plan.limits.output,
+        processes=plan.limits.processes,
+        as_root=plan.root,
+        namespaces=native.ALL_NAMESPACES if plan.bare is None else 0,
+    )
 
 
 class Parked:
@@ -126,12 +134,8 @@ class Parked:
             with lent as source:
                 self._sandbox = ParkedSandbox(
                     first,
+                    bounds=bounds_of(plan),
                     wall_ns=plan.limits.wall_ms * 1_000_000,
-                    cpu_us=plan.limits.cpu_ms * 1000,
-                    memory=memory_bound(plan),
-                    output=plan.limits.output,
-                    processes=plan.limits.processes,
-                    as_root=plan.root,
                     cgroup_fd=group,
                     greeting=self._greeted,
                     answers=early_start and plan.kind == "python",

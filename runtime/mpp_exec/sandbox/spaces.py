@@ -71,12 +71,10 @@ def _missing(uid: int) -> Missing | None:
     raw = native.invoke(
         message,
         b"",
+        bounds=native.Bounds(
+            cpu_us=_DEADLINE // 1000, memory=1 << 30, output=4096, processes=16, as_root=uid == 0
+        ),
         wall_ns=_DEADLINE,
-        cpu_us=_DEADLINE // 1000,
-        memory=1 << 30,
-        output=4096,
-        processes=16,
-        as_root=uid == 0,
     )
     if (raw.step, raw.error) == ("exec", errno.ENOENT):
         return None

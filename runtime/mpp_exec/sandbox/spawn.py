@@ -17,7 +17,7 @@ from mpp_exec.sandbox.bpf import RET_USER_NOTIF
 from mpp_exec.sandbox.cache import SandboxCache
 from mpp_exec.sandbox.layout import Entry
 from mpp_exec.sandbox.outcome import Outcome, judge
-from mpp_exec.sandbox.parked import Parked, memory_bound
+from mpp_exec.sandbox.parked import Parked, bounds_of
 from mpp_exec.sandbox.plan import SandboxPlan
 from mpp_exec.sandbox.special import mounts_of, survey
 
@@ -189,13 +189,8 @@ def _cold(
         return native.invoke(
             call,
             request,
+            bounds=bounds_of(plan),
             wall_ns=wall_ns,
-            cpu_us=plan.limits.cpu_ms * 1000,
-            memory=memory_bound(plan),
-            output=plan.limits.output,
-            processes=plan.limits.processes,
-            namespaces=native.ALL_NAMESPACES if plan.bare is None else 0,
-            as_root=plan.root,
             cancel_fd=cancel_fd,
             watched=watched_rows(plan.tool_profile) if traced else (),
             cgroup_fd=group,

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from mpp_exec.errors import InternalError
 from mpp_exec.sandbox.native import (
+    Bounds,
     Dialogue,
     Meanwhile,
     RawOutcome,
@@ -47,12 +48,8 @@ class ParkedSandbox:
         self,
         message: bytes,
         *,
+        bounds: Bounds,
         wall_ns: int,
-        cpu_us: int,
-        memory: int,
-        output: int,
-        processes: int,
-        as_root: bool,
         cgroup_fd: int = -1,
         greeting: Greeting | None = None,
         answers: bool = False,
@@ -60,24 +57,14 @@ class ParkedSandbox:
         template: Any = ffi.NULL,
         image: Any = ffi.NULL,
     ) -> None:
-        """Begin to prepare one from *message*, within *wall_ns* from now. The limits are those of its call.
+        """Begin to prepare one from *message*, within *wall_ns* from now. The bounds are those of its call.
 
         With a *greeting* it is ready when that is done. One that *answers* ends its call with a line end on
         descriptor 1; one that is *alone* can start no process. Entries of the image come from
         *image* (``struct mpp_image *``). It is copied from the *template* (``struct mpp_template *``) if that
         serves. Where it fails at once, :attr:`state` is ``ended``.
         """
-        self._launch = functools.partial(
-            launched,
-            cpu_us=cpu_us,
-            memory=memory,
-            output=output,
-            processes=processes,
-            as_root=as_root,
-            parked=True,
-            answers=answers,
-            alone=alone,
-        )
+        self._launch = functools.partial(launched, bounds=bounds, parked=True, answers=answers, alone=alone)
         self._greeting = greeting
         said = b"" if greeting is None else greeting.opening()
         launch, self._kept = self._launch(
