@@ -25,7 +25,7 @@ from mpp_exec.owners import Identity
 from mpp_exec.package.manifest import FileEntry, Manifest, Operation, RuntimeSpec, Tool
 from mpp_exec.package.requirement import Requirement, parse_requirement
 from mpp_exec.permissions import Limits, Permissions, Privacy
-from mpp_exec.sandbox import cache, kernel, parked, plan, settle, spawn, syscalls
+from mpp_exec.sandbox import cache, kernel, parked, planning, settle, spawn, syscalls
 from mpp_exec.sandbox.plan import SandboxPlan
 from mpp_exec.sandbox.profiles import Allow
 from mpp_exec.sandbox.template import Template, can_be_copied
@@ -183,7 +183,7 @@ class Lab:
         if not self.namespaces:
             granted = dataclasses.replace(granted, degradations=("namespaces",))
         made = dataclasses.replace(made, files=tuple(_entries(Path(app))))
-        return plan.compile_plan(
+        return planning.compile_plan(
             made,
             made.tools[0],
             granted,

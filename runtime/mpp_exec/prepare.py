@@ -35,7 +35,8 @@ from mpp_exec.sandbox import explain, kernel, spaces
 from mpp_exec.sandbox.cache import SandboxCache
 from mpp_exec.sandbox.look import Look
 from mpp_exec.sandbox.parked import can_start_early
-from mpp_exec.sandbox.plan import SandboxPlan, compile_plan
+from mpp_exec.sandbox.plan import SandboxPlan
+from mpp_exec.sandbox.planning import compile_plan
 from mpp_exec.sandbox.shelf import Recipe
 from mpp_exec.trust.installed import InstalledPackage
 from mpp_exec.verifier import Verifier

@@ -26,7 +26,8 @@ from mpp_exec.permissions import Limits, Permissions
 from mpp_exec.sandbox import landlock, native
 from mpp_exec.sandbox.interpreter import HostFile, Program
 from mpp_exec.sandbox.kernel import KernelFacts
-from mpp_exec.sandbox.plan import SandboxPlan, compile_plan
+from mpp_exec.sandbox.plan import SandboxPlan
+from mpp_exec.sandbox.planning import compile_plan
 from mpp_exec.sandbox.profiles import Arg
 from permission_strategies import limits, unique
 

@@ -15,7 +15,7 @@ from mpp_exec.registry.records import Installed
 from mpp_exec.sandbox import kernel, spaces
 from mpp_exec.sandbox.bytecode import compile_modules, modules_of
 from mpp_exec.sandbox.cache import SandboxCache
-from mpp_exec.sandbox.plan import required
+from mpp_exec.sandbox.planning import required
 
 
 def compile_ahead(session: Session, installed: Installed) -> None:

@@ -19,7 +19,7 @@ from mpp_exec.permissions import Limits
 from mpp_exec.sandbox import interpreter, kernel, spawn
 from mpp_exec.sandbox.building import APP
 from mpp_exec.sandbox.cache import SandboxCache
-from mpp_exec.sandbox.plan import own_plan
+from mpp_exec.sandbox.planning import own_plan
 
 WORTH: Final = 4 << 10
 """Bytes of source below which compiling is not worth a mount."""

@@ -1,50 +1,23 @@
-"""Grant, manifest and kernel facts in; one plan out. Nothing here touches the kernel.
+"""A plan is a value: the same inputs (``planning``) give the same plan and the same digest.
 
-A plan is a value: the same inputs give the same plan and the same digest. It holds everything a spawn
-needs but what differs from call to call: variables, the invocation's number, and the identity of the
-granted paths, which is taken when they are opened.
+It holds everything a spawn needs but what differs from call to call: variables, the invocation's number, and
+the identity of the granted paths, which is taken when they are opened.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import math
-import os
-import resource
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
 from mpp_exec import encoding
-from mpp_exec.consent.grant import Grant
-from mpp_exec.errors import HostError
-from mpp_exec.package.manifest import Manifest, Tool
-from mpp_exec.package.requirement import Requirement
 from mpp_exec.permissions import Limits
-from mpp_exec.sandbox import (
-    bare,
-    cgroup,
-    interpreter,
-    kernel,
-    landlock,
-    launcher,
-    layout,
-    profiles,
-    properties,
-)
-from mpp_exec.sandbox.building import APP, LAUNCH, SCRATCH, SEAL, SHOWN, STORAGE, Builder
+from mpp_exec.sandbox import bare, cgroup, interpreter, kernel, layout, profiles, properties
+from mpp_exec.sandbox.building import APP, SEAL, SHOWN, STORAGE
 from mpp_exec.sandbox.layout import Entry
 
-# A runtime that reserves address space it never uses cannot start with no more of it than memory. Without any
-# bound, reading a byte every 2 MiB would fill the host with page tables, which no limit counts: this much
-# address space takes 256 MiB of them at most.
-_RESERVING = ("node", "deno", "bun")
-_RESERVED = 128 << 30
-_PAGE = 4096
 PROCESSES_A_PROCESSOR: Final = 4
 """Processes and threads that limits must allow for each processor that a tool is let run on."""
-
-ProgramFinder = Callable[[Requirement], interpreter.Program]
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,281 +118,6 @@ class SandboxPlan:
         return encoding.sha256_digest(repr(self).encode())
 
 
-def compile_plan(
-    manifest: Manifest,
-    tool: Tool,
-    grant: Grant,
-    facts: kernel.KernelFacts,
-    *,
-    app: str,
-    storage: str | None,
-    find_program: ProgramFinder = interpreter.find,
-    find_started: Callable[[str], interpreter.Program] = interpreter.find_started,
-    compile_launcher: Callable[[interpreter.Program], bytes] = launcher.compiled,
-    find_modules: Callable[[interpreter.Program], interpreter.KeptFile | None] = lambda _: None,
-) -> SandboxPlan:
-    """Compile the plan of *tool* for this kernel.
-
-    *app* is the folder of the installed files, *storage* the package's private folder (None without
-    one); both are real paths of the host. *find_program*, *find_started* and *compile_launcher* find out
-    about the host's programs, *find_modules* what has been compiled of the package for one.
-
-    Raises:
-        HostError: this host cannot enforce it, or lacks a program; nothing ran.
-        ConsentError: a granted path cannot appear at its own path.
-    """
-    if grant.permissions.network:
-        raise HostError(
-            "host.no_network_broker",
-            "the grant includes network, and this version has no broker that could enforce host names",
-            f"approve without it: mpp-exec approve {manifest.name} --without network",
-        )
-    at = properties.Situation(
-        landlock_abi=facts.landlock_abi,
-        root=facts.root,
-        namespaces=facts.namespaces,
-        python=manifest.runtime.kind == "python",
-        subprocess=bool(grant.permissions.subprocess),
-    )
-    degraded = properties.require(facts, at, grant)
-    read_only = tool.operation == "read"
-    programs = tuple(find_program(requirement) for requirement in required(manifest))
-    started = tuple(find_started(name) for name in grant.permissions.subprocess)
-    mounted_read_only = (*grant.permissions.read, *(grant.permissions.write if read_only else ()))
-    over_scratch = tuple(path for path in grant.permissions.write if path == SCRATCH)
-    argv, exec_path = _command(manifest, tool, programs)
-    launch, modules = b"", None
-    if manifest.runtime.kind == "python":
-        python = next(program for program in programs if program.name == "python")
-        launch, modules = compile_launcher(python), find_modules(python)
-    entry = _entry_program(programs, exec_path, app)
-    if facts.namespaces:
-        build = Builder(facts.landlock_abi, (*mounted_read_only, *over_scratch))
-        build.system((*programs, *started), (*entry, *started))
-        build.package(app, manifest)
-        if launch:
-            build.launcher(launcher.FOLDER, launch, _path(modules))
-        build.scratch(grant.limits.scratch)
-        build.layout.late = True
-        build.grants(grant, read_only=read_only)
-        if storage is not None:
-            build.storage(storage, read_only=read_only)
-        if manifest.runtime.kind != "python":
-            build.entry_point(exec_path)
-        path = f"{interpreter.PROGRAMS}:{interpreter.PYTHON_ROOT}/bin"
-        made = bare.Made(
-            build.layout.entries, build.rules, argv, exec_path, build.scratch_path, STORAGE, path
-        )
-    else:
-        made = bare.made(
-            grant,
-            programs=programs,
-            runnable=entry,
-            argv=argv,
-            exec_path=exec_path,
-            abi=facts.landlock_abi,
-            root=facts.root,
-            read_only=read_only,
-            app=app,
-            storage=storage,
-            launch=launch,
-            modules=_path(modules),
-        )
-    touches = [
-        word
-        for word, touched in (
-            ("write", bool(grant.permissions.write) and not read_only),
-            ("storage", storage is not None and not read_only),
-            ("subprocess", bool(started)),
-        )
-        if touched
-    ]
-    environment = [
-        ("PATH", made.path),
-        ("HOME", f"{made.scratch}/home"),
-        ("TMPDIR", made.scratch),
-        ("LANG", "C.UTF-8"),
-        ("MPP_PACKAGE", f"{manifest.name}@{manifest.version}"),
-        ("MPP_TOOL", tool.name),
-    ]
-    if storage is not None:
-        environment.append(("MPP_STORAGE", made.storage))
-    return SandboxPlan(
-        package=manifest.name,
-        version=manifest.version,
-        digest=grant.digest,
-        tool=tool.name,
-        kind=manifest.runtime.kind,
-        entries=_told(made.entries, grant.limits),
-        rules=tuple(made.rules),
-        landlock=landlock.handled(facts.landlock_abi) if facts.landlock_abi else None,
-        limits=grant.limits,
-        rlimits=_rlimits(grant.limits, grant.permissions.storage, programs, facts),
-        tool_profile=profiles.tool_profile(
-            manifest.runtime.kind,
-            subprocess=bool(started),
-            writes=not read_only and bool(grant.permissions.write or storage is not None),
-            mounts=facts.namespaces,
-        ),
-        argv=made.argv,
-        exec_path=made.exec_path,
-        environment=tuple(environment),
-        scratch=made.scratch,
-        write_roots=() if read_only else grant.permissions.write,
-        programs=programs,
-        started=started,
-        touches=tuple(touches),
-        degraded=degraded,
-        root=facts.root,
-        own_signals=at.own_signals,
-        storage=made.storage,
-        bare=made.bare,
-        cgroup=cgroup.bounds(grant.limits, facts.cgroup, facts.processors),
-        modules=modules,
-    )
-
-
-def _path(modules: interpreter.KeptFile | None) -> str:
-    return "" if modules is None or not modules.is_good else modules.path
-
-
-def required(manifest: Manifest) -> tuple[Requirement, ...]:
-    """Return the host programs that a package runs on."""
-    named = manifest.runtime.requires
-    if manifest.runtime.kind == "python" and not any(each.name == "python" for each in named):
-        return (Requirement("python", ">=3.11"), *named)
-    return named
-
-
-def own_plan(
-    facts: kernel.KernelFacts,
-    python: interpreter.Program,
-    launch: bytes,
-    entry: str,
-    *,
-    limits: Limits,
-    shown: tuple[tuple[str, str], ...] = (),
-    unruled: tuple[tuple[str, str], ...] = (),
-) -> SandboxPlan:
-    """Return the plan of a tool of the project's own, *entry* of ``inside``.
-
-    *shown* are folders of the host that it may read, and where it finds them; *unruled* is mounted for
-    writing, and named by no rule of Landlock.
-    """
-    build = Builder(facts.landlock_abi)
-    build.system((python,), (python,))
-    build.launcher(launcher.FOLDER, launch)
-    build.layout.bind(launcher.FOLDER, APP, layout.CODE)
-    build.rule(APP, landlock.READ, is_dir=True)
-    for source, target in shown:
-        build.layout.bind(source, target, layout.READ_ONLY)
-        build.rule(target, landlock.READ, is_dir=True)
-    build.scratch(limits.scratch)
-    for source, target in unruled:
-        build.layout.bind(source, target, layout.WRITABLE)
-    argv = (python.path, "-I", "-S", "-B", LAUNCH, entry, APP)
-    return SandboxPlan(
-        package="mpp-exec/own",
-        version="0.0.0",
-        digest="",
-        tool=entry.partition(":")[2],
-        kind="python",
-        entries=_told(build.layout.entries, limits),
-        rules=tuple(build.rules),
-        landlock=landlock.handled(facts.landlock_abi),
-        limits=limits,
-        rlimits=_rlimits(limits, 0, (python,), facts),
-        tool_profile=profiles.tool_profile("python", subprocess=False),
-        argv=argv,
-        exec_path=python.path,
-        environment=(
-            ("PATH", "/bin"),
-            ("HOME", build.home),
-            ("TMPDIR", build.scratch_path),
-            ("LANG", "C.UTF-8"),
-        ),
-        scratch=build.scratch_path,
-        write_roots=(),
-        programs=(python,),
-        started=(),
-        touches=(),
-        degraded=(),
-        root=facts.root,
-        cgroup=cgroup.bounds(limits, facts.cgroup, facts.processors),
-    )
-
-
-def _command(
-    manifest: Manifest, tool: Tool, programs: tuple[interpreter.Program, ...]
-) -> tuple[tuple[str, ...], str]:
-    if manifest.runtime.kind == "python":
-        python = next(program for program in programs if program.name == "python")
-        folders = [f"{APP}/{folder}" if folder != "." else APP for folder in manifest.runtime.path] + [APP]
-        # -I: no variables, no user site; -S: no site-packages; -B: nothing is written beside the sources.
-        argv = (python.path, "-I", "-S", "-B", LAUNCH, tool.entry, *folders)
-        return argv, python.path
-    first, *rest = manifest.runtime.command
-    name = first.removesuffix("3") if first.startswith("python") else first
-    program = next((each for each in programs if each.name in (first, name)), None)
-    path = program.path if program is not None else f"{APP}/{first.removeprefix('${app}/')}"
-    return (path, *rest), path
-
-
-def _entry_program(
-    programs: tuple[interpreter.Program, ...], exec_path: str, app: str
-) -> tuple[interpreter.Program, ...]:
-    """Return the host program that executing the entry executes: itself, or the one its first line names.
-
-    A package that requires several interpreters runs on one of them; starting another one is what
-    ``subprocess`` is for.
-    """
-    if not exec_path.startswith(f"{APP}/"):
-        return tuple(program for program in programs if program.path == exec_path)
-    try:
-        with open(app + exec_path[len(APP) :], "rb") as file:  # noqa: PTH123 - two bytes of it decide
-            first = file.readline(256)
-    except OSError:
-        return ()
-    if not first.startswith(b"#!"):
-        return ()
-    name = os.fsdecode(first[2:].split(maxsplit=1)[0]).rpartition("/")[2] if first[2:].split() else ""
-    wanted = (name, "python") if name.startswith("python") else (name,)
-    return tuple(program for program in programs if program.name in wanted)
-
-
-def _rlimits(
-    limits: Limits, storage: int, programs: tuple[interpreter.Program, ...], facts: kernel.KernelFacts
-) -> tuple[tuple[int, int, int], ...]:
-    cpu = max(1, math.ceil(limits.cpu_ms / 1000))
-    # Beyond what scratch holds: a tool that fills it is told ENOSPC, and not killed by SIGXFSZ.
-    file_size = max(limits.scratch, storage) + _PAGE
-    # One for init, which is of the same user in the same namespace; and one more where a cgroup is to be the
-    # first to refuse, since it counts what it refused.
-    processes = limits.processes + (2 if facts.cgroup else 1)
-    reserved = _RESERVED if any(program.name in _RESERVING for program in programs) else 0
-    rows = {
-        resource.RLIMIT_CPU: (cpu, cpu + 1),
-        resource.RLIMIT_FSIZE: (file_size, file_size),
-        resource.RLIMIT_DATA: (limits.memory, limits.memory),
-        resource.RLIMIT_AS: (limits.memory + reserved, limits.memory + reserved),
-        resource.RLIMIT_STACK: (8 << 20, 8 << 20),
-        # 1, not 0: with a core_pattern that is a pipe, 0 still starts the host's helper.
-        resource.RLIMIT_CORE: (1, 1),
-        resource.RLIMIT_NPROC: (processes, processes),
-        resource.RLIMIT_NOFILE: (limits.open_files, limits.open_files),
-        resource.RLIMIT_MEMLOCK: (65536, 65536),
-        resource.RLIMIT_SIGPENDING: (256, 256),
-        resource.RLIMIT_MSGQUEUE: (0, 0),
-        resource.RLIMIT_NICE: (0, 0),
-        resource.RLIMIT_RTPRIO: (0, 0),
-    }
-    if not (
-        facts.namespaces or facts.root
-    ):  # of all processes of the user's, where there is no user namespace: the supervisor counts
-        del rows[resource.RLIMIT_NPROC]
-    return tuple((number, soft, hard) for number, (soft, hard) in sorted(rows.items()))
-
-
 def with_seal(plan: SandboxPlan, seal: bytes, *, traced: bool = False) -> tuple[Entry, ...]:
     """Return the plan's entries with what the launcher reads: the sealing program, and what it is shown."""
     data = (
@@ -431,10 +129,3 @@ def with_seal(plan: SandboxPlan, seal: bytes, *, traced: bool = False) -> tuple[
         dataclasses.replace(entry, data=data[entry.target]) if entry.target in data else entry
         for entry in plan.entries
     )
-
-
-def _told(entries: Iterable[Entry], limits: Limits) -> tuple[Entry, ...]:
-    """Return *entries* with the launcher told what all of them show, where there is a place for it."""
-    made = tuple(entries)
-    text = layout.shown(made, limits.output)
-    return tuple(dataclasses.replace(entry, data=text) if entry.target == SHOWN else entry for entry in made)

@@ -37,7 +37,8 @@ from mpp_exec.sandbox import (
     surface,
 )
 from mpp_exec.sandbox.cache import SandboxCache
-from mpp_exec.sandbox.plan import SandboxPlan, own_plan
+from mpp_exec.sandbox.plan import SandboxPlan
+from mpp_exec.sandbox.planning import own_plan
 from mpp_exec.sandbox.profiles import SEALED_AWAY, Allow, tool_profile
 from mpp_exec.sandbox.remedy import Remedy, remedy
 from mpp_exec.sandbox.settle import settle

@@ -25,7 +25,7 @@ from mpp_exec.package.manifest import ConfigField, Draft
 from mpp_exec.permissions import Limits, Permissions, Privacy
 from mpp_exec.sandbox import kernel, spaces, spawn
 from mpp_exec.sandbox.cache import SandboxCache
-from mpp_exec.sandbox.plan import compile_plan
+from mpp_exec.sandbox.planning import compile_plan
 from mpp_exec.sandbox.spawn import Completed
 
 MAX_TOOLS: Final = 256
