@@ -27,9 +27,15 @@ HEADS = {
     ".tines.com/webhook/": "some-team",
     ".webhook.office.com/webhookb2/": "some-team",
     "ik_": "hcx",
+    "ic_": "hcx",
+    "mk_": "hcx",
     "_mmk": "abC123_" + "q7Rk2Zp9Lw4Xv8" * 2 + "T",
     "AZDO": "q7Rk2Zp9Lw4Xv8" * 5 + "Tn3Bc6",
-    "JQQJ99": "q7Rk2Zp9Lw4Xv8" * 3 + "Tn3Bc6Hd2K",
+    **dict.fromkeys(("JQQJ99", "JQQJ9D", "JQQJ9H"), "q7Rk2Zp9Lw4Xv8" * 3 + "Tn3Bc6Hd2K"),
+    "AzFu": "q7Rk2Zp9Lw4Xv8" * 3 + "Tn",
+    **dict.fromkeys(("AzSe", "+ACR"), "q7Rk2Zp9Lw4Xv8" * 3),
+    **dict.fromkeys(("+ARm", "+AEh", "+ASb", "AIoT", "AzCa", "AZEG"), "q7Rk2Zp9Lw4Xv8" * 2 + "Tn3Bc"),
+    **dict.fromkeys(("+ASt", "ACDb", "+ABa", "+AMC", "APIM"), "q7Rk2Zp9Lw4Xv8" * 5 + "Tn3Bc6"),
 }
 
 
@@ -116,3 +122,43 @@ def test_tokens_without_a_prefix() -> None:
         ("$2b" + "$12$" + (letters * 2)[:53], "password_hash"),
     ):
         assert [finding.rule for finding in redact(f"see {token} here").findings] == [rule]
+
+
+LETTERS = "q7Rk2Zp9Lw4Xv8Tn3Bc6Hd1Jf5Gs0MyAeUiOqWrTyP"
+HEX = "9f86d081884c7d659a2feaa0c55ad0159f86d081884c7d659a2feaa0c55ad015"
+
+
+@pytest.mark.parametrize(
+    ("token", "rule"),
+    [
+        ("dp.st" + ".dev_personal." + LETTERS[:43], "doppler_token"),
+        ("dp.said" + "." + LETTERS[:40], "doppler_token"),
+        ("sgp" + "_SourcegraphEu1_" + HEX[:40], "sourcegraph_token"),
+        ("AGE-SECRET" + "-KEY-PQ-1" + "QPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L" * 2, "age_secret_key"),
+        ("tr_prod" + "_sk_" + LETTERS[:24], "trigger_dev_key"),
+        ("cio" + "_tp_" + LETTERS[:32], "cargo_token"),
+        ("sk_org" + "_live_" + LETTERS[:24], "stripe_key"),
+        ("glwt" + "-" + LETTERS[:20], "gitlab_token"),
+        ((LETTERS * 2)[:76] + "+ASt" + LETTERS[:5] + "Q==", "azure_identifiable_key"),
+    ],
+)
+def test_the_other_forms_that_a_provider_gives_a_token(token: str, rule: str) -> None:
+    clean = redact(f"it is {token} now")
+    assert clean.value == "it is [SECRET] now"
+    assert [finding.rule for finding in clean.findings] == [rule]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "data:font/woff2;base64," + (LETTERS * 3)[:90] + "AIoT" + (LETTERS * 3)[:90],
+        "see " + (LETTERS * 2)[:40] + "AzSeQ" + LETTERS[:5],
+        "tr_prod_environment_variables and tr_dev_mode_is_the_default_of_it",
+        "unkey_verify_permissions_of_somebody dvc_server_sdk_configuration_value",
+        "API-GATEWAYCONFIGURATIONDOCUMENT ory_at_the_very_end_of_the_sentence_here",
+        "sat.temperature.reading pat.example.org secret-live-" + "a" * 7,
+    ],
+)
+def test_names_that_begin_like_a_token_are_left_alone(text: str) -> None:
+    formats = {rule for rule, *_ in tokens.FORMATS}
+    assert not {finding.rule for finding in redact(text).findings} & formats

@@ -16,18 +16,21 @@ from mpp_exec.privacy.finding import Candidate, is_word, lazily, listed
 
 _W: Final = "[0-9A-Za-z]"  # what most tokens are made of
 _U: Final = "[0-9A-Za-z_-]"  # base64url
+_B: Final = "[0-9A-Za-z+/]"  # base64
 _H: Final = "[0-9a-f]"
+_N: Final = "(?=[A-Za-z_=-]{0,100}[0-9])"  # in a random string of such a length there is a digit
 _UUID: Final = f"{_H}{{8}}-{_H}{{4}}-{_H}{{4}}-{_H}{{4}}-{_H}{{12}}"
 
 FORMATS: Final = (
     ("slack_token", "xoxb- xoxp- xoxa- xoxo- xoxs- xoxr- xoxe- xoxc- xoxd- xapp- xoxe.xox", f"{_W}[0-9A-Za-z%/+=-]{{10,400}}", "api.slack.com/concepts/token-types"),
     ("slack_webhook", "hooks.slack.com/services/ hooks.slack.com/workflows/", f"{_W}[0-9A-Za-z/]{{18,120}}", "api.slack.com/messaging/webhooks"),
     ("stripe_key", "sk_live_ sk_test_ rk_live_ rk_test_", f"{_W}{{10,247}}", "docs.stripe.com/keys"),
+    ("stripe_key", "sk_org_ sk_org_live_ sk_org_test_", f"{_W}{{20,247}}", "docs.stripe.com/keys/organization-api-keys"),
     ("stripe_webhook_secret", "whsec_", "[0-9A-Za-z+/=]{24,80}", "docs.stripe.com/webhooks/signature"),
     ("google_api_key", "AIza", f"{_U}{{35}}(?!{_U})", "cloud.google.com/docs/authentication/api-keys"),
     ("google_oauth_secret", "GOCSPX-", f"{_U}{{24,40}}", "developers.google.com/identity/protocols/oauth2"),
     ("google_oauth_token", "ya29.", f"{_U}{{20,1024}}", "developers.google.com/identity/protocols/oauth2"),
-    ("gitlab_token", "glpat- gldt- glrt- glcbt- glptt- glft- glsoat- glimt- glagent- gloas- GR1348941", r"[0-9A-Za-z_.-]{20,300}", "docs.gitlab.com/security/tokens"),
+    ("gitlab_token", "glpat- gldt- glrt- glcbt- glptt- glft- glsoat- glimt- glagent- gloas- glrtr- glwt- glffct- GR1348941", r"[0-9A-Za-z_.-]{20,300}", "docs.gitlab.com/security/tokens"),
     ("npm_token", "npm_", f"{_W}{{36}}(?!{_W})", "docs.npmjs.com/about-access-tokens"),
     ("packagist_token", "packagist_ort_ packagist_out_ packagist_uut_", f"{_H}{{68}}", "packagist.com/docs/composer-authentication"),
     ("pypi_token", "pypi-", f"{_U}{{50,1000}}", "warehouse.pypa.io/development/token-scanning"),
@@ -40,13 +43,13 @@ FORMATS: Final = (
     ("replicate_token", "r8_", f"{_W}{{37,40}}", "replicate.com/docs/topics/security/api-tokens"),
     ("perplexity_key", "pplx-", f"{_W}{{40,64}}", "docs.perplexity.ai"),
     ("groq_key", "gsk_", f"{_W}{{48,60}}", "console.groq.com/docs"),
-    ("xai_key", "xai-", "[0-9A-Za-z_]{70,90}", "docs.x.ai"),
+    ("xai_key", "xai-", f"{_U}{{70,90}}", "docs.x.ai"),
     ("sendgrid_key", "SG.", rf"{_U}{{16,32}}\.{_U}{{16,64}}", "docs.sendgrid.com/ui/account-and-settings/api-keys"),
     ("brevo_key", "xkeysib- xsmtpsib-", f"{_H}{{64}}-{_W}{{16}}", "developers.brevo.com"),
     ("mailgun_key", "key- pubkey-", f"{_H}{{32}}(?!{_W})", "documentation.mailgun.com"),
     ("digitalocean_token", "dop_v1_ doo_v1_ dor_v1_", f"{_H}{{64}}", "docs.digitalocean.com/reference/api"),
     ("heroku_key", "HRKU-", f"{_U}{{36,70}}", "devcenter.heroku.com/articles/authentication"),
-    ("netlify_token", "nfp_", f"{_W}{{36,40}}", "docs.netlify.com"),
+    ("netlify_token", "nfp_ nfc_ nfo_ nfu_ nfb_", f"[0-9A-Za-z_]{{36,40}}(?!{_W})", "answers.netlify.com/t/change-to-the-netlify-authentication-token-format/106146"),
     ("fly_token", "fo1_ fm1_ fm1a_ fm1r_ fm2_", "[0-9A-Za-z_+/=,-]{40,700}", "fly.io/docs/security/tokens"),
     ("planetscale_token", "pscale_tkn_ pscale_pw_ pscale_oauth_", r"[0-9A-Za-z_.=-]{32,64}", "planetscale.com/docs"),
     ("supabase_token", "sbp_ sb_secret_", f"{_U}{{20,60}}", "supabase.com/docs/guides/api/api-keys"),
@@ -59,11 +62,11 @@ FORMATS: Final = (
     ("flutterwave_key", "FLWSECK- FLWSECK_TEST- FLWPUBK_TEST-", f"{_W}{{12,40}}(?:-X)?", "developer.flutterwave.com/docs"),
     ("vault_token", "hvs. hvb. hvr.", f"{_U}{{20,300}}", "developer.hashicorp.com/vault/docs/concepts/tokens"),
     ("terraform_token", ".atlasv1.", "[0-9A-Za-z_=-]{60,70}", "developer.hashicorp.com/terraform/cloud-docs/api-docs"),
-    ("doppler_token", "dp.pt. dp.st. dp.ct. dp.sa. dp.scim. dp.audit.", r"[0-9A-Za-z_.-]{40,60}", "docs.doppler.com/docs/token-formats"),
+    ("doppler_token", "dp.pt. dp.st. dp.ct. dp.sa. dp.said. dp.scim. dp.audit.", r"(?:[a-z0-9_-]{2,35}\.)?[0-9A-Za-z]{40,44}(?![0-9A-Za-z_-])", "docs.doppler.com/docs/token-formats"),
     ("pulumi_token", "pul-", f"{_H}{{40}}", "pulumi.com/docs/administration/access-identity/access-tokens"),
     ("onepassword_token", "ops_", "eyJ[0-9A-Za-z+/_=-]{100,2000}", "developer.1password.com/docs/service-accounts"),
     ("onepassword_secret_key", "A3-", r"[0-9A-Z]{6}-(?:[0-9A-Z]{11}|[0-9A-Z]{6}-[0-9A-Z]{5})(?:-[0-9A-Z]{5}){3}", "support.1password.com/secret-key-security"),
-    ("age_secret_key", "AGE-SECRET-KEY-1", "[0-9A-Z]{58}", "age-encryption.org/v1"),
+    ("age_secret_key", "AGE-SECRET-KEY-1 AGE-SECRET-KEY-PQ-1", "[0-9A-Z]{58}", "age-encryption.org/v1"),
     ("grafana_token", "glsa_ glc_", r"[0-9A-Za-z_+/=-]{32,420}", "grafana.com/docs/grafana/latest/administration/service-accounts"),
     ("newrelic_key", "NRAK- NRII- NRIQ- NRRA- NRJS- NRBR- NRSP- NRAA-", f"{_U}{{19,48}}", "docs.newrelic.com/docs/apis/intro-apis/new-relic-api-keys"),
     ("sentry_token", "sntrys_ sntryu_ sntrya_ sntryi_", r"[0-9A-Za-z_+/=-]{40,500}", "docs.sentry.io/security-legal-pii/security/token-formats"),
@@ -72,21 +75,21 @@ FORMATS: Final = (
     ("linear_key", "lin_api_ lin_oauth_", f"{_W}{{32,64}}", "linear.app/developers"),
     ("notion_token", "ntn_", f"[0-9]{{11}}{_W}{{32,39}}(?!{_W})", "developers.notion.com/docs/authorization"),
     ("notion_token", "secret_", f"{_W}{{43}}(?!{_W})", "developers.notion.com/docs/authorization"),
-    ("airtable_token", "pat", rf"{_W}{{14}}\.{_H}{{64}}", "airtable.com/developers/web/guides/personal-access-tokens"),
-    ("figma_token", "figd_ figu_", f"{_U}{{38,64}}", "developers.figma.com/docs/rest-api/authentication"),
+    ("airtable_token", "pat", rf"{_W}{{14}}\.{_W}{{40,120}}(?!{_W})", "airtable.com/developers/web/guides/personal-access-tokens"),
+    ("figma_token", "figd_ figu_ figp_", f"{_U}{{38,64}}", "developers.figma.com/docs/rest-api/authentication"),
     ("typeform_token", "tfp_", r"[0-9A-Za-z_.=-]{40,64}", "www.typeform.com/developers/get-started/personal-access-token"),
     ("postman_key", "PMAK-", f"{_H}{{24}}-{_H}{{34}}", "learning.postman.com/docs/developer/postman-api/authentication"),
     ("docker_token", "dckr_pat_ dckr_oat_", f"{_U}{{20,64}}", "docs.docker.com/security/access-tokens"),
     ("artifactory_token", "AKCp", f"{_W}{{12,69}}", "jfrog.com/help/r/jfrog-platform-administration-documentation"),
     ("artifactory_token", "cmVmdGtu", f"{_W}{{56}}", "jfrog.com/help/r/jfrog-platform-administration-documentation"),
     ("tailscale_key", "tskey-", r"(?:api|auth|client|scim|webhook)-[0-9A-Za-z-]{12,80}", "tailscale.com/docs/reference/key-prefixes"),
-    ("sourcegraph_token", "sgp_ slk_", r"(?:local_|[0-9a-fA-F]{16}_(?:local_)?)?[0-9a-fA-F]{40,64}(?![0-9A-Za-z])", "sourcegraph.com/docs/cli/how-tos/creating_an_access_token"),
+    ("sourcegraph_token", "sgp_ sgph_ slk_", r"(?:[0-9A-Za-z]{1,32}_(?:local_)?)?[0-9a-fA-F]{40,64}(?![0-9A-Za-z])", "github.com/sourcegraph/src-cli"),
     ("segment_token", "sgp_", f"{_W}{{64}}(?!{_W})", "segment.com/docs/api/public-api"),
     ("sonar_token", "sqp_ squ_ sqa_", f"{_H}{{40}}", "docs.sonarsource.com/sonarqube-server/user-guide/managing-tokens"),
     ("buildkite_token", "bkua_ bkaa_ bkaj_ bkar_ bkct_", "[0-9A-Za-z][0-9A-Za-z_.-]{29,800}", "buildkite.com/docs/platform/security/tokens"),
     ("circleci_token", "CCIPAT_ CCIPRJ_", f"{_W}{{10,30}}_{_H}{{40}}", "circleci.com/changelog/new-format-for-api-access-tokens"),
     ("contentful_token", "CFPAT-", f"{_U}{{43}}", "www.contentful.com/developers/docs/references/authentication"),
-    ("clojars_token", "CLOJARS_", f"{_W}{{60}}", "github.com/clojars/clojars-web/wiki/Deploy-Tokens"),
+    ("clojars_token", "CLOJARS_", f"{_H}{{60}}", "github.com/clojars/clojars-web"),
     ("adafruit_key", "aio_", f"{_W}{{28}}(?!{_W})", "io.adafruit.com/api/docs"),
     ("duffel_token", "duffel_test_ duffel_live_", "[0-9A-Za-z_=-]{43}", "duffel.com/docs/api/overview"),
     ("easypost_key", "EZAK EZTK", f"{_W}{{54}}", "docs.easypost.com/docs/authentication"),
@@ -110,27 +113,27 @@ FORMATS: Final = (
     ("tines_webhook", ".tines.com/webhook/", f"{_H}{{32}}/{_H}{{32}}", "www.tines.com/docs/actions/types/webhook"),
     ("dependency_track_key", "odt_", f"{_W}{{32,40}}", "docs.dependencytrack.org/integrations/rest-api"),
     ("tavily_key", "tvly-", f"{_U}{{28,64}}", "docs.tavily.com"),
-    ("elevenlabs_key", "sk_", f"{_H}{{48}}(?!{_W})", "elevenlabs.io/docs/api-reference/authentication"),
-    ("hubspot_token", "pat-na1- pat-eu1- pat-na2-", _UUID, "developers.hubspot.com/docs/guides/apps/private-apps"),
+    ("elevenlabs_key", "sk_", f"{_H}{{48}}(?:_residency_[a-z0-9]{{1,12}})?(?!{_W})", "elevenlabs.io/docs/api-reference/authentication"),
+    ("hubspot_token", "pat-na1- pat-eu1- pat-na2- pat-na3- pat-ap1-", _UUID, "developers.hubspot.com/docs/guides/apps/private-apps"),
     ("clickup_token", "pk_", f"[0-9]{{5,10}}_[0-9A-Z]{{32}}(?!{_W})", "developer.clickup.com/docs/authentication"),
     ("twitch_stream_key", "live_", f"[0-9]{{6,12}}_{_W}{{24,40}}", "help.twitch.tv/s/article/twitch-stream-key-faq"),
     ("gocardless_token", "live_ sandbox_", r"(?=[A-Za-z_=-]{0,38}[0-9])[0-9A-Za-z_=-]{40}(?![0-9A-Za-z_=-])", "developer.gocardless.com"),
-    ("nuget_key", "oy2", "[a-z0-9]{43}(?![0-9A-Za-z])", "learn.microsoft.com/nuget/nuget-org/scoped-api-keys"),
+    ("nuget_key", "oy2", "[a-z2-7]{43}(?![0-9A-Za-z])", "github.com/NuGet/NuGetGallery"),
     ("azure_devops_token", "AZDO", f"{_W}{{4}}(?!{_W})", "learn.microsoft.com/purview/sit-defn-azure-devops-personal-access-token"),
-    ("azure_cognitive_key", "JQQJ99", f"{_W}{{26}}(?!{_W})", "learn.microsoft.com/azure/ai-services/authentication"),
+    ("azure_cognitive_key", "JQQJ99 JQQJ9D JQQJ9H", f"{_W}{{26}}(?:{_W}{{2}}==)?(?!{_W})", "github.com/microsoft/security-utilities"),
     ("zoho_token", "1000.", rf"{_H}{{32}}\.{_H}{{32}}", "www.zoho.com/accounts/protocol/oauth.html"),
     ("salesforce_token", "00D", rf"{_W}{{12,15}}![0-9A-Za-z_.]{{80,140}}", "developer.salesforce.com/docs"),
     ("google_refresh_token", "1//0", f"{_U}{{40,200}}", "developers.google.com/identity/protocols/oauth2"),
     ("grafana_legacy_key", "eyJrIjoi", "[0-9A-Za-z+/=]{60,400}", "grafana.com/docs/grafana/latest/developers/http_api/authentication"),
     ("pinecone_key", "pcsk_", f"{_U}{{40,90}}", "docs.pinecone.io/guides/projects/manage-api-keys"),
-    ("langfuse_key", "sk-lf-", _UUID, "langfuse.com/docs/api"),
+    ("langfuse_key", "sk-lf-", f"{_U}{{20,80}}", "github.com/langfuse/langfuse"),
     ("langsmith_key", "lsv2_pt_ lsv2_sk_", f"{_H}{{32}}_{_H}{{10}}", "docs.smith.langchain.com"),
     ("nvidia_key", "nvapi-", f"{_U}{{60,80}}", "docs.api.nvidia.com"),
     ("cerebras_key", "csk-", f"{_W}{{40,60}}", "inference-docs.cerebras.ai"),
     ("fireworks_key", "fw_", f"{_W}{{22,48}}(?!{_W})", "docs.fireworks.ai"),
     ("resend_key", "re_", f"{_W}{{8}}_{_W}{{24}}(?!{_W})", "resend.com/docs/api-reference"),
-    ("mailersend_key", "mlsn.", f"{_H}{{64}}", "developers.mailersend.com"),
-    ("posthog_key", "phx_", f"{_W}{{40,64}}", "posthog.com/docs/api"),
+    ("mailersend_key", "mlsn.", f"{_U}{{40,80}}", "github.com/mailersend/mailersend-nodejs"),
+    ("posthog_key", "phx_ phs_", f"{_W}{{40,64}}", "github.com/PostHog/posthog"),
     ("cloudflare_token", "cfk_ cfut_ cfat_", f"{_U}{{41,64}}(?!{_U})", "developers.cloudflare.com/fundamentals/api/get-started/token-formats"),
     ("cloudflare_ca_key", "v1.0-", f"{_H}{{24}}-{_H}{{146}}", "developers.cloudflare.com/fundamentals/api/get-started/ca-keys"),
     ("shippo_token", "shippo_live_ shippo_test_", f"{_H}{{40}}", "docs.goshippo.com"),
@@ -151,7 +154,7 @@ FORMATS: Final = (
     ("yandex_cloud_key", "AQVN YCAJE YCM", f"{_U}{{20,40}}(?!{_U})", "yandex.cloud/docs/iam/concepts/authorization/api-key"),
     ("tencent_key_id", "AKID", f"{_W}{{32}}(?!{_W})", "www.tencentcloud.com/document/product/598"),
     ("deno_token", "ddp_ ddw_", f"{_W}{{36}}(?!{_W})", "docs.deno.com/deploy/api"),
-    ("cargo_token", "cio", f"{_W}{{32}}(?!{_W})", "doc.rust-lang.org/cargo/reference/publishing.html"),
+    ("cargo_token", "cio cio_tp_", f"{_W}{{32}}(?!{_W})", "github.com/rust-lang/crates.io"),
     ("trello_token", "ATTA", f"{_H}{{64}}[0-9A-F]{{8}}", "developer.atlassian.com/cloud/trello/guides/rest-api/authorization"),
     ("instagram_token", "IGQV IGAA", f"{_U}{{60,300}}", "developers.facebook.com/docs/instagram-platform"),
     ("pagarme_key", "ak_live_ ak_test_", f"{_W}{{30}}(?!{_W})", "docs.pagar.me/v2/docs/api-key-e-encryption-key"),
@@ -163,7 +166,8 @@ FORMATS: Final = (
     ("vercel_token", "vcp_ vci_ vca_ vcr_ vck_", f"{_W}{{24,64}}(?!{_W})", "vercel.com/changelog/new-token-formats-and-secret-scanning"),
     ("zuplo_key", "zpka_", f"{_W}{{24,48}}_{_W}{{6,12}}(?!{_W})", "zuplo.com/docs/articles/api-key-best-practices"),
     ("polar_token", "polar_oat_ polar_pat_", f"{_U}{{30,64}}", "polar.sh/docs/integrate/oat"),
-    ("honeycomb_key", "ik_", f"{_W}{{58}}(?!{_W})", "docs.honeycomb.io/api/authentication"),
+    ("honeycomb_key", "mk_", f"{_W}{{26}}:{_W}{{32}}(?!{_W})", "docs.honeycomb.io/api/authentication"),
+    ("honeycomb_key", "ik_ ic_", f"{_W}{{58}}(?!{_W})", "docs.honeycomb.io/api/authentication"),
     ("aiven_password", "AVNS_", f"{_U}{{19,24}}(?!{_U})", "aiven.io/docs"),
     ("firecrawl_key", "fc-", f"{_H}{{32}}(?!{_W})", "docs.firecrawl.dev/authentication"),
     ("firecrawl_key", "fco_ fcr_", f"{_U}{{24,200}}", "docs.firecrawl.dev/authentication"),
@@ -172,6 +176,43 @@ FORMATS: Final = (
     ("clickhouse_key", "4b1d", f"(?=[0-9A-Za-z]{{0,37}}[G-Zg-z]){_W}{{38}}(?!{_W})", "clickhouse.com/docs/cloud/manage/openapi"),
     ("rootly_key", "rootly_", f"{_H}{{64}}(?!{_W})", "docs.rootly.com/api-reference"),
     ("wechat_webhook", "qyapi.weixin.qq.com/cgi-bin/webhook/send?key=", f"{_U}{{30,40}}", "developer.work.weixin.qq.com"),
+    ("azure_identifiable_key", "AzFu", f"{_U}{{5}}[AQgw]==", "github.com/microsoft/security-utilities"),
+    ("azure_identifiable_key", "AzSe", f"[A-D]{_W}{{5}}(?![0-9A-Za-z+/=_-])", "github.com/microsoft/security-utilities"),
+    ("azure_identifiable_key", "+ACR", f"[A-D]{_B}{{5}}(?![0-9A-Za-z+/=_-])", "github.com/microsoft/security-utilities"),
+    ("azure_identifiable_key", "+ARm +AEh +ASb AIoT AzCa AZEG", f"[A-P]{_B}{{5}}=(?![0-9A-Za-z+/=_-])", "github.com/microsoft/security-utilities"),
+    ("azure_identifiable_key", "+ASt ACDb +ABa +AMC APIM", f"{_B}{{5}}[AQgw]==", "github.com/microsoft/security-utilities"),
+    ("axiom_token", "xaat- xapt-", _UUID, "github.com/axiomhq/axiom-go"),
+    ("browserbase_key", "bb_live_ bb_test_", f"{_U}{{20,48}}(?!{_U})", "docs.browserbase.com"),
+    ("confluent_secret", "cflt", f"{_B}{{60}}(?![0-9A-Za-z+/=])", "docs.confluent.io/cloud/current/security/authenticate"),
+    ("datadog_key", "ddapp_", f"{_W}{{30,48}}(?!{_W})", "docs.datadoghq.com/account_management/api-app-keys"),
+    ("datastax_token", "AstraCS:", f"{_W}{{24}}:{_W}{{64}}", "github.com/datastax/astra-cli"),
+    ("daytona_key", "dtn_", f"{_H}{{64}}(?!{_W})", "github.com/daytonaio/daytona"),
+    ("dbt_token", "dbtc_ dbtu_", f"{_N}{_U}{{20,100}}", "github.com/dbt-labs/dbt"),
+    ("devcycle_key", "dvc_server_", f"{_N}{_U}{{16,80}}", "github.com/DevCycleHQ/js-sdks"),
+    ("elastic_key", "essu_", "[0-9A-Za-z+/=_-]{40,300}", "github.com/elastic/kibana"),
+    ("harness_token", "pat. sat.", rf"{_U}{{22}}\.{_W}{{24}}\.{_W}{{20}}(?!{_W})", "github.com/harness/cli"),
+    ("helicone_key", "sk-helicone- pk-helicone-", "[0-9a-z-]{20,60}", "github.com/Helicone/helicone"),
+    ("inngest_key", "signkey-prod- signkey-test- signkey-branch-", f"{_H}{{32,128}}", "www.inngest.com/docs/platform/signing-keys"),
+    ("jina_key", "jina_", f"{_W}{{60}}(?!{_W})", "github.com/jina-ai/MCP"),
+    ("kaggle_token", "KGAT_", f"{_H}{{24,64}}(?!{_W})", "github.com/Kaggle/kaggle-skills"),
+    ("llamacloud_key", "llx-", f"{_W}{{40,64}}(?!{_U})", "github.com/run-llama/llama_cloud_services"),
+    ("logfire_token", "pylf_v1_ pylf_v2_", "[a-z]{2,16}_[0-9A-Za-z_-]{20,100}", "github.com/pydantic/logfire"),
+    ("mixedbread_key", "mxb_", f"{_N}{_W}{{20,64}}(?!{_U})", "github.com/mixedbread-ai/openbread"),
+    ("neon_key", "napi_", f"{_W}{{64}}(?!{_W})", "neon.com/docs/manage/api-keys"),
+    ("netbird_token", "nbp_", f"{_W}{{36}}(?!{_W})", "github.com/netbirdio/netbird"),
+    ("octopus_key", "API-", "(?=[A-Z]{0,33}[0-9])[0-9A-Z]{25,34}(?![0-9A-Za-z_-])", "github.com/OctopusDeploy/OctopusTentacle"),
+    ("onesignal_key", "os_v2_app_ os_v2_org_", "[0-9a-z]{20,200}", "github.com/OneSignal/onesignal-agent-plugin"),
+    ("ory_token", "ory_st_ ory_at_ ory_rt_ ory_ac_ ory_pat_ ory_apikey_ ory_wak_", rf"{_N}{_U}{{20,200}}(?:\.{_U}{{20,200}})?", "www.ory.com/docs/security-compliance/token-formats"),
+    ("paddle_key", "pdl_live_apikey_ pdl_sdbx_apikey_ pdl_test_apikey_", f"[0-9a-z]{{26}}_{_W}{{22}}_{_W}{{3}}(?!{_W})", "developer.paddle.com/api-reference/about/api-keys"),
+    ("postman_key", "PMAT-", "[0-9A-Z]{26}(?![0-9A-Za-z])", "learning.postman.com/docs/developer/postman-api/authentication"),
+    ("runpod_key", "rpa_", f"{_W}{{40,48}}(?!{_W})", "docs.runpod.io/get-started/api-keys"),
+    ("stytch_secret", "secret-live- secret-test-", f"{_N}[0-9A-Za-z_=-]{{36}}(?![0-9A-Za-z_=-])", "github.com/stytchauth/stytch-node"),
+    ("together_key", "tgp_v1_", f"{_U}{{40,64}}(?!{_U})", "docs.together.ai/docs/api-keys-authentication"),
+    ("trigger_dev_key", "tr_dev_ tr_stg_ tr_prod_ tr_preview_", f"(?:sk_)?(?:{_W}{{24}}|{_W}{{20}})(?!{_U})", "github.com/triggerdotdev/trigger.dev"),
+    ("trigger_dev_key", "tr_pat_", f"[1-9a-km-z]{{40}}(?!{_U})", "github.com/triggerdotdev/trigger.dev"),
+    ("unkey_key", "unkey_", f"{_N}{_W}{{21,64}}(?!{_U})", "github.com/unkeyed/unkey"),
+    ("wandb_key", "wandb_v1_", f"{_U}{{60,100}}", "docs.wandb.ai"),
+    ("xata_key", "xau_ xao_", f"{_W}{{32,36}}(?!{_W})", "github.com/xataio/xata"),
 )  # fmt: skip
 # What stands before the prefix belongs to some tokens.
 _HEADS: Final = {
@@ -179,12 +220,28 @@ _HEADS: Final = {
     ".atlasv1.": lazily(r"[0-9A-Za-z]{14}\Z"),
     ".tines.com/webhook/": lazily(r"[0-9a-z-]{1,14}\Z"),
     ".webhook.office.com/webhookb2/": lazily(r"[0-9A-Za-z-]{1,63}\Z"),
-    "ik_": lazily(r"(?:(?<![0-9A-Za-z])|(?<=\\[nrt])|(?<=%[0-9A-Fa-f]{2}))hc[a-z]\Z"),
+    **dict.fromkeys(
+        ("ik_", "ic_", "mk_"), lazily(r"(?:(?<![0-9A-Za-z])|(?<=\\[nrt])|(?<=%[0-9A-Fa-f]{2}))hc[a-z]\Z")
+    ),
     "_mmk": lazily(
         r"(?:(?<![0-9A-Za-z_])|(?<=\\[nrt])|(?<=%[0-9A-Fa-f]{2}))[0-9A-Za-z]{6}_[0-9A-Za-z]{29}\Z"
     ),
     "AZDO": lazily(r"(?:(?<![0-9A-Za-z])|(?<=\\[nrt])|(?<=%[0-9A-Fa-f]{2}))[0-9A-Za-z]{76}\Z"),
-    "JQQJ99": lazily(r"(?:(?<![0-9A-Za-z])|(?<=\\[nrt])|(?<=%[0-9A-Fa-f]{2}))[0-9A-Za-z]{52}\Z"),
+    **dict.fromkeys(
+        ("JQQJ99", "JQQJ9D", "JQQJ9H"),
+        lazily(r"(?:(?<![0-9A-Za-z])|(?<=\\[nrt])|(?<=%[0-9A-Fa-f]{2}))[0-9A-Za-z]{52}\Z"),
+    ),
+    **{
+        signature: lazily(rf"(?:(?<![0-9A-Za-z+/_-])|(?<=\\[nrt])|(?<=%[0-9A-Fa-f]{{2}})){before}\Z")
+        for signatures, before in (
+            ("AzFu", "[0-9A-Za-z_-]{44}"),
+            ("AzSe", "[0-9A-Za-z]{42}"),
+            ("+ACR", "[0-9A-Za-z+/]{42}"),
+            ("+ARm +AEh +ASb AIoT AzCa AZEG", "[0-9A-Za-z+/]{33}"),
+            ("+ASt ACDb +ABa +AMC APIM", "[0-9A-Za-z+/]{76}"),
+        )
+        for signature in signatures.split()
+    },
 }
 _HEAD: Final = 80
 _Format = tuple[str, str, str, re.Pattern[str] | None]
@@ -199,9 +256,12 @@ _NEEDS: Final = {
     for need, _, prefix in (
         entry.partition(":")
         for entry in listed(
-            "32:sk- 32:key- 36:api- 36:sdk- 36:mob- 79:pat 43:secret_ 40:pul- 130:sl. 48:sk_ 38:pk_ 33:re_ 65:1000."
+            "32:sk- 32:key- 36:api- 36:sdk- 36:mob- 55:pat 43:secret_ 40:pul- 130:sl. 48:sk_ 38:pk_ 33:re_ 65:1000."
             " 4:AZDO 0:_mmk 30:ak_live_ 30:ak_test_ 32:NF- 60:na1. 60:eu1. 32:cio 12:00D 22:fw_"
-            " 60:EAAA 58:ik_ 32:fc- 24:fco_ 24:fcr_ 40:e2b_ 38:4b1d 24:vcp_ 24:vci_ 24:vca_ 24:vcr_ 24:vck_"
+            " 60:EAAA 58:ik_ 58:ic_ 26:mk_ 32:fc- 24:fco_ 24:fcr_ 40:e2b_ 38:4b1d 24:vcp_ 24:vci_ 24:vca_ 24:vcr_ 24:vck_"
+            " 6:AzFu 6:AzSe 6:+ACR 6:+ARm 6:+AEh 6:+ASb 6:AIoT 6:AzCa 6:AZEG 6:+ASt 6:ACDb 6:+ABa 6:+AMC 6:APIM"
+            " 60:cflt 25:API- 22:pat. 22:sat. 36:secret-live- 36:secret-test- 20:tr_dev_ 20:tr_prod_ 20:tr_stg_ 20:tr_preview_"
+            " 21:unkey_ 32:xau_ 32:xao_ 40:llx- 36:nbp_ 64:napi_ 40:rpa_ 64:dtn_ 20:mxb_ 20:dbtc_ 20:dbtu_ 60:jina_"
         )
     )
 }
