@@ -129,6 +129,26 @@ def test_a_call_of_no_tool_is_refused(peer: Peer, name: str) -> None:
     assert peer.ask("tools/call", CALLS[name])["error"]["code"] == -32602
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"id": None, "error": {"code": -32700, "message": "Parse error"}},
+        {"error": {"code": -32600, "message": "Invalid Request"}},
+        {"id": [1], "result": {}},
+        {"id": "unasked", "error": None},
+        {"id": None, "result": None},
+    ],
+    ids=json.dumps,
+)
+def test_an_answer_is_never_answered(peer: Peer, answer: dict[str, Any]) -> None:
+    """A client that says so of each message that it cannot place, ours included, would do so for ever."""
+    peer.send(**answer)
+    peer.initialize()
+    peer.ask("tools/list")
+    peer.send(**answer)
+    assert peer.silent() == []
+
+
 def test_an_id_as_long_as_a_message_is_refused(peer: Peer) -> None:
     peer.initialize()
     peer.raw(b'{"jsonrpc":"2.0","id":"%s","method":"ping"}\n' % (b"x" * (1 << 20)))

@@ -206,7 +206,7 @@ class Questions:
     def answer(self, response: Response) -> None:
         """Take the client's answer; one to no question of ours is passed over."""
         with self._lock:
-            waiting = self._waiting.pop(response.id, None)
+            waiting = None if response.id is None else self._waiting.pop(response.id, None)
         if waiting is not None:
             waiting.answer.append(response.result)
             waiting.call.over.set()

@@ -81,9 +81,12 @@ class Request(NamedTuple):
 
 
 class Response(NamedTuple):
-    """The peer's answer to a request of ours; *result* is None where it is an error."""
+    """The peer's answer to a request of ours; *result* is None where it is an error.
 
-    id: RequestId
+    One without an ``id`` (None) says that the peer could not read what we sent.
+    """
+
+    id: RequestId | None
     result: Any
 
 
@@ -130,7 +133,7 @@ def classify(value: Any) -> Request | Response:
     if value.get("jsonrpc") != "2.0":
         raise InvalidMessageError(INVALID_REQUEST, "jsonrpc must be 2.0", known)
     if "method" not in value:
-        if known is not None and ("result" in value or "error" in value):
+        if "result" in value or "error" in value:  # an answer has none itself, or two peers never stop
             return Response(known, value.get("result"))
         raise InvalidMessageError(INVALID_REQUEST, "a message has a method, a result or an error", known)
     method = value["method"]
