@@ -32,6 +32,7 @@ from mpp_exec.privacy import (
     network,
     numbers,
     records,
+    repeats,
     rules,
     shapes,
     sql,
@@ -105,6 +106,13 @@ _WHOLE: Final = (
     sql.statements,
     records.lines,
     declared.manifests,
+)
+# What these find at a place depends on nothing but the text around it.
+_LOCAL: Final = (
+    assignments.assigned,
+    names.announced,
+    labelled.announced,
+    labelled.identified,
 )
 _LOOKALIKE, _ESCAPE, _BASE64, _BARE = form("LOOKALIKE"), form("ESCAPE"), form("BASE64"), form("BARE")
 _SPACED, _CONTROL, _MARKUP = form("SPACED"), form("CONTROL"), form("MARKUP")
@@ -299,6 +307,7 @@ def _scan(text: str, key: str) -> _Scanned:
     again: dict[int, list[int]] = {kind: [] for kind in _AGAIN}
     whole: dict[_Find, list[Any]] = {}
     found: list[Candidate] = []
+    again_and_again = repeats.Repeats(text)
     for flat in scanner.chunks(text):
         places: dict[_Find, list[Any]] = {}
         for at, what in zip(flat[::2], flat[1::2], strict=True):
@@ -312,7 +321,10 @@ def _scan(text: str, key: str) -> _Scanned:
                 if what == _SPACED:
                     again[_BARE].append(at)
         for find, own in places.items():
-            found += find(text, key, own)
+            if again_and_again and find in _LOCAL:
+                found += again_and_again.found(find, key, own)
+            else:
+                found += find(text, key, own)
         meter.step(len(found))
     for find, own in whole.items():
         found += find(text, key, own)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, cast
 
@@ -118,6 +119,12 @@ class Candidate(NamedTuple):
     value: str
     rule: str = ""
     weak: bool = False
+
+
+def moved(candidates: Iterable[Candidate], by: int) -> Iterator[Candidate]:
+    """Yield *candidates* with offsets that are greater *by* so many."""
+    for kind, start, end, score, value, rule, weak in candidates:
+        yield Candidate(kind, start + by, end + by, score, value, rule, weak)
 
 
 @dataclass(frozen=True, slots=True)

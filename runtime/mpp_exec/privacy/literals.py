@@ -7,6 +7,7 @@ import heapq
 import re
 from bisect import bisect_right
 from collections.abc import Collection, Iterator, Sequence
+from functools import partial
 from itertools import accumulate
 from typing import Final
 
@@ -15,6 +16,7 @@ from mpp_exec.privacy.beginnings import Beginnings
 from mpp_exec.privacy.configured import Configured
 from mpp_exec.privacy.detect import BETWEEN
 from mpp_exec.privacy.finding import KINDS, Candidate, is_word
+from mpp_exec.privacy.repeats import AFTER, Repeats
 from mpp_exec.privacy.views import in_original, views
 
 USER_CONFIG: Final = "user_config"
@@ -49,8 +51,10 @@ class Literals:
         self._configured = Configured()
         self._pieces: dict[str, Candidate] = {}
         self._seen: dict[str, Candidate] = {}
+        self._asked: set[str] = set()
         self._by_word: dict[str, Beginnings] = {}
         self._glued: dict[str, Beginnings] = {}
+        self._longest = 0
         # A text that is one string is asked about twice in a row.
         self._last: tuple[str, int, list[Candidate]] = ("", 0, [])
 
@@ -74,13 +78,15 @@ class Literals:
 
     def add_seen(self, written: str, candidate: Candidate) -> None:
         """Make a value known that its label gave away, and that may stand elsewhere without one."""
-        if len(written) < _SHORTEST_SEEN or written.upper() in _MASKS:
+        if written in self._asked or len(written) < _SHORTEST_SEEN or written.upper() in _MASKS:
             return
+        self._asked.add(written)
         spellings = [written] if _PLAIN.fullmatch(written) else _spellings(written)
         for spelling in spellings:
             if spelling in self._seen or len(spelling) < _SHORTEST_SEEN:
                 continue
             self._seen[spelling] = candidate
+            self._longest = max(self._longest, len(spelling))
             self._by_word.setdefault(_first_word(spelling, 0), Beginnings()).add(spelling)
             if _may_be_glued(candidate, spelling):
                 self._glued.setdefault(spelling[:_SHORTEST_GLUED], Beginnings()).add(spelling)
@@ -127,17 +133,27 @@ class Literals:
                     if _may_be_glued(known, written) or not _is_inside(text, start, end):
                         yield start, end, known
             return
-        for word in meter.steps(_FIRST_WORD.finditer(text)):
-            if begun := self._by_word.get(word[0]):
-                for written in begun.at(text, word.start()):
-                    end = word.start() + len(written)
-                    if not _is_inside(text, word.start(), end):
-                        yield word.start(), end, self._seen[written]
-                        break
-        for start in _windows(text, _SHORTEST_GLUED, self._glued):
-            for written in self._glued[text[start : start + _SHORTEST_GLUED]].at(text, start):
-                yield start, start + len(written), self._seen[written]
-                break
+        words = (word.start() for word in _FIRST_WORD.finditer(text))
+        glued = _windows(text, _SHORTEST_GLUED, self._glued)
+        again = Repeats(text if self._longest < AFTER else "")
+        for places, read in ((words, self._word_at), (glued, self._glued_at)):
+            written_at = again.once(partial(read, text))
+            for start in meter.steps(places):
+                written, _ = written_at(start)
+                if written:
+                    yield start, start + len(written), self._seen[written]
+
+    def _word_at(self, text: str, start: int) -> str:
+        """Return the value that the word at *start* begins, "" if none."""
+        begun = self._by_word.get(_first_word(text, start))
+        for written in begun.at(text, start) if begun else ():
+            if not _is_inside(text, start, start + len(written)):
+                return written
+        return ""
+
+    def _glued_at(self, text: str, start: int) -> str:
+        """Return the value that starts at *start*, where a word may go on around it, "" if none."""
+        return next(self._glued[text[start : start + _SHORTEST_GLUED]].at(text, start), "")
 
     def _find_pieces(self, text: str) -> Iterator[tuple[int, int, Candidate]]:
         if len(self._pieces) <= _FEW:

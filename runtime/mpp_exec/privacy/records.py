@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from mpp_exec.privacy import anchors, headers, labels, meter, names, national
+from mpp_exec.privacy import anchors, headers, labels, meter, names, national, repeats
 from mpp_exec.privacy.anchors import Needle
-from mpp_exec.privacy.finding import Candidate, is_in_mask, lazily
+from mpp_exec.privacy.finding import Candidate, is_in_mask, lazily, moved
 from mpp_exec.privacy.headers import Pair
 
 # The last words of labels; those of English names and addresses, and of what a word announces without a
@@ -97,27 +97,37 @@ def _labelled(
     """Yield labels with their values, and where these end."""
     last = -1
     kinds: dict[str, str] = {}  # labels come again in every record
+    label = repeats.Repeats(text).once(lambda end: _label(text, end, kinds, foreign=foreign))
     for end in ends:
         meter.step()
-        colon = _COLON.match(text, end)
-        if not colon or colon.end() <= last:
-            continue
-        begin = _BEGINS.split(text[max(0, end - _LONGEST_LABEL) : end])[-1].lstrip(") ")
-        if not begin:
-            continue
-        name = (begin + colon["tail"]).strip(_MARKS)
-        if foreign and name.isascii():
-            continue
-        if (kind := kinds.get(name)) is None:
-            kind = kinds[name] = labels.of_key(name)
-        at = colon.end()
-        if not kind or ("=" in colon[0] and names.is_code(text, at)):
-            continue
-        if kind in _CHECKED and any(word in name.lower() for word in national.ANNOUNCED):
-            continue  # it has a check digit, which is looked at there
-        stop = _end_of_value(text, at, colon["quote"])
-        last = at
-        yield Pair(name, text[at:stop].rstrip(" \t,.*"), at), stop
+        labelled, by = label(end)
+        if labelled and labelled[0].at + by > last:
+            (name, value, at), stop = labelled
+            last = at + by
+            yield Pair(name, value, last), stop + by
+
+
+def _label(text: str, end: int, kinds: dict[str, str], *, foreign: bool) -> tuple[Pair, int] | None:
+    """Return the label that ends about *end* with its value, and where that ends, None if it announces none.
+
+    *kinds* are what labels are known to announce.
+    """
+    colon = _COLON.match(text, end)
+    begin = _BEGINS.split(text[max(0, end - _LONGEST_LABEL) : end])[-1].lstrip(") ") if colon else ""
+    if not colon or not begin:
+        return None
+    name = (begin + colon["tail"]).strip(_MARKS)
+    if foreign and name.isascii():
+        return None
+    if (kind := kinds.get(name)) is None:
+        kind = kinds[name] = labels.of_key(name)
+    at = colon.end()
+    if not kind or ("=" in colon[0] and names.is_code(text, at)):
+        return None
+    if kind in _CHECKED and any(word in name.lower() for word in national.ANNOUNCED):
+        return None  # it has a check digit, which is looked at there
+    stop = _end_of_value(text, at, colon["quote"])
+    return Pair(name, text[at:stop].rstrip(" \t,.*"), at), stop
 
 
 def _end_of_value(text: str, at: int, quote: str) -> int:
@@ -149,12 +159,17 @@ def _read(labelled: Iterator[tuple[Pair, int]]) -> list[Candidate]:
 
 def _of_record(record: Sequence[Pair]) -> list[Candidate]:
     columns = headers.announced([pair.name for pair in record])
-    return [
-        each
-        for column, pair in zip(columns, record, strict=True)
-        if pair.text and column.kind != "secret" and not _is_caption(column.kind, pair.text)
-        for each in headers.below(column, pair.text, pair.at)
-    ]
+    found: list[Candidate] = []
+    read: dict[tuple[str, str, str], list[Candidate]] = {}  # records come again, too
+    for column, pair in zip(columns, record, strict=True):
+        if not pair.text or column.kind == "secret":
+            continue
+        asked = (*column, pair.text)
+        if (answer := read.get(asked)) is None:
+            says = not _is_caption(column.kind, pair.text)
+            answer = read[asked] = headers.below(column, pair.text, 0) if says else []
+        found += moved(answer, pair.at)
+    return found
 
 
 def _is_caption(kind: str, value: str) -> bool:

@@ -20,19 +20,27 @@ def position(span: Candidate) -> tuple[int, int]:
 def merged(candidates: Iterable[Candidate]) -> list[Candidate]:
     """Return the candidates in order, those that overlap as one of a sure secret's kind, or the longest's."""
     joined: list[Candidate] = []
-    longest = 0
+    winner: Candidate | None = None
+    start = end = longest = 0
     for candidate in sorted(candidates, key=position):
         length = candidate.end - candidate.start
-        if joined and candidate.start < joined[-1].end:
-            last = joined[-1]
-            sure, longer = _is_sure(candidate), (length, candidate.score) >= (longest, last.score)
-            winner = candidate if (longer if sure == _is_sure(last) else sure) else last
-            joined[-1] = winner._replace(start=last.start, end=max(last.end, candidate.end))
+        if winner is not None and candidate.start < end:
+            sure = _is_sure(candidate)
+            longer = (length, candidate.score) >= (longest, winner.score)
+            winner = candidate if (longer if sure == _is_sure(winner) else sure) else winner
+            end = max(end, candidate.end)
             longest = max(longest, length)
         else:
-            joined.append(candidate)
-            longest = length
+            if winner is not None:
+                joined.append(_spread(winner, start, end))
+            winner, start, end, longest = candidate, candidate.start, candidate.end, length
+    if winner is not None:
+        joined.append(_spread(winner, start, end))
     return joined
+
+
+def _spread(span: Candidate, start: int, end: int) -> Candidate:
+    return span if (span.start, span.end) == (start, end) else span._replace(start=start, end=end)
 
 
 def _is_sure(candidate: Candidate) -> bool:
