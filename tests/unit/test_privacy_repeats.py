@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mpp_exec.privacy import repeats
+from mpp_exec.privacy import detect, repeats
 from mpp_exec.privacy.finding import Candidate
 from mpp_exec.privacy.redact import redact
 
@@ -38,6 +38,7 @@ def tries(text: str) -> int:
     [
         "key=", "auth0=", "password=", "api-=", "home: ", "street: 1 A St, ", "guardian=", "last_name=",
         "pass=Ab1defgh ", 'attn="', "address: 1 A St, ", "token: ", "jira=\n",
+        "redis-cli>", "l1O0", "zip -a ",
     ],
 )  # fmt: skip
 def test_a_piece_that_stands_again_and_again_is_not_read_each_time(unit: str) -> None:
@@ -97,3 +98,37 @@ def test_two_stretches_are_told_apart() -> None:
     assert text[30_000 - second : 30_100 - second] == text[30_000:30_100]
     assert stretches.back(15_999) == 0
     assert stretches.back(3001) % 2 == 0
+
+
+def test_findings_are_not_compared_with_every_number_that_has_letters_in_it() -> None:
+    unit = "AZDO212-555-0199  a@b.co "
+    # One comparison of each finding with all of the numbers was more than all the rest of the work.
+    assert lines(unit * 1000) < 3 * lines(unit * 500)
+
+
+def lines(text: str) -> int:
+    """Return how many lines of the comparison of findings with numbers run."""
+    count = 0
+
+    def watch(frame: FrameType, _event: str, _argument: Any) -> Any:
+        nonlocal count
+        if frame.f_code.co_filename != detect.__file__ or frame.f_code.co_name not in _COMPARE:
+            return None
+
+        def watch_lines(_frame: FrameType, event: str, _argument: Any) -> Any:
+            nonlocal count
+            count += event == "line"
+            return watch_lines
+
+        count += 1
+        return watch_lines
+
+    sys.settrace(watch)
+    try:
+        redact(text)
+    finally:
+        sys.settrace(None)
+    return count
+
+
+_COMPARE = ("_as_digits", "<genexpr>")

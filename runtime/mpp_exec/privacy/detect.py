@@ -113,6 +113,8 @@ _LOCAL: Final = (
     names.announced,
     labelled.announced,
     labelled.identified,
+    commands.passwords,
+    commands.pgpass_lines,
 )
 _LOOKALIKE, _ESCAPE, _BASE64, _BARE = form("LOOKALIKE"), form("ESCAPE"), form("BASE64"), form("BARE")
 _SPACED, _CONTROL, _MARKUP = form("SPACED"), form("CONTROL"), form("MARKUP")
@@ -237,13 +239,12 @@ def _as_digits(text: str, key: str, meetings: list[int]) -> list[Candidate]:
     found: list[Candidate] = []
     view = lookalikes.rewritten(text, regions)
     starts = [region.start for region in regions]
+    ends = [region.end for region in regions]  # in order, as they are, and without overlap
     for low, high in _windows(text, starts):
-        inside = (
-            [region for region in regions if low <= region.start < high] if len(regions) < 64 else regions
-        )
         for each in _scan(view[low:high], key).found:
             start, end = each.start + low, each.end + low
-            if any(start < region.end and region.start < end for region in inside):
+            first = bisect_right(ends, start)
+            if first < len(starts) and starts[first] < end:
                 found.append(each._replace(start=start, end=end))
     return found
 

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 from mpp_exec.privacy import meter
 from mpp_exec.privacy.finding import is_word
+from mpp_exec.privacy.repeats import Repeats
 
 # A number with separators, of nothing but digits and such letters; read forwards and backwards from there.
 _FORWARD: Final = re.compile(r"(?:[-./_() ]{0,2}[0-9OoIli]){1,24}")
@@ -29,18 +30,28 @@ def regions(text: str, meetings: Iterable[int]) -> list[Region]:
     """Return the numbers in *text* that are mostly digits; such letters stand beside digits at *meetings*."""
     found: list[Region] = []
     read = 0
+    number_at = Repeats(text).once(lambda at: _number_at(text, 0, at))
     for at in meetings:
         meter.step(len(found))
         if at < read:
             continue
-        start = _start(text, read, at + 1)
-        forward = _FORWARD.match(text, at)
-        end = forward.end() if forward else at + 1
-        number = text[start:end]
-        if (_is_number(number) and not is_word(text[end : end + 1])) or text[end : end + 1] in ("x", "X"):
-            found.append(Region(start, end, number.translate(_TABLE)))
-            read = end
+        # Not back into the number before, where that is near.
+        number, by = number_at(at) if read <= at + 1 - _REACH else (_number_at(text, read, at), 0)
+        if number:
+            read = number.end + by
+            found.append(Region(number.start + by, read, number.written))
     return found
+
+
+def _number_at(text: str, floor: int, at: int) -> Region | None:
+    """Return the number around *at* that does not start before *floor*, None if there is none."""
+    start = _start(text, floor, at + 1)
+    forward = _FORWARD.match(text, at)
+    end = forward.end() if forward else at + 1
+    number = text[start:end]
+    if (_is_number(number) and not is_word(text[end : end + 1])) or text[end : end + 1] in ("x", "X"):
+        return Region(start, end, number.translate(_TABLE))
+    return None
 
 
 def rewritten(text: str, numbers: Iterable[Region]) -> str:

@@ -93,7 +93,7 @@ class Repeats:
         return read_once
 
     def back(self, at: int) -> int:
-        """Return how far in front of *at*, in the first piece of a stretch, all reads the same; 0 if nowhere."""
+        """Return how far in front of *at* a first piece reads the same, and around it; 0 if none."""
         if not self._from <= at < self._to:
             index = bisect_right(self._stretches, (at + 1,)) - 1
             if index < 0:
