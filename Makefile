@@ -54,6 +54,7 @@ test-parked: $(VENV)/.native  ## run the attacks in sandboxes that were prepared
 	@MPP_LAB_PARKED=early $(BIN)/python -m pytest -p no:cacheprovider $(PYTEST_ARGS) $(PARKED_TESTS)
 	@MPP_LAB_PARKED=early $(BIN)/python -m pytest -p no:cacheprovider $(PYTEST_ARGS) tests/security/test_parked_attacks.py
 	@MPP_LAB_PARKED=copied $(BIN)/python -m pytest -p no:cacheprovider $(PYTEST_ARGS) $(PARKED_TESTS)
+	@MPP_LAB_PARKED=imaged $(BIN)/python -m pytest -p no:cacheprovider $(PYTEST_ARGS) $(PARKED_TESTS)
 	@MPP_LAB_PARKED=late $(BIN)/python -m pytest -p no:cacheprovider $(PYTEST_ARGS) tests/security/test_attacks_files.py \
 		tests/live/test_sandbox_grants.py tests/live/test_sandbox_protected.py
 

@@ -7,6 +7,7 @@ takes one defence away with ``dataclasses.replace`` and sees whether the others 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -21,11 +22,14 @@ from pathlib import Path
 from typing import Any
 
 from mpp_exec.consent.grant import Grant
+from mpp_exec.errors import InternalError
 from mpp_exec.owners import Identity
 from mpp_exec.package.manifest import FileEntry, Manifest, Operation, RuntimeSpec, Tool
 from mpp_exec.package.requirement import Requirement, parse_requirement
 from mpp_exec.permissions import Limits, Permissions, Privacy
 from mpp_exec.sandbox import cache, kernel, parked, planning, settle, spawn, syscalls
+from mpp_exec.sandbox.building import APP
+from mpp_exec.sandbox.image import Image
 from mpp_exec.sandbox.plan import SandboxPlan
 from mpp_exec.sandbox.profiles import Allow
 from mpp_exec.sandbox.template import Template, can_be_copied
@@ -53,7 +57,8 @@ def bounded(**bounds: int) -> Limits:
 
 
 PARKED = os.environ.get("MPP_LAB_PARKED", "")
-"""``early`` or ``late``: run every call in a sandbox that was prepared ahead of it, where that can be."""
+"""Run every call in a sandbox that was prepared ahead of it, where that can be: ``early`` or ``late`` as its
+tool is started, ``copied`` from a template, ``imaged``: copied, with the package's files from its image."""
 
 EVERY_CALL = tuple(Allow(name, "the experiment does without seccomp") for name in NUMBERS)
 """A profile that refuses nothing, so that what is still refused is refused by another mechanism."""
@@ -212,12 +217,17 @@ def prepared(compiled: SandboxPlan, **options: Any) -> parked.Parked | None:
     if options.get("traced") or not parked.can_be_parked(compiled):
         return None
     early = PARKED != "late" and compiled.kind == "python" and not options.get("variables")
-    if early and PARKED == "copied" and can_be_copied(compiled):
-        made = copied(compiled)
+    image = None
+    if PARKED == "imaged":
+        with contextlib.suppress(InternalError):  # a link in it, say: such a package has none
+            image = image_of(compiled)
+    if early and PARKED in ("copied", "imaged") and can_be_copied(compiled):
+        made = copied(compiled, image)
     else:
-        made = parked.Parked(compiled, constants=(), cache=CACHE, early_start=early)
+        made = parked.Parked(compiled, constants=(), cache=CACHE, early_start=early, image=image)
     while made.look(1000) == "preparing":
         pass
+    assert image is None or not made.lacks_image
     if made.state == "ready":
         return made
     made.close()
@@ -234,11 +244,27 @@ def waits(compiled: SandboxPlan, template: Template | None) -> parked.Parked:
     return made
 
 
-def copied(compiled: SandboxPlan) -> parked.Parked:
+def image_of(compiled: SandboxPlan) -> Image:
+    """Return the image of the package of *compiled*, which nobody has signed."""
+    (app,) = (entry.source for entry in compiled.entries if entry.target == APP)
+    with tempfile.TemporaryDirectory(dir=PLACES) as place:
+        shutil.copytree(app, f"{place}/files", symlinks=True)
+        found = sorted(Path(place).rglob("*"))
+        folder = os.open(place, os.O_RDONLY)
+        try:
+            names = [path.relative_to(place).as_posix() for path in found]
+            return Image(folder, names, sum(path.stat().st_size + 4096 for path in found))
+        finally:
+            os.close(folder)
+
+
+def copied(compiled: SandboxPlan, image: Image | None = None) -> parked.Parked:
     """Begin to prepare a sandbox of *compiled* that is a copy of a template, unless it fails at once."""
     template = Template(compiled)
     try:
-        made = parked.Parked(compiled, constants=(), cache=CACHE, early_start=True, template=template)
+        made = parked.Parked(
+            compiled, constants=(), cache=CACHE, early_start=True, template=template, image=image
+        )
         assert made.is_copied or made.state == "ended", "the template made no copy"
         return made
     finally:
