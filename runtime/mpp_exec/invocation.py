@@ -308,17 +308,20 @@ class Invocation:
 
     def _redactor(self, agreed: Agreed, running: RunningCall) -> Redactor:
         """Return what redacts everything that this call says."""
-        prepared, received = agreed.prepared, agreed.received
+        prepared, package = agreed.prepared, agreed.prepared.manifest.name
+        received = agreed.received.values
         tokens: MakeToken | None = None
-        vault = self._conversation.vault if prepared.redaction.makes_tokens or received.tokens else None
+        needs = prepared.redaction.makes_tokens or self._conversation.has_tokens
+        vault = self._conversation.vault if needs else None
         if vault is not None:
-            tokens = functools.partial(vault.token, prepared.manifest.name)
+            tokens = functools.partial(vault.token, package)
+            received = vault.handed(package, received)
         return Redactor(
             prepared.redaction,
             secrets=prepared.secrets.values(),
             bounds=redaction_bounds(prepared.plan.limits.output, running.cancellation.is_set),
             tokens=tokens,
-            received=received.values,
+            received=received,
         )
 
     def _placed(self, plan: SandboxPlan, running: RunningCall, stack: contextlib.ExitStack) -> SandboxPlan:

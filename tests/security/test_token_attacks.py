@@ -266,6 +266,57 @@ def test_a_tool_that_was_given_a_value_cannot_say_it_also_where_its_kind_is_allo
         assert token in said, "what comes back is the token that went in"
 
 
+KEEP = """\
+import os, pathlib
+def run(to="", find=False):
+    kept = pathlib.Path(os.environ["MPP_STORAGE"], "kept")
+    if find:
+        return {"patient": {"name": "Quentin Ashworth"}}
+    if to:
+        kept.write_text(to)
+    return f"noted for {kept.read_text()} just now"
+"""
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_a_tool_cannot_say_in_a_later_call_what_it_was_given_in_an_earlier_one(
+    agent: Agent, *, allowed: bool
+) -> None:
+    """It has a place to keep it, and nothing about a name in prose tells what it is."""
+    privacy = Privacy(allow=("person",) if allowed else (), receive=("person",))
+    found = 'def run():\n    return {"patient": {"name": "Quentin Ashworth"}}\n'
+    agent.stage.python(found, name=LOOKUP, version="1.0.1", redaction={"person": "token"})
+    agent.stage.python(
+        KEEP,
+        name="acme/notes",
+        permissions=Permissions(storage=1 << 20),
+        tool={"operation": "write"},
+        privacy=privacy,
+    )
+    structured = agent.runtime.call(LOOKUP, "run", {}).structured
+    assert structured is not None
+    token = structured["patient"]["name"]
+    first = everything(agent.runtime.call("acme/notes", "run", {"to": token}))
+    later = agent.runtime.call("acme/notes", "run", {})
+    for said in (first, everything(later)):
+        assert "Ashworth" not in said
+        assert (token if allowed else "[PERSON]") in said
+    assert "mpp-exec/received" not in later.meta, "it was given nothing this time"
+
+
+def test_what_a_tool_was_given_is_nothing_to_other_tools_or_sessions(agent: Agent) -> None:
+    """It stays known where it was given; a word that was somebody's name here is a word there."""
+    found = 'def run():\n    return {"patient": {"name": "Quentin Ashworth"}}\n'
+    agent.stage.python(found, name=LOOKUP, version="1.0.1", redaction={"person": "token"})
+    agent.stage.python(SAY, name=MAIL, version="1.0.1", privacy=Privacy(receive=("person",)))
+    structured = agent.runtime.call(LOOKUP, "run", {}).structured
+    assert structured is not None
+    agent.call(MAIL, to=structured["patient"]["name"])
+    assert agent.call(ECHO, to="by Quentin Ashworth").content[0]["text"].count("Quentin Ashworth") == 1
+    with Runtime(agent.stage.home, policies=agent.stage.policies) as other:
+        assert "Quentin Ashworth" in everything(other.call(MAIL, "run", {"to": "by Quentin Ashworth"}))
+
+
 def test_a_server_that_was_given_a_value_cannot_say_it_while_it_runs(agent: Agent) -> None:
     told = """
     to = params["arguments"]["to"]

@@ -14,7 +14,7 @@ from mpp_exec.errors import UsageError
 from mpp_exec.privacy.finding import KINDS, LETTERS, LETTERS_OF_A_TOKEN
 from mpp_exec.privacy.policy import RedactionPolicy
 from mpp_exec.privacy.redact import Redactor, redact
-from mpp_exec.privacy.vault import LIFETIME, MAX_BYTES, MAX_TOKENS, MAX_VALUE, Vault
+from mpp_exec.privacy.vault import LIFETIME, MAX_BYTES, MAX_HANDED, MAX_TOKENS, MAX_VALUE, Vault
 from mpp_exec.vocabulary import parse_kind
 
 EMAIL = "jane@example.com"
@@ -127,6 +127,21 @@ def test_a_vault_is_bounded_in_tokens_and_in_size() -> None:
     tokens = [vault.token("q", "secret", value) for value in large]
     assert sum(len(kept.value) for kept in vault._shelves["q"]._kept.values()) <= MAX_BYTES
     assert received(vault, tokens[-1], "secret") == large[-1]
+
+
+def test_what_a_package_was_handed_it_is_known_for_afterwards_and_no_other() -> None:
+    vault = Vault()
+    mine, other = ("person", "Quentin Ashworth"), ("email", "jane.doe@example.com")
+    assert vault.handed("acme/mail", ()) == ()
+    assert vault.handed("acme/mail", (mine,)) == (mine,)
+    assert set(vault.handed("acme/mail", (other,))) == {mine, other}
+    assert vault.handed("acme/notes", ()) == ()
+    many = tuple(("person", f"Somebody {number}") for number in range(MAX_HANDED + 7))
+    assert set(vault.handed("acme/mail", many)) == set(many), "what it is handed now is always known"
+    assert vault.handed("acme/mail", ()) == many[-MAX_HANDED:]
+    assert vault.handed("acme/mail", (mine,)) == (*many[-MAX_HANDED + 1 :], mine)
+    vault.close()
+    assert vault.handed("acme/mail", ()) == ()
 
 
 def test_a_closed_vault_has_forgotten_everything() -> None:

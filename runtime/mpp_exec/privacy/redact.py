@@ -141,6 +141,7 @@ class Redactor:
         self._received: set[tuple[str, str]] = set()
         for kind, value in received:
             self._literals.add_configured(value, kind, RECEIVED)
+            self._received.add((kind, value))
             self._received.update((found.kind, found.value) for found in detect(value))
         for secret in secrets:
             self._literals.add_configured(secret)

@@ -39,6 +39,9 @@ MAX_BYTES: Final = 8 << 20
 MAX_VALUE: Final = 16 << 10
 """Code points of one value. A longer one gets no token."""
 
+MAX_HANDED: Final = 64
+"""Values that one package was handed and that its later results are searched for, the last of them."""
+
 _KEY_SIZE: Final = 32
 _FITS: Final = re.compile(TOKEN)
 _START: Final = "["
@@ -64,6 +67,7 @@ class Vault:
         self._clock = clock or functools.partial(time.clock_gettime, time.CLOCK_BOOTTIME)
         self._lock = threading.Lock()
         self._shelves: dict[str, _Shelf] = {}
+        self._handed: dict[str, OrderedDict[tuple[str, str], None]] = {}
 
     def token(self, package: str, kind: str, value: str) -> str:
         """Return the token of *value*, which a result of *package* holds; "" if it can have none."""
@@ -86,10 +90,27 @@ class Vault:
         value = replacing.replaced(arguments)
         return Received(value, replacing.tokens, tuple(replacing.values))
 
+    def handed(self, package: str, values: Collection[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+        """Note that *package* is handed *values* now, and return these and what it was handed before.
+
+        A tool can keep what it was given, and say it when it is called without.
+        """
+        with self._lock:
+            known = self._handed.setdefault(package, OrderedDict()) if values else self._handed.get(package)
+            if known is None:
+                return ()
+            for each in values:
+                known[each] = None
+                known.move_to_end(each)
+            while len(known) > max(MAX_HANDED, len(values)):
+                known.popitem(last=False)
+            return tuple(known)
+
     def close(self) -> None:
         """Forget everything."""
         with self._lock:
             self._shelves.clear()
+            self._handed.clear()
 
     def _letters(self, kind: str, value: str) -> str:
         import hashlib  # noqa: PLC0415 -- loads OpenSSL, and few policies make tokens
