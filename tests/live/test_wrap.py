@@ -256,6 +256,28 @@ def test_a_server_that_needs_more_says_so_and_leaves_nothing(shell: Shell) -> No
     shell.ok(*words, "--try", f"place={place}", *command)
 
 
+@pytest.mark.parametrize(
+    ("said", "hint"),
+    [
+        ("Error in cpuinfo: failed to parse processor information from /proc/cpuinfo", "/proc"),
+        ("Error: Could not locate the bindings file. Tried:", "dir:FOLDER"),
+        ("ImportError: cannot import name 'eval_type_backport' from 'pydantic'", "--constraint"),
+        ("Error [ERR_MODULE_NOT_FOUND]: Cannot find package 'zod'", "--constraint"),
+        ("socket.gaierror: [Errno -3] Temporary failure in name resolution", "network"),
+        ("server: error: the following arguments are required: --db-path", "behind --"),
+        ("KeyError: 'API_KEY'", "--env"),
+    ],
+    ids=["proc", "compiled", "python library", "node library", "network", "arguments", "anything"],
+)
+def test_a_server_that_does_not_start_is_told_with_what_helps(shell: Shell, said: str, hint: str) -> None:
+    source = shell.root / "server"
+    source.mkdir()
+    (source / "server.py").write_text(f"import sys\nsys.exit({said!r})\n")
+    done = shell.run("wrap", f"dir:{source}", "-o", "out", "--", "python", "server.py")
+    assert done.code == 2
+    assert hint in done.err.partition("hint:")[2]
+
+
 def test_a_folder_that_is_not_empty_is_left_alone(shell: Shell) -> None:
     source = write(shell.root / "server")
     (shell.cwd / "out").mkdir()

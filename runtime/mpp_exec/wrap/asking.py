@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -41,6 +42,48 @@ _LIMITS: Final = Limits(
 READING: Final = Reading(max_size=16 << 20, max_depth=64, max_values=1_000_000)
 _INVOCATION: Final = "00000000-0000-0000-0000-000000000000"
 _LINES: Final = 12
+
+# What a server says that does not start, and what its author can do about it; the first that fits is told.
+_REMEDIES: Final = (
+    (
+        r"(?<![\w/.-])/(?:proc|sys)/",
+        (
+            "it reads /proc or /sys, which are not there in a sandbox: look for a version or a setting of it "
+            "that does without"
+        ),
+    ),
+    (
+        r"bindings file|\.node['\"\s]|ERR_DLOPEN_FAILED",
+        (
+            "what is compiled of it comes from an install script, and none is run here: install it into a "
+            "folder of your own, and wrap that: dir:FOLDER"
+        ),
+    ),
+    (
+        (
+            r"\b(?:ImportError|ModuleNotFoundError|AttributeError|SyntaxError)\b|ERR_MODULE_NOT_FOUND|"
+            r"Cannot find module"
+        ),
+        (
+            "it does not go with what was fetched for it: --constraint 'NAME<VERSION', --as-of DATE, and "
+            "without --latest"
+        ),
+    ),
+    (
+        (
+            r"getaddrinfo|ENOTFOUND|EAI_AGAIN|ENETUNREACH|name resolution|Name or service not known|"
+            r"Network is unreachable"
+        ),
+        "it wants the network as it starts, and has none: look for a setting of it that does without",
+    ),
+    (
+        r"(?i)\busage:|missing (?:required )?argument|arguments? (?:is|are) required",
+        "give it the arguments that it names behind --, as in -- --db-path '${storage}/data.db'",
+    ),
+)
+_ANY_REMEDY: Final = (
+    "what it needs to start: --storage, --subprocess, --try KEY=VALUE, --env, or arguments after --"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +193,7 @@ def _asked(server: ClosedServer) -> Answered:
         raise UsageError(
             "wrap.server",
             f"the server gave no list of its tools: {reason}{wrote}",
-            "what it needs to start: --storage, --subprocess, --try KEY=VALUE, --env, or arguments after --",
+            _remedy(" ".join(said)),
         )
     return Answered(
         tools=tuple(tools),
@@ -160,6 +203,11 @@ def _asked(server: ClosedServer) -> Answered:
         memory=done.memory_peak,
         processes=done.processes_peak,
     )
+
+
+def _remedy(said: str) -> str:
+    """Return what to do about a server that ended with *said*, the last that it wrote."""
+    return next((hint for wants, hint in _REMEDIES if re.search(wants, said)), _ANY_REMEDY)
 
 
 def _is_path(setting: ConfigField) -> bool:
