@@ -70,8 +70,9 @@ ffi.set_source(
     sources=[
         f"native/{name}.c"
         for name in (
-            *("alarm", "child", "clock", "descriptors", "spawn", "cgroup", "ids", "image", "look", "probe"),
-            *("sound", "supervise", "dialogue", "guard", "leave", "park", "template", "watch", "notify"),
+            *("alarm", "cgroup", "child", "clock", "descriptors", "dialogue", "guard"),
+            *("ids", "image", "leave", "look", "notify", "park", "probe"),
+            *("sound", "sources", "spawn", "supervise", "template", "watch"),
         )
     ],
     depends=[f"native/{name}.h" for name in ("contract", "descriptors", "kernel", "sandbox", "sound", "sys")],

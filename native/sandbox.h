@@ -1,4 +1,4 @@
-/* The parent's side of one sandbox, shared by spawn.c and supervise.c. */
+/* The parent's side of one sandbox, shared by the files that start it, supervise it and end it. */
 #ifndef MPP_SANDBOX_H
 #define MPP_SANDBOX_H
 
@@ -71,6 +71,12 @@ static inline struct mpp_entry *mpp_entries_of(struct mpp_sandbox *sandbox)
     return (void *)(sandbox->plan + mpp_plan_of(sandbox)->entries.offset);
 }
 
+/* Host process ids are unique among the living, so the outer ids of living sandboxes are, too. */
+static inline uint32_t mpp_outer_of(const struct mpp_sandbox *sandbox)
+{
+    return sandbox->launch.outer_uid_base + (uint32_t)sandbox->pid;
+}
+
 /* What all processes of a sandbox use at this moment, as its cgroup or /proc tells. */
 struct mpp_usage {
     uint64_t resident; /* bytes */
@@ -91,6 +97,8 @@ void mpp_fill_plan(struct mpp_sandbox *sandbox);
 int mpp_hold_sources(struct mpp_sandbox *sandbox, uint32_t first, uint32_t *detail);
 int mpp_copy_trees(struct mpp_sandbox *sandbox, uint32_t first, int *trees, uint32_t *tree_count, uint32_t *step,
                    uint32_t *detail);
+int mpp_copy_image(struct mpp_sandbox *sandbox, int *trees, uint32_t *tree_count, uint32_t *detail);
+int mpp_hand_over(struct mpp_sandbox *sandbox, int *trees, uint32_t *tree_count, uint32_t owner, uint32_t *detail);
 int mpp_send_plan(struct mpp_sandbox *sandbox, const int *descriptors, uint32_t count);
 int mpp_drain(struct mpp_sandbox *sandbox, int *fd, struct mpp_buffer *buffer); /* 1 open, 0 ended, -1 over a bound */
 int mpp_listen(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome); /* 1: init said how it ended, or is gone */

@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,8 +21,8 @@ from mpp_exec.sandbox import waiting
 from mpp_exec.sandbox.parked import Parked, can_start_early
 from sandbox_lab import CACHE, PARKED, Lab, answer, copied, descendants, init_processes, run
 from stage import NAME, Stage
+from weakened import weakened
 
-ROOT = Path(__file__).parents[2]
 NAMES = 120
 SEVERAL = 4
 
@@ -125,7 +124,7 @@ def test_race_is_won_where_a_grant_is_mounted_before_what_lies_over_it(
         ("if (error == 0) error = attach(context->root, outer, folder);\n    sys1", "sys1"),
     )
     monkeypatch.setattr(waiting, "init_program", lambda: weak)
-    assert any(race(lab, ground, copy=False) for _ in range(20))
+    assert any(race(lab, ground, copy=False) for _ in range(200))  # on a busy machine it is seldom won
 
 
 def test_stage_of_the_grants_cannot_be_entered(lab: Lab, ground: Path) -> None:
@@ -246,43 +245,6 @@ def run():
     seen = serve(ready(lab, source, read=[ground]))
     assert {kind for _, kind in seen} == {1}, "pipes alone"
     assert len(seen) <= 4
-
-
-def weakened(folder: Path, name: str, *changes: tuple[str, str]) -> int:
-    """Compile init with *changes* to the source file *name*; return a descriptor of it."""
-    native_folder = ROOT / "native"
-    source = (native_folder / name).read_text(encoding="utf-8")
-    for old, new in changes:
-        assert old in source, old
-        source = source.replace(old, new)
-    (folder / name).write_text(source, encoding="utf-8")
-    flags = (
-        "-std=c11",
-        "-O2",
-        "-ffreestanding",
-        "-fPIE",
-        "-fno-stack-protector",
-        "-static-pie",
-        "-nostdlib",
-        "-w",
-    )
-    sources = [
-        str(folder / each if each == name else native_folder / each)
-        for each in ("begin_exec.c", "init.c", "sound.c", "layout.c", "confine.c")
-    ]
-    target = folder / "mpp-init"
-    command = [
-        "cc",
-        *flags,
-        "-fcf-protection=none",
-        "-nostartfiles",
-        f"-I{native_folder}",
-        *sources,
-        "-o",
-        str(target),
-    ]
-    subprocess.run(command, check=True)
-    return os.open(target, os.O_RDONLY | os.O_CLOEXEC)
 
 
 def test_command_line_of_one_that_waits_names_nothing_that_was_granted(lab: Lab, ground: Path) -> None:

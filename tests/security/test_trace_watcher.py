@@ -23,6 +23,7 @@ from mpp_exec.sandbox.native import WatchedRow
 from mpp_exec.sandbox.plan import SandboxPlan
 from needs import missing
 from sandbox_lab import HERE, Lab, init_processes, run
+from weakened import weakened
 
 MAX_NOTES = 4096  # MPP_NOTES_MAX of contract.h
 LISTENER = "anon_inode:seccomp notify"
@@ -242,3 +243,25 @@ def test_a_kernel_without_notifications_traces_nothing(
         run(compiled, traced=True)
     assert refused.value.code == "host.no_user_notification"
     assert run(compiled).outcome == "ok"
+
+
+def test_more_than_a_listener_is_kept_from_the_host(
+    lab: Lab, attacker: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An init that hands over two descriptors and not one: the call ends, and neither stays open."""
+    strange = weakened(
+        tmp_path,
+        "init.c",
+        ("head->size = sizeof *head + sizeof descriptor;", "head->size = sizeof control;"),
+        (
+            "memcpy(control + sizeof *head, &descriptor, sizeof descriptor);",
+            "((int *)(control + sizeof *head))[0] = ((int *)(control + sizeof *head))[1] = descriptor;",
+        ),
+    )
+    monkeypatch.setattr(native, "init_program", lambda: strange)
+    compiled = lab.program(attacker, "pointers")
+    assert run(compiled, traced=True).outcome == "killed"
+    before = sorted(Path("/proc/self/fd").iterdir())
+    run(compiled, traced=True)
+    assert sorted(Path("/proc/self/fd").iterdir()) == before
+    os.close(strange)
