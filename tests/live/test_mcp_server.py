@@ -142,6 +142,12 @@ def test_null_is_taken_for_what_was_left_out(peer: Peer) -> None:
     assert peer.ask("tools/call", {"name": "acme_echo_call", "_meta": meta()})["result"]["isError"] is False
 
 
+@pytest.mark.parametrize(("before", "after"), [(b"\xef\xbb\xbf", b""), (b"", b"\r")], ids=["mark", "return"])
+def test_lines_may_be_written_as_on_another_system(peer: Peer, before: bytes, after: bytes) -> None:
+    peer.raw(before + b'{"jsonrpc":"2.0","id":"first","method":"ping"}' + after + b"\n")
+    assert peer.answer("first")["result"] == {}
+
+
 def test_a_tool_that_is_not_there_is_an_error(peer: Peer) -> None:
     peer.initialize()
     assert peer.call("acme_echo_other")["error"]["code"] == -32602

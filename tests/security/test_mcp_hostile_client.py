@@ -61,6 +61,12 @@ MALFORMED = {
     "no json": (b"nonsense\n", -32700, None),
     "half an object": (b'{"jsonrpc":"2.0","id":1,"method"\n', -32700, None),
     "not utf-8": (b'{"jsonrpc":"2.0","id":1,"method":"\xff"}\n', -32700, None),
+    "utf-16": ('{"jsonrpc":"2.0","id":1,"method":"ping"}'.encode("utf-16") + b"\n", -32700, None),
+    "two marks of a byte order": (
+        b'\xef\xbb\xbf\xef\xbb\xbf{"jsonrpc":"2.0","id":1,"method":"ping"}\n',
+        -32700,
+        None,
+    ),
     "half a surrogate": (b'{"jsonrpc":"2.0","id":1,"method":"\\ud800"}\n', -32700, None),
     "nan": (b'{"jsonrpc":"2.0","id":NaN,"method":"ping"}\n', -32700, None),
     "a key twice": (b'{"jsonrpc":"2.0","id":1,"id":2,"method":"ping"}\n', -32700, None),

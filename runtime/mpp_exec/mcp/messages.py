@@ -36,6 +36,8 @@ ERROR_KEY: Final = "mpp-exec/error"
 MAX_ID: Final = 1024
 """Characters of a request's id, which is kept and told to whoever may have to go on with the connection."""
 
+_MARK: Final = b"\xef\xbb\xbf"  # which writers of UTF-8 begin with; RFC 8259, 8.1 lets a reader pass over it
+
 PARSE_ERROR: Final = -32700
 INVALID_REQUEST: Final = -32600
 INVALID_PARAMS: Final = -32602
@@ -115,7 +117,7 @@ def parse(line: bytes) -> Any:
         InvalidMessageError: it is no JSON, or too deep.
     """
     try:
-        return encoding.json_loads(line, max_size=MAX_MESSAGE, max_depth=MAX_NESTING)
+        return encoding.json_loads(line.removeprefix(_MARK), max_size=MAX_MESSAGE, max_depth=MAX_NESTING)
     except encoding.JsonError as error:
         raise InvalidMessageError(PARSE_ERROR, f"this line is not JSON to be read: {error.message}") from None
 
