@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 
 import pytest
 
 from command import Shell
+from mpp_exec.privacy.document import keys_in_text
+from mpp_exec.privacy.finding import Candidate
 from mpp_exec.privacy.redact import Redactor
 from privacy_samples import labelled
 
@@ -87,3 +92,50 @@ def test_the_command_says_why(tmp_path: Path) -> None:
     found = shell.run("redact", "--explain", "--json", stdin='{"a": "jane@example.com"}').json["findings"]
     assert found[0]["pointer"] == "/a"
     assert set(found[0]["reason"]) == {"rule", "check", "context", "switch_off"}
+
+
+LINES = {
+    "a word": "mail jane{0}@example.com; password=Xk3!vq{0}Lm\n",
+    "a key": '{{"email": "jane{0}@example.com", "name": "Jane Doe"}}\n',
+    "a header": "name,dob\nAda Lovelace,1981-10-2{0}\n\n",
+}
+
+
+@pytest.mark.parametrize("line", LINES.values(), ids=LINES)
+def test_each_finding_of_a_text_costs_the_same_to_explain(line: str) -> None:
+    """Each was looked for anew in all of the text."""
+
+    def work(count: int) -> int:
+        text = "".join(line.format(number % 10) for number in range(count))
+        return called(lambda: Redactor(explain=True).redact(text))
+
+    work(1)
+    assert work(200) < 2.5 * work(100)
+
+
+def called(run: Callable[[], object]) -> int:
+    """Return how many functions *run* calls, those in C as well."""
+    count = 0
+
+    def watch(_frame: FrameType, event: str, _argument: object) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    sys.setprofile(watch)
+    try:
+        run()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+def test_the_keys_of_json_are_told_in_any_order() -> None:
+    text = 'a {"phone": "2125550123"} b {"id": 1, "ssn": "219099998"} c ["x"] d {"dob": "1"}'
+    keys = keys_in_text(text)
+    where = {at: Candidate("phone", at, at + 1, 1.0, "") for at in range(len(text))}
+    forwards = [keys.of(where[at]) for at in where]
+    assert [(text[at], key) for at, key in enumerate(forwards) if key] == [
+        *((digit, "phone") for digit in "2125550123"),
+        *((digit, "ssn") for digit in "219099998"),
+    ]
+    assert [keys.of(where[at]) for at in reversed(where)] == forwards[::-1]

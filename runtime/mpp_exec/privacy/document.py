@@ -410,9 +410,9 @@ def without_quiet(text: str, found: list[Candidate]) -> list[Candidate]:
     ]
 
 
-def key_in_text(text: str, span: Candidate) -> str | None:
-    """Return the key of JSON in *text* that announces *span*, None if none does."""
-    return embedded.key_above(text, span, Keys(), is_counted)
+def keys_in_text(text: str) -> embedded.KeysAbove:
+    """Return what tells the keys of JSON in *text* that announce what is found in it."""
+    return embedded.KeysAbove(text, Keys(), is_counted)
 
 
 def is_counted(number: Any) -> bool:

@@ -99,19 +99,48 @@ def is_mailbox(text: str, candidate: Candidate) -> bool:
     return text[candidate.end : candidate.end + 2].lstrip('" ').startswith("<")
 
 
-def key_above(text: str, span: Candidate, read: Read, keeps: Callable[[Any], bool]) -> str | None:
-    """Return the key of JSON in *text* that announces *span*: "" for one in a string, None if none does."""
-    for low, high, value in _values(text):
-        if span.start < low:
-            break
-        if span.start >= high:
-            continue
-        said = read(value)
-        texts = _texts(text, low, high, keeps)
+class KeysAbove:
+    """The keys of JSON in *text* that announce what is found in it.
+
+    Whoever asks in the order of the text has it gone over once; what nobody asks about is not read.
+    """
+
+    def __init__(self, text: str, read: Read, keeps: Callable[[Any], bool]) -> None:
+        self._text = text
+        self._read = read
+        self._keeps = keeps
+        self._begin()
+
+    def _begin(self) -> None:
+        self._values = _values(self._text)
+        self._behind = self._low = self._high = 0  # the end of a value, and the next one
+        self._value: Any = None
+        self._keys: list[tuple[int, int, str]] | None = []
+
+    def of(self, span: Candidate) -> str | None:
+        """Return the key that announces *span*: "" for one in a string, None if none does."""
+        if span.start < self._behind:
+            self._begin()
+        while span.start >= self._high:
+            if (following := next(self._values, None)) is None:
+                return None
+            self._behind = self._high
+            self._low, self._high, self._value = following
+            self._keys = None
+        if span.start < self._low:
+            return None
+        if self._keys is None:
+            self._keys = sorted(self._announcing())
+        index = bisect_left(self._keys, (span.start + 1,)) - 1
+        return self._keys[index][2] if index >= 0 and span.start < self._keys[index][1] else None
+
+    def _announcing(self) -> Iterator[tuple[int, int, str]]:
+        """Yield start and end of each string and number of a value that a key announces, and the key."""
+        said = self._read(self._value)
+        texts = _texts(self._text, self._low, self._high, self._keeps)
         for number, (_, key, candidates) in said.below.items() if _are_meant(texts, said) else ():
-            if candidates and texts[number].start <= span.start < texts[number].end:
-                return key
-    return None
+            if candidates:
+                yield texts[number].start, texts[number].end, key
 
 
 def quiet(text: str, read: Read, keeps: Callable[[Any], bool]) -> frozenset[int]:

@@ -7,12 +7,16 @@ that finding costs nothing for being explained; a reason never holds the value.
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 from mpp_exec.privacy import assignments, commands, labelled, markup_tables, names, tables, tokens
 from mpp_exec.privacy.detect import detect, detect_plain, places_of
-from mpp_exec.privacy.document import key_in_text
+from mpp_exec.privacy.document import keys_in_text
+from mpp_exec.privacy.embedded import KeysAbove
 from mpp_exec.privacy.finding import ORGANISATION, SECOND_OPINION, Candidate
 from mpp_exec.privacy.leaf import Leaf
 from mpp_exec.privacy.literals import RECEIVED, USER_CONFIG
@@ -59,6 +63,11 @@ _BY_WORDS: Final = (
 _ROW: Final = re.compile("<tr", re.IGNORECASE)
 _PUBLISHED: Final = {rule: source for rule, _, _, source in tokens.FORMATS}
 _UNANNOUNCED: Final = {ORGANISATION: "none: the pattern is enough", SECOND_OPINION: "the sentence"}
+_HEADER: Final = "the header of its column announces it"
+_CELL: Final = "a cell of its table announces it"
+_FORM: Final = "none: its form is enough"
+_READ: Final = "none: its form is enough, once it is read as it looks"
+_BLOCK: Final = 7  # of a text: 128 code points
 _ELSEWHERE: Final = "the same value was found elsewhere in the same result"
 _HANDED: Final = {
     USER_CONFIG: "it is a sensitive setting of the tool",
@@ -92,12 +101,20 @@ class Reason:
         }
 
 
-def reason(leaf: Leaf, span: Candidate, shown: str) -> Reason:
-    """Return why *span* of *leaf* counts; *shown* is the key above it as it may be shown, or ""."""
-    if span.rule in _HANDED:
-        return Reason(span.rule, "the same characters", _HANDED[span.rule], "")
-    context = _context(leaf, span, shown)
-    return Reason(span.rule or span.kind, _check(span), context, _switch_off(span.kind))
+class Reasons:
+    """Says of findings why they count (``writing.Explain``), of one string after the other."""
+
+    def __init__(self) -> None:
+        self._surroundings: _Surroundings | None = None
+
+    def __call__(self, leaf: Leaf, span: Candidate, shown: str) -> Reason:
+        """Return why *span* of *leaf* counts; *shown* is the key above it as it may be shown, or ""."""
+        if span.rule in _HANDED:
+            return Reason(span.rule, "the same characters", _HANDED[span.rule], "")
+        if self._surroundings is None or self._surroundings.leaf is not leaf:
+            self._surroundings = _Surroundings(leaf)
+        context = self._surroundings.context(span, shown)
+        return Reason(span.rule or span.kind, _check(span), context, _switch_off(span.kind))
 
 
 def _check(span: Candidate) -> str:
@@ -118,42 +135,110 @@ def _switch_off(kind: str) -> str:
     )
 
 
-def _context(leaf: Leaf, span: Candidate, shown: str) -> str:
-    text, key, label = leaf.text, leaf.key, leaf.label
-    if label and any(_same(each, span) for each in labelled.under(label, key, text)):
-        return f"the key {shown!r} announces it" if shown else "its name announces it"
-    if span.rule in _UNANNOUNCED:
-        return _UNANNOUNCED[span.rule]
-    if (above := key_in_text(text, span)) is not None:
-        left = text if leaf.written is None else leaf.written
-        is_shown = bool(above) and above in left  # by what is left of the text
-        return f"the key {above!r} announces it" if is_shown else "its key announces it"
-    for at, word, announced in places_of(_BY_WORDS, text, key):
-        if _same(announced, span):
+class _Surroundings:
+    """What stands around the findings of one string. It is looked for once, and only if it is asked for."""
+
+    def __init__(self, leaf: Leaf) -> None:
+        self.leaf = leaf
+        self._ends = [span.end for span in leaf.spans]  # in order, and without overlap
+        self._left: dict[str, bool] = {}
+
+    def context(self, span: Candidate, shown: str) -> str:
+        """Return which of it makes *span* count; *shown* is the key above it as it may be shown, or ""."""
+        if self._under.first(span):
+            return f"the key {shown!r} announces it" if shown else "its name announces it"
+        if span.rule in _UNANNOUNCED:
+            return _UNANNOUNCED[span.rule]
+        if (above := self._keys.of(span)) is not None:
+            return f"the key {above!r} announces it" if self._is_left(above) else "its key announces it"
+        if (word := self._words.first(span)) is not None:
+            at, written = word
             # A word may be part of a value, and then says what is in that.
-            is_redacted = any(each.start < at + len(word) and at < each.end for each in leaf.spans)
-            return f"a word at {at} announces it" if is_redacted else f"{word!r} at {at} announces it"
-    if above := _in_table(text, key, span):
-        return above
-    return _by_form(text, key, span)
+            is_redacted = self._is_found(at, at + len(written))
+            return f"a word at {at} announces it" if is_redacted else f"{written!r} at {at} announces it"
+        for where, said in ((self._columns, _HEADER), (self._cells, _CELL), (self._plain, _FORM)):
+            if where.first(span):
+                return said
+        return _READ if self._read.first(span) else _ELSEWHERE
+
+    def _is_left(self, key: str) -> bool:
+        """Tell whether *key* may be shown, by what is left of the text."""
+        if key not in self._left:
+            left = self.leaf.text if self.leaf.written is None else self.leaf.written
+            self._left[key] = bool(key) and key in left
+        return self._left[key]
+
+    def _is_found(self, start: int, end: int) -> bool:
+        first = bisect_right(self._ends, start)
+        return first < len(self._ends) and self.leaf.spans[first].start < end
+
+    @cached_property
+    def _under(self) -> _Near:
+        leaf = self.leaf
+        return _near(labelled.under(leaf.label, leaf.key, leaf.text) if leaf.label else [])
+
+    @cached_property
+    def _keys(self) -> KeysAbove:
+        return keys_in_text(self.leaf.text)
+
+    @cached_property
+    def _words(self) -> _Near:
+        return _Near(
+            (each, (at, word)) for at, word, each in places_of(_BY_WORDS, self.leaf.text, self.leaf.key)
+        )
+
+    @cached_property
+    def _columns(self) -> _Near:
+        return _near(tables.columns(self.leaf.text) if "\n" in self.leaf.text else [])
+
+    @cached_property
+    def _cells(self) -> _Near:
+        rows = [(at.start(), at[0]) for at in _ROW.finditer(self.leaf.text)]
+        return _near(markup_tables.cells(self.leaf.text, self.leaf.key, rows) if rows else [])
+
+    @cached_property
+    def _plain(self) -> _Near:
+        return _near(detect_plain(self.leaf.text))
+
+    @cached_property
+    def _read(self) -> _Near:
+        return _near(detect(self.leaf.text, self.leaf.key))
 
 
-def _in_table(text: str, key: str, span: Candidate) -> str:
-    if "\n" in text and any(_same(each, span) for each in tables.columns(text)):
-        return "the header of its column announces it"
-    rows = [(at.start(), at[0]) for at in _ROW.finditer(text)]
-    if rows and any(_same(each, span) for each in markup_tables.cells(text, key, rows)):
-        return "a cell of its table announces it"
-    return ""
+class _Near:
+    """Values of a text, each with what led to it, by where they stand."""
+
+    def __init__(self, found: Iterable[tuple[Candidate, tuple[int, str]]]) -> None:
+        self._found = [*found]
+        self._blocks: dict[tuple[str, int], list[int]] = {}
+        for number, (each, _) in enumerate(self._found):
+            for block in _blocks(each):
+                self._blocks.setdefault((each.kind, block), []).append(number)
+
+    def first(self, span: Candidate) -> tuple[int, str] | None:
+        """Return what led to the first value of its kind that *span* touches, None if it touches none."""
+        touched = (
+            next(
+                (
+                    number
+                    for number in self._blocks.get((span.kind, block), ())
+                    if self._touches(number, span)
+                ),
+                None,
+            )
+            for block in _blocks(span)
+        )
+        first = min((number for number in touched if number is not None), default=None)
+        return None if first is None else self._found[first][1]
+
+    def _touches(self, number: int, span: Candidate) -> bool:
+        each = self._found[number][0]
+        return each.start < span.end and span.start < each.end
 
 
-def _by_form(text: str, key: str, span: Candidate) -> str:
-    if any(_same(each, span) for each in detect_plain(text)):
-        return "none: its form is enough"
-    if any(_same(each, span) for each in detect(text, key)):
-        return "none: its form is enough, once it is read as it looks"
-    return _ELSEWHERE
+def _near(found: Iterable[Candidate]) -> _Near:
+    return _Near((each, (each.start, "")) for each in found)
 
 
-def _same(one: Candidate, other: Candidate) -> bool:
-    return one.kind == other.kind and one.start < other.end and other.start < one.end
+def _blocks(span: Candidate) -> range:
+    return range(span.start >> _BLOCK, (span.end - 1 >> _BLOCK) + 1)

@@ -221,7 +221,7 @@ class Redactor:
         for name, value in channels.items():
             read = documents.get(name)
             if read and (self._settle_all(read.strings) or keys_found[name]):
-                redacted[name] = Redacted(*read.written(_reason() if self._explain else None))
+                redacted[name] = Redacted(*read.written(_reasons() if self._explain else None))
             else:
                 redacted[name] = Redacted(value)
         return redacted
@@ -380,7 +380,7 @@ def _second_opinion(policy: RedactionPolicy) -> SecondOpinion | None:
     return SecondOpinion()
 
 
-def _reason() -> Explain:
-    from mpp_exec.privacy.explain import reason  # noqa: PLC0415  # only where somebody asks
+def _reasons() -> Explain:
+    from mpp_exec.privacy.explain import Reasons  # noqa: PLC0415  # only where somebody asks
 
-    return reason
+    return Reasons()
