@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mpp_exec.characters import forbidden_character
 from mpp_exec.cli.console import Console, escape
 from mpp_exec.errors import InternalError, UsageError
-from mpp_exec.vocabulary import forbidden_character
 
 
 class Stream(io.StringIO):

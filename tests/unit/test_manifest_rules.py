@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from manifest_samples import FULL, PYTHON
+from mpp_exec.characters import forbidden_character
 from mpp_exec.errors import PackageError
 from mpp_exec.package import canonical
 from mpp_exec.package.manifest import ConfigField, FileEntry, Manifest, Requirement, Tool
 from mpp_exec.package.rules_permissions import LIMIT_RANGES
 from mpp_exec.permissions import HostPort, Limits, Permissions, Privacy
-from mpp_exec.vocabulary import forbidden_character
 
 Change = Callable[[Manifest], Manifest]
 

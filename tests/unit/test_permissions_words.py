@@ -8,10 +8,10 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from mpp_exec.characters import forbidden_character
 from mpp_exec.vocabulary import (
     HostPort,
     VocabularyError,
-    forbidden_character,
     format_duration,
     format_size,
     parse_duration,

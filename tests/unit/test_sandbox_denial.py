@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from mpp_exec.characters import forbidden_character
 from mpp_exec.permissions import Permissions
 from mpp_exec.sandbox.denial import DENIALS_MAX, Denial, denials, explain_denial
 from mpp_exec.sandbox.plan import SandboxPlan
-from mpp_exec.vocabulary import forbidden_character
 from sandbox_lab import Lab, answer, run
 
 NOTHING = Permissions()

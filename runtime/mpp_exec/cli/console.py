@@ -40,7 +40,7 @@ def escape(text: str, *, keep: str = "") -> str:
     """Return *text* as it may be shown: what a person would not see is written out, but for *keep*."""
     if text.isascii() and text.isprintable():
         return text
-    from mpp_exec.vocabulary import visible  # noqa: PLC0415 -- not for plain text
+    from mpp_exec.characters import visible  # noqa: PLC0415 -- not for plain text
 
     return visible(text, keep=keep)
 
@@ -89,7 +89,7 @@ class Console:
 
     def json_text(self, text: str) -> None:
         """Print JSON that is text already, and a line end."""
-        from mpp_exec.vocabulary import replace_forbidden  # noqa: PLC0415 -- not for plain text
+        from mpp_exec.characters import replace_forbidden  # noqa: PLC0415 -- not for plain text
 
         self._write_out(replace_forbidden(text, _escaped_json, keep="\n") + "\n")
 

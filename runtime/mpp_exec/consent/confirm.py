@@ -14,13 +14,13 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, TypeAlias
 
+from mpp_exec.characters import exact
 from mpp_exec.consent.grant import Grant
 from mpp_exec.encoding import json_dumps
 from mpp_exec.errors import ConsentError, UsageError
 from mpp_exec.package.manifest import Confirm as Confirmation
 from mpp_exec.package.manifest import Operation
 from mpp_exec.rows import WIDTH, rows
-from mpp_exec.vocabulary import exact
 
 MAX_SHOWN: Final = 64 << 10
 """Characters of a call that a person can be asked about."""

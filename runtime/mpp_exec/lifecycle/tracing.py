@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeVar
 
+from mpp_exec.characters import visible
 from mpp_exec.consent.config import expand_path
 from mpp_exec.consent.grant import Grant, covers_of, identities_of
 from mpp_exec.consent.present import stays_read_only
@@ -21,7 +22,7 @@ from mpp_exec.prepared import Prepared, Temporary
 from mpp_exec.privacy.redact import Redactor
 from mpp_exec.result import ToolResult
 from mpp_exec.said import tried_by
-from mpp_exec.vocabulary import VocabularyError, parse_env_name, parse_program, path_placeholder, visible
+from mpp_exec.vocabulary import VocabularyError, parse_env_name, parse_program, path_placeholder
 
 _Entry = TypeVar("_Entry", str, HostPort)
 _SHOWN: Final = 20

@@ -17,10 +17,10 @@ from typing import Any, Final
 
 import jsonschema_rs
 
+from mpp_exec.characters import forbidden_character
 from mpp_exec.encoding import JsonError, json_dumps
 from mpp_exec.package.schema_cost import BUDGET, Cost, Effort
 from mpp_exec.package.schema_graph import Graph, refusal
-from mpp_exec.vocabulary import forbidden_character
 
 MAX_SCHEMA_SIZE: Final = 64 * 1024
 """Bytes of a schema as canonical JSON."""

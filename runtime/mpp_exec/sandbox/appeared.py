@@ -15,9 +15,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from mpp_exec.characters import visible
 from mpp_exec.sandbox import repository, special
 from mpp_exec.sandbox.plan import SandboxPlan
-from mpp_exec.vocabulary import visible
 
 TOLD_MAX: Final = 32
 """Names that are told of one folder."""

@@ -19,10 +19,11 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from mpp_exec import encoding
+from mpp_exec.characters import forbidden_character, visible
 from mpp_exec.permissions import HostPort, Permissions
 from mpp_exec.sandbox import native
 from mpp_exec.sandbox.plan import SandboxPlan
-from mpp_exec.vocabulary import VocabularyError, forbidden_character, parse_host_port, parse_program, visible
+from mpp_exec.vocabulary import VocabularyError, parse_host_port, parse_program
 
 _MISSING = (errno.ENOENT, errno.EACCES, errno.EPERM)
 _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)

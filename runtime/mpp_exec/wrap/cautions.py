@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-from mpp_exec.vocabulary import forbidden_character, visible
+from mpp_exec.characters import forbidden_character, visible
 
 _INSTRUCTIONS: Final = re.compile(
     r"<\s*(?:important|system|instructions?|secret|critical)\b[^>]*>"

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from mpp_exec.characters import replace_forbidden
 from mpp_exec.errors import PackageError
 from mpp_exec.package.schema import check_schema
-from mpp_exec.vocabulary import replace_forbidden
 
 _DIALECT: Final = ("$schema", "$id", "id")
 _DATA: Final = ("const", "enum", "default", "examples")
