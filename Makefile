@@ -53,7 +53,8 @@ PARKED_TESTS ?= tests/security/test_attacks_*.py tests/security/test_sandbox_hos
 test-parked: $(VENV)/.native  ## run the attacks in sandboxes that were prepared ahead of their call
 	@MPP_LAB_PARKED=early $(BIN)/python -m pytest -p no:cacheprovider $(PYTEST_ARGS) $(PARKED_TESTS)
 	@MPP_LAB_PARKED=early $(BIN)/python -m pytest -p no:cacheprovider $(PYTEST_ARGS) tests/security/test_parked_attacks.py
-	@MPP_LAB_PARKED=copied $(BIN)/python -m pytest -p no:cacheprovider $(PYTEST_ARGS) $(PARKED_TESTS)
+	@MPP_LAB_PARKED=copied $(BIN)/python -m pytest -p no:cacheprovider $(PYTEST_ARGS) $(PARKED_TESTS) \
+		tests/live/test_sandbox_bombs.py
 	@MPP_LAB_PARKED=imaged $(BIN)/python -m pytest -p no:cacheprovider $(PYTEST_ARGS) $(PARKED_TESTS)
 	@MPP_LAB_PARKED=late $(BIN)/python -m pytest -p no:cacheprovider $(PYTEST_ARGS) tests/security/test_attacks_files.py \
 		tests/live/test_sandbox_grants.py tests/live/test_sandbox_protected.py

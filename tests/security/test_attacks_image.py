@@ -6,6 +6,7 @@ import contextlib
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -199,13 +200,13 @@ def test_an_image_is_sealed_while_somebody_can_still_write_to_it(source: int) ->
 def test_a_file_is_swapped_while_it_is_copied(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another one for the copy, and the right one back in its place before anybody looks."""
     tried: list[str] = []
+    turn = threading.Lock()  # no call reads the installed files meanwhile
 
     def swapped(folder: int, names: list[str], size: int) -> Image:
-        at = os.open("files/code.py", os.O_RDWR, dir_fd=folder)
-        os.pwrite(at, BAD.encode(), 0)
-        image = Image(folder, names, size)
-        os.pwrite(at, GOOD.encode(), 0)
-        os.close(at)
+        with turn, os.fdopen(os.open("files/code.py", os.O_RDWR, dir_fd=folder), "wb") as file:
+            os.pwrite(file.fileno(), BAD.encode(), 0)
+            image = Image(folder, names, size)
+            os.pwrite(file.fileno(), GOOD.encode(), 0)
         tried.append(copied_text(image, "files/code.py"))
         return image
 
@@ -214,7 +215,7 @@ def test_a_file_is_swapped_while_it_is_copied(stage: Stage, monkeypatch: pytest.
     images = stage.runtime._open().verifier.images
 
     def calls() -> bool:
-        with contextlib.suppress(PackageError):  # seen by a look at that moment
+        with contextlib.suppress(PackageError), turn:  # seen by a look at that moment
             assert call(stage) == "as signed"
         return bool(tried)
 

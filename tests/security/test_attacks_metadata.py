@@ -145,6 +145,63 @@ def test_descriptors_say_nothing_about_who_holds_the_other_end(look: Any) -> Non
         assert credentials in (88, ENOSYS), "not a socket, or nothing that may be asked"
 
 
+WALK = """
+import ctypes, gc, os, sys
+libc = ctypes.CDLL(None, use_errno=True)
+
+def asked(option):
+    room = ctypes.create_string_buffer(4096)
+    if libc.prctl(option, room, len(room), 0, 0) < 0:
+        return ctypes.get_errno()
+    return room.raw.rstrip(bytes(1)).hex()
+
+def strings():
+    seen, found, left = set(), [], [*gc.get_objects(), *map(vars, list(sys.modules.values()))]
+    while left:
+        each = left.pop()
+        if id(each) in seen:
+            continue
+        seen.add(id(each))
+        if isinstance(each, (str, bytes)):
+            found.append(each if isinstance(each, str) else each.decode("latin-1"))
+        else:
+            left += gc.get_referents(each)
+    return found
+
+def run(words, options, answers):
+    text = strings()
+    return {
+        "words": [word for word in words if any(bytes.fromhex(word).decode() in each for each in text)],
+        "environ": dict(os.environ),
+        "prctl": [option for option in options if asked(option) not in answers],
+    }
+"""
+# That are questions, or that the kernel answers whatever the arguments are (linux/prctl.h).
+QUESTIONS = (
+    *(2, 3, 5, 7, 9, 11, 13, 16, 19, 21, 23, 25, 27, 30, 34, 37, 39, 42, 44, 46, 48, 51, 52, 56, 60, 61),
+    *(0x41555856, 65, 66, 69, 71, 73, 74, 76, 78),
+)
+
+
+def test_no_word_of_the_host_is_in_anything_the_interpreter_holds(lab: Lab) -> None:
+    """Every string of every object that a tool finds, its variables, and all that prctl(2) tells."""
+    host = {str(lab.root), socket.gethostname(), str(Path.cwd()), os.path.realpath(Path(__file__).parents[2])}
+    words = [word.encode().hex() for word in sorted(host) if len(word) > 3]
+    answers: list[Any] = [1, ENOSYS, 22, "", b"python3.11".hex(), b"launch.pyc".hex()]
+    seen = call(lab.python(WALK), words=words, options=QUESTIONS, answers=answers)
+    assert seen["words"] == []
+    assert set(seen["environ"]) == {
+        *("PATH", "HOME", "TMPDIR", "LANG", "MPP_PACKAGE", "MPP_TOOL", "MPP_INVOCATION")
+    }
+    open_ = without_seccomp(lab.python(WALK))
+    told = call(open_, words=words, options=QUESTIONS, answers=answers)["prctl"]
+    assert seen["prctl"] == []
+    assert told, "the question is real"
+    name = "as the host is called"
+    found = call(lab.python(f"HOST = {name!r}\n{WALK}"), words=[name.encode().hex()], options=[], answers=[])
+    assert found["words"] != [], "what is there is found"
+
+
 @pytest.mark.parametrize("fd", [0, 1, 2])
 def test_path_of_a_descriptor(look: Any, lab: Lab, fd: int) -> None:
     for path in (f"/proc/self/fd/{fd}", f"/dev/fd/{fd}", ("/dev/stdin", "/dev/stdout", "/dev/stderr")[fd]):
