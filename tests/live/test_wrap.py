@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import tomllib
 import zipfile
@@ -117,7 +118,8 @@ def test_what_the_server_does_not_say_is_left_to_the_author(shell: Shell) -> Non
     assert "operation" not in declared(shell.cwd / "out")["tools"][2]
 
 
-def bundle(shell: Shell, **server: Any) -> Path:
+def bundle(shell: Shell, place: dict[str, Any] | None = None, **server: Any) -> Path:
+    """Write a bundle; *place* replaces its setting of that name, *server* adds to the table of that name."""
     folder = write(shell.root / "bundled")
     manifest = {
         "manifest_version": "0.3",
@@ -136,7 +138,8 @@ def bundle(shell: Shell, **server: Any) -> Path:
             **server,
         },
         "user_config": {
-            "place": {"type": "directory", "title": "Place", "required": True, "default": "${HOME}/x"},
+            "place": place
+            or {"type": "directory", "title": "Place", "required": True, "default": "${HOME}/x"},
             "api-key": {"type": "string", "sensitive": True, "description": "Key"},
         },
     }
@@ -162,6 +165,22 @@ def test_a_bundle_becomes_a_package_with_its_settings(shell: Shell) -> None:
     place.mkdir()
     installed(shell, shell.cwd / "out", f"--set=place={place}")
     assert json.loads(shell.ok("run", "acme/their-bundle", "look").out) == [[str(place)], "look"]
+
+
+def test_a_setting_of_a_bundle_with_several_values_becomes_several(shell: Shell) -> None:
+    """As the note says; the servers for files that are published as bundles take any number of folders."""
+    path = bundle(shell, {"type": "directory", "required": True, "multiple": True})
+    (note,) = shell.ok("wrap", f"mcpb:{path}", "-o", "one", "--json").json["notes"]
+    found = re.search(r"--setting (\w+)=(\w+), and '(\S+)' behind --", note)
+    assert found is not None
+    key, kind, word = found.groups()
+    shell.ok("wrap", f"mcpb:{path}", "-o", "two", "--setting", f"{key}={kind}", "--", word)
+    places = [shell.root / name for name in ("first", "second")]
+    for place in places:
+        place.mkdir()
+    installed(shell, shell.cwd / "two", f"--set=place={places[0]}", f"--set={key}={places[1]}")
+    answer = json.loads(shell.ok("run", "acme/their-bundle", "look").out)
+    assert answer == [[str(place) for place in places], "look"]
 
 
 @pytest.mark.parametrize(

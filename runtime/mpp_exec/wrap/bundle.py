@@ -276,7 +276,11 @@ def _settings(fields: dict[str, Any]) -> tuple[dict[str, dict[str, Any]], list[s
         setting |= {key: form[key] for key in ("title", "description") if isinstance(form.get(key), str)}
         setting |= {key: True for key in ("required", "sensitive") if form.get(key) is True}
         if form.get("multiple") is True:
-            notes.append(f"setting {name}: several values become one")
+            second = f"{_key(name)}_2"
+            notes.append(
+                f"setting {name}: several values become one; for another: --setting {second}={kind}, "
+                f"and '${{user_config.{second}}}' behind --"
+            )
         if not {"min", "max"}.isdisjoint(form):
             notes.append(f"setting {name}: its least and greatest value cannot be carried over")
         default = form.get("default")
