@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 
 from command import DEADLINE, Shell
-from served import WRITES, Runtime, require_client
+from served import WRITES, Runtime, furnished_with
 
 MARKS = """\
 import os, pathlib
@@ -21,22 +21,7 @@ PERMISSIONS = f'[permissions]\nenvironment = ["SECRET_OF_ONE"]\n\n{WRITES}'
 
 
 def furnished(root: Path) -> Shell:
-    require_client()
-    root.chmod(0o755)
-    made = Shell(root)
-    folder = root / "granted"
-    folder.mkdir()
-    for name, extra in (("acme/marks", ""), ("acme/asks", 'confirm = "always"\n')):
-        made.install(
-            name,
-            "--set",
-            f"folder={folder}",
-            code=MARKS,
-            toml=PERMISSIONS,
-            schema=SCHEMA,
-            extra=f'{extra}operation = "write"',
-        )
-    return made
+    return furnished_with(root, "acme/marks", code=MARKS, toml=PERMISSIONS, schema=SCHEMA)
 
 
 def mark(shell: Shell) -> Path:

@@ -38,6 +38,29 @@ def require_client() -> None:
         missing("the native client is not built here: make native")
 
 
+def furnished_with(root: Path, name: str, *, code: str, toml: str, schema: str) -> Shell:
+    """Return a home in which the tool of *code* is *name*, and is ``acme/asks``, which has to be confirmed.
+
+    Both may write into the folder ``granted`` of *root*.
+    """
+    require_client()
+    root.chmod(0o755)
+    made = Shell(root)
+    folder = root / "granted"
+    folder.mkdir()
+    for package, extra in ((name, ""), ("acme/asks", 'confirm = "always"\n')):
+        made.install(
+            package,
+            "--set",
+            f"folder={folder}",
+            code=code,
+            toml=toml,
+            schema=schema,
+            extra=f'{extra}operation = "write"',
+        )
+    return made
+
+
 class Runtime:
     """The process of ``mpp-exec serve``, and who asks it."""
 

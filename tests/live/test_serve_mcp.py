@@ -13,7 +13,7 @@ import pytest
 from command import DEADLINE, Shell
 from mcp_peer import MODERN, Peer, meta
 from mpp_exec.lifecycle.session import Session
-from served import CLIENT, WRITES, Runtime, require_client, serving, until
+from served import CLIENT, WRITES, Runtime, furnished_with, serving, until
 
 # Each run of it appends a line; then it takes as long as it is told.
 COUNTS = """\
@@ -36,22 +36,8 @@ FORM: dict[str, Any] = {"elicitation": {"form": {}}}
 @pytest.fixture(scope="module")
 def shell(tmp_path_factory: pytest.TempPathFactory) -> Shell:
     """A home that no test changes for the others."""
-    require_client()
-    made = Shell(tmp_path_factory.mktemp("serve"))
-    made.root.chmod(0o755)
-    folder = made.root / "granted"
-    folder.mkdir()
-    for name, extra in (("acme/counts", ""), ("acme/asks", 'confirm = "always"\n')):
-        made.install(
-            name,
-            "--set",
-            f"folder={folder}",
-            code=COUNTS,
-            toml=WRITES,
-            schema=SCHEMA,
-            extra=f'{extra}operation = "write"',
-        )
-    return made
+    root = tmp_path_factory.mktemp("serve")
+    return furnished_with(root, "acme/counts", code=COUNTS, toml=WRITES, schema=SCHEMA)
 
 
 @pytest.fixture(autouse=True)
