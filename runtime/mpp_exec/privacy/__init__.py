@@ -26,6 +26,7 @@
     people      what a value looks like where it is announced
     labels      the words that announce a kind, as keys and headers
     labelled    detectors: values that somebody has announced
+    sentences   detectors: values that a sentence tells, in other languages
     names       detectors: names, addresses and user names, only where announced
     rules       detectors: private keys, AWS, GitHub and JSON web tokens
     tokens      detectors: secrets, by their providers' published prefixes

@@ -34,6 +34,7 @@ from mpp_exec.privacy import (
     records,
     repeats,
     rules,
+    sentences,
     shapes,
     sql,
     tables,
@@ -76,6 +77,7 @@ _WORDS: Final[tuple[tuple[_Find, tuple[Needle, ...], bool], ...]] = (
     (labelled.announced, labelled.NEEDLES, False),
     (national.travel_documents, (Needle(national.MRZ_WORD, CASE),), False),
     (labelled.identified, labelled.IDENTIFIER_NEEDLES, False),
+    (sentences.announced, sentences.NEEDLES, False),
     (names.announced, names.NEEDLES, False),
     (assignments.assigned, assignments.NEEDLES, False),
     (tokens.prefixed, tokens.PREFIX_NEEDLES, True),
@@ -113,6 +115,7 @@ _LOCAL: Final = (
     names.announced,
     labelled.announced,
     labelled.identified,
+    sentences.announced,
     commands.passwords,
     commands.pgpass_lines,
 )
@@ -192,6 +195,7 @@ def _anchored(texts: Sequence[str], joined: str) -> set[int]:
         ends = list(accumulate(len(text) + len(BETWEEN) for text in texts))
         marked.update(bisect_right(ends, at) for at in foreign.places(joined))
         marked.update(bisect_right(ends, at) for at in records.places_of_others(joined))
+        marked.update(bisect_right(ends, at) for at in sentences.places(joined))
     for view, offsets in views(joined, for_anchors=True):
         for flat in _words().scanner.chunks(view):
             ends = ends or list(accumulate(len(text) + len(BETWEEN) for text in texts))
@@ -222,6 +226,7 @@ def detect(text: str, key: str = "") -> list[Candidate]:
 
         found += foreign.passwords(text)
         found += records.other_scripts(text)
+        found += sentences.others(text)
     placed = {(each.kind, each.start, each.end): each for each in reversed(found)}
     for view, offsets in views(text):
         if view is not text:

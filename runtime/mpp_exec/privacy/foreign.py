@@ -22,6 +22,8 @@ _VALUE: Final = lazily(
     r"(?:(?:[:=：＝]|は|[-–—])[ \t\u3000]{0,2}[\"'«“「(（]?|[(（][ \t]?)"  # noqa: RUF001  # as they are written
     r"(?P<value>[^\s\"'»”」)）,;，。、]{4,64})"  # noqa: RUF001
 )
+# ``パスワードは必須です`` says something of passwords.
+_SENTENCE: Final = lazily("[\u3040-\u30ff\u4e00-\u9fff]")
 
 
 def places(text: str) -> Iterator[int]:
@@ -43,7 +45,10 @@ def passwords(text: str) -> list[Candidate]:
     found: list[Candidate] = []
     for label in _labels(text):
         meter.step(len(found))
-        if (match := _VALUE.match(text, label.end())) and (
+        match = _VALUE.match(text, label.end())
+        if match and "は" in text[label.end() : match.start("value")] and _SENTENCE.match(match["value"]):
+            continue
+        if match and (
             candidate := judged(match["value"], match.start("value"), "password", quoted=True, shell=False)
         ):
             found.append(candidate)
