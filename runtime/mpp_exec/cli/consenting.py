@@ -12,7 +12,7 @@ import shlex
 from typing import TYPE_CHECKING, Final
 
 from mpp_exec.cli.console import Console
-from mpp_exec.cli.opening import open_session, read_input
+from mpp_exec.cli.opening import open_named, open_session, read_input
 from mpp_exec.cli.parser import Verb, VerbParser
 from mpp_exec.cli.terminal import Terminal
 from mpp_exec.errors import ConsentError, UsageError
@@ -66,12 +66,14 @@ def _install_arguments(parser: VerbParser) -> None:
         "Shows who made the package and everything it may do, and asks. Without a terminal, or to answer",
         "beforehand, there are --trust and --approve. An update whose permissions are the same or narrower",
         "keeps its approval; for any other the version that is installed stays until you agree.",
+        "A REF is a package in a registry: oci://host[:port]/repository:tag, or …@sha256:…",
     )
     parser.examples = (
         "mpp-exec install acme-csv-1.4.0.mpp",
+        "mpp-exec install oci://registry.example/acme/csv:1.4.0",
         "mpp-exec install acme-csv-1.4.0.mpp --trust=sha256:… --approve --set data_dir=/srv/csv",
     )
-    parser.positional("FILE", "the package", complete="file")
+    parser.positional("FILE|REF", "the package, or where a registry has it", complete="file")
     parser.option(
         "--trust",
         value="KEYID",
@@ -87,7 +89,6 @@ def _install_arguments(parser: VerbParser) -> None:
 
 def _install(given: argparse.Namespace, console: Console) -> int:
     from mpp_exec.lifecycle import installing  # noqa: PLC0415 -- not for --help
-    from mpp_exec.package.archive import open_package  # noqa: PLC0415
 
     if given.approve and given.no_approve:
         raise UsageError("usage.arguments", "--approve and --no-approve exclude each other", "choose one")
@@ -98,7 +99,12 @@ def _install(given: argparse.Namespace, console: Console) -> int:
             "--no-approve leaves nothing to --set, --without, --degrade or --privacy",
             "give them to mpp-exec approve",
         )
-    with open_session(given) as session, open_package(given.file) as package, Terminal.opened() as terminal:
+    with (
+        open_session(given) as session,
+        open_named(given.file, console, session) as (package, source),
+        Terminal.opened() as terminal,
+    ):
+        given.file = source or given.file  # what is shown from here on, and what is to be typed again
         asking = _Asking(given, console, session, terminal)
         verified = asking.trusted(package)
         arrival = installing.Arrival.of(session, verified)
@@ -106,7 +112,7 @@ def _install(given: argparse.Namespace, console: Console) -> int:
         if not given.no_approve and (wishes or not arrival.keeps_grant(session)):
             proposal = asking.agreed(arrival, wishes)
         with console.progress("installing") as progress:
-            installed = installing.install(session, arrival, proposal, progress=progress)
+            installed = installing.install(session, arrival, proposal, source=source, progress=progress)
         standing = session.standing(installed)
     if given.json:
         console.json(

@@ -7,6 +7,7 @@ import os
 import stat
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,7 +16,9 @@ from mpp_exec.cli.terminal import Terminal
 from mpp_exec.errors import ConsentError, UsageError
 
 if TYPE_CHECKING:
+    from mpp_exec.cli.console import Console
     from mpp_exec.lifecycle.session import Session
+    from mpp_exec.package.archive import UnverifiedPackage
     from mpp_exec.trust.keyfiles import KeyFolder
     from mpp_exec.trust.keys import SigningKey
 
@@ -29,6 +32,34 @@ def open_session(given: argparse.Namespace) -> Session:
     from mpp_exec.lifecycle.session import Session, resolve_path  # noqa: PLC0415 -- not for --help
 
     return Session(resolve_path(given.home), client=CLIENT)
+
+
+@contextmanager
+def open_named(word: str, console: Console, session: Session) -> Iterator[tuple[UnverifiedPackage, str]]:
+    """Open the package file *word*, or what it is the name of in a registry.
+
+    Yields it, and its name by digest in that registry, "" for a file.
+
+    Raises:
+        as ``open_package``, or ``lifecycle.distributing.arriving``.
+    """
+    from mpp_exec.distribution.reference import is_reference, parse  # noqa: PLC0415 -- not for --help
+    from mpp_exec.package.archive import open_package  # noqa: PLC0415
+
+    if not is_reference(word):
+        with open_package(word) as package:
+            yield package, ""
+        return
+    from mpp_exec.lifecycle.distributing import arriving  # noqa: PLC0415 -- a file needs no network
+
+    reference = parse(word)
+    with ExitStack() as stack:
+        with console.progress("pulling") as progress:
+            arrived = arriving(session, reference, environ=os.environ, progress=progress)
+            package, pinned = stack.enter_context(arrived)
+        if not reference.digest:
+            console.note(f"{reference} is {pinned}")
+        yield package, str(pinned)
 
 
 def read_input(name: str, limit: int, what: str) -> bytes:

@@ -8,7 +8,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from mpp_exec.cli.console import Console
-from mpp_exec.cli.opening import open_session
+from mpp_exec.cli.opening import open_named, open_session
 from mpp_exec.cli.parser import Verb, VerbParser, table
 from mpp_exec.errors import UsageError
 from mpp_exec.package import canonical
@@ -28,17 +28,16 @@ def _verify_arguments(parser: VerbParser) -> None:
         "knows its publisher.",
     )
     parser.examples = ("mpp-exec verify acme-csv-1.4.0.mpp",)
-    parser.positional("FILE", "the package", complete="file")
+    parser.positional("FILE|REF", "the package, or where a registry has it", complete="file")
     parser.common()
 
 
 def _verify(given: argparse.Namespace, console: Console) -> int:
     from mpp_exec.lifecycle.installing import verify_fully  # noqa: PLC0415 -- not for --help
-    from mpp_exec.package.archive import open_package  # noqa: PLC0415
 
     with (
         open_session(given) as session,
-        open_package(given.file) as package,
+        open_named(given.file, console, session) as (package, _),
         console.progress("verifying") as progress,
     ):
         verified, unknown = verify_fully(session, package, progress)
@@ -70,13 +69,16 @@ def _verify(given: argparse.Namespace, console: Console) -> int:
 def _inspect_arguments(parser: VerbParser) -> None:
     parser.notes = ("A file is verified first; one of an unknown publisher is shown, and marked as that.",)
     parser.examples = ("mpp-exec inspect acme-csv-1.4.0.mpp", "mpp-exec inspect acme/csv --json")
-    parser.positional("FILE|NAME", "a package file, or the name of an installed package", complete="package")
+    parser.positional(
+        "FILE|NAME|REF",
+        "a package: its file, its name where it is installed, or in a registry",
+        complete="package",
+    )
     parser.common()
 
 
 def _inspect(given: argparse.Namespace, console: Console) -> int:
     from mpp_exec.lifecycle.installing import verify_fully  # noqa: PLC0415 -- not for --help
-    from mpp_exec.package.archive import open_package  # noqa: PLC0415
 
     word: str = given.file
     standing: Standing | None = None
@@ -86,7 +88,7 @@ def _inspect(given: argparse.Namespace, console: Console) -> int:
             installed, package = session.verified(word)
             standing, known = session.standing(installed), True
         else:
-            with open_package(word) as file, console.progress("verifying") as progress:
+            with open_named(word, console, session) as (file, _), console.progress("verifying") as progress:
                 package, unknown = verify_fully(session, file, progress)
                 known = unknown is None
     document = _document(package, standing, known=known)

@@ -24,13 +24,15 @@ VERBS: Final[dict[str, Entry]] = {
     "keygen": Entry("authoring", "keygen PUBLISHER", "make a key pair to sign packages with"),
     "wrap": Entry("wrapping", "wrap SOURCE -o DIR", "make a published MCP server the source of a package"),
     "build": Entry("authoring", "build DIR", "check a folder, sign it, write the package"),
-    "verify": Entry("packages", "verify FILE", "check everything about a package file"),
-    "inspect": Entry("packages", "inspect FILE|NAME", "show what a package is, asks for and holds"),
+    "verify": Entry("packages", "verify FILE|REF", "check everything about a package"),
+    "inspect": Entry("packages", "inspect FILE|NAME|REF", "show what a package is, asks for and holds"),
     "publisher list": Entry("publishers", "publisher list", "list whom this home trusts"),
     "publisher add": Entry("publishers", "publisher add NAME KEY", "trust a publisher's key"),
     "publisher show": Entry("publishers", "publisher show NAME", "show a publisher's key and key id"),
     "publisher remove": Entry("publishers", "publisher remove NAME", "trust a publisher no longer"),
-    "install": Entry("consenting", "install FILE", "verify a package, show what it asks for, ask, keep it"),
+    "push": Entry("distributing", "push FILE REF", "store a package in a registry"),
+    "pull": Entry("distributing", "pull REF", "get a package file from a registry"),
+    "install": Entry("consenting", "install FILE|REF", "verify a package, show what it asks, keep it"),
     "approve": Entry("consenting", "approve NAME", "agree to what an installed package asks for, or to less"),
     "revoke": Entry("consenting", "revoke NAME", "withdraw the approval; running calls end"),
     "uninstall": Entry("consenting", "uninstall NAME", "remove a package and its storage"),
@@ -57,12 +59,12 @@ VERBS: Final[dict[str, Entry]] = {
 }
 
 GROUPS: Final = (
-    ("making packages", ("init", "wrap", "keygen", "build")),
+    ("making packages", ("init", "wrap", "keygen", "build", "push")),
     (
         "trusting",
         ("verify", "inspect", "publisher list", "publisher add", "publisher show", "publisher remove"),
     ),
-    ("having tools", ("install", "approve", "revoke", "uninstall", "list")),
+    ("having tools", ("pull", "install", "approve", "revoke", "uninstall", "list")),
     ("using tools", ("run", "confirm", "mcp", "serve", "explain", "trace", "redact")),
     (
         "looking back",

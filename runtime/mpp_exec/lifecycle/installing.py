@@ -98,12 +98,14 @@ def install(
     arrival: Arrival,
     proposal: Proposal | None,
     *,
+    source: str = "",
     progress: Progress | None = None,
     cancel: threading.Event | None = None,
 ) -> Installed:
     """Install what has arrived, with the grant of *proposal*, which a person agreed to.
 
-    Without one, the earlier grant is kept if it covers the package, and else nothing of it runs.
+    Without one, the earlier grant is kept if it covers the package, and else nothing of it runs. *source* is
+    the name that it has in a registry, "" for one that was a file.
 
     Raises:
         PackageError, ConsentError: what has changed since it was verified and shown.
@@ -126,7 +128,8 @@ def install(
         kept = bool(carried) or arrival.again
         grant = "approved" if proposal is not None else "kept" if kept else "none"
         kind = Kind.DOWNGRADE if arrival.downgrade else Kind.INSTALL
-        session.record(kind, package, {"replaces": before, "grant": grant})
+        origin = {"from": source} if source else {}
+        session.record(kind, package, {"replaces": before, "grant": grant, **origin})
         if proposal is not None:
             session.record(Kind.APPROVE, package, proposal.detail())
 

@@ -102,6 +102,10 @@ class UnverifiedPackage:
         self.signed = self._read_signed()
         self.digest = sha256_digest(self.signed)
 
+    def fileno(self) -> int:
+        """Return the descriptor of the open file, which stays this object's."""
+        return self._descriptor
+
     def close(self) -> None:
         """Close the file. Harmless when it is closed already."""
         if self._descriptor >= 0:

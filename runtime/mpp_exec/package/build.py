@@ -8,16 +8,14 @@ the locale, the folder's own name, or what is left out by ``.mppignore``.
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from secrets import token_hex
 from typing import Final, Protocol
 
 from mpp_exec.encoding import dumps, sha256_digest
-from mpp_exec.errors import InternalError, PackageError, UsageError
+from mpp_exec.errors import PackageError, UsageError
 from mpp_exec.package import canonical, entries, source
 from mpp_exec.package.archive import Progress
 from mpp_exec.package.authoring import MAX_TOML_SIZE, parse_toml
@@ -25,6 +23,7 @@ from mpp_exec.package.fields import FieldError
 from mpp_exec.package.ignore import IGNORE_FILE, IgnoreRules
 from mpp_exec.package.limits import LIMITS
 from mpp_exec.package.manifest import Draft, FileEntry, Manifest
+from mpp_exec.package.output import file_name, place_of, replacing
 from mpp_exec.package.records import Layout
 from mpp_exec.package.rules import check_manifest
 from mpp_exec.package.writer import ArchiveWriter
@@ -54,11 +53,6 @@ class Built:
     digest: str
     size: int
     manifest: Manifest
-
-
-def file_name(draft: Draft) -> str:
-    """Return what a package file is called unless its author says otherwise: ``acme-csv-1.4.0.mpp``."""
-    return f"{draft.name.replace('/', '-')}-{draft.version}.mpp"
 
 
 def read_draft(folder: str | os.PathLike[str]) -> Draft:
@@ -95,7 +89,7 @@ def build(
                 f"{draft.name} belongs to publisher {draft.publisher}, and the key to {signer.publisher}",
                 f"use --key {draft.publisher}, or change the name in {MANIFEST_SOURCE}",
             )
-        target = _target(output, draft)
+        target = place_of(output, file_name(draft.name, draft.version))
         ignore = IgnoreRules(source.read_text(descriptor, IGNORE_FILE, _MAX_IGNORE) or "")
         files = source.collect(descriptor, ignore, _identity(target))
         source.check_sizes(files)
@@ -104,7 +98,7 @@ def build(
             tuple(FileEntry(file.path, file.size, bytes(32), file.executable) for file in files),
         )
         _check(planned)
-        with _replacing(target) as written:
+        with replacing(target) as written:
             manifest, signed = _write(written, descriptor, planned, files, signer, progress=progress)
     return Built(target, sha256_digest(signed), target.stat().st_size, manifest)
 
@@ -229,68 +223,9 @@ def _reason(error: OSError | ValueError) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
-def _target(output: str | os.PathLike[str] | None, draft: Draft) -> Path:
-    """Return where the package goes, refusing a place that is taken by something else than a file."""
-    path = Path(output) if output is not None else Path()
-    if path.is_dir():
-        path /= file_name(draft)
-    try:
-        mode = path.lstat().st_mode
-    except OSError:
-        return path  # not there, or not reachable: creating the new file tells which
-    if not stat.S_ISREG(mode):
-        raise UsageError(
-            "build.bad_output", f"{path} is there and is no regular file", "choose another name with -o"
-        )
-    return path
-
-
 def _identity(target: Path) -> tuple[int, int] | None:
     try:
         status = target.lstat()
     except OSError:
         return None
     return status.st_dev, status.st_ino
-
-
-@contextmanager
-def _replacing(target: Path) -> Iterator[int]:
-    """Yield a descriptor to write to; afterwards the file is *target*, or, on failure, is not at all.
-
-    The temporary name ends like a package's, so that no other build packs it meanwhile.
-    """
-    temporary = target.with_name(f".{token_hex(8)}.mpp")
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    try:
-        descriptor = os.open(temporary, flags, 0o666)
-    except (OSError, ValueError) as error:
-        raise UsageError(
-            "build.bad_output",
-            f"nothing can be written to {target.parent}: {_reason(error)}",
-            "choose another place with -o",
-        ) from None
-    try:
-        try:
-            yield descriptor
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        temporary.rename(target)
-        _sync_folder(target.parent)
-    except OSError as error:
-        raise InternalError(
-            "build.io",
-            f"{target} cannot be written: {error.strerror}",
-            "check that the disk has room, or choose another place with -o",
-        ) from None
-    finally:
-        with suppress(FileNotFoundError):
-            temporary.unlink()
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -111,10 +111,12 @@ def verify(
     view: TrustView,
     *,
     now: datetime,
-    platform: str,
+    platform: str | None,
     progress: Progress | None = None,
 ) -> VerifiedPackage:
     """Make every check on *package* and return it verified. *now* must know its time zone.
+
+    *platform* is where it is to run, None where it is only passed on.
 
     Raises:
         PackageError: a check failed; see each for the code.
@@ -134,7 +136,7 @@ def verify(
 
 
 def verify_signed(
-    signed: bytes, digest: str, view: TrustView, *, now: datetime, platform: str
+    signed: bytes, digest: str, view: TrustView, *, now: datetime, platform: str | None
 ) -> SignedManifest:
     """Make checks 1 to 8 on the bytes of ``manifest.cose``, whose SHA-256 is *digest*.
 
@@ -251,9 +253,9 @@ def _check_expiry(manifest: Manifest, now: datetime) -> None:
         )
 
 
-def _check_platform(manifest: Manifest, platform: str) -> None:
+def _check_platform(manifest: Manifest, platform: str | None) -> None:
     platforms = manifest.runtime.platforms
-    if platforms and platform not in platforms:
+    if platforms and platform is not None and platform not in platforms:
         raise PackageError(
             "package.wrong_platform",
             f"{manifest.name} is for {', '.join(platforms)}, and this is {platform}",

@@ -1,0 +1,1 @@
+"""Where packages travel: to and from a registry."""
