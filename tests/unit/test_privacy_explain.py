@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 
 import pytest
 
@@ -15,6 +12,7 @@ from mpp_exec.privacy.document import keys_in_text
 from mpp_exec.privacy.finding import Candidate
 from mpp_exec.privacy.redact import Redactor
 from privacy_samples import labelled
+from work import calls
 
 
 @pytest.mark.parametrize(
@@ -107,26 +105,10 @@ def test_each_finding_of_a_text_costs_the_same_to_explain(line: str) -> None:
 
     def work(count: int) -> int:
         text = "".join(line.format(number % 10) for number in range(count))
-        return called(lambda: Redactor(explain=True).redact(text))
+        return calls(lambda: Redactor(explain=True).redact(text))
 
     work(1)
     assert work(200) < 2.5 * work(100)
-
-
-def called(run: Callable[[], object]) -> int:
-    """Return how many functions *run* calls, those in C as well."""
-    count = 0
-
-    def watch(_frame: FrameType, event: str, _argument: object) -> None:
-        nonlocal count
-        count += event in ("call", "c_call")
-
-    sys.setprofile(watch)
-    try:
-        run()
-    finally:
-        sys.setprofile(None)
-    return count
 
 
 def test_the_keys_of_json_are_told_in_any_order() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from types import FrameType
 from typing import Any
@@ -12,25 +11,15 @@ import pytest
 from mpp_exec.privacy import detect, repeats
 from mpp_exec.privacy.finding import Candidate
 from mpp_exec.privacy.redact import redact
+from work import calls
 
 SIZE = 1 << 15
 
 
 def tries(text: str) -> int:
-    """Return how often redaction tries a pattern: most of its work, whatever the machine does meanwhile."""
-    count = 0
-
-    def watch(_frame: FrameType, event: str, function: Any) -> None:
-        nonlocal count
-        count += event == "c_call" and isinstance(getattr(function, "__self__", None), re.Pattern)
-
+    """Return how often redaction tries a pattern: most of its work."""
     redact("warm")
-    sys.setprofile(watch)
-    try:
-        redact(text)
-    finally:
-        sys.setprofile(None)
-    return count
+    return calls(lambda: redact(text), of_patterns=True)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from mpp_exec.privacy import meter
@@ -78,7 +78,7 @@ def announced(text: str, found: list[Candidate], read: Read, keeps: Callable[[An
         for number, (_, _, candidates) in said.below.items():
             if candidates:
                 sure.add(texts[number].start)
-                more += [_in_text(texts[number], each) for each in candidates]
+                more += _in_text(texts[number], candidates)
         dropped.update({each.start for each in texts} - sure)
     if not more and not dropped:
         return found
@@ -232,12 +232,15 @@ def _means(written: _Text, meant: str) -> bool:
     return not written.is_string or written.raw == meant
 
 
-def _in_text(written: _Text, candidate: Candidate) -> Candidate:
-    """Return *candidate* of the meaning of a string or number with offsets into the text that has it."""
-    if not written.is_string:
-        return candidate._replace(start=written.start, end=written.end)
-    start, end = candidate.start, candidate.end
-    if "\\" in written.raw:
-        offsets = [each.start() for each in _ESCAPED.finditer(written.raw)] + [len(written.raw)]
-        start, end = offsets[start], offsets[end]
-    return candidate._replace(start=written.start + start, end=written.start + end)
+def _in_text(written: _Text, candidates: Sequence[Candidate]) -> Iterator[Candidate]:
+    """Yield *candidates* of the meaning of a string or number with offsets into the text that has it."""
+    offsets: list[int] = []
+    if written.is_string and "\\" in written.raw:
+        offsets = [each.start() for each in meter.steps(_ESCAPED.finditer(written.raw))]
+        offsets.append(len(written.raw))
+    for each in candidates:
+        if not written.is_string:
+            start, end = 0, written.end - written.start
+        else:
+            start, end = (offsets[each.start], offsets[each.end]) if offsets else (each.start, each.end)
+        yield each._replace(start=written.start + start, end=written.start + end)
