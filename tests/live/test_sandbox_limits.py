@@ -6,6 +6,8 @@ import errno
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -63,6 +65,20 @@ def test_processor_time_is_bounded(lab: Lab, probe: Path) -> None:
     done = run(lab.program(probe, "spin", limits=Limits(cpu_ms=200, wall_ms=8000)))
     assert done.outcome == "cpu"
     assert 150_000 <= done.cpu_us < 1_500_000
+
+
+def test_processor_time_beside_others_is_what_the_tool_used(lab: Lab) -> None:
+    """The kernel's own clock for it runs ahead then: it is not that clock which ends the tool."""
+    body = "    while True: sum(range(10_000))\n"
+    others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(4)]
+    try:
+        for _ in range(4):
+            done = python(lab, body, Limits(cpu_ms=1000, wall_ms=100_000))
+            assert (done.outcome, done.cpu_us >= 1_000_000) == ("cpu", True), done
+    finally:
+        for each in others:
+            each.kill()
+            each.wait()
 
 
 def test_processor_time_of_all_threads_together(lab: Lab) -> None:

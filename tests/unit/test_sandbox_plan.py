@@ -250,6 +250,13 @@ def test_cgroup_is_the_first_to_refuse_a_process_since_it_counts_that() -> None:
     assert compiled(limits=Limits(processes=4)).cgroup == ()
 
 
+@pytest.mark.parametrize("cpu_ms", [1, 500, 1000, 5000, 60_000, 3_600_000])
+def test_kernel_ends_no_tool_before_its_processor_time_is_used(cpu_ms: int) -> None:
+    """Its clock for that runs fast; and it is the second to end it, not much later."""
+    rows = {number: soft for number, soft, _ in compiled(limits=Limits(cpu_ms=cpu_ms)).rlimits}
+    assert 1.2 * cpu_ms <= rows[resource.RLIMIT_CPU] * 1000 <= 1.3 * cpu_ms + 1000
+
+
 def test_limits_of_the_process_follow_the_grant() -> None:
     limits = Limits(cpu_ms=1_200, memory=64 << 20, processes=4, open_files=32, scratch=1 << 20)
     made = compiled(limits=limits)

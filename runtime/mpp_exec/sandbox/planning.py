@@ -33,6 +33,9 @@ from mpp_exec.sandbox.plan import SandboxPlan
 # address space takes 256 MiB of them at most.
 _RESERVING = ("node", "deno", "bun")
 _RESERVED = 128 << 30
+# For RLIMIT_CPU the kernel counts ticks, each as a whole: beside other processes a tenth more than was used.
+# The supervisor, who counts exactly, is to be the first to end a tool.
+_TICKS = 1.25
 _PAGE = 4096
 
 ProgramFinder = Callable[[Requirement], interpreter.Program]
@@ -283,7 +286,7 @@ def _entry_program(
 def _rlimits(
     limits: Limits, storage: int, programs: tuple[interpreter.Program, ...], facts: kernel.KernelFacts
 ) -> tuple[tuple[int, int, int], ...]:
-    cpu = max(1, math.ceil(limits.cpu_ms / 1000))
+    cpu = max(1, math.ceil(limits.cpu_ms / 1000 * _TICKS))
     # Beyond what scratch holds: a tool that fills it is told ENOSPC, and not killed by SIGXFSZ.
     file_size = max(limits.scratch, storage) + _PAGE
     # One for init, which is of the same user in the same namespace; and one more where a cgroup is to be the
