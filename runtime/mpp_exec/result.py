@@ -89,6 +89,20 @@ class ToolResult:
         object.__setattr__(self, "meta", meta)
         return self
 
+    def told(self) -> list[dict[str, Any]]:
+        """Return the content, and behind it what whoever reads nothing else would miss of a failure.
+
+        That is what the tool was denied, where it says so in words of its own alone; of one that says
+        nothing, why it failed.
+        """
+        if not self.is_error:
+            return self.content
+        said = " ".join(str(block.get("text", "")) for block in self.content)
+        missed = [line for line in self.denied.splitlines() if line not in said]
+        if not self.content:
+            missed.insert(0, self.reason or "the tool failed")
+        return [*self.content, {"type": "text", "text": "\n".join(missed)}] if missed else self.content
+
     def to_call_tool_result(self) -> dict[str, Any]:
         """Return the MCP ``CallToolResult`` with ``_meta``."""
         result: dict[str, Any] = {"content": self.content, "isError": self.is_error}

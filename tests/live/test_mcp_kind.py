@@ -283,6 +283,35 @@ def test_progress_reaches_the_client_of_mpp_exec_mcp_before_the_result(tmp_path:
         assert len(peer.silent()) == 3
 
 
+DENIED = """
+try:
+    open("/etc/shadow").read()
+except OSError as error:
+    say(id=name, result=text(f"cannot open {error.filename!r}: {error.strerror}", isError=True))
+"""
+
+
+def test_a_client_of_mpp_exec_mcp_is_told_what_a_server_was_denied(tmp_path: Path) -> None:
+    """Clients show their model the content, and ``_meta`` to nobody."""
+    tmp_path.chmod(0o755)
+    shell = Shell(tmp_path)
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "mpp.toml").write_text(TOML)
+    (source / "server.py").write_text(server(DENIED))
+    shell.ok("keygen", "acme")
+    shell.ok("build", str(source))
+    shell.ok("install", "acme-echo-1.0.0.mpp", "--approve")
+    with Peer(shell) as peer:
+        peer.initialize()
+        result = peer.call("acme_echo_slow")["result"]
+    own, told = (block["text"] for block in result["content"])
+    assert own == "cannot open '/etc/shadow': No such file or directory"
+    assert "/etc/shadow" in told
+    assert "[permissions.filesystem] read" in told
+    assert told == result["_meta"]["mpp-exec/denied"]
+
+
 def test_the_command_may_be_anything_that_the_interpreter_takes(stage: Stage) -> None:
     stage.server(server(ECHO), command=("python", "-c", "import runpy; runpy.run_path('/app/server.py')"))
     assert stage.runtime.call(NAME, "run", {"a": 1}).structured == {"a": 1}

@@ -85,10 +85,7 @@ def name_of(package: str, tool: str) -> str:
 
 def answer_of(result: ToolResult) -> Answer:
     """Return what a model is told of a call that has ended, however it ended."""
-    blocks = list(result.content)
-    if result.is_error and not blocks:
-        blocks = _words(result.reason or "the tool failed")
-    return Answer(blocks, result.is_error, result)
+    return Answer(result.told(), result.is_error, result)
 
 
 def refusal_of(error: MppError) -> Answer:

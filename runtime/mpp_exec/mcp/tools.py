@@ -266,10 +266,7 @@ class Tools:
 
 def _said(result: ToolResult) -> dict[str, Any]:
     """Return the result, with what a person would read on stderr where the tool itself says nothing of it."""
-    document = result.to_call_tool_result()
-    if result.is_error and not document["content"]:
-        document["content"] = [{"type": "text", "text": result.reason or "the tool failed"}]
-    return document
+    return result.to_call_tool_result() | {"content": result.told()}
 
 
 def _cannot_ask(error: MppError) -> RpcError:
