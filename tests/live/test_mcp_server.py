@@ -278,6 +278,36 @@ def test_an_id_that_is_in_use_is_refused(peer: Peer) -> None:
     peer.send(method="notifications/cancelled", params={"requestId": "same"})
 
 
+def test_ids_of_another_type_are_those_of_other_requests(peer: Peer) -> None:
+    peer.initialize()
+    for name, seconds in ((7, 0.5), ("7", 9)):
+        params = {"name": "acme_echo_call", "arguments": {"text": str(type(name)), "seconds": seconds}}
+        peer.send(id=name, method="tools/call", params=params)
+    for other in (7.0, " 7", [7], True, None, "7"):
+        peer.send(method="notifications/cancelled", params={"requestId": other})
+    assert peer.answer(7)["result"]["structuredContent"] == {"said": "<class 'int'>"}
+    assert not [message for message in peer.silent() if message.get("id") == "7"]
+
+
+def test_cancelling_what_is_over_does_nothing_to_the_next_call_of_that_id(peer: Peer) -> None:
+    peer.initialize()
+    params = {"name": "acme_echo_call", "arguments": {"text": "x"}}
+    for _ in range(2):
+        peer.send(id="again", method="tools/call", params=params)
+        assert peer.answer("again")["result"]["structuredContent"] == {"said": "x"}
+        peer.send(method="notifications/cancelled", params={"requestId": "again"})
+
+
+@pytest.mark.parametrize("token", ["same", 1, 1.5, True, [], {}, None, "t" * 5000], ids=lambda t: repr(t)[:9])
+def test_a_progress_token_may_be_anything_and_come_twice(peer: Peer, token: Any) -> None:
+    peer.initialize()
+    params = {"name": "acme_echo_call", "arguments": {"text": "x"}, "_meta": {"progressToken": token}}
+    names = [peer.request("tools/call", params) for _ in range(2)]
+    for name in names:
+        assert peer.answer(name)["result"]["structuredContent"] == {"said": "x"}
+    assert peer.silent() == []
+
+
 # -- changes -----------------------------------------------------------------------------------------
 
 
