@@ -265,6 +265,20 @@ def test_attacks_are_real_where_there_are_no_namespaces(lab: Lab, ground: Path) 
     assert seen == [socket.gethostname(), os.getpriority(os.PRIO_PROCESS, 1), os.geteuid()]
 
 
+@pytest.mark.parametrize("namespaces", [True, False])
+def test_groups_of_the_hosts_user(lab: Lab, namespaces: bool) -> None:
+    """Neither which they are nor how many: a host that is no root can give up none of them."""
+    if not namespaces and kernel.probe().landlock_abi < TRUNCATE_ABI:
+        pytest.skip("this kernel runs nothing without namespaces")
+    compiled = (lab if namespaces else lab.without_namespaces()).python(LOOK)
+    code = "[os.getgroups(), said(libc.getgroups(1, ctypes.create_string_buffer(4)))]"
+    assert call(compiled, code=code) == [[], 0]
+    # The attack is real where the host has some: of one that is root a tool has none in any case.
+    mine = os.getgroups() if os.geteuid() != 0 else []
+    seen = call(without_seccomp(compiled, "getgroups"), code="os.getgroups()")
+    assert (len(seen) if namespaces else seen) == (len(mine) if namespaces else mine)
+
+
 def test_kernel_release_is_told(look: Any) -> None:
     """Known and accepted: C libraries refuse to start without it, and vDSO and behaviour tell it as well."""
     assert look("os.uname().release") == platform.release()
