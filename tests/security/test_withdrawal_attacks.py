@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from mpp_exec.package.manifest import ConfigField
 from mpp_exec.permissions import Permissions
 from mpp_exec.prepare import Preparer
 from mpp_exec.prepared import Prepared, Temporary
+from mpp_exec.registry.records import Revocation, Revoked
 from mpp_exec.result import ToolResult
 from mpp_exec.trust.verify import SignedManifest
 from sandbox_lab import bounded, descendants
@@ -71,6 +73,12 @@ class Withdrawing:
         settings = check_settings(FIELDS, {"where": where})
         self.stage.approve(self.signed, settings=settings, **keywords)  # type: ignore[arg-type]
 
+    def revoke(self, kind: Revoked) -> None:
+        store = self.stage.runtime.store
+        installed = store.package(NAME)
+        id_ = installed.key_id if kind == "key" else installed.digest
+        assert store.add_revocation(Revocation(kind, id_, datetime.now(UTC)))
+
     def call(self, times: int = 1) -> ToolResult:
         return self.stage.runtime.call(NAME, "run", {"folder": str(self.granted), "times": times})
 
@@ -92,6 +100,8 @@ TAKEN: dict[str, Callable[[Withdrawing], object]] = {
     "a setting": lambda home: home.approve(where="there"),
     "a choice of redaction": lambda home: home.approve(redaction={"email": "drop"}),
     "the publisher": lambda home: home.stage.runtime.store.remove_publisher("acme"),
+    "the publisher's key, for good": lambda home: home.revoke("key"),
+    "this package, for good": lambda home: home.revoke("digest"),
     "the package": lambda home: home.stage.runtime.store.uninstall(NAME),
     "by policy, a permission": policy("[permissions.filesystem]\nwrite = []\n"),
     "by policy, the publisher": policy('[publishers]\ndeny = ["acme"]\n'),

@@ -19,12 +19,12 @@ from mpp_exec.consent.approve import carry_over
 from mpp_exec.consent.config import check_settings
 from mpp_exec.consent.grant import Grant
 from mpp_exec.consent.policy import Policy
-from mpp_exec.errors import MppError
+from mpp_exec.errors import MppError, PackageError
 from mpp_exec.package.archive import open_package
 from mpp_exec.package.manifest import ConfigField
 from mpp_exec.package.unpacked import check_unpacked, fingerprint
 from mpp_exec.permissions import Permissions
-from mpp_exec.registry.records import Installed
+from mpp_exec.registry.records import Installed, Revocation, Revoked
 from mpp_exec.registry.store import Store
 from mpp_exec.trust.keys import SigningKey
 from mpp_exec.trust.publishers import Publisher
@@ -158,6 +158,35 @@ def test_publisher_removed_meanwhile_stops_the_installation(store: Store, packag
         assert refusal(store.install, package, now=NOW).code == "trust.unknown_publisher"
     assert store.package(NAME).version == "1.0.0"
     assert folders(store) == before
+
+
+@pytest.mark.parametrize("kind", ["key", "digest"])
+def test_what_is_revoked_meanwhile_is_not_installed(store: Store, packages: Path, kind: Revoked) -> None:
+    install(store, packages)
+    with verified(packages, store.trust_view(), version="1.1.0") as package:
+        id_ = package.key_id if kind == "key" else package.digest
+        assert store.add_revocation(Revocation(kind, id_, NOW))
+        before = folders(store)
+        assert refusal(store.install, package, now=NOW).code == f"trust.revoked_{kind}"
+    assert store.package(NAME).version == "1.0.0"
+    assert folders(store) == before
+
+
+def test_a_revoked_key_is_trusted_in_no_way_until_it_is_lifted(store: Store, packages: Path) -> None:
+    found = install(store, packages)
+    assert store.add_revocation(Revocation("key", found.key_id, NOW))
+    assert not store.add_revocation(Revocation("key", found.key_id, NOW))
+    assert store.publishers() == []
+    key = Publisher("acme", forge.KEY.public_key, NOW, "added")
+    assert refusal(store.add_publisher, key).code == "publisher.key_revoked"
+    view = store.trust_view(trust_first_use=True)
+    with pytest.raises(PackageError) as refused, verified(packages, view, version="1.1.0"):
+        pass
+    assert refused.value.code == "trust.revoked_key"
+    store.add_publisher(Publisher("acme", forge.OTHER_KEY.public_key, NOW, "added"))
+    assert store.remove_revocation("key", found.key_id)
+    assert not store.remove_revocation("key", found.key_id)
+    assert refusal(store.add_publisher, key).code == "publisher.key_changed"
 
 
 def test_publisher_pinned_meanwhile_with_another_key_wins(store: Store, packages: Path) -> None:

@@ -51,6 +51,8 @@ class Kind(StrEnum):
     REVOKE = "revoke"
     PUBLISHER_ADD = "publisher.add"
     PUBLISHER_REMOVE = "publisher.remove"
+    PUBLISHER_REVOKE = "publisher.revoke"
+    PUBLISHER_LIFT = "publisher.lift"
     CONFIRM = "confirm"
     CONFIRM_USED = "confirm.used"
     KEYGEN = "keygen"

@@ -157,6 +157,7 @@ def standing_json(standing: Standing) -> dict[str, Any]:
         "digest": installed.digest,
         "installed_at": iso(installed.installed_at),
         "state": standing.state,
+        "distrusted": standing.distrusted or None,
         "approved_at": iso(active.approved_at) if active is not None else None,
         "permissions": permissions_value(active.permissions) if active is not None else None,
         "withheld": [
@@ -262,7 +263,8 @@ def _list(given: argparse.Namespace, console: Console) -> int:
         console.note("nothing is installed; install a package with: mpp-exec install FILE")
     for each in standings:
         installed, grant = each.installed, each.grant
-        console.result([f"{installed.name} {installed.version}  {each.state}"])
+        but = f", but {each.distrusted}" if each.distrusted else ""
+        console.result([f"{installed.name} {installed.version}  {each.state}{but}"])
         lines = [f"digest {installed.digest}", f"key    {installed.key_id}"]
         if grant is not None and each.state == "approved":
             lines += [f"may    {line}" for line in grant.permissions.describe()]

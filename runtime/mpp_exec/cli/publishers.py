@@ -1,4 +1,4 @@
-"""``publisher list|add|show|remove``: whom this home trusts."""
+"""``publisher list|add|show|revoke|remove``: whom this home trusts."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from mpp_exec.cli.opening import load_key, open_session
 from mpp_exec.cli.parser import Verb, VerbParser
 
 if TYPE_CHECKING:
+    from mpp_exec.registry.records import Installed, Revocation
     from mpp_exec.trust.publishers import Publisher
 
 _ORIGINS: Final = {
@@ -35,11 +36,14 @@ def _document(publisher: Publisher) -> dict[str, Any]:
 def _list_arguments(parser: VerbParser) -> None:
     parser.examples = ("mpp-exec publisher list",)
     parser.flag("-q", "--quiet", help_text="names only")
+    parser.flag("--revoked", help_text="instead, the keys and packages that count for nothing here")
     parser.common()
 
 
 def _list(given: argparse.Namespace, console: Console) -> int:
     with open_session(given) as session:
+        if given.revoked:
+            return _list_revoked(given, console, session.store.revocations())
         publishers = session.store.publishers()
     if given.json:
         console.json([_document(each) for each in publishers])
@@ -50,6 +54,19 @@ def _list(given: argparse.Namespace, console: Console) -> int:
             console.note("this home trusts nobody yet: mpp-exec publisher add NAME KEY")
         width = max((len(each.name) for each in publishers), default=0)
         console.result(f"{each.name:<{width}}  {each.key_id}  {_ORIGINS[each.origin]}" for each in publishers)
+    return 0
+
+
+def _list_revoked(given: argparse.Namespace, console: Console, revocations: list[Revocation]) -> int:
+    from mpp_exec.audit.entry import iso  # noqa: PLC0415 -- not for --help
+
+    if given.json:
+        console.json([{"kind": each.kind, "id": each.id, "at": iso(each.at)} for each in revocations])
+    elif given.quiet:
+        console.result(each.id for each in revocations)
+    else:
+        words = {"key": "key    ", "digest": "package"}
+        console.result(f"{words[each.kind]}  {each.id}  since {iso(each.at)}" for each in revocations)
     return 0
 
 
@@ -115,6 +132,52 @@ def _show(given: argparse.Namespace, console: Console) -> int:
     return 0
 
 
+def _revoke_arguments(parser: VerbParser) -> None:
+    parser.notes = (
+        "For a key that is not its publisher's alone any more. Whatever it signed stops running at once,",
+        "running calls included, and is not installed again. The publisher is forgotten, and can be added",
+        "with another key. With --package it is one package that stops, whoever signed it.",
+    )
+    parser.examples = (
+        "mpp-exec publisher revoke acme",
+        "mpp-exec publisher revoke --package sha256:876a8e28…",
+    )
+    parser.positional(
+        "NAME|ID",
+        "a publisher of this home, or the id of any key; with --package, a package",
+        complete="publisher",
+    )
+    parser.flag("--package", help_text="one package only: its digest, or its name where it is installed")
+    parser.flag("--lift", help_text="take it back: the key or package is no worse than any other")
+    parser.common()
+
+
+def _revoke(given: argparse.Namespace, console: Console) -> int:
+    from mpp_exec.lifecycle import publishers  # noqa: PLC0415 -- not for --help
+
+    with open_session(given) as session:
+        what = publishers.Revoking.of(session, given.name, package=given.package)
+        new = False
+        stopped: list[Installed] = []
+        if given.lift:
+            publishers.lift(session, what)
+        else:
+            new, stopped = publishers.revoke(session, what)
+    names = [each.name for each in stopped]
+    if given.json:
+        document = {"kind": what.kind, "id": what.id, "publisher": what.publisher or None}
+        console.json({**document, "revoked": not given.lift, "new": new, "stopped": names})
+        return 0
+    thing = "key" if what.kind == "key" else "package"
+    done = "lifted" if given.lift else "revoked" if new else "revoked already:"
+    console.result([f"{done} {thing} {what.id}"])
+    if names:
+        console.note(f"these do not run any more: {', '.join(names)}")
+    if given.lift and what.kind == "key":
+        console.note("whose key it is, has to be added again: mpp-exec publisher add NAME KEY")
+    return 0
+
+
 def _remove_arguments(parser: VerbParser) -> None:
     parser.notes = (
         "Its packages stop running at once and stay installed. Which versions were seen is not forgotten.",
@@ -143,5 +206,6 @@ VERBS: Final = {
     "publisher list": Verb(_list_arguments, _list),
     "publisher add": Verb(_add_arguments, _add),
     "publisher show": Verb(_show_arguments, _show),
+    "publisher revoke": Verb(_revoke_arguments, _revoke),
     "publisher remove": Verb(_remove_arguments, _remove),
 }

@@ -29,6 +29,9 @@ VERBS: Final[dict[str, Entry]] = {
     "publisher list": Entry("publishers", "publisher list", "list whom this home trusts"),
     "publisher add": Entry("publishers", "publisher add NAME KEY", "trust a publisher's key"),
     "publisher show": Entry("publishers", "publisher show NAME", "show a publisher's key and key id"),
+    "publisher revoke": Entry(
+        "publishers", "publisher revoke NAME|ID", "have a key, or a package, count for nothing any more"
+    ),
     "publisher remove": Entry("publishers", "publisher remove NAME", "trust a publisher no longer"),
     "push": Entry("distributing", "push FILE REF", "store a package in a registry"),
     "pull": Entry("distributing", "pull REF", "get a package file from a registry"),
@@ -62,7 +65,15 @@ GROUPS: Final = (
     ("making packages", ("init", "wrap", "keygen", "build", "push")),
     (
         "trusting",
-        ("verify", "inspect", "publisher list", "publisher add", "publisher show", "publisher remove"),
+        (
+            "verify",
+            "inspect",
+            "publisher list",
+            "publisher add",
+            "publisher show",
+            "publisher revoke",
+            "publisher remove",
+        ),
     ),
     ("having tools", ("pull", "install", "approve", "revoke", "uninstall", "list")),
     ("using tools", ("run", "confirm", "mcp", "serve", "explain", "trace", "redact")),

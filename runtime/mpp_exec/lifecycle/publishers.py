@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import Final
 
 from mpp_exec.audit.entry import Kind
 from mpp_exec.errors import ConsentError, UsageError
 from mpp_exec.lifecycle.session import Session
 from mpp_exec.package.fields import nearest
-from mpp_exec.registry.records import Installed
-from mpp_exec.trust.publishers import Publisher, parse_public_key
+from mpp_exec.registry.records import Installed, Revocation, Revoked
+from mpp_exec.trust.publishers import Publisher, parse_key_id, parse_public_key
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
 
@@ -65,6 +66,66 @@ def remove(session: Session, name: str) -> tuple[Publisher, list[Installed]]:
     session.store.remove_publisher(name, record=lambda: session.record(Kind.PUBLISHER_REMOVE, detail=detail))
     stopped = [each for each in session.store.installed() if each.name.partition("/")[0] == name]
     return known, stopped
+
+
+@dataclass(frozen=True, slots=True)
+class Revoking:
+    """What is to count for nothing any more, or again.
+
+    Attributes:
+        kind: whether *id* is the id of a key, or the digest of a package.
+        publisher: whose key it is, as far as this home knows; "" else.
+    """
+
+    kind: Revoked
+    id: str
+    publisher: str = ""
+
+    @classmethod
+    def of(cls, session: Session, word: str, *, package: bool) -> Revoking:
+        """Read what was typed: a publisher or the id of a key; or a *package*, by its digest or its name.
+
+        Raises:
+            UsageError: ``publisher.unknown``, ``trust.bad_key_id``, ``store.not_installed``.
+        """
+        if package:
+            return cls("digest", parse_key_id(word) if ":" in word else session.store.package(word).digest)
+        if ":" not in word:
+            known = required(session, word)
+            return cls("key", known.key_id, known.name)
+        id_ = parse_key_id(word)
+        names = [each.name for each in session.store.publishers() if each.key_id == id_]
+        return cls("key", id_, names[0] if names else "")
+
+    def detail(self) -> dict[str, str]:
+        """Return what the ledger is told."""
+        return {self.kind: self.id, **({"publisher": self.publisher} if self.publisher else {})}
+
+
+def revoke(session: Session, what: Revoking) -> tuple[bool, list[Installed]]:
+    """Have *what* count for nothing any more. Return whether that is new, and the packages that it stops."""
+    revocation = Revocation(what.kind, what.id, session.clock())
+    new = session.store.add_revocation(
+        revocation, record=lambda: session.record(Kind.PUBLISHER_REVOKE, detail=what.detail())
+    )
+    installed = session.store.installed()
+    return new, [each for each in installed if what.id in (each.key_id, each.digest)]
+
+
+def lift(session: Session, what: Revoking) -> None:
+    """Take the revocation of *what* back. A publisher has to be added again.
+
+    Raises:
+        UsageError: ``publisher.not_revoked``.
+    """
+    if not session.store.remove_revocation(
+        what.kind, what.id, record=lambda: session.record(Kind.PUBLISHER_LIFT, detail=what.detail())
+    ):
+        raise UsageError(
+            "publisher.not_revoked",
+            f"{what.id} was not revoked",
+            "mpp-exec publisher list --revoked shows what was",
+        )
 
 
 def find(session: Session, name: str) -> Publisher | None:

@@ -33,11 +33,15 @@ GrantState = Literal["approved", "not approved", "outdated", "unreadable"]
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """An installed package and what became of its approval; *grant* is the last one, None without one."""
+    """An installed package and what became of its approval; *grant* is the last one, None without one.
+
+    *distrusted* is why it does not run whatever was approved, "" where its publisher is trusted.
+    """
 
     installed: Installed
     state: GrantState
     grant: Grant | None
+    distrusted: str = ""
 
 
 class Session:
@@ -128,15 +132,24 @@ class Session:
         return installed, package
 
     def standing(self, installed: Installed) -> Standing:
-        """Return whether *installed* may run, as far as approval goes."""
+        """Return whether *installed* may run, as far as approval and trust go."""
+        distrusted = self._distrusted(installed)
         try:
             grant = self.store.grant(installed.name)
         except ConsentError:  # edited, or of another version of this program: it allows nothing
-            return Standing(installed, "unreadable", None)
+            return Standing(installed, "unreadable", None, distrusted)
         if grant is None:
-            return Standing(installed, "not approved", None)
+            return Standing(installed, "not approved", None, distrusted)
         pinned = (grant.digest, grant.key_id) == (installed.digest, installed.key_id)
-        return Standing(installed, "approved" if pinned else "outdated", grant)
+        return Standing(installed, "approved" if pinned else "outdated", grant, distrusted)
+
+    def _distrusted(self, installed: Installed) -> str:
+        view = self.store.trust_view()
+        if installed.digest in view.revoked_digests:
+            return "it was revoked"
+        if installed.key_id in view.revoked_keys:
+            return "its key was revoked"
+        return "" if view.key_of(installed.key_id) is not None else "its publisher is not trusted"
 
     def find(self, name: str) -> Standing | None:
         """Return what is installed as *name*, None if nothing is."""

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Any, Final, Literal, get_args
 
 from mpp_exec.errors import ConsentError, UsageError
 from mpp_exec.package.fields import nearest
@@ -41,6 +41,18 @@ class Installed:
     key_id: str
     installed_at: datetime
     fingerprint: str | None = None
+
+
+Revoked = Literal["key", "digest"]
+
+
+@dataclass(frozen=True, slots=True)
+class Revocation:
+    """What counts for nothing here any more: a key by its id, or a package by its digest. *at*: UTC."""
+
+    kind: Revoked
+    id: str
+    at: datetime
 
 
 class Records:
@@ -88,8 +100,15 @@ class Records:
         """Trust *publisher*; return False if that is so already.
 
         Raises:
-            ConsentError: ``publisher.key_changed``.
+            ConsentError: ``publisher.key_changed``, ``publisher.key_revoked``.
         """
+        if any((each.kind, each.id) == ("key", publisher.key_id) for each in self.revocations(rows)):
+            raise ConsentError(
+                "publisher.key_revoked",
+                f"the key {publisher.key_id} was revoked here",
+                f"ask {publisher.name} for their new key; if that was a mistake: "
+                f"mpp-exec publisher revoke --lift {publisher.key_id}",
+            )
         for known in self.publishers(rows):
             if known.name == publisher.name and known.key == publisher.key:
                 return False
@@ -121,6 +140,31 @@ class Records:
                 "publisher.unknown", f"there is no publisher {name!r}", _hint(name, known, "publisher")
             )
         rows.changed()
+
+    def revocations(self, rows: Transaction) -> list[Revocation]:
+        """Return what counts for nothing here any more, the oldest first."""
+        found = rows.rows("SELECT kind, id, at FROM revoked ORDER BY at, kind, id")
+        if any(kind not in get_args(Revoked) or not isinstance(at, int) for kind, _, at in found):
+            raise corrupt(self._path, "a revocation is none")
+        return [Revocation(kind, str(id_), _time(at)) for kind, id_, at in found]
+
+    def add_revocation(self, rows: Transaction, what: Revocation) -> bool:
+        """Have *what* count for nothing any more, and forget whose key it is; False if that is so already."""
+        if any((each.kind, each.id) == (what.kind, what.id) for each in self.revocations(rows)):
+            return False
+        rows.run("INSERT INTO revoked (kind, id, at) VALUES (?, ?, ?)", what.kind, what.id, _stamp(what.at))
+        for publisher in self.publishers(rows) if what.kind == "key" else ():
+            if publisher.key_id == what.id:
+                rows.run("DELETE FROM publishers WHERE name = ?", publisher.name)
+        rows.changed()
+        return True
+
+    def remove_revocation(self, rows: Transaction, kind: Revoked, id_: str) -> bool:
+        """Take a revocation back; False if there is none."""
+        if not rows.run("DELETE FROM revoked WHERE kind = ? AND id = ?", kind, id_):
+            return False
+        rows.changed()
+        return True
 
     def packages(self, rows: Transaction) -> list[Installed]:
         """Return all installed packages, by name."""

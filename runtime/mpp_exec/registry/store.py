@@ -28,7 +28,7 @@ from mpp_exec.registry.folders import Workspace, lease, retire, sweep
 from mpp_exec.registry.grants import Grants, StoredGrant
 from mpp_exec.registry.home import Home
 from mpp_exec.registry.pending import PendingCalls
-from mpp_exec.registry.records import Installed, Records
+from mpp_exec.registry.records import Installed, Records, Revocation, Revoked
 from mpp_exec.trust.keyfiles import KeyFolder
 from mpp_exec.trust.publishers import Publisher, TrustView
 from mpp_exec.trust.verify import VerifiedPackage, check_state
@@ -143,6 +143,31 @@ class Store:
             self._records.remove_publisher(rows, name)
             if record is not None:
                 record()
+
+    def revocations(self) -> list[Revocation]:
+        """Return what counts for nothing here any more, the oldest first."""
+        with self._database.reading() as rows:
+            return self._records.revocations(rows)
+
+    def add_revocation(self, what: Revocation, record: Record | None = None) -> bool:
+        """Have a key or a package count for nothing any more; return False if that is so already.
+
+        What it signed, or it itself, stops running in every process; a publisher whose key it is, is
+        forgotten. Which versions were seen is not.
+        """
+        with self._database.writing() as rows:
+            revoked = self._records.add_revocation(rows, what)
+            if revoked and record is not None:
+                record()
+            return revoked
+
+    def remove_revocation(self, kind: Revoked, id_: str, record: Record | None = None) -> bool:
+        """Take a revocation back; return False if there is none. Nobody is trusted by that."""
+        with self._database.writing() as rows:
+            lifted = self._records.remove_revocation(rows, kind, id_)
+            if lifted and record is not None:
+                record()
+            return lifted
 
     # Packages
 
