@@ -36,6 +36,9 @@ def cautions(tool: dict[str, Any], names: Iterable[str]) -> list[str]:
         named = sorted(name for name in others & {word.strip(".") for word in words} if _is_name(name, text))
         if named:
             found.append(f"{where} refers to other tools: {', '.join(named[:8])}")
+    execution = tool.get("execution")
+    if isinstance(execution, dict) and execution.get("taskSupport") == "required":  # MCP 2025-11-25, tasks
+        found.append("it runs as a task only, which no call here is: its server will refuse every one")
     return list(dict.fromkeys(found))
 
 
