@@ -509,7 +509,10 @@ def test_attack_to_have_a_value_leave_run_without_a_resident_runtime(shell: Shel
     check(shell.run(*words(attack), "--json"))
 
 
-@pytest.mark.parametrize("attack", FEW, ids=str)
+DENIED = [each for each in ATTACKS if each.how.startswith(("denied", "complains"))]
+
+
+@pytest.mark.parametrize("attack", [*FEW, *DENIED], ids=str)
 def test_attack_to_have_a_value_leave_trace(shell: Shell, attack: Attack) -> None:
     for more in ((), ("--json",)):
         done = shell.run("trace", *words(attack)[1:], "--yes", *more)

@@ -11,6 +11,7 @@ import pytest
 
 from mcp_servers import server
 from mpp_exec.consent.config import Settings
+from mpp_exec.lifecycle.tracing import _spellings
 from mpp_exec.package.manifest import ConfigField
 from mpp_exec.privacy.redact import redact
 from mpp_exec.result import ToolResult
@@ -158,3 +159,8 @@ def test_what_a_program_complains_of_is_told_with_masks_where_a_value_is_whole(s
     )
     result = stage.runtime.call(NAME, "run", {})
     assert "/srv/[EMAIL]/[SECRET]/x is not granted" in result.denied
+
+
+def test_a_secret_is_known_as_hosts_and_paths_spell_it_where_a_trace_proposes_them() -> None:
+    assert set(_spellings("Ab//c/../Dé")) == {"Ab//c/../Dé", "ab//c/../dé", "Ab/Dé"}
+    assert list(_spellings(".")) == [".", "."], "of nothing nothing is left"

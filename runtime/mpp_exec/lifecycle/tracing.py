@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import posixpath
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeVar
 
@@ -221,9 +222,16 @@ def _has_program(runtime: Runtime, name: str) -> bool:
     return True
 
 
+def _spellings(secret: str) -> Iterator[str]:
+    """Yield *secret* as it is, as the name of a host spells it, and as a path does."""
+    yield secret
+    yield from filter(None, (secret.lower(), posixpath.normpath(f"/{secret}").lstrip("/")))
+
+
 def _redacted(result: ToolResult, prepared: Prepared, suggestion: Suggestion) -> Traced:
     """Take sensitive data out of what the tool's own words became. An entry with any is no permission."""
-    redactor = Redactor(prepared.redaction, secrets=prepared.secrets.values())
+    secrets = {spelling for secret in prepared.secrets.values() for spelling in _spellings(secret)}
+    redactor = Redactor(prepared.redaction, secrets=sorted(secrets))
     granted = prepared.grant.permissions
     typed = (*granted.read, *granted.write)
     removed = 0
