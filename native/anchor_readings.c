@@ -7,9 +7,13 @@ void mpp_on_escape(const uint8_t *text, uint32_t size, uint32_t at, struct sink 
     const uint8_t *c = text + at;
 
     if (c[0] == '%') {
-        if (left >= 3 && c[1] >= '2' && c[1] <= '7' && is(c[2], HEX)) add(sink, at, MPP_FORM_ESCAPE);
-    } else if (c[0] == '\\') {
-        if (left >= 6 && c[1] == 'u' && c[2] == '0' && c[3] == '0' && c[4] >= '2' && c[4] <= '7' && is(c[5], HEX))
+        if (left >= 3 && is(c[1], HEX) && c[1] >= '2' && is(c[2], HEX)) add(sink, at, MPP_FORM_ESCAPE);
+    } else if (c[0] == '\\') { /* \u00fc, \u0142, \xfc; control characters are none */
+        int is_byte = left >= 4 && c[1] == 'x', is_latin = left >= 6 && c[1] == 'u' && c[2] == '0';
+        const uint8_t *code = c + (is_byte ? 2 : 4);
+
+        if (!is_byte && !(is_latin && (c[3] == '0' || c[3] == '1'))) return;
+        if (is(code[0], HEX) && is(code[1], HEX) && (code[0] >= '2' || (is_latin && c[3] == '1')))
             add(sink, at, MPP_FORM_ESCAPE);
     } else if (left >= 4) { /* &#64; &#x40; &amp; */
         uint32_t i = 1, end = capped(size, at, 10) - at;

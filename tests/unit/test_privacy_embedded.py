@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import time
 
@@ -180,3 +181,47 @@ def test_each_value_in_an_escaped_string_of_json_costs_the_same() -> None:
 
     work(1)
     assert work(80) < 2.5 * work(40)
+
+
+SOMEBODY = {
+    "customer": {"name": "Jürgen Müller", "email": "jürgen@example.com"},
+    "full_name": "Zoë Ångström",
+    "password": "pä55wört!9x",
+    "phone": "2125550123",
+    "address": "Straße 4, 29525 Uelzen",
+    "product": {"name": "Blue Widget"},
+}
+ESCAPED = {
+    "Python": repr(SOMEBODY),
+    "Python, in ASCII": ascii(SOMEBODY),
+    "Python, as bytes": repr(json.dumps(SOMEBODY, ensure_ascii=False).encode()),
+    "a log": f"user={SOMEBODY!a} done",
+    "HTML": html.escape(json.dumps(SOMEBODY, ensure_ascii=False)),
+    "HTML, in ASCII": html.escape(json.dumps(SOMEBODY)),
+    "HTML, numbers": json.dumps(SOMEBODY).replace('"', "&#34;"),
+    "HTML, hexadecimal": json.dumps(SOMEBODY).replace('"', "&#x22;"),
+    "a string": json.dumps(json.dumps(SOMEBODY)),
+    "a string of a log": f"level=info msg={json.dumps(json.dumps(SOMEBODY, ensure_ascii=False))} took=3",
+}
+
+
+@pytest.mark.parametrize("text", ESCAPED.values(), ids=ESCAPED)
+@pytest.mark.parametrize("below", [False, True])
+def test_what_is_escaped_as_a_whole_is_read_as_what_it_is(text: str, below: bool) -> None:
+    """Names and addresses in it were left, and of what has a letter that is no ASCII the half of it."""
+    redacted = redact({"text": text} if below else text).value
+    clean = redacted["text"] if below else redacted
+    for left in ("rgen", "ller", "Zo", "ngstr", "55w", "rt!9x", "0123", "Uelzen", "fcr", "xfc"):
+        assert left not in clean
+    assert redact(clean).value == clean
+
+
+def test_escaped_json_leaves_the_names_of_things() -> None:
+    text = html.escape(json.dumps([{"product": {"name": "Blue Widget"}}] * 3))
+    assert redact(text).value == text
+
+
+def test_escapes_lead_back_to_where_they_stand() -> None:
+    text = r"{'full_name': 'J\xfcrgen M\xfcller', 'id': 7}"
+    found = redact(text).findings
+    assert [text[each.start : each.end] for each in found] == [r"J\xfcrgen M\xfcller"]

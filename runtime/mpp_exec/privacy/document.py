@@ -93,6 +93,8 @@ class Document:
         said = embedded.announced(text, found, Keys(), is_counted)
         if said is not found:
             self._leaf(number).candidates = said
+        if more := list(embedded.escaped(text, Keys(), is_counted)):
+            self._leaf(number).candidates += more
 
     def _find_aws_pairs(self) -> None:
         """Take in AWS secret access keys, which have no form of their own, a few strings from their ID."""

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from mpp_exec.privacy import meter
+from mpp_exec.privacy.escapes import Unescaped
 from mpp_exec.privacy.finding import Candidate, lazily
 
 if TYPE_CHECKING:
@@ -87,6 +88,19 @@ def announced(text: str, found: list[Candidate], read: Read, keeps: Callable[[An
         for each in found
         if not (is_quiet(each) and each.start in dropped and not is_mailbox(text, each))
     ] + more
+
+
+def escaped(text: str, read: Read, keeps: Callable[[Any], bool]) -> Iterator[Candidate]:
+    """Yield what the keys of JSON in *text* announce that is escaped as a whole: in HTML, in quotes."""
+    for mark, signs in _ESCAPED_WHOLE:
+        if any(sign in text for sign in signs):
+            plain = Unescaped(text, mark)
+            for each in announced(plain.text, [], read, keeps):
+                yield each._replace(start=plain.original(each.start), end=plain.original(each.end))
+
+
+# What undoes it, and the quotes that begin a key then.
+_ESCAPED_WHOLE: Final = (("&", ("&quot;", "&#34;", "&#x22;")), ("\\", ('{\\"', '[\\"')))
 
 
 def is_quiet(candidate: Candidate) -> bool:

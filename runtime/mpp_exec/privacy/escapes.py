@@ -12,16 +12,22 @@ from typing import Final
 from mpp_exec.privacy import meter
 from mpp_exec.privacy.finding import lazily
 
-# Escapes of printable ASCII; what is no escape of that kind hides no value that a detector would know.
+_X: Final = r"\\{1,2}x"
+# Bytes of UTF-8 that are one character, each behind a mark.
+_MANY_BYTES: Final = (
+    "{0}[CDcd][0-9A-Fa-f]{0}[89ABab][0-9A-Fa-f]|{0}[Ee][0-9A-Fa-f](?:{0}[89ABab][0-9A-Fa-f]){{2}}"
+    "|{0}[Ff][0-4](?:{0}[89ABab][0-9A-Fa-f]){{3}}"
+)
+# Escapes of printable ASCII and of letters, also where they are escaped once more in a JSON string; what is
+# no escape of that kind hides no value that a detector would know. Python has ``\xfc``, and bytes in bytes.
 _ESCAPE: Final = re.compile(
-    r"%[2-7][0-9A-Fa-f]|\\u00[2-7][0-9A-Fa-f]|&(?:#(?:[0-9]{2,3}|[xX][0-9A-Fa-f]{2})|[A-Za-z]{2,8});"
+    r"%[2-7][0-9A-Fa-f]|\\{1,2}u0(?:0[2-7A-Fa-f]|1[0-9A-Fa-f])[0-9A-Fa-f]"
+    r"|&(?:#(?:[0-9]{2,3}|[xX][0-9A-Fa-f]{2})|[A-Za-z]{2,8});"
+    rf"|{_MANY_BYTES.format('%')}|{_MANY_BYTES.format(_X)}|{_X}[2-7A-Fa-f][0-9A-Fa-f]"
 )
 # Every escape of one character, by the mark that it starts with: bytes of UTF-8 in a URL or a program, JSON,
 # what a shell or a regular expression needs, HTML. For a value that is known, whatever its characters are.
-_BYTES: Final = (
-    "{0}[0-7][0-9A-Fa-f]|{0}[CDcd][0-9A-Fa-f]{0}[89ABab][0-9A-Fa-f]"
-    "|{0}[Ee][0-9A-Fa-f](?:{0}[89ABab][0-9A-Fa-f]){{2}}|{0}[Ff][0-4](?:{0}[89ABab][0-9A-Fa-f]){{3}}"
-)
+_BYTES: Final = "{0}[0-7][0-9A-Fa-f]|" + _MANY_BYTES
 _EVERY_ESCAPE: Final = {
     "%": lazily(_BYTES.format("%")),
     "\\": lazily(
@@ -80,9 +86,10 @@ class Unescaped:
 
 
 def _meaning(escape: str) -> str:
-    """Return the character of printable ASCII that an escape stands for, "" if it stands for none."""
+    """Return the printable character that an escape stands for, "" if it stands for none."""
     if escape[0] != "&":
-        return chr(int(escape[-2:], 16))
+        meaning = _any_meaning(escape.replace("\\\\", "\\"))
+        return meaning if meaning.isprintable() else ""
     name = escape[1:-1]
     if name[0] != "#":
         return _entities().get(name, "")
