@@ -70,7 +70,7 @@ ffi.set_source(
     sources=[
         f"native/{name}.c"
         for name in (
-            *("alarm", "cgroup", "child", "clock", "descriptors", "dialogue", "guard"),
+            *("alarm", "bury", "cgroup", "child", "clock", "descriptors", "dialogue", "guard"),
             *("ids", "image", "leave", "look", "notify", "park", "probe"),
             *("sound", "sources", "spawn", "supervise", "template", "watch"),
         )

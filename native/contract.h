@@ -243,6 +243,7 @@ struct mpp_outcome {
     uint64_t notes_lost; /* accesses beyond what is kept */
     uint32_t leaving;    /* 1: nothing of the tool runs any more, but what it had is still being freed */
     uint32_t copied;     /* 1: it is a copy of its template */
+    uint32_t undead;     /* 1: it was killed, and something in the kernel held it longer than anybody waits */
 };
 
 struct mpp_sandbox;

@@ -44,6 +44,7 @@ struct mpp_sandbox {
     uint64_t before_system_us;
     int reaped;
     int killed;             /* it was told to end */
+    int given_up;           /* it was killed, and is not dead after all the time there is for that */
     unsigned int looks;     /* at what it uses */
     int blind;              /* looks in a row at what it uses that failed */
     int held;               /* the request is not to be written yet: parked, or its grants are not mounted */
@@ -106,6 +107,8 @@ void mpp_stop(struct mpp_outcome *outcome, enum mpp_stop why);
 void mpp_sample(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome); /* stops what is over a limit of its call */
 int mpp_measure(const struct mpp_sandbox *sandbox, struct mpp_usage *usage); /* 0, or an errno */
 void mpp_kill_all(struct mpp_sandbox *sandbox); /* asks for the end of every process of it, and waits for none */
+void mpp_bury_later(int *pidfd);                /* takes the descriptor of one that was killed and is not dead */
+void mpp_bury(void);                            /* reaps those of them that are by now */
 void mpp_park_measure(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome); /* as mpp_sample, of a parked one */
 void mpp_guard_end(struct mpp_sandbox *sandbox); /* where there is one; it looks at nothing any more on return */
 void mpp_close_sources(struct mpp_sandbox *sandbox);

@@ -227,6 +227,7 @@ int mpp_spawn(const struct mpp_launch *launch, struct mpp_outcome *outcome, stru
     struct mpp_sandbox *sandbox;
     int error = 0;
 
+    mpp_bury();
     *slot = NULL;
     memset(outcome, 0, sizeof *outcome);
     outcome->status = -1;

@@ -206,10 +206,15 @@ static void finish(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
     /* Once: an init without a PID namespace that is told twice ends before it has ended the tool. */
     if (outcome->stop != MPP_STOP_NONE && !outcome->leaving && !sandbox->killed) mpp_kill_all(sandbox);
     if (!outcome->leaving) reap(sandbox);
-    if (!sandbox->reaped && !outcome->leaving) { /* it said goodbye and did not go */
+    /* It said goodbye and did not go; or it has no PID namespace, and was only asked. */
+    if (!sandbox->reaped && !outcome->leaving && (!sandbox->killed || sandbox->launch.namespaces == 0)) {
         mpp_kill_all(sandbox);
         reap(sandbox);
-        if (!sandbox->reaped) mpp_stop(outcome, MPP_STOP_LOST);
+    }
+    if (!sandbox->reaped && !outcome->leaving) {
+        sandbox->given_up = 1;
+        outcome->undead = 1;
+        mpp_stop(outcome, MPP_STOP_LOST);
     }
     outcome->reaped_ns = mpp_now_ns();
     if (sandbox->launch.cgroup_fd >= 0) mpp_cgroup_account(sandbox, outcome);
@@ -299,9 +304,15 @@ void mpp_release(struct mpp_sandbox **slot)
     *slot = NULL;
     if (sandbox == NULL) return;
     mpp_guard_end(sandbox);
-    for (int tries = 0; tries < 2 && !sandbox->reaped && sandbox->owner == getpid(); tries++) {
-        mpp_kill_all(sandbox);
-        reap(sandbox);
+    mpp_bury();
+    if (sandbox->owner == getpid()) {
+        int tries = sandbox->given_up ? 0 : sandbox->launch.namespaces == 0 ? 2 : 1; /* it is asked first, as above */
+
+        for (; tries > 0 && !sandbox->reaped; tries--) {
+            mpp_kill_all(sandbox);
+            reap(sandbox);
+        }
+        if (!sandbox->reaped) mpp_bury_later(&sandbox->pidfd);
     }
     mpp_close_sources(sandbox);
     mpp_close(&sandbox->pidfd);

@@ -87,7 +87,7 @@ class RawOutcome(NamedTuple):
 
     ``memory_peak``, ``memory_kills`` and ``processes_denied`` are what a cgroup counted, 0 without one.
     ``leaving``: nothing of the tool runs any more, and what it had is still being freed. ``copied``: the
-    sandbox was a copy of a template.
+    sandbox was a copy of a template. ``undead``: it was killed, and did not die in all the time for that.
     """
 
     step: str
@@ -109,6 +109,7 @@ class RawOutcome(NamedTuple):
     processes_denied: int = 0
     leaving: bool = False
     copied: bool = False
+    undead: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -368,6 +369,7 @@ def collected(outcome: Any) -> RawOutcome:
         notes_lost=outcome.notes_lost,
         leaving=bool(outcome.leaving),
         copied=bool(outcome.copied),
+        undead=bool(outcome.undead),
     )
 
 

@@ -37,6 +37,7 @@ _STOPS: dict[str, tuple[Outcome, str]] = {
 }
 # Sampling sees memory every 10 ms, and the last allocation is the one that fails.
 _NEAR = 0.8
+_UNDEAD = "; it is killed and not dead: a file system that it was granted may not answer"
 _NEARLY = 0.9  # of the processor time that the limit allows
 
 
@@ -48,7 +49,7 @@ def judge(raw: RawOutcome, limits: Limits) -> tuple[Outcome, str]:  # noqa: PLR0
         return "ok", ""
     if raw.stop != "none":
         outcome, text = _STOPS[raw.stop]
-        return outcome, text.format(
+        return outcome, (text + _UNDEAD * raw.undead).format(
             wall=limits.wall_ms / 1000,
             cpu=limits.cpu_ms / 1000,
             memory=limits.memory >> 20,
