@@ -29,6 +29,7 @@ FORMATS: Final = (
     ("stripe_key", "sk_org_ sk_org_live_ sk_org_test_", f"{_W}{{20,247}}", "docs.stripe.com/keys/organization-api-keys"),
     ("stripe_webhook_secret", "whsec_", "[0-9A-Za-z+/=]{24,80}", "docs.stripe.com/webhooks/signature"),
     ("google_api_key", "AIza", f"{_U}{{35}}(?!{_U})", "cloud.google.com/docs/authentication/api-keys"),
+    ("google_api_key", "AQ.Ab", f"{_U}{{40,64}}(?!{_U})", "cloud.google.com/docs/authentication/api-keys"),
     ("google_oauth_secret", "GOCSPX-", f"{_U}{{24,40}}", "developers.google.com/identity/protocols/oauth2"),
     ("google_oauth_token", "ya29.", f"{_U}{{20,1024}}", "developers.google.com/identity/protocols/oauth2"),
     ("gitlab_token", "glpat- gldt- glrt- glcbt- glptt- glft- glsoat- glimt- glagent- gloas- glrtr- glwt- glffct- GR1348941", r"[0-9A-Za-z_.-]{20,300}", "docs.gitlab.com/security/tokens"),
@@ -129,7 +130,7 @@ FORMATS: Final = (
     ("pinecone_key", "pcsk_", f"{_U}{{40,90}}", "docs.pinecone.io/guides/projects/manage-api-keys"),
     ("langfuse_key", "sk-lf-", f"{_U}{{20,80}}", "github.com/langfuse/langfuse"),
     ("langsmith_key", "lsv2_pt_ lsv2_sk_", f"{_H}{{32}}_{_H}{{10}}", "docs.smith.langchain.com"),
-    ("nvidia_key", "nvapi-", f"{_U}{{60,80}}", "docs.api.nvidia.com"),
+    ("nvidia_key", "nvapi-", f"{_U}{{40,128}}", "docs.api.nvidia.com"),
     ("cerebras_key", "csk-", f"{_W}{{40,60}}", "inference-docs.cerebras.ai"),
     ("fireworks_key", "fw_", f"{_W}{{22,48}}(?!{_W})", "docs.fireworks.ai"),
     ("resend_key", "re_", f"{_W}{{8}}_{_W}{{24}}(?!{_W})", "resend.com/docs/api-reference"),
@@ -144,7 +145,7 @@ FORMATS: Final = (
     ("ubidots_key", "BBFF- BBUS-", f"{_W}{{30,40}}", "docs.ubidots.com"),
     ("teamwork_token", "tkn.v1_", "[0-9A-Za-z+/=]{64,80}", "apidocs.teamwork.com"),
     ("frameio_token", "ffio-u-", "[0-9A-Za-z_=-]{64}", "developer.adobe.com/frameio"),
-    ("apify_token", "apify_api_", f"{_W}{{36,46}}", "docs.apify.com/platform/integrations/api"),
+    ("apify_token", "apify_api_", f"{_W}{{20,128}}(?!{_U})", "github.com/apify/awesome-skills"),
     ("snyk_token", "snyk_uat. snyk_sat.", rf"{_W}{{8}}\.{_U}{{30,300}}", "docs.snyk.io"),
     ("aikido_token", "AIK_RUNTIME_ AIK_CLIENT_ AIK_SECRET_", f"{_W}[0-9A-Za-z_]{{20,100}}", "help.aikido.dev"),
     ("checkout_key", "sk_sbox_", f"{_W}{{20,40}}", "www.checkout.com/docs"),
@@ -183,7 +184,7 @@ FORMATS: Final = (
     ("azure_identifiable_key", "+ARm +AEh +ASb AIoT AzCa AZEG", f"[A-P]{_B}{{5}}=(?![0-9A-Za-z+/=_-])", "github.com/microsoft/security-utilities"),
     ("azure_identifiable_key", "+ASt ACDb +ABa +AMC APIM", f"{_B}{{5}}[AQgw]==", "github.com/microsoft/security-utilities"),
     ("axiom_token", "xaat- xapt-", _UUID, "github.com/axiomhq/axiom-go"),
-    ("browserbase_key", "bb_live_ bb_test_", f"{_U}{{20,48}}(?!{_U})", "docs.browserbase.com"),
+    ("browserbase_key", "bb_live_ bb_test_", f"{_W}{{20,128}}(?!{_U})", "docs.browserbase.com"),
     ("confluent_secret", "cflt", f"{_B}{{60}}(?![0-9A-Za-z+/=])", "docs.confluent.io/cloud/current/security/authenticate"),
     ("datadog_key", "ddapp_", f"{_W}{{30,48}}(?!{_W})", "docs.datadoghq.com/account_management/api-app-keys"),
     ("datastax_token", "AstraCS:", f"{_W}{{24}}:{_W}{{64}}", "github.com/datastax/astra-cli"),
@@ -192,7 +193,7 @@ FORMATS: Final = (
     ("devcycle_key", "dvc_server_", f"{_N}{_U}{{16,80}}", "github.com/DevCycleHQ/js-sdks"),
     ("elastic_key", "essu_", "[0-9A-Za-z+/=_-]{40,300}", "github.com/elastic/kibana"),
     ("harness_token", "pat. sat.", rf"{_U}{{22}}\.{_W}{{24}}\.{_W}{{20}}(?!{_W})", "github.com/harness/cli"),
-    ("helicone_key", "sk-helicone- pk-helicone-", "[0-9a-z-]{20,60}", "github.com/Helicone/helicone"),
+    ("helicone_key", "sk-helicone- pk-helicone-", "[0-9a-z-]{20,80}", "github.com/Helicone/helicone"),
     ("inngest_key", "signkey-prod- signkey-test- signkey-branch-", f"{_H}{{32,128}}", "www.inngest.com/docs/platform/signing-keys"),
     ("jina_key", "jina_", f"{_W}{{60}}(?!{_W})", "github.com/jina-ai/MCP"),
     ("kaggle_token", "KGAT_", f"{_H}{{24,64}}(?!{_W})", "github.com/Kaggle/kaggle-skills"),
@@ -206,7 +207,7 @@ FORMATS: Final = (
     ("ory_token", "ory_st_ ory_at_ ory_rt_ ory_ac_ ory_pat_ ory_apikey_ ory_wak_", rf"{_N}{_U}{{20,200}}(?:\.{_U}{{20,200}})?", "www.ory.com/docs/security-compliance/token-formats"),
     ("paddle_key", "pdl_live_apikey_ pdl_sdbx_apikey_ pdl_test_apikey_", f"[0-9a-z]{{26}}_{_W}{{22}}_{_W}{{3}}(?!{_W})", "developer.paddle.com/api-reference/about/api-keys"),
     ("postman_key", "PMAT-", "[0-9A-Z]{26}(?![0-9A-Za-z])", "learning.postman.com/docs/developer/postman-api/authentication"),
-    ("runpod_key", "rpa_", f"{_W}{{40,48}}(?!{_W})", "docs.runpod.io/get-started/api-keys"),
+    ("runpod_key", "rpa_", f"{_W}{{31,128}}(?!{_W})", "docs.runpod.io/get-started/api-keys"),
     ("stytch_secret", "secret-live- secret-test-", f"{_N}[0-9A-Za-z_=-]{{36}}(?![0-9A-Za-z_=-])", "github.com/stytchauth/stytch-node"),
     ("together_key", "tgp_v1_", f"{_U}{{40,64}}(?!{_U})", "docs.together.ai/docs/api-keys-authentication"),
     ("trigger_dev_key", "tr_dev_ tr_stg_ tr_prod_ tr_preview_", f"(?:sk_)?(?:{_W}{{24}}|{_W}{{20}})(?!{_U})", "github.com/triggerdotdev/trigger.dev"),
@@ -262,7 +263,7 @@ _NEEDS: Final = {
             " 60:EAAA 58:ik_ 58:ic_ 26:mk_ 32:fc- 24:fco_ 24:fcr_ 40:e2b_ 38:4b1d 24:vcp_ 24:vci_ 24:vca_ 24:vcr_ 24:vck_"
             " 6:AzFu 6:AzSe 6:+ACR 6:+ARm 6:+AEh 6:+ASb 6:AIoT 6:AzCa 6:AZEG 6:+ASt 6:ACDb 6:+ABa 6:+AMC 6:APIM"
             " 60:cflt 25:API- 22:pat. 22:sat. 36:secret-live- 36:secret-test- 20:tr_dev_ 20:tr_prod_ 20:tr_stg_ 20:tr_preview_"
-            " 21:unkey_ 32:xau_ 32:xao_ 40:llx- 36:nbp_ 64:napi_ 40:rpa_ 64:dtn_ 20:mxb_ 20:dbtc_ 20:dbtu_ 60:jina_"
+            " 21:unkey_ 32:xau_ 32:xao_ 40:llx- 36:nbp_ 64:napi_ 31:rpa_ 64:dtn_ 20:mxb_ 20:dbtc_ 20:dbtu_ 60:jina_ 40:AQ.Ab 20:bb_live_ 20:bb_test_ 20:apify_api_"
         )
     )
 }
