@@ -183,6 +183,15 @@ def test_a_setting_of_a_bundle_with_several_values_becomes_several(shell: Shell)
     assert answer == [[str(place) for place in places], "look"]
 
 
+def test_a_bundle_with_a_secret_on_its_command_line_says_where_to_put_it(shell: Shell) -> None:
+    config = {"command": "python3", "args": ["${__dirname}/server.py", "--key=${user_config.api-key}"]}
+    done = shell.run("wrap", f"mcpb:{bundle(shell, mcp_config=config)}", "-o", "out")
+    assert done.code == 2
+    assert "secret api-key" in done.err
+    assert "from args to env" in done.err.partition("hint:")[2]
+    assert not (shell.cwd / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("compiled", "requires", "bound"),
     [

@@ -64,6 +64,7 @@ def fetch_bundle(origin: Origin, folder: Path) -> Fetched:
     command = [_text(config, "command"), *_texts(config, "args")]
     settings, notes = _settings(_table(about, "user_config"))
     words = [_placed(word) for word in command]
+    _refuse_secrets(words, settings)
     program = Path(words[0].removeprefix("${app}/")).name
     bound = _bound(folder)
     requires = _requirement(program, _table(_table(about, "compatibility"), "runtimes"), bound)
@@ -295,6 +296,16 @@ def _settings(fields: dict[str, Any]) -> tuple[dict[str, dict[str, Any]], list[s
                 notes.append(f"setting {name}: its default cannot be carried over")
         settings[_key(name)] = setting
     return settings, notes
+
+
+def _refuse_secrets(words: Sequence[str], settings: Mapping[str, Mapping[str, Any]]) -> None:
+    for key, setting in settings.items():
+        if setting.get("sensitive") and any(f"${{user_config.{key}}}" in word for word in words):
+            raise _refused(
+                f"puts the secret {key} on the command line of its server, which every user can read",
+                "most servers take one from a variable, too: move it from args to env in its manifest.json, "
+                "and pack it again",
+            )
 
 
 def _key(name: str) -> str:
