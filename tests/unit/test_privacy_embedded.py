@@ -225,3 +225,25 @@ def test_escapes_lead_back_to_where_they_stand() -> None:
     text = r"{'full_name': 'J\xfcrgen M\xfcller', 'id': 7}"
     found = redact(text).findings
     assert [text[each.start : each.end] for each in found] == [r"J\xfcrgen M\xfcller"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'log {"card": 4111111111111111, "name": "Jane Doe"} done',
+        'x\n{"email": -4111111111111111.0, "username": "pa\\"ss1!x9"}\n',
+        '{"address": -4111111111111111.0, "users": {"username": "pa\\"ss1!x9"}}',
+        'msg: {"value": "\\\\", "phone": 2125550123, "product": {"name": "Jane Doe"}}',
+    ],
+)
+def test_json_in_a_line_of_a_log_stays_json_and_is_read_the_same_again(text: str) -> None:
+    """A number without quotes became a mask without any, so that the rest was no JSON for whoever read on."""
+    clean = redact(text).value
+    assert redact(clean).value == clean
+    assert clean != text
+    assert isinstance(json.loads(clean[clean.index("{") : clean.rindex("}") + 1]), dict)
+
+
+def test_a_number_in_a_text_that_is_no_member_of_an_object_gets_no_quotes() -> None:
+    assert redact("dict(card: 4111111111111111, x)").value == "dict(card: [CREDIT_CARD], x)"
+    assert redact(r'log "{\"card\": 4111111111111111}"').value == r'log "{\"card\": [CREDIT_CARD]}"'

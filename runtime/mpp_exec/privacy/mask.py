@@ -12,10 +12,12 @@ from mpp_exec.privacy.policy import Action, RedactionPolicy
 _DIGEST_SIZE: Final = 6
 _JSON_TEXT: Final = re.compile(r"\s{0,64}[{\[]")
 _NEIGHBOURS: Final = 128
-_NUMBER: Final = re.compile(r"[0-9]+(?:\.[0-9]+)?")
+_NUMBER: Final = re.compile(r"-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _STRING: Final = re.compile(r'"[^"\\\n]*(?:\\.[^"\\\n]*)*"')
 # What may stand between a number of JSON and what it is a value of, or the next one.
 _BEFORE: Final = re.compile(r"[:,\[]\s*(-?[0-9.]*)\Z")
+# In a text that is more than JSON, a line of a log, only a member of an object is told from other things.
+_MEMBER: Final = re.compile(r"(?<!\\)\"[ \t]{0,8}:[ \t]{0,8}(-?[0-9.]*)\Z")
 _BEHIND: Final = re.compile(r"([0-9]*(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)\s*[,}\]]")
 
 
@@ -31,33 +33,32 @@ def replacement(candidate: Candidate, action: Action, policy: RedactionPolicy) -
 
 
 def bare(text: str, spans: Sequence[Candidate]) -> Iterator[tuple[Candidate, bool]]:
-    """Yield *spans*, which are in order and apart, each with whether it is a bare number of JSON text.
+    """Yield *spans*, which are in order and apart, each with whether it is a bare number of JSON in *text*.
 
     Such a number is yielded as a whole, with its sign and its fraction. What stands in a string is none,
     whatever is beside it there.
     """
-    if not _JSON_TEXT.match(text):
-        yield from ((span, False) for span in spans)
-        return
+    is_json = bool(_JSON_TEXT.match(text))
+    before = _BEFORE if is_json else _MEMBER
     read = end = 0  # up to where strings have been passed over; where the number before ends
     for span in spans:
         if span.start < end:
             continue  # part of a number that is replaced already
-        while read <= span.start and (begins := text.find('"', read, span.start)) >= 0:
+        while is_json and read <= span.start and (begins := text.find('"', read, span.start)) >= 0:
             string = _STRING.match(text, begins)
             line = text.find("\n", begins)
             read = string.end() if string else len(text) if line < 0 else line + 1
-        found = span if read > span.start else _number_at(text, span)
+        found = span if read > span.start else _number_at(text, span, before)
         end = found.end if found else 0
         yield (span, False) if found is None or read > span.start else (found, True)
 
 
-def _number_at(text: str, span: Candidate) -> Candidate | None:
-    """Return the bare number that *span* is in, None if it is in none."""
+def _number_at(text: str, span: Candidate, in_front: re.Pattern[str]) -> Candidate | None:
+    """Return the bare number that *span* is in, None if it is in none; *in_front* has to match before it."""
     if not _NUMBER.fullmatch(text, span.start, span.end):
         return None
     low, high = max(0, span.start - _NEIGHBOURS), span.end + _NEIGHBOURS
-    before = _BEFORE.search(text, low, span.start)
+    before = in_front.search(text, low, span.start)
     behind = _BEHIND.match(text, span.end, high)
     return span._replace(start=before.start(1), end=behind.end(1)) if before and behind else None
 
