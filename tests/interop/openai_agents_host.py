@@ -10,6 +10,8 @@ from typing import Any
 
 from agents import Agent, Model, ModelResponse, Runner, Usage, set_tracing_disabled
 from openai.types.responses import (
+    Response,
+    ResponseCompletedEvent,
     ResponseFunctionToolCall,
     ResponseOutputMessage,
     ResponseOutputText,
@@ -42,8 +44,19 @@ class Script(Model):  # type: ignore[misc]
         ]
         return ModelResponse(output=calls, usage=Usage(), response_id=None)
 
-    def stream_response(self, *_: Any, **__: Any) -> AsyncIterator[Any]:
-        raise NotImplementedError
+    async def stream_response(self, _: Any, said: Any, *__: Any, **___: Any) -> AsyncIterator[Any]:
+        came = await self.get_response(input=said)
+        whole = Response(
+            id="r",
+            created_at=0,
+            model="script",
+            object="response",
+            output=came.output,
+            parallel_tool_calls=True,
+            tool_choice="auto",
+            tools=[],
+        )
+        yield ResponseCompletedEvent(type="response.completed", response=whole, sequence_number=0)
 
 
 async def main() -> None:
@@ -56,12 +69,17 @@ async def main() -> None:
             [(name, args if isinstance(args, str) else json.dumps(args)) for name, args in request["calls"]]
         )
         ended = await Runner.run(Agent(name="a", model=model, tools=list(found)), "go")
+        calls = model.answers
+        streamed = Runner.run_streamed(Agent(name="a", model=model, tools=list(found)), "go")
+        events = [event async for event in streamed.stream_events()]
         document = {
             "tools": [
                 {"name": tool.name, "description": tool.description, "schema": tool.params_json_schema}
                 for tool in found
             ],
-            "calls": model.answers,
+            "calls": calls,
+            "again": model.answers,
+            "streamed": sum(getattr(event, "name", "") == "tool_output" for event in events),
             "ended": ended.final_output,
         }
     json.dump(document, sys.stdout)

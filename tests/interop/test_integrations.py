@@ -157,6 +157,8 @@ def test_the_openai_agents_sdk_runs_its_loop_with_them(
     assert [block["type"] for block in image] == ["input_text", "input_image"]
     assert image[1]["image_url"].startswith("data:image/png;base64,")
     assert seen["ended"] == "done"
+    assert seen["streamed"] == 6
+    assert seen["again"] == seen["calls"]
 
 
 @pytest.mark.parametrize("name", ["langchain", "openai_agents"])
