@@ -114,8 +114,9 @@ def waits_in_image(stage: Stage) -> bool:
 
 
 def call(stage: Stage) -> Any:
-    structured = stage.runtime.call(NAME).structured
-    assert isinstance(structured, dict)
+    result = stage.runtime.call(NAME)
+    structured = result.structured
+    assert isinstance(structured, dict), (result.outcome, result.reason)
     return structured.get("result", structured)
 
 
