@@ -31,6 +31,7 @@ from mpp_exec.package.manifest import RuntimeSpec, Tool
 from mpp_exec.permissions import Limits
 from mpp_exec.sandbox.pool import SANDBOXES
 from mpp_exec.sandbox.template import Template
+from private_mounts import mounted
 from sandbox_lab import Lab, descendants, is_template, run, waits
 from stage import NAME, OPEN, Stage
 
@@ -76,7 +77,7 @@ def traces(private: Path) -> dict[str, Any]:
         "processes and zombies": descendants(os.getpid()),
         "descriptors, sockets and pipes": len(list(Path("/proc/self/fd").iterdir())),
         "threads": len(list(Path("/proc/self/task").iterdir())),
-        "mounts, and namespaces held by them": Path("/proc/self/mountinfo").read_text().splitlines(),
+        "mounts, and namespaces held by them": mounted(),
         "namespaces": sorted(str(path.readlink()) for path in Path("/proc/self/ns").iterdir()),
         "shared memory": [line.split()[1] for line in Path("/proc/sysvipc/shm").read_text().splitlines()],
         "queues": [line.split()[1] for line in Path("/proc/sysvipc/msg").read_text().splitlines()],

@@ -21,6 +21,7 @@ import pytest
 from mpp_exec.errors import HostError
 from mpp_exec.permissions import Limits
 from mpp_exec.sandbox import native
+from private_mounts import mounted
 from sandbox_lab import HERE, Lab, call, descendants, init_processes, run
 
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -32,7 +33,7 @@ def traces() -> dict[str, object]:
     return {
         "descriptors": sorted(path.name for path in Path("/proc/self/fd").iterdir()),
         "processes": descendants(os.getpid()),
-        "mounts": Path("/proc/self/mountinfo").read_text(),
+        "mounts": mounted(),
         "threads": threading.active_count(),
         "dumpable": LIBC.prctl(PR_GET_DUMPABLE, 0, 0, 0, 0),
         "signals": signal.pthread_sigmask(signal.SIG_BLOCK, set()),

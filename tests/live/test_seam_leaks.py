@@ -29,6 +29,7 @@ from mpp_exec.sandbox._native import ffi, lib
 from mpp_exec.sandbox.encoded import encode_plan
 from mpp_exec.sandbox.image import Image
 from mpp_exec.sandbox.native import RawOutcome
+from private_mounts import mounted
 from sandbox_lab import Lab, copied, descendants, run
 
 LIBC = ctypes.CDLL(None)
@@ -56,7 +57,7 @@ def traces() -> dict[str, object]:
     return {
         "descriptors": sorted(path.name for path in Path("/proc/self/fd").iterdir()),
         "processes": descendants(os.getpid()),
-        "mounts": Path("/proc/self/mountinfo").read_text(),
+        "mounts": mounted(),
         "threads": len(list(Path("/proc/self/task").iterdir())),
         "signals": signal.pthread_sigmask(signal.SIG_BLOCK, set()),
     }
