@@ -28,6 +28,8 @@ RECEIVED: Final = "received"
 _PIECE: Final = 40
 # Up to here one fast search per piece is cheaper than that pass.
 _FEW: Final = 64
+# So many values that begin with one word, and more, are looked for by that word.
+_ALIKE: Final = 4
 _REST: Final = re.compile(r"[0-9A-Za-z+/_-]*={0,2}")
 # What was recognised by its label is looked for as it was written. Beyond a few values they are found by the
 # word that they start with, and secrets inside longer words by their first characters.
@@ -126,7 +128,8 @@ class Literals:
         yield from sorted({bisect_right(ends, each.start) for each in found})
 
     def _find_seen(self, text: str) -> Iterator[tuple[int, int, Candidate]]:
-        if len(self._seen) <= _FEW:
+        # Where most begin alike, one is part of the other, and a place is asked for all of them at once.
+        if len(self._seen) <= min(_FEW, _ALIKE * len(self._by_word)):
             for written, known in self._seen.items():
                 for start in meter.steps(_places(text, written, len(written))):
                     end = start + len(written)
