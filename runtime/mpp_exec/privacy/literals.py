@@ -141,10 +141,19 @@ class Literals:
         again = Repeats(text if self._longest < AFTER else "")
         for places, read in ((words, self._word_at), (glued, self._glued_at)):
             written_at = again.once(partial(read, text))
+            low = high = 0
+            value = ""
             for start in meter.steps(places):
                 written, _ = written_at(start)
-                if written:
-                    yield start, start + len(written), self._seen[written]
+                if not written:
+                    continue
+                if start >= high or written != value:
+                    if value:
+                        yield low, high, self._seen[value]
+                    low, value = start, written
+                high = start + len(written)  # of the same value that overlaps, as one
+            if value:
+                yield low, high, self._seen[value]
 
     def _word_at(self, text: str, start: int) -> str:
         """Return the value that the word at *start* begins, "" if none."""

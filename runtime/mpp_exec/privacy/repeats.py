@@ -42,7 +42,7 @@ class Repeats:
     def __init__(self, text: str) -> None:
         self._text = text
         self._stretches = list(_stretches(text)) if len(text) >= SHORTEST else []
-        self._answers: dict[tuple[Any, ...], list[Candidate]] = {}
+        self._answers: dict[tuple[Any, ...], tuple[list[Candidate], int]] = {}
         self._from = self._to = self._piece = 0  # the one that was asked for last
 
     def __bool__(self) -> bool:
@@ -67,11 +67,15 @@ class Repeats:
                 continue
             meter.step(len(found))
             asked = (find, at - by, word)
-            answer = self._answers.get(asked)
-            if answer is None:
+            if (known := self._answers.get(asked)) is None:
                 there = at - by if word is None else (at - by, word)
-                answer = self._answers[asked] = find(self._text, key, [there])
-            found += moved(answer, by)
+                answer = find(self._text, key, [there])
+                # Of long values that overlap not all are needed to know what they cover.
+                shortest = min((each.end - each.start for each in answer), default=0)
+                known = self._answers[asked] = answer, max(1, shortest // self._piece - 1)
+            answer, every = known
+            if answer and (by // self._piece % every == 0 or at + self._piece >= self._to):
+                found += moved(answer, by)
         return found + find(self._text, key, left) if left else found
 
     def once(self, read: Callable[[int], _Any]) -> Callable[[int], tuple[_Any, int]]:
