@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import html
 import json
+import re
 import time
 
 import pytest
 
 from mpp_exec.privacy.embedded import _values
+from mpp_exec.privacy.finding import Candidate
+from mpp_exec.privacy.mask import bare
 from mpp_exec.privacy.policy import RedactionPolicy
 from mpp_exec.privacy.redact import Redactor, redact
 from work import calls
@@ -247,3 +250,26 @@ def test_json_in_a_line_of_a_log_stays_json_and_is_read_the_same_again(text: str
 def test_a_number_in_a_text_that_is_no_member_of_an_object_gets_no_quotes() -> None:
     assert redact("dict(card: 4111111111111111, x)").value == "dict(card: [CREDIT_CARD], x)"
     assert redact(r'log "{\"card\": 4111111111111111}"').value == r'log "{\"card\": [CREDIT_CARD]}"'
+
+
+class Measured(str):
+    """A text that counts how far it is searched."""
+
+    __slots__ = ("searched",)
+
+    searched: int
+
+    def find(self, wanted: str, start: int = 0, end: int | None = None) -> int:  # type: ignore[override]
+        found = super().find(wanted, start, end)
+        self.searched += (found if found >= 0 else len(self) if end is None else end) - start
+        return found
+
+
+def test_strings_of_json_in_one_line_are_passed_over_once() -> None:
+    """The end of the line was looked for behind each of them."""
+    text = Measured(json.dumps([{"a": "x", "card": 4111111111111111}] * 500))
+    text.searched = 0
+    starts = [match.start() for match in re.finditer("4111111111111111", text)]
+    spans = [Candidate("credit_card", at, at + 16, 1.0, "") for at in starts]
+    assert sum(is_bare for _, is_bare in bare(text, spans)) == len(spans)
+    assert text.searched <= len(text)

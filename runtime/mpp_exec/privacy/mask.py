@@ -45,9 +45,11 @@ def bare(text: str, spans: Sequence[Candidate]) -> Iterator[tuple[Candidate, boo
         if span.start < end:
             continue  # part of a number that is replaced already
         while is_json and read <= span.start and (begins := text.find('"', read, span.start)) >= 0:
-            string = _STRING.match(text, begins)
-            line = text.find("\n", begins)
-            read = string.end() if string else len(text) if line < 0 else line + 1
+            if string := _STRING.match(text, begins):
+                read = string.end()
+            else:  # nobody has closed it: up to the end of the line
+                line = text.find("\n", begins)
+                read = len(text) if line < 0 else line + 1
         found = span if read > span.start else _number_at(text, span, before)
         end = found.end if found else 0
         yield (span, False) if found is None or read > span.start else (found, True)
