@@ -255,7 +255,7 @@ class Invocation:
         try:
             redactor = self._redactor(agreed, running)
             # Watched until its end is on the ledger: who closes the runtime waits for that, too.
-            stack.enter_context(self._parts.watchdog.watch(running, prepared.approved.generation))
+            stack.enter_context(self._parts.watchdog.watch(running, prepared.recipe.basis))
             plan = self._placed(prepared.plan, running, stack)
             session = self._session(agreed, redactor)
             completed = measured(prepared, self._spawned(agreed, plan, session, parked))

@@ -100,9 +100,7 @@ class Preparer:
             tool = _choose(manifest, tool_name)
             granted = self._effective(approved.grant, policy)
             if temporary is not None:
-                made = self._assemble(approved, verified, tool, granted, policy, traced=True)
-                # Read now: verifying may have noted something in the store.
-                yield replace(made, approved=replace(approved, generation=self._store.generation()))
+                yield self._assemble(approved, verified, tool, granted, policy, traced=True)
                 return
             look = _nothing if image is None else functools.partial(self._verifier.look, approved)
             made = self._kept_or_made(approved, verified, tool, granted, policy, look=look)
@@ -223,6 +221,7 @@ class Preparer:
         return known
 
     def _temporary(self, package: str, temporary: Temporary) -> Approved:
+        generation = self._store.generation()  # first: a change in between makes this look old, never new
         installed = self._store.package(package)
         if (installed.digest, installed.key_id) != (temporary.grant.digest, temporary.grant.key_id):
             raise ConsentError(
@@ -235,7 +234,7 @@ class Preparer:
             grant=temporary.grant,
             secrets=temporary.secrets,
             view=self._store.trust_view(),
-            generation=self._store.generation(),
+            generation=generation,
             stored=StoredGrant(temporary.grant, b""),
         )
 

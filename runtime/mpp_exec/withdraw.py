@@ -138,22 +138,20 @@ class Watchdog:
         self._closing = threading.Event()
 
     @contextmanager
-    def watch(self, call: RunningCall, generation: int) -> Iterator[RunningCall]:
-        """Watch *call* for the length of the block. *generation* is the counter its grant was read at."""
+    def watch(self, call: RunningCall, basis: object) -> Iterator[RunningCall]:
+        """Watch *call* for the length of the block. *basis*: the counter and policy it was prepared under."""
         with self._wake:
             if self._closed:
                 call.cancel("the runtime was closed")
             self._calls.add(call)
             if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(
-                    target=self._look, args=(generation,), name="mpp-exec-watchdog", daemon=True
-                )
+                self._thread = threading.Thread(target=self._look, name="mpp-exec-watchdog", daemon=True)
                 self._thread.start()
             if call.is_bounded:
                 self._start_measuring()
         try:
-            # Withdrawn between reading the grant and being watched: the thread may have passed over it.
-            if self._changed() != generation and (why := call.lost()):
+            # Withdrawn between being prepared and being watched: the thread may have passed over it.
+            if (self._changed(), self._policy()) != basis and (why := call.lost()):
                 call.cancel(f"it was not to run any more: {why}")
             yield call
         finally:
@@ -194,9 +192,9 @@ class Watchdog:
     def _running(self) -> bool:
         return any(call.cancellation.fd >= 0 for call in self._calls)
 
-    def _look(self, generation: int) -> None:
+    def _look(self) -> None:
         idle = 0
-        seen: _Seen = (generation, None)  # the policy of the first calls is looked at once in any case
+        seen: _Seen | None = None  # the first calls are asked about once in any case
         while True:
             with self._wake:
                 self._wake.wait(PERIOD)
@@ -210,7 +208,7 @@ class Watchdog:
                     return
             seen = self._examine(calls, seen)
 
-    def _examine(self, calls: list[RunningCall], seen: _Seen) -> _Seen:
+    def _examine(self, calls: list[RunningCall], seen: _Seen | None) -> _Seen | None:
         if not calls:
             return seen
         try:

@@ -101,7 +101,7 @@ def test_a_storage_that_takes_long_to_count_delays_no_withdrawal(
     slowly.bound(tmp_path, 1, "full")
     withdrawn = RunningCall(lambda: "it was withdrawn" if generation[0] == 2 else "", Cancellation())
     try:
-        with watchdog.watch(slowly, 1), watchdog.watch(withdrawn, 1):
+        with watchdog.watch(slowly, (1, None)), watchdog.watch(withdrawn, (1, None)):
             assert counting.wait(60)
             generation[0] = 2
             readable, _, _ = select.select([withdrawn.cancellation.fd], [], [], 30)

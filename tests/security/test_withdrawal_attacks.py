@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,6 +28,7 @@ from mpp_exec.prepared import Prepared, Temporary
 from mpp_exec.registry.records import Revocation, Revoked
 from mpp_exec.result import ToolResult
 from mpp_exec.trust.verify import SignedManifest
+from mpp_exec.withdraw import Cancellation, RunningCall, Watchdog
 from sandbox_lab import bounded, descendants
 from stage import NAME, Stage
 
@@ -220,3 +222,39 @@ def test_many_calls_of_a_large_package_do_not_delay_their_own_end(
             stage.runtime.store.revoke(NAME)
             assert [call.result(60).outcome for call in calls] == ["killed"] * 6
         assert asked == [1]
+
+
+@pytest.mark.parametrize("name", ["by policy, the publisher", "this package, for good"])
+@pytest.mark.parametrize("is_traced", [False, True])
+def test_what_is_taken_away_while_a_call_is_prepared_is_told_by_what_it_was_prepared_under(
+    home: Withdrawing, name: str, is_traced: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.install("never")
+    home.approve(redaction={"email": "drop"})  # nothing that is kept of the call serves
+    preparer, store = home.stage.runtime.preparer, home.stage.runtime.store
+    temporary = Temporary(store.approved(NAME).grant, {}) if is_traced else None
+    assemble = preparer._assemble
+
+    def meanwhile(*given: Any, **named: Any) -> Prepared:
+        made = assemble(*given, **named)
+        TAKEN[name](home)
+        return made
+
+    monkeypatch.setattr(preparer, "_assemble", meanwhile)
+    with preparer.prepared(NAME, "run", temporary) as prepared:
+        now = store.generation(), home.stage.policies.load()
+        assert prepared.recipe.basis != now
+        assert name.startswith("by policy") or prepared.approved.generation != now[0]
+
+
+@pytest.mark.parametrize("now", [(2, "wide"), (1, "narrow")])
+def test_what_was_taken_away_before_a_call_is_watched_ends_it(now: tuple[int, str]) -> None:
+    """The thread may have seen the change for other calls, and does not look again by itself."""
+    watchdog = Watchdog(lambda: now[0], lambda: now[1])
+    call = RunningCall(lambda: "it was withdrawn", Cancellation())
+    try:
+        with watchdog.watch(call, (1, "wide")):
+            assert call.reason == "it was not to run any more: it was withdrawn"
+    finally:
+        call.cancellation.close()
+        watchdog.close()
