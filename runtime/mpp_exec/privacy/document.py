@@ -90,10 +90,11 @@ class Document:
         """Take in what the keys of JSON say that a string holds."""
         leaf = self._strings.get(number)
         found = leaf.candidates if leaf else []
-        said = embedded.announced(text, found, Keys(), is_counted)
+        keys = Keys()
+        said = embedded.announced(text, found, keys, is_counted)
         if said is not found:
             self._leaf(number).candidates = said
-        if more := list(embedded.escaped(text, Keys(), is_counted)):
+        if more := list(embedded.escaped(text, keys, is_counted)):
             self._leaf(number).candidates += more
 
     def _find_aws_pairs(self) -> None:
