@@ -173,6 +173,27 @@ def test_a_redirection_takes_the_proof_with_it(shell: Shell) -> None:
     assert not any("Authorization" in headers for _, _, headers in elsewhere.asked)
 
 
+def test_a_redirection_leads_to_a_token_service_of_its_own(shell: Shell) -> None:
+    """The store that a registry redirects to asks for a proof, and names who is to be given the password."""
+    with lying(lambda *_: (200, {}, b'{"token": "t0ken"}')) as thief:
+        asks = 401, {"WWW-Authenticate": f'Bearer realm="http://{thief.host}/t"'}, b""
+        with lying(lambda *_: asks) as elsewhere:
+            leads = 307, {"Location": f"http://{elsewhere.host}/blob"}, b""
+            with lying(lambda *_: leads) as registry:
+                logged_in(shell, registry)
+                done = refused(shell, f"oci://{registry.host}/acme/echo:1.0.0")
+    assert "[registry.answer]" in done.err, done
+    assert elsewhere.asked
+    assert not thief.asked
+
+
+def test_a_challenge_that_takes_long_to_read() -> None:
+    """Each letter of a word was tried as its beginning: minutes for 64 KiB, and no clock is looked at."""
+    word = "a" * 1000
+    assert transport._CHALLENGE.findall(f'{word} {word}="b"') == [(word, "b", "")]
+    assert not any(transport._CHALLENGE.match(f'{word}="b"', at) for at in range(1, len(word)))
+
+
 def test_a_package_is_sent_to_another_machine(shell: Shell) -> None:
     """A registry that answers the beginning of an upload with a place elsewhere."""
     package = shell.package()

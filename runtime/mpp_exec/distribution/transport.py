@@ -47,7 +47,9 @@ SMALL: Final = 4 << 20
 _REDIRECTS: Final = 5
 _CHUNK: Final = 1 << 18
 _SAID_MOST: Final = 300
-_CHALLENGE: Final = re.compile(r'([A-Za-z][A-Za-z0-9_-]*)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s",]+))')
+_CHALLENGE: Final = re.compile(  # a name begins where a word does: no other place in it is tried
+    r'(?<![A-Za-z0-9_-])([A-Za-z][A-Za-z0-9_-]*)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s",]+))'
+)
 _REDIRECTING: Final = frozenset({301, 302, 303, 307, 308})
 
 
@@ -177,6 +179,9 @@ class Transport:
             given = {**headers, **({"Authorization": self._proof} if own and self._proof else {})}
             response = self._sent(method, url, given, body)
             if response.status not in _REDIRECTING:
+                if response.status == 401 and not own:  # what token service it names is not heeded
+                    response.close()
+                    raise self._wrong("it redirects to where a proof of who we are is asked for")
                 return response
             target = response.headers.get("Location", "")
             response.close()
