@@ -18,7 +18,6 @@ import re
 import socket
 import ssl
 import threading
-import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -243,10 +242,12 @@ class Transport:
         return response
 
     @contextmanager
-    def _ended_after(self, seconds: float) -> Iterator[threading.Event]:
+    def _ended_after(
+        self, seconds: float, response: urllib3.BaseHTTPResponse | None = None
+    ) -> Iterator[threading.Event]:
         """Cut every connection off when the time is up: each byte alone may come in time for ever."""
         late = threading.Event()
-        timer = threading.Timer(seconds, self._cut_off, (late,))
+        timer = threading.Timer(seconds, self._cut_off, (late, response))
         timer.daemon = True
         timer.start()
         try:
@@ -254,8 +255,11 @@ class Transport:
         finally:
             timer.cancel()
 
-    def _cut_off(self, late: threading.Event) -> None:
+    def _cut_off(self, late: threading.Event, response: urllib3.BaseHTTPResponse | None) -> None:
         late.set()
+        if response is not None:  # a connection that is to be closed has handed its socket on to it
+            with contextlib.suppress(OSError, RuntimeError, ValueError):
+                response.shutdown()
         for connection in tuple(self._connections):
             if (used := connection.sock) is not None:
                 with contextlib.suppress(OSError):  # not ssl's: it is no part of the exchange
@@ -357,22 +361,24 @@ class Transport:
     def _pieces(
         self, response: urllib3.BaseHTTPResponse, url: str, most: int, too_much: Exception | None = None
     ) -> Iterator[bytes]:
-        due = time.monotonic() + WHOLE_S + most / SLOWEST
         got = 0
-        try:
-            while piece := response.read1(min(_CHUNK, most + 1 - got)):
-                got += len(piece)
-                if got > most:
-                    raise too_much or PackageError(
-                        "registry.digest",
-                        f"{self.host} sends more than it says there is",
-                        "whatever it is, it is not what was pushed: tell whoever runs the registry",
-                    )
-                if time.monotonic() > due:
-                    raise self._too_slow()
-                yield piece
-        except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise self._unreachable(url, error) from None
+        with self._ended_after(WHOLE_S + most / SLOWEST, response) as late:
+            try:
+                while piece := response.read1(min(_CHUNK, most + 1 - got)):
+                    got += len(piece)
+                    if got > most:
+                        raise too_much or PackageError(
+                            "registry.digest",
+                            f"{self.host} sends more than it says there is",
+                            "whatever it is, it is not what was pushed: tell whoever runs the registry",
+                        )
+                    if late.is_set():
+                        break
+                    yield piece
+            except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:  # ssl's, where it is cut off
+                raise self._too_slow() if late.is_set() else self._unreachable(url, error) from None
+            if late.is_set():  # what was cut off may look whole
+                raise self._too_slow()
 
     # -- what to say --------------------------------------------------------------------------------
 
