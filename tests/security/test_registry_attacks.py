@@ -9,6 +9,7 @@ import json
 import socketserver
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from mpp_exec.distribution import transport
 from mpp_exec.distribution.credentials import Credentials
 from mpp_exec.distribution.oci import ARTIFACT, LAYER, MANIFEST
 from mpp_exec.distribution.reference import parse
-from mpp_exec.distribution.transport import Transport
+from mpp_exec.distribution.transport import Answer, Transport
 from mpp_exec.errors import InternalError, UsageError
 from oci_registry import Lying, lying
 
@@ -48,6 +49,11 @@ def serving(document: bytes, blob: bytes = PACKAGE, **headers: str) -> Callable[
         return 200, headers, document if "/manifests/" in path else blob
 
     return answer
+
+
+def asked(host: str, credentials: Credentials | None = None) -> Answer:
+    with closing(Transport(host, credentials)) as made:
+        return made.ask("GET", "x/manifests/1", scope="s")
 
 
 @pytest.fixture
@@ -248,7 +254,7 @@ def test_a_token_becomes_a_header(token: object) -> None:
     with lying(lambda *_: (200, {}, json.dumps({"token": token}).encode())) as service:
         answer, _ = challenged(serving(manifest()), f'Bearer realm="http://{service.host}/t"')
         with lying(answer) as registry, pytest.raises(InternalError) as refusal:
-            Transport(registry.host, Credentials("jane", "s3cret")).ask("GET", "x/manifests/1", scope="s")
+            asked(registry.host, Credentials("jane", "s3cret"))
     assert refusal.value.code == "registry.answer"
 
 
@@ -309,7 +315,7 @@ def test_a_registry_never_answers(held: threading.Event) -> None:
     with lying(never) as registry:
         try:
             with pytest.raises(InternalError, match="does not answer in time"):
-                Transport(registry.host, None).ask("GET", "x/manifests/1", scope="s")
+                asked(registry.host)
         finally:
             held.set()
 
@@ -317,6 +323,7 @@ def test_a_registry_never_answers(held: threading.Event) -> None:
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n"
 DRIPS = {
     "nothing": (b"", b"x"),
+    "a status that goes on": (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
     "a header": (b"HTTP/1.1 200 OK\r\nX: ", b"x"),
     "what it announced": (b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", b"x"),
     "what a chunk is called": (CHUNKED + b"\r\n5;", b"x"),
@@ -354,9 +361,8 @@ def test_a_registry_answers_a_little_at_a_time(what: str) -> None:
         thread = threading.Thread(target=server.serve_forever, args=(0.05,))
         thread.start()
         try:
-            registry = Transport(f"127.0.0.1:{server.server_address[1]}", None)
             with pytest.raises(InternalError, match="too slow"):
-                registry.ask("GET", "x", scope="s")
+                asked(f"127.0.0.1:{server.server_address[1]}")
             assert left.wait(30)
         finally:
             server.shutdown()

@@ -18,7 +18,6 @@ import re
 import socket
 import ssl
 import threading
-import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -101,7 +100,7 @@ class Transport:
     _managers: dict[str, urllib3.PoolManager] = field(
         default_factory=dict, init=False, repr=False
     )  # by proxy
-    _connections: weakref.WeakSet[Any] = field(default_factory=weakref.WeakSet, init=False, repr=False)
+    _sockets: list[socket.socket] = field(default_factory=list, init=False, repr=False)
 
     @property
     def base(self) -> str:
@@ -149,6 +148,8 @@ class Transport:
         """Let go of every connection."""
         for manager in self._managers.values():
             manager.clear()
+        while self._sockets:
+            self._sockets.pop().close()
 
     # -- one request, who we are, and where it leads -------------------------------------------------
 
@@ -232,6 +233,7 @@ class Transport:
                     redirect=False,
                     retries=False,
                     preload_content=False,
+                    decode_content=False,  # nothing but what is there was asked for
                     timeout=urllib3.Timeout(connect=CONNECT_S, read=SILENCE_S),
                 )
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
@@ -242,12 +244,10 @@ class Transport:
         return response
 
     @contextmanager
-    def _ended_after(
-        self, seconds: float, response: urllib3.BaseHTTPResponse | None = None
-    ) -> Iterator[threading.Event]:
+    def _ended_after(self, seconds: float) -> Iterator[threading.Event]:
         """Cut every connection off when the time is up: each byte alone may come in time for ever."""
         late = threading.Event()
-        timer = threading.Timer(seconds, self._cut_off, (late, response))
+        timer = threading.Timer(seconds, self._cut_off, (late,))
         timer.daemon = True
         timer.start()
         try:
@@ -255,15 +255,11 @@ class Transport:
         finally:
             timer.cancel()
 
-    def _cut_off(self, late: threading.Event, response: urllib3.BaseHTTPResponse | None) -> None:
+    def _cut_off(self, late: threading.Event) -> None:
         late.set()
-        if response is not None:  # a connection that is to be closed has handed its socket on to it
-            with contextlib.suppress(OSError, RuntimeError, ValueError):
-                response.shutdown()
-        for connection in tuple(self._connections):
-            if (used := connection.sock) is not None:
-                with contextlib.suppress(OSError):  # not ssl's: it is no part of the exchange
-                    socket.socket.shutdown(used, socket.SHUT_RDWR)
+        for each in tuple(self._sockets):
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
 
     def _manager(self, url: str) -> urllib3.PoolManager:
         parts = urlsplit(url)
@@ -284,8 +280,19 @@ class Transport:
         return manager
 
     def _connected(self, kind: Callable[..., Any], **options: Any) -> Any:
+        """Return a connection of which a descriptor is kept, from before its first byte to the end of it all.
+
+        Those that read it have it by turns: the handshake of TLS, the connection, the answer.
+        """
         connection = kind(**options)
-        self._connections.add(connection)
+        connect = connection._new_conn  # noqa: SLF001 -- what makes the socket, and nothing else does
+
+        def kept() -> socket.socket:
+            made: socket.socket = connect()
+            self._sockets.append(made.dup())
+            return made
+
+        connection._new_conn = kept  # noqa: SLF001
         return connection
 
     def _proxy(self, scheme: str, netloc: str) -> str:
@@ -362,7 +369,7 @@ class Transport:
         self, response: urllib3.BaseHTTPResponse, url: str, most: int, too_much: Exception | None = None
     ) -> Iterator[bytes]:
         got = 0
-        with self._ended_after(WHOLE_S + most / SLOWEST, response) as late:
+        with self._ended_after(WHOLE_S + most / SLOWEST) as late:
             try:
                 while piece := response.read1(min(_CHUNK, most + 1 - got)):
                     got += len(piece)
@@ -372,12 +379,10 @@ class Transport:
                             f"{self.host} sends more than it says there is",
                             "whatever it is, it is not what was pushed: tell whoever runs the registry",
                         )
-                    if late.is_set():
-                        break
                     yield piece
-            except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:  # ssl's, where it is cut off
+            except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
                 raise self._too_slow() if late.is_set() else self._unreachable(url, error) from None
-            if late.is_set():  # what was cut off may look whole
+            if late.is_set():  # what was cut off behind its last piece looks whole
                 raise self._too_slow()
 
     # -- what to say --------------------------------------------------------------------------------
