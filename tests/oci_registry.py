@@ -113,7 +113,7 @@ def lying(answer: Answers) -> Iterator[Lying]:
             if self.command != "HEAD":
                 self.wfile.write(body)
 
-        do_GET = do_HEAD = do_POST = do_PUT = answer  # noqa: N815 -- as http.server asks for them
+        do_GET = do_HEAD = do_POST = do_PUT = do_CONNECT = answer  # noqa: N815 -- as http.server asks for them
 
         def log_message(self, *_: object) -> None:
             pass

@@ -392,6 +392,26 @@ def test_a_file_of_credentials_is_no_such_file(shell: Shell, text: str, shown: s
     assert "s3cret" not in done.err
 
 
+def test_a_proxy_is_asked_by_the_name_and_password_that_stand_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "is_loopback", lambda _: False)
+    for given in ("http://us%65r:s3%63ret@HOST", "us%65r:s3%63ret@HOST"):
+        with lying(lambda *_: (407, {}, b"")) as proxy:
+            monkeypatch.setenv("https_proxy", given.replace("HOST", proxy.host))
+            with pytest.raises(InternalError) as refused:
+                asked("registry.example")
+        assert refused.value.code == "registry.unreachable"
+        assert "s3cret" not in str(refused.value)
+        ((method, _, headers),) = proxy.asked
+        assert method == "CONNECT"
+        assert headers["Proxy-Authorization"] == f"Basic {base64.b64encode(b'user:s3cret').decode()}"
+        assert "Authorization" not in headers
+    monkeypatch.setenv("https_proxy", "socks5://user:s3cret@127.0.0.1:1")
+    with pytest.raises(UsageError) as unusable:
+        asked("registry.example")
+    assert unusable.value.code == "registry.proxy"
+    assert "s3cret" not in str(unusable.value)
+
+
 def test_an_identity_token_is_shown_by_its_object() -> None:
     assert "s3cret" not in repr(Credentials("jane", "s3cret", "s3cret"))
     assert "s3cret" not in repr(Transport("host", Credentials("jane", "s3cret")))

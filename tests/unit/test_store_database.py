@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from mpp_exec.errors import MppError
+from mpp_exec.errors import InternalError, MppError
 from mpp_exec.registry import database as database_module
 from mpp_exec.registry.database import APPLICATION_ID, MIGRATIONS, Database, Transaction
 
@@ -66,6 +66,27 @@ def test_settings_are_the_durable_ones(path: Path) -> None:
         assert rows.row("PRAGMA synchronous") == (2,)
         assert rows.row("PRAGMA application_id") == (APPLICATION_ID,)
         assert rows.row("PRAGMA user_version") == (len(MIGRATIONS),)
+    database.close()
+
+
+@pytest.mark.parametrize("gone", [False, True], ids=["replaced", "removed"])
+def test_one_that_is_not_at_its_path_any_more_is_refused(path: Path, *, gone: bool) -> None:
+    """A backup that is put back under a running process: what others withdraw would never reach it."""
+    database = Database(path)
+    assert database.generation() == 1
+    if gone:
+        path.unlink()
+    else:
+        other = Database(path.with_name("other.db"))
+        assert other.generation() == 1
+        other.close()
+        path.with_name("other.db").rename(path)
+    with pytest.raises(InternalError) as refused:
+        database.generation()
+    assert refused.value.code == "store.replaced"
+    with pytest.raises(InternalError) as refused, database.writing():
+        pass
+    assert refused.value.code == "store.replaced"
     database.close()
 
 

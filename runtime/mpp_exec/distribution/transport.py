@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
-from urllib.parse import urlencode, urljoin, urlsplit
+from urllib.parse import unquote, urlencode, urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import urllib3
@@ -268,9 +268,7 @@ class Transport:
             # What this system trusts, SSL_CERT_FILE and SSL_CERT_DIR included.
             context = ssl.create_default_context()
             self._managers[proxy] = (
-                urllib3.ProxyManager(proxy, ssl_context=context)
-                if proxy
-                else urllib3.PoolManager(ssl_context=context)
+                _proxied(proxy, context) if proxy else urllib3.PoolManager(ssl_context=context)
             )
         manager = self._managers[proxy]
         pool = manager.connection_from_url(url)
@@ -301,7 +299,8 @@ class Transport:
         proxies = getproxies()  # of the environment
         if proxy_bypass(without_port(netloc)):
             return ""
-        return proxies.get(scheme) or proxies.get("all") or ""
+        proxy = proxies.get(scheme) or proxies.get("all") or ""
+        return proxy if not proxy or "://" in proxy else f"http://{proxy}"
 
     # -- proof of who we are ------------------------------------------------------------------------
 
@@ -426,5 +425,24 @@ class Transport:
         )
 
 
+def _proxied(proxy: str, context: ssl.SSLContext) -> urllib3.ProxyManager:
+    """Return what asks through *proxy*, with the name and password that stand in it."""
+    parts = urlsplit(proxy)
+    name, at, _ = parts.netloc.rpartition("@")
+    headers = {"Proxy-Authorization": _authorization(*unquote(name).partition(":")[::2])} if at else {}
+    try:
+        return urllib3.ProxyManager(proxy, ssl_context=context, proxy_headers=headers)
+    except (urllib3.exceptions.HTTPError, ValueError):
+        raise UsageError(
+            "registry.proxy",
+            f"the proxy at {parts.hostname or 'no host'} cannot be used: it is no HTTP proxy",
+            "set HTTPS_PROXY to http://host:port, or the registry's host in NO_PROXY",
+        ) from None
+
+
 def _basic(known: Credentials) -> str:
-    return f"Basic {base64.b64encode(f'{known.user}:{known.password}'.encode()).decode()}"
+    return _authorization(known.user, known.password)
+
+
+def _authorization(user: str, password: str) -> str:
+    return f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"

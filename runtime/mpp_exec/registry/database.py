@@ -19,7 +19,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from mpp_exec.errors import MppError, UsageError
-from mpp_exec.registry.faults import busy, corrupt, io_error, sqlite_error
+from mpp_exec.registry.faults import busy, corrupt, io_error, replaced, sqlite_error
 
 APPLICATION_ID: Final = 0x6D70_7065  # "mppe"
 BUSY_SECONDS: Final = 10.0
@@ -101,6 +101,14 @@ class Transaction:
                 self._undo.pop()()
 
 
+def _identity_of(path: Path) -> tuple[int, int]:
+    try:
+        status = os.stat(path)  # noqa: PTH116 -- every call asks
+    except FileNotFoundError:
+        return 0, 0
+    return status.st_dev, status.st_ino
+
+
 class Database:
     """A connection to the database at *path*, made when first needed. Thread-safe, and safe across fork."""
 
@@ -110,6 +118,7 @@ class Database:
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self._generation: tuple[int, int] | None = None
+        self._identity = (0, 0)  # device and inode of the file that is connected to
         self._closed = False
         self._forking = False
         _databases.add(self)
@@ -155,6 +164,7 @@ class Database:
             raise busy(self.path, self._busy_seconds)
         try:
             connection = self._connection or self._connected()
+            self._require_in_place()
             seen = int(connection.execute("PRAGMA data_version").fetchone()[0])
             known = self._generation
             if known is None or known[0] != seen:
@@ -162,6 +172,8 @@ class Database:
             return known[1]
         except sqlite3.Error as error:
             raise sqlite_error(error, self.path) from error
+        except OSError as error:
+            raise io_error(error, self.path) from error
         finally:
             self._lock.release()
 
@@ -175,6 +187,7 @@ class Database:
     def _transaction(self, begin: str) -> Iterator[Transaction]:
         with self._held(), self._translated():
             connection = self._connected()
+            self._require_in_place()
             transaction = Transaction(connection)
             try:
                 connection.execute(begin)  # inside: a signal that arrives meanwhile must not leave it open
@@ -218,9 +231,19 @@ class Database:
                 self._connection = self._connect()
         return self._connection
 
+    def _require_in_place(self) -> None:
+        """Refuse a database that is not at its path any more: what others withdraw is in the one that is.
+
+        Raises:
+            InternalError: ``store.replaced``.
+        """
+        if _identity_of(self.path) != self._identity:
+            raise replaced(self.path)
+
     def _connect(self) -> sqlite3.Connection:
         # SQLite gives its other files the mode of this one, and would make it by the umask.
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+        self._identity = _identity_of(self.path)
         connection = sqlite3.connect(
             f"file:{quote(str(self.path))}?mode=rw",
             uri=True,

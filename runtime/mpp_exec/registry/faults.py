@@ -56,6 +56,15 @@ def sqlite_error(error: Exception, path: Path) -> InternalError:
     return InternalError(code, f"{path} cannot be used, {what}: {error}", hint)
 
 
+def replaced(path: Path) -> InternalError:
+    """Return the error for a database that another file has taken the place of while it was in use."""
+    return InternalError(
+        "store.replaced",
+        f"{path} cannot be used, it is another file than when it was opened",
+        "start again whatever uses this home (mpp-exec serve --stop); end it before a backup is put back",
+    )
+
+
 def corrupt(path: Path, what: str) -> InternalError:
     """Return the error for a database that holds something that was never written there."""
     code, _, hint = _FAULTS["damaged"]
