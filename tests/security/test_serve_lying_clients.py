@@ -198,9 +198,12 @@ def test_who_has_to_make_room_is_told_that_nothing_ran(runtime: Runtime) -> None
         letter, number = read_frame(first)
         assert letter == b"B"
         held = [stack.enter_context(runtime.connect()) for _ in range(MAX_CLIENTS - 1)]
-        stack.enter_context(another_process_holds(runtime, 1, frame(b"S")))  # it has its place
+        word = go(runtime, number)
+        stack.enter_context(
+            another_process_holds(runtime, 1, frame(b"S"))
+        )  # it has its place when it is answered
         with contextlib.suppress(BrokenPipeError):
-            first.sendall(go(runtime, number))
+            first.sendall(word)
         assert read_frame(first)[0] == b"A"
         for connection in held:
             connection.close()
