@@ -68,6 +68,50 @@ def test_a_secret_inside_a_longer_word_is_still_one(name: str) -> None:
     assert value not in clean["stderr"].value
 
 
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        ("Tr0ub4dor&3x", "Tr0ub4dor\\u00263x"),  # as Go writes JSON
+        ("Tr0ub4dor&3x", "Tr0ub4dor&amp;3x"),
+        ("Tr0ub4dor&3x", "Tr0ub4dor&#38;3x"),
+        ("Tr0ub4dor&3x", "Tr0ub4dor%263x"),
+        ("Tr0ub4dor&3x", "VHIwdWI0ZG9yJjN4"),
+        ("Tr0ub4dor&3xy", "VHIwdWI0ZG9yJjN4eQ=="),
+        ("Tr0ub4dor&3xy", "VHIwdWI0ZG9yJjN4eQ"),
+        ("Tr0ub4dor<3x", "Tr0ub4dor\\u003C3x"),
+        ("Tr0ub/dor3xQ", r"Tr0ub\/dor3xQ"),  # as PHP does
+        ("Tr0ub(dor-3xQ!", r"Tr0ub\(dor-3xQ\!"),  # as a shell has it
+        ("Mül-ler4xQ", "M%C3%BCl-ler4xQ"),
+        ("Mül-ler4xQ", "M&uuml;l-ler4xQ"),
+        ("Mül-ler4xQ", r"M\xfcl-ler4xQ"),
+        ("Mül-ler4xQ", r"M\xc3\xbcl-ler4xQ"),
+        ("Mül-ler4xQ", "M\\u00FCl-ler4xQ"),
+    ],
+)
+def test_a_secret_is_known_in_what_a_library_makes_of_it(value: str, written: str) -> None:
+    places = {place: place.format(written) for place in ("{}", "<p>{}</p>", '{{"x": "{}"}}', "x={}&y=1\n")}
+    clean = Redactor().redact_many({"found": {"password": value}, **places})
+    for place in places:
+        assert clean[place].value == place.format("[SECRET]")
+
+
+@pytest.mark.parametrize(
+    "written", ["Quentin%20Ashworth", "Quentin+Ashworth", "Quentin\\u0020Ashworth", "Quentin&#32;Ashworth"]
+)
+def test_so_is_a_name(written: str) -> None:
+    clean = Redactor().redact_many(
+        {"found": {"patient": {"name": "Quentin Ashworth"}}, "out": f"q={written}&b=1"}
+    )
+    assert clean["out"].value == "q=[PERSON]&b=1"
+
+
+def test_so_is_a_name_in_a_form() -> None:
+    clean = Redactor().redact_many(
+        {"found": {"patient": {"name": "Zoë Müllerová"}}, "out": "q=Zo%C3%AB+M%C3%BCllerov%C3%A1"}
+    )
+    assert clean["out"].value == "q=[PERSON]"
+
+
 def test_a_word_that_was_a_password_stays_a_word_elsewhere() -> None:
     said = {"log": "https://bob:password@db.example/x", "text": "the password field"}
     assert Redactor().redact(said).value["text"] == "the password field"

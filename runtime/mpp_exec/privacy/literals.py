@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import heapq
 import re
@@ -15,7 +16,8 @@ from mpp_exec.privacy import meter, rules
 from mpp_exec.privacy.beginnings import Beginnings
 from mpp_exec.privacy.configured import Configured
 from mpp_exec.privacy.detect import BETWEEN
-from mpp_exec.privacy.finding import KINDS, Candidate, is_word
+from mpp_exec.privacy.escapes import Unescaped
+from mpp_exec.privacy.finding import KINDS, Candidate, is_word, lazily
 from mpp_exec.privacy.repeats import AFTER, Repeats
 from mpp_exec.privacy.views import in_original, views
 
@@ -43,6 +45,15 @@ _STRIDE: Final = 1 << 15
 _LEVELS: Final = 2
 # Written the same inside JSON text.
 _PLAIN: Final = re.compile(r"[ !#-\[\]-~]*")
+# Escapes that those spellings leave out: not ``\n`` and ``\"``, which stand everywhere in JSON.
+_ESCAPED: Final = {
+    "%": lazily(r"%[0-9A-Fa-f]{2}"),
+    "\\": lazily(r"\\(?:[uUx][0-9A-Fa-f]{2}|[ !#-/:-@\[\]-`{-~])"),
+    "&": lazily(r"&(?:#[0-9xX]|[A-Za-z]{2,8};)"),
+}
+_URL_SAFE: Final = str.maketrans("+/", "-_")
+# A blank of a form, as a URL has it.
+_FORM: Final = lazily(r"[^\s+]\+[^\s+]")
 _MASKS: Final = frozenset(word for kind in KINDS for word in (kind.upper(), *kind.upper().split("_")))
 
 
@@ -57,6 +68,7 @@ class Literals:
         self._by_word: dict[str, Beginnings] = {}
         self._glued: dict[str, Beginnings] = {}
         self._longest = 0
+        self._has_blank = False
         # A text that is one string is asked about twice in a row.
         self._last: tuple[str, int, list[Candidate]] = ("", 0, [])
 
@@ -84,11 +96,14 @@ class Literals:
             return
         self._asked.add(written)
         spellings = [written] if _PLAIN.fullmatch(written) else _spellings(written)
+        if candidate.kind == "secret" and len(self._seen) < _FEW:
+            spellings = [*spellings, *_in_base64(written)]
         for spelling in spellings:
             if spelling in self._seen or len(spelling) < _SHORTEST_SEEN:
                 continue
             self._seen[spelling] = candidate
             self._longest = max(self._longest, len(spelling))
+            self._has_blank = self._has_blank or " " in spelling
             self._by_word.setdefault(_first_word(spelling, 0), Beginnings()).add(spelling)
             if _may_be_glued(candidate, spelling):
                 self._glued.setdefault(spelling[:_SHORTEST_GLUED], Beginnings()).add(spelling)
@@ -113,10 +128,26 @@ class Literals:
         if not self._pieces and not self._seen:
             return found
         for view, offsets in views(text):
-            for start, end, known in (*self._find_pieces(view), *self._find_seen(view)):
+            for start, end, known in (*self._in_reading(view), *self._find_escaped(view)):
                 meter.step(len(found))
                 found.append(in_original(known._replace(start=start, end=end), offsets))
         return found
+
+    def _in_reading(self, text: str) -> Iterator[tuple[int, int, Candidate]]:
+        yield from self._find_pieces(text)
+        yield from self._find_seen(text)
+
+    def _find_escaped(self, text: str) -> Iterator[tuple[int, int, Candidate]]:
+        """Yield what stands in *text* where escapes of a URL, a program or HTML are undone."""
+        plus = self._has_blank and bool(_FORM.search(text))
+        if plus:  # in a form; as long as it was
+            yield from self._in_reading(text.replace("+", " "))
+        for mark, escape in _ESCAPED.items():
+            if mark not in text or not escape.search(text):
+                continue
+            undone = Unescaped(text.replace("+", " ") if plus and mark == "%" else text, mark)
+            for start, end, known in self._in_reading(undone.text):
+                yield undone.original(start), undone.original(end), known
 
     def found_in(self, texts: Sequence[str]) -> Iterator[int]:
         """Yield the numbers of those *texts* that any value stands in."""
@@ -197,6 +228,14 @@ def _spellings(written: str) -> dict[str, None]:
         for each in [*spellings]:
             spellings |= dict.fromkeys(json.dumps(each, ensure_ascii=only)[1:-1] for only in (True, False))
     return spellings
+
+
+def _in_base64(written: str) -> Iterator[str]:
+    """Yield what base64 of *written* by itself is, with and without what it is filled up with."""
+    encoded = base64.b64encode(written.encode("utf-8", "surrogatepass")).decode()
+    if len(encoded) >= _SHORTEST_GLUED:  # a shorter one may be some word
+        for each in (encoded, encoded.translate(_URL_SAFE)):
+            yield from (each, each.rstrip("="))
 
 
 def _windows(text: str, size: int, wanted: Collection[str]) -> Iterator[int]:
