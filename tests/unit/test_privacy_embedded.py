@@ -249,7 +249,11 @@ def test_json_in_a_line_of_a_log_stays_json_and_is_read_the_same_again(text: str
 
 def test_a_number_in_a_text_that_is_no_member_of_an_object_gets_no_quotes() -> None:
     assert redact("dict(card: 4111111111111111, x)").value == "dict(card: [CREDIT_CARD], x)"
-    assert redact(r'log "{\"card\": 4111111111111111}"').value == r'log "{\"card\": [CREDIT_CARD]}"'
+    assert redact(r'log "\"card\": 4111111111111111"').value == r'log "\"card\": [CREDIT_CARD]"'
+
+
+def test_a_member_of_json_that_is_a_string_of_a_log_gets_the_quotes_that_its_key_has() -> None:
+    assert redact(r'log "{\"card\": 4111111111111111}"').value == r'log "{\"card\": \"[CREDIT_CARD]\"}"'
 
 
 class Measured(str):
@@ -271,5 +275,14 @@ def test_strings_of_json_in_one_line_are_passed_over_once() -> None:
     text.searched = 0
     starts = [match.start() for match in re.finditer("4111111111111111", text)]
     spans = [Candidate("credit_card", at, at + 16, 1.0, "") for at in starts]
-    assert sum(is_bare for _, is_bare in bare(text, spans)) == len(spans)
+    assert [quote for _, quote in bare(text, spans)] == ['"'] * len(spans)
+    assert text.searched <= len(text)
+
+
+def test_json_without_a_string_is_searched_for_one_once() -> None:
+    text = Measured(json.dumps([4111111111111111] * 500))
+    text.searched = 0
+    starts = [match.start() for match in re.finditer("4111111111111111", text)]
+    spans = [Candidate("credit_card", at, at + 16, 1.0, "") for at in starts]
+    assert [quote for _, quote in bare(text, spans)] == ['"'] * len(spans)
     assert text.searched <= len(text)

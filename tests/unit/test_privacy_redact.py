@@ -95,6 +95,33 @@ def test_a_dropped_number_is_null_and_a_dropped_key_is_empty() -> None:
     assert redact({"n": int(CARD), EMAIL: EMAIL}, policy).value == {"n": None, "": ""}
 
 
+@pytest.mark.parametrize("number", [CARD, f"-{CARD}", f"{CARD}.0"])
+@pytest.mark.parametrize("levels", [1, 2, 3])
+def test_json_in_strings_of_json_stays_json(number: str, levels: int) -> None:
+    text = f'{{"note": {number}, "more": 1}}'
+    for _ in range(levels):
+        text = json.dumps({"x": text})
+    for before in ("", "seen: "):
+        value = redact(before + text).value.removeprefix(before)
+        for _ in range(levels):
+            value = json.loads(value)["x"]
+        assert json.loads(value) == {"note": "[CREDIT_CARD]", "more": 1}
+
+
+@pytest.mark.parametrize("quote", ["&quot;", "&#34;"])
+def test_json_in_html_stays_json(quote: str) -> None:
+    text = json.dumps({"a": int(CARD), "b": [-int(CARD)], "c": f"Tel.: {CARD}.0, ok"})
+    written = redact(text.replace('"', quote)).value
+    assert '"' not in written
+    assert json.loads(written.replace(quote, '"')) == {
+        "a": "[CREDIT_CARD]",
+        "b": ["[CREDIT_CARD]"],
+        "c": "Tel.: [CREDIT_CARD], ok",
+    }
+    inside = redact(f"<a x='{text.replace(chr(34), quote)}'>").value
+    assert f"{{{quote}a{quote}: {quote}[CREDIT_CARD]{quote}, " in inside
+
+
 @pytest.mark.parametrize(
     ("action", "written"), [("mask", '"[CREDIT_CARD]"'), ("partial", '"************1111"'), ("drop", "null")]
 )

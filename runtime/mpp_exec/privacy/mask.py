@@ -10,14 +10,24 @@ from mpp_exec.privacy.finding import Candidate
 from mpp_exec.privacy.policy import Action, RedactionPolicy
 
 _DIGEST_SIZE: Final = 6
-_JSON_TEXT: Final = re.compile(r"\s{0,64}[{\[]")
+# JSON, as it is or as HTML has it; with its quotation mark, which most have near their beginning.
+_JSON_TEXT: Final = re.compile(r"\s{0,64}[{\[][\s{\[]{0,64}(&quot;|&#34;)?")
 _NEIGHBOURS: Final = 128
 _NUMBER: Final = re.compile(r"-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
-_STRING: Final = re.compile(r'"[^"\\\n]*(?:\\.[^"\\\n]*)*"')
+_STRING: Final = {
+    '"': re.compile(r'"[^"\\\n]*(?:\\.[^"\\\n]*)*"'),
+    **{
+        quote: re.compile(rf"{quote}(?:\\(?:{quote}|.)|(?!{quote})[^\\\n])*{quote}")
+        for quote in ("&quot;", "&#34;")
+    },
+}
 # What may stand between a number of JSON and what it is a value of, or the next one.
-_BEFORE: Final = re.compile(r"[:,\[]\s*(-?[0-9.]*)\Z")
-# In a text that is more than JSON, a line of a log, only a member of an object is told from other things.
-_MEMBER: Final = re.compile(r"(?<!\\)\"[ \t]{0,8}:[ \t]{0,8}(-?[0-9.]*)\Z")
+_BEFORE: Final = re.compile(r"(?P<quote>)[:,\[]\s*(?P<number>-?[0-9.]*)\Z")
+# In a text that is more than JSON, a line of a log, and in JSON that is a string of JSON, only a member of an
+# object is told from other things.
+_MEMBER: Final = re.compile(
+    r"(?P<quote>(?<!\\)\\{0,7}\"|&quot;|&#34;)[ \t]{0,8}:[ \t]{0,8}(?P<number>-?[0-9.]*)\Z"
+)
 _BEHIND: Final = re.compile(r"([0-9]*(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)\s*[,}\]]")
 
 
@@ -32,44 +42,54 @@ def replacement(candidate: Candidate, action: Action, policy: RedactionPolicy) -
     return f"[{candidate.kind.upper()}]"
 
 
-def bare(text: str, spans: Sequence[Candidate]) -> Iterator[tuple[Candidate, bool]]:
-    """Yield *spans*, which are in order and apart, each with whether it is a bare number of JSON in *text*.
+def bare(text: str, spans: Sequence[Candidate]) -> Iterator[tuple[Candidate, str]]:
+    """Yield *spans*, which are in order and apart, each with the quotation mark that it lacks, "" for none.
 
-    Such a number is yielded as a whole, with its sign and its fraction. What stands in a string is none,
-    whatever is beside it there.
+    A bare number of JSON in *text* lacks one, and is yielded as a whole, with its sign and its fraction. What
+    stands in a string is none, whatever is beside it there, unless the string is JSON.
     """
-    is_json = bool(_JSON_TEXT.match(text))
-    before = _BEFORE if is_json else _MEMBER
+    json_text = _JSON_TEXT.match(text)
+    usual = (json_text and json_text[1]) or '"'
+    string_of = _STRING[usual]
     read = end = 0  # up to where strings have been passed over; where the number before ends
     for span in spans:
         if span.start < end:
             continue  # part of a number that is replaced already
-        while is_json and read <= span.start and (begins := text.find('"', read, span.start)) >= 0:
-            if string := _STRING.match(text, begins):
+        while json_text and read <= span.start and (begins := text.find(usual, read, span.start)) >= 0:
+            if string := string_of.match(text, begins):
                 read = string.end()
             else:  # nobody has closed it: up to the end of the line
                 line = text.find("\n", begins)
                 read = len(text) if line < 0 else line + 1
-        found = span if read > span.start else _number_at(text, span, before)
-        end = found.end if found else 0
-        yield (span, False) if found is None or read > span.start else (found, True)
+        is_inside = read > span.start
+        read = max(read, span.start - len(usual) + 1)
+        found, quote = _number_at(text, span, _BEFORE if json_text and not is_inside else _MEMBER)
+        if is_inside and quote == usual:
+            found = None
+        end = found.end if found else span.end if is_inside else 0
+        yield (span, "") if found is None else (found, quote or usual)
 
 
-def _number_at(text: str, span: Candidate, in_front: re.Pattern[str]) -> Candidate | None:
-    """Return the bare number that *span* is in, None if it is in none; *in_front* has to match before it."""
+def _number_at(text: str, span: Candidate, in_front: re.Pattern[str]) -> tuple[Candidate | None, str]:
+    """Return the bare number that *span* is in, None if it is in none, and the quotation mark beside it.
+
+    *in_front* has to match before it.
+    """
     if not _NUMBER.fullmatch(text, span.start, span.end):
-        return None
+        return None, ""
     low, high = max(0, span.start - _NEIGHBOURS), span.end + _NEIGHBOURS
     before = in_front.search(text, low, span.start)
     behind = _BEHIND.match(text, span.end, high)
-    return span._replace(start=before.start(1), end=behind.end(1)) if before and behind else None
+    if not before or not behind:
+        return None, ""
+    return span._replace(start=before.start("number"), end=behind.end(1)), before["quote"]
 
 
-def in_json_text(written: str, *, is_bare: bool) -> str:
-    """Return *written* so that JSON text still is JSON after a bare number in it is replaced."""
-    if not is_bare:
+def in_json_text(written: str, quote: str) -> str:
+    """Return *written* so that JSON text still is JSON after a number that lacks a *quote* is replaced."""
+    if not quote:
         return written
-    return f'"{written}"' if written else "null"
+    return f"{quote}{written}{quote}" if written else "null"
 
 
 def _keyed(candidate: Candidate, policy: RedactionPolicy) -> str:

@@ -352,7 +352,7 @@ class Redactor:
         meter.add(len(found))
         return found
 
-    def _replacement(self, leaf: Leaf, span: Candidate, is_bare: bool) -> str:
+    def _replacement(self, leaf: Leaf, span: Candidate, quote: str) -> str:
         action = self._action(span)
         if action == "drop" and leaf.after_key:
             action = "mask"  # what is left must not read as more of the key
@@ -360,8 +360,8 @@ class Redactor:
         if action == "token" and self._tokens is not None:
             token = self._tokens(span.kind, leaf.text[span.start : span.end])
         if token:
-            return in_json_text(token, is_bare=is_bare)
-        return in_json_text(replacement(span, action, self._policy), is_bare=is_bare)
+            return in_json_text(token, quote)
+        return in_json_text(replacement(span, action, self._policy), quote)
 
 
 def _patterns(policy: RedactionPolicy) -> Patterns | None:
