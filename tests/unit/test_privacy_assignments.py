@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from mpp_exec.privacy.redact import redact
@@ -245,3 +247,22 @@ def test_a_password_is_found_wherever_programs_and_files_have_it(text: str, valu
 )
 def test_code_and_captions_that_speak_of_passwords_are_left_alone(text: str) -> None:
     assert redact(text).value == text
+
+
+@pytest.mark.parametrize("name", ["password", "passphrase"])
+@pytest.mark.parametrize("phrase", ["correct horse battery", "correct horse battery staple", "my dog Rex 1"])
+def test_a_pass_phrase_under_that_very_key_is_masked_whole(name: str, phrase: str) -> None:
+    assert redact({name: phrase}).value == {name: "[SECRET]"}
+    assert json.loads(redact(json.dumps({name: phrase})).value) == {name: "[SECRET]"}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Mot de passe", "mot de passe", "Enter your password", "This field is required", "can't be blank",
+        "is too short (minimum is 8 characters)", "must be at least 8 characters", "do not match",
+        "Kata sandi", "at least 1 digit", "not set", "same as before", "forgot password", "8 more to go",
+    ],
+)  # fmt: skip
+def test_what_is_said_of_a_password_under_its_key_stays(words: str) -> None:
+    assert redact({"password": words}).value == {"password": words}

@@ -17,6 +17,7 @@ from mpp_exec.privacy.values import (
     PIECE,
     is_filler,
     is_made_up,
+    is_phrase,
     is_random,
     is_said_of_secrets,
     is_scrambled,
@@ -407,6 +408,10 @@ def _read_loose(text: str, start: int, how: str, name: _Name, *, sure: bool) -> 
     return judged(value, at, as_what, quoted=False, shell=False) if as_what else None
 
 
+# Only what has this very name may be several words.
+_OF_PHRASES: Final = ("password", "passphrase", "pass_phrase", "passwd")
+
+
 def under_label(key: str, text: str) -> Candidate | None:
     """Return what a string under a JSON key or column header is, None if it is no secret."""
     how = strength(key)
@@ -416,4 +421,6 @@ def under_label(key: str, text: str) -> Candidate | None:
     start = text.find(value)
     if scheme := _SCHEMES.match(value):
         start, value, how = start + scheme.end(), value[scheme.end() :], "secret"
+    if how == "password" and key.casefold() in _OF_PHRASES and is_phrase(value):
+        return secret(value, start, "assigned_password", 0.6)
     return judged(value, start, how, quoted=True, shell=False)

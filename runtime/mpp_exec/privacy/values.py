@@ -164,6 +164,34 @@ _OF_SECRETS: Final = listed(
 )
 
 
+_PHRASE: Final = lazily(r"[\w'!?,+&@#$%*-]{1,32}(?: [\w'!?,+&@#$%*-]{1,32}){1,11}")
+# What the messages and captions are made of that stand under the name of a password, too.
+_OF_MESSAGES: Final = listed(
+    """
+    a an and any are as at be been but by can can't cannot chosen contain contains could didn't do does
+    doesn't don't enter entered few for from has have here if in include includes incorrect is isn't it its
+    least less letter letters longer match matches may mismatched more most need needs no nor of on one only
+    or please provide provided than that there these this to too try type uppercase lowercase use used was
+    weak were when will with without won't wrong you blank short long common similar again same characters
+    character chars digit digits symbol symbols number numbers words word none see link button
+    de du des la le les el los las mot passe paso passo clave acceso acesso senha sandi kata
+    """
+)
+_FEWEST_WORDS: Final = 3  # of a phrase without a digit
+
+
+def is_phrase(value: str) -> bool:
+    """Tell whether a value may be a pass phrase: several words, and no message, caption or placeholder."""
+    if not _PHRASE.fullmatch(value):
+        return False
+    words = value.casefold().split()
+    if not _OF_MESSAGES.isdisjoint(words) or not (_OF_SECRETS - {"my"}).isdisjoint(words):
+        return False
+    if any(map(str.isdigit, value)):
+        return not value[0].isdigit()  # ``8 to go``
+    return len(words) >= _FEWEST_WORDS and value[0].islower()  # captions start with a capital
+
+
 def _is_path(value: str) -> bool:
     if len(value) >= 20 and value.count("/") < 3 and value.startswith("/") and _is_noise(value):
         return False  # base64 that starts with the sign
