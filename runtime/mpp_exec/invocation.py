@@ -229,9 +229,19 @@ class Invocation:
         temporary = self._trace.temporary if self._trace is not None else None
         return self._parts.preparer.lost(prepared, temporary)
 
+    def _withdrawn(self, prepared: Prepared) -> str:
+        """Return what :meth:`_lost` does, as far as it takes no look at files."""
+        temporary = self._trace.temporary if self._trace is not None else None
+        return self._parts.preparer.withdrawn(prepared, temporary)
+
     def _recorded(self, stack: contextlib.ExitStack, agreed: Agreed) -> ToolResult:
         ledger, prepared = self._parts.ledger, agreed.prepared
-        running = RunningCall(functools.partial(self._lost, prepared), self._cancel, self._about(prepared))
+        running = RunningCall(
+            functools.partial(self._lost, prepared),
+            self._cancel,
+            self._about(prepared),
+            functools.partial(self._withdrawn, prepared),
+        )
         if prepared.storage is not None:
             running.bound(prepared.storage, prepared.grant.permissions.storage, FULL)
         parked = None

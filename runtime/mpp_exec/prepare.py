@@ -39,6 +39,7 @@ from mpp_exec.sandbox.plan import SandboxPlan
 from mpp_exec.sandbox.planning import compile_plan
 from mpp_exec.sandbox.shelf import Recipe
 from mpp_exec.trust.installed import InstalledPackage
+from mpp_exec.trust.verify import SignedManifest, check_trust
 from mpp_exec.verifier import Verifier
 
 TRACED: Final = "traced: seccomp user notification, which notes and allows nothing"
@@ -165,12 +166,28 @@ class Preparer:
             ConsentError: ``policy.*``, it cannot be read.
             InternalError: the store cannot.
         """
-        name, policy = prepared.manifest.name, self._policies.load()
+        return self._lost(prepared, temporary, looks=True)
+
+    def withdrawn(self, prepared: Prepared, temporary: Temporary | None = None) -> str:
+        """Return what :meth:`lost` does, but for what the installed files have become: it looks at none.
+
+        Raises:
+            as :meth:`lost`.
+        """
+        return self._lost(prepared, temporary, looks=False)
+
+    def _lost(self, prepared: Prepared, temporary: Temporary | None, *, looks: bool) -> str:
+        manifest, policy = prepared.manifest, self._policies.load()
+        name = manifest.name
         try:
             approved = self._approval(name) if temporary is None else self._temporary(name, temporary)
-            with self._store.leased(approved.installed) as folder:
-                manifest = self._verifier.verified(approved.installed, folder, approved.view).manifest
-            granted = self._effective(approved.grant, policy)
+            grant = approved.grant
+            claim = SignedManifest(manifest, grant.digest, grant.key_id, first_use=False)
+            check_trust(claim, replace(approved.view, trust_first_use=False))
+            if looks:
+                with self._store.leased(approved.installed) as folder:
+                    manifest = self._verifier.verified(approved.installed, folder, approved.view).manifest
+            granted = self._effective(grant, policy)
         except (ConsentError, PackageError, UsageError) as error:
             return "its grant was withdrawn" if error.code == "grant.none" else error.message
         if approved.secrets != prepared.secrets:

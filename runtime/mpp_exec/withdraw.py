@@ -86,6 +86,7 @@ class RunningCall:
 
     Attributes:
         lost: says why it may not run any more, "" while it may.
+        withdrawn: says the same of all that is told without a look at files.
         about: what the answer depends on. Calls of which it is equal are asked about once in a round: the
             answer may take a look at thousands of files. None for a call that is like no other.
         reason: why it was ended, "" while it was not.
@@ -94,6 +95,7 @@ class RunningCall:
     lost: Callable[[], str]
     cancellation: Cancellation
     about: object = None
+    withdrawn: Callable[[], str] = lambda: ""
     reason: str = ""
     _bounds: tuple[tuple[Path, int, str], ...] = ()
 
@@ -213,15 +215,10 @@ class Watchdog:
             return seen
         try:
             now = self._changed(), self._policy()
-            answers: list[tuple[object, str]] = []
-            for call in calls if now != seen else ():
-                about = call if call.about is None else call.about
-                why = next((answer for other, answer in answers if other == about), None)
-                if why is None:
-                    why = call.lost()
-                    answers.append((about, why))
-                if why:
-                    call.cancel(f"it may not run any more: {why}")
+            if now != seen:
+                # All of them, before the first look: the files of one may take longer than any call has.
+                _ask(calls, lambda call: call.withdrawn())
+                _ask([call for call in calls if not call.reason], lambda call: call.lost())
         except MppError as error:
             for call in calls:
                 call.cancel(f"whether it may run could not be checked: {error.message}")
@@ -242,6 +239,19 @@ class Watchdog:
                     return
                 if call.cancellation.fd >= 0 and (why := call.overflow()):
                     call.cancel(why)
+
+
+def _ask(calls: list[RunningCall], question: Callable[[RunningCall], str]) -> None:
+    """Ask of each of *calls* whether it may run, once of those that are alike, and cancel it where not."""
+    answers: list[tuple[object, str]] = []
+    for call in calls:
+        about = call if call.about is None else call.about
+        why = next((answer for other, answer in answers if other == about), None)
+        if why is None:
+            why = question(call)
+            answers.append((about, why))
+        if why:
+            call.cancel(f"it may not run any more: {why}")
 
 
 def folder_size(folder: Path, limit: int) -> int:

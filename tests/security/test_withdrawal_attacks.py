@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from mpp_exec.prepared import Prepared, Temporary
 from mpp_exec.registry.records import Revocation, Revoked
 from mpp_exec.result import ToolResult
 from mpp_exec.trust.verify import SignedManifest
+from mpp_exec.verifier import Verifier
 from mpp_exec.withdraw import Cancellation, RunningCall, Watchdog
 from sandbox_lab import bounded, descendants
 from stage import NAME, Stage
@@ -163,6 +165,7 @@ def test_it_would_go_on_if_nobody_asked_again(
     """The other half of the test above."""
     home.install("always")
     monkeypatch.setattr(Preparer, "lost", lambda *_: "")
+    monkeypatch.setattr(Preparer, "withdrawn", lambda *_: "")
     found: list[ToolResult] = []
     caller = threading.Thread(target=lambda: found.append(home.call(12)))
     caller.start()
@@ -219,7 +222,9 @@ def test_many_calls_of_a_large_package_do_not_delay_their_own_end(
             # Each tool runs, below its init: a call looks for itself when it begins to be watched.
             assert until(lambda: len(descendants(os.getpid())) >= 12)
             asked[0] = 0
-            stage.runtime.store.revoke(NAME)
+            stage.system_policy.write_text('[limits]\nwall = "5h"\n', encoding="utf-8")
+            assert until(lambda: asked[0] > 0)
+            stage.runtime.store.revoke(NAME)  # which is told without
             assert [call.result(60).outcome for call in calls] == ["killed"] * 6
         assert asked == [1]
 
@@ -245,6 +250,43 @@ def test_what_is_taken_away_while_a_call_is_prepared_is_told_by_what_it_was_prep
         now = store.generation(), home.stage.policies.load()
         assert prepared.recipe.basis != now
         assert name.startswith("by policy") or prepared.approved.generation != now[0]
+
+
+@pytest.mark.parametrize("name", [name for name in TAKEN if "read" not in name])
+def test_whatever_is_taken_away_is_seen_without_a_look_at_files(
+    home: Withdrawing, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a package of thousands of files would keep others running for as long as its look takes."""
+    home.install("never")
+    preparer = home.stage.runtime.preparer
+    with preparer.prepared(NAME, "run") as prepared:
+        assert preparer.withdrawn(prepared) == preparer.lost(prepared) == ""
+        TAKEN[name](home)
+        why = preparer.lost(prepared)
+        monkeypatch.setattr(Verifier, "verified", lambda *_: pytest.fail("it looked"))
+        assert preparer.withdrawn(prepared) == why != ""
+
+
+def test_a_package_whose_files_take_long_to_look_at_keeps_others_running() -> None:
+    changes = [1]
+    watchdog = Watchdog(lambda: changes[0], lambda: None)
+    ended = threading.Event()
+    cancellations = [Cancellation() for _ in range(16)]
+    slow = RunningCall(lambda: "" if changes[0] == 1 or ended.wait(20) else "nobody was", cancellations[0])
+    others = [
+        RunningCall(lambda: "", each, withdrawn=lambda: "it was withdrawn" if changes[0] == 2 else "")
+        for each in cancellations[1:]
+    ]
+    with ExitStack() as stack:
+        stack.callback(watchdog.close)
+        for each in cancellations:
+            stack.callback(each.close)
+        for call in (slow, *others):
+            stack.enter_context(watchdog.watch(call, (1, None)))
+        changes[0] = 2
+        until(lambda: all(each.is_set() for each in cancellations[1:]))
+        ended.set()
+    assert slow.reason == ""
 
 
 @pytest.mark.parametrize("now", [(2, "wide"), (1, "narrow")])

@@ -162,6 +162,18 @@ def verify_signed(
     return SignedManifest(manifest, digest, envelope.key_id, first_use)
 
 
+def check_trust(claim: SignedManifest, view: TrustView) -> None:
+    """Make checks 1, 3 and 6 again: whether the home still trusts who signed *claim*, and has not revoked it.
+
+    Raises:
+        PackageError: ``trust.*``.
+        UnknownPublisherError: the publisher was removed, and is not trusted on first use.
+    """
+    _check_digest(claim.digest, view)  # 1
+    _check_key(claim.key_id, view)  # 3
+    _check_binding(claim.manifest, claim.manifest.publisher_key, view)  # 6
+
+
 def check_state(claim: SignedManifest, view: TrustView) -> None:
     """Make checks 1, 3, 6 and 9 again, those that depend on what the home believes.
 
@@ -172,9 +184,7 @@ def check_state(claim: SignedManifest, view: TrustView) -> None:
         PackageError: ``trust.*``.
         UnknownPublisherError: the publisher was removed, and is not trusted on first use.
     """
-    _check_digest(claim.digest, view)  # 1
-    _check_key(claim.key_id, view)  # 3
-    _check_binding(claim.manifest, claim.manifest.publisher_key, view)  # 6
+    check_trust(claim, view)
     _check_version(claim, view)  # 9
 
 
