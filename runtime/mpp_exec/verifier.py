@@ -1,6 +1,8 @@
 """Whether installed packages are what was signed: the check that every call depends on, and what spares it.
 
-Verifying reads every file. It is not repeated while a look finds that none was touched; and the look is
+Verifying reads every file. It is not repeated while a look finds that none was touched, also where the home
+trusts others since: whom it trusts is asked each time, first, and takes no longer for a large package, so
+that nobody's withdrawal waits for one (promise 2). The look is
 spared to calls that run a package's image (``images``), which was verified when nobody could change it any
 more. Then the installed files are looked at while the next sandbox is prepared, beside the calls.
 """
@@ -20,7 +22,7 @@ from mpp_exec.registry.store import Approved, Store
 from mpp_exec.sandbox import kernel
 from mpp_exec.sandbox.image import Image
 from mpp_exec.sandbox.look import Look
-from mpp_exec.trust.installed import InstalledPackage, verify_installed
+from mpp_exec.trust.installed import InstalledPackage, check_trusted, verify_installed
 from mpp_exec.trust.publishers import TrustView
 
 
@@ -43,24 +45,32 @@ class Verifier:
         Raises:
             PackageError, UnknownPublisherError, InternalError: as ``verify_installed``.
         """
-        known = self._known(installed, view)
-        # Same trust, same day: what was verified holds for as long as no file changed.
-        if known is not None and known.look.is_same(folder):
-            return known.package
+        known = self._known(installed)
         try:
+            if known is not None:
+                check_trusted(known.package, view)
+                # Same day, same platform: what was verified holds for as long as no file changed.
+                if known.look.is_same(folder):
+                    return known.package
             return self._verify(installed, folder, view)
         except MppError:
             self.images.drop(installed.digest)  # the next call looks at what is installed, and says so
             raise
 
     def relied_on(self, approved: Approved) -> tuple[InstalledPackage, Image] | None:
-        """Return a package that needs no look, and its image; None where there is none, or trust is another.
+        """Return a package that needs no look, and its image; None where there is none, or it is not trusted.
 
         Whoever runs anything else than the image MUST :meth:`look` first.
         """
         image = self.images.of(approved.installed.digest)
-        known = self._known(approved.installed, approved.view) if image is not None else None
-        return None if image is None or known is None else (known.package, image)
+        known = self._known(approved.installed) if image is not None else None
+        if image is None or known is None:
+            return None
+        try:
+            check_trusted(known.package, approved.view)
+        except MppError:
+            return None  # who asks for it to be verified is told why
+        return known.package, image
 
     def look(self, approved: Approved) -> InstalledPackage:
         """Look at the installed files, and verify them if they were touched.
@@ -99,21 +109,22 @@ class Verifier:
         )
         return image
 
-    def _known(self, installed: Installed, view: TrustView) -> _Checked | None:
-        """Return what was verified under the same trust and on the same day."""
+    def _known(self, installed: Installed) -> _Checked | None:
+        """Return what was verified on the same day for the same platform; trust may be another since."""
         known = self._checked.get(installed.digest)
-        return known if known is not None and known.basis == (view, self._clock().date()) else None
+        basis = self._clock().date(), kernel.probe().platform
+        return known if known is not None and known.basis == basis else None
 
     def _verify(self, installed: Installed, folder: int, view: TrustView) -> InstalledPackage:
         now = self._clock()
-        basis = view, now.date()
+        basis = now.date(), kernel.probe().platform
         known = self._checked.get(installed.digest)
         checked = verify_installed(
             folder,
             installed.digest,
             view,
             now=now,
-            platform=kernel.probe().platform,
+            platform=basis[1],
             known_fingerprint=known.package.fingerprint if known is not None else installed.fingerprint,
         )
         look = Look(identified(checked.manifest.files), folder)
@@ -129,6 +140,6 @@ class Verifier:
 class _Checked:
     """A package whose files were compared with its manifest, and who they were then."""
 
-    basis: tuple[TrustView, date]
+    basis: tuple[date, str]
     package: InstalledPackage
     look: Look

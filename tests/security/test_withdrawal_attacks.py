@@ -12,13 +12,15 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from eventually import until
+from mpp_exec import verifier
 from mpp_exec.consent.config import check_settings
 from mpp_exec.consent.confirm import ConfirmationRequest
 from mpp_exec.errors import ConsentError
@@ -28,6 +30,7 @@ from mpp_exec.prepare import Preparer
 from mpp_exec.prepared import Prepared, Temporary
 from mpp_exec.registry.records import Revocation, Revoked
 from mpp_exec.result import ToolResult
+from mpp_exec.trust.installed import InstalledPackage, verify_installed
 from mpp_exec.trust.verify import SignedManifest
 from mpp_exec.verifier import Verifier
 from mpp_exec.withdraw import Cancellation, RunningCall, Watchdog
@@ -227,6 +230,50 @@ def test_many_calls_of_a_large_package_do_not_delay_their_own_end(
             stage.runtime.store.revoke(NAME)  # which is told without
             assert [call.result(60).outcome for call in calls] == ["killed"] * 6
         assert asked == [1]
+
+
+def test_a_large_package_is_not_verified_anew_for_what_others_lost(
+    home: Withdrawing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That takes a second for 20,000 files, and whoever was revoked could stand behind it."""
+    home.install("never")
+    preparer, store = home.stage.runtime.preparer, home.stage.runtime.store
+    with preparer.prepared(NAME, "run") as prepared:
+        pass
+    monkeypatch.setattr(verifier, "verify_installed", lambda *_, **__: pytest.fail("it is verified anew"))
+    other = "sha256:" + 64 * "0"
+    for kind in ("digest", "key"):
+        assert store.add_revocation(Revocation(kind, other, datetime.now(UTC)))
+        assert preparer.lost(prepared) == ""
+    store.remove_publisher("acme")
+    assert "is not known here" in preparer.lost(prepared)
+
+
+@pytest.mark.parametrize("changed", ["day", "platform", "file"])
+def test_what_was_verified_is_verified_anew_when_it_may_be_otherwise(
+    home: Withdrawing, changed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.install("never")
+    preparer, store = home.stage.runtime.preparer, home.stage.runtime.store
+    with preparer.prepared(NAME, "run") as prepared:
+        pass
+    asked: list[int] = []
+
+    def counted(*given: Any, **named: Any) -> InstalledPackage:
+        asked.append(1)
+        return verify_installed(*given, **named)
+
+    monkeypatch.setattr(verifier, "verify_installed", counted)
+    if changed == "file":
+        files = store.home.package_folder(prepared.grant.digest) / "files"
+        os.utime(next(path for path in files.rglob("*") if path.is_file()))
+    else:
+        checked = preparer._verifier._checked[prepared.grant.digest]
+        day, platform = checked.basis
+        other = (day - timedelta(1), platform) if changed == "day" else (day, "linux-other")
+        preparer._verifier._checked[prepared.grant.digest] = replace(checked, basis=other)
+    assert preparer.lost(prepared) == ""
+    assert asked == [1]
 
 
 @pytest.mark.parametrize("name", ["by policy, the publisher", "this package, for good"])

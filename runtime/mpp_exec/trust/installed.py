@@ -14,7 +14,7 @@ from mpp_exec.encoding import sha256_digest
 from mpp_exec.errors import PackageError
 from mpp_exec.package.unpacked import check_unpacked, fingerprint, read_signed
 from mpp_exec.trust.publishers import TrustView
-from mpp_exec.trust.verify import SignedManifest, verify_signed
+from mpp_exec.trust.verify import SignedManifest, check_trust, verify_signed
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +59,7 @@ def verify_installed(
             f"the installed package is {sha256_digest(signed)} and should be {digest}",
             "install the package again; if nobody touched the home on purpose, find out who did",
         )
-    known_only = replace(view, trust_first_use=False)
-    claim = verify_signed(signed, digest, known_only, now=now, platform=platform)
+    claim = verify_signed(signed, digest, _known_only(view), now=now, platform=platform)
     files = claim.manifest.files
     found = fingerprint(folder, files)
     if found != known_fingerprint:
@@ -70,3 +69,18 @@ def verify_installed(
                 "package.changed_member", "the installed package changed while it was checked", "run it again"
             )
     return InstalledPackage(claim.manifest, digest, claim.key_id, first_use=False, fingerprint=found)
+
+
+def check_trusted(package: InstalledPackage, view: TrustView) -> None:
+    """Check that a *package* that was verified is trusted under *view* too, whatever its size in no time.
+
+    It says nothing of the files, the day and the platform: those MUST be what they were when it was verified.
+
+    Raises:
+        PackageError, UnknownPublisherError: ``trust.*``, as :func:`verify_installed`.
+    """
+    check_trust(package, _known_only(view))
+
+
+def _known_only(view: TrustView) -> TrustView:
+    return replace(view, trust_first_use=False)
