@@ -209,7 +209,11 @@ def run(compiled: SandboxPlan, request: bytes = b"{}", **options: Any) -> spawn.
             settled = settle.settle(compiled, Path(place), CACHE)
             return spawn.run(settled, request, cache=CACHE, invocation="lab", **options)
     ready = prepared(compiled, **options) if PARKED and "parked" not in options else None
-    return spawn.run(compiled, request, cache=CACHE, invocation="lab", **{"parked": ready, **options})
+    try:
+        return spawn.run(compiled, request, cache=CACHE, invocation="lab", **{"parked": ready, **options})
+    finally:
+        if ready is not None:  # whatever came of it, as who lends it does
+            ready.close()
 
 
 def prepared(compiled: SandboxPlan, **options: Any) -> parked.Parked | None:
