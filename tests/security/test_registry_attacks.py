@@ -112,6 +112,14 @@ LIES: dict[str, tuple[Callable[[str, str], Any], str]] = {
         lambda *_: (401, {"WWW-Authenticate": 'Bearer realm="http://127.1:1/token"'}, b""),
         "registry.answer",
     ),
+    "a token service at no host": (
+        lambda *_: (401, {"WWW-Authenticate": 'Bearer realm="https://[::"'}, b""),
+        "registry.answer",
+    ),
+    "a token service that is given a name": (
+        lambda *_: (401, {"WWW-Authenticate": 'Bearer realm="http://me@127.0.0.1:1/token"'}, b""),
+        "registry.answer",
+    ),
     "a token service that is a file": (
         lambda *_: (401, {"WWW-Authenticate": 'Bearer realm="file:///etc/passwd"'}, b""),
         "registry.answer",
@@ -215,6 +223,15 @@ def test_a_package_is_sent_to_another_machine(shell: Shell) -> None:
             done = shell.run("push", str(package), f"oci://{registry.host}/acme/echo:1.0.0")
     assert (done.code, "[registry.answer]" in done.err) == (7, True), done
     assert not elsewhere.asked
+
+
+def test_a_package_is_sent_to_no_host(shell: Shell) -> None:
+    package = shell.package()
+    with lying(
+        lambda method, _: (202 if method == "POST" else 404, {"Location": "http://[::"}, b"")
+    ) as registry:
+        done = shell.run("push", str(package), f"oci://{registry.host}/acme/echo:1.0.0")
+    assert (done.code, "[registry.answer]" in done.err) == (7, True), done
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT"])

@@ -159,11 +159,14 @@ class Registry:
     def _upload(self, location: str, asked: str, digest: str) -> str:
         """Return where the bytes go: at the same registry, whatever else *location* says."""
         base = urlsplit(self._transport.base)
-        led = urlsplit(urljoin(urljoin(self._transport.base, asked), location))
+        try:
+            led = urlsplit(urljoin(urljoin(self._transport.base, asked), location))
+        except ValueError:
+            led = urlsplit("")
         if led.netloc.lower() != base.netloc:
             raise InternalError(
                 "registry.answer",
-                f"{base.netloc} wants the package to be sent to {led.netloc}",
+                f"{base.netloc} wants the package to be sent elsewhere: to {led.netloc or 'no host'}",
                 "push to the registry that is meant",
             )
         query = f"{led.query}&" if led.query else ""

@@ -194,12 +194,10 @@ class Transport:
     def _led(self, url: str, target: str) -> str:
         """Return where a redirection leads."""
         try:
-            led = urljoin(url, target)
-            parts = urlsplit(led)
-            sound = parts.hostname is not None and "@" not in parts.netloc
+            led = urljoin(url, target) if target else ""
         except ValueError:
-            sound = False
-        if not target or not sound or not self._may_speak(led):
+            led = ""
+        if not self._may_speak(led):
             raise self._wrong("it redirects to where no secure connection leads")
         return led
 
@@ -209,8 +207,13 @@ class Transport:
         return (parts.scheme, parts.netloc.lower()) == (base.scheme, base.netloc)
 
     def _may_speak(self, url: str) -> bool:
-        """Whether *url* is one of TLS, or of this machine, as the registry itself is then."""
-        parts = urlsplit(url)
+        """Whether *url* is one of TLS, or of this machine, as the registry is then: of a host alone."""
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            return False
+        if parts.hostname is None or "@" in parts.netloc:
+            return False
         if parts.scheme == "https":
             return True
         return parts.scheme == "http" and is_loopback(self.host) and is_loopback(parts.netloc.lower())
@@ -315,7 +318,7 @@ class Transport:
         realm = words.get("realm", "")
         if scheme.lower() != "bearer" or not realm:
             raise self._wrong("it asks for a proof of who we are that is not known here")
-        if not self._may_speak(realm) or "@" in urlsplit(realm).netloc:
+        if not self._may_speak(realm):
             raise self._wrong("its token service is not at the end of a secure connection")
         return f"Bearer {self._token(realm, words.get('service', ''), words.get('scope') or scope)}"
 
