@@ -15,6 +15,7 @@ whatever narrows a value has to keep it.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final, TypeVar
@@ -257,6 +258,14 @@ class Permissions:
             raise UsageError(
                 "permission.unknown", f"{word!r} is not among the permissions asked for", self._hint(word)
             )
+        return kept
+
+    def less(self, words: Iterable[str]) -> Permissions:
+        """Return this :meth:`without` each of *words*, as far as it is there."""
+        kept = self
+        for word in words:
+            with contextlib.suppress(UsageError):
+                kept = kept.without(word)
         return kept
 
     def _replaced(self, changes: dict[str, Any]) -> Permissions:

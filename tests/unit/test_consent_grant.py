@@ -362,6 +362,16 @@ layers = st.builds(
 policies = st.lists(layers, max_size=2).map(lambda found: Policy(tuple(found)))
 
 
+@pytest.mark.parametrize("when", ["at approval", "later"])
+def test_what_was_kept_inside_something_to_write_goes_with_it(when: str) -> None:
+    """A person withholds reading, and the organisation, then or later, writing: nothing is left to read."""
+    package = signed(permissions=Permissions(read=("/", "/usr"), write=("/",)))
+    narrow = Policy((PolicyLayer(source="p", write=()),))
+    found = grant(package, policy=narrow if when == "at approval" else Policy(), without=["filesystem.read"])
+    left = (found if when == "at approval" else effective(found, narrow, UNPROTECTED)).permissions
+    assert (left.read, left.write) == ((), ())
+
+
 @given(data=st.data(), asked=permissions, policy=policies, later=policies)
 def test_no_step_ever_widens(data: st.DataObject, asked: Permissions, policy: Policy, later: Policy) -> None:
     package = signed(permissions=asked, privacy=Privacy(allow=("email", "phone")))

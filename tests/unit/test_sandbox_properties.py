@@ -8,8 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 import sandbox_lab
-from mpp_exec.consent.approve import WITHHELD_BY_USER
-from mpp_exec.consent.grant import effective
+from mpp_exec.consent.grant import WITHHELD_BY_USER, effective
 from mpp_exec.consent.paths import Protected
 from mpp_exec.consent.policy import Policy, PolicyLayer, Withheld
 from mpp_exec.errors import HostError

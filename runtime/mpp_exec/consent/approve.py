@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from mpp_exec.consent.config import Settings, Value, check_uses, expand_path
 from mpp_exec.consent.difference import carries_over, shown
-from mpp_exec.consent.grant import Grant, covers_of, identities_of
+from mpp_exec.consent.grant import WITHHELD_BY_USER, Grant, covers_of, identities_of, withheld_by_user
 from mpp_exec.consent.paths import Protected
 from mpp_exec.consent.policy import ACTIONS, BINARY, BINARY_ACTIONS, Action, Policy, Withheld, stricter
 from mpp_exec.errors import ConsentError, UsageError
@@ -22,7 +22,6 @@ from mpp_exec.permissions import Permissions, Privacy
 from mpp_exec.trust.verify import SignedManifest
 from mpp_exec.vocabulary import path_placeholder
 
-WITHHELD_BY_USER = "withheld by you"
 """The reason that stands beside what a person did not grant."""
 
 
@@ -60,6 +59,8 @@ def make_grant(
     policy.require_publisher(manifest.publisher, package.key_id)
     asked, asked_privacy, withheld = _without(manifest, settings.values, list(without))
     permissions, by_policy = policy.ceiling(asked)
+    # What stood inside something to write, and was kept for that, goes with it.
+    permissions = permissions.less(withheld_by_user(withheld))
     limits, lowered = policy.bound(manifest.limits)
     asked_privacy, chosen, not_returned = _chosen(manifest, asked_privacy, redaction or {})
     privacy, redacted = policy.disclose(asked_privacy)

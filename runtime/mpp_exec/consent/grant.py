@@ -7,7 +7,7 @@ a later version can be compared with what the person saw, not with what the publ
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -40,6 +40,7 @@ from mpp_exec.package.maps import (
 from mpp_exec.permissions import Limits, Permissions, Privacy
 
 GRANT_VERSION: Final = 1
+WITHHELD_BY_USER: Final = "withheld by you"
 MAX_GRANT_SIZE: Final = 2 * LIMITS.manifest
 """Bytes of an encoded grant: what was shown of a manifest, and as much again for everything else."""
 
@@ -173,6 +174,11 @@ class Grant:
         return cls.from_value(value)
 
 
+def withheld_by_user(withheld: Iterable[Withheld]) -> list[str]:
+    """Return the words that a person withheld by, as they were typed."""
+    return [each.permission for each in withheld if each.reason == WITHHELD_BY_USER]
+
+
 def effective(grant: Grant, policy: Policy, protected: Protected) -> Grant:
     """Return what is left of *grant* at this moment: under *policy*, with today's mounts.
 
@@ -185,6 +191,8 @@ def effective(grant: Grant, policy: Policy, protected: Protected) -> Grant:
     """
     policy.require_publisher(grant.publisher, grant.key_id)
     permissions, less_permissions = policy.ceiling(grant.permissions)
+    # As when it was given: what was kept inside something to write goes with that.
+    permissions = permissions.less(withheld_by_user(grant.withheld))
     _require_unexposed(grant, permissions)
     limits, less_limits = policy.bound(grant.limits)
     privacy, less_privacy = policy.disclose(grant.privacy)

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mpp_exec.audit.entry import permissions_value
-from mpp_exec.consent.approve import WITHHELD_BY_USER, make_grant, parse_redaction
+from mpp_exec.consent.approve import make_grant, parse_redaction
 from mpp_exec.consent.config import Setting, Settings, Value, check_settings, parse_setting, secret_text
 from mpp_exec.consent.difference import Change, difference
-from mpp_exec.consent.grant import Grant
+from mpp_exec.consent.grant import Grant, withheld_by_user
 from mpp_exec.consent.policy import Action, Policy, stricter
 from mpp_exec.consent.present import approval_text, stays_read_only, update_text
 from mpp_exec.errors import UsageError
@@ -195,7 +195,7 @@ def _still_withheld(old: Grant | None, granted: Callable[[Iterable[str]], Grant]
     Only the difference is shown for an update: what was refused before must not come with it.
     """
     kept = []
-    for word in () if old is None else [w.permission for w in old.withheld if w.reason == WITHHELD_BY_USER]:
+    for word in () if old is None else withheld_by_user(old.withheld):
         try:
             granted([word])
         except UsageError as error:

@@ -13,8 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from mpp_exec.consent.approve import WITHHELD_BY_USER
-from mpp_exec.consent.grant import Grant
+from mpp_exec.consent.grant import Grant, withheld_by_user
 from mpp_exec.errors import HostError
 from mpp_exec.sandbox.kernel import KernelFacts
 
@@ -258,7 +257,7 @@ def require(facts: KernelFacts, at: Situation, grant: Grant) -> tuple[str, ...]:
 
 def command(grant: Grant, degradations: Iterable[str]) -> str:
     """Return the line to type that approves what *grant* approves, without *degradations*."""
-    kept = [each.permission for each in grant.withheld if each.reason == WITHHELD_BY_USER]
+    kept = withheld_by_user(grant.withheld)
     options = [*(f"--without {name}" for name in kept), *(f"--degrade {name}" for name in degradations)]
     return " ".join(("mpp-exec approve", grant.package, *options))
 
