@@ -375,7 +375,7 @@ def hear_client(data: bytes) -> None:
         try:
             message = messages.classify(messages.parse(line))
             if isinstance(message, messages.Response):
-                assert is_id(message.id)
+                assert message.id is None or is_id(message.id)
                 continue
             for era in (messages.modern_era, lambda request: messages.legacy_era(request.params)):
                 with suppress(messages.RpcError):
