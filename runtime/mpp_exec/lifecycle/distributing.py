@@ -85,10 +85,11 @@ def arriving(
     Raises:
         PackageError, UsageError, InternalError: as ``Registry.find``, ``Registry.fetch``, ``open_package``.
     """
-    with Registry(reference.host, environ) as registry:
-        found = registry.find(reference)
-        with Workspace(session.home.tmp, 0o700) as work:
-            path = work.path / _ARRIVING
+    with Workspace(session.home.tmp, 0o700) as work:
+        path = work.path / _ARRIVING
+        # Whoever gets the package may ask a person about it: no connection is kept for as long.
+        with Registry(reference.host, environ) as registry:
+            found = registry.find(reference)
             try:
                 with path.open("xb") as file:
                     registry.fetch(found, file, progress=progress)
@@ -98,9 +99,9 @@ def arriving(
                     f"{reference} cannot be kept in {session.home.path}: {error.strerror}",
                     "make room there; nothing was changed",
                 ) from None
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            with UnverifiedPackage(descriptor, str(found.reference)) as package:
-                yield package, found.reference
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        with UnverifiedPackage(descriptor, str(found.reference)) as package:
+            yield package, found.reference
 
 
 def pull(

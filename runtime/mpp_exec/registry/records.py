@@ -69,11 +69,11 @@ class Records:
         seen: dict[tuple[str, str], dict[str, str]] = {}
         for key_id, name, version, digest in rows.rows("SELECT key_id, name, version, digest FROM versions"):
             seen.setdefault((key_id, name), {})[version] = digest
-        revoked = rows.rows("SELECT kind, id FROM revoked")
+        revoked = self.revocations(rows)
         return TrustView(
             publishers={each.name: each for each in self.publishers(rows)},
-            revoked_keys=frozenset(id_ for kind, id_ in revoked if kind == "key"),
-            revoked_digests=frozenset(id_ for kind, id_ in revoked if kind == "digest"),
+            revoked_keys=frozenset(each.id for each in revoked if each.kind == "key"),
+            revoked_digests=frozenset(each.id for each in revoked if each.kind == "digest"),
             seen=seen,
             allow_downgrade=allow_downgrade,
             trust_first_use=first_use,
