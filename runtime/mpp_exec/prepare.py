@@ -38,8 +38,8 @@ from mpp_exec.sandbox.parked import can_start_early
 from mpp_exec.sandbox.plan import SandboxPlan
 from mpp_exec.sandbox.planning import compile_plan
 from mpp_exec.sandbox.shelf import Recipe
-from mpp_exec.trust.installed import InstalledPackage
-from mpp_exec.trust.verify import SignedManifest, check_trust
+from mpp_exec.trust.installed import InstalledPackage, check_trusted
+from mpp_exec.trust.verify import SignedManifest
 from mpp_exec.verifier import Verifier
 
 TRACED: Final = "traced: seccomp user notification, which notes and allows nothing"
@@ -182,9 +182,10 @@ class Preparer:
         try:
             approved = self._approval(name) if temporary is None else self._temporary(name, temporary)
             grant = approved.grant
-            claim = SignedManifest(manifest, grant.digest, grant.key_id, first_use=False)
-            check_trust(claim, replace(approved.view, trust_first_use=False))
-            if looks:
+            if not looks:
+                claim = SignedManifest(manifest, grant.digest, grant.key_id, first_use=False)
+                check_trusted(claim, approved.view)
+            else:
                 with self._store.leased(approved.installed) as folder:
                     manifest = self._verifier.verified(approved.installed, folder, approved.view).manifest
             granted = self._effective(grant, policy)

@@ -71,7 +71,7 @@ def verify_installed(
     return InstalledPackage(claim.manifest, digest, claim.key_id, first_use=False, fingerprint=found)
 
 
-def check_trusted(package: InstalledPackage, view: TrustView) -> None:
+def check_trusted(package: SignedManifest, view: TrustView) -> None:
     """Check that a *package* that was verified is trusted under *view* too, whatever its size in no time.
 
     It says nothing of the files, the day and the platform: those MUST be what they were when it was verified.
