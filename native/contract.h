@@ -241,9 +241,9 @@ struct mpp_outcome {
     uint8_t *notes; /* struct mpp_note, each once; owned by the sandbox handle */
     size_t notes_size;
     uint64_t notes_lost; /* accesses beyond what is kept */
-    uint32_t leaving;    /* 1: nothing of the tool runs any more, but what it had is still being freed */
-    uint32_t copied;     /* 1: it is a copy of its template */
-    uint32_t undead;     /* 1: it was killed, and something in the kernel held it longer than anybody waits */
+    uint32_t leaving; /* 1: it has answered and is killed, but not reaped; mpp_left waits until none of its code runs */
+    uint32_t copied;  /* 1: it is a copy of its template */
+    uint32_t undead;  /* 1: it was killed, and something in the kernel held it longer than anybody waits */
 };
 
 struct mpp_sandbox;
@@ -269,6 +269,10 @@ int mpp_say(struct mpp_sandbox *sandbox, const uint8_t *data, size_t size);
  * sandbox. Returns 0, or an errno: then nothing is kept. */
 int mpp_guard(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome);
 void mpp_unguard(struct mpp_sandbox *sandbox);
+
+/* Waits until none of the tool's code can run any more, of a sandbox whose outcome says leaving: 1. Returns 0 where that
+ * takes too long: then only mpp_release is sure of it. NULL has left. */
+int mpp_left(struct mpp_sandbox *sandbox);
 
 /* The dialogue is over: the next mpp_supervise ends the sandbox. */
 void mpp_answered(struct mpp_sandbox *sandbox);

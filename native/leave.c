@@ -1,9 +1,13 @@
 /* The end of a tool that has answered: nothing of it may run any more when its answer is handed over.
  *
+ * It is killed at once, and its owner looks whether it is dead when the answer is ready to be handed over: who waited
+ * here would give the processor to threads that end, and each of them frees memory before it gives it back.
+ *
  * To free what it had takes the kernel a millisecond or more, in which it runs no instruction of the tool: who has let
  * go of its memory, or is marked as exiting, never returns to its own code (do_exit). That is waited for, for every
  * thread of a tool that can start no process; the rest is the kernel's work, which nothing can stop, and mpp_release
  * waits for it. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -20,7 +24,7 @@
 /* What one that lives has at least, whatever its size: unless it is spared (oom_score_adj below 0), or on kernels
  * before 5.9. */
 #define SCORE_MIN 666
-#define YIELDS 8
+#define PATIENT_MAX 64
 #define PAUSE_NS 50000
 #define PATIENCE_NS 20000000ull /* a thread that the kernel keeps in a system call is waited for in the ordinary way */
 
@@ -86,22 +90,46 @@ static int is_dead(int tool, int scored)
     return (flags & EXITING) != 0 && threads <= 1; /* a thread that has ended is not counted */
 }
 
-int mpp_leave(struct mpp_sandbox *sandbox)
+/* Whoever is told to end is woken, and would take the processor from whoever told it, to free memory: as batch
+ * work it does not. Where this does not work, or a thread was made meanwhile, the answer is later. */
+static void make_patient(pid_t init, int tool)
 {
-    struct pollfd gone = { .fd = sandbox->pidfd, .events = POLLIN, .revents = 0 };
-    struct timespec pause = { 0, PAUSE_NS };
-    uint64_t limit = mpp_now_ns() + PATIENCE_NS;
+    const struct sched_param none = { 0 };
+    int folder = openat(tool, "task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *tasks = folder < 0 ? NULL : fdopendir(folder);
+    struct dirent *task;
 
+    if (tasks == NULL) mpp_close(&folder);
+    for (int seen = 0; tasks != NULL && seen < PATIENT_MAX && (task = readdir(tasks)) != NULL; seen++) {
+        long id = strtol(task->d_name, NULL, 10);
+        if (id > 0) sched_setscheduler((pid_t)id, SCHED_BATCH, &none);
+    }
+    if (tasks != NULL) closedir(tasks);
+    sched_setscheduler(init, SCHED_BATCH, &none);
+}
+
+int mpp_leave(const struct mpp_sandbox *sandbox)
+{
     if (sandbox->tool < 0) return 0;
+    make_patient(sandbox->pid, sandbox->tool);
     /* A folder of /proc is as good as a pidfd here. Init is told as well, and with it all of its PID namespace. */
     sys4(SYS_pidfd_send_signal, sandbox->tool, SIGKILL, 0, 0);
-    if (sys4(SYS_pidfd_send_signal, sandbox->pidfd, SIGKILL, 0, 0) < 0) return 0;
-    for (int tries = 0; !is_dead(sandbox->tool, sandbox->scored); tries++) {
+    return sys4(SYS_pidfd_send_signal, sandbox->pidfd, SIGKILL, 0, 0) >= 0;
+}
+
+int mpp_left(struct mpp_sandbox *sandbox)
+{
+    struct timespec pause = { 0, PAUSE_NS };
+    struct pollfd gone;
+    uint64_t limit = mpp_now_ns() + PATIENCE_NS;
+
+    if (sandbox == NULL) return 1;
+    if (sandbox->tool < 0) return 0;
+    gone = (struct pollfd){ .fd = sandbox->pidfd, .events = POLLIN, .revents = 0 };
+    while (!is_dead(sandbox->tool, sandbox->scored)) {
         if (mpp_now_ns() > limit) return 0;
-        if (tries < YIELDS)
-            sched_yield();
-        else if (ppoll(&gone, 1, &pause, NULL) < 0 && errno != EINTR)
-            return 0;
+        /* A pause, and no yield: whoever gets the processor then must give it back when this wakes up. */
+        if (ppoll(&gone, 1, &pause, NULL) < 0 && errno != EINTR) return 0;
     }
     return 1;
 }

@@ -91,9 +91,9 @@ int mpp_template_copy(struct mpp_template *template, uint64_t namespaces, int co
                       int *pidfd, int *refused);
 
 uint64_t mpp_now_ns(void);
-int mpp_await_input(int fd, uint64_t limit_ns);  /* 0: there is some, or a process has ended; else an errno */
-void mpp_hold_tool(struct mpp_sandbox *sandbox); /* once it is parked */
-int mpp_leave(struct mpp_sandbox *sandbox); /* 1: killed, and no code of the tool runs any more; 0: to be waited for */
+int mpp_await_input(int fd, uint64_t limit_ns);   /* 0: there is some, or a process has ended; else an errno */
+void mpp_hold_tool(struct mpp_sandbox *sandbox);  /* once it is parked */
+int mpp_leave(const struct mpp_sandbox *sandbox); /* 1: killed, and mpp_left tells when it is dead; 0: to be reaped */
 void mpp_fill_plan(struct mpp_sandbox *sandbox);
 int mpp_hold_sources(struct mpp_sandbox *sandbox, uint32_t first, uint32_t *detail);
 int mpp_copy_trees(struct mpp_sandbox *sandbox, uint32_t first, int *trees, uint32_t *tree_count, uint32_t *step,

@@ -86,7 +86,7 @@ class RawOutcome(NamedTuple):
     """``struct mpp_outcome`` as Python values: bytes, µs, and CLOCK_MONOTONIC ns stamps by stage.
 
     ``memory_peak``, ``memory_kills`` and ``processes_denied`` are what a cgroup counted, 0 without one.
-    ``leaving``: nothing of the tool runs any more, and what it had is still being freed. ``copied``: the
+    ``leaving``: it has answered and is killed, and nobody has waited for that. ``copied``: the
     sandbox was a copy of a template. ``undead``: it was killed, and did not die in all the time for that.
     """
 

@@ -83,7 +83,7 @@ class Parked:
         early_start: whether the tool is started; if not, command and variables come with the call.
         image: the image that it has the package's files from; None for the installed ones.
         began: when it was begun (``time.monotonic``).
-        is_leaving: it was called, and is dead; the kernel is freeing what it had.
+        is_leaving: it was called and is killed; :meth:`has_left` tells when it is dead.
     """
 
     def __init__(
@@ -194,7 +194,8 @@ class Parked:
     ) -> native.RawOutcome:
         """Make the call in it; the arguments as of ``spawn.run``. Everything of it is gone on return.
 
-        Or it :attr:`is_leaving`: no code of the tool runs any more, and :meth:`close` waits for the rest.
+        Or it :attr:`is_leaving`. One that can reach outside has left on return, as what it did there is
+        looked at next.
         Where the outcome's ``step`` is not ``none``, nothing of the call has reached the tool.
         """
         with contextlib.ExitStack() as stack:
@@ -226,10 +227,16 @@ class Parked:
                 dialogue=dialogue,
                 meanwhile=meanwhile,
             )
+            if outcome.leaving and self.plan.touches and not self._sandbox.left():
+                outcome = outcome._replace(leaving=False)
             if outcome.leaving:
                 stack.pop_all()
             self.is_leaving = outcome.leaving
             return outcome
+
+    def has_left(self) -> bool:
+        """Return whether none of its code runs any more, and :meth:`close` only waits for what it had."""
+        return self.is_leaving and self._sandbox.left()
 
     def holds_mounts(self, mounted: int | None) -> bool:
         """Return whether what it is to be given is still what is mounted there on the host."""

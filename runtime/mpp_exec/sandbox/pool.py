@@ -120,10 +120,11 @@ class Pool:
                 self._alarm.now()
 
     def _takes_leave(self, parked: Parked) -> bool:
-        """Return whether the thread waits for the end of one that is dead: of a few at once only."""
+        """Return whether it is dead, and the thread waits for the rest: for that of a few at once only."""
+        has_left = parked.has_left()
         with self._wake:
             alive = self._thread is not None and self._thread.is_alive()
-            if not parked.is_leaving or not alive or len(self._stock.leaving) >= LEAVING:
+            if not has_left or not alive or len(self._stock.leaving) >= LEAVING:
                 return False
             self._stock.leaving.append(parked)
             return True

@@ -146,8 +146,8 @@ class ParkedSandbox:
 
         *message* is what it was prepared from, with what the call brings behind that. An outcome whose
         ``step`` is not ``none`` says that nothing of the call has reached the tool. One that is ``leaving``
-        was killed and runs no code any more: :meth:`close` waits until it is reaped. *meanwhile* is told
-        that the tool has its request.
+        was killed: :meth:`left` waits until it runs no code any more, :meth:`close` until it is reaped.
+        *meanwhile* is told that the tool has its request.
         """
         launch, _kept = self._launch(
             message, request, wall_ns=wall_ns, cancel_fd=cancel_fd, dialogue=dialogue is not None
@@ -163,6 +163,10 @@ class ParkedSandbox:
         if not outcome.leaving:
             self.close()
         return outcome
+
+    def left(self) -> bool:
+        """Wait until one that is leaving runs no code; return False where only :meth:`close` is sure."""
+        return bool(lib.mpp_left(self._slot[0]))
 
     def kill(self) -> bool:
         """Kill what is left of it, without waiting; return whether all of it is dead. May be repeated."""
