@@ -1,4 +1,4 @@
-"""Run a piece of mpp-exec's own work in a thread that Landlock confines: the one door to ``landlock``.
+"""Run mpp-exec's own work in a thread, or a process, that Landlock confines: the one door to ``landlock``.
 
 This is the second mechanism behind code that reads what strangers wrote. The archive reader checks
 every path itself; should one of its checks have a bug, the kernel still refuses to create, change or
@@ -148,6 +148,21 @@ def run_confined(
     if failure:
         raise failure[0]
     return Confined(outcome[0], enforced=bool(abi), abi=abi)
+
+
+def confine_process(*, read: Sequence[str | os.PathLike[str]]) -> None:
+    """Confine this process, for good, to reading what lies beneath *read*. It must have one thread.
+
+    Every path must exist.
+
+    Raises:
+        InternalError: ``confined.path``, ``confined.setup`` or ``confined.ineffective``, as above, or
+            ``confined.probe``; ``confined.thread`` where there are other threads, which would stay free.
+    """
+    if len(os.listdir("/proc/self/task")) != 1:  # noqa: PTH208 -- names are enough
+        raise InternalError("confined.thread", "a process can be confined before it has threads", _HINT)
+    ctypes.set_errno(0)
+    _restrict_this_thread(read, (), ())
 
 
 def _no_thread(error: RuntimeError) -> InternalError:

@@ -1,0 +1,114 @@
+"""The process that connects for sandboxes: started by the host for itself, confined before anything else.
+
+``python -I -S -c STARTER OWNER PATH…`` with its end of a socket pair as descriptor 3; it ends when that does,
+or when the host does. It writes nothing anywhere.
+"""
+
+from __future__ import annotations
+
+import _thread
+import os
+import select
+import socket
+import threading
+from contextlib import suppress
+from typing import Final
+
+from mpp_exec.egress import wire
+from mpp_exec.egress.confining import confine
+from mpp_exec.egress.exchange import Exchange
+from mpp_exec.errors import MppError
+
+CONTROL: Final = 3
+STACK: Final = 256 * 1024  # of a thread that resolves
+LINKS_MAX: Final = 1_000
+_OWN: Final = 64  # descriptors of the process itself
+
+
+def main(owner: int) -> None:
+    """Serve the host whose process id is *owner*, until either ends. Never returns."""
+    with suppress(OSError, MemoryError):
+        _serve(owner)
+    os._exit(1)
+
+
+def _serve(owner: int) -> None:
+    os.closerange(CONTROL + 1, 1 << 30)
+    control = socket.socket(fileno=CONTROL)
+    control.set_inheritable(False)
+    alive = os.pidfd_open(owner)
+    if os.getppid() != owner:
+        return
+    _import_early()
+    try:
+        descriptors = confine()
+    except MppError as error:
+        control.send(wire.encoded(wire.FAILED, error.code, error.message, error.hint))
+        return
+    threading.stack_size(STACK)
+    # The loop ends with the socket; should it not come round to that, or a child of the host keep the other:
+    _thread.start_new_thread(_end_with, (alive,))
+    links = max(16, min(LINKS_MAX, (descriptors // 2 - _OWN) // 3))
+    control.send(wire.encoded(wire.READY))
+    served = Served(control, Exchange(links_max=links), room=descriptors - _OWN - 3 * links)
+    served.run()
+
+
+def _import_early() -> None:
+    """Have what is imported when it is first used: no module can be read later."""
+    import encodings.ascii  # noqa: PLC0415
+    import encodings.idna  # noqa: F401, PLC0415
+
+
+def _end_with(alive: int) -> None:
+    waiting = select.poll()
+    waiting.register(alive, select.POLLIN)
+    while not waiting.poll():
+        pass
+    os._exit(0)
+
+
+class Served:
+    """The host's requests, and what they need of descriptors."""
+
+    def __init__(self, control: socket.socket, exchange: Exchange, *, room: int) -> None:
+        self._control = control
+        self._exchange = exchange
+        self._room = room
+        self._taken: dict[str, int] = {}
+
+    def run(self) -> None:
+        """Go on until the host ends it."""
+        self._exchange.run(self._control.fileno(), self._answer)
+        self._exchange.close()
+
+    def _answer(self) -> bool:
+        """Read a request and answer it; False at the end, and at anything that is no request."""
+        message, descriptors, flags, _ = socket.recv_fds(
+            self._control, wire.MESSAGE_MAX + 1, wire.SOCKETS_MAX, socket.MSG_CMSG_CLOEXEC
+        )
+        sockets = [socket.socket(fileno=each) for each in descriptors]
+        if not message or flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+            return False
+        try:
+            kind, number, invocation, destinations, has_names = wire.read_request(message)
+            if kind == wire.END:
+                self._taken.pop(invocation, None)
+                traffic = self._exchange.end(invocation)
+                self._control.send(wire.encoded(wire.ENDED, number, traffic.to_json()))
+                return True
+            if invocation in self._taken or (has_names and not sockets):
+                return False
+            taken = len(sockets) + 1
+            if sum(self._taken.values()) + taken > self._room:
+                for each in sockets:
+                    each.close()
+                self._control.send(wire.encoded(wire.FULL, number))
+                return True
+            names = sockets.pop(0) if has_names else None
+            self._exchange.open(invocation, destinations, sockets, names)
+            self._taken[invocation] = taken
+            self._control.send(wire.encoded(wire.OPENED, number))
+        except ValueError:
+            return False
+        return True

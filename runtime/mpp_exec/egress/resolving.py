@@ -1,0 +1,141 @@
+"""Asking the host's resolver for the addresses of a name, in a few threads, since it takes its time.
+
+Sandboxes take turns, and each has a few at once at most: one whose names are slow waits for itself. A thread
+that waits for a name server cannot be called back; its answer is dropped when nobody wants it any more.
+"""
+
+from __future__ import annotations
+
+import _thread
+import os
+import socket
+import threading
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Final
+
+from mpp_exec.egress.granted import is_address
+
+THREADS_MAX: Final = 16
+EACH_MAX: Final = 4
+"""Names that are being resolved at once: for all, and for one sandbox."""
+
+Resolve = Callable[[str, int], list[str]]
+
+
+def ask_host(name: str, port: int) -> list[str]:
+    """Return the addresses of *name* as the host's resolver has them, in the order to try them.
+
+    Raises:
+        OSError: it has none.
+    """
+    # As bytes, or it would be encoded anew, which imports.
+    found = socket.getaddrinfo(name.encode("ascii"), port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(row[4][0]) for row in found))
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """A name to be resolved for a sandbox; *done* is called with its addresses, with none if it has none."""
+
+    whose: str
+    name: str
+    port: int
+    done: Callable[[list[str]], None]
+
+
+@dataclass(slots=True)
+class _Queue:
+    """What one sandbox waits for."""
+
+    jobs: deque[Job] = field(default_factory=deque)
+    running: int = 0
+
+
+class Resolver:
+    """Resolves names for many sandboxes. All but ``_work`` is for the one thread that has the loop.
+
+    Attributes:
+        wake: a descriptor that is readable when there are answers to :meth:`deliver`.
+    """
+
+    def __init__(self, resolve: Resolve = ask_host) -> None:
+        self._resolve = resolve
+        self._free = threading.Semaphore(0)
+        self._queues: dict[str, _Queue] = {}
+        self._ready: deque[Job] = deque()
+        self._answers: deque[tuple[Job, list[str]]] = deque()
+        self._running = 0
+        self._threads = 0
+        self.wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+    def ask(self, job: Job) -> None:
+        """Have the job done."""
+        self._queues.setdefault(job.whose, _Queue()).jobs.append(job)
+        self._begin()
+
+    def drop(self, job: Job) -> None:
+        """Have its ``done`` not called: what waits is not begun, what runs is not waited for."""
+        job.done = _nobody
+        queue = self._queues.get(job.whose)
+        if queue is not None and job in queue.jobs:
+            queue.jobs.remove(job)
+            self._drop_if_idle(job.whose)
+
+    def deliver(self) -> None:
+        """Hand over the answers that have come."""
+        os.eventfd_read(self.wake)
+        while self._answers:
+            job, addresses = self._answers.popleft()
+            self._running -= 1
+            self._queues[job.whose].running -= 1
+            self._drop_if_idle(job.whose)
+            job.done(addresses)
+        self._begin()
+
+    def close(self) -> None:
+        """Have the threads end, each when it has its answer; nothing may be asked any more."""
+        for _ in range(self._threads):
+            self._free.release()
+        os.close(self.wake)
+
+    def _drop_if_idle(self, whose: str) -> None:
+        queue = self._queues[whose]
+        if not queue.jobs and not queue.running:
+            del self._queues[whose]
+
+    def _begin(self) -> None:
+        """Start what may run, one of each sandbox in turn."""
+        while self._running < THREADS_MAX:
+            whose = next((w for w, q in self._queues.items() if q.jobs and q.running < EACH_MAX), None)
+            if whose is None:
+                return
+            queue = self._queues.pop(whose)
+            self._queues[whose] = queue  # at the end now
+            self._ready.append(queue.jobs.popleft())
+            queue.running += 1
+            self._running += 1
+            if self._running > self._threads:
+                self._threads += 1
+                _thread.start_new_thread(self._work, ())
+            self._free.release()
+
+    def _work(self) -> None:
+        while True:
+            self._free.acquire()
+            if not self._ready:
+                return
+            job = self._ready.popleft()
+            try:
+                addresses = [each for each in self._resolve(job.name, job.port) if is_address(each)]
+            except (OSError, UnicodeError, ValueError):
+                addresses = []
+            self._answers.append((job, addresses))
+            with suppress(OSError):  # closed meanwhile
+                os.eventfd_write(self.wake, 1)
+
+
+def _nobody(_: list[str]) -> None:
+    """Nobody is to be told."""
