@@ -164,6 +164,9 @@ class Side:
     def connect(self, name: str, port: int) -> socket.socket:
         return socket.create_connection((self.look_up(name), port), timeout=20)
 
+    def is_refused(self, name: str, port: int, data: bytes = b"") -> bool:
+        return is_refused(self.look_up(name), port, data)
+
     def end(self) -> Traffic:
         return self.room.process.end(self.invocation)
 
@@ -185,6 +188,18 @@ def room(
 def is_reset(connection: socket.socket) -> bool:
     """Return whether nothing comes but a reset."""
     try:
-        return connection.recv(1) is None
+        connection.recv(1)
     except ConnectionResetError:
+        return True
+    return False
+
+
+def is_refused(address: str, port: int, data: bytes = b"") -> bool:
+    """Return whether a connection that sends *data* is reset: it may be before it is known to be there."""
+    try:
+        with socket.create_connection((address, port), timeout=20) as connection:
+            if data:
+                connection.sendall(data)
+            return is_reset(connection)
+    except (ConnectionResetError, BrokenPipeError):
         return True

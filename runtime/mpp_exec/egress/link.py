@@ -30,6 +30,7 @@ GREETING: Final = 10.0
 
 RESET: Final = struct.pack("ii", 1, 0)  # struct linger: none of what waits is sent
 _LAST_MS: Final = 2_000  # a peer that takes nothing for so long has what is left of a call that is over
+_LAST_BYTES: Final = 1 << 20  # that the kernel sends for a call that is over, or as many as it allows
 _LAST_CHUNKS: Final = 64
 _USER_TIMEOUT: Final = 18  # TCP_USER_TIMEOUT, linux/tcp.h
 _READ, _WRITE = select.EPOLLIN, select.EPOLLOUT
@@ -305,9 +306,10 @@ class Link:
 
     def last(self) -> None:
         """Hand on what the tool has sent before it ended, as far as it goes at once; then close."""
-        if self.is_open and self._outer is not None and self._hello is None:
+        if self.is_open and self._outer is not None:
             with suppress(OSError):
                 self._outer.setsockopt(socket.IPPROTO_TCP, _USER_TIMEOUT, _LAST_MS)
+                self._outer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _LAST_BYTES)
                 self._flush_up()
                 for _ in range(_LAST_CHUNKS):
                     if not self.is_open or self._up.waiting or not self._read_up():
