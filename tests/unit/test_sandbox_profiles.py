@@ -22,6 +22,8 @@ PROFILES = {
     "exec": tool_profile("exec", subprocess=False),
     "exec with subprocess": tool_profile("exec", subprocess=True),
     "init": init_profile(),
+    "python with hosts": tool_profile("python", subprocess=False, network=True),
+    "exec with hosts and subprocess": tool_profile("exec", subprocess=True, network=True),
     "python without namespaces": tool_profile("python", subprocess=False, mounts=False),
     "exec without namespaces": tool_profile("exec", subprocess=False, mounts=False),
     "init without namespaces": init_profile(namespaces=False),
@@ -49,6 +51,8 @@ _NEVER = """
     getdents getcpu getpriority futimesat epoll_pwait2 sendmsg recvmsg
 """
 NEVER = frozenset(_NEVER.split())
+OF_HOSTS = frozenset({"socket", "connect", "bind", "setsockopt", "sendmsg", "recvmsg"})
+"""What of it a tool that was granted hosts may call, with certain arguments."""
 
 
 @pytest.mark.parametrize("name", PROFILES)
@@ -62,7 +66,8 @@ def test_every_call_has_a_number_a_reason_and_one_row(name: str) -> None:
 @pytest.mark.parametrize("name", PROFILES)
 def test_dangerous_calls_stand_in_no_profile(name: str) -> None:
     assert set(X86_64) >= NEVER
-    assert {allow.name for allow in PROFILES[name]} & NEVER == set()
+    allowed = {allow.name for allow in PROFILES[name]} & NEVER
+    assert allowed == (OF_HOSTS if "with hosts" in name else set())
 
 
 def test_starting_processes_needs_the_right_to_subprocesses() -> None:
@@ -212,3 +217,51 @@ def test_init_without_namespaces_can_kill_and_nothing_less() -> None:
     assert {allow.name for allow in profile} - {allow.name for allow in init_profile()} == {"kill", "waitid"}
     assert decide(profile, "kill", (FULL, 9, 0, 0, 0, 0))
     assert not decide(profile, "kill", (FULL, 19, 0, 0, 0, 0))
+
+
+class TestSocketsOfATool:
+    """One that was granted hosts: TCP and UDP, what clients do with them, and nothing that listens."""
+
+    HOSTS = tool_profile("exec", subprocess=False, network=True)
+
+    @pytest.mark.parametrize("family", [2, 10])
+    @pytest.mark.parametrize("kind", [1, 2, 1 | 0o2000000, 2 | 0o4000])
+    @pytest.mark.parametrize("protocol", [0, 6, 17])
+    def test_ordinary_ones(self, family: int, kind: int, protocol: int) -> None:
+        assert decide(self.HOSTS, "socket", (family, kind, protocol, 0, 0, 0))
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            *[(family, 1, 0) for family in range(46) if family not in (2, 10)],
+            *[(2, kind, 0) for kind in (0, 3, 4, 5, 6, 10)],
+            *[(2, 1, protocol) for protocol in (1, 2, 33, 58, 132, 136, 255, 256, 262)],
+            (2, 2, 1),  # a ping
+            (2, 1 | 1 << 5, 0),
+        ],
+    )
+    def test_no_others(self, arguments: tuple[int, int, int]) -> None:
+        assert not decide(self.HOSTS, "socket", (*arguments, 0, 0, 0))
+
+    def test_nothing_connects_beside_connect(self) -> None:
+        """MSG_FASTOPEN opens a connection that Landlock is not asked about; so does TCP_FASTOPEN_CONNECT."""
+        fast_open = 0x20000000
+        assert not decide(self.HOSTS, "sendto", (3, 0, 0, fast_open, 0, 0))
+        assert not decide(self.HOSTS, "sendmsg", (3, 0, fast_open, 0, 0, 0))
+        assert not decide(self.HOSTS, "setsockopt", (3, 6, 30, 0, 0, 0))
+        assert decide(self.HOSTS, "sendmsg", (3, 0, 0x4000, 0, 0, 0))
+
+    def test_options_of_one_level_are_none_of_another(self) -> None:
+        """IPV6_V6ONLY is 26, and so is SO_ATTACH_FILTER; 1 is TCP_NODELAY, and IPV6_ADDRFORM."""
+        for call in ("setsockopt", "getsockopt"):
+            assert decide(self.HOSTS, call, (3, 41, 26, 0, 0, 0))
+            assert not decide(self.HOSTS, call, (3, 1, 26, 0, 0, 0))
+            assert decide(self.HOSTS, call, (3, 6, 1, 0, 0, 0))
+            assert not decide(self.HOSTS, call, (3, 41, 1, 0, 0, 0))
+        assert not decide(self.HOSTS, "setsockopt", (3, 6, 31, 0, 0, 0)), "TCP_ULP"
+        assert not decide(self.HOSTS, "getsockopt", (3, 0, 80, 0, 0, 0)), "SO_ORIGINAL_DST"
+
+    def test_without_hosts_there_is_none_of_it(self) -> None:
+        for kind in ("python", "exec"):
+            more = {allow.name for allow in tool_profile(kind, subprocess=False, network=True)}
+            assert more - {allow.name for allow in tool_profile(kind, subprocess=False)} == OF_HOSTS

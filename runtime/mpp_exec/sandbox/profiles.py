@@ -5,7 +5,8 @@ A profile is a tuple of :class:`Allow`. What is not in it does not exist (ENOSYS
 bpf, keyctl, ptrace, process_vm_*, process_madvise, pidfd_getfd, perf_event_open, open_by_handle_at,
 the mount calls old and new, unshare, setns, memfd_create, mknod, inotify, message queues, System V
 IPC, personality, sysinfo, POSIX timers and timers as descriptors, statfs (the host's disk), fadvise
-(what the host's page cache holds), and every socket call beyond a stream pair.
+(what the host's page cache holds), and every socket call beyond a stream pair. A tool that was granted
+hosts has TCP and UDP sockets of its own namespace beside that: no listener, no raw socket, no netlink.
 
 :func:`decide` is the meaning of a profile. ``seccomp.prove`` holds every compiled program against it.
 """
@@ -53,17 +54,24 @@ class Arg:
 class Allow:
     """A system call that may be made, the reason, and the conditions (all of them must hold).
 
-    Where those of ``idle`` hold instead, it is answered with success and not made.
+    Where those of ``idle`` hold instead, it is answered with success and not made; where those of one of
+    ``also`` do, it is made, too.
     """
 
     name: str
     why: str
     args: tuple[Arg, ...] = field(default=())
     idle: tuple[Arg, ...] | None = None
+    also: tuple[tuple[Arg, ...], ...] = ()
+
+    @property
+    def ways(self) -> tuple[tuple[Arg, ...], ...]:
+        """Each set of conditions under which it is made."""
+        return (self.args, *self.also)
 
     def holds(self, arguments: tuple[int, ...]) -> bool:
         """Tell whether the call is made with *arguments*."""
-        return all(arg.holds(arguments) for arg in self.args)
+        return any(all(arg.holds(arguments) for arg in way) for way in self.ways)
 
     def idles(self, arguments: tuple[int, ...]) -> bool:
         """Tell whether it is answered with success, and not made."""
@@ -211,6 +219,63 @@ _BASE: tuple[Allow, ...] = (
     ),
 )
 
+# A connection is the broker's to decide about: what stands here is what clients do with one. Nothing listens
+# or accepts; MSG_FASTOPEN, which connects without connect(2), is no flag of sending; of protocols TCP and UDP
+# alone, of options none that loads code (SO_ATTACH_FILTER, TCP_ULP) or turns a socket into another one
+# (IPV6_ADDRFORM).
+_FAMILIES = (2, 10)  # AF_INET, AF_INET6
+_SOL_SOCKET, _IP, _TCP, _IPV6 = 1, 0, 6, 41
+_SOCKET_OPTIONS = (
+    2,  # SO_REUSEADDR
+    *(4, 6),  # SO_ERROR, SO_BROADCAST: Go sets the latter on every socket
+    *(7, 8, 9, 13),  # SO_SNDBUF, SO_RCVBUF, SO_KEEPALIVE, SO_LINGER
+    *(20, 21),  # SO_RCVTIMEO, SO_SNDTIMEO
+)
+_IP_OPTIONS = (1, 11)  # IP_TOS, IP_RECVERR: glibc wants to know at once that no resolver answers
+_TCP_OPTIONS = (
+    *(1, 2, 3),  # TCP_NODELAY, TCP_MAXSEG, TCP_CORK
+    *(4, 5, 6),  # TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT
+    *(12, 18, 25),  # TCP_QUICKACK, TCP_USER_TIMEOUT, TCP_NOTSENT_LOWAT
+)
+_IPV6_OPTIONS = (25, 26, 67)  # IPV6_RECVERR, IPV6_V6ONLY, IPV6_TCLASS
+
+
+def _options(level: int, names: tuple[int, ...]) -> tuple[Arg, ...]:
+    return (Arg(1, (level,), LOW), Arg(2, names, LOW))
+
+
+_NETWORK: tuple[Allow, ...] = (
+    Allow(
+        "socket",
+        "TCP and UDP of IPv4 and IPv6, in a namespace with nothing but loopback",
+        (Arg(0, _FAMILIES, LOW), Arg(1, (1, 2), LOW & ~0o2004000), Arg(2, (0, 6, 17), LOW)),
+    ),
+    *_calls("reach the listeners of the broker; Landlock names their ports", "connect"),
+    *_calls("an own address, as some resolvers ask for; no call listens on it", "bind"),
+    Allow("sendmsg", "as sendto: event loops gather what they send", (Arg(2, (0,), LOW & ~_SEND),)),
+    Allow("recvmsg", "as recvfrom", (Arg(2, (0,), LOW & ~_RECEIVE),)),
+    Allow(
+        "setsockopt",
+        "times, buffers and delays of a connection; no filter, no other protocol",
+        _options(_SOL_SOCKET, _SOCKET_OPTIONS),
+        also=(
+            _options(_IP, _IP_OPTIONS),
+            _options(_TCP, _TCP_OPTIONS),
+            _options(_IPV6, _IPV6_OPTIONS),
+        ),
+    ),
+    Allow(
+        "getsockopt",
+        "kind and state of a socket, and what may be set",
+        _options(_SOL_SOCKET, (*_SOCKET_FACTS, *_SOCKET_OPTIONS[:1], *_SOCKET_OPTIONS[2:])),
+        also=(
+            _options(_IP, _IP_OPTIONS),
+            _options(_TCP, (*_TCP_OPTIONS, 11)),  # TCP_INFO
+            _options(_IPV6, _IPV6_OPTIONS),
+        ),
+    ),
+)
+
 # The files of a package, of an interpreter and of the system are the same for every sandbox, and the host's.
 # A lock that one holds is a message to whoever can find it, and thousands of them make a file slow for all.
 # Where one process is all there is, and its files end with it, nobody is there to be kept out: such a lock is
@@ -306,11 +371,11 @@ _METADATA = frozenset(
 
 @cache
 def tool_profile(
-    kind: str, *, subprocess: bool, writes: bool = False, mounts: bool = True
+    kind: str, *, subprocess: bool, writes: bool = False, mounts: bool = True, network: bool = False
 ) -> tuple[Allow, ...]:
     """Return what a tool of *kind* may call, with or without the right to start programs.
 
-    *writes* says that what it writes can outlast the call.
+    *writes* says that what it writes can outlast the call, *network* that it was granted hosts.
     Landlock does not cover modes, times and extended attributes of files: without *mounts* of its own a tool
     could change the former of every file that its user owns, and read the latter (origins of downloads,
     labels, capabilities) of every file, so that the calls for it are left out.
@@ -321,6 +386,9 @@ def tool_profile(
     processes = _PROCESSES if subprocess else (_THREADS,)
     locks = _LOCKS if writes else _NO_LOCKS if subprocess else _OWN_LOCKS
     base = (*_BASE, *locks)
+    if network:
+        own = {allow.name for allow in _NETWORK}
+        base = (*(allow for allow in base if allow.name not in own), *_NETWORK)
     if kind == "python":
         programs = _PROGRAMS if subprocess else ()
         return (*base, *programs, *processes, *_NO_WRITABLE_CODE, _EXECVE, _SEAL)

@@ -22,7 +22,7 @@ from mpp_exec.sandbox.watching import Watched, asks, ordinary, told_profile, wat
 REFUSED = bpf.RET_ERRNO | errno.ENOSYS
 IDLE = bpf.RET_ERRNO
 SEALED = bpf.RET_ERRNO | errno.EPERM
-COMPILER_VERSION = 8
+COMPILER_VERSION = 9
 """Raised when this file, ``profiles`` or ``watching`` change what programs do; part of cache keys."""
 
 _KEPT = 64
@@ -92,7 +92,7 @@ def _export(
         asked = {(row.name, row.args): Allow(row.name, "", row.args) for row in watched}
         idle = [Allow(allow.name, "", allow.idle) for allow in profile if allow.idle is not None]
         for action, allow in (
-            *((pyseccomp.ALLOW, allow) for allow in profile),
+            *((pyseccomp.ALLOW, Allow(row.name, "", way)) for row in profile for way in row.ways),
             *((pyseccomp.ERRNO(0), row) for row in idle),
             *((pyseccomp.NOTIFY, row) for row in asked.values()),
         ):
@@ -182,7 +182,7 @@ def prove_watch(program: bytes, profile: tuple[Allow, ...]) -> None:
     _prove_architectures(code)
     for number in range(_LAST_NUMBER):
         name = names.get(number)
-        conditions = [allow for allow in (*profile, *told) if allow.name == name and allow.args]
+        conditions = [allow for allow in (*profile, *told) if allow.name == name and any(allow.ways)]
         conditions += [Allow(row.name, "", row.args) for row in rows if row.name == name and row.args]
         for arguments in itertools.chain(_boundaries(None), *map(_boundaries, conditions)):
             verdict = bpf.simulate(code, bpf.call_data(number, arguments, syscalls.AUDIT_ARCH_X86_64))
@@ -207,8 +207,22 @@ def _boundaries(allow: Allow | None) -> Iterator[tuple[int, ...]]:
     yield (FULL,) * 6
     if allow is None:
         return
-    for args in (allow.args, allow.idle or ()):
+    for args in (*allow.ways, allow.idle or ()):
         yield from _around(args)
+    if allow.also:  # what one way lets through, another must not
+        yield from _mixed(allow.ways)
+
+
+def _mixed(ways: tuple[tuple[Arg, ...], ...]) -> Iterator[tuple[int, ...]]:
+    """Yield every value of one way beside every value of the others."""
+    values: dict[int, set[int]] = {}
+    for arg in itertools.chain(*ways):
+        values.setdefault(arg.index, set()).update(arg.values)
+    for chosen in itertools.product(*(sorted(values[index]) for index in sorted(values))):
+        arguments = [0] * 6
+        for index, value in zip(sorted(values), chosen, strict=True):
+            arguments[index] = value
+        yield tuple(arguments)
 
 
 def _around(args: tuple[Arg, ...]) -> Iterator[tuple[int, ...]]:

@@ -41,7 +41,13 @@ def profiles() -> dict[str, Profile]:
         for subprocess in (False, True)
         for writes in (False, True)
     }
-    return found | {"init": init_profile()}
+    with_hosts = {
+        f"{kind}, with hosts": sealed(
+            tool_profile(kind, subprocess=False, network=True), kind, subprocess=False
+        )
+        for kind in ("python", "exec")
+    }
+    return found | with_hosts | {"init": init_profile()}
 
 
 def summary() -> str:
@@ -58,7 +64,7 @@ def _condition(arg: Arg) -> str:
 
 
 def _where(allow: Allow) -> str:
-    text = "; ".join(_condition(arg) for arg in allow.args)
+    text = "; or: ".join("; ".join(_condition(arg) for arg in way) for way in allow.ways)
     if allow.idle is None:
         return text
     idle = "; ".join(_condition(arg) for arg in allow.idle) or "always"
@@ -89,7 +95,7 @@ can execute its entry and that one's loader.
 def page() -> str:
     """Return ``docs/system-calls.md``."""
     by_profile = profiles()
-    marks = dict(zip(by_profile, ("p", "pw", "P", "Pw", "e", "ew", "E", "Ew", "i"), strict=True))
+    marks = dict(zip(by_profile, ("p", "pw", "P", "Pw", "e", "ew", "E", "Ew", "pn", "en", "i"), strict=True))
     counts = [
         f"| {name} | {marks[name]} | {len(profile)} | {sum(bool(allow.args) for allow in profile)} |"
         for name, profile in by_profile.items()

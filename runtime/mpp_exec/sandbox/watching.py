@@ -127,5 +127,5 @@ def ordinary(
 ) -> bool:
     """Tell whether a traced tool may make the call: its program lets it through, and the watcher, too."""
     allow = next((each for each in told if each.name == name), None)
-    passed = allow is not None and all(arg.holds(arguments) for arg in allow.args)
+    passed = allow is not None and allow.holds(arguments)
     return passed and not asks(tuple(row for row in rows if row.refuse), name, arguments)
