@@ -11,7 +11,7 @@ from setuptools.command.build_ext import build_ext
 
 from distutils.command.build_scripts import build_scripts  # isort: skip -- setuptools brings it
 
-INIT_PARTS = ["native/init.c", "native/sound.c", "native/layout.c", "native/confine.c"]
+INIT_PARTS = ["native/init.c", "native/sound.c", "native/layout.c", "native/confine.c", "native/network.c"]
 INIT_SOURCES = ["native/begin_exec.c", *INIT_PARTS]
 # Freestanding: init runs where nothing is mounted, and every page it does not touch makes a spawn cheaper.
 INIT_FLAGS = [

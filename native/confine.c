@@ -100,6 +100,7 @@ long confine_landlock(const struct init_context *context, int before_release, ui
     const struct mpp_plan *plan = context->plan;
     const struct mpp_rule *rules = (const void *)(context->base + plan->rules.offset);
     const struct mpp_entry *entries = (const void *)(context->base + plan->entries.offset);
+    const struct mpp_stream *streams = (const void *)(context->base + plan->streams.offset);
     struct mpp_landlock_ruleset attr = { plan->landlock_fs, plan->landlock_net, plan->landlock_scoped };
     long error = 0;
     long ruleset;
@@ -132,6 +133,14 @@ long confine_landlock(const struct init_context *context, int before_release, ui
         beneath.parent_fd = (int)path;
         error = sys4(SYS_landlock_add_rule, ruleset, MPP_LANDLOCK_RULE_PATH_BENEATH, &beneath, 0);
         if (kept < 0) sys1(SYS_close, path);
+    }
+    /* Where nothing of this is handled (before ABI 4) the kernel would refuse the rules. */
+    for (uint32_t i = 0; i < plan->streams.count && error == 0 && (plan->landlock_net & MPP_LANDLOCK_CONNECT_TCP);
+         i++) {
+        struct mpp_landlock_port port = { MPP_LANDLOCK_CONNECT_TCP, streams[i].port };
+
+        *detail = plan->rules.count + i;
+        error = sys4(SYS_landlock_add_rule, ruleset, MPP_LANDLOCK_RULE_NET_PORT, &port, 0);
     }
     if (error == 0) error = sys2(SYS_landlock_restrict_self, ruleset, 0);
     sys1(SYS_close, ruleset);

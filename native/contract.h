@@ -20,6 +20,7 @@ enum mpp_step {
     MPP_STEP_OWNER,        /* init: die with the owner */
     MPP_STEP_IDS,          /* init: setgroups, setresgid, setresuid */
     MPP_STEP_SESSION,      /* init: new session, host name */
+    MPP_STEP_NETWORK,      /* init: loopback up, addresses, sockets; detail counts them: addresses, names, streams */
     MPP_STEP_ROOT,         /* init: private propagation, root tmpfs */
     MPP_STEP_LAYOUT,       /* init: one layout entry; detail is its index */
     MPP_STEP_PIVOT,        /* init: pivot_root and detach of the host's tree; or only the working directory */
@@ -81,6 +82,18 @@ struct mpp_rlimit {
     uint32_t reserved;
 };
 
+/* A granted port, and the family whose addresses may be dialled on it. */
+struct mpp_stream {
+    uint32_t family; /* AF_INET, AF_INET6 */
+    uint32_t port;
+};
+
+/* An address that was granted as such: the sandbox has it for its own, so that who dials it stays inside. */
+struct mpp_address {
+    uint32_t family;
+    uint8_t bytes[16]; /* AF_INET: the first four */
+};
+
 struct mpp_span {
     uint32_t offset;
     uint32_t count;
@@ -114,12 +127,16 @@ struct mpp_plan {
     struct mpp_span watch;   /* struct sock_filter of a traced call, beside filter; empty for any other */
     struct mpp_span argv;    /* uint32_t offsets of text */
     struct mpp_span envp;
+    struct mpp_span streams;   /* struct mpp_stream; empty: no network, not even loopback */
+    struct mpp_span addresses; /* struct mpp_address */
 };
 
 #define MPP_PLAN_MAGIC 0x316e616c702d706d
 #define MPP_PLAN_MAX 131072
 #define MPP_ARGS_MAX 512
 #define MPP_TREES_MAX 240
+#define MPP_STREAMS_MAX 64
+#define MPP_ADDRESSES_MAX 64
 
 /* What init and the tool's last steps report to the owner: one datagram each. */
 enum mpp_report_kind {
@@ -128,7 +145,8 @@ enum mpp_report_kind {
     MPP_REPORT_READY,
     MPP_REPORT_EXITED,
     MPP_REPORT_WATCHED, /* carries the listener of a traced tool */
-    MPP_REPORT_PARKED   /* all is prepared that can be before the release */
+    MPP_REPORT_PARKED,  /* all is prepared that can be before the release */
+    MPP_REPORT_NETWORK  /* carries the sockets of a plan with streams, before MPP_REPORT_PARKED */
 };
 
 struct mpp_report {
@@ -291,6 +309,11 @@ enum mpp_parked mpp_park_look(struct mpp_sandbox *sandbox, struct mpp_outcome *o
 
 /* One that was parked with a dialogue, and has said all that it had to say before its call: it is ready. */
 void mpp_greeted(struct mpp_sandbox *sandbox);
+
+/* The sockets that a sandbox with streams has made in its namespace, once it is ready: one for names, not bound, then one for each
+ * stream, bound and not listening. Puts them into *sockets and returns how many they are. They are the sandbox's, and closed by
+ * mpp_unpark: whoever is to serve them has copies by then. */
+size_t mpp_sockets(const struct mpp_sandbox *sandbox, const int **sockets);
 
 /* Gives a parked sandbox that is ready its call: from here on it is one that was just spawned. Takes of launch what
  * a call brings: plan (as it was parked with, and entries behind), request, cancel_fd, wall_ns, output. Returns 0;

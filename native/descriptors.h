@@ -6,7 +6,7 @@
 #include <sys/types.h>
 
 #define MPP_SENT_MAX 253 /* SCM_MAX_FD, net/scm.h */
-#define MPP_RECEIVED_MAX 2
+#define MPP_RECEIVED_MAX 65
 
 void mpp_close(int *fd);
 

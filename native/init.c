@@ -127,6 +127,7 @@ static long receive_plan(struct init_context *context)
         if (descriptors[i] != i) return -EPROTO;
     if (!plan_is_sound(message, (size_t)received, arguments, variables)) return -EINVAL;
     if (plan->parked && !plan->namespaces) return -EINVAL;
+    if (plan->streams.count > 0 && !plan->parked) return -EINVAL; /* before a release its sockets lead nowhere */
     context->plan = plan;
     context->base = message;
     context->trees = descriptors + FIRST_TREE;
@@ -148,7 +149,8 @@ static long receive_release(struct init_context *context)
     release_size = received;
     if (!plan_is_sound(release_message, (size_t)received, arguments, variables)) return -EINVAL;
     if (!plan->parked || plan->early_start != prepared->early_start || plan->late != prepared->late ||
-        plan->landlock != prepared->landlock || plan->entries.count < context->prepared)
+        plan->landlock != prepared->landlock || plan->entries.count < context->prepared ||
+        plan->streams.count != prepared->streams.count)
         return -EINVAL;
     context->plan = plan;
     context->base = release_message;
@@ -202,6 +204,31 @@ static long stand_alone(long init)
     if (error == 0 && sys0(SYS_getppid) != init) leave(1); /* init died before that */
     if (error == 0) error = sys0(SYS_setsid);
     return error < 0 ? error : 0;
+}
+
+/* Makes the network of a plan with streams, and hands its sockets to the owner: no copy of one stays inside. */
+static void make_network(const struct init_context *context)
+{
+    static int sockets[1 + MPP_STREAMS_MAX];
+    static uint8_t control[sizeof(struct kernel_cmsghdr) + sizeof sockets + 4] __attribute__((aligned(8)));
+    struct kernel_cmsghdr *head = (void *)control;
+    struct mpp_report what = { .kind = MPP_REPORT_NETWORK, .at_ns = now_ns() };
+    struct kernel_iovec vector = { &what, sizeof what };
+    uint32_t count = 1 + context->plan->streams.count;
+    size_t size = sizeof *head + count * sizeof(int);
+    struct kernel_msghdr header = { 0, 0, &vector, 1, control, size, 0 };
+    uint32_t detail = 0;
+    long error = network_up(context, &detail);
+
+    if (error == 0) error = network_sockets(context, sockets, &detail);
+    if (error < 0) fail(MPP_STEP_NETWORK, error, detail);
+    head->size = size;
+    head->level = 1; /* SOL_SOCKET */
+    head->type = 1;  /* SCM_RIGHTS */
+    memcpy(control + sizeof *head, sockets, count * sizeof(int));
+    error = sys3(SYS_sendmsg, CONTROL, &header, 0);
+    if (error < 0) fail(MPP_STEP_NETWORK, error, detail);
+    for (uint32_t i = 0; i < count; i++) sys1(SYS_close, sockets[i]);
 }
 
 /* Installs the watching program of a traced call and hands its listener to the owner. It is closed by execve. */
@@ -403,6 +430,7 @@ void init_run(void)
     if ((error = sys5(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0)) < 0) fail(MPP_STEP_OWNER, error, 0);
     if ((error = sys5(SYS_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0)) < 0) fail(MPP_STEP_OWNER, error, 1);
     if ((error = new_session(&context)) < 0) fail(MPP_STEP_SESSION, error, 0);
+    if (context.plan->streams.count > 0) make_network(&context);
     if (context.plan->namespaces) {
         build_root(&context);
     } else {

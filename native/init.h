@@ -25,6 +25,9 @@ long layout_late(struct init_context *context,
                  uint32_t *detail); /* attaches what a parked sandbox got at its release */
 long confine_privileges(void);
 long confine_capabilities(void);
+/* Loopback and the granted addresses; then the sockets, 1 + streams.count of them, for names first (network.c). */
+long network_up(const struct init_context *context, uint32_t *detail);
+long network_sockets(const struct init_context *context, int *sockets, uint32_t *detail);
 void confine_processors(uint32_t most);
 /* before_release: what is granted is not mounted yet, and its rules are made of the kept mounts. */
 long confine_landlock(const struct init_context *context, int before_release, uint32_t *detail);

@@ -32,6 +32,11 @@ struct mpp_landlock_ruleset {
     uint64_t scoped;
 };
 
+struct mpp_landlock_port { /* struct landlock_net_port_attr, Linux 6.7 */
+    uint64_t allowed_access;
+    uint64_t port;
+};
+
 struct mpp_mount_attr { /* struct mount_attr, linux/mount.h */
     uint64_t attr_set;
     uint64_t attr_clr;
@@ -85,5 +90,7 @@ struct kernel_sigaction { /* as rt_sigaction(2) reads it */
 #define MPP_LANDLOCK_CREATE_RULESET_VERSION 1
 #define MPP_LANDLOCK_CREATE_RULESET_ERRATA 2
 #define MPP_LANDLOCK_RULE_PATH_BENEATH 1
+#define MPP_LANDLOCK_RULE_NET_PORT 2 /* Linux 6.7 */
+#define MPP_LANDLOCK_CONNECT_TCP 2   /* LANDLOCK_ACCESS_NET_CONNECT_TCP */
 
 #endif

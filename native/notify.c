@@ -92,23 +92,14 @@ void mpp_watcher_close(struct mpp_watcher **watcher)
     *watcher = NULL;
 }
 
-ssize_t mpp_receive_report(struct mpp_sandbox *sandbox, struct mpp_report *report)
+int mpp_watcher_wants(const struct mpp_watcher *watcher)
 {
-    int fd = -1;
-    size_t count;
-    ssize_t got = mpp_receive(sandbox->control, report, sizeof *report, &fd, 1, &count);
-    int wanted;
+    return watcher != NULL && watcher->listener < 0;
+}
 
-    if (got < 0) return got;
-    if (got < (ssize_t)sizeof *report) report->kind = MPP_REPORT_NONE;
-    wanted = report->kind == MPP_REPORT_WATCHED && sandbox->watcher != NULL && sandbox->watcher->listener < 0;
-    if (wanted && count > 0) {
-        sandbox->watcher->listener = fd;
-        return got;
-    }
-    mpp_close(&fd);
-    /* A listener that was not asked for, or one that is missing: read as the end of the channel. */
-    return count > 0 || report->kind == MPP_REPORT_WATCHED ? 0 : got;
+void mpp_watcher_take(struct mpp_watcher *watcher, int listener)
+{
+    watcher->listener = listener;
 }
 
 static uint64_t hash_of(const uint8_t *data, size_t size)

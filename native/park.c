@@ -181,7 +181,10 @@ int mpp_unpark(struct mpp_sandbox *sandbox, const struct mpp_launch *launch, str
     sandbox->launch.wall_ns = launch->wall_ns;
     sandbox->launch.dialogue = launch->dialogue;
     sandbox->deadline_ns = begun + launch->wall_ns;
-    if (waits) error = send_release(sandbox, outcome);
+    /* Without its sockets it has no way out, and its plan says that it has. */
+    if (mpp_plan_of(sandbox)->streams.count > 0 && sandbox->socket_count == 0) error = EPROTO;
+    mpp_close_sockets(sandbox);
+    if (error == 0 && waits) error = send_release(sandbox, outcome);
     sandbox->parked = 0; /* it has its call now, or is of no use any more */
     if (error != 0) {
         outcome->error = error;

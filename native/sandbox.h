@@ -36,7 +36,9 @@ struct mpp_sandbox {
     struct mpp_guard *guard;     /* of a dialogue that has been worked on, else NULL */
     int scored;                  /* its oom_score tells whether it lives */
     int tool;                    /* its folder in /proc, -1 where its death is not to be seen before it is reaped */
-    int peers[4];                /* the child's ends and this process's pidfd, until they are sent */
+    int *sockets;                /* what init has made for a plan with streams, until the release */
+    size_t socket_count;
+    int peers[4]; /* the child's ends and this process's pidfd, until they are sent */
     size_t request_sent;
     uint64_t deadline_ns;
     uint64_t tick_ns;
@@ -121,7 +123,12 @@ int mpp_watcher_fd(const struct mpp_watcher *watcher);
 int mpp_watcher_attend(struct mpp_watcher *watcher, short events); /* 0, or -1 where it cannot go on */
 void mpp_watcher_tell(const struct mpp_watcher *watcher, struct mpp_outcome *outcome);
 void mpp_watcher_close(struct mpp_watcher **watcher);
-/* One report of init, and the listener that may come with it. As recv(2). */
+int mpp_watcher_wants(const struct mpp_watcher *watcher);         /* whether its listener is still to come */
+void mpp_watcher_take(struct mpp_watcher *watcher, int listener); /* which is the watcher's then */
+/* The sockets of a plan with streams (sockets.c). Taken: 0, and they are the sandbox's; or an errno. */
+int mpp_take_sockets(struct mpp_sandbox *sandbox, const int *sockets, size_t count);
+void mpp_close_sockets(struct mpp_sandbox *sandbox);
+/* One report of init, and the descriptors that may come with it. As recv(2). */
 ssize_t mpp_receive_report(struct mpp_sandbox *sandbox, struct mpp_report *report);
 
 /* 0, or an errno where it could not look at everything. Where there are more tasks than most it looks no further: what

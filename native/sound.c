@@ -14,6 +14,11 @@ static int text_fits(uint32_t offset, uint32_t size)
     return offset < size; /* the message ends in NUL, so every text ends inside it */
 }
 
+static int is_family(uint32_t family)
+{
+    return family == 2 || family == 10; /* AF_INET, AF_INET6 */
+}
+
 static int texts_fit(const uint8_t *message, struct mpp_span span, const char **texts)
 {
     const struct mpp_plan *plan = (const void *)message;
@@ -32,6 +37,8 @@ int plan_is_sound(const uint8_t *message, size_t received, const char **argument
     const struct mpp_plan *plan = (const void *)message;
     const struct mpp_entry *entries;
     const struct mpp_rule *rules;
+    const struct mpp_stream *streams;
+    const struct mpp_address *addresses;
     uint32_t size;
 
     if (received < sizeof *plan || received > MPP_PLAN_MAX) return 0;
@@ -41,9 +48,17 @@ int plan_is_sound(const uint8_t *message, size_t received, const char **argument
     if (!span_fits(plan->entries, sizeof *entries, 8, size) || !span_fits(plan->rules, sizeof *rules, 8, size) ||
         !span_fits(plan->limits, sizeof(struct mpp_rlimit), 8, size) || !span_fits(plan->filter, 8, 8, size) ||
         !span_fits(plan->guard, 8, 8, size) || !span_fits(plan->watch, 8, 8, size) ||
-        !span_fits(plan->argv, 4, 4, size) || !span_fits(plan->envp, 4, 4, size))
+        !span_fits(plan->argv, 4, 4, size) || !span_fits(plan->envp, 4, 4, size) ||
+        !span_fits(plan->streams, sizeof *streams, 8, size) || !span_fits(plan->addresses, sizeof *addresses, 8, size))
         return 0;
     if (plan->late > plan->entries.count) return 0;
+    if (plan->streams.count > MPP_STREAMS_MAX || plan->addresses.count > MPP_ADDRESSES_MAX) return 0;
+    streams = (const void *)(message + plan->streams.offset);
+    for (uint32_t i = 0; i < plan->streams.count; i++)
+        if (!is_family(streams[i].family) || streams[i].port == 0 || streams[i].port > 65535) return 0;
+    addresses = (const void *)(message + plan->addresses.offset);
+    for (uint32_t i = 0; i < plan->addresses.count; i++)
+        if (!is_family(addresses[i].family)) return 0;
     if (plan->argv.count == 0 || plan->argv.count > MPP_ARGS_MAX || plan->envp.count > MPP_ARGS_MAX) return 0;
     if (!text_fits(plan->exec_path, size) || !text_fits(plan->working_directory, size) ||
         !text_fits(plan->host_name, size))

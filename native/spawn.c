@@ -67,20 +67,23 @@ struct child {
     int control;
     int init_fd;
     int namespaces;
+    int network;
     volatile long error; /* written by the child in the shared memory, read once it is gone or execed */
 };
 
 /* execve drops capabilities of an id that is not 0 inside, and no id is mapped yet: ambient ones stay. */
-MPP_NEVER_RETURNS static long keep_capabilities(void)
+MPP_NEVER_RETURNS static long keep_capabilities(int network)
 {
-    static const unsigned int kept[] = { CAP_SYS_ADMIN, CAP_SETUID, CAP_SETGID, CAP_SETPCAP };
+    static const unsigned int kept[] = { CAP_SYS_ADMIN, CAP_SETUID,    CAP_SETGID,
+                                         CAP_SETPCAP,   CAP_NET_ADMIN, CAP_NET_BIND_SERVICE };
+    size_t count = sizeof kept / sizeof kept[0] - (network ? 0 : 2);
     struct __user_cap_header_struct header = { _LINUX_CAPABILITY_VERSION_3, 0 };
     struct __user_cap_data_struct sets[2];
     long error = sys2(SYS_capget, &header, sets);
 
-    for (size_t i = 0; i < sizeof kept / sizeof kept[0]; i++) sets[kept[i] / 32].inheritable |= 1u << (kept[i] % 32);
+    for (size_t i = 0; i < count; i++) sets[kept[i] / 32].inheritable |= 1u << (kept[i] % 32);
     if (error == 0) error = sys2(SYS_capset, &header, sets);
-    for (size_t i = 0; error == 0 && i < sizeof kept / sizeof kept[0]; i++)
+    for (size_t i = 0; error == 0 && i < count; i++)
         error = sys5(SYS_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, kept[i], 0, 0);
     return error;
 }
@@ -92,7 +95,7 @@ MPP_NEVER_RETURNS static int become_init(void *shared)
     const char *argv[2] = { "mpp-init", NULL };
     const char *envp[1] = { NULL };
     long init_fd = child->init_fd;
-    long error = child->namespaces ? keep_capabilities() : 0;
+    long error = child->namespaces ? keep_capabilities(child->network) : 0;
 
     if (error == 0 && init_fd <= 3) {
         init_fd = sys3(SYS_fcntl, init_fd, F_DUPFD_CLOEXEC, 4);
@@ -117,7 +120,8 @@ MPP_NEVER_RETURNS static int become_init(void *shared)
 static int clone_init(struct mpp_sandbox *sandbox, int child_control, uint32_t *step)
 {
     alignas(16) char stack[16384];
-    struct child child = { child_control, sandbox->launch.init_fd, sandbox->launch.namespaces != 0, 0 };
+    struct child child = { child_control, sandbox->launch.init_fd, sandbox->launch.namespaces != 0,
+                           mpp_plan_of(sandbox)->streams.count > 0, 0 };
     int error = 0;
 
     sandbox->pid = mpp_clone(CLONE_VM | CLONE_VFORK | (uint64_t)sandbox->launch.namespaces, sandbox->launch.cgroup_fd,
@@ -224,6 +228,7 @@ static int start(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
 
 int mpp_spawn(const struct mpp_launch *launch, struct mpp_outcome *outcome, struct mpp_sandbox **slot)
 {
+    const struct mpp_plan *plan = (const void *)launch->plan;
     struct mpp_sandbox *sandbox;
     int error = 0;
 
@@ -247,8 +252,11 @@ int mpp_spawn(const struct mpp_launch *launch, struct mpp_outcome *outcome, stru
     sandbox->deadline_ns = outcome->started_ns + launch->wall_ns;
     sandbox->held = launch->parked && !launch->dialogue; /* a dialogue begins before the call */
     if (!plan_is_sound(launch->plan, launch->plan_size, NULL, NULL)) error = EINVAL;
-    /* What was prepared would be told from what its call brings by a mount namespace; and nobody waits for a watcher. */
-    if (launch->parked && (launch->namespaces == 0 || launch->watched_count > 0)) error = EINVAL;
+    /* What was prepared would be told from what its call brings by a mount namespace; nobody waits for a watcher of what
+     * begins before its call; and what is to be released only when its network is served waits for that. */
+    if (launch->parked && launch->namespaces == 0) error = EINVAL;
+    if (error == 0 && launch->parked && launch->watched_count > 0 && plan->early_start) error = EINVAL;
+    if (error == 0 && !launch->parked && plan->streams.count > 0) error = EINVAL;
     if (launch->template != NULL && (launch->namespaces == 0 || launch->watched_count > 0)) error = EINVAL;
     if (error == 0) {
         sandbox->plan = malloc(launch->plan_size);

@@ -163,6 +163,7 @@ int mpp_listen(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
             sandbox->parked = 1;
             break;
         case MPP_REPORT_WATCHED:
+        case MPP_REPORT_NETWORK:
             break;
         case MPP_REPORT_FAILED:
             outcome->step = said.step;
@@ -315,6 +316,7 @@ void mpp_release(struct mpp_sandbox **slot)
         if (!sandbox->reaped) mpp_bury_later(&sandbox->pidfd);
     }
     mpp_close_sources(sandbox);
+    mpp_close_sockets(sandbox);
     mpp_close(&sandbox->pidfd);
     mpp_close(&sandbox->tool);
     mpp_close(&sandbox->control);

@@ -11,7 +11,7 @@ FLAGS = (
     *("-std=c11", "-O2", "-ffreestanding", "-fPIE", "-fno-stack-protector", "-fcf-protection=none"),
     *("-static-pie", "-nostdlib", "-nostartfiles", "-w"),
 )
-SOURCES = ("begin_exec.c", "init.c", "sound.c", "layout.c", "confine.c")
+SOURCES = ("begin_exec.c", "init.c", "sound.c", "layout.c", "confine.c", "network.c")
 
 
 def weakened(folder: Path, name: str, *changes: tuple[str, str]) -> int:

@@ -2,7 +2,7 @@
  *
  *     plan_driver SEED ROUNDS < PLAN
  *
- * sound.c, layout.c and confine.c are compiled as they are, but for their system calls: those go to sys6() below,
+ * sound.c, layout.c, confine.c and network.c are compiled as they are, but for their system calls: those go to sys6() below,
  * which reads what the kernel would read and answers anything a kernel might. A plan lies in an allocation of
  * exactly its size, so one byte read beside it ends the program. Prints how many plans were sound. */
 #include <errno.h>
@@ -84,6 +84,15 @@ long sys6(long number, long a, long b, long c, long d, long e, long f)
     case SYS_landlock_add_rule:
         read_bytes(c, 12);
         break;
+    case SYS_sendto:
+        read_bytes(b, (size_t)c);
+        return c;
+    case SYS_bind:
+        read_bytes(b, (size_t)c);
+        break;
+    case SYS_recvfrom:
+        for (long i = 0; i < c; i++) ((uint8_t *)(uintptr_t)b)[i] = below(2) ? 0 : (uint8_t)next();
+        return below(2) ? c : below((size_t)c + 1);
     case SYS_seccomp:
         read_bytes((long)*(uintptr_t *)(uintptr_t)(c + 8), 8 * (size_t) * (uint16_t *)(uintptr_t)c);
         break;
@@ -92,7 +101,7 @@ long sys6(long number, long a, long b, long c, long d, long e, long f)
     }
     if (below(200) == 0) return -(long)(1 + below(133));
     return number == SYS_openat2 || number == SYS_openat || number == SYS_open_tree || number == SYS_fsopen ||
-                   number == SYS_fsmount || number == SYS_landlock_create_ruleset
+                   number == SYS_fsmount || number == SYS_landlock_create_ruleset || number == SYS_socket
                ? (long)(3 + below(250))
                : 0;
 }
@@ -100,8 +109,8 @@ long sys6(long number, long a, long b, long c, long d, long e, long f)
 /* Lays a table somewhere else, with any number of rows that might fit there. */
 static void move_table(struct mpp_plan *plan, size_t size)
 {
-    struct mpp_span *spans[] = { &plan->entries, &plan->rules, &plan->limits, &plan->filter,
-                                 &plan->guard,   &plan->argv,  &plan->envp };
+    struct mpp_span *spans[] = { &plan->entries, &plan->rules, &plan->limits,  &plan->filter,   &plan->guard,
+                                 &plan->argv,    &plan->envp,  &plan->streams, &plan->addresses };
     struct mpp_span *span = spans[below(sizeof spans / sizeof spans[0])];
 
     span->offset = below(size) & (below(8) ? ~7u : ~0u);
@@ -145,6 +154,7 @@ static int use(const uint8_t *plan, size_t size)
     static const char *variables[MPP_ARGS_MAX + 1];
     static const int trees[4] = { 10, 11, 12, 13 };
     static int kept[MPP_TREES_MAX];
+    static int made[1 + MPP_STREAMS_MAX];
     struct init_context context = { (const void *)plan, plan, trees, 4, -1, kept, 0 };
     uint32_t detail = 0;
 
@@ -159,6 +169,8 @@ static int use(const uint8_t *plan, size_t size)
     sink += (size_t)layout_root(&context);
     sink += (size_t)layout_build(&context, &detail);
     sink += (size_t)layout_pivot(&context);
+    sink += (size_t)network_up(&context, &detail);
+    sink += (size_t)network_sockets(&context, made, &detail);
     sink += (size_t)confine_capabilities();
     sink += (size_t)confine_landlock(&context, 0, &detail);
     if (starts_before_grants(context.plan)) sink += (size_t)confine_landlock(&context, 1, &detail);

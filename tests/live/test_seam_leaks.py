@@ -23,14 +23,16 @@ from typing import Any, Final
 
 import pytest
 
+from hosts import granted
 from mpp_exec.errors import InternalError
-from mpp_exec.sandbox import encoded, image, native, template, waiting
+from mpp_exec.sandbox import encoded, image, native, planning, template, waiting
 from mpp_exec.sandbox._native import ffi, lib
 from mpp_exec.sandbox.encoded import encode_plan
 from mpp_exec.sandbox.image import Image
 from mpp_exec.sandbox.native import RawOutcome
+from mpp_exec.sandbox.parked import Parked
 from private_mounts import mounted
-from sandbox_lab import Lab, copied, descendants, run
+from sandbox_lab import CACHE, Lab, copied, descendants, run
 
 LIBC = ctypes.CDLL(None)
 CLONE_THREAD: Final = 0x00010000  # without CLONE_SIGHAND: EINVAL
@@ -264,6 +266,25 @@ def test_template_started_copied_and_closed(lab: Lab) -> None:
         made.close()
 
     assert_leaves_nothing(work, 60)
+
+
+def test_sandbox_with_hosts_prepared_and_called(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its sockets are closed with it, whether it had its call, was refused one, or had none."""
+    monkeypatch.setattr(planning, "BROKER", True)
+    hosts = granted("api.example.com:443", "[2001:db8::1]:443", "10.0.0.5:80")
+    compiled = lab.python("def run():\n    return 1\n", network=hosts)
+    sockets: list[int] = []
+
+    def serve(streams: tuple[int, ...], names: int) -> None:
+        sockets.append(len(streams) + (names > 2))
+
+    def work() -> None:
+        run(compiled, b'{"arguments":{}}', serve=serve)
+        made = Parked(compiled, constants=(), cache=CACHE, early_start=True)
+        made.close()
+
+    assert_leaves_nothing(work, 30)
+    assert set(sockets) == {4}
 
 
 def test_template_that_cannot_be_started(lab: Lab) -> None:

@@ -42,6 +42,8 @@ PLAN = encode_plan(
     uid=1000,
     landlock=(0x1FFF, 3, 3),
     root_attributes=1,
+    streams=((2, 443), (10, 443), (2, 65535)),
+    addresses=("10.0.0.5", "2001:db8::1"),
 )
 
 CHECKS = {
@@ -66,7 +68,7 @@ def build(folder: Path, sound: str) -> Path:
     (folder / "sound.c").write_text(sound)
     sources = [
         str(folder / "sound.c"),
-        *(str(ROOT / f"native/{name}.c") for name in ("layout", "confine")),
+        *(str(ROOT / f"native/{name}.c") for name in ("layout", "confine", "network")),
         str(ROOT / "tests/fuzz/plan_driver.c"),
     ]
     where = (f"-I{ROOT}/native", f"-I{ROOT}/tests/fuzz", "-include", "fake_sys.h")

@@ -36,6 +36,7 @@ EVERY = [
     for python in (False, True)
     for subprocess in (False, True)
 ]
+EVERY += [dataclasses.replace(each, network=True) for each in EVERY if each.namespaces]
 
 POSSIBLE = [each for each in EVERY if impossible(each) is None]
 
@@ -101,6 +102,21 @@ def test_without_namespaces_landlock_has_no_substitute(abi: int) -> None:
     assert error.code == "host.not_enforceable"
     assert "--degrade" not in error.hint
     assert ("truncated" if abi else "read") in error.message
+
+
+@pytest.mark.parametrize("abi", ABIS)
+def test_hosts_take_no_degradation_that_files_do_not(abi: int) -> None:
+    """Two hold where Landlock has no rules for TCP: the namespace, and that nothing could make another way out."""
+    at = dataclasses.replace(PLAIN, landlock_abi=abi)
+    assert needed(dataclasses.replace(at, network=True)) == needed(at)
+
+
+def test_hosts_need_namespaces_and_nobody_can_agree_otherwise() -> None:
+    error = refusal(dataclasses.replace(BARE, network=True), *DEGRADATIONS)
+    assert error.code == "host.network_without_namespaces"
+    assert error.exit_code == 5
+    assert "--without network" in error.hint
+    assert "--degrade" not in error.hint
 
 
 @pytest.mark.parametrize("abi", ABIS)

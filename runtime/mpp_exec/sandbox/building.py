@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Mapping
 
 from mpp_exec.consent.grant import Grant
 from mpp_exec.errors import HostError
@@ -38,10 +39,16 @@ _ETC = {
 
 
 class Builder:
-    """Makes entries and their Landlock rules side by side: what is mounted is what is named."""
+    """Makes entries and their Landlock rules side by side: what is mounted is what is named.
 
-    def __init__(self, abi: int, beside_scratch: tuple[str, ...] = ()) -> None:
+    *etc* are files of /etc that stand in the place of those for a sandbox without network.
+    """
+
+    def __init__(
+        self, abi: int, beside_scratch: tuple[str, ...] = (), etc: Mapping[str, str] | None = None
+    ) -> None:
         self.layout = Layout()
+        self._etc = _ETC | dict(etc or {})
         self.rules: list[tuple[str, int]] = []
         self._abi = abi
         taken = any(path == SCRATCH or path.startswith(f"{SCRATCH}/") for path in beside_scratch)
@@ -65,7 +72,7 @@ class Builder:
             self.layout.bind(f"/dev/{name}", f"/dev/{name}", layout.DEVICE)
             wanted = landlock.READ_FILE | (landlock.WRITE_FILE if writable else 0)
             self.rule(f"/dev/{name}", wanted, is_dir=False)
-        for name, text in _ETC.items():
+        for name, text in self._etc.items():
             self.layout.file(f"/etc/{name}", text.replace("{home}", self.home).encode())
         zone = os.path.realpath("/etc/localtime")
         if os.path.isfile(zone):  # noqa: PTH113 - beside realpath

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Sequence
 from typing import Any
 
@@ -64,6 +65,8 @@ def encode_plan(
     processors: int = 0,
     late: int | None = None,
     early_start: bool = False,
+    streams: Sequence[tuple[int, int]] = (),
+    addresses: Sequence[str] = (),
 ) -> bytes:
     """Return the message of ``struct mpp_plan`` for init.
 
@@ -72,6 +75,7 @@ def encode_plan(
     rights and scopes. ``watch_program`` is a traced call's, empty for any other. *processors* is how many the
     tool may run on, 0 for no such limit. *late* is the index of the
     first entry that a parked sandbox gets with its call, *early_start* whether its tool runs before that.
+    *streams* are family and port of each socket to the broker, *addresses* what loopback has beside its own.
 
     Raises:
         InternalError: it does not fit in PLAN_MAX bytes or ARGS_MAX arguments or variables.
@@ -122,6 +126,7 @@ def encode_plan(
     _place(blob, header.guard, guard_program, len(guard_program) // 8)
     _place(blob, header.watch, watch_program, len(watch_program) // 8)
     _place(blob, header.argv, _offsets(blob, argv), len(argv))
+    _place_network(blob, header, streams, addresses)
     variables = [f"{name}={value}" for name, value in environment]
     _place(blob, header.envp, _offsets(blob, variables), len(variables))
     return blob.finish(header)
@@ -130,6 +135,21 @@ def encode_plan(
 def _place(blob: _Blob, span: Any, content: bytes, count: int) -> None:
     span.offset = blob.table(content)
     span.count = count
+
+
+def _place_network(
+    blob: _Blob, header: Any, streams: Sequence[tuple[int, int]], addresses: Sequence[str]
+) -> None:
+    sockets = ffi.new("struct mpp_stream[]", max(1, len(streams)))
+    for row, (family, port) in zip(sockets, streams, strict=False):
+        row.family, row.port = family, port
+    _place(blob, header.streams, bytes(ffi.buffer(sockets)), len(streams))
+    own = ffi.new("struct mpp_address[]", max(1, len(addresses)))
+    for row, text in zip(own, addresses, strict=False):
+        row.family = socket.AF_INET6 if ":" in text else socket.AF_INET
+        raw = socket.inet_pton(row.family, text)
+        ffi.memmove(row.bytes, raw, len(raw))
+    _place(blob, header.addresses, bytes(ffi.buffer(own)), len(addresses))
 
 
 def _offsets(blob: _Blob, texts: Sequence[str]) -> bytes:

@@ -138,11 +138,12 @@ class Layout:
         return any(target == bind or target.startswith(f"{bind}/") for bind in self._binds)
 
 
-def shown(entries: Iterable[Entry], limit: int, *, traced: bool = False) -> bytes:
+def shown(entries: Iterable[Entry], limit: int, *, traced: bool = False, hosts: bool = False) -> bytes:
     """Return, as JSON, what the launcher of a Python tool knows: the paths shown, and the output's bound.
 
-    It notes what lies beside these paths, and tells those that come late. They are no secret to a tool, which
-    can try each of them, but one to other users: they stand in a file inside, and on no command line.
+    It notes what lies beside these paths, and tells those that come late, as *hosts* do where there are any.
+    They are no secret to a tool, which can try each of them, but one to other users: they stand in a file
+    inside, and on no command line.
     """
     entries = tuple(entries)
     first = next((i for i, entry in enumerate(entries) if entry.late), len(entries))
@@ -158,6 +159,7 @@ def shown(entries: Iterable[Entry], limit: int, *, traced: bool = False) -> byte
         "late": [entry.target for entry in entries[first:] if entry.kind in ("bind", "tmpfs")],
         "limit": limit,
         "traced": traced,
+        "hosts": hosts,
     }
     return json.dumps(told).encode("ascii")
 

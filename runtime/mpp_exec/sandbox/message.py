@@ -72,12 +72,13 @@ def for_parking(
     early_start: bool,
     command: tuple[str, ...] | None = None,
     of_image: bool = False,
+    traced: bool = False,
 ) -> bytes:
     """Return the message that a sandbox is prepared from, ahead of its call.
 
     With *early_start* the Python tool or MCP server is started, by *command* if given, and has the
     variables *constants*, which every call has and which are nobody's secret. Otherwise both come with
-    the call. One that is *of_image* gets the package's files from there.
+    the call. One that is *of_image* gets the package's files from there. A *traced* one is not started early.
 
     Raises:
         InternalError: it does not fit.
@@ -86,13 +87,14 @@ def for_parking(
     if early_start and plan.kind == "python":
         at = argv.index(LAUNCH) + 1
         argv = (*argv[:at], "--parked", *argv[at:])
-    entries = _with_programs(plan, cache, traced=False)
+    entries = _with_programs(plan, cache, traced=traced)
     return _encode(
         plan,
         _of_image(entries) if of_image else entries,
         argv=argv,
         environment=(*plan.environment, *(constants if early_start else ())),
         cache=cache,
+        traced=traced,
         early_start=early_start,
     )
 
@@ -126,6 +128,8 @@ def _encode(
         processors=plan.processors,
         late=plan.late,
         early_start=early_start,
+        streams=plan.streams,
+        addresses=plan.addresses,
     )
 
 

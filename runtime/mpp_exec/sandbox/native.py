@@ -57,6 +57,8 @@ _BACK_MS: Final = 100  # between two looks at signals that came in the moment be
 PLAN_MAX: int = lib.MPP_PLAN_MAX
 ARGS_MAX: int = lib.MPP_ARGS_MAX
 TREES_MAX: int = lib.MPP_TREES_MAX
+STREAMS_MAX: int = lib.MPP_STREAMS_MAX
+ADDRESSES_MAX: int = lib.MPP_ADDRESSES_MAX
 
 ENTRY_KINDS: dict[str, int] = {
     "dir": lib.MPP_ENTRY_DIR,

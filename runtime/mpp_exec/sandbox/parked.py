@@ -13,7 +13,9 @@ import time
 from typing import Final
 
 from mpp_exec.dialogue.session import Asked, Reading, Session
-from mpp_exec.sandbox import cgroup, message, native
+from mpp_exec.errors import InternalError
+from mpp_exec.sandbox import cgroup, message, native, network
+from mpp_exec.sandbox.access import watched_rows
 from mpp_exec.sandbox.cache import SandboxCache
 from mpp_exec.sandbox.image import Image
 from mpp_exec.sandbox.layout import Entry
@@ -97,12 +99,14 @@ class Parked:
         mounted: int | None = None,
         template: Template | None = None,
         image: Image | None = None,
+        traced: bool = False,
     ) -> None:
         """Begin to prepare one, within the wall limit of its call: a copy of *template*, where that serves.
 
         With an *image* of the package its files come from there.
         *mounted* tells the host's mounts of this moment from others, None where nobody can.
-        *constants* and *command* are what a tool that is started early gets: ``message.for_parking``.
+        *constants* and *command* are what a tool that is started early gets: ``message.for_parking``. A
+        *traced* one is started with its call, and watched.
 
         Raises:
             HostError, InternalError: as ``spawn.run``; nothing is left.
@@ -120,7 +124,9 @@ class Parked:
             early_start=early_start,
             command=command,
             of_image=image is not None,
+            traced=traced,
         )
+        self._traced = traced
         self._greeted = None
         self._rehearsed_by = 0.0
         if early_start and plan.kind == "mcp":
@@ -142,6 +148,7 @@ class Parked:
                     alone=not plan.started,
                     template=source,
                     image=native.ffi.NULL if image is None else image.handle,
+                    watched=watched_rows(plan.tool_profile) if traced else (),
                 )
             self._stack.callback(self._sandbox.close)
             self._stack = self._stack.pop_all()
@@ -191,6 +198,7 @@ class Parked:
         cancel_fd: int = -1,
         dialogue: Session | None = None,
         meanwhile: native.Meanwhile | None = None,
+        serve: network.Serve | None = None,
     ) -> native.RawOutcome:
         """Make the call in it; the arguments as of ``spawn.run``. Everything of it is gone on return.
 
@@ -209,6 +217,7 @@ class Parked:
                     variables=variables,
                     cache=cache,
                     invocation=invocation,
+                    traced=self._traced,
                     early_start=self.early_start,
                 )
             if self._greeted is not None and dialogue is not None:
@@ -219,6 +228,7 @@ class Parked:
                 request = dialogue.resume(self._greeted)
             elif self.early_start:
                 request = f'{{"invocation":"{invocation}",'.encode("ascii") + request.lstrip()[1:]
+            self._serve(serve)
             outcome = self._sandbox.call(
                 call,
                 request,
@@ -237,6 +247,27 @@ class Parked:
     def has_left(self) -> bool:
         """Return whether none of its code runs any more, and :meth:`close` only waits for what it had."""
         return self.is_leaving and self._sandbox.left()
+
+    def failure(self) -> native.RawOutcome:
+        """Return what is known of one that ended before it was called."""
+        return self._sandbox.failure()
+
+    def sockets(self) -> tuple[int, ...]:
+        """Return the sockets of its network, for names first, which are its own; () once it has its call."""
+        return self._sandbox.sockets()
+
+    def _serve(self, serve: network.Serve | None) -> None:
+        """Have its network served from now on, if it is to have one."""
+        if not self.plan.streams:
+            return
+        if serve is None:
+            raise InternalError(
+                "sandbox.unserved", "a plan with hosts was run with nobody to connect to them"
+            )
+        sockets = self.sockets()
+        if sockets:  # one that died meanwhile has none, and takes no call
+            names, *streams = sockets
+            serve(tuple(streams), names)
 
     def holds_mounts(self, mounted: int | None) -> bool:
         """Return whether what it is to be given is still what is mounted there on the host."""

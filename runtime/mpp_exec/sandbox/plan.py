@@ -15,6 +15,8 @@ from mpp_exec.permissions import Limits
 from mpp_exec.sandbox import bare, cgroup, interpreter, kernel, layout, profiles, properties
 from mpp_exec.sandbox.building import APP, SEAL, SHOWN, STORAGE
 from mpp_exec.sandbox.layout import Entry
+from mpp_exec.sandbox.network import Stream
+from mpp_exec.vocabulary import HostPort
 
 PROCESSES_A_PROCESSOR: Final = 4
 """Processes and threads that limits must allow for each processor that a tool is let run on."""
@@ -42,6 +44,7 @@ class SandboxPlan:
         storage: where its storage is, if it has one.
         bare: for a plan without namespaces, what it needs instead; else None.
         modules: where the compiled modules of the package are, or would be; None where none are kept.
+        network: the granted destinations; ``streams`` and ``addresses`` are what init makes for them.
     """
 
     package: str
@@ -70,6 +73,9 @@ class SandboxPlan:
     bare: bare.Bare | None = None
     cgroup: cgroup.Bounds = ()
     modules: interpreter.KeptFile | None = None
+    network: tuple[HostPort, ...] = ()
+    streams: tuple[Stream, ...] = ()
+    addresses: tuple[str, ...] = ()
 
     @property
     def late(self) -> int:
@@ -100,6 +106,7 @@ class SandboxPlan:
             subprocess=bool(self.started),
             cgroup=bool(self.cgroup),
             errata=facts.landlock_errata,
+            network=bool(self.network),
         )
 
     def still_true(self) -> bool:
@@ -120,11 +127,10 @@ class SandboxPlan:
 
 def with_seal(plan: SandboxPlan, seal: bytes, *, traced: bool = False) -> tuple[Entry, ...]:
     """Return the plan's entries with what the launcher reads: the sealing program, and what it is shown."""
-    data = (
-        {SEAL: seal, SHOWN: layout.shown(plan.entries, plan.limits.output, traced=True)}
-        if traced
-        else {SEAL: seal}
-    )
+    data = {SEAL: seal}
+    if traced:
+        hosts = bool(plan.network)
+        data[SHOWN] = layout.shown(plan.entries, plan.limits.output, traced=True, hosts=hosts)
     return tuple(
         dataclasses.replace(entry, data=data[entry.target]) if entry.target in data else entry
         for entry in plan.entries

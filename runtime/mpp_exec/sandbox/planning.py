@@ -21,6 +21,7 @@ from mpp_exec.sandbox import (
     landlock,
     launcher,
     layout,
+    network,
     profiles,
     properties,
 )
@@ -37,6 +38,8 @@ _RESERVED = 128 << 30
 # The supervisor, who counts exactly, is to be the first to end a tool.
 _TICKS = 1.25
 _PAGE = 4096
+
+BROKER = False
 
 ProgramFinder = Callable[[Requirement], interpreter.Program]
 
@@ -64,18 +67,20 @@ def compile_plan(
         HostError: this host cannot enforce it, or lacks a program; nothing ran.
         ConsentError: a granted path cannot appear at its own path.
     """
-    if grant.permissions.network:
+    if grant.permissions.network and not BROKER:
         raise HostError(
             "host.no_network_broker",
             "the grant includes network, and this version has no broker that could enforce host names",
             f"approve without it: mpp-exec approve {manifest.name} --without network",
         )
+    destinations = grant.permissions.network
     at = properties.Situation(
         landlock_abi=facts.landlock_abi,
         root=facts.root,
         namespaces=facts.namespaces,
         python=manifest.runtime.kind == "python",
         subprocess=bool(grant.permissions.subprocess),
+        network=bool(destinations),
     )
     degraded = properties.require(facts, at, grant)
     read_only = tool.operation == "read"
@@ -90,7 +95,7 @@ def compile_plan(
         launch, modules = compile_launcher(python), find_modules(python)
     entry = _entry_program(programs, exec_path, app)
     if facts.namespaces:
-        build = Builder(facts.landlock_abi, (*mounted_read_only, *over_scratch))
+        build = Builder(facts.landlock_abi, (*mounted_read_only, *over_scratch), network.etc(destinations))
         build.system((*programs, *started), (*entry, *started))
         build.package(app, manifest)
         if launch:
@@ -124,6 +129,7 @@ def compile_plan(
     touches = [
         word
         for word, touched in (
+            ("network", bool(destinations)),
             ("write", bool(grant.permissions.write) and not read_only),
             ("storage", storage is not None and not read_only),
             ("subprocess", bool(started)),
@@ -146,7 +152,7 @@ def compile_plan(
         digest=grant.digest,
         tool=tool.name,
         kind=manifest.runtime.kind,
-        entries=_told(made.entries, grant.limits),
+        entries=_told(made.entries, grant.limits, hosts=bool(destinations)),
         rules=tuple(made.rules),
         landlock=landlock.handled(facts.landlock_abi) if facts.landlock_abi else None,
         limits=grant.limits,
@@ -156,6 +162,7 @@ def compile_plan(
             subprocess=bool(started),
             writes=not read_only and bool(grant.permissions.write or storage is not None),
             mounts=facts.namespaces,
+            network=bool(destinations),
         ),
         argv=made.argv,
         exec_path=made.exec_path,
@@ -172,6 +179,9 @@ def compile_plan(
         bare=made.bare,
         cgroup=cgroup.bounds(grant.limits, facts.cgroup, facts.processors),
         modules=modules,
+        network=destinations,
+        streams=network.streams(destinations),
+        addresses=network.addresses(destinations),
     )
 
 
@@ -316,8 +326,8 @@ def _rlimits(
     return tuple((number, soft, hard) for number, (soft, hard) in sorted(rows.items()))
 
 
-def _told(entries: Iterable[Entry], limits: Limits) -> tuple[Entry, ...]:
+def _told(entries: Iterable[Entry], limits: Limits, *, hosts: bool = False) -> tuple[Entry, ...]:
     """Return *entries* with the launcher told what all of them show, where there is a place for it."""
     made = tuple(entries)
-    text = layout.shown(made, limits.output)
+    text = layout.shown(made, limits.output, hosts=hosts)
     return tuple(dataclasses.replace(entry, data=text) if entry.target == SHOWN else entry for entry in made)

@@ -10,7 +10,7 @@ seccomp(2), capabilities(7).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from mpp_exec.consent.grant import Grant, withheld_by_user
@@ -51,6 +51,7 @@ class Situation:
         subprocess: it may start programs.
         cgroup: it runs in a cgroup of its own.
         errata: bit mask of the faults of Landlock that the kernel says are mended.
+        network: it was granted hosts.
     """
 
     landlock_abi: int
@@ -60,6 +61,7 @@ class Situation:
     subprocess: bool
     cgroup: bool = False
     errata: int = 0
+    network: bool = False
 
     @property
     def own_signals(self) -> bool:
@@ -128,20 +130,7 @@ def properties(at: Situation) -> tuple[Property, ...]:
             space("read-only mounts"),
             landlock("Landlock: no truncate right", TRUNCATE_ABI, "landlock-truncate"),
         ),
-        ("network", "that no connection can be made"): (
-            space("network namespace without interfaces"),
-            given("seccomp: no socket"),
-            landlock("Landlock TCP rules", TCP_ABI, "landlock-net"),
-        ),
-        ("sockets", "that nothing outside is reached over UDP, UNIX or other sockets"): (
-            space("network and mount namespaces"),
-            given("seccomp: no socket"),
-        ),
-        ("abstract sockets", "that no abstract UNIX socket can be reached"): (
-            space("network namespace"),
-            given("seccomp: no socket"),
-            landlock("Landlock scopes", SCOPE_ABI, "landlock-scope"),
-        ),
+        **_network(at, space, given, landlock),
         ("programs", "that no other program can be executed"): (
             given("seccomp: execve sealed", at.python and alone),
             space("noexec mounts"),
@@ -206,6 +195,57 @@ def properties(at: Situation) -> tuple[Property, ...]:
     return tuple(Property(name, holds, mechanisms) for (name, holds), mechanisms in rows.items())
 
 
+def _network(
+    at: Situation,
+    space: Callable[[str], Mechanism],
+    given: Callable[[str], Mechanism],
+    landlock: Callable[[str, int, str], Mechanism],
+) -> dict[tuple[str, str], tuple[Mechanism, ...]]:
+    """Return what keeps a tool from the network; what was granted hosts has sockets, and no way but one."""
+    if not at.network:
+        return {
+            ("network", "that no connection can be made"): (
+                space("network namespace without interfaces"),
+                given("seccomp: no socket"),
+                landlock("Landlock TCP rules", TCP_ABI, "landlock-net"),
+            ),
+            ("sockets", "that nothing outside is reached over UDP, UNIX or other sockets"): (
+                space("network and mount namespaces"),
+                given("seccomp: no socket"),
+            ),
+            ("abstract sockets", "that no abstract UNIX socket can be reached"): (
+                space("network namespace"),
+                given("seccomp: no socket"),
+                landlock("Landlock scopes", SCOPE_ABI, "landlock-scope"),
+            ),
+        }
+    # Two against a packet that leaves: there is nothing to leave by, and no call that could make something.
+    return {
+        ("network", "that nothing is connected to but through the broker"): (
+            space("network namespace with loopback alone"),
+            given("seccomp: TCP and UDP only, no netlink, no raw socket, no namespace"),
+            landlock("Landlock TCP rules: granted ports only", TCP_ABI, "landlock-net"),
+        ),
+        ("hosts", "that the broker connects to granted hosts only"): (
+            given("broker: the name decides, before it is resolved; the address is vetted"),
+            space("listeners for granted ports only"),
+        ),
+        ("sockets", "that nothing outside is reached over UDP, UNIX or other sockets"): (
+            space("network and mount namespaces"),
+            given("seccomp: no UNIX, netlink or raw socket"),
+        ),
+        ("listening", "that nothing connects to the tool"): (
+            space("network namespace with loopback alone"),
+            given("seccomp: no listen, no accept"),
+        ),
+        ("abstract sockets", "that no abstract UNIX socket can be reached"): (
+            space("network namespace"),
+            given("seccomp: no UNIX socket"),
+            landlock("Landlock scopes", SCOPE_ABI, "landlock-scope"),
+        ),
+    }
+
+
 def needed(at: Situation) -> tuple[str, ...]:
     """Return the degradations that a grant must name for a plan of this kind to run, sorted."""
     return tuple(sorted({name for each in properties(at) for name in each.absent}))
@@ -228,6 +268,14 @@ def require(facts: KernelFacts, at: Situation, grant: Grant) -> tuple[str, ...]:
     Raises:
         HostError: something is missing that the grant does not name, or that nobody can do without.
     """
+    if at.network and not at.namespaces:
+        raise HostError(
+            "host.network_without_namespaces",
+            "this host has no namespaces to give, and in its own network nothing would hold a tool to the "
+            "granted hosts",
+            f"{_REMEDIES['namespaces']}; or approve without it: mpp-exec approve {grant.package} "
+            "--without network",
+        )
     if not facts.seccomp:
         raise HostError(
             "host.no_seccomp",

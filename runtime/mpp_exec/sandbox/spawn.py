@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
 from mpp_exec.dialogue.session import Session
 from mpp_exec.errors import HostError, InternalError
-from mpp_exec.sandbox import cgroup, message, native, scarce
+from mpp_exec.sandbox import cgroup, message, native, network, scarce
 from mpp_exec.sandbox.access import Access, read_notes, watched_rows
 from mpp_exec.sandbox.appeared import appeared
 from mpp_exec.sandbox.bpf import RET_USER_NOTIF
@@ -71,6 +72,7 @@ def run(
     parked: Parked | None = None,
     meanwhile: native.Meanwhile | None = None,
     look: Callable[[], object] = lambda: None,
+    serve: network.Serve | None = None,
 ) -> Completed:
     """Run *plan* once with *request* on descriptor 0, in a sandbox that nothing else has seen.
 
@@ -80,7 +82,8 @@ def run(
     watched. A *dialogue* answers what the tool says while it runs, and ends it; *request* is then its
     opening. A *parked* sandbox, made from this plan, is used up; where the call does not fit it any more,
     another one is made, after a *look* at the installed files, which raises where they are not what was
-    signed. *meanwhile* is told when the tool has begun, once or twice.
+    signed. *meanwhile* is told when the tool has begun, once or twice. *serve* is given the sockets of a plan
+    with hosts before the tool is, once for each sandbox that is made: what it raises ends the call there.
 
     Raises:
         HostError: a step of the spawn was refused by this kernel, or a granted path or a cgroup changed;
@@ -116,6 +119,7 @@ def run(
             cancel_fd=cancel_fd,
             dialogue=dialogue,
             meanwhile=meanwhile,
+            serve=serve,
         )
     if parked is None or (raw.step != "none" and parked.is_unaware(raw.step)):
         # What was prepared does not fit any more, and nothing of the call has reached it: from the beginning.
@@ -123,7 +127,7 @@ def run(
             look()  # it would not have had the installed files
         if parked is not None and dialogue is not None:
             request = dialogue.opening()
-        raw = _cold(
+        raw = (_served if plan.streams else _cold)(
             plan,
             request,
             special=special,
@@ -136,6 +140,7 @@ def run(
             traced=traced,
             dialogue=dialogue,
             meanwhile=meanwhile,
+            serve=serve,
         )
     if raw.step != "none":
         raise _spawn_error(
@@ -174,6 +179,7 @@ def _cold(
     traced: bool,
     dialogue: native.Dialogue | None,
     meanwhile: native.Meanwhile | None,
+    serve: network.Serve | None,  # noqa: ARG001 -- as _served
 ) -> native.RawOutcome:
     """Build a sandbox for this call alone, and run it."""
     call = message.for_call(
@@ -197,6 +203,52 @@ def _cold(
             dialogue=dialogue,
             meanwhile=meanwhile,
         )
+
+
+def _served(
+    plan: SandboxPlan,
+    request: bytes,
+    *,
+    special: tuple[Entry, ...],
+    cache: SandboxCache,
+    arguments: tuple[str, ...] | None,
+    variables: tuple[tuple[str, str], ...],
+    invocation: str,
+    wall_ns: int,
+    cancel_fd: int,
+    traced: bool,
+    dialogue: Session | None,
+    meanwhile: native.Meanwhile | None,
+    serve: network.Serve | None,
+) -> native.RawOutcome:
+    """As :func:`_cold`, of a plan with hosts: built first, then served, and only then is there a tool."""
+    began = time.monotonic_ns()
+    made = Parked(plan, constants=(), cache=cache, early_start=False, traced=traced)
+    try:
+        while made.look(100) == "preparing":
+            continue  # within the limit of time, which is that of its call
+        if made.state != "ready":
+            return _lost(made.failure())
+        return made.call(
+            request,
+            special=special,
+            cache=cache,
+            arguments=arguments,
+            variables=variables,
+            invocation=invocation,
+            wall_ns=max(1, wall_ns - (time.monotonic_ns() - began)),
+            cancel_fd=cancel_fd,
+            dialogue=dialogue,
+            meanwhile=meanwhile,
+            serve=serve,
+        )
+    finally:
+        made.close()
+
+
+def _lost(raw: native.RawOutcome) -> native.RawOutcome:
+    """Return *raw* as the end that it is: one that ended without a word is lost."""
+    return raw if raw.step != "none" or raw.stop != "none" else raw._replace(stop="lost")
 
 
 def _is_cut(plan: SandboxPlan, raw: native.RawOutcome) -> bool:
@@ -236,6 +288,7 @@ _HINTS = {
     "root": _NAMESPACES,
     "idmap_mount": "the file system of a writable grant has no idmapped mounts: run as an unprivileged user, "
     "or grant a folder on another file system",
+    "network": "the kernel refused a network of its own: is IPv6 off where an address of it is granted?",
     "watch": "what a container or another sandbox watches through seccomp can have no second watcher: "
     "trace outside of it",
     "landlock": "the kernel refused the Landlock rules it announced; run mpp-exec doctor",

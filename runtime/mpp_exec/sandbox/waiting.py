@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from mpp_exec.errors import InternalError
@@ -11,6 +12,7 @@ from mpp_exec.sandbox.native import (
     Dialogue,
     Meanwhile,
     RawOutcome,
+    WatchedRow,
     collected,
     ffi,
     init_program,
@@ -56,13 +58,15 @@ class ParkedSandbox:
         alone: bool = False,
         template: Any = ffi.NULL,
         image: Any = ffi.NULL,
+        watched: Sequence[WatchedRow] = (),
     ) -> None:
         """Begin to prepare one from *message*, within *wall_ns* from now. The bounds are those of its call.
 
         With a *greeting* it is ready when that is done. One that *answers* ends its call with a line end on
         descriptor 1; one that is *alone* can start no process. Entries of the image come from
         *image* (``struct mpp_image *``). It is copied from the *template* (``struct mpp_template *``) if that
-        serves. Where it fails at once, :attr:`state` is ``ended``.
+        serves. *watched* is as of ``invoke``, for one whose tool is started by its call. Where it fails at
+        once, :attr:`state` is ``ended``.
         """
         self._launch = functools.partial(launched, bounds=bounds, parked=True, answers=answers, alone=alone)
         self._greeting = greeting
@@ -76,6 +80,7 @@ class ParkedSandbox:
             init_fd=init_program(),
             template=template,
             image=image,
+            watched=watched,
         )
         self._outcome = ffi.new("struct mpp_outcome *")
         # Released also where an interruption lost it.
@@ -126,6 +131,16 @@ class ParkedSandbox:
     def is_copied(self) -> bool:
         """Whether it is a copy of its template."""
         return bool(self._outcome.copied)
+
+    def sockets(self) -> tuple[int, ...]:
+        """Return the sockets of its network, for names first, until it has its call; () where it has none."""
+        found = ffi.new("const int **")
+        count = lib.mpp_sockets(self._slot[0], found)
+        return tuple(found[0][index] for index in range(count))
+
+    def failure(self) -> RawOutcome:
+        """Return what is known of one that is ``ended`` and was never called."""
+        return collected(self._outcome)
 
     @property
     def resident(self) -> int:

@@ -39,6 +39,7 @@ INVOCATION = "MPP_INVOCATION"
 BYTECODE = f"{HERE}/bytecode"
 DIGEST = 32  # bytes before the archive: the host's
 STARTS = ("subprocess.Popen", "os.exec", "os.posix_spawn")
+REACHES = ("socket.getaddrinfo", "socket.gethostbyname", "socket.connect", "socket.sendto")
 
 
 def _default(value: object) -> object:
@@ -137,8 +138,9 @@ class Tried:
             with open(f"{HERE}/shown.json", "rb") as file:  # noqa: PTH123 - as above
                 shown = loads(file.read())
         except FileNotFoundError:  # without namespaces nothing is hidden, so nothing can be told beside it
-            shown = {"read": ["/"], "write": ["/"], "late": [], "limit": 0, "traced": False}
+            shown = {"read": ["/"], "write": ["/"], "late": [], "limit": 0, "traced": False, "hosts": False}
         self._to_come = tuple(shown["late"])
+        self._hosts_to_come = shown["hosts"]
         self.limit = shown["limit"]
         self.every_variable = shown["traced"]
         self.notes: dict[str, dict[str, None]] = {}
@@ -163,6 +165,8 @@ class Tried:
             notes[what] = None
 
     def _hear(self, event: str, given: tuple[object, ...]) -> None:
+        if self.awaits_call and self._hosts_to_come and event in REACHES:
+            self.asked_early = True
         try:
             if event == "open":
                 flags = given[2]
