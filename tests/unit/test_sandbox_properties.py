@@ -106,7 +106,7 @@ def test_without_namespaces_landlock_has_no_substitute(abi: int) -> None:
 
 @pytest.mark.parametrize("abi", ABIS)
 def test_hosts_take_no_degradation_that_files_do_not(abi: int) -> None:
-    """Two hold where Landlock has no rules for TCP: the namespace, and that no call could make another way."""
+    """Where Landlock has no rules for TCP two hold: the namespace, and that no call makes another way."""
     at = dataclasses.replace(PLAIN, landlock_abi=abi)
     assert needed(dataclasses.replace(at, network=True)) == needed(at)
 
