@@ -22,7 +22,7 @@ printf '%s\\n' "${COMPREPLY[@]}"
 CASES = [
     (["inst"], ["install"]),
     (["in"], ["init", "inspect", "install"]),
-    (["publisher", ""], ["add", "list", "remove", "revoke", "show"]),
+    (["publisher", ""], ["add", "list", "remove", "revoke", "rotate", "show"]),
     (["audit", "v"], ["verify"]),
     (["install", "--appr"], ["--approve"]),
     (["init", "x", "--kind", ""], ["exec", "python"]),

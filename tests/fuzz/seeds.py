@@ -25,6 +25,7 @@ from mpp_exec.audit.entry import Kind, encode  # noqa: E402
 from mpp_exec.consent.policy import Withheld  # noqa: E402
 from mpp_exec.encoding import dumps  # noqa: E402
 from mpp_exec.package import canonical  # noqa: E402
+from mpp_exec.trust import cose, rotation  # noqa: E402
 
 CORPUS: Final = HERE / "corpus"
 """One folder a target: what :func:`seeds` makes."""
@@ -58,6 +59,17 @@ def seeds() -> dict[str, list[bytes]]:
             forge.sign_bytes(b""),
             forge.sign({}, forge.OTHER_KEY),
             dumps([b"", {}, b"", b""], tag=18),
+        ],
+        "rotation": [
+            _rotation(),
+            rotation.sign("a", forge.OTHER_KEY, forge.KEY, forge.NOW.date()),
+            cose.sign(forge.sign({"a": 1}), forge.OTHER_KEY, rotation.AGREED_TYPE),
+        ],
+        "rotated": [
+            cose.decode(
+                cose.decode(_rotation(), rotation.AGREED_TYPE).payload, rotation.STATEMENT_TYPE
+            ).payload,
+            b"\xa0",
         ],
         "manifest": [dumps(canonical.to_value(each)) for each in (full, python, forge.manifest("exec"))],
         "toml": [
@@ -165,6 +177,10 @@ _POLICY: Final = (
     "[redaction]",
     "email = 'hash'",
 )
+
+
+def _rotation() -> bytes:
+    return rotation.sign("acme", forge.KEY, forge.OTHER_KEY, forge.NOW.date())
 
 
 def _lines(*lines: str) -> bytes:

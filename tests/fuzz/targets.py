@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import date
 from typing import Any, Final
 
 import cbor2
@@ -41,7 +42,7 @@ from mpp_exec.result import read_result
 from mpp_exec.sandbox.outcome import Outcome
 from mpp_exec.sandbox.spawn import Completed
 from mpp_exec.serving import wire
-from mpp_exec.trust import cose
+from mpp_exec.trust import cose, rotation
 from mpp_exec.trust.verify import verify
 from mpp_exec.vocabulary import (
     VocabularyError,
@@ -149,6 +150,24 @@ def read_cose(data: bytes) -> None:
     assert protected.endswith(envelope.kid)
     if envelope.is_signed_by(forge.KEY.public_key):
         assert forge.sign_bytes(envelope.payload) == data
+
+
+def read_rotation(data: bytes) -> None:
+    """A statement that is accepted is the one that its two keys make, and nobody else has made it."""
+    try:
+        what = rotation.read(data)
+    except PackageError as error:
+        assert error.code in ("rotation.malformed", "rotation.bad_signature")
+        return
+    ours = {key.public_key: key for key in (forge.KEY, forge.OTHER_KEY)}
+    day = date.fromisoformat(what.issued)
+    assert rotation.sign(what.publisher, ours[what.old_key], ours[what.new_key], day) == data
+
+
+def read_rotated(data: bytes) -> None:
+    """The same behind right signatures: a publisher states anything, and is refused or right."""
+    stated = cose.sign(data, forge.KEY, rotation.STATEMENT_TYPE)
+    read_rotation(cose.sign(stated, forge.OTHER_KEY, rotation.AGREED_TYPE))
 
 
 def read_manifest(data: bytes) -> None:
@@ -414,6 +433,8 @@ TARGETS: Final[dict[str, Target]] = {
     "signed": Target(read_signed, "cbor"),
     "cbor": Target(read_cbor, "cbor"),
     "cose": Target(read_cose, "cbor", skip=1),
+    "rotation": Target(read_rotation, "cbor", 2048, skip=1),
+    "rotated": Target(read_rotated, "cbor", 1024),
     "manifest": Target(read_manifest, "cbor", 8192),
     "toml": Target(read_toml, "text", 8192),
     "json": Target(read_json, "json"),

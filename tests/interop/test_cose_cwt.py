@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from mpp_exec.errors import PackageError
 from mpp_exec.package import canonical
 from mpp_exec.package.archive import open_package
 from mpp_exec.package.build import build
+from mpp_exec.trust import rotation
 from mpp_exec.trust.cose import CONTENT_TYPE, ManifestSigner, decode
 from mpp_exec.trust.verify import verify
 
@@ -82,6 +84,34 @@ def test_what_was_signed_there_verifies_here(interop_python: Path, tmp_path: Pat
     path.write_bytes(forge.pack(forge.raw_members(signed, forge.PYTHON_FILES)))
     with open_package(path) as package:
         assert verify(package, forge.view(), now=forge.NOW, platform=forge.PLATFORM)
+
+
+def test_a_rotation_statement_is_two_of_them(interop_python: Path) -> None:
+    """Each layer verifies there under its own key, and the layers made there are the statement made here."""
+    statement = rotation.sign("acme", forge.KEY, forge.OTHER_KEY, date(2026, 6, 1))
+    new = {"public": forge.OTHER_KEY.public_key.hex(), "kid": forge.OTHER_KEY.key_id.removeprefix("sha256:")}
+    agreed = ask(interop_python, do="verify", message=statement.hex(), **new)
+    assert (agreed["content_type"], agreed["kid"]) == (rotation.AGREED_TYPE, new["kid"])
+    stated = ask(interop_python, do="verify", message=agreed["payload"])
+    assert (stated["content_type"], stated["kid"]) == (rotation.STATEMENT_TYPE, KID)
+    assert stated["canonical"] == stated["payload"]
+    assert "error" in ask(interop_python, do="verify", message=statement.hex())
+    inner = ask(
+        interop_python,
+        do="sign",
+        seed=forge.KEY.secret_seed().hex(),
+        content_type=rotation.STATEMENT_TYPE,
+        payload=stated["payload"],
+    )
+    outer = ask(
+        interop_python,
+        do="sign",
+        seed=forge.OTHER_KEY.secret_seed().hex(),
+        content_type=rotation.AGREED_TYPE,
+        payload=inner["message"],
+        **new,
+    )
+    assert bytes.fromhex(outer["message"]) == statement
 
 
 def test_the_older_algorithm_is_not_accepted_from_there(interop_python: Path) -> None:

@@ -82,7 +82,7 @@ def test_another_key_did_not_sign_it() -> None:
 def test_the_key_id_alone_does_not_make_a_signature_count() -> None:
     """A key that really signed, under the key id of another, is not accepted for either."""
     kid = hashlib.sha256(forge.KEY.public_key).digest()
-    protected = cose._PROTECTED + kid
+    protected = cose._protected(cose.CONTENT_TYPE) + kid
     signature = forge.OTHER_KEY.sign(cose._to_be_signed(protected, b"x"))
     envelope = cose.decode(dumps([protected, {}, b"x", signature], tag=18))
     assert not envelope.is_signed_by(forge.KEY.public_key)
@@ -92,7 +92,7 @@ def test_the_key_id_alone_does_not_make_a_signature_count() -> None:
 def test_a_signature_does_not_carry_over_to_another_structure() -> None:
     """The context string keeps a signature over bare bytes, or of COSE_Sign, from counting."""
     kid = hashlib.sha256(forge.KEY.public_key).digest()
-    protected = cose._PROTECTED + kid
+    protected = cose._protected(cose.CONTENT_TYPE) + kid
     for signed in (
         b"payload",
         dumps(["Signature", protected, b"", b"payload"]),

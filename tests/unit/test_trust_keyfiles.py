@@ -292,3 +292,39 @@ def test_a_file_system_without_nameless_files_will_do(
     assert folder.load("acme").key_id == made.key_id
     assert names(folder) == ["acme.key"]
     assert stat.S_IMODE((folder.path / "acme.key").stat().st_mode) == 0o600
+
+
+def test_a_key_waits_until_it_replaces_the_other(folder: KeyFolder) -> None:
+    old = folder.create("acme")
+    assert folder.next_id("acme") is None
+    new = folder.create_next("acme", "pass")
+    assert folder.next_id("acme") == new.key_id
+    assert folder.load("acme").key_id == old.key_id
+    with pytest.raises(UsageError) as error:
+        folder.create_next("acme")
+    assert code_of(error) == "key.exists"
+    former = folder.promote_next("acme", old.key_id)
+    assert former == folder.path / f"acme.former-{old.key_id[7:15]}.key"
+    assert folder.load("acme", "pass").key_id == new.key_id
+    assert folder.next_id("acme") is None
+    assert folder.publishers() == ["acme"], "the former one is no publisher's"
+    assert old.key_id in former.read_text()
+    assert {stat.S_IMODE(path.stat().st_mode) for path in folder.path.iterdir()} == {0o600}
+
+
+def test_replacing_goes_on_where_a_crash_interrupted_it(folder: KeyFolder) -> None:
+    old = folder.create("acme")
+    new = folder.create_next("acme")
+    os.link(folder.path / "acme.key", folder.path / f"acme.former-{old.key_id[7:15]}.key")
+    folder.promote_next("acme", old.key_id)
+    assert folder.load("acme").key_id == new.key_id
+    assert names(folder) == [f"acme.former-{old.key_id[7:15]}.key", "acme.key"]
+
+
+def test_a_waiting_key_of_another_publisher_is_none(folder: KeyFolder) -> None:
+    folder.create("acme")
+    folder.create("other")
+    os.link(folder.path / "other.key", folder.path / "acme.next")
+    with pytest.raises(UsageError) as error:
+        folder.next_id("acme")
+    assert code_of(error) == "key.malformed"

@@ -50,6 +50,7 @@ class Kind(StrEnum):
     APPROVE = "approve"
     REVOKE = "revoke"
     PUBLISHER_ADD = "publisher.add"
+    PUBLISHER_ROTATE = "publisher.rotate"
     PUBLISHER_REMOVE = "publisher.remove"
     PUBLISHER_REVOKE = "publisher.revoke"
     PUBLISHER_LIFT = "publisher.lift"

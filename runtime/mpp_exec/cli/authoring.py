@@ -99,7 +99,8 @@ def _build_arguments(parser: VerbParser) -> None:
 
 
 def _build(given: argparse.Namespace, console: Console) -> int:
-    from mpp_exec.package.build import build, read_draft  # noqa: PLC0415 -- not for --help
+    from mpp_exec.lifecycle.rotating import require_current  # noqa: PLC0415 -- not for --help
+    from mpp_exec.package.build import build, read_draft  # noqa: PLC0415
     from mpp_exec.trust.cose import ManifestSigner  # noqa: PLC0415
     from mpp_exec.vocabulary import format_size  # noqa: PLC0415
 
@@ -107,6 +108,7 @@ def _build(given: argparse.Namespace, console: Console) -> int:
     publisher = given.key or draft.publisher
     with open_session(given) as session:
         key = load_key(session.keys, publisher)
+        require_current(session, publisher, key)
     signer = ManifestSigner(publisher, key)
     with console.progress("packing") as progress:
         built = build(given.dir, signer, given.output, progress)

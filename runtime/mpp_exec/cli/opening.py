@@ -6,7 +6,7 @@ import argparse
 import os
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -138,8 +138,13 @@ def new_passphrase() -> str:
 
 def load_key(keys: KeyFolder, publisher: str) -> SigningKey:
     """Return the private key of *publisher*, asking for its passphrase at the terminal if it has one."""
+    return unlocked(publisher, keys.load)
+
+
+def unlocked(publisher: str, load: Callable[[str, str | None], SigningKey]) -> SigningKey:
+    """Return what *load* does for *publisher*, asking for the passphrase at the terminal if there is one."""
     try:
-        return keys.load(publisher)
+        return load(publisher, None)
     except ConsentError as error:
         if error.code != "key.needs_passphrase":
             raise
@@ -147,7 +152,7 @@ def load_key(keys: KeyFolder, publisher: str) -> SigningKey:
             if terminal is None:
                 raise
             passphrase = terminal.secret(f"Passphrase for the key of {publisher}:")
-    return keys.load(publisher, passphrase)
+    return load(publisher, passphrase)
 
 
 def folder_of(text: str) -> Path:

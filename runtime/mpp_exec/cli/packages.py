@@ -252,7 +252,7 @@ def _list_arguments(parser: VerbParser) -> None:
 
 def _list(given: argparse.Namespace, console: Console) -> int:
     with open_session(given) as session:
-        standings = [session.standing(each) for each in session.store.installed()]
+        standings = session.standings()
     if given.json:
         console.json([standing_json(each) for each in standings])
         return 0

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import base64
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from mpp_exec.cli.console import Console
@@ -11,7 +13,7 @@ from mpp_exec.cli.parser import Verb, VerbParser
 
 if TYPE_CHECKING:
     from mpp_exec.registry.records import Installed, Revocation
-    from mpp_exec.trust.publishers import Publisher
+    from mpp_exec.trust.publishers import Publisher, Succession
 
 _ORIGINS: Final = {
     "added": "added by you",
@@ -20,7 +22,7 @@ _ORIGINS: Final = {
 }
 
 
-def _document(publisher: Publisher) -> dict[str, Any]:
+def _document(publisher: Publisher, former: Iterable[Succession] = ()) -> dict[str, Any]:
     from mpp_exec.audit.entry import iso  # noqa: PLC0415 -- not for --help
     from mpp_exec.trust.publishers import format_public_key  # noqa: PLC0415
 
@@ -30,6 +32,16 @@ def _document(publisher: Publisher) -> dict[str, Any]:
         "key_id": publisher.key_id,
         "origin": publisher.origin,
         "added_at": iso(publisher.added_at),
+        "former": [
+            {
+                "public_key": format_public_key(each.old_key),
+                "key_id": each.old_id,
+                "issued": each.issued,
+                "until": iso(each.taken_at),
+                "statement": base64.b64encode(each.statement).decode(),
+            }
+            for each in former
+        ],
     }
 
 
@@ -44,17 +56,25 @@ def _list(given: argparse.Namespace, console: Console) -> int:
     with open_session(given) as session:
         if given.revoked:
             return _list_revoked(given, console, session.store.revocations())
-        publishers = session.store.publishers()
+        view = session.store.trust_view()
+    publishers = list(view.publishers.values())
+    former = {each.name: view.former_keys(each.name) for each in publishers}
     if given.json:
-        console.json([_document(each) for each in publishers])
+        console.json([_document(each, former[each.name]) for each in publishers])
     elif given.quiet:
         console.result(each.name for each in publishers)
     else:
         if not publishers:
             console.note("this home trusts nobody yet: mpp-exec publisher add NAME KEY")
         width = max((len(each.name) for each in publishers), default=0)
-        console.result(f"{each.name:<{width}}  {each.key_id}  {_ORIGINS[each.origin]}" for each in publishers)
+        for each in publishers:
+            console.result([f"{each.name:<{width}}  {each.key_id}  {_ORIGINS[each.origin]}"])
+            console.result(f"{'':<{width}}  {line}" for line in _former_lines(former[each.name]))
     return 0
+
+
+def _former_lines(former: Iterable[Succession]) -> list[str]:
+    return [f"{each.old_id}  former, until {each.taken_at:%Y-%m-%d}" for each in former]
 
 
 def _list_revoked(given: argparse.Namespace, console: Console, revocations: list[Revocation]) -> int:
@@ -105,6 +125,7 @@ def _show(given: argparse.Namespace, console: Console) -> int:
     from mpp_exec.trust.publishers import format_public_key  # noqa: PLC0415
 
     with open_session(given) as session:
+        former: list[Succession] = []
         found = publishers.find(session, given.name)
         if found is None and given.name in session.keys.publishers():
             key = load_key(session.keys, given.name)
@@ -114,9 +135,12 @@ def _show(given: argparse.Namespace, console: Console) -> int:
                 "key_id": key.key_id,
                 "origin": None,
                 "added_at": None,
+                "former": [],
             }
         else:
-            document = _document(found if found is not None else publishers.required(session, given.name))
+            former = session.store.trust_view().former_keys(given.name)
+            known = found if found is not None else publishers.required(session, given.name)
+            document = _document(known, former)
     if given.json:
         console.json(document)
         return 0
@@ -127,6 +151,7 @@ def _show(given: argparse.Namespace, console: Console) -> int:
             f"public key  {document['public_key']}",
             f"key id      {document['key_id']}",
             f"trust       {origin}",
+            *(f"former      {line.replace('former, ', '')}" for line in _former_lines(former)),
         ]
     )
     return 0
@@ -173,7 +198,12 @@ def _revoke(given: argparse.Namespace, console: Console) -> int:
     console.result([f"{done} {thing} {what.id}"])
     if names:
         console.note(f"these do not run any more: {', '.join(names)}")
-    if given.lift and what.kind == "key":
+    if not given.lift and what.former:
+        console.note(
+            f"it is a former key of {what.publisher}; if others had it before it was replaced, the key that "
+            f"followed it is theirs, too: mpp-exec publisher revoke {what.publisher}"
+        )
+    if given.lift and what.kind == "key" and not what.former:
         console.note("whose key it is, has to be added again: mpp-exec publisher add NAME KEY")
     return 0
 

@@ -29,6 +29,11 @@ VERBS: Final[dict[str, Entry]] = {
     "publisher list": Entry("publishers", "publisher list", "list whom this home trusts"),
     "publisher add": Entry("publishers", "publisher add NAME KEY", "trust a publisher's key"),
     "publisher show": Entry("publishers", "publisher show NAME", "show a publisher's key and key id"),
+    "publisher rotate": Entry(
+        "rotating",
+        "publisher rotate NAME|FILE",
+        "replace your key, or take a publisher's statement of theirs",
+    ),
     "publisher revoke": Entry(
         "publishers", "publisher revoke NAME|ID", "have a key, or a package, count for nothing any more"
     ),
@@ -71,6 +76,7 @@ GROUPS: Final = (
             "publisher list",
             "publisher add",
             "publisher show",
+            "publisher rotate",
             "publisher revoke",
             "publisher remove",
         ),

@@ -65,9 +65,9 @@ class Arrival:
     @classmethod
     def of(cls, session: Session, package: VerifiedPackage) -> Arrival:
         """Look what is there."""
-        seen = session.store.trust_view().seen.get((package.key_id, package.manifest.name), {})
-        version = Version(package.manifest.version)
-        older = any(version < Version(each) for each in seen)
+        manifest = package.manifest
+        seen = session.store.trust_view().versions_seen(manifest.publisher_key, manifest.name)
+        older = any(Version(manifest.version) < Version(each) for each, _ in seen)
         return cls(package, session.find(package.manifest.name), older)
 
     @property

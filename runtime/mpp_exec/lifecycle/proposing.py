@@ -99,7 +99,7 @@ def propose(
     """Return what a person is to agree to for *package*.
 
     Values, secrets, choices of redaction, and what was withheld before are kept from *old*, the last
-    grant. *ask* is None where nobody can be asked.
+    grant; secrets only under the same key. *ask* is None where nobody can be asked.
 
     Raises:
         UsageError: ``config.*``, ``permission.unknown``, ``path.*``, ``grant.unknown_degradation``,
@@ -107,7 +107,11 @@ def propose(
         ConsentError: ``policy.*``, ``grant.*``.
     """
     policy = session.policies.load()
-    settings, kept = collect(package.manifest, wishes.settings, old, read_secret=read_secret, ask=ask)
+    # What a key was given for what it signed is not its successor's: a person gives it again.
+    secrets = old is not None and old.key_id == package.key_id
+    settings, kept = collect(
+        package.manifest, wishes.settings, old, keep_secrets=secrets, read_secret=read_secret, ask=ask
+    )
     update = old if old is not None and old.digest != package.digest else None
     protected, now = session.protected(), session.clock()
     redaction = _redaction(wishes.privacy, old)
@@ -137,6 +141,7 @@ def collect(
     words: Iterable[str],
     old: Grant | None,
     *,
+    keep_secrets: bool,
     read_secret: ReadSecret,
     ask: AskSetting | None,
 ) -> tuple[Settings, tuple[str, ...]]:
@@ -168,7 +173,11 @@ def collect(
             key: value for key, value in old.config.items() if key in known and not known[key].sensitive
         }
         plain = before | plain
-        kept = [key for key in old.secrets if key in known and known[key].sensitive and key not in secrets]
+        kept = [
+            key
+            for key in (old.secrets if keep_secrets else ())
+            if key in known and known[key].sensitive and key not in secrets
+        ]
     if ask is not None:
         for each in fields:
             if each.required and each.default is None and each.key not in {*plain, *secrets, *kept}:

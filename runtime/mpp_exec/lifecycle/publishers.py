@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from typing import Final
 
 from mpp_exec.audit.entry import Kind
 from mpp_exec.errors import ConsentError, UsageError
 from mpp_exec.lifecycle.session import Session
 from mpp_exec.package.fields import nearest
 from mpp_exec.registry.records import Installed, Revocation, Revoked
-from mpp_exec.trust.publishers import Publisher, parse_key_id, parse_public_key
-
-_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
+from mpp_exec.trust.publishers import PUBLISHER_NAME, Publisher, parse_key_id, parse_public_key
 
 
 def keygen(session: Session, publisher: str, passphrase: str | None) -> Publisher:
@@ -75,11 +71,13 @@ class Revoking:
     Attributes:
         kind: whether *id* is the id of a key, or the digest of a package.
         publisher: whose key it is, as far as this home knows; "" else.
+        former: whether another key has replaced it.
     """
 
     kind: Revoked
     id: str
     publisher: str = ""
+    former: bool = False
 
     @classmethod
     def of(cls, session: Session, word: str, *, package: bool) -> Revoking:
@@ -94,8 +92,10 @@ class Revoking:
             known = required(session, word)
             return cls("key", known.key_id, known.name)
         id_ = parse_key_id(word)
-        names = [each.name for each in session.store.publishers() if each.key_id == id_]
-        return cls("key", id_, names[0] if names else "")
+        view = session.store.trust_view()
+        names = [each.name for each in view.publishers.values() if each.key_id == id_]
+        former = [name for name in view.publishers for each in view.former_keys(name) if each.old_id == id_]
+        return cls("key", id_, next(iter([*names, *former]), ""), former=bool(former and not names))
 
     def detail(self) -> dict[str, str]:
         """Return what the ledger is told."""
@@ -103,13 +103,19 @@ class Revoking:
 
 
 def revoke(session: Session, what: Revoking) -> tuple[bool, list[Installed]]:
-    """Have *what* count for nothing any more. Return whether that is new, and the packages that it stops."""
+    """Have *what* count for nothing any more. Return whether that is new, and the packages it stops."""
+    stood = {each.installed.name for each in session.standings() if not each.distrusted}
     revocation = Revocation(what.kind, what.id, session.clock())
     new = session.store.add_revocation(
         revocation, record=lambda: session.record(Kind.PUBLISHER_REVOKE, detail=what.detail())
     )
-    installed = session.store.installed()
-    return new, [each for each in installed if what.id in (each.key_id, each.digest)]
+    standings = [each for each in session.standings() if each.distrusted]
+    named = {each.installed.name for each in standings if what.id in _ids(each.installed)}
+    return new, [each.installed for each in standings if each.installed.name in stood | named]
+
+
+def _ids(installed: Installed) -> tuple[str, str]:
+    return installed.key_id, installed.digest
 
 
 def lift(session: Session, what: Revoking) -> None:
@@ -153,7 +159,7 @@ def check_name(name: str) -> None:
     Raises:
         UsageError: ``key.bad_publisher``.
     """
-    if _NAME.fullmatch(name) is None:
+    if PUBLISHER_NAME.fullmatch(name) is None:
         raise UsageError(
             "key.bad_publisher",
             f"{name!r} is no publisher name",

@@ -26,6 +26,7 @@ from mpp_exec.registry.records import Installed
 from mpp_exec.registry.store import Store
 from mpp_exec.trust.installed import InstalledPackage, verify_installed
 from mpp_exec.trust.keyfiles import KeyFolder
+from mpp_exec.trust.publishers import TrustView
 from mpp_exec.trust.verify import SignedManifest, current_platform
 
 GrantState = Literal["approved", "not approved", "outdated", "unreadable"]
@@ -131,9 +132,10 @@ class Session:
             )
         return installed, package
 
-    def standing(self, installed: Installed) -> Standing:
-        """Return whether *installed* may run, as far as approval and trust go."""
-        distrusted = self._distrusted(installed)
+    def standing(self, installed: Installed, view: TrustView | None = None) -> Standing:
+        """Return whether *installed* may run, as far as approval and trust (*view*) go."""
+        view = view if view is not None else self.store.trust_view()
+        distrusted = view.distrust(installed.key_id, installed.name, installed.digest)
         try:
             grant = self.store.grant(installed.name)
         except ConsentError:  # edited, or of another version of this program: it allows nothing
@@ -143,13 +145,10 @@ class Session:
         pinned = (grant.digest, grant.key_id) == (installed.digest, installed.key_id)
         return Standing(installed, "approved" if pinned else "outdated", grant, distrusted)
 
-    def _distrusted(self, installed: Installed) -> str:
+    def standings(self) -> list[Standing]:
+        """Return all that is installed, by name."""
         view = self.store.trust_view()
-        if installed.digest in view.revoked_digests:
-            return "it was revoked"
-        if installed.key_id in view.revoked_keys:
-            return "its key was revoked"
-        return "" if view.key_of(installed.key_id) is not None else "its publisher is not trusted"
+        return [self.standing(each, view) for each in self.store.installed()]
 
     def find(self, name: str) -> Standing | None:
         """Return what is installed as *name*, None if nothing is."""

@@ -60,6 +60,13 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
             since INTEGER NOT NULL, until INTEGER NOT NULL, sealed BLOB NOT NULL
         )""",
     ),
+    (
+        """CREATE TABLE rotations (
+            publisher TEXT NOT NULL, old_key BLOB NOT NULL, new_key BLOB NOT NULL, issued TEXT NOT NULL,
+            taken_at INTEGER NOT NULL, statement BLOB NOT NULL,
+            PRIMARY KEY (publisher, old_key), UNIQUE (publisher, new_key)
+        ) WITHOUT ROWID""",
+    ),
 )
 """What brings the schema from version N to N+1, in order. Never edited once released; only appended to."""
 

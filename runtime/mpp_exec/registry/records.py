@@ -1,7 +1,8 @@
 """Rows about publishers, versions and packages: read with suspicion, written inside a transaction.
 
 ``versions`` remembers every version that was ever installed, by key. Neither uninstalling nor
-removing the publisher forgets it: else going back to an old version would only take a detour.
+removing the publisher forgets it: else going back to an old version would only take a detour. The same
+goes for ``rotations``, and for going back to an old key.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from mpp_exec.errors import ConsentError, UsageError
 from mpp_exec.package.fields import nearest
 from mpp_exec.registry.database import Transaction
 from mpp_exec.registry.faults import corrupt
+from mpp_exec.trust import rotation
 from mpp_exec.trust.keys import HomeKey, equal, keyed_hash
-from mpp_exec.trust.publishers import Origin, Publisher, TrustView
+from mpp_exec.trust.publishers import Origin, Publisher, Rotation, Succession, TrustView
 from mpp_exec.trust.verify import SignedManifest
 
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
@@ -72,6 +74,7 @@ class Records:
         revoked = self.revocations(rows)
         return TrustView(
             publishers={each.name: each for each in self.publishers(rows)},
+            rotations=tuple(self.rotations(rows)),
             revoked_keys=frozenset(each.id for each in revoked if each.kind == "key"),
             revoked_digests=frozenset(each.id for each in revoked if each.kind == "digest"),
             seen=seen,
@@ -81,7 +84,10 @@ class Records:
 
     def any(self, rows: Transaction) -> bool:
         """Say whether anybody was ever trusted, or any version seen."""
-        found = rows.rows("SELECT EXISTS (SELECT 1 FROM publishers) OR EXISTS (SELECT 1 FROM versions)")
+        found = rows.rows(
+            "SELECT EXISTS (SELECT 1 FROM publishers) OR EXISTS (SELECT 1 FROM versions) "
+            "OR EXISTS (SELECT 1 FROM rotations)"
+        )
         return bool(found[0][0])
 
     def publishers(self, rows: Transaction) -> list[Publisher]:
@@ -100,7 +106,7 @@ class Records:
         """Trust *publisher*; return False if that is so already.
 
         Raises:
-            ConsentError: ``publisher.key_changed``, ``publisher.key_revoked``.
+            ConsentError: ``publisher.key_changed``, ``publisher.key_revoked``, ``publisher.key_former``.
         """
         if any((each.kind, each.id) == ("key", publisher.key_id) for each in self.revocations(rows)):
             raise ConsentError(
@@ -109,6 +115,13 @@ class Records:
                 f"ask {publisher.name} for their new key; if that was a mistake: "
                 f"mpp-exec publisher revoke --lift {publisher.key_id}",
             )
+        for each in self.rotations(rows):
+            if (each.publisher, each.old_key) == (publisher.name, publisher.key):
+                raise ConsentError(
+                    "publisher.key_former",
+                    f"{publisher.key_id} is a former key of {publisher.name}, which {each.new_id} replaced",
+                    f"ask {publisher.name} for their new key",
+                )
         for known in self.publishers(rows):
             if known.name == publisher.name and known.key == publisher.key:
                 return False
@@ -116,7 +129,8 @@ class Records:
                 raise ConsentError(
                     "publisher.key_changed",
                     f"publisher {known.name} is known with key {known.key_id}, not {publisher.key_id}",
-                    f"ask the publisher whether it is new; only then: mpp-exec publisher remove {known.name}",
+                    "ask for the rotation statement of the new key (mpp-exec publisher rotate FILE); "
+                    f"where there can be none: mpp-exec publisher remove {known.name}",
                 )
         rows.run(
             "INSERT INTO publishers (name, key, added_at, origin) VALUES (?, ?, ?, ?)",
@@ -124,6 +138,48 @@ class Records:
             publisher.key,
             _stamp(publisher.added_at),
             publisher.origin,
+        )
+        rows.changed()
+        return True
+
+    def rotations(self, rows: Transaction) -> list[Succession]:
+        """Return all rotations that were taken, the oldest first."""
+        found = rows.rows(
+            "SELECT publisher, old_key, new_key, issued, taken_at, statement FROM rotations ORDER BY taken_at"
+        )
+        for name, old, new, issued, at, statement in found:
+            keys = all(isinstance(key, bytes) and len(key) == 32 for key in (old, new))
+            texts = isinstance(issued, str) and isinstance(statement, bytes)
+            if not (keys and texts and isinstance(at, int)):
+                raise corrupt(self._path, f"a rotation of publisher {name} is none")
+        return [
+            Succession(str(name), old, new, issued, _time(at), statement)
+            for name, old, new, issued, at, statement in found
+        ]
+
+    def rotate(self, rows: Transaction, what: Rotation, statement: bytes, now: datetime) -> bool:
+        """Put the new key of *what* in the place of the old; return False if that is so already.
+
+        Raises:
+            PackageError, ConsentError: as :func:`mpp_exec.trust.rotation.check`.
+        """
+        if not rotation.check(what, self.view(rows)):
+            return False
+        rows.run(
+            "UPDATE publishers SET key = ? WHERE name = ? AND key = ?",
+            what.new_key,
+            what.publisher,
+            what.old_key,
+        )
+        rows.run(
+            "INSERT INTO rotations (publisher, old_key, new_key, issued, taken_at, statement) "
+            "VALUES (?, ?, ?, ?, ?, ?)",
+            what.publisher,
+            what.old_key,
+            what.new_key,
+            what.issued,
+            _stamp(now),
+            statement,
         )
         rows.changed()
         return True

@@ -30,7 +30,7 @@ from mpp_exec.registry.home import Home
 from mpp_exec.registry.pending import PendingCalls
 from mpp_exec.registry.records import Installed, Records, Revocation, Revoked
 from mpp_exec.trust.keyfiles import KeyFolder
-from mpp_exec.trust.publishers import Publisher, TrustView
+from mpp_exec.trust.publishers import Publisher, Rotation, TrustView
 from mpp_exec.trust.verify import VerifiedPackage, check_state
 
 CarryOver = Callable[[Grant], Grant | None]
@@ -132,6 +132,22 @@ class Store:
             if added and record is not None:
                 record()
             return added
+
+    def rotate_publisher(
+        self, rotation: Rotation, statement: bytes, now: datetime, record: Record | None = None
+    ) -> bool:
+        """Have a new key speak for a publisher; return False, and record nothing, if that is so already.
+
+        What the former key signed and was installed runs on; it counts for nothing that arrives.
+
+        Raises:
+            PackageError, ConsentError: as :func:`mpp_exec.trust.rotation.check`.
+        """
+        with self._database.writing() as rows:
+            rotated = self._records.rotate(rows, rotation, statement, now)
+            if rotated and record is not None:
+                record()
+            return rotated
 
     def remove_publisher(self, name: str, record: Record | None = None) -> None:
         """Trust *name* no longer. Its packages stop running; the versions seen are not forgotten.
@@ -244,9 +260,11 @@ class Store:
 
     def _require_current(self, rows: Transaction, package: VerifiedPackage, *, allow_downgrade: bool) -> None:
         first_use = package.key_id if package.first_use else False
-        check_state(package, self._records.view(rows, allow_downgrade=allow_downgrade, first_use=first_use))
-        old = self._records.find_package(rows, package.manifest.name)
-        if old is not None and old.key_id != package.key_id:
+        view = self._records.view(rows, allow_downgrade=allow_downgrade, first_use=first_use)
+        check_state(package, view)
+        name, key = package.manifest.name, package.manifest.publisher_key
+        old = self._records.find_package(rows, name)
+        if old is not None and old.key_id != package.key_id and not view.is_succeeded(name, old.key_id, key):
             raise ConsentError(
                 "store.other_key",
                 f"{old.name} {old.version} is installed and signed with another key, {old.key_id}",

@@ -1,20 +1,22 @@
-"""The signature envelope: COSE_Sign1 (RFC 9052 §4.2) over a manifest, and only that.
+"""The signature envelope: COSE_Sign1 (RFC 9052 §4.2), in the one form that there is here.
 
 ::
 
-    18([ protected,       -- bstr of {1: -19, 3: "application/mpp-manifest+cbor", 4: kid}
+    18([ protected,       -- bstr of {1: -19, 3: content type, 4: kid}
          {},              -- no unprotected header
-         manifest,        -- bstr, deterministic CBOR
+         payload,         -- bstr: of a package the manifest, deterministic CBOR
          signature ])     -- bstr, 64 bytes, Ed25519 over the Sig_structure of §4.4
 
-There is exactly one envelope for a manifest and a key, so nothing in it is negotiated: the protected
-header is compared with the bytes that would be written here, never interpreted. The algorithm is
+There is exactly one envelope for a payload, its content type and a key, so nothing in it is
+negotiated: the protected header is compared with the bytes that would be written here, never
+interpreted. So what was signed as one thing never passes for another. The algorithm is
 that of the key (-19, Ed25519, RFC 9864 §2.2), whatever a message may say. ``kid`` is the SHA-256 of
 the raw public key: it finds the pinned key, and proves nothing.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from dataclasses import dataclass
 from typing import Final
@@ -28,13 +30,6 @@ CONTENT_TYPE: Final = "application/mpp-manifest+cbor"
 KID_BYTES: Final = 32
 
 _TAG: Final = 18  # COSE_Sign1, RFC 9052 §2
-# A map of three with its integer keys in order (RFC 8949 §4.2.1); the key id follows.
-_PROTECTED: Final = (
-    b"\xa3"
-    b"\x01\x32"  # alg (1): -19, Ed25519
-    b"\x03" + dumps(CONTENT_TYPE) +  # content type (3)
-    b"\x04\x58\x20"  # kid (4): bstr of 32
-)  # fmt: skip
 
 _HINT: Final = "the file was not written by `mpp-exec build`, or was changed on the way"
 
@@ -45,13 +40,14 @@ class Envelope:
 
     Attributes:
         kid: digest of the public key that is said to have signed, 32 bytes.
-        payload: the manifest.
+        payload: what is signed, as *content_type* says.
         signature: 64 bytes.
     """
 
     kid: bytes
     payload: bytes
     signature: bytes
+    content_type: str = CONTENT_TYPE
 
     @property
     def key_id(self) -> str:
@@ -62,9 +58,8 @@ class Envelope:
         """Say whether the raw *public_key* made the signature. The caller MUST trust that key."""
         if len(public_key) != PUBLIC_KEY_BYTES or hashlib.sha256(public_key).digest() != self.kid:
             return False
-        return verify_signature(
-            public_key, _to_be_signed(_PROTECTED + self.kid, self.payload), self.signature
-        )
+        protected = _protected(self.content_type) + self.kid
+        return verify_signature(public_key, _to_be_signed(protected, self.payload), self.signature)
 
 
 class ManifestSigner:
@@ -81,33 +76,51 @@ class ManifestSigner:
 
     def sign(self, manifest: bytes) -> bytes:
         """Return ``manifest.cose`` for an encoded *manifest*."""
-        kid = hashlib.sha256(self.public_key).digest()
-        return _envelope(kid, manifest, self._key.sign(_to_be_signed(_PROTECTED + kid, manifest)))
+        return sign(manifest, self._key, CONTENT_TYPE)
 
 
-def decode(data: bytes) -> Envelope:
-    """Take an envelope apart. Nothing in the result is to be believed yet.
+def sign(payload: bytes, key: SigningKey, content_type: str) -> bytes:
+    """Return the envelope of *payload*, which is a *content_type*, signed with *key*."""
+    kid = hashlib.sha256(key.public_key).digest()
+    signature = key.sign(_to_be_signed(_protected(content_type) + kid, payload))
+    return _envelope(kid, payload, signature, content_type)
+
+
+def decode(data: bytes, content_type: str = CONTENT_TYPE, *, max_size: int = LIMITS.manifest) -> Envelope:
+    """Take the envelope of a *content_type* apart, of *max_size* bytes. Nothing in it is to be believed yet.
 
     Raises:
         PackageError: ``cbor.*`` where it is no deterministic CBOR, ``package.bad_envelope`` where it
             is no COSE_Sign1 of the only form there is.
     """
-    value = loads(data, max_size=LIMITS.manifest, max_depth=2, tag=_TAG)
+    value = loads(data, max_size=max_size, max_depth=2, tag=_TAG)
     if not isinstance(value, list) or [type(item) for item in value] != [bytes, dict, bytes, bytes]:
         raise _bad("it is no COSE_Sign1")
     protected, unprotected, payload, signature = value
-    kid = protected[len(_PROTECTED) :]
-    if not protected.startswith(_PROTECTED) or len(kid) != KID_BYTES:
+    fixed = _protected(content_type)
+    kid = protected[len(fixed) :]
+    if not protected.startswith(fixed) or len(kid) != KID_BYTES:
         raise _bad("its protected header is not exactly Ed25519, the content type and a key id")
     if unprotected:
         raise _bad("its unprotected header is not empty")
     if len(signature) != SIGNATURE_BYTES:
         raise _bad(f"its signature has {len(signature)} bytes")
-    return Envelope(kid, payload, signature)
+    return Envelope(kid, payload, signature, content_type)
 
 
-def _envelope(kid: bytes, payload: bytes, signature: bytes) -> bytes:
-    return dumps([_PROTECTED + kid, {}, payload, signature], tag=_TAG)
+@functools.cache
+def _protected(content_type: str) -> bytes:
+    """Return the protected header, a map with its keys in order (RFC 8949 §4.2.1), but for the key id."""
+    return (
+        b"\xa3"
+        b"\x01\x32"  # alg (1): -19, Ed25519
+        b"\x03" + dumps(content_type) +  # content type (3)
+        b"\x04\x58\x20"  # kid (4): bstr of 32
+    )  # fmt: skip
+
+
+def _envelope(kid: bytes, payload: bytes, signature: bytes, content_type: str = CONTENT_TYPE) -> bytes:
+    return dumps([_protected(content_type) + kid, {}, payload, signature], tag=_TAG)
 
 
 def _to_be_signed(protected: bytes, payload: bytes) -> bytes:

@@ -44,7 +44,8 @@ def verify_installed(
     again: a few hundred microseconds instead of the time to read everything. A fingerprint MUST be
     kept where only the owner of the home can write, and never be taken from the package.
 
-    *view* is that of the home; trust on first use is no answer here, the publisher must be known.
+    *view* is that of the home; trust on first use is no answer here, the publisher must be known. A key that
+    was replaced since still counts for what had been seen of it.
 
     Raises:
         PackageError: ``package.digest_mismatch``, ``package.missing_member``,
@@ -83,4 +84,4 @@ def check_trusted(package: SignedManifest, view: TrustView) -> None:
 
 
 def _known_only(view: TrustView) -> TrustView:
-    return replace(view, trust_first_use=False)
+    return replace(view, trust_first_use=False, installed=True)

@@ -14,7 +14,10 @@ exactly what would be written for the key it holds, and that key has the id in t
 
 The key of the home itself is 32 raw bytes in ``_home.key``: no publisher's name begins with ``_``.
 
-Files appear whole or not at all, and are never overwritten.
+A key that is to replace another is ``acme.next`` until it does; the one that it replaced stays as
+``acme.former-<8 hex digits of its id>.key``, which nothing here signs with any more.
+
+Files appear whole or not at all, and a key is never overwritten.
 """
 
 from __future__ import annotations
@@ -43,13 +46,13 @@ from mpp_exec.trust.keys import (
     random_bytes,
     seal,
 )
+from mpp_exec.trust.publishers import PUBLISHER_NAME
 
 _MAGIC: Final = "mpp-exec-private-key/1"
 _HOME_KEY: Final = "_home.key"
 _MAX_FILE: Final = 1024  # bytes; the longest well-formed file has 279
-_PUBLISHER = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _FILE = re.compile(
-    rf"{re.escape(_MAGIC)} (?P<publisher>{_PUBLISHER.pattern}) (?P<form>plain|argon2id) "
+    rf"{re.escape(_MAGIC)} (?P<publisher>{PUBLISHER_NAME.pattern}) (?P<form>plain|argon2id) "
     r"(?P<key_id>sha256:[0-9a-f]{64})\n(?P<body>[A-Za-z0-9+/]+={0,2})\n"
 )
 
@@ -68,7 +71,7 @@ class KeyFolder:
         except FileNotFoundError:
             return []
         stems = [name.removesuffix(".key") for name in names if name.endswith(".key")]
-        return sorted(stem for stem in stems if _PUBLISHER.fullmatch(stem))
+        return sorted(stem for stem in stems if PUBLISHER_NAME.fullmatch(stem))
 
     def create(self, publisher: str, passphrase: str | None = None) -> SigningKey:
         """Make a key pair for *publisher* and keep it, encrypted if there is a passphrase.
@@ -78,30 +81,25 @@ class KeyFolder:
             ConsentError: ``key.exposed``, the folder is open to others.
             InternalError: ``key.io``, the disk said no.
         """
+        return self._create(publisher, f"{publisher}.key", passphrase)
+
+    def _create(self, publisher: str, name: str, passphrase: str | None) -> SigningKey:
         _check_publisher(publisher)
         key = SigningKey.generate()
         text = _format(publisher, key, passphrase)
         with self._opened(create=True) as folder:
             try:
-                _write_new(folder, f"{publisher}.key", text.encode())
+                _write_new(folder, name, text.encode())
             except FileExistsError:
                 raise UsageError(
                     "key.exists",
-                    f"publisher {publisher} already has a private key in {self.path}",
+                    f"publisher {publisher} already has a private key in {self.path / name}",
                     "a key is never overwritten; move the file away if it is really to be replaced",
                 ) from None
         return key
 
-    def load(self, publisher: str, passphrase: str | None = None) -> SigningKey:
-        """Return the key of *publisher*.
-
-        Raises:
-            UsageError: ``key.bad_publisher``, ``key.not_found``, ``key.malformed``.
-            ConsentError: ``key.needs_passphrase``, ``key.wrong_passphrase``, ``key.exposed``.
-            InternalError: ``key.io``.
-        """
+    def _load(self, publisher: str, name: str, passphrase: str | None) -> SigningKey:
         _check_publisher(publisher)
-        name = f"{publisher}.key"
         try:
             with self._opened() as folder:
                 data = _read(folder, name, self.path)
@@ -112,6 +110,65 @@ class KeyFolder:
                 f"make one with: mpp-exec keygen {publisher}",
             ) from None
         return _parse(publisher, data, passphrase, self.path / name)
+
+    def load(self, publisher: str, passphrase: str | None = None) -> SigningKey:
+        """Return the key of *publisher*.
+
+        Raises:
+            UsageError: ``key.bad_publisher``, ``key.not_found``, ``key.malformed``.
+            ConsentError: ``key.needs_passphrase``, ``key.wrong_passphrase``, ``key.exposed``.
+            InternalError: ``key.io``.
+        """
+        return self._load(publisher, f"{publisher}.key", passphrase)
+
+    def next_id(self, publisher: str) -> str | None:
+        """Return the id of the key that is to replace that of *publisher*, None where there is none.
+
+        Raises:
+            UsageError: ``key.malformed``.
+            ConsentError: ``key.exposed``.
+            InternalError: ``key.io``.
+        """
+        try:
+            with self._opened() as folder:
+                data = _read(folder, f"{publisher}.next", self.path)
+        except FileNotFoundError:
+            return None
+        match = _FILE.fullmatch(data.decode("ascii", "replace"))
+        if match is None or match["publisher"] != publisher:
+            raise _malformed(self.path / f"{publisher}.next", f"is no private key of publisher {publisher}")
+        return match["key_id"]
+
+    def create_next(self, publisher: str, passphrase: str | None = None) -> SigningKey:
+        """Make the key pair that is to replace that of *publisher*.
+
+        Raises:
+            UsageError: ``key.exists``: there is one, of a rotation that did not come to its end.
+            ConsentError, InternalError: as :meth:`create`.
+        """
+        return self._create(publisher, f"{publisher}.next", passphrase)
+
+    def load_next(self, publisher: str, passphrase: str | None = None) -> SigningKey:
+        """Return the key that is to replace that of *publisher*. Raises as :meth:`load`."""
+        return self._load(publisher, f"{publisher}.next", passphrase)
+
+    def promote_next(self, publisher: str, former_id: str) -> Path:
+        """Put the next key of *publisher* in the place of the one with *former_id*; return where that is now.
+
+        May be repeated after a crash at any instruction.
+
+        Raises:
+            ConsentError: ``key.exposed``.
+            InternalError: ``key.io``.
+        """
+        name, former = f"{publisher}.key", f"{publisher}.former-{former_id.removeprefix('sha256:')[:8]}.key"
+        with self._opened(create=True) as folder:
+            with suppress(FileExistsError):  # an earlier attempt came as far as this
+                os.link(name, former, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
+            os.fsync(folder)
+            os.rename(f"{publisher}.next", name, src_dir_fd=folder, dst_dir_fd=folder)
+            os.fsync(folder)
+        return self.path / former
 
     def home_key(self) -> HomeKey:
         """Return the key of this home, making it if there is none.
@@ -164,7 +221,7 @@ class KeyFolder:
 
 
 def _check_publisher(publisher: str) -> None:
-    if not _PUBLISHER.fullmatch(publisher):
+    if not PUBLISHER_NAME.fullmatch(publisher):
         raise UsageError(
             "key.bad_publisher",
             f"{publisher!r} is no publisher name",

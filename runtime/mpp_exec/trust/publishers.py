@@ -5,8 +5,9 @@ is typed, the prefix may be missing and the key may also be 64 hex digits; it is
 one form.
 
 State is kept elsewhere (``registry.store``). Verification is given a :class:`TrustView`, so that it
-is a function of its arguments. A publisher has one key at a time: rotation will replace
-:class:`Publisher` by a newer one, and :attr:`TrustView.revoked_keys` already has room for the old.
+is a function of its arguments. A publisher has one key at a time. A :class:`Rotation` that was taken
+puts another in its place, for good: the former key still speaks for what it had signed and was seen
+here by then, and for nothing else.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ _HEX: Final = re.compile(r"[0-9a-fA-F]{64}")
 _BASE64URL: Final = re.compile(r"[A-Za-z0-9_-]{43}=?")
 _KEY_ID: Final = re.compile(r"sha256:[0-9a-f]{64}")
 
+PUBLISHER_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
+"""What a publisher may be called."""
+
 
 @dataclass(frozen=True, slots=True)
 class Publisher:
@@ -46,11 +50,40 @@ class Publisher:
 
 
 @dataclass(frozen=True, slots=True)
+class Rotation:
+    """That *new_key* follows *old_key* as the key of *publisher*. Keys are raw; *issued* is YYYY-MM-DD."""
+
+    publisher: str
+    old_key: bytes
+    new_key: bytes
+    issued: str
+
+    @property
+    def old_id(self) -> str:
+        """The id of the key that is replaced."""
+        return key_id(self.old_key)
+
+    @property
+    def new_id(self) -> str:
+        """The id of the key that takes its place."""
+        return key_id(self.new_key)
+
+
+@dataclass(frozen=True, slots=True)
+class Succession(Rotation):
+    """A rotation that a home took. *taken_at* is UTC, *statement* what was signed (:mod:`.rotation`)."""
+
+    taken_at: datetime
+    statement: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class TrustView:
     """Everything verification needs to know about a home.
 
     Attributes:
         publishers: whom the home trusts, by name.
+        rotations: every rotation that was taken here. It outlives removing the publisher.
         revoked_keys: key ids that count for nothing any more.
         revoked_digests: package digests that are refused whoever signed them.
         seen: for each key id and package name, every version that was ever installed and its package
@@ -58,18 +91,73 @@ class TrustView:
         allow_downgrade: accept a version below the highest one seen.
         trust_first_use: accept a publisher that is not in ``publishers``: any (True), or only with
             the key of this id. It never replaces a key that is there.
+        installed: what is verified is installed: a former key counts for what was seen of it.
     """
 
     publishers: Mapping[str, Publisher] = field(default_factory=dict)
+    rotations: tuple[Succession, ...] = ()
     revoked_keys: frozenset[str] = frozenset()
     revoked_digests: frozenset[str] = frozenset()
     seen: Mapping[tuple[str, str], Mapping[str, str]] = field(default_factory=dict)
     allow_downgrade: bool = False
     trust_first_use: str | bool = False
+    installed: bool = False
 
     def key_of(self, kid: str) -> bytes | None:
-        """Return the trusted key that has the id *kid*, or None."""
-        return next((known.key for known in self.publishers.values() if known.key_id == kid), None)
+        """Return the trusted key that has the id *kid*, or None; of installed packages also a former one."""
+        for known in self.publishers.values():
+            if known.key_id == kid:
+                return known.key
+            for former in self.former_keys(known.name) if self.installed else ():
+                if former.old_id == kid:
+                    return former.old_key
+        return None
+
+    def former_keys(self, publisher: str) -> list[Succession]:
+        """Return how *publisher* came to the key that is trusted, the last rotation first."""
+        known = self.publishers.get(publisher)
+        return [] if known is None else self._line(publisher, known.key)
+
+    def successor(self, publisher: str, kid: str) -> Succession | None:
+        """Return what replaced the key *kid* of *publisher* here, None if nothing did."""
+        return next(
+            (each for each in self.rotations if each.publisher == publisher and each.old_id == kid), None
+        )
+
+    def is_succeeded(self, package: str, old: str, key: bytes) -> bool:
+        """Return whether *key* followed the key with the id *old* as that of the publisher of *package*."""
+        return any(each.old_id == old for each in self._line(package.partition("/")[0], key))
+
+    def speaks_for(self, kid: str, package: str, digest: str) -> bool:
+        """Return whether the key *kid* is its publisher's, or a former one by which this package was seen."""
+        publisher = package.partition("/")[0]
+        known = self.publishers.get(publisher)
+        if known is None or known.key_id == kid:
+            return known is not None
+        former = any(each.old_id == kid for each in self.former_keys(publisher))
+        return former and digest in self.seen.get((kid, package), {}).values()
+
+    def versions_seen(self, key: bytes, package: str) -> list[tuple[str, str]]:
+        """Return each version of *package*, with its digest, of *key* and of those that it followed."""
+        ids = [key_id(key), *(each.old_id for each in self._line(package.partition("/")[0], key))]
+        return [found for kid in ids for found in self.seen.get((kid, package), {}).items()]
+
+    def distrust(self, kid: str, package: str, digest: str) -> str:
+        """Return why the installed *package* is not to run, in words, "" where it is trusted."""
+        if digest in self.revoked_digests:
+            return "it was revoked"
+        if kid in self.revoked_keys:
+            return "its key was revoked"
+        return "" if self.speaks_for(kid, package, digest) else "its publisher is not trusted"
+
+    def _line(self, publisher: str, key: bytes) -> list[Succession]:
+        """Return what led to *key* as the key of *publisher*, the last first."""
+        by_new = {each.new_key: each for each in self.rotations if each.publisher == publisher}
+        line: list[Succession] = []
+        while (step := by_new.pop(key, None)) is not None:  # taken out: no ring is walked for ever
+            line.append(step)
+            key = step.old_key
+        return line
 
 
 def format_public_key(key: bytes) -> str:
@@ -122,8 +210,11 @@ def _bad_key(text: str, what: str) -> UsageError:
 
 
 __all__ = [
+    "PUBLISHER_NAME",
     "Origin",
     "Publisher",
+    "Rotation",
+    "Succession",
     "TrustView",
     "format_public_key",
     "parse_key_id",

@@ -10,10 +10,12 @@ It reads the open package and nothing else: trust comes in as a value, and so do
     no pinned key has that id, the embedded one stands in, and check 6 decides whether it may.
 5.  What was signed is a manifest: strict CBOR, a known version, every field, path and schema valid.
 6.  The manifest carries the key that verified, and the publisher's name is bound to that key: by the
-    home, or, where the name has no key yet, because the user asked to trust on first use.
+    home, or, where the name has no key yet, because the user asked to trust on first use. A key that
+    was replaced (:mod:`.rotation`) counts for packages that are installed, and for nothing that arrives.
 7.  It has not expired.
 8.  It is for this platform.
-9.  Its version is not one that was seen with another digest, and not below the highest one seen.
+9.  Its version is not one that was seen with another digest, and not below the highest one seen,
+    under this key or one that it followed.
 10. Every byte of the archive is what the manifest says: records, names, modes, contents.
 
 The caller MUST pin the key of a result with ``first_use`` and record its version as seen, in the
@@ -145,7 +147,7 @@ def verify_signed(
     Raises:
         PackageError: ``trust.revoked_digest``, ``package.bad_envelope``, ``cbor.*``,
             ``trust.revoked_key``, ``package.bad_signature``, ``manifest.*``, ``package.*`` for the
-            file table, ``schema.*``, ``trust.key_mismatch``, ``package.expired``,
+            file table, ``schema.*``, ``trust.key_mismatch``, ``trust.former_key``, ``package.expired``,
             ``package.wrong_platform``.
         UnknownPublisherError: ``trust.unknown_publisher``.
     """
@@ -156,7 +158,7 @@ def verify_signed(
     if not envelope.is_signed_by(key):
         raise PackageError("package.bad_signature", "the signature does not verify", _HINT_TAMPERED)
     manifest = canonical.from_value(_decoded(envelope))  # 5
-    first_use = _check_binding(manifest, key, view)  # 6
+    first_use = _check_binding(manifest, key, digest, view)  # 6
     _check_expiry(manifest, now)  # 7
     _check_platform(manifest, platform)  # 8
     return SignedManifest(manifest, digest, envelope.key_id, first_use)
@@ -171,7 +173,7 @@ def check_trust(claim: SignedManifest, view: TrustView) -> None:
     """
     _check_digest(claim.digest, view)  # 1
     _check_key(claim.key_id, view)  # 3
-    _check_binding(claim.manifest, claim.manifest.publisher_key, view)  # 6
+    _check_binding(claim.manifest, claim.manifest.publisher_key, claim.digest, view)  # 6
 
 
 def check_state(claim: SignedManifest, view: TrustView) -> None:
@@ -225,16 +227,20 @@ def _check_key(kid: str, view: TrustView) -> None:
         )
 
 
-def _check_binding(manifest: Manifest, key: bytes, view: TrustView) -> bool:
+def _check_binding(manifest: Manifest, key: bytes, digest: str, view: TrustView) -> bool:
     """Make check 6; return True if the binding was made on first use."""
     name, kid = manifest.publisher, key_id(key)
     known = view.publishers.get(name)
-    if known is not None and known.key != key:
-        raise PackageError(
-            "trust.key_mismatch",
-            f"publisher {name} is known here with key {known.key_id}, and the package is signed with {kid}",
-            f"ask the publisher whether the key is new; only then remove and add {name} (mpp-exec publisher)",
-        )
+    if known is None or (known.key != key and not _speaks_as_former(kid, manifest, digest, view)):
+        _check_not_replaced(name, kid, view)
+        if known is not None:
+            raise PackageError(
+                "trust.key_mismatch",
+                f"publisher {name} is known here with key {known.key_id}, "
+                f"and the package is signed with {kid}",
+                f"if {name} has a new key, ask them for their rotation statement, and take that: "
+                f"mpp-exec publisher rotate FILE; where there can be none, remove and add {name}",
+            )
     if manifest.publisher_key != key:
         raise PackageError(
             "trust.key_mismatch", f"the package is signed with {kid} but names another key", _HINT_TAMPERED
@@ -250,6 +256,21 @@ def _check_binding(manifest: Manifest, key: bytes, view: TrustView) -> bool:
             "the file is not from that publisher, or the key id was mistyped",
         )
     return True
+
+
+def _speaks_as_former(kid: str, manifest: Manifest, digest: str, view: TrustView) -> bool:
+    return view.installed and view.speaks_for(kid, manifest.name, digest)
+
+
+def _check_not_replaced(name: str, kid: str, view: TrustView) -> None:
+    """Refuse a key that another one replaced, also where the publisher was removed since."""
+    following = view.successor(name, kid)
+    if following is not None:
+        raise PackageError(
+            "trust.former_key",
+            f"the package is signed with {kid}, a former key of {name}, which {following.new_id} replaced",
+            f"ask {name} for a version signed with their new key",
+        )
 
 
 def _check_expiry(manifest: Manifest, now: datetime) -> None:
@@ -275,16 +296,16 @@ def _check_platform(manifest: Manifest, platform: str | None) -> None:
 
 def _check_version(claim: SignedManifest, view: TrustView) -> None:
     manifest = claim.manifest
-    seen = view.seen.get((claim.key_id, manifest.name), {})
+    seen = view.versions_seen(manifest.publisher_key, manifest.name)
     version = Version(manifest.version)
-    for text, digest in seen.items():
+    for text, digest in seen:
         if Version(text) == version and digest != claim.digest:
             raise PackageError(
                 "trust.version_conflict",
                 f"{manifest.name} {text} was seen here with digest {digest}, and this one has {claim.digest}",
                 "a version is never published twice; ask its publisher which of the two is real",
             )
-    highest = max(seen, key=Version, default=None)
+    highest = max((text for text, _ in seen), key=Version, default=None)
     if highest is not None and version < Version(highest) and not view.allow_downgrade:
         raise PackageError(
             "trust.rollback",

@@ -1,0 +1,180 @@
+"""``publisher rotate``: a publisher's new key, made by the publisher, and taken by everybody else."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from mpp_exec.cli.console import Console
+from mpp_exec.cli.opening import new_passphrase, open_session, read_input, unlocked
+from mpp_exec.cli.parser import Verb, VerbParser
+from mpp_exec.cli.terminal import Terminal
+from mpp_exec.errors import ConsentError, UsageError
+
+if TYPE_CHECKING:
+    from mpp_exec.lifecycle.rotating import Offer
+
+
+def _arguments(parser: VerbParser) -> None:
+    parser.notes = (
+        "With NAME, whose private key is in this home: makes a new key pair, and writes a small statement",
+        "that the new key follows the old, signed with both, to hand out beside the packages. From then",
+        "on build signs with the new key; the former private key stays beside it, and may be deleted.",
+        "With FILE, such a statement: shows both keys and asks. The new key is then the publisher's: what is",
+        "installed runs on, an update has to be signed with the new key and approved, and the former key",
+        "counts for nothing else, for good. A key that others may have is not to be followed: revoke it.",
+    )
+    parser.examples = (
+        "mpp-exec publisher rotate acme",
+        "mpp-exec publisher rotate acme-1f3a5c7e.rotation",
+    )
+    parser.positional("NAME|FILE", "a publisher whose private key is here, or a statement", complete="file")
+    parser.flag(
+        "--passphrase", help_text="with NAME: encrypt the new private key; asks at the terminal, twice"
+    )
+    parser.option(
+        "-o",
+        "--output",
+        value="FILE",
+        help_text="with NAME: the statement to write, or a folder for it; the working folder if left out",
+        complete="file",
+    )
+    parser.flag("-y", "--yes", help_text="with FILE: agree to what is shown without being asked")
+    parser.common()
+
+
+def _rotate(given: argparse.Namespace, console: Console) -> int:
+    from mpp_exec.trust.publishers import PUBLISHER_NAME  # noqa: PLC0415 -- not for --help
+
+    if PUBLISHER_NAME.fullmatch(given.name) is None:
+        if given.passphrase or given.output:
+            raise UsageError(
+                "usage.arguments",
+                f"--passphrase and --output are for a new key, and {given.name} is no publisher's name",
+                "mpp-exec publisher rotate NAME makes one",
+            )
+        return _take(given, console)
+    if given.yes:
+        raise UsageError(
+            "usage.arguments",
+            f"--yes is for a statement, and {given.name} is a publisher's name",
+            f"for a file of that name: mpp-exec publisher rotate ./{given.name} --yes",
+        )
+    return _make(given, console)
+
+
+def _make(given: argparse.Namespace, console: Console) -> int:
+    from mpp_exec.lifecycle import rotating  # noqa: PLC0415 -- not for --help
+    from mpp_exec.trust.publishers import format_public_key  # noqa: PLC0415
+
+    with open_session(given) as session:
+        made = rotating.rotate_own(
+            session,
+            given.name,
+            given.output,
+            unlock=unlocked,
+            new_passphrase=lambda: new_passphrase() if given.passphrase else None,
+        )
+        path = session.keys.path / f"{given.name}.key"
+    what = made.rotation
+    public_key = format_public_key(what.new_key)
+    if given.json:
+        console.json(
+            {
+                "publisher": what.publisher,
+                "public_key": public_key,
+                "key_id": what.new_id,
+                "former_key_id": what.old_id,
+                "issued": what.issued,
+                "statement": str(made.statement),
+                "private_key": str(path),
+                "former_private_key": str(made.former),
+            }
+        )
+        return 0
+    console.result(
+        [
+            f"publisher   {what.publisher}",
+            f"public key  {public_key}",
+            f"key id      {what.new_id}",
+            f"replaces    {what.old_id}",
+            f"statement   {made.statement}",
+        ]
+    )
+    console.note(
+        f"the private key is in {path}, the former one in {made.former}",
+        f"for whoever trusts the former key: mpp-exec publisher rotate {made.statement.name}",
+    )
+    return 0
+
+
+def _take(given: argparse.Namespace, console: Console) -> int:
+    from mpp_exec.lifecycle import rotating  # noqa: PLC0415 -- not for --help
+    from mpp_exec.trust.publishers import format_public_key  # noqa: PLC0415
+    from mpp_exec.trust.rotation import MAX_STATEMENT  # noqa: PLC0415
+
+    if given.name != "-" and not Path(given.name).exists():
+        raise UsageError(
+            "rotation.not_found",
+            f"{given.name} is neither a publisher's name nor a file",
+            "a rotation statement is a small file that the publisher gives out; it ends in .rotation",
+        )
+    statement = read_input(given.name, MAX_STATEMENT, "the rotation statement")
+    with open_session(given) as session:
+        offer = rotating.offered(session, statement)
+        if offer.new:
+            _agreed(given, console, offer)
+        rotated = rotating.take(session, offer) if offer.new else False
+    what = offer.rotation
+    if given.json:
+        console.json(
+            {
+                "publisher": what.publisher,
+                "public_key": format_public_key(what.new_key),
+                "key_id": what.new_id,
+                "former_key_id": what.old_id,
+                "issued": what.issued,
+                "rotated": rotated,
+            }
+        )
+        return 0
+    done = "rotated" if rotated else "taken already:"
+    console.result([f"{done} {what.publisher} {what.new_id}"])
+    return 0
+
+
+def _agreed(given: argparse.Namespace, console: Console, offer: Offer) -> None:
+    """Show what a statement means, and make sure that somebody agrees."""
+    lines, name = _shown(offer), offer.rotation.publisher
+    command = shlex.join(["mpp-exec", "publisher", "rotate", given.name, "--yes"])
+    with Terminal.opened() as terminal:
+        if given.yes or terminal is None:
+            console.note(*lines)
+        if given.yes:
+            return
+        if terminal is None:
+            raise ConsentError(
+                "rotation.not_agreed",
+                f"the new key of {name} was not agreed to, and there is no terminal to ask at",
+                f"to agree to what is shown: {command}",
+            )
+        terminal.show(lines)
+        if not terminal.confirm(f"Trust the new key for {name}?"):
+            raise ConsentError("rotation.refused", "the new key was not trusted", "nothing was changed")
+
+
+def _shown(offer: Offer) -> list[str]:
+    what = offer.rotation
+    names = ", ".join(each.name for each in offer.packages)
+    return [
+        f"publisher {what.publisher} has a new key, says a statement of {what.issued} signed with both",
+        f"  from  {what.old_id}",
+        f"  to    {what.new_id}",
+        "  whoever has the new key can sign packages in that name; the former key can no longer, for good",
+        *([f"  runs on as it is, until an update is approved: {names}"] if names else []),
+    ]
+
+
+VERBS: Final = {"publisher rotate": Verb(_arguments, _rotate)}
