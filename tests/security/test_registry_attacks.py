@@ -16,11 +16,12 @@ from typing import Any
 import pytest
 
 from command import Done, Shell
-from mpp_exec.distribution import transport
+from mpp_exec.distribution import transport, wire
 from mpp_exec.distribution.credentials import Credentials
 from mpp_exec.distribution.oci import ARTIFACT, LAYER, MANIFEST
 from mpp_exec.distribution.reference import parse
-from mpp_exec.distribution.transport import Answer, Transport
+from mpp_exec.distribution.transport import Transport
+from mpp_exec.distribution.wire import Answer
 from mpp_exec.errors import InternalError, UsageError
 from oci_registry import Lying, lying
 
@@ -310,9 +311,9 @@ def test_a_repository_becomes_another_path() -> None:
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """A patience that a test can wait for."""
-    monkeypatch.setattr(transport, "SILENCE_S", 0.3)
-    monkeypatch.setattr(transport, "WHOLE_S", 1.0)
-    monkeypatch.setattr(transport, "SLOWEST", 1 << 40)
+    monkeypatch.setattr(wire, "SILENCE_S", 0.3)
+    monkeypatch.setattr(wire, "WHOLE_S", 1.0)
+    monkeypatch.setattr(wire, "SLOWEST", 1 << 40)
 
 
 @pytest.fixture

@@ -19,7 +19,8 @@ from urllib.parse import urlencode, urljoin, urlsplit, urlunsplit
 
 from mpp_exec.distribution.credentials import credentials_for
 from mpp_exec.distribution.reference import Reference
-from mpp_exec.distribution.transport import Answer, Body, Transport
+from mpp_exec.distribution.transport import Transport
+from mpp_exec.distribution.wire import Answer, Body
 from mpp_exec.errors import ConsentError, InternalError, PackageError, UsageError
 from mpp_exec.package.limits import LIMITS
 
