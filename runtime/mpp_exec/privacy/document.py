@@ -6,12 +6,13 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from mpp_exec.errors import UsageError
-from mpp_exec.privacy import declared, embedded, grids, labels, meter, places, rules, secret_names
+from mpp_exec.privacy import embedded, grids, labels, meter, places, rules, secret_names
 from mpp_exec.privacy.detect import BETWEEN, candidates_in, detect
-from mpp_exec.privacy.finding import Candidate, Finding, listed
-from mpp_exec.privacy.keys import Key, is_pair, key_of, option_of
+from mpp_exec.privacy.finding import Candidate, Finding
+from mpp_exec.privacy.keys import is_pair, option_of
 from mpp_exec.privacy.leaf import AWS, Leaf
-from mpp_exec.privacy.numerals import SMALL, check_depth, digits, not_json
+from mpp_exec.privacy.naming import SILENT, Naming
+from mpp_exec.privacy.numerals import SMALL, check_depth, digits
 from mpp_exec.privacy.writing import Explain, Writer
 
 if TYPE_CHECKING:
@@ -21,26 +22,6 @@ if TYPE_CHECKING:
 
 # How many strings of a value may stand between an AWS access key ID and its secret.
 _NEAR_ID: Final = 6
-_PARTS_OF_NAMES: Final = frozenset(("first", "last", "middle", "given", "family", "full"))
-# What a label says about all that is nested below it: ``"phone": {"home": …}``.
-_NESTED: Final = frozenset(("phone", "ssn", "passport", "drivers_license", "bank_account", "address"))
-
-
-# An account beside a bank's number is one at a bank.
-_ACCOUNTS: Final = frozenset(("account", "acct", "konto", "compte", "cuenta", "conto", "conta", "rekening"))
-# What holds the value of the key above it, and says nothing: types of DynamoDB and MongoDB, of rich text.
-_HOLDING: Final = listed(
-    """
-    s n m l ss ns value val text raw formatted formattedvalue formatted_value display displayvalue content
-    plain_text plaintext string stringvalue $date $numberlong number localized default
-    """
-)
-# What ``name`` announces with nobody beside it: somebody only in its parts, ``{"first": …, "last": …}``.
-_UNCLEAR: Final = "name?"
-# What a key announces that lists somebody each: their names, if these are of two words.
-_PEOPLE: Final = "people"
-_SILENT: Final = frozenset((_UNCLEAR, _PEOPLE))
-_SAY_NOTHING: Final = frozenset(("", *_SILENT))
 
 
 class Document:
@@ -49,6 +30,9 @@ class Document:
     Args:
         value: a string, or any JSON value.
         every_number: take in numbers too that are too small for anything that a detector finds.
+
+    Attributes:
+        naming: its keys.
 
     Raises:
         UsageError: ``privacy.not_json`` or ``privacy.too_deep``.
@@ -63,11 +47,7 @@ class Document:
         # Every string and number in document order, and the key above each.
         self._texts: list[str] = []
         self._above: list[str] = []
-        self._names: dict[str, Key] = {}
-        self._labels: dict[tuple[str, ...], tuple[str, ...]] = {}
-        self._nested: dict[tuple[str, bool, tuple[str, ...]], tuple[str, ...]] = {}
-        self._pairs: dict[tuple[str, ...], tuple[str, int]] = {}
-        self._keys: dict[str, Leaf] = {}
+        self.naming = Naming()
         self._strings: dict[int, Leaf] = {}
         if isinstance(value, str):
             self._texts.append(value)
@@ -77,7 +57,7 @@ class Document:
             self._read(value, "", "", 0)
             if self._texts:
                 self._search()
-        for leaf in (*self._keys.values(), *self._strings.values()):
+        for leaf in (*self.naming.odd.values(), *self._strings.values()):
             if leaf.anchored:
                 leaf.candidates += detect(leaf.text, leaf.key)
                 meter.add(len(leaf.candidates))
@@ -120,25 +100,12 @@ class Document:
     @property
     def keys(self) -> Collection[Leaf]:
         """Every distinct key that something may be found in."""
-        return self._keys.values()
+        return self.naming.odd.values()
 
     @property
     def strings(self) -> Collection[Leaf]:
         """Every string and number that something may be found in."""
         return self._strings.values()
-
-    def is_silent(self, value: dict[str, Any]) -> bool:
-        """Tell whether *value* is flat, and its keys, which have been met before, announce nothing."""
-        names = tuple(value)
-        labels = self._labels.get(names)
-        return (
-            labels is not None
-            and _SAY_NOTHING.issuperset(labels)
-            and names not in self._pairs
-            and not any(map(_is_nested, value.values()))
-            and "kind" not in value
-            and "sensitive" not in value
-        )
 
     def read_more(self, value: Any) -> tuple[list[str], dict[int, Leaf]]:
         """Read another value, of which only what keys announce is taken in.
@@ -155,20 +122,20 @@ class Document:
 
     def find_patterns(self, patterns: Patterns | SecondOpinion) -> None:
         """Look for what *patterns* find, in every string, number and key."""
-        for name in self._names:
-            if (found := patterns.find(name)) and name not in self._keys:
-                self._keys[name] = Leaf(name, "")
+        for name in self.naming.known:
+            if (found := patterns.find(name)) and name not in self.naming.odd:
+                self.naming.odd[name] = Leaf(name, "")
             if found:
-                self._keys[name].candidates += found
+                self.naming.odd[name].candidates += found
         for number, text in enumerate(self._texts):
             if found := patterns.find(text):
                 self._leaf(number).candidates += found
 
     def find_known(self, literals: Literals) -> None:
         """Take in what *literals* stand in, too."""
-        names = [name for name in self._names if name not in self._keys]
+        names = [name for name in self.naming.known if name not in self.naming.odd]
         for number in literals.found_in(names):
-            self._keys[names[number]] = Leaf(names[number], "")
+            self.naming.odd[names[number]] = Leaf(names[number], "")
         for number in literals.found_in(self._texts):
             self._leaf(number)
 
@@ -177,7 +144,7 @@ class Document:
 
         A reader of what is written has no other context, so neither must the last word on it.
         """
-        written = {leaf.text: leaf.written for leaf in self._keys.values() if leaf.written is not None}
+        written = {leaf.text: leaf.written for leaf in self.naming.odd.values() if leaf.written is not None}
         for number, above in enumerate(self._above):
             if above in written:
                 leaf = self._leaf(number)
@@ -191,7 +158,7 @@ class Document:
 
         *explain* says why one counts (``writing.Explain``).
         """
-        writer = Writer(self._strings, self._keys, every_number=self._every_number)
+        writer = Writer(self._strings, self.naming.odd, every_number=self._every_number)
         writer.explain = explain
         writer.plain = isinstance(self._value, str)
         value = writer.write(self._value)
@@ -213,27 +180,27 @@ class Document:
         else:
             text = value if isinstance(value, str) else digits(value, every_number=self._every_number)
             if text is not None:
-                if label and label not in _SILENT:
+                if label and label not in SILENT:
                     self._strings[len(self._texts)] = Leaf(text, key, label)
                 self._texts.append(text)
                 self._above.append(key)
 
     def _read_object(self, value: dict[str, Any], key: str, label: str, depth: int) -> None:
         check_depth(depth)
-        names = tuple(value)
+        names, naming = tuple(value), self.naming
         try:
-            below = self._labels[names] if not label else self._nested[label, not key, names]
+            below = naming.labels[names] if not label else naming.nested[label, not key, names]
         except (KeyError, TypeError):  # met for the first time, or what is no key hashes to nothing
-            below = self._below(names, key, label)
-        if self._pairs and names in self._pairs:
-            names, below = self._named(value, names, below)
+            below = naming.below(names, key, label)
+        if naming.pairs and names in naming.pairs:
+            names, below = naming.named(value, names, below)
         if label == "secret" or "kind" in value or "sensitive" in value:
-            names, below = self._declared(value, names, below, key if label == "secret" else "")
+            names, below = naming.declared(value, names, below, key if label == "secret" else "")
         texts, above = self._texts, self._above
         for name, item, announced in zip(names, value.values(), below, strict=True):
             # Most values are strings without a label, or small numbers.
             if type(item) is str:
-                if announced and announced not in _SILENT:
+                if announced and announced not in SILENT:
                     self._strings[len(texts)] = Leaf(item, name, announced)
                 texts.append(item)
                 above.append(name)
@@ -273,73 +240,6 @@ class Document:
             self._read(item, key, label, depth + 1)
             option = option_of(item) if not label and type(item) is str and item[:1] == "-" else ""
 
-    def _below(self, names: tuple[str, ...], above: str, outer: str) -> tuple[str, ...]:
-        """Return what each of the keys of an object announces, below a key and what that announces."""
-        known = [self._names.get(name) or self._name(name) for name in names]
-        personal = any(each.personal for each in known)
-        kinds = [each.label for each in known]
-        if "bank_account" in kinds:
-            kinds = [
-                "bank_account" if not kind and name.lower() in _ACCOUNTS else kind
-                for kind, name in zip(kinds, names, strict=True)
-            ]
-        announced = places.settled(kinds, outer)
-        below = tuple(
-            _label(name, label, personal, above, outer) or (AWS if each.aws else "")
-            for name, label, each in zip(names, announced, known, strict=True)
-        )
-        if not outer:
-            self._labels[names] = below
-        else:
-            self._nested[outer, not above, names] = below
-        parts = [each.part for each in known]
-        naming = "name" if "name" in parts else "type"
-        if "value" in parts and naming in parts:
-            self._pairs[names] = (names[parts.index(naming)], parts.index("value"))
-        return below
-
-    def _named(
-        self, value: dict[str, Any], names: tuple[str, ...], below: tuple[str, ...]
-    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Return keys and what they announce where one member of *value* is the name of another."""
-        naming, at = self._pairs[names]
-        name = value[naming]
-        if not isinstance(name, str):
-            return names, below
-        label = places.settled([labels.named_by(name)])[0]
-        if label in ("", _UNCLEAR, "person?", _PEOPLE) and rules.names_aws_secret(name):
-            label = AWS
-        if label in ("", _UNCLEAR, "person?", _PEOPLE):
-            return names, below
-        return (*names[:at], name, *names[at + 1 :]), (*below[:at], label, *below[at + 1 :])
-
-    def _declared(
-        self, value: dict[str, Any], names: tuple[str, ...], below: tuple[str, ...], key: str
-    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Return keys and what they announce where an object says that it holds secrets.
-
-        So does the *key* above it, if it is not "": ``"db_password": {"value": …}``.
-        """
-        if (said := declared.below(value, names, below)) != below:
-            return names, said
-        if not key:
-            return names, below
-        held = [not kind and _holds(name) for name, kind in zip(names, below, strict=True)]
-        named = (key if holds else name for name, holds in zip(names, held, strict=True))
-        return tuple(named), tuple(
-            "secret" if holds else kind for kind, holds in zip(below, held, strict=True)
-        )
-
-    def _name(self, name: Any) -> Key:
-        """Take in a key that has not been met before."""
-        if not isinstance(name, str):
-            raise not_json(name, "the key of an object")
-        known = self._names[name] = key_of(name)
-        if not known.plain:
-            leaf = self._keys[name] = Leaf(name, "")
-            leaf.anchored = True
-        return known
-
     def _read_key_lines(self) -> None:
         """Take in the strings that go on with a private key that one before them has begun."""
         for number, (text, key) in enumerate(zip(self._texts, self._above, strict=True)):
@@ -352,12 +252,6 @@ class Document:
                 continues = rules.continues_private_key(text)
                 if continues is False or (continues and "PRIVATE KEY" in text):
                     self._open.discard(key)
-
-
-def _is_nested(item: Any) -> bool:
-    if type(item) is list:
-        return any(type(each) in (dict, list) for each in item)
-    return type(item) is dict
 
 
 _SILENCE: Final = embedded.Said(None, {})
@@ -377,7 +271,7 @@ class Keys:
 
     def __call__(self, value: Any) -> embedded.Said:
         """Return what the keys of *value* announce; of one that is nested too deep nothing."""
-        if type(value) is dict and self._document.is_silent(value) and not self._holds_text(value):
+        if type(value) is dict and self._document.naming.is_silent(value) and not self._holds_text(value):
             return _SILENCE
         try:
             texts, strings = self._document.read_more(value)
@@ -421,24 +315,3 @@ def keys_in_text(text: str) -> embedded.KeysAbove:
 def is_counted(number: Any) -> bool:
     """Tell whether a number of a value is one of its strings and numbers, or too small."""
     return digits(number, every_number=False) is not None
-
-
-def _holds(name: str) -> bool:
-    """Tell whether a key says nothing but that what the one above it names is below it."""
-    return name in ("value", "Value") or name.isdigit()
-
-
-def _label(name: str, label: str, personal: bool, above: str, outer: str) -> str:
-    """Return what a key announces, beside keys that describe somebody or not, and below another."""
-    if outer == labels.DECLARED:
-        return outer
-    if label == _UNCLEAR:
-        if outer == "person?" or personal:
-            return "person"
-        return "person?" if outer == _PEOPLE else _UNCLEAR
-    if label or not outer:
-        return label
-    if outer in ("person", _UNCLEAR) and name.lower() in _PARTS_OF_NAMES:
-        return "person"
-    is_one_of = outer != "secret" and (name.isdigit() or name.lower() in _HOLDING)  # ``{"0": …, "1": …}``
-    return outer if is_one_of or outer in _NESTED or (outer == "secret" and not above) else ""
