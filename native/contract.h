@@ -226,7 +226,7 @@ struct mpp_launch {
     uint32_t watched_count; /* 0: the call is not traced */
     uint32_t parked;        /* 1: prepare only; plan, request and limits of the call come with mpp_unpark */
     uint32_t answers;       /* parked: 1: the call is over with a line end that the tool writes to descriptor 1 last */
-    uint32_t alone;         /* parked: 1: the tool can start no process, so nothing of it runs on once it is dead */
+    uint32_t alone;         /* 1: the tool can start no process, so nothing of it runs on once it is dead */
     const struct mpp_watched *watched;
     struct mpp_template *template; /* NULL: init is a program of its own, and starts the tool by execve */
     const struct mpp_image *image; /* where entries with MPP_ENTRY_IMAGE come from; NULL: there are none */
@@ -259,9 +259,10 @@ struct mpp_outcome {
     uint8_t *notes; /* struct mpp_note, each once; owned by the sandbox handle */
     size_t notes_size;
     uint64_t notes_lost; /* accesses beyond what is kept */
-    uint32_t leaving; /* 1: it has answered and is killed, but not reaped; mpp_left waits until none of its code runs */
-    uint32_t copied;  /* 1: it is a copy of its template */
-    uint32_t undead;  /* 1: it was killed, and something in the kernel held it longer than anybody waits */
+    uint32_t
+        leaving;     /* 1: its call is over and it is killed, but not reaped: mpp_left waits until no code of it runs */
+    uint32_t copied; /* 1: it is a copy of its template */
+    uint32_t undead; /* 1: it was killed, and something in the kernel held it longer than anybody waits */
 };
 
 struct mpp_sandbox;

@@ -123,7 +123,7 @@ int mpp_left(struct mpp_sandbox *sandbox)
     struct pollfd gone;
     uint64_t limit = mpp_now_ns() + PATIENCE_NS;
 
-    if (sandbox == NULL) return 1;
+    if (sandbox == NULL || sandbox->gone) return 1;
     if (sandbox->tool < 0) return 0;
     gone = (struct pollfd){ .fd = sandbox->pidfd, .events = POLLIN, .revents = 0 };
     while (!is_dead(sandbox->tool, sandbox->scored)) {

@@ -46,6 +46,7 @@ struct mpp_sandbox {
     uint64_t before_system_us;
     int reaped;
     int killed;             /* it was told to end */
+    int gone;               /* init has reaped all that there was of the tool */
     int given_up;           /* it was killed, and is not dead after all the time there is for that */
     unsigned int looks;     /* at what it uses */
     int blind;              /* looks in a row at what it uses that failed */

@@ -200,10 +200,22 @@ static int has_answered(const struct mpp_sandbox *sandbox)
     return sandbox->launch.answers && out->size > 1 && out->data[out->size - 1] == '\n';
 }
 
+/* Whether nothing of the tool can be left once its one process is reaped: there is no other, and no watcher of it. */
+static int has_only_one(const struct mpp_sandbox *sandbox)
+{
+    return sandbox->launch.alone && sandbox->launch.namespaces != 0 && sandbox->launch.watched_count == 0;
+}
+
 static void finish(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
 {
     mpp_guard_end(sandbox);
     if (outcome->stop == MPP_STOP_ANSWERED) outcome->leaving = (uint32_t)mpp_leave(sandbox);
+    /* Init has reaped all that there was of it. What is left is init itself, which is told to end besides. */
+    if (outcome->stop == MPP_STOP_NONE && outcome->exited_ns != 0 && has_only_one(sandbox)) {
+        mpp_kill_all(sandbox);
+        sandbox->gone = 1;
+        outcome->leaving = 1;
+    }
     /* Once: an init without a PID namespace that is told twice ends before it has ended the tool. */
     if (outcome->stop != MPP_STOP_NONE && !outcome->leaving && !sandbox->killed) mpp_kill_all(sandbox);
     if (!outcome->leaving) reap(sandbox);

@@ -251,13 +251,14 @@ class Invocation:
         self._looked(agreed, parked)
         if self._begins is not None:
             self._begins()
-        # Its start is committed while the tool runs. That is one commit more, for its end, which takes from
-        # other calls; a server on the usual libraries takes longer than its start in any case.
-        soon = parked is not None and (prepared.plan.kind == "mcp" or self._parts.admission.is_alone)
+        # Its start is committed while the tool runs, and its sandbox is built where none was ready. That is
+        # one commit more, for its end, which takes from other calls; a server on the usual libraries takes
+        # longer than its start in any case.
+        soon = prepared.plan.kind == "mcp" or self._parts.admission.is_alone
         beside = Beside(functools.partial(self._begun, agreed, at_once=soon), ledger, at_once=soon)
         # Without a way to the outside a tool may begin before its start is on record: until that is durable,
-        # nobody has its result. Where that did not work, or all else takes longer, it comes first.
-        if parked is None or prepared.terms.reaches_outside or not ledger.works:
+        # nobody has its result. Where that did not work, it comes first.
+        if prepared.terms.reaches_outside or not ledger.works:
             beside.begun()
         self._beside = beside
         self._clock.stage("record")
@@ -268,7 +269,7 @@ class Invocation:
             stack.enter_context(self._parts.watchdog.watch(running, prepared.recipe.basis))
             plan = self._placed(prepared.plan, running, stack)
             session = self._session(agreed, redactor)
-            completed = measured(prepared, self._spawned(agreed, plan, session, parked))
+            completed = measured(prepared, self._spawned(stack, agreed, plan, session, parked))
             self._clock.stage("sandbox")
             result = read(agreed, plan, completed, running, session=session, redactor=redactor)
             self._clock.stage("redact")
@@ -363,10 +364,15 @@ class Invocation:
         )
 
     def _spawned(
-        self, agreed: Agreed, plan: SandboxPlan, session: Session | None, parked: Parked | None
+        self,
+        stack: contextlib.ExitStack,
+        agreed: Agreed,
+        plan: SandboxPlan,
+        session: Session | None,
+        parked: Parked | None,
     ) -> Completed:
         def attempt() -> Completed:
-            return self._spawned_once(agreed, plan, session, parked)
+            return self._spawned_once(stack, agreed, plan, session, parked)
 
         return scarce.patiently(attempt, self._parts.sandboxes.make_room, self._pauses)
 
@@ -377,7 +383,12 @@ class Invocation:
         return not wanted.poll(seconds * 1000)
 
     def _spawned_once(
-        self, agreed: Agreed, plan: SandboxPlan, session: Session | None, parked: Parked | None
+        self,
+        stack: contextlib.ExitStack,
+        agreed: Agreed,
+        plan: SandboxPlan,
+        session: Session | None,
+        parked: Parked | None,
     ) -> Completed:
         left = None if self._deadline is None else self._deadline - time.perf_counter()
         return spawn.run(
@@ -395,6 +406,7 @@ class Invocation:
             parked=parked,
             meanwhile=self._beside,
             look=agreed.prepared.look,
+            until=stack,
         )
 
     def _failed(self, error: BaseException) -> Ending:

@@ -88,7 +88,7 @@ class RawOutcome(NamedTuple):
     """``struct mpp_outcome`` as Python values: bytes, µs, and CLOCK_MONOTONIC ns stamps by stage.
 
     ``memory_peak``, ``memory_kills`` and ``processes_denied`` are what a cgroup counted, 0 without one.
-    ``leaving``: it has answered and is killed, and nobody has waited for that. ``copied``: the
+    ``leaving``: its call is over and it is killed, and nobody has waited for that. ``copied``: the
     sandbox was a copy of a template. ``undead``: it was killed, and did not die in all the time for that.
     """
 
@@ -215,6 +215,8 @@ def invoke(
     cgroup_fd: int = -1,
     dialogue: Dialogue | None = None,
     meanwhile: Meanwhile | None = None,
+    alone: bool = False,
+    until: contextlib.ExitStack | None = None,
 ) -> RawOutcome:
     """Run one sandbox from *message* to its end; every process of it is dead and reaped on return.
 
@@ -223,7 +225,8 @@ def invoke(
     *watched* says what to note of a traced call, whose message holds a watching program. Everything
     is born in the cgroup of *cgroup_fd*, where that is given. A *dialogue* goes on after the request, until
     it or the tool ends it; without one the tool sees the end of its input after the request. *meanwhile* is
-    told that it is on its way.
+    told that it is on its way. Of a tool that is *alone*, which can start no process, what the kernel is
+    still freeing once it is dead is waited for when *until* ends, and the outcome says ``leaving``.
     A spawn that failed is an outcome as well: ``step`` and ``error`` say where and why.
     """
     launch, _kept = launched(
@@ -235,17 +238,24 @@ def invoke(
         watched=watched,
         cgroup_fd=cgroup_fd,
         dialogue=dialogue is not None,
+        alone=alone and until is not None,
         init_fd=init_program(),
     )
     outcome = ffi.new("struct mpp_outcome *")
     slot = ffi.new("struct mpp_sandbox **")
+    put_off = False
     # Whatever a signal handler raises, and wherever: no process stays, and the buffers are freed.
     try:
         if lib.mpp_spawn(launch, outcome, slot) == 0:
             to_the_end(slot[0], outcome, dialogue, meanwhile)
-        return collected(outcome)
+        ended = collected(outcome)
+        if ended.leaving and until is not None:
+            until.callback(lib.mpp_release, slot)
+            put_off = True
+        return ended
     finally:
-        lib.mpp_release(slot)
+        if not put_off:
+            lib.mpp_release(slot)
 
 
 def to_the_end(sandbox: Any, outcome: Any, dialogue: Dialogue | None, meanwhile: Meanwhile | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import time
@@ -73,6 +74,7 @@ def run(
     meanwhile: native.Meanwhile | None = None,
     look: Callable[[], object] = lambda: None,
     serve: network.Serve | None = None,
+    until: contextlib.ExitStack | None = None,
 ) -> Completed:
     """Run *plan* once with *request* on descriptor 0, in a sandbox that nothing else has seen.
 
@@ -84,6 +86,8 @@ def run(
     another one is made, after a *look* at the installed files, which raises where they are not what was
     signed. *meanwhile* is told when the tool has begun, once or twice. *serve* is given the sockets of a plan
     with hosts before the tool is, once for each sandbox that is made: what it raises ends the call there.
+    What the kernel is still freeing of one that was made for this call is waited for when *until* ends;
+    without it, here.
 
     Raises:
         HostError: a step of the spawn was refused by this kernel, or a granted path or a cgroup changed;
@@ -141,6 +145,7 @@ def run(
             dialogue=dialogue,
             meanwhile=meanwhile,
             serve=serve,
+            until=until,
         )
     if raw.step != "none":
         raise _spawn_error(
@@ -180,8 +185,9 @@ def _cold(
     dialogue: native.Dialogue | None,
     meanwhile: native.Meanwhile | None,
     serve: network.Serve | None,  # noqa: ARG001 -- as _served
+    until: contextlib.ExitStack | None,
 ) -> native.RawOutcome:
-    """Build a sandbox for this call alone, and run it."""
+    """Build a sandbox for this call alone, and run it. Until when its end may be put off, see ``run``."""
     call = message.for_call(
         plan,
         special,
@@ -191,7 +197,8 @@ def _cold(
         invocation=invocation,
         traced=traced,
     )
-    with cgroup.entered(plan.cgroup) as group:
+    with contextlib.ExitStack() as here:
+        group = (here if until is None else until).enter_context(cgroup.entered(plan.cgroup))
         return native.invoke(
             call,
             request,
@@ -202,6 +209,8 @@ def _cold(
             cgroup_fd=group,
             dialogue=dialogue,
             meanwhile=meanwhile,
+            alone=not plan.started,
+            until=until,
         )
 
 
@@ -220,6 +229,7 @@ def _served(
     dialogue: Session | None,
     meanwhile: native.Meanwhile | None,
     serve: network.Serve | None,
+    until: contextlib.ExitStack | None,  # noqa: ARG001 -- as _cold
 ) -> native.RawOutcome:
     """As :func:`_cold`, of a plan with hosts: built first, then served, and only then is there a tool."""
     began = time.monotonic_ns()
