@@ -67,6 +67,29 @@ def test_refused_trust_asks_nothing_more(shell: Shell, tmp_path: Path) -> None:
     assert "Approve" not in rest
 
 
+def rotated(shell: Shell, tmp_path: Path) -> Path:
+    """Trust acme of another home here, and return the statement that it has a new key."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    other = Shell(elsewhere)
+    other.ok("keygen", "acme")
+    shell.ok("publisher", "add", "acme", other.ok("publisher", "show", "acme", "--json").json["public_key"])
+    statement = tmp_path / "acme.rotation"
+    other.ok("publisher", "rotate", "acme", "-o", str(statement))
+    return statement
+
+
+@pytest.mark.parametrize(("answer", "code", "former"), [("y\n", 0, 1), ("n\n", 4, 0), ("\n", 4, 0)])
+def test_a_new_key_is_trusted_by_a_yes(
+    shell: Shell, tmp_path: Path, answer: str, code: int, former: int
+) -> None:
+    with shell.at_terminal("publisher", "rotate", str(rotated(shell, tmp_path))) as terminal:
+        assert "publisher acme has a new key" in terminal.expect("Trust the new key for acme? [y/N]")
+        terminal.type(answer)
+        assert terminal.end()[0] == code
+    assert len(shell.ok("publisher", "show", "acme", "--json").json["former"]) == former
+
+
 def test_later_installs_without_an_approval(shell: Shell) -> None:
     with shell.at_terminal("install", str(shell.package())) as terminal:
         terminal.expect("Approve?")
