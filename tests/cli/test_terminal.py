@@ -224,3 +224,16 @@ def test_two_different_passphrases_make_no_key(shell: Shell) -> None:
     assert code == 2
     assert "[key.passphrases_differ]" in rest
     assert not (shell.home / "keys" / "acme.key").exists()
+
+
+def test_several_values_are_asked_for_until_none_is_given(shell: Shell) -> None:
+    toml = '[user_config.tags]\ntype = "string"\nmultiple = true\nrequired = true\n'
+    with shell.at_terminal("install", str(shell.package(toml=toml))) as terminal:
+        for said in ("one\n", "two\n", "\n"):
+            terminal.expect("tags (one of any number, nothing to end):")
+            terminal.type(said)
+        shown = terminal.expect("Approve?")
+        terminal.type("y\n")
+        assert terminal.end()[0] == 0
+    assert "tags = one" in shown
+    assert "tags = two" in shown

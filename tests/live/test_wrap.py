@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import tomllib
 import zipfile
@@ -167,20 +166,58 @@ def test_a_bundle_becomes_a_package_with_its_settings(shell: Shell) -> None:
     assert json.loads(shell.ok("run", "acme/their-bundle", "look").out) == [[str(place)], "look"]
 
 
-def test_a_setting_of_a_bundle_with_several_values_becomes_several(shell: Shell) -> None:
-    """As the note says; the servers for files that are published as bundles take any number of folders."""
-    path = bundle(shell, {"type": "directory", "required": True, "multiple": True})
-    (note,) = shell.ok("wrap", f"mcpb:{path}", "-o", "one", "--json").json["notes"]
-    found = re.search(r"--setting (\w+)=(\w+), and '(\S+)' behind --", note)
-    assert found is not None
-    key, kind, word = found.groups()
-    shell.ok("wrap", f"mcpb:{path}", "-o", "two", "--setting", f"{key}={kind}", "--", word)
-    places = [shell.root / name for name in ("first", "second")]
+SEVERAL = {"type": "directory", "required": True, "multiple": True, "default": ["${HOME}/x"]}
+
+
+def test_a_setting_of_a_bundle_takes_several_values(shell: Shell) -> None:
+    """Each is an argument of its own, and a grant of its own."""
+    done = shell.ok("wrap", f"mcpb:{bundle(shell, SEVERAL)}", "-o", "out", "--json").json
+    assert done["notes"] == ["setting place: its default cannot be carried over"]
+    assert declared(shell.cwd / "out")["user_config"]["place"]["multiple"] is True
+    places = [str(shell.root / name) for name in ("first", "second", "third")]
     for place in places:
-        place.mkdir()
-    installed(shell, shell.cwd / "two", f"--set=place={places[0]}", f"--set={key}={places[1]}")
-    answer = json.loads(shell.ok("run", "acme/their-bundle", "look").out)
-    assert answer == [[str(place) for place in places], "look"]
+        Path(place).mkdir()
+    first, second, third = places
+    installed(shell, shell.cwd / "out", f"--set=place={first}", f"--set=place={second}")
+    assert json.loads(shell.ok("run", "acme/their-bundle", "look").out) == [[first, second], "look"]
+    granted = shell.ok("list", "--json").json[0]["permissions"]["read"]
+    assert granted == [first, second]
+    # Values that are given take the place of all that were; without any, those stay.
+    shell.ok("approve", "acme/their-bundle", "--yes", f"--set=place={third}")
+    assert json.loads(shell.ok("run", "acme/their-bundle", "look").out) == [[third], "look"]
+    shown = shell.ok("approve", "acme/their-bundle", "--yes", f"--without=filesystem.read={third}").err
+    assert f"place = {third}" in shown
+    assert shell.ok("list", "--json").json[0]["permissions"]["read"] == []
+
+
+@pytest.mark.parametrize("part", ["args", "env"])
+def test_several_values_inside_of_a_text_are_one(shell: Shell, part: str) -> None:
+    """A bundle's reader does not say what several values come to there."""
+    config = {
+        "command": "python3",
+        "args": ["${__dirname}/server.py", "--in=${user_config.place}"] if part == "args" else [],
+        "env": {"PLACES": "${user_config.place}"} if part == "env" else {},
+    }
+    config["args"] = config["args"] or ["${__dirname}/server.py", "${user_config.place}"]
+    path = bundle(shell, SEVERAL, mcp_config=config)
+    notes = shell.ok("wrap", f"mcpb:{path}", "-o", "out", "--json").json["notes"]
+    assert notes[0] == "setting place: it takes one value, since several cannot stand inside of a text"
+    assert "multiple" not in declared(shell.cwd / "out")["user_config"]["place"]
+
+
+def test_a_folder_is_wrapped_with_a_setting_of_several_values(shell: Shell) -> None:
+    source = write(shell.root / "source")
+    words = ("python3", "server.py", "${user_config.tags}")
+    shell.ok("wrap", f"dir:{source}", "-o", "out", "--setting", "tags=string,multiple", "--", *words)
+    assert declared(shell.cwd / "out")["user_config"]["tags"] == {
+        "type": "string",
+        "required": True,
+        "multiple": True,
+    }
+    refused = shell.run(
+        "wrap", f"dir:{source}", "-o", "x", "--setting", "tags=boolean,multiple", "--", *words
+    )
+    assert refused.code == 2
 
 
 def test_a_bundle_with_a_secret_on_its_command_line_says_where_to_put_it(shell: Shell) -> None:

@@ -163,6 +163,7 @@ def test_everything_a_manifest_can_say_can_be_written() -> None:
         verbose = { type = "boolean", default = false, env = "VERBOSE" }
         data_dir = { type = "directory", title = "Folder with CSV files", required = true }
         ratio = { type = "number", description = "How much of it", default = 0.5 }
+        tags = { type = "string", multiple = true, default = ["new", "old"] }
         api_key = { type = "string", title = "API key", required = true, sensitive = true, env = "API_KEY" }
         [limits]
         wall = "250ms"

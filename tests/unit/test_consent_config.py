@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from mpp_exec.consent.config import (
     substitute,
 )
 from mpp_exec.errors import MppError
-from mpp_exec.package.manifest import ConfigField, Draft, RuntimeSpec, Tool
+from mpp_exec.package.manifest import MAX_VALUES, ConfigField, Draft, RuntimeSpec, Tool
 
 FIELDS = (
     ConfigField("data_dir", "directory", title="Folder with CSV files", required=True),
@@ -167,14 +168,55 @@ def test_path_of_a_manifest_is_expanded(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     (tmp_path / "out").symlink_to("/usr")
     values = {"data_dir": str(tmp_path)}
-    assert expand_path("${user_config.data_dir}", values) == str(tmp_path)
-    assert expand_path("${user_config.data_dir}/sub", values) == f"{tmp_path}/sub"
-    assert expand_path("${user_config.data_dir}/out", values) == "/usr"
-    assert expand_path("${user_config.data_dir}/usr", {"data_dir": "/"}) == "/usr"
-    assert expand_path("/usr", {}) == "/usr"
-    assert expand_path("${user_config.other}", values) is None
+    assert expand_path("${user_config.data_dir}", values) == (str(tmp_path),)
+    assert expand_path("${user_config.data_dir}/sub", values) == (f"{tmp_path}/sub",)
+    assert expand_path("${user_config.data_dir}/out", values) == ("/usr",)
+    assert expand_path("${user_config.data_dir}/usr", {"data_dir": "/"}) == ("/usr",)
+    assert expand_path("/usr", {}) == ("/usr",)
+    assert expand_path("${user_config.other}", values) == ()
     assert refusal(expand_path, "${user_config.name}", {"name": "relative"}).code == "path.relative"
     assert refusal(expand_path, "${user_config.name}/x", {"name": "/usr/.."}).code == "path.dotdot"
+
+
+SEVERAL = (
+    ConfigField("dirs", "directory", multiple=True),
+    ConfigField("tags", "string", multiple=True, env="TAGS", default=("x",)),
+)
+
+
+def test_a_setting_can_have_any_number_of_values(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name / "sub").mkdir(parents=True)
+    one, two = str(tmp_path / "one"), str(tmp_path / "two")
+    settings = check_settings(SEVERAL, {"dirs": (one, two, one)})
+    assert settings.values == {"dirs": (one, two), "tags": ("x",)}
+    assert check_settings(SEVERAL, {"dirs": one}).values["dirs"] == (one,)
+    assert expand_path("${user_config.dirs}/sub", settings.values) == (f"{one}/sub", f"{two}/sub")
+    several = replace(draft(("bin/x", "-d", "${user_config.dirs}", "end")), user_config=SEVERAL)
+    filled = fill(several, settings.values, {}, storage="")
+    assert filled.command == ("bin/x", "-d", one, two, "end")
+    assert filled.env == {"TAGS": '["x"]'}
+    none = fill(several, {"tags": ("a b", "c")}, {}, storage="")
+    assert none.command == ("bin/x", "-d", "end")
+    assert none.env == {"TAGS": '["a b", "c"]'}
+
+
+@pytest.mark.parametrize(
+    ("values", "code"),
+    [
+        ({"dirs": ()}, "config.too_many"),
+        ({"tags": tuple(map(str, range(MAX_VALUES + 1)))}, "config.too_many"),
+        ({"tags": ("x" * (MAX_VALUE // 2), "y" * (MAX_VALUE // 2))}, "config.too_long"),
+        ({"tags": ("a", 1)}, "config.type"),
+        ({"dirs": ("/usr", "/usr/..")}, "path.dotdot"),
+    ],
+)
+def test_each_of_several_values_is_checked(values: Any, code: str) -> None:
+    assert refusal(check_settings, SEVERAL, values).code == code
+
+
+def test_one_value_is_not_several() -> None:
+    assert refusal(check_settings, (ConfigField("name", "string"),), {"name": ("a",)}).code == "config.type"
 
 
 def test_command_and_environment_are_filled_in() -> None:

@@ -298,7 +298,7 @@ def test_words_of_redaction_that_say_nothing_are_refused(words: list[str], code:
         {"limits": {"wall_ms": "1"}},
         {"withheld": [["a"]]},
         {"config": {"x": None}},
-        {"config": {"x": [1]}},
+        {"config": {"x": [[1]]}},
         {"approved_at": 1 << 62},
         {"shown": {}},
         {"shown": {"tools": [1]}},

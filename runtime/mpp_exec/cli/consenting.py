@@ -253,7 +253,9 @@ class _Asking:
         terminal = self._terminal
         if terminal is None:
             return ""
-        prompt = f"{each.key} ({each.title}):" if each.title else f"{each.key}:"
+        words = [each.title, "one of any number, nothing to end" if each.multiple else ""]
+        about = "; ".join(filter(None, words))
+        prompt = f"{each.key} ({about}):" if about else f"{each.key}:"
         return terminal.secret(prompt) if each.sensitive else terminal.line(prompt)
 
     def approved(self, proposal: Proposal) -> None:

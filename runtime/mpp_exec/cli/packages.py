@@ -203,6 +203,7 @@ def _lines(package: SignedManifest, standing: Standing | None, document: dict[st
         lines += ["", "settings:"]
         for field in manifest.user_config:
             marks = [field.type, *(["required"] * field.required), *(["secret"] * field.sensitive)]
+            marks += ["any number of them"] * field.multiple
             lines.append(f"  {field.key} ({', '.join(marks)})")
             lines += [f"    | {text}" for text in (field.title, field.description) if text]
     if standing is not None:

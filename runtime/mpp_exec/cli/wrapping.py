@@ -14,6 +14,7 @@ from mpp_exec.errors import UsageError
 
 _PLATFORMS: Final = ("linux-x86_64", "linux-aarch64")
 _TYPES: Final = ("string", "number", "boolean", "file", "directory")
+_SEVERAL: Final = tuple(f"{kind},multiple" for kind in _TYPES if kind != "boolean")
 
 
 def _arguments(parser: VerbParser) -> None:
@@ -71,7 +72,10 @@ def _arguments(parser: VerbParser) -> None:
     )
     parser.option("--write", value="PATH", help_text="ask for a path to read and write", **several)
     parser.option(
-        "--setting", value="KEY=TYPE", help_text="a value that the user sets: " + ", ".join(_TYPES), **several
+        "--setting",
+        value="KEY=TYPE",
+        help_text=f"a value that the user sets: {', '.join(_TYPES)}; TYPE,multiple for any number of them",
+        **several,
     )
     parser.option(
         "--try",
@@ -109,7 +113,7 @@ def _wrap(given: argparse.Namespace, console: Console) -> int:
         subprocess=tuple(given.subprocess),
         read=tuple(given.read),
         write=tuple(given.write),
-        settings=dict(_pair(word, "--setting KEY=TYPE", _TYPES) for word in given.setting),
+        settings=dict(_pair(word, "--setting KEY=TYPE", (*_TYPES, *_SEVERAL)) for word in given.setting),
         tries=dict(_pair(word, "--try KEY=VALUE") for word in given.tries),
         env=dict(_pair(word, "--env NAME=VALUE") for word in given.env),
         operations=dict(check_operation(word) for word in given.operation),

@@ -267,7 +267,7 @@ def _expanded(asked: Permissions, values: Mapping[str, Value]) -> tuple[Permissi
     unset: list[Withheld] = []
 
     def resolve(word: str, paths: tuple[str, ...]) -> tuple[str, ...]:
-        final = set()
+        final: set[str] = set()
         for path in paths:
             try:
                 resolved = expand_path(path, values)
@@ -276,11 +276,11 @@ def _expanded(asked: Permissions, values: Mapping[str, Value]) -> tuple[Permissi
                     raise
                 hint = f"create it, or approve without it: --without {word}='{path}'"
                 raise UsageError(error.code, error.message, hint) from error
-            if resolved is None:
+            if not resolved:
                 reason = f"the setting {path_placeholder(path)} has no value"
                 unset.append(Withheld(f"{word}={path}", reason))
             else:
-                final.add(resolved)
+                final.update(resolved)
         return tuple(sorted(final))
 
     read = resolve("filesystem.read", asked.read)

@@ -17,13 +17,15 @@ from typing import Final, Literal, TypeAlias
 from mpp_exec.consent.paths import canonical_path
 from mpp_exec.errors import ConsentError, PackageError, UsageError
 from mpp_exec.package.fields import nearest
-from mpp_exec.package.manifest import ConfigField, Draft
+from mpp_exec.package.manifest import MAX_VALUES, ConfigField, Draft
 from mpp_exec.vocabulary import path_placeholder
 
-Value: TypeAlias = str | int | float | bool
+Scalar: TypeAlias = str | int | float | bool
+Value: TypeAlias = Scalar | tuple[Scalar, ...]
+"""Of a setting that takes several, all of them."""
 
 MAX_VALUE: Final = 64 * 1024
-"""Bytes of one value in UTF-8: an environment variable may have no more than 128 KiB (execve(2))."""
+"""Bytes of one setting in UTF-8: an environment variable may have no more than 128 KiB (execve(2))."""
 
 _PLACEHOLDER: Final = re.compile(r"\$\{([^{}]*)\}")
 _NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?", re.ASCII)  # RFC 8259 §6
@@ -121,11 +123,11 @@ def check_settings(
                 "ask the publisher to correct the package",
             )
         if each.sensitive and each.key in secrets:
-            read[each.key] = str(value_text(_checked(each, secrets[each.key])))
+            read[each.key] = value_text(_checked(each, secrets[each.key]))
         elif not each.sensitive and each.key in plain:
-            values[each.key] = _checked(each, plain[each.key])
+            values[each.key] = _all_checked(each, plain[each.key])
         elif not each.sensitive and each.default is not None:
-            values[each.key] = _checked(each, each.default)
+            values[each.key] = _all_checked(each, each.default)
         elif each.required and each.key not in kept:
             raise _missing(each)
     return Settings(values, read)
@@ -155,7 +157,22 @@ def _missing(each: ConfigField) -> UsageError:
     return UsageError("config.missing", f"{each.key}{title} has no value", hint)
 
 
-def _checked(each: ConfigField, value: Value) -> Value:
+def _all_checked(each: ConfigField, value: Value) -> Value:
+    if not each.multiple:
+        if isinstance(value, tuple):
+            raise UsageError("config.type", f"{each.key} has one value", "give it once")
+        return _checked(each, value)
+    values = value if isinstance(value, tuple) else (value,)
+    checked = tuple(dict.fromkeys(_checked(each, one) for one in values))
+    if not 0 < len(checked) <= MAX_VALUES:
+        raise UsageError(
+            "config.too_many", f"{each.key} has {len(checked)} values", f"give 1 to {MAX_VALUES} of them"
+        )
+    _checked_text(each.key, value_text(checked))
+    return checked
+
+
+def _checked(each: ConfigField, value: Scalar) -> Scalar:
     match each.type:
         case "string" if isinstance(value, str):
             return _checked_text(each.key, value)
@@ -194,7 +211,7 @@ def _checked_text(key: str, text: str) -> str:
 
 
 def value_text(value: Value) -> str:
-    """Return a value as it is put into a command line or an environment variable."""
+    """Return a value as it is put into a command line or an environment variable; several as JSON."""
     return value if isinstance(value, str) else json.dumps(value)
 
 
@@ -211,23 +228,29 @@ def substitute(text: str, lookup: Callable[[str], str]) -> str:
     return _PLACEHOLDER.sub(lambda match: lookup(match[1]), text)
 
 
-def expand_path(path: str, values: Mapping[str, Value]) -> str | None:
-    """Return the final absolute path that *path* of a manifest leads to, None if its setting has no value.
+def expand_path(path: str, values: Mapping[str, Value]) -> tuple[str, ...]:
+    """Return the final absolute paths that *path* of a manifest leads to: one for each value of its setting.
 
     Raises:
         UsageError: ``path.*``, or ``path.relative`` for a setting that is no absolute path.
     """
     key = path_placeholder(path)
     if not key:
-        return canonical_path(path, what="the path")
-    if key not in values:
-        return None
-    head = value_text(values[key])
-    if not head.startswith("/"):
-        raise UsageError(
-            "path.relative", f"{key} is used as a path and is not absolute: {head!r}", "begin it with /"
-        )
-    return canonical_path(head + path[len("${user_config.}") + len(key) :], what="the path")
+        return (canonical_path(path, what="the path"),)
+    tail = path[len("${user_config.}") + len(key) :]
+    final = []
+    for head in map(value_text, all_of(values.get(key, ()))):
+        if not head.startswith("/"):
+            raise UsageError(
+                "path.relative", f"{key} is used as a path and is not absolute: {head!r}", "begin it with /"
+            )
+        final.append(canonical_path(head + tail, what="the path"))
+    return tuple(final)
+
+
+def all_of(value: Value) -> tuple[Scalar, ...]:
+    """Return every value of a setting."""
+    return value if isinstance(value, tuple) else (value,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,9 +312,13 @@ def fill(
             )
         return value_text(values[key])
 
-    command = tuple(
-        substitute(part, lambda name: lookup(name, in_command=True)) for part in draft.runtime.command
-    )
+    def words(part: str) -> Iterable[str]:
+        key = part.removeprefix("${user_config.").removesuffix("}")
+        if key in fields and fields[key].multiple and part == f"${{user_config.{key}}}":
+            return map(value_text, all_of(values.get(key, ())))  # none for none: that is a list, too
+        return (substitute(part, lambda name: lookup(name, in_command=True)),)
+
+    command = tuple(word for part in draft.runtime.command for word in words(part))
     given = {f"user_config.{key}" for key in (*values, *secrets)} | {"app", "storage"}
     unset = {f"user_config.{key}" for key in fields} - given
     env = {

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, Final
 
-from mpp_exec.consent.config import Value
+from mpp_exec.consent.config import Value, all_of
 from mpp_exec.consent.mounts import MountTable
 from mpp_exec.consent.paths import Protected, is_exposed, pins
 from mpp_exec.consent.policy import ACTIONS, BINARY, Action, Policy, Withheld
@@ -136,7 +136,9 @@ class Grant:
             "confirm": dict(self.confirm),
             "covers": list(self.covers),
             "identities": {path: list(identity) for path, identity in self.identities.items()},
-            "config": dict(self.config),
+            "config": {
+                key: list(value) if isinstance(value, tuple) else value for key, value in self.config.items()
+            },
             "secrets": list(self.secrets),
             "withheld": [[each.permission, each.reason] for each in self.withheld],
             "degradations": list(self.degradations),
@@ -329,7 +331,8 @@ def _grant(value: Any) -> Grant:
         if asks not in CONFIRMS:
             raise FieldError("unknown_word", f"confirm.{tool}", "is no confirmation")
     config = table.take("config", dict)
-    if any(type(each) not in (str, int, float, bool) for each in config.values()):
+    config = {key: tuple(value) if type(value) is list else value for key, value in config.items()}
+    if any(type(each) not in (str, int, float, bool) for value in config.values() for each in all_of(value)):
         raise FieldError("wrong_type", "config", "holds a value of an unknown type")
     return Grant(
         package=table.text("package"),

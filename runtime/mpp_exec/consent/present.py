@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from mpp_exec.consent.config import Value, value_text
+from mpp_exec.consent.config import Value, all_of, value_text
 from mpp_exec.consent.difference import Change
 from mpp_exec.consent.grant import Grant
 from mpp_exec.package.manifest import ConfigField, Manifest, Tool
@@ -146,11 +146,13 @@ def _settings(
     lines = []
     for each in fields:
         if each.sensitive:
-            state = "a secret, stored encrypted" if each.key in given else "a secret, not given"
+            states = ["a secret, stored encrypted" if each.key in given else "a secret, not given"]
         else:
-            state = value_text(config[each.key]) if each.key in config else "not given"
+            values = all_of(config[each.key]) if each.key in config else ()
+            states = [value_text(value) for value in values] or ["not given"]
         variable = f", handed over as {each.env}" if each.env else ""
-        lines += _hanging(f"{each.key} = {state}{variable}")
+        for state in states:
+            lines += _hanging(f"{each.key} = {state}{variable}")
     return ["settings:", *lines] if lines else []
 
 

@@ -11,14 +11,22 @@ from typing import Any
 
 from mpp_exec.audit.entry import permissions_value
 from mpp_exec.consent.approve import make_grant, parse_redaction
-from mpp_exec.consent.config import Setting, Settings, Value, check_settings, parse_setting, secret_text
+from mpp_exec.consent.config import (
+    Setting,
+    Settings,
+    Value,
+    all_of,
+    check_settings,
+    parse_setting,
+    secret_text,
+)
 from mpp_exec.consent.difference import Change, difference
 from mpp_exec.consent.grant import Grant, withheld_by_user
 from mpp_exec.consent.policy import Action, Policy, stricter
 from mpp_exec.consent.present import approval_text, stays_read_only, update_text
 from mpp_exec.errors import UsageError
 from mpp_exec.lifecycle.session import Session
-from mpp_exec.package.manifest import ConfigField, Manifest
+from mpp_exec.package.manifest import MAX_VALUES, ConfigField, Manifest
 from mpp_exec.package.maps import privacy_value
 from mpp_exec.permissions import DEGRADATIONS
 from mpp_exec.privacy.policy import effective_actions
@@ -156,12 +164,15 @@ def collect(
     stdin = ""
     for word in words:
         setting = parse_setting(word, fields)
-        if setting.key in plain or setting.key in secrets:
+        several = any(each.multiple for each in fields if each.key == setting.key)
+        if setting.key in secrets or (setting.key in plain and not several):
             raise UsageError("config.twice", f"{setting.key} is set twice", "leave one of the two out")
         if setting.source == "stdin" and stdin:
             hint = f"give one of them from a file: --set {setting.key}=@FILE"
             raise UsageError("config.twice", f"{stdin} and {setting.key} both read standard input", hint)
-        if setting.source == "value":
+        if setting.source == "value" and several:
+            plain[setting.key] = (*all_of(plain.get(setting.key, ())), setting.text)
+        elif setting.source == "value":
             plain[setting.key] = setting.text
         else:
             stdin = setting.key if setting.source == "stdin" else stdin
@@ -170,7 +181,11 @@ def collect(
     kept = []
     if old is not None:
         before = {
-            key: value for key, value in old.config.items() if key in known and not known[key].sensitive
+            key: value
+            for key, value in old.config.items()
+            if key in known
+            and not known[key].sensitive
+            and (known[key].multiple or not isinstance(value, tuple))
         }
         plain = before | plain
         kept = [
@@ -181,7 +196,10 @@ def collect(
     if ask is not None:
         for each in fields:
             if each.required and each.default is None and each.key not in {*plain, *secrets, *kept}:
-                (secrets if each.sensitive else plain)[each.key] = _asked(ask, each)
+                if each.sensitive:
+                    secrets[each.key] = _asked(ask, each)
+                else:
+                    plain[each.key] = _all_asked(ask, each) if each.multiple else _asked(ask, each)
     return check_settings(fields, plain, secrets, kept=kept), tuple(kept)
 
 
@@ -190,6 +208,13 @@ def _asked(ask: AskSetting, each: ConfigField) -> str:
     if not said:
         raise UsageError("config.missing", f"{each.key} has no value", "it is required; nothing was changed")
     return said
+
+
+def _all_asked(ask: AskSetting, each: ConfigField) -> tuple[str, ...]:
+    said = [_asked(ask, each)]
+    while len(said) < MAX_VALUES and (more := ask(each)):
+        said.append(more)
+    return tuple(said)
 
 
 def _redaction(words: Iterable[str], old: Grant | None) -> dict[str, Action]:

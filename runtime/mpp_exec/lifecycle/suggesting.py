@@ -18,6 +18,7 @@ from pathlib import PurePosixPath
 from typing import Any, Final
 
 from mpp_exec import encoding
+from mpp_exec.consent.config import all_of
 from mpp_exec.permissions import Permissions
 from mpp_exec.prepared import Prepared
 from mpp_exec.sandbox.access import Access
@@ -165,11 +166,12 @@ class _Suggesting:
         self._manifest = manifest
         self._tool = prepared.tool
         self._granted = prepared.grant.permissions
-        self._config = {
-            f"${{user_config.{each.key}}}": str(config[each.key])
+        self._config = [
+            (str(value), f"${{user_config.{each.key}}}", each.multiple)
             for each in manifest.user_config
             if each.type in ("directory", "file") and each.key in config
-        }
+            for value in all_of(config[each.key])
+        ]
         self._plan = prepared.plan
         self._accesses = accesses
         self._tried = tried
@@ -267,9 +269,12 @@ class _Suggesting:
         """Return *paths* as a manifest writes them; what it cannot write is a remark."""
         written = []
         for path in paths:
-            settings = [(value, name) for name, value in self._config.items() if _within(path, value)]
-            value, name = max(settings, default=("", ""))
-            text = name + path[len(value) :]
+            value, name, several = max(
+                (each for each in self._config if _within(path, each[0])), default=("", "", False)
+            )
+            text = (
+                name if several else name + path[len(value) :]
+            )  # not every one of several has that below it
             try:
                 written.append(parse_path(text, placeholder=True))
             except VocabularyError as error:

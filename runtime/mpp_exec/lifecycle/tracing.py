@@ -132,8 +132,8 @@ def _widened(session: Session, grant: Grant, wider: Wider) -> Grant:
         added = Permissions(
             environment=tuple(map(parse_env_name, wider.environment)),
             subprocess=tuple(map(parse_program, wider.subprocess)),
-            read=tuple(_resolved(path, grant) for path in wider.read),
-            write=tuple(_resolved(path, grant) for path in wider.write),
+            read=tuple(final for path in wider.read for final in _resolved(path, grant)),
+            write=tuple(final for path in wider.write for final in _resolved(path, grant)),
         )
     except VocabularyError as error:
         raise UsageError("trace.word", error.message, error.hint) from None
@@ -162,11 +162,11 @@ def _widened(session: Session, grant: Grant, wider: Wider) -> Grant:
     )
 
 
-def _resolved(path: str, grant: Grant) -> str:
+def _resolved(path: str, grant: Grant) -> tuple[str, ...]:
     # A relative path is the person's own, who sees the final one before agreeing.
     typed = path if path_placeholder(path) else os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111
     final = expand_path(typed, grant.config)
-    if final is None:
+    if not final:
         raise UsageError("trace.setting", f"the setting of {path} has no value", "give the path itself")
     return final
 

@@ -29,6 +29,7 @@ from mpp_exec.package.manifest import (
     Tool,
     default_confirm,
 )
+from mpp_exec.package.maps import default_of
 from mpp_exec.package.requirement import parse_requirement
 from mpp_exec.package.rules import check_draft
 from mpp_exec.permissions import HostPort, Limits, Permissions, Privacy
@@ -218,7 +219,7 @@ def _config(key: str, value: Any) -> ConfigField:
     table = Fields(
         value,
         f"user_config.{key}",
-        ("type", "title", "description", "required", "sensitive", "env", "default"),
+        ("type", "title", "description", "required", "sensitive", "env", "default", "multiple"),
     )
     return ConfigField(
         key=key,
@@ -228,7 +229,8 @@ def _config(key: str, value: Any) -> ConfigField:
         required=table.flag("required", False),
         sensitive=table.flag("sensitive", False),
         env=table.text("env", ""),
-        default=table.any("default", None),
+        default=default_of(table.any("default", None)),
+        multiple=table.flag("multiple", False),
     )
 
 

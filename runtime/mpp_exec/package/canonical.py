@@ -25,6 +25,7 @@ from mpp_exec.package.manifest import (
     Tool,
 )
 from mpp_exec.package.maps import (
+    default_of,
     limits_from,
     limits_value,
     permissions_from,
@@ -103,7 +104,8 @@ def _config_value(field: ConfigField) -> dict[str, Any]:
         "required": field.required,
         "sensitive": field.sensitive,
         "env": field.env,
-        "default": field.default,
+        "default": list(field.default) if isinstance(field.default, tuple) else field.default,
+        "multiple": field.multiple,
     }
 
 
@@ -210,7 +212,7 @@ def _config(key: Any, value: Any) -> ConfigField:
     table = Fields(
         value,
         f"user_config.{key}",
-        ("type", "title", "description", "required", "sensitive", "env", "default"),
+        ("type", "title", "description", "required", "sensitive", "env", "default", "multiple"),
     )
     return ConfigField(
         key=key,
@@ -220,7 +222,8 @@ def _config(key: Any, value: Any) -> ConfigField:
         required=table.flag("required"),
         sensitive=table.flag("sensitive"),
         env=table.text("env"),
-        default=table.any("default"),
+        default=default_of(table.any("default")),
+        multiple=table.flag("multiple"),
     )
 
 

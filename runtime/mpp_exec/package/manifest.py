@@ -49,6 +49,9 @@ RESULT_FORMS: tuple[ResultForm, ...] = get_args(ResultForm)
 CONFIG_TYPES: tuple[ConfigType, ...] = get_args(ConfigType)
 
 MANIFEST_VERSION = 1
+
+MAX_VALUES = 64
+"""Values of one setting that takes several."""
 MANIFEST_DEPTH = 40
 """Nested CBOR containers: a schema may be 32 deep, and stands three levels down."""
 
@@ -100,7 +103,10 @@ def default_confirm(operation: Operation) -> Confirm:
 
 @dataclass(frozen=True, slots=True)
 class ConfigField:
-    """One value that the user sets when approving (``[user_config.KEY]``); ``default`` None means none."""
+    """One value that the user sets when approving (``[user_config.KEY]``); ``default`` None means none.
+
+    With *multiple* it is any number of values of its type, up to :data:`MAX_VALUES`; so is the default.
+    """
 
     key: str
     type: ConfigType
@@ -109,7 +115,8 @@ class ConfigField:
     required: bool = False
     sensitive: bool = False
     env: str = ""
-    default: str | float | bool | None = None
+    default: str | float | bool | tuple[str | float, ...] | None = None
+    multiple: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,11 @@ def permissions_value(permissions: Permissions) -> dict[str, Any]:
     }
 
 
+def default_of(value: Any) -> Any:
+    """Return the default of a setting as it is kept: a list as a tuple. Whether it fits is for the rules."""
+    return tuple(value) if type(value) is list else value
+
+
 def permissions_from(value: Any) -> Permissions:
     """Read :func:`permissions_value` back. Raises FieldError."""
     table = Fields(value, "permissions", ("network", "environment", "subprocess", "storage", "filesystem"))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from mpp_exec.package.fields import FieldError, at, check_ordered, check_set, check_text
-from mpp_exec.package.manifest import ConfigField, Draft
+from mpp_exec.package.manifest import MAX_VALUES, ConfigField, Draft
 from mpp_exec.permissions import Limits
 from mpp_exec.vocabulary import (
     CONFIG_KEY,
@@ -132,16 +132,32 @@ def check_user_config(draft: Draft) -> None:
             )
         check_text(f"{key}.title", field.title, MAX_TITLE)
         check_text(f"{key}.description", field.description, MAX_DESCRIPTION)
+        if field.multiple and (field.sensitive or field.type == "boolean"):
+            what = "a secret" if field.sensitive else "of type boolean"
+            raise FieldError("inconsistent", f"{key}.multiple", f"does not go with {what}", "leave it out")
         if field.env:
             at(f"{key}.env", parse_env_name, field.env)
         if field.default is not None:
-            _default(f"{key}.default", field)
+            _defaults(f"{key}.default", field)
 
 
-def _default(key: str, field: ConfigField) -> None:
-    value = field.default
+def _defaults(key: str, field: ConfigField) -> None:
     if field.sensitive:
         raise FieldError("inconsistent", key, "would put a sensitive value into the package", "leave it out")
+    if not field.multiple:
+        _default(key, field, field.default)
+        return
+    if not isinstance(field.default, tuple):
+        raise FieldError("wrong_type", key, "does not go with several values", "write a list")
+    if not 0 < len(field.default) <= MAX_VALUES:
+        raise FieldError("out_of_range", key, f"has {len(field.default)} values", f"1 to {MAX_VALUES}")
+    for index, value in enumerate(field.default):
+        _default(f"{key}[{index}]", field, value)
+        if any(value == other for other in field.default[:index]):
+            raise FieldError("duplicate", f"{key}[{index}]", f"has {value!r} twice")
+
+
+def _default(key: str, field: ConfigField, value: Any) -> None:
     expected = {"number": (int, float), "boolean": (bool,)}.get(field.type, (str,))
     if type(value) not in expected:
         raise FieldError("wrong_type", key, f"does not go with type {field.type}")

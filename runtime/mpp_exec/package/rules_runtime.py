@@ -62,7 +62,7 @@ def check_runtime(draft: Draft) -> None:
     if len(runtime.command) > MAX_ENTRIES:
         raise FieldError("out_of_range", "runtime.command", f"has more than {MAX_ENTRIES} arguments")
     for index, argument in enumerate(runtime.command):
-        _template(f"runtime.command[{index}]", argument, draft)
+        _template(f"runtime.command[{index}]", argument, draft, several=index > 0)
     if not is_interpreter(runtime, runtime.command[0]):
         _package_path("runtime.command[0]", runtime.command[0])
 
@@ -86,8 +86,11 @@ def _package_path(key: str, path: str) -> None:
         ) from None
 
 
-def _template(key: str, text: str, draft: Draft) -> None:
-    """Check a text in which placeholders are substituted: each must refer to something there is."""
+def _template(key: str, text: str, draft: Draft, *, several: bool = False) -> None:
+    """Check a text in which placeholders are substituted: each must refer to something there is.
+
+    What has several values is several words: it may be all of a text where *several* can stand, and no part.
+    """
     check_text(key, text, MAX_ARGUMENT)
     for match in _PLACEHOLDER.finditer(text):
         name = match.group(1)
@@ -114,7 +117,13 @@ def _template(key: str, text: str, draft: Draft) -> None:
                 f"uses ${{{name}}}",
                 "there are ${user_config.KEY}, ${storage} and ${app}",
             )
-        config_of(key, config, draft)
+        if config_of(key, config, draft).multiple and not (several and text == match.group()):
+            raise FieldError(
+                "inconsistent",
+                key,
+                f"uses {match.group()}, which has several values, inside of a text",
+                "each of them is a word of its own: let it be a whole argument of command",
+            )
 
 
 def check_variables(draft: Draft) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from mpp_exec import encoding
-from mpp_exec.consent.config import Value, check_settings, fill
+from mpp_exec.consent.config import Value, all_of, check_settings, fill
 from mpp_exec.consent.grant import Grant
 from mpp_exec.dialogue.session import Asked, Reading, Session
 from mpp_exec.errors import HostError, UsageError
@@ -126,7 +126,12 @@ class ClosedServer:
     def __init__(self, draft: Draft, folder: Path, tries: Mapping[str, str], storage: Path | None) -> None:
         (tool,) = draft.tools[:1]
         tried = check_settings([each for each in draft.user_config if each.key in tries], tries).values
-        paths = {str(tried[each.key]) for each in draft.user_config if each.key in tried and _is_path(each)}
+        paths = {
+            str(value)
+            for each in draft.user_config
+            if each.key in tried and _is_path(each)
+            for value in all_of(tried[each.key])
+        }
         self._plan = compile_plan(
             draft.seal(bytes(32), ()),
             dataclasses.replace(tool, operation="write"),

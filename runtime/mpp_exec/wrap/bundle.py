@@ -62,8 +62,9 @@ def fetch_bundle(origin: Origin, folder: Path) -> Fetched:
     config = _table(server, "mcp_config")
     config |= _table(_table(config, "platform_overrides"), "linux")
     command = [_text(config, "command"), *_texts(config, "args")]
-    settings, notes = _settings(_table(about, "user_config"))
     words = [_placed(word) for word in command]
+    env = {name: _placed(text) for name, text in _table(config, "env").items() if isinstance(text, str)}
+    settings, notes = _settings(_table(about, "user_config"), words, env)
     _refuse_secrets(words, settings)
     program = Path(words[0].removeprefix("${app}/")).name
     bound = _bound(folder)
@@ -72,7 +73,6 @@ def fetch_bundle(origin: Origin, folder: Path) -> Fetched:
     if not requires:
         words[0] = os.path.normpath(words[0].removeprefix("${app}/"))
         _program_of(folder, words[0]).chmod(0o755)
-    env = {name: _placed(text) for name, text in _table(config, "env").items() if isinstance(text, str)}
     return Fetched(
         command=tuple([_short(program), *words[1:]] if requires else words),
         requires=requires,
@@ -267,7 +267,10 @@ def _placed(text: str) -> str:
     return re.sub(r"\$\{([^}]*)\}", place, text)
 
 
-def _settings(fields: dict[str, Any]) -> tuple[dict[str, dict[str, Any]], list[str]]:
+def _settings(
+    fields: dict[str, Any], words: Sequence[str], env: Mapping[str, str]
+) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """Return the settings of a bundle whose server is started with *words* and *env*, and notes on them."""
     settings: dict[str, dict[str, Any]] = {}
     notes = []
     for name, value in fields.items():
@@ -277,21 +280,27 @@ def _settings(fields: dict[str, Any]) -> tuple[dict[str, dict[str, Any]], list[s
         setting |= {key: form[key] for key in ("title", "description") if isinstance(form.get(key), str)}
         setting |= {key: True for key in ("required", "sensitive") if form.get(key) is True}
         if form.get("multiple") is True:
-            second = f"{_key(name)}_2"
-            notes.append(
-                f"setting {name}: several values become one; for another: --setting {second}={kind}, "
-                f"and '${{user_config.{second}}}' behind --"
-            )
+            use = f"${{user_config.{_key(name)}}}"
+            inside = any(use in text for text in (words[0], *(w for w in words if w != use), *env.values()))
+            if inside or kind == "boolean" or "sensitive" in setting:
+                notes.append(
+                    f"setting {name}: it takes one value, since several cannot stand inside of a text"
+                )
+            else:
+                setting["multiple"] = True
         if not {"min", "max"}.isdisjoint(form):
             notes.append(f"setting {name}: its least and greatest value cannot be carried over")
         default = form.get("default")
         if default is not None and "sensitive" not in setting:
+            several = "multiple" in setting
+            values = default if isinstance(default, list) else [default]
             if (
-                isinstance(default, str | int | float)
-                and "${" not in str(default)
+                (several or not isinstance(default, list))
+                and values
+                and all(isinstance(each, str | int | float) and "${" not in str(each) for each in values)
                 and kind not in ("file", "directory")
             ):
-                setting["default"] = default
+                setting["default"] = values if several else default
             else:
                 notes.append(f"setting {name}: its default cannot be carried over")
         settings[_key(name)] = setting

@@ -56,7 +56,7 @@ class Wishes:
         constraints: bounds on what the server needs; *as_of*, *latest*, *script* and *platforms* as in
             ``pypi.fetch``.
         storage, subprocess, read, write: permissions, as in ``mpp.toml``.
-        settings: key to type of ``[user_config]``; *env* constant variables.
+        settings: key to type of ``[user_config]``, or to ``type,multiple``; *env* constant variables.
         tries: values of settings with which the server is started to be asked for its tools.
         operations: tool to operation; "" stands for every tool whose server does not say.
     """
@@ -274,7 +274,8 @@ def _called(origin: Origin, fetched: Fetched) -> str:
 
 
 def _setting(kind: str) -> dict[str, Any]:
-    return {"type": kind, "required": True}
+    name, comma, _ = kind.partition(",")
+    return {"type": name, "required": True, **({"multiple": True} if comma else {})}
 
 
 def _license(text: str) -> str:
