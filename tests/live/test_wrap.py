@@ -16,6 +16,7 @@ from mcp_servers import LEGACY, MODERN, PREAMBLE
 from mpp_exec.wrap.bundle import fetch_bundle
 from mpp_exec.wrap.npm import leave_out_unread
 from mpp_exec.wrap.origin import Origin
+from mpp_exec.wrap.wrapping import ICONS
 from needs import missing
 
 SERVER = """
@@ -115,6 +116,17 @@ def test_what_the_server_does_not_say_is_left_to_the_author(shell: Shell) -> Non
     text = (shell.cwd / "out" / "mpp.toml").read_text()
     assert "# operation: the server does not say" in text
     assert "operation" not in declared(shell.cwd / "out")["tools"][2]
+
+
+def test_icons_are_left_out_with_a_word(shell: Shell) -> None:
+    """A picture can pass for another server's, or for a word of the client's, and a terminal shows none."""
+    source = write(shell.root / "source")
+    text = (source / "server.py").read_text()
+    icon = {"src": "data:image/png;base64,iVBORw0KGgo=", "mimeType": "image/png", "sizes": ["48x48"]}
+    (source / "server.py").write_text(text.replace('"name": "look",', f'"name": "look", "icons": [{icon}],'))
+    done = shell.ok("wrap", f"dir:{source}", "-o", "out", "--json", "--", "python3", "server.py").json
+    assert [note for note in done["notes"] if "icons" in note] == [ICONS]
+    assert "icons" not in declared(shell.cwd / "out")["tools"][0]
 
 
 def bundle(shell: Shell, place: dict[str, Any] | None = None, **server: Any) -> Path:

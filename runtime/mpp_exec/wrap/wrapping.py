@@ -36,6 +36,7 @@ READS_STORAGE: Final = (
     "a tool that is said to read finds ${storage} read-only; where the server writes there all the same, "
     "wrap it with --operation TOOL=write"
 )
+ICONS: Final = "icons are left out, since nobody who approves a package is shown a picture"
 _MAX_DESCRIPTION: Final = 10_000
 _MAX_TITLE: Final = 200
 _MIB: Final = 1 << 20
@@ -206,6 +207,8 @@ def _describe(origin: Origin, fetched: Fetched, folder: Path, wishes: Wishes) ->
     names = [str(each.get("name", "")) for each in answered.tools]
     notes = list(fetched.notes)
     tools = [_tool(each, wishes.operations, notes) for each in answered.tools]
+    if any(each.get("icons") for each in answered.tools):
+        notes.append(ICONS)
     unknown = [name for name in wishes.operations if name and name not in names]
     if unknown:
         raise UsageError("wrap.operation", f"there is no tool {unknown[0]}", f"tools: {', '.join(names)}")
