@@ -74,6 +74,12 @@ class Broker:
         with self._lock:
             if self._is_closed:
                 raise InternalError("broker.closed", "the runtime is closed", "open another one")
+            if any(invocation in each.serves for each in (self._process, *self._retired) if each is not None):
+                raise InternalError(
+                    "broker.twice",
+                    f"{invocation} is connected for twice",
+                    "report it: this is a fault of mpp-exec",
+                )
             for is_last in (False, True):
                 process = self._current()
                 number = process.next_number()
@@ -93,7 +99,7 @@ class Broker:
                     "too many tools reach the network at once",
                     "try again when some have ended",
                 )
-            process.users += 1
+            process.serves.add(invocation)
             return Outlet(self, process, invocation)
 
     def _current(self) -> Process:
@@ -103,7 +109,7 @@ class Broker:
             self._end(known)
         elif known is not None and known.files != seen_files():
             self._process = None
-            if known.users:
+            if known.serves:
                 self._retired.add(known)
             else:
                 known.close()
@@ -126,8 +132,8 @@ class Broker:
             except NoAnswer:
                 self._end(process)
                 return _LOST
-            process.users -= 1
-            if not process.users and process in self._retired:
+            process.serves.discard(invocation)
+            if not process.serves and process in self._retired:
                 self._retired.discard(process)
                 process.close()
             return traffic

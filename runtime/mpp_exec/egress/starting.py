@@ -55,7 +55,7 @@ class Process:
 
     Attributes:
         files: what :func:`seen_files` said before it was started.
-        users: how many sandboxes it serves.
+        serves: the invocations whose sandboxes it serves.
 
     Raises:
         HostError: it cannot be confined on this host.
@@ -91,7 +91,7 @@ class Process:
     def attach(self, control: socket.socket) -> None:
         """Speak over *control* to what was not started yet."""
         self.files = seen_files()
-        self.users = 0
+        self.serves = set[str]()
         self._number = 0
         self._pid = self._pidfd = -1
         self._socket = control
