@@ -50,7 +50,7 @@ class TestNames:
         assert side.end().denied == (Denied("secret.attacker.example", 0, "name"),)
 
     def test_a_granted_name_with_another_ones_port_is_refused(self, server: Server, here: Room) -> None:
-        side = here.sandbox(HostPort("a.example.com", server.port), HostPort("b.example.com", 1))
+        side = here.sandbox(HostPort("a.example.com", server.port), HostPort("b.example.com", 1_025))
         side.look_up("b.example.com")
         assert side.is_refused("b.example.com", server.port)
         assert side.end().denied == (Denied("b.example.com", server.port, "port"),)

@@ -315,8 +315,8 @@ class TestOwner:
             finally:
                 os._exit(0)
         os.close(writing)
-        with os.fdopen(reading) as told:
-            assert told.read() == "True True False"
+        with os.fdopen(reading) as heard:
+            assert heard.read() == "True True False"
         os.waitpid(child, 0)
         assert not is_gone(first)
         assert not outlet.end().lost
