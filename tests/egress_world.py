@@ -1,8 +1,7 @@
 """A host with a network of its own and an internet behind it: two network namespaces, a cable, a name server.
 
-``run_in_world(program)`` runs a Python program on that host, as whom the test runs: where it is root, as root. The
-program has what this module offers beside ``play``. The internet's side answers names as ``ANSWERS`` has them, and
-echoes on the addresses of ``SERVERS``. No packet leaves the two namespaces.
+``run_in_world(program)`` runs a Python program on that host, as whom the test runs. The internet's side
+answers names as ``ANSWERS`` has them, and says on each of ``SERVERS`` which it is. No packet leaves the two.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ ANSWERS: dict[str, list[list[str]]] = {
 
 
 def run_in_world(program: str) -> tuple[list[object], Counter[str]]:
-    """Run *program* there; return the lines that it printed, as literals, and the names that were asked for."""
+    """Run *program* there; return the lines that it printed, as literals, and the names that were asked."""
     root = os.geteuid() == 0
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
@@ -98,9 +97,14 @@ def _build(folder: str, user: str, inner: list[str]) -> int:
             internet.kill()
 
 
+def _say(word: str) -> None:
+    sys.stdout.write(f"{word}\n")
+    sys.stdout.flush()
+
+
 def _internet(folder: str) -> None:
     """In the internet's namespace: wait for the cable, then answer."""
-    print("here", flush=True)
+    _say("here")
     sys.stdin.readline()
     _ip("link", "set", "lo", "up")
     for address in (PUBLIC, OTHER_PUBLIC):
@@ -117,13 +121,14 @@ def _internet(folder: str) -> None:
         threading.Thread(target=_serve, args=(listening, server), daemon=True).start()
     names = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     names.bind((PEER, 53))
-    print("answers", flush=True)
+    _say("answers")
     asked = Counter[str]()
     with Path(folder, "asked").open("w") as log:
         while True:
             message, client = names.recvfrom(4096)
             name, kind = _question(message)
-            print(name, file=log, flush=True)
+            log.write(f"{name}\n")
+            log.flush()
             turns = ANSWERS.get(name)
             answer = [] if turns is None else turns[min(asked[name], len(turns) - 1)]
             if kind == 1:

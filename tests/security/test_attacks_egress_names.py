@@ -1,4 +1,4 @@
-"""What names lead to, on a host with a name server that lies: through the real process and the real resolver."""
+"""What names lead to where a name server lies: through the real process and the real resolver."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ with Broker() as broker:
     outlet = broker.open("one", tuple(granted), Sockets(tuple(s.fileno() for s in streams), names.fileno()))
     for name in [*ANSWERS, "rebinding.example.com", "missing.example.com"]:
         print(repr((name, read(name))))
-    for name in ["secret.attacker.example", "example.com", "evilexample.com", "a.example.com.attacker.example"]:
+    for name in "secret.attacker.example example.com evilexample.com a.example.com.attacker.example".split():
         print(repr((name, ask(name))))
     traffic = outlet.end()
 print(repr([(d.host, d.port, d.why) for d in traffic.denied]))

@@ -113,17 +113,25 @@ class Exchange:
         """Go on until *read_control*, called when the descriptor *control* is readable, returns False."""
         self._events.register(control, select.EPOLLIN)
         while True:
-            ready = {fd for fd, _ in self._events.poll(self._wait())}
+            ready = self._ready()
             # What a sandbox does must not delay that it is ended.
             if control in ready and not read_control():
                 return
-            if self.resolver.wake in ready:
-                self.resolver.deliver()
-            for fd in ready:
-                tenant = self._by_fd.get(fd)
-                if tenant is not None:
-                    tenant.turn()
-            self._pass_time()
+            self.turn(ready)
+
+    def _ready(self) -> set[int]:
+        return {fd for fd, _ in self._events.poll(self._wait())}
+
+    def turn(self, ready: set[int] | None = None) -> None:
+        """Give each sandbox that is *ready* its turn; without that, wait until one is."""
+        ready = self._ready() if ready is None else ready
+        if self.resolver.wake in ready:
+            self.resolver.deliver()
+        for fd in ready:
+            tenant = self._by_fd.get(fd)
+            if tenant is not None:
+                tenant.turn()
+        self._pass_time()
 
     def _wait(self) -> float | None:
         while self._later and self._later[0][2].call is None:

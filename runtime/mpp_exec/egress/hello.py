@@ -60,6 +60,8 @@ class Hello:
             if kind != _HANDSHAKE or major != _MAJOR or not 0 < length <= HELLO_MAX:
                 raise HelloError("no handshake record")
             end = self._at + 5 + length
+            if end > _RAW_MAX:
+                raise HelloError("too long")
             if len(raw) < end:
                 break
             self._body += raw[self._at + 5 : end]
@@ -67,8 +69,6 @@ class Hello:
             name = self._name()
             if name is not None:
                 return name
-        if len(raw) > _RAW_MAX:
-            raise HelloError("too long")
         return None
 
     def _name(self) -> str | None:
