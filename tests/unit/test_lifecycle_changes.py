@@ -18,6 +18,8 @@ from mpp_exec.lifecycle.installing import Arrival
 from mpp_exec.lifecycle.proposing import Proposal, Wishes, propose
 from mpp_exec.lifecycle.session import Session
 from mpp_exec.package.archive import open_package
+from mpp_exec.registry.store import Store
+from mpp_exec.trust.publishers import TrustView
 from mpp_exec.trust.verify import SignedManifest, UnknownPublisherError
 
 READS = """
@@ -195,3 +197,21 @@ def test_a_grant_that_was_edited_is_not_an_earlier_approval(shell: Shell) -> Non
         assert arrival.there.state == "unreadable"
         assert not arrival.keeps_grant(session)
         assert proposed(session, arrival.package).text()[0] == "package acme/echo 1.1.0"
+
+
+def test_a_list_reads_whom_the_home_trusts_once(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However much is installed: it is all that was ever seen."""
+    files = [shell.package(name) for name in ("acme/one", "acme/two", "acme/three")]
+    with Session(shell.home) as session:
+        for file in files:
+            installed(session, file)
+        read = []
+        view = Store.trust_view
+
+        def counted(store: Store) -> TrustView:
+            read.append(store)
+            return view(store)
+
+        monkeypatch.setattr(Store, "trust_view", counted)
+        assert [each.state for each in session.standings()] == ["approved"] * 3
+        assert len(read) == 1
