@@ -265,3 +265,15 @@ def test_who_is_listed_below_people_is_somebody_and_products_are_not() -> None:
         {"title": "Manual", "name": "Blue Shirt"},
     ):
         assert redact(left).value == left
+
+
+@pytest.mark.parametrize("nobody", ["Not Committed Yet", "Unknown Author"])
+def test_what_a_program_writes_for_nobody_stays(nobody: str) -> None:
+    """Git blames it for lines that are in no commit; a whole name, not the beginning of one."""
+    assert redact({"author": nobody, "author_name": nobody}).value == {
+        "author": nobody,
+        "author_name": nobody,
+    }
+    line = f"Author: {nobody} <not.committed.yet>\n"
+    assert redact(line).value == line
+    assert redact({"author": f"{nobody} Lovelace"}).value == {"author": "[PERSON]"}

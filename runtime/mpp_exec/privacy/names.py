@@ -73,6 +73,8 @@ _NOT_NAMES: Final = listed(
     name value redacted
     """
 )
+# What programs write where a name would stand: git of lines that nobody has committed.
+_NOBODY: Final = frozenset({"not committed yet", "unknown author", "no author"})
 _FIRST_MAX: Final = 72  # no first word is longer
 # Up to the end of the line or the next field of it.
 _ADDRESS_VALUE: Final = lazily(r"[^\r\n|;<>\"\\{}\[\]]{6,160}")
@@ -165,11 +167,12 @@ def person(text: str, start: int, *, strong: bool) -> Candidate | None:
         return None
     value = match[0]
     words = value.replace(",", " ").split()
-    if not words or len(value) < 2 or words[0].lower() in _NOT_NAMES:
+    spelled = " ".join(words).casefold()
+    if not words or len(value) < 2 or words[0].lower() in _NOT_NAMES or spelled in _NOBODY:
         return None
     if not strong and (len(words) < 2 or not all(word[0].isupper() or word[1:2].isupper() for word in words)):
         return None
-    return Candidate("person", start, match.end(), 0.8 if strong else 0.6, " ".join(words).casefold())
+    return Candidate("person", start, match.end(), 0.8 if strong else 0.6, spelled)
 
 
 # An apostrophe that ends a string is not one of a name: ``first_name='Antonio', …``
@@ -283,7 +286,8 @@ def under_label(kind: str, text: str, key: str = "") -> Candidate | None:
     words = value.replace(",", " ").split()
     if not match or (kind == "person?" and (len(words) < 2 or any(map(_is_lower, words)))):
         return None
-    return Candidate("person", start, start + len(value), 0.85, " ".join(words).casefold())
+    spelled = " ".join(words).casefold()
+    return None if spelled in _NOBODY else Candidate("person", start, start + len(value), 0.85, spelled)
 
 
 def _is_lower(word: str) -> bool:
