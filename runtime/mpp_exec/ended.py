@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
-from typing import Any, Final, NamedTuple
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from mpp_exec import reaching
 from mpp_exec.audit.entry import Outcome
 from mpp_exec.audit.record import Ending
 from mpp_exec.dialogue.session import Session
@@ -19,6 +21,9 @@ from mpp_exec.sandbox.denial import denials, explain_denial
 from mpp_exec.sandbox.plan import SandboxPlan
 from mpp_exec.sandbox.spawn import Completed
 from mpp_exec.withdraw import RunningCall, folder_size
+
+if TYPE_CHECKING:
+    from mpp_exec.egress.traffic import Traffic
 
 FULL: Final = "its storage is full"
 
@@ -37,8 +42,8 @@ class Agreed(NamedTuple):
     confirmed: str
 
 
-def ending(result: ToolResult, timing: dict[str, int]) -> Ending:
-    """Return what goes on record of a call that has *result*."""
+def ending(result: ToolResult, timing: dict[str, int], network: Mapping[str, Any] | None = None) -> Ending:
+    """Return what goes on record of a call that has *result*, and had *network* (``reaching.on_record``)."""
     body = {"content": result.content, "structuredContent": result.structured, "isError": result.is_error}
     return Ending(
         Outcome(result.outcome),
@@ -46,6 +51,7 @@ def ending(result: ToolResult, timing: dict[str, int]) -> Ending:
         code=result.withheld,
         redactions=result.redactions,
         timing=timing,
+        network=network or {},
     )
 
 
@@ -57,8 +63,9 @@ def read(
     *,
     session: Session | None,
     redactor: Redactor,
+    traffic: Traffic | None = None,
 ) -> ToolResult:
-    """Return the redacted result of a call that ran as *plan* and ended as *completed*."""
+    """Return the redacted result of a call that ran as *plan*, ended as *completed*, and had *traffic*."""
     prepared, cancelled = agreed.prepared, running.cancellation.is_set
     max_size = prepared.plan.limits.output
     return read_result(
@@ -78,10 +85,13 @@ def read(
         end=None if session is None else session.end,
         aside="" if session is None else session.aside,
         drops_binary=prepared.redaction.drops_binary,
+        refused=reaching.refused(traffic),
     )
 
 
-def meta(agreed: Agreed, result: ToolResult, timing: dict[str, int]) -> dict[str, Any]:
+def meta(
+    agreed: Agreed, result: ToolResult, timing: dict[str, int], traffic: Traffic | None = None
+) -> dict[str, Any]:
     """Return the ``_meta`` of the contract."""
     prepared = agreed.prepared
     sometimes = {
@@ -92,6 +102,7 @@ def meta(agreed: Agreed, result: ToolResult, timing: dict[str, int]) -> dict[str
         "mpp-exec/denials": list(result.denials),
         "mpp-exec/appeared": list(result.appeared),
         "mpp-exec/received": agreed.received.counts(),
+        "mpp-exec/network": reaching.counts(traffic) if traffic is not None else {},
     }
     return {
         "mpp-exec/invocation": result.invocation,

@@ -15,8 +15,9 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
+from mpp_exec import reaching
 from mpp_exec.audit.entry import Caller, Outcome
 from mpp_exec.audit.ledger import Token
 from mpp_exec.audit.record import Ending, new_invocation
@@ -31,6 +32,7 @@ from mpp_exec.prepared import MAX_ARGUMENTS, Prepared, Receive, Trace
 from mpp_exec.privacy.meter import StoppedError
 from mpp_exec.privacy.received import Received
 from mpp_exec.privacy.redact import MakeToken, Redactor
+from mpp_exec.reaching import Reach
 from mpp_exec.registry.places import call_folder
 from mpp_exec.relay import ProgressRelay, ShowProgress
 from mpp_exec.result import ToolResult, not_run, redaction_bounds
@@ -41,6 +43,9 @@ from mpp_exec.sandbox.plan import SandboxPlan
 from mpp_exec.sandbox.settle import settle
 from mpp_exec.sandbox.spawn import Completed
 from mpp_exec.withdraw import Cancellation, RunningCall
+
+if TYPE_CHECKING:
+    from mpp_exec.egress.traffic import Traffic
 
 _LONGEST: Final = 24 * 3600.0  # seconds; no limit of a package is longer
 
@@ -102,6 +107,7 @@ class Invocation:
         self._clock.stage("queue")
         self._deadline = None if timeout is None else began / 1e9 + timeout
         self._beside: Beside | None = None
+        self._traffic: Traffic | None = None
 
     def run(self, package: str, tool: str, arguments: dict[str, Any]) -> ToolResult:
         """Make the call.
@@ -140,7 +146,8 @@ class Invocation:
                         self._parts.ledger.abandon(agreed.invocation, self._failed(error))
                 raise
         self._clock.stage("release")
-        return result.with_meta(meta(agreed, result, self._clock.stages | self._clock.parts))
+        timing = self._clock.stages | self._clock.parts
+        return result.with_meta(meta(agreed, result, timing, self._traffic))
 
     def _agreed(
         self, stack: contextlib.ExitStack, package: str, tool: str, arguments: dict[str, Any]
@@ -269,20 +276,27 @@ class Invocation:
             stack.enter_context(self._parts.watchdog.watch(running, prepared.recipe.basis))
             plan = self._placed(prepared.plan, running, stack)
             session = self._session(agreed, redactor)
-            completed = measured(prepared, self._spawned(stack, agreed, plan, session, parked))
+            completed = measured(prepared, self._reaching(stack, agreed, plan, session, parked))
             self._clock.stage("sandbox")
-            result = read(agreed, plan, completed, running, session=session, redactor=redactor)
+            result = read(
+                agreed, plan, completed, running, session=session, redactor=redactor, traffic=self._traffic
+            )
             self._clock.stage("redact")
         except Exception as error:
             if not beside.failed:
-                ledger.finish(beside.token(), self._failed(error))
+                failed = self._failed(error)
+                if redactor is not None:
+                    failed = dataclasses.replace(failed, network=self._on_record(agreed, redactor))
+                ledger.finish(beside.token(), failed)
             if isinstance(error, MppError) and redactor is not None:
                 _redact(error, redactor)
             raise
         if self._trace is not None:
             self._trace.prepared, self._trace.completed = prepared, completed
+            self._trace.refused = reaching.refused(self._traffic)
         self._clock.parts |= {f"sandbox.{name}": value for name, value in completed.timing.items()}
-        ledger.finish(beside.token(), ending(result, self._clock.stages | self._clock.parts))
+        network = self._on_record(agreed, redactor)
+        ledger.finish(beside.token(), ending(result, self._clock.stages | self._clock.parts, network))
         self._clock.stage("commit")
         return result
 
@@ -363,7 +377,7 @@ class Invocation:
             meta=self._trace_context,
         )
 
-    def _spawned(
+    def _reaching(
         self,
         stack: contextlib.ExitStack,
         agreed: Agreed,
@@ -371,8 +385,30 @@ class Invocation:
         session: Session | None,
         parked: Parked | None,
     ) -> Completed:
+        """Run it, and however it ends close what it had of the network."""
+        reach = Reach(self._parts.broker, agreed.invocation, plan.network)
+        try:
+            return self._spawned(stack, agreed, plan, session, parked, reach)
+        finally:
+            self._traffic = reach.end()
+
+    def _on_record(self, agreed: Agreed, redactor: Redactor) -> Mapping[str, Any]:
+        """Return what the ledger says of the network of the call."""
+        if self._traffic is None:
+            return {}
+        return reaching.on_record(self._traffic, agreed.prepared.grant.permissions, redactor)
+
+    def _spawned(
+        self,
+        stack: contextlib.ExitStack,
+        agreed: Agreed,
+        plan: SandboxPlan,
+        session: Session | None,
+        parked: Parked | None,
+        reach: Reach,
+    ) -> Completed:
         def attempt() -> Completed:
-            return self._spawned_once(stack, agreed, plan, session, parked)
+            return self._spawned_once(stack, agreed, plan, session, parked, reach)
 
         return scarce.patiently(attempt, self._parts.sandboxes.make_room, self._pauses)
 
@@ -389,6 +425,7 @@ class Invocation:
         plan: SandboxPlan,
         session: Session | None,
         parked: Parked | None,
+        reach: Reach,
     ) -> Completed:
         left = None if self._deadline is None else self._deadline - time.perf_counter()
         return spawn.run(
@@ -407,6 +444,7 @@ class Invocation:
             meanwhile=self._beside,
             look=agreed.prepared.look,
             until=stack,
+            serve=reach.serve,
         )
 
     def _failed(self, error: BaseException) -> Ending:

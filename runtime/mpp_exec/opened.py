@@ -29,6 +29,7 @@ from mpp_exec.withdraw import Watchdog
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
 
+    from mpp_exec.egress.broker import Broker
     from mpp_exec.result import ToolResult
 
 CLOSING: Final = 30.0
@@ -73,11 +74,23 @@ class Opened:
             keep_images=self.verifier.images.keep,
             at_rest=self.ledger.wake,
         )
+        self._broker: Broker | None = None
         self._pool: ThreadPoolExecutor | None = None
         self._submitted = 0
         self._is_closed = False
         self._lock = threading.Lock()
         self._over = threading.Condition(self._lock)
+
+    def broker(self) -> Broker:
+        """Return what connects for tools that were granted hosts; it starts with the first that needs it."""
+        from mpp_exec.egress.broker import Broker  # noqa: PLC0415 -- most runtimes reach no host
+
+        with self._lock:
+            if self._broker is None:
+                self._broker = Broker()
+                if self._is_closed:
+                    self._broker.close()
+            return self._broker
 
     def submit(self, work: Callable[[], ToolResult]) -> Future[ToolResult]:
         """Have *work* done in a thread of those that ``acall`` waits in, which are made when first needed.
@@ -155,7 +168,11 @@ class Opened:
         ended["calls of tasks"] = self._tasks_end(until)
         ended["prepared sandboxes"] = self.sandboxes.close(until)
         ended["the image of a package"] = self.verifier.images.close(until)
-        self._is_closed = True
+        with self._lock:
+            self._is_closed = True
+            broker = self._broker
+        if broker is not None:
+            broker.close()
         try:
             self.ledger.close()
         finally:

@@ -125,12 +125,14 @@ class Trace:
 
     Attributes:
         prepared: the call as it was made; *completed* what came out, with ``accesses``.
+        refused: hosts that it asked for and did not reach (``reaching.refused``).
     """
 
     def __init__(self, temporary: Temporary) -> None:
         self.temporary = temporary
         self.prepared: Prepared | None = None
         self.completed: Completed | None = None
+        self.refused: tuple[tuple[str, int, str], ...] = ()
 
 
 def command_line(plan: SandboxPlan, filled: Filled) -> tuple[str, ...]:

@@ -137,6 +137,7 @@ def read_result(
     end: End | None = None,
     aside: str = "",
     drops_binary: bool = False,
+    refused: Sequence[tuple[str, int, str]] = (),
 ) -> ToolResult:
     """Return the redacted result of *completed*.
 
@@ -148,7 +149,8 @@ def read_result(
     *denials* what of that was denied which was tried, as a launcher notes or another program complains;
     *reason* says why the call was cancelled, where it was; that can happen while its result is read;
     *end* is how the session with a server ended, *aside* what that wrote beside its messages;
-    *drops_binary* leaves a line of text in the place of what is no text.
+    *drops_binary* leaves a line of text in the place of what is no text; *refused* is what the broker did not
+    connect to (``reaching.refused``), which no word of the tool's takes the place of.
     """
     if cancelled():
         return _withheld("cancelled", kind, invocation, reason())
@@ -177,6 +179,8 @@ def read_result(
         tried = said.tried
         if is_error and kind != "python":
             tried = _complained(said, errors + aside, clean, redactor)
+        if refused or "refused" in tried:  # the broker's word, and not the tool's
+            tried = {**tried, "refused": refused}
         denied = redacted_denials(
             Tried(said.denied_path, said.denied_errno, tried), explain, denials, redactor, counts
         )

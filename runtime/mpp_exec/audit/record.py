@@ -48,6 +48,7 @@ class Ending:
         code: the error code of a failure that is no tool's result.
         redactions: how often each kind was redacted.
         timing: µs for each stage.
+        network: what the tool connected to and what it was refused, redacted; {} where it has no hosts.
     """
 
     outcome: Outcome
@@ -55,6 +56,7 @@ class Ending:
     code: str = ""
     redactions: Mapping[str, int] = field(default_factory=dict)
     timing: Mapping[str, int] = field(default_factory=dict)
+    network: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Promise(NamedTuple):
@@ -143,6 +145,8 @@ def outcome(at: int, call: str, ending: Ending, promise: Promise) -> Record:
     }
     if ending.code:
         content["code"] = ending.code
+    if ending.network:
+        content["network"] = ending.network
     sealed = None
     if ending.result is not None:
         content |= promise.to("result", ending.result)

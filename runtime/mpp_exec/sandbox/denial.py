@@ -94,9 +94,11 @@ def explain_denial(plan: SandboxPlan, path: str | None, number: int | None, clea
     *clean* is shown the path as the tool spelled it, before it is told in another way.
     """
     if number == errno.ENOSYS:
+        missing = "no other program" if plan.network else "no network and no other program"
+        beside = "; sockets are TCP and UDP, and none listens" if plan.network else ""
         return (
-            "the sandbox refused a system call: this package was granted no network and no other program; "
-            "it would have to ask for them under [permissions]"
+            f"the sandbox refused a system call: this package was granted {missing}{beside}; "
+            "it would have to ask for more under [permissions]"
         )
     if path is None:
         return ""
@@ -121,7 +123,8 @@ def denials(
     """Return what *plan* denies of what it is said was *tried*, each once, DENIALS_MAX at most.
 
     *tried* is the tool's word, of any form; *clean* is shown each as the tool spelled it, before it is told
-    in another way. *granted* is what the plan was made of; of variables only
+    in another way. What stands there as ``refused`` is the broker's: host, port (0 for a question about a
+    name), and why. *granted* is what the plan was made of; of variables only
     those are told that the package *asked* for and was not given: programs look for many that are
     nowhere set.
     """
@@ -133,10 +136,15 @@ def denials(
         "host": lambda text: _unreached(plan, text, granted),
         "variable": lambda text: _unseen(plan, text, granted, asked),
     }
+    known: set[str] = set()
     for word, explain in words.items():
         for text in _texts(tried.get(word)):
             if (denial := explain(text)) is not None:
                 found[denial.told_as(text, clean)] = None
+                known.add(denial.tried.rpartition(":")[0])
+    for host, port, why in tried.get("refused", ()):
+        if (port or host not in known) and (denial := _not_had(plan, host, port, why, granted)) is not None:
+            found[denial.told_as(denial.tried, clean)] = None
     hosts = any(each.kind == "host" for each in found)
     # A socket after a lookup is the same attempt.
     told = [each for each in found if not (hosts and each.kind == "call" and each.permission == "network")]
@@ -238,6 +246,30 @@ def _unreached(plan: SandboxPlan, text: str, granted: Permissions) -> Denial | N
         _line("network", str(wanted)),
         _needs(plan, str(wanted), "a host", "network"),
     )
+
+
+_NOT_HAD: Final = {
+    "address": "it leads to a private address, or one of this host: [permissions] network can name an "
+    "address, as in 10.0.0.5:{port}, and you approve it",
+    "hello": "what was sent begins TLS with another host, or with none",
+    "resolve": "the name leads nowhere: no resolver of this host knows an address for it",
+    "connect": "nothing answers there",
+    "limit": "too many connections at once",
+}
+
+
+def _not_had(plan: SandboxPlan, host: str, port: int, why: str, granted: Permissions) -> Denial | None:
+    """Return what the broker did not connect to: a host that is not granted, or one that is, and why."""
+    if not host:
+        return None
+    where = f"[{host}]" if ":" in host else host
+    denial = _unreached(plan, f"{where}:{port or ''}", granted)
+    if denial is not None or why not in _NOT_HAD:
+        return denial
+    tried = f"{where}:{port}" if port else where
+    verb = "was refused to" if why in ("address", "hello", "limit") else "could not be reached by"
+    sentence = f"{tried} {verb} {plan.package}: {_NOT_HAD[why].format(port=port or 443)}"
+    return Denial("host", tried, "", "", sentence)
 
 
 def _reaches(granted: Permissions, wanted: HostPort) -> bool:

@@ -1,0 +1,100 @@
+"""What one call has of the network: a way out for each of its sandboxes, and what went that way."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from mpp_exec.permissions import HostPort, Permissions
+from mpp_exec.privacy.meter import StoppedError
+from mpp_exec.privacy.redact import Redactor
+
+if TYPE_CHECKING:
+    from mpp_exec.egress.broker import Broker
+    from mpp_exec.egress.traffic import Traffic
+
+
+class Ends(Protocol):
+    """An outlet of the broker's."""
+
+    def end(self) -> Traffic:
+        """Close every connection, and return what there was."""
+
+
+class Reach:
+    """What a call with *destinations* has, as number *invocation*; *broker* returns what connects for it.
+
+    One call can have several sandboxes, one after another: what was prepared may not fit any more.
+    """
+
+    def __init__(
+        self, broker: Callable[[], Broker], invocation: str, destinations: tuple[HostPort, ...]
+    ) -> None:
+        self._broker = broker
+        self._invocation = invocation
+        self._destinations = destinations
+        self._outlet: Ends | None = None
+
+    def serve(self, streams: tuple[int, ...], names: int) -> None:
+        """Have the sandbox that these sockets are of reach the destinations, and none before it any more.
+
+        Raises:
+            HostError: this host cannot confine what would connect.
+            InternalError: it cannot be started, or has no room.
+        """
+        from mpp_exec.egress.broker import Sockets  # noqa: PLC0415 -- most calls reach no host
+
+        self.end()  # of one that was never given the call
+        self._outlet = self._broker().open(self._invocation, self._destinations, Sockets(streams, names))
+
+    def end(self) -> Traffic | None:
+        """Close every connection, and return what there was: None where nothing was ever served."""
+        outlet, self._outlet = self._outlet, None
+        return None if outlet is None else outlet.end()
+
+
+def refused(traffic: Traffic | None) -> tuple[tuple[str, int, str], ...]:
+    """Return what was not had, as ``denial.denials`` takes it: host, port (0: unknown), why."""
+    return () if traffic is None else tuple((each.host, each.port, each.why) for each in traffic.denied)
+
+
+def counts(traffic: Traffic) -> dict[str, int | bool]:
+    """Return what ``_meta`` says of *traffic*."""
+    told: dict[str, int | bool] = {
+        "connections": len(traffic.connections) + traffic.more_connections,
+        "denied": len(traffic.denied) + traffic.more_denied,
+        "sent": traffic.sent,
+        "received": traffic.received,
+    }
+    return told | {"lost": True} if traffic.lost else told
+
+
+def on_record(traffic: Traffic, granted: Permissions, redactor: Redactor) -> Mapping[str, Any]:
+    """Return what the ledger says of *traffic*.
+
+    A host that is granted by its name stands there as it is; of another one the tool has chosen the words,
+    and whatever stands on the ledger stays there.
+    """
+    named = {each.host for each in granted.network}
+
+    def clean(host: str) -> str:
+        if not host or host in named:
+            return host
+        try:
+            shown: str = redactor.redact(host).value
+        except StoppedError:
+            return ""
+        return shown
+
+    connections = [{**dataclasses.asdict(each), "host": clean(each.host)} for each in traffic.connections]
+    denied = [{**dataclasses.asdict(each), "host": clean(each.host)} for each in traffic.denied]
+    told: dict[str, Any] = {"sent": traffic.sent, "received": traffic.received}
+    rest = {
+        "connections": connections,
+        "denied": denied,
+        "more_connections": traffic.more_connections,
+        "more_denied": traffic.more_denied,
+        "lost": traffic.lost,
+    }
+    return told | {name: value for name, value in rest.items() if value}
