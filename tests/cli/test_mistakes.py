@@ -232,7 +232,6 @@ MISTAKES = [
     Mistake(("run", "acme/echo", "deep=yes"), 2, "arguments.type", "'yes' is no boolean", "true or false"),
     Mistake(("run", "acme/echo", "names=a,b"), 2, "arguments.type", "'a,b' is no array", "[1, 2]"),
     Mistake(("run", "acme/echo", "text=x", "--timeout", "0"), 2, "call.timeout", "no time", "above zero"),
-    Mistake(("run", "acme/net", "text=x"), 5, "host.no_network_broker", "network", "--without network"),
     # looking back
     Mistake(("audit", "show", "9999"), 2, "ledger.unknown_entry", "9999", ""),
     Mistake(("audit", "list", "--since", "yesterday"), 2, "audit.bad_time", "'yesterday'", "2h"),

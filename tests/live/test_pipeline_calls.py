@@ -16,12 +16,12 @@ import pytest
 import forge
 from ctrl_c import CtrlC
 from forge import KEY
-from mpp_exec import ConsentError, HostError, MppError, UsageError
+from mpp_exec import ConsentError, MppError, UsageError
 from mpp_exec.consent.config import Settings
 from mpp_exec.consent.confirm import ConfirmationRequest
 from mpp_exec.package.manifest import ConfigField, RuntimeSpec, Tool
 from mpp_exec.package.requirement import Requirement
-from mpp_exec.permissions import HostPort, Limits, Permissions
+from mpp_exec.permissions import Limits, Permissions
 from sandbox_lab import bounded, init_processes
 from stage import NAME, Stage
 
@@ -150,13 +150,6 @@ def test_a_denied_file_is_explained(stage: Stage) -> None:
     assert (result.outcome, result.is_error) == ("tool_error", True)
     assert "/etc/shadow is not granted" in result.denied
     assert result.meta["mpp-exec/denied"] == result.denied
-
-
-def test_network_in_a_grant_is_refused_as_not_enforceable(stage: Stage) -> None:
-    stage.python(ECHO, permissions=Permissions(network=(HostPort("example.com", 443),)))
-    with pytest.raises(HostError) as refused:
-        stage.runtime.call(NAME)
-    assert refused.value.code == "host.no_network_broker"
 
 
 def test_a_granted_variable_is_seen_and_no_other(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,6 @@ from mpp_exec.errors import HostError
 from mpp_exec.permissions import Permissions
 from mpp_exec.prepared import Temporary
 from mpp_exec.result import ToolResult
-from mpp_exec.sandbox import planning
 from mpp_exec.withdraw import Cancellation
 from sandbox_lab import bounded, descendants
 from stage import NAME, Stage
@@ -50,11 +50,6 @@ SERVER = """
         client.shutdown(socket.SHUT_WR)
         say(id=name, result=text(client.makefile().read()))
 """
-
-
-@pytest.fixture(autouse=True)
-def with_broker(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(planning, "BROKER", True)
 
 
 @pytest.fixture
@@ -168,30 +163,20 @@ class TestWhatIsRefused:
 class TestTheEnd:
     """Nothing of it outlives the call."""
 
-    def began(self, stage: Stage, peer: Server, work: Callable[[], None], **changes: Any) -> ToolResult:
+    def began(
+        self, stage: Stage, peer: Server, work: Callable[[Cancellation], object], **changes: Any
+    ) -> ToolResult:
+        """Return what came of a call that *work* was done to once it had connected."""
         stage.python(HOLD, permissions=local(peer), **changes)
         cancellation = Cancellation()
-        found: list[Any] = []
-
-        def call() -> None:
-            try:
-                arguments = {"host": "127.0.0.1", "port": peer.port}
-                found.append(
-                    stage.runtime.call(NAME, "run", arguments, cancellation=cancellation, timeout=100)
-                )
-            except Exception as error:
-                found.append(error)
-
-        thread = threading.Thread(target=call)
-        thread.start()
-        assert heard.acquire(timeout=50)
-        self.cancellation = cancellation
-        work()
-        thread.join(50)
-        (result,) = found
-        if isinstance(result, Exception):
-            raise result
-        return result
+        arguments = {"host": "127.0.0.1", "port": peer.port}
+        with ThreadPoolExecutor(1) as one:
+            future = one.submit(
+                stage.runtime.call, NAME, "run", arguments, cancellation=cancellation, timeout=100
+            )
+            assert heard.acquire(timeout=50)
+            work(cancellation)
+            return future.result(50)
 
     @pytest.fixture
     def silent(self) -> Iterator[Server]:
@@ -207,25 +192,25 @@ class TestTheEnd:
         made.close()
 
     def test_a_call_that_is_cancelled(self, stage: Stage, silent: Server) -> None:
-        result = self.began(stage, silent, lambda: self.cancellation.set())
+        result = self.began(stage, silent, Cancellation.set)
         assert result.outcome == "killed"
         assert silent.ended.acquire(timeout=50), "the connection ended"
         assert network_of(stage, result.invocation)["sent"] == 5
 
     def test_a_grant_that_is_withdrawn(self, stage: Stage, silent: Server) -> None:
-        result = self.began(stage, silent, lambda: stage.runtime.store.revoke(NAME))
+        result = self.began(stage, silent, lambda _: stage.runtime.store.revoke(NAME))
         assert result.outcome == "killed"
         assert silent.ended.acquire(timeout=50), "the connection ended"
 
     def test_a_call_that_ran_out_of_time(self, stage: Stage, silent: Server) -> None:
-        result = self.began(stage, silent, lambda: None, limits=bounded(wall_ms=1000))
+        result = self.began(stage, silent, bool, limits=bounded(wall_ms=1000))
         assert result.outcome == "timeout"
         assert silent.ended.acquire(timeout=50), "the connection ended"
 
     def test_the_broker_dies_in_the_middle(self, stage: Stage, silent: Server) -> None:
-        """The connection ends, and the tool has what is left of its time; the next call has another broker."""
+        """The connection ends, and the tool has what is left of its time; the next call has another."""
 
-        def kill() -> None:
+        def kill(_: object) -> None:
             broker = stage.runtime._open().broker()
             assert broker._process is not None
             broker._process.kill()

@@ -21,7 +21,7 @@ import pytest
 import sandbox_lab
 from hosts import CLIENT, NAMED, OpenDoor, granted, open_door
 from mpp_exec.errors import HostError, InternalError
-from mpp_exec.sandbox import native, planning, spawn
+from mpp_exec.sandbox import native, spawn
 from mpp_exec.sandbox.parked import Parked
 from mpp_exec.sandbox.plan import SandboxPlan
 from sandbox_lab import CACHE, Lab, answer, build_program, copied, run
@@ -29,11 +29,6 @@ from sandbox_lab import CACHE, Lab, answer, build_program, copied, run
 API = "api.example.com:443"
 HERE = granted(API, "*.example.org:443", "10.0.0.5:8080", "[2001:db8::1]:443", "localhost:5432")
 WAYS = ("cold", "early", "late", "copied", "traced")
-
-
-@pytest.fixture(autouse=True)
-def with_broker(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(planning, "BROKER", True)
 
 
 @pytest.fixture

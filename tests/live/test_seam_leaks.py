@@ -25,7 +25,7 @@ import pytest
 
 from hosts import granted
 from mpp_exec.errors import InternalError
-from mpp_exec.sandbox import encoded, image, native, planning, template, waiting
+from mpp_exec.sandbox import encoded, image, native, template, waiting
 from mpp_exec.sandbox._native import ffi, lib
 from mpp_exec.sandbox.encoded import encode_plan
 from mpp_exec.sandbox.image import Image
@@ -268,9 +268,8 @@ def test_template_started_copied_and_closed(lab: Lab) -> None:
     assert_leaves_nothing(work, 60)
 
 
-def test_sandbox_with_hosts_prepared_and_called(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sandbox_with_hosts_prepared_and_called(lab: Lab) -> None:
     """Its sockets are closed with it, whether it had its call, was refused one, or had none."""
-    monkeypatch.setattr(planning, "BROKER", True)
     hosts = granted("api.example.com:443", "[2001:db8::1]:443", "10.0.0.5:80")
     compiled = lab.python("def run():\n    return 1\n", network=hosts)
     sockets: list[int] = []

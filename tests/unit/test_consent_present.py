@@ -71,7 +71,7 @@ def test_approval_shows_everything(tmp_path: Path) -> None:
         "| path (required)",
         "tool wipe: may destroy things, asks at every call",
         "- connect to api.example.com, port 443",
-        "cannot be enforced yet",
+        "can send to these hosts whatever it may read",
         "- read /usr and everything below it",
         f"- read and change {tmp_path}/real and everything below it",
         "only the size of each file is bounded",
@@ -89,6 +89,30 @@ def test_approval_shows_everything(tmp_path: Path) -> None:
         assert expected in text
     assert "hunter2" not in text
     assert "/link" not in text
+
+
+@pytest.mark.parametrize(
+    ("destination", "inside"),
+    [
+        ("api.example.com", False),
+        ("93.184.216.34", False),
+        ("2606:2800:220:1::1", False),
+        ("127.0.0.1", True),
+        ("localhost", True),
+        ("10.0.0.5", True),
+        ("169.254.169.254", True),
+        ("fd00::1", True),
+    ],
+)
+def test_approval_says_which_hosts_are_no_strangers(tmp_path: Path, destination: str, inside: bool) -> None:
+    package, settings = everything(tmp_path)
+    found = grant(package, settings)
+    there = HostPort(destination, 443)
+    found = replace(found, permissions=replace(found.permissions, network=(there,)))
+    lines = approval_text(package, found)
+    told = "note: these are services of this machine, or of a private network:"
+    assert (told in lines) == inside
+    assert (f"  - {there}" in lines) == inside
 
 
 def test_approval_shows_what_is_withheld_and_covered(tmp_path: Path) -> None:

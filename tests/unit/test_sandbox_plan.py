@@ -280,7 +280,16 @@ def test_runtime_that_reserves_addresses_may_reserve_some() -> None:
 @pytest.mark.parametrize(
     ("code", "runtime", "granted"),
     [
-        ("host.no_network_broker", PYTHON, {"network": (HostPort("example.com", 443),)}),
+        (
+            "host.network_too_wide",
+            PYTHON,
+            {"network": tuple(HostPort("example.com", port) for port in range(1, 66))},
+        ),
+        (
+            "host.network_too_wide",
+            PYTHON,
+            {"network": tuple(HostPort(f"10.0.0.{last}", 443) for last in range(1, 66))},
+        ),
         ("host.grant_missing", PYTHON, {"read": ["/nowhere/at/all"]}),
         ("host.grant_changed", PYTHON, {"read": ["/var/../dev/null"]}),
     ],

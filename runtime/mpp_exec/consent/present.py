@@ -6,6 +6,7 @@ cannot pass for a line of ours. Control characters are for whoever prints to esc
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -15,8 +16,6 @@ from mpp_exec.consent.grant import Grant
 from mpp_exec.package.manifest import ConfigField, Manifest, Tool
 from mpp_exec.permissions import DEGRADATIONS, Permissions, path_covers
 from mpp_exec.trust.verify import SignedManifest
-
-NETWORK_PENDING = "connecting to hosts cannot be enforced yet: calls of this package will be refused"
 
 
 def approval_text(package: SignedManifest, grant: Grant) -> list[str]:
@@ -124,7 +123,7 @@ def _arguments(schema: Mapping[str, Any]) -> str:
 def _notes(grant: Grant) -> list[str]:
     lines = []
     if grant.permissions.network:
-        lines.append(f"note: {NETWORK_PENDING}")
+        lines += _hosts(grant.permissions)
     if grant.permissions.write:
         lines.append("note: in a folder of yours only the size of each file is bounded, not that of all")
         lines += stays_read_only(grant.permissions)
@@ -137,6 +136,26 @@ def _notes(grant: Grant) -> list[str]:
             lines.append(f"  - {name}, where this host lacks it:")
             lines += [f"    - {line}" for line in DEGRADATIONS.get(name, ())]
     return lines
+
+
+def _hosts(permissions: Permissions) -> list[str]:
+    """Say what the granted hosts come to: what is sent there is not looked at, and some are no strangers."""
+    lines = ["note: it can send to these hosts whatever it may read: that is counted, not bounded"]
+    inside = [str(each) for each in permissions.network if _is_inside(each.host)]
+    if inside:
+        lines.append("note: these are services of this machine, or of a private network:")
+        lines += _bulleted(inside)
+    return lines
+
+
+def _is_inside(host: str) -> bool:
+    """Return whether *host* is granted as an address that no name on the internet has."""
+    if host == "localhost":
+        return True
+    try:
+        return not ipaddress.ip_address(host).is_global
+    except ValueError:
+        return False
 
 
 def _settings(

@@ -61,7 +61,7 @@ def explain(plan: SandboxPlan, facts: KernelFacts) -> dict[str, Any]:
             }
             for program in plan.started
         ],
-        "network": "none",
+        "network": [str(each) for each in plan.network] or "none",
         "variables": [name for name, _ in plan.environment],
         "touches": list(plan.touches),
         "limits": _limits(plan.limits),
@@ -135,6 +135,18 @@ def granted(plan: SandboxPlan, grant: Grant) -> dict[str, Any]:
         else ("filesystem.write", path, held("bind mount"))
         for path in given.write
     ]
+    rows += [
+        (
+            "network",
+            str(each),
+            [
+                "network namespace: loopback, and listeners for granted ports",
+                "broker: the name decides, then the address is vetted",
+                *(["Landlock: connects to granted ports only"] if plan.landlock and plan.landlock[1] else []),
+            ],
+        )
+        for each in given.network
+    ]
     rows += [("environment", name, ["environment made anew for each call"]) for name in given.environment]
     rows += [
         ("subprocess", name, ["seccomp: fork allowed", "noexec mounts but for its own files", *landlock])
@@ -200,7 +212,10 @@ def explain_lines(document: dict[str, Any]) -> list[str]:
         lines.append(f"  it may start {program['name']}; executable beside it are these, and nothing else:")
         lines += [f"    {path}" for path in program["executable"]]
     alone = "" if document["starts"] else "no other program, no other process, "
-    lines.append(f"  no network, {alone}no device but null, random, urandom")
+    hosts = document["network"] if document["network"] != "none" else []
+    lines += [f"  {host}, over TCP, through the broker" for host in hosts]
+    nothing = "no other host, no listener, no UDP" if hosts else "no network"
+    lines.append(f"  {nothing}, {alone}no device but null, random, urandom")
     if document["hidden"]:
         lines += ["", "Hidden under empty mounts:"] + [f"  {path}" for path in document["hidden"]]
     lines += ["", "Enforced by:"]

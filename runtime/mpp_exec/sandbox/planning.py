@@ -9,7 +9,6 @@ import resource
 from collections.abc import Callable, Iterable
 
 from mpp_exec.consent.grant import Grant
-from mpp_exec.errors import HostError
 from mpp_exec.package.manifest import Manifest, Tool
 from mpp_exec.package.requirement import Requirement
 from mpp_exec.permissions import Limits
@@ -39,8 +38,6 @@ _RESERVED = 128 << 30
 _TICKS = 1.25
 _PAGE = 4096
 
-BROKER = False
-
 ProgramFinder = Callable[[Requirement], interpreter.Program]
 
 
@@ -67,12 +64,6 @@ def compile_plan(
         HostError: this host cannot enforce it, or lacks a program; nothing ran.
         ConsentError: a granted path cannot appear at its own path.
     """
-    if grant.permissions.network and not BROKER:
-        raise HostError(
-            "host.no_network_broker",
-            "the grant includes network, and this version has no broker that could enforce host names",
-            f"approve without it: mpp-exec approve {manifest.name} --without network",
-        )
     destinations = grant.permissions.network
     at = properties.Situation(
         landlock_abi=facts.landlock_abi,
