@@ -107,6 +107,7 @@ class Invocation:
         self._clock.stage("queue")
         self._deadline = None if timeout is None else began / 1e9 + timeout
         self._beside: Beside | None = None
+        self._reach: Reach | None = None
         self._traffic: Traffic | None = None
 
     def run(self, package: str, tool: str, arguments: dict[str, Any]) -> ToolResult:
@@ -386,11 +387,11 @@ class Invocation:
         parked: Parked | None,
     ) -> Completed:
         """Run it, and however it ends close what it had of the network."""
-        reach = Reach(self._parts.broker, agreed.invocation, plan.network)
+        self._reach = Reach(self._parts.broker, agreed.invocation, plan.network)
         try:
-            return self._spawned(stack, agreed, plan, session, parked, reach)
+            return self._spawned(stack, agreed, plan, session, parked)
         finally:
-            self._traffic = reach.end()
+            self._traffic = self._reach.end()
 
     def _on_record(self, agreed: Agreed, redactor: Redactor) -> Mapping[str, Any]:
         """Return what the ledger says of the network of the call."""
@@ -405,10 +406,9 @@ class Invocation:
         plan: SandboxPlan,
         session: Session | None,
         parked: Parked | None,
-        reach: Reach,
     ) -> Completed:
         def attempt() -> Completed:
-            return self._spawned_once(stack, agreed, plan, session, parked, reach)
+            return self._spawned_once(stack, agreed, plan, session, parked)
 
         return scarce.patiently(attempt, self._parts.sandboxes.make_room, self._pauses)
 
@@ -425,7 +425,6 @@ class Invocation:
         plan: SandboxPlan,
         session: Session | None,
         parked: Parked | None,
-        reach: Reach,
     ) -> Completed:
         left = None if self._deadline is None else self._deadline - time.perf_counter()
         return spawn.run(
@@ -444,7 +443,7 @@ class Invocation:
             meanwhile=self._beside,
             look=agreed.prepared.look,
             until=stack,
-            serve=reach.serve,
+            serve=None if self._reach is None else self._reach.serve,
         )
 
     def _failed(self, error: BaseException) -> Ending:
