@@ -1,10 +1,9 @@
-"""What the command line says and does of granted hosts: approval, a call, the same through `serve`, the record."""
+"""What the command line says and does of granted hosts: approval, a call, the same served, the record."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -99,7 +98,7 @@ def test_through_a_resident_runtime(shell: Shell, peer: Server) -> None:
         assert f"127.0.0.1:{peer.port + 1} was refused" in done.out + done.err
 
 
-def test_withholding_hosts_leaves_a_tool_without_a_socket(shell: Shell, tmp_path: Path, peer: Server) -> None:
+def test_withholding_hosts_leaves_a_tool_without_a_socket(shell: Shell, peer: Server) -> None:
     shell.ok("approve", "acme/net", "--without", "network", "--yes")
     done = shell.run("run", "acme/net", f'text=["127.0.0.1", {peer.port}]')
     assert done.code == 1
