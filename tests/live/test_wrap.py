@@ -232,6 +232,18 @@ def test_a_folder_is_wrapped_with_a_setting_of_several_values(shell: Shell) -> N
     assert refused.code == 2
 
 
+def test_a_launcher_is_refused_with_the_source_to_wrap_instead(shell: Shell) -> None:
+    """What it fetches when it starts would be another thing every time, and there is no network inside."""
+    config = {"command": "npx", "args": ["-y", "@acme/files@1.2.3", "${user_config.place}"]}
+    done = shell.run("wrap", f"mcpb:{bundle(shell, mcp_config=config)}", "-o", "out")
+    assert done.code == 2
+    assert "mpp-exec wrap npm:@acme/files@1.2.3 -o DIR" in done.err.partition("hint:")[2]
+    (shell.root / "source").mkdir()
+    done = shell.run("wrap", f"dir:{shell.root / 'source'}", "-o", "out", "--", "uvx", "acme-files")
+    assert "mpp-exec wrap pypi:acme-files==VERSION -o DIR" in done.err.partition("hint:")[2]
+    assert not (shell.cwd / "out").exists()
+
+
 def test_a_bundle_with_a_secret_on_its_command_line_says_where_to_put_it(shell: Shell) -> None:
     config = {"command": "python3", "args": ["${__dirname}/server.py", "--key=${user_config.api-key}"]}
     done = shell.run("wrap", f"mcpb:{bundle(shell, mcp_config=config)}", "-o", "out")

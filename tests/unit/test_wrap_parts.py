@@ -18,6 +18,7 @@ from mpp_exec.package.schema import check_schema
 from mpp_exec.package.semver import Version
 from mpp_exec.wrap.cautions import cautions
 from mpp_exec.wrap.installers import _python_wanted
+from mpp_exec.wrap.launchers import fetched_by
 from mpp_exec.wrap.origin import Origin, parse_origin, semantic, short_name
 from mpp_exec.wrap.repeating import sample_arguments
 from mpp_exec.wrap.schemas import fit, plain_text
@@ -267,3 +268,32 @@ def test_operations_as_typed() -> None:
     assert check_operation("a=b=read") == ("a=b", "read")
     with pytest.raises(UsageError):
         check_operation("tool=maybe")
+
+
+@pytest.mark.parametrize(
+    ("command", "source"),
+    [
+        ("npx -y @acme/server-files@1.2.3 /data", "npm:@acme/server-files@1.2.3"),
+        ("npx @acme/server-files", "npm:@acme/server-files@VERSION"),
+        ("npx -y files@latest", "npm:files@VERSION"),
+        ("/usr/bin/npx -y --package=@acme/files files --root /", "npm:@acme/files@VERSION"),
+        ("npx -p files@2 run-files", "npm:files@2"),
+        ("npm exec -- files@2", "npm:files@2"),
+        ("pnpm dlx files", "npm:files@VERSION"),
+        ("bunx files@1.0.0", "npm:files@1.0.0"),
+        ("uvx mcp-server-time==2025.9.25 --local", "pypi:mcp-server-time==2025.9.25"),
+        ("uvx mcp-server-time@2025.9.25", "pypi:mcp-server-time==2025.9.25"),
+        ("uvx -p 3.12 acme", "pypi:acme==VERSION"),
+        ("uvx --python 3.12 --from acme-tools[all]==1.0 serve", "pypi:acme-tools==1.0"),
+        ("uv tool run acme", "pypi:acme==VERSION"),
+        ("pipx run --spec acme==3 serve", "pypi:acme==3"),
+        ("uvx --from git+https://example.org/x serve", "pypi:NAME==VERSION"),
+        ("npx", "npm:NAME@VERSION"),
+        ("uv run server.py", ""),
+        ("npm start", ""),
+        ("python server.py", ""),
+        ("", ""),
+    ],
+)
+def test_a_launcher_says_what_it_would_fetch(command: str, source: str) -> None:
+    assert fetched_by(command.split()) == source

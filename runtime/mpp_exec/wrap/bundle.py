@@ -24,6 +24,7 @@ from mpp_exec.package.fields import nearest
 from mpp_exec.package.limits import LIMITS
 from mpp_exec.package.paths import check_path
 from mpp_exec.package.requirement import INTERPRETERS
+from mpp_exec.wrap.launchers import hint_for
 from mpp_exec.wrap.origin import Fetched, Origin
 
 _MANIFEST: Final = "manifest.json"
@@ -72,7 +73,7 @@ def fetch_bundle(origin: Origin, folder: Path) -> Fetched:
     notes += _elsewhere(_table(about, "compatibility").get("platforms"))
     if not requires:
         words[0] = os.path.normpath(words[0].removeprefix("${app}/"))
-        _program_of(folder, words[0]).chmod(0o755)
+        _program_of(folder, words).chmod(0o755)
     return Fetched(
         command=tuple([_short(program), *words[1:]] if requires else words),
         requires=requires,
@@ -114,7 +115,7 @@ def fetch_folder(origin: Origin, folder: Path, command: Sequence[str]) -> Fetche
         raise UsageError(
             "wrap.folder",
             f"{first} is neither a file of {source} nor an interpreter",
-            f"interpreters: {', '.join(INTERPRETERS)}",
+            hint_for(command, f"interpreters: {', '.join(INTERPRETERS)}"),
         )
     script = next((word for word in rest if _SCRIPT.fullmatch(word)), "")
     if requires and script and not (folder / script).exists():
@@ -225,8 +226,9 @@ def _write(archive: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path) -> N
     path.chmod(0o755 if mode & stat.S_IXUSR else 0o644)
 
 
-def _program_of(folder: Path, name: str) -> Path:
-    """Return the file *name* of a bundle that is unpacked in *folder*: no path of the host's is touched."""
+def _program_of(folder: Path, words: Sequence[str]) -> Path:
+    """Return the file of a bundle in *folder* that *words* start: no path of the host's is touched."""
+    name = words[0]
     path = folder / name
     try:
         check_path(name)
@@ -235,7 +237,7 @@ def _program_of(folder: Path, name: str) -> Path:
     if not path.is_file():
         raise _refused(
             f"starts {name}, which is neither a file of it nor an interpreter",
-            f"interpreters: {', '.join(INTERPRETERS)}",
+            hint_for(words, f"interpreters: {', '.join(INTERPRETERS)}"),
         )
     return path
 
