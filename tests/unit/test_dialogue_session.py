@@ -86,6 +86,38 @@ def test_a_server_without_a_handshake_is_told_version_and_capabilities_each_time
     assert made.end.kind == "result"
 
 
+NOTICED = line(id=None, error={"code": -32601, "message": "Unknown method: notifications/initialized"})
+
+
+def test_an_answer_to_the_notification_is_passed_over_once() -> None:
+    made = session()
+    made.hear(WELCOME)
+    assert made.hear(NOTICED) == b""
+    made.hear(DONE)
+    assert made.end.kind == "result"
+    twice = session()
+    twice.hear(WELCOME + NOTICED + NOTICED)
+    assert twice.end.kind == "fault", "the second one is about the call"
+
+
+def test_an_answer_to_the_notification_may_come_while_nobody_asks() -> None:
+    """A server that was started ahead of its call is read again when that comes."""
+    made = Session(None, READING)
+    made.opening()
+    made.hear(WELCOME)
+    called = Session(CALL, READING)
+    called.resume(made)
+    called.hear(NOTICED + DONE)
+    assert called.end.kind == "result"
+
+
+@pytest.mark.parametrize("code", [-32700, -32600])
+def test_a_server_that_cannot_read_is_believed(code: int) -> None:
+    made = session()
+    made.hear(WELCOME + line(id=None, error={"code": code, "message": "what?"}))
+    assert made.end.kind == "fault"
+
+
 def test_ids_that_a_server_returns_as_text_are_taken() -> None:
     made = session()
     made.hear(line(id="1", result={"protocolVersion": "2024-11-05"}))
@@ -200,7 +232,7 @@ def test_no_form_of_a_message_raises(value: Any, number: Any) -> None:
         (b'{"jsonrpc":"2.0","id":2,"result":' + b"[" * 40 + b"]" * 40 + b"}\n", "cannot be read"),
         (b'{"jsonrpc":"2.0","id":2,"result":[' + b"0," * 1001 + b"0]}\n", "values"),
         (b"x\n" * (MAX_LINES + 1), "lines"),
-        (line(id=None, error={"code": 1, "message": "m"}), "could not read"),
+        (line(id=None, error={"code": -32700, "message": "m"}), "could not read"),
     ],
 )
 def test_faults_end_it(said: bytes, sentence: str) -> None:

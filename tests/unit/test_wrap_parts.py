@@ -16,6 +16,7 @@ from mpp_exec import UsageError
 from mpp_exec.cli.wrapping import _by_line
 from mpp_exec.package.schema import check_schema
 from mpp_exec.package.semver import Version
+from mpp_exec.wrap.asking import _remedy
 from mpp_exec.wrap.cautions import cautions
 from mpp_exec.wrap.installers import _python_wanted
 from mpp_exec.wrap.launchers import fetched_by
@@ -297,3 +298,18 @@ def test_operations_as_typed() -> None:
 )
 def test_a_launcher_says_what_it_would_fetch(command: str, source: str) -> None:
     assert fetched_by(command.split()) == source
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("FileNotFoundError: '/proc/stat'", "reads /proc or /sys"),
+        ("Error: listen ENOSYS: function not implemented 0.0.0.0:3001", "-- --stdio"),
+        ("INFO: Uvicorn running on http://127.0.0.1:8000", "-- --stdio"),
+        ("Error: getaddrinfo EAI_AGAIN example.org", "wants the network"),
+        ("usage: server [-h] DIR", "behind --"),
+        ("something else", "--storage"),
+    ],
+)
+def test_what_a_server_said_before_it_ended_is_answered_with_what_helps(said: str, words: str) -> None:
+    assert words in _remedy(said)

@@ -34,6 +34,7 @@ MAX_LINES: Final = 10_000
 """Lines that a server may write in one session: messages, and what is none."""
 
 _CLIENT: Final = {"name": "mpp-exec", "version": __version__}
+_UNREADABLE: Final = (-32700, -32600)  # parse error, invalid request (JSON-RPC 2.0 §5.1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,7 @@ class Session:
         self._furthest = -math.inf
         self._version = ""
         self._refused = ""  # what initialize was refused with
+        self._noticed = False  # a notification was sent that a server may take for a request, until it has
         self._stage: Literal["initialize", "server/discover", "rehearsal", "greeted", "request"] = (
             "initialize"
         )
@@ -155,6 +157,7 @@ class Session:
         """Go on with a session whose handshake is done; return the request to make in it."""
         self._version, self._number = greeted._version, greeted._number
         self._lines, self._held = greeted._lines, greeted._held
+        self._noticed = greeted._noticed
         self._aside = [*greeted._aside]
         return self._ask()
 
@@ -278,7 +281,12 @@ class Session:
         """Return whether an answer is to the request that was made last; False for one to be passed over."""
         name = message.get("id")
         if name is None and "error" in message:
-            raise _FaultError(f"it could not read what it was sent: {_told(message['error']).message}")
+            error = _told(message["error"])
+            if self._noticed and error.code not in _UNREADABLE:
+                # Nobody answers a notification (JSON-RPC 2.0 §4.1), and some servers do.
+                self._noticed = False
+                return False
+            raise _FaultError(f"it could not read what it was sent: {error.message}")
         is_last = str(name) == str(self._number) and not isinstance(name, bool | float)
         if is_last and not (self._stage == "greeted" and self._rehearsal is not None):
             return True
@@ -308,6 +316,7 @@ class Session:
         if version not in LEGACY:
             raise _FaultError("it answered initialize with a version that is not spoken here")
         self._version = version
+        self._noticed = True
         return b'{"jsonrpc":"2.0","method":"notifications/initialized"}\n' + self._ask()
 
     def _discovered(self, result: Any, failed: End | None) -> bytes:

@@ -77,6 +77,13 @@ _REMEDIES: Final = (
         "it wants the network as it starts, and has none: look for a setting of it that does without",
     ),
     (
+        r"(?i)\blisten\b|StreamableHTTP|\buvicorn\b|EADDRINUSE",
+        (
+            "it serves HTTP, and here it is spoken to over standard input and output: give it the argument "
+            "that makes it do so, as in -- --stdio"
+        ),
+    ),
+    (
         r"(?i)\busage:|missing (?:required )?argument|arguments? (?:is|are) required",
         "give it the arguments that it names behind --, as in -- --db-path '${storage}/data.db'",
     ),
