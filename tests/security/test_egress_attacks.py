@@ -213,7 +213,6 @@ class TestFloods:
             asked += 1
         assert asked > 0
         assert until(lambda: here.exchange.links == 0)
-        assert len(here.exchange._later) <= 2 * exchange._LATER
         assert until(lambda: len(list(Path("/proc/self/fd").iterdir())) <= before)
         assert not side.end().lost
         server.close()
@@ -251,31 +250,47 @@ class TestFloods:
             loop.turn()
             assert turns == {"one": tenant.EVENTS, "two": 1}
 
-    def test_attack_side_that_does_not_read(self, here: Room) -> None:
-        """What it does not take waits where it came from: the broker keeps one piece of it."""
-        sent = []
+    @pytest.mark.parametrize("way", ["up", "down"])
+    def test_attack_side_that_does_not_read(self, here: Room, way: str) -> None:
+        """What it does not take waits where it came from: the broker keeps one piece, and loses none."""
+        taken: list[socket.socket] = []
+        done = threading.Event()
 
-        def pour(connection: socket.socket) -> None:
-            connection.settimeout(1)
+        def keep(connection: socket.socket) -> None:
+            taken.append(connection)
+            done.wait(60)
+
+        server = Server(keep)
+        side = here.sandbox(HostPort(NAME, server.port))
+        with side.connect(NAME, server.port) as inner:
+            assert until(lambda: taken)
+            source, target = (inner, taken[0]) if way == "up" else (taken[0], inner)
+            numbers = b"".join(i.to_bytes(4, "big") for i in range(1 << 16))
+            sent = 0
+            source.settimeout(0.5)
             with suppress(TimeoutError):
                 while True:
-                    sent.append(connection.send(bytes(65_536)))
-
-        server = Server(pour)
-        side = here.sandbox(HostPort(NAME, server.port))
-        with side.connect(NAME, server.port) as connection:
-            assert until(lambda: len(sent) > 3)
-            before = 0
-            while before != sum(sent):  # it has stopped when a second has passed without any
-                before = sum(sent)
-                server.ended.acquire(timeout=1.2)
+                    at = sent % len(numbers)
+                    sent += source.send(numbers[at : at + 65_536])
             (one,) = here.exchange._tenants["one"]._links
-            assert len(one._down.waiting) <= link.CHUNK
+            assert 0 < len((one._up if way == "up" else one._down).waiting) <= link.CHUNK
             got = 0
-            connection.settimeout(20)
-            while got < before:
-                got += len(connection.recv(1 << 20))
+            target.settimeout(20)
+            while got < sent:
+                at = got % len(numbers)
+                data = target.recv(min(len(numbers) - at, 65_536))
+                assert data == numbers[at : at + len(data)]
+                got += len(data)
+            done.set()
         server.close()
+
+    def test_attack_moments_without_end(self) -> None:
+        """What was to happen, and need not, is let go of: of each connection there are some."""
+        loop = exchange.Exchange()
+        for _ in range(20_000):
+            loop.after(60, lambda: None).cancel()
+        assert len(loop._later) <= exchange._LATER + 1
+        loop.close()
 
     def test_attack_names_that_never_resolve(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """They take what one sandbox may have of the resolver, and the other one has its own."""
