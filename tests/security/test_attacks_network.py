@@ -124,7 +124,8 @@ def attack(
 ) -> Any:
     """Return what came of each: an errno, or what was read."""
     request = json.dumps({"arguments": {"tries": tries}}).encode()
-    return answer(run(compiled, request, serve=door.serve, parked=parked))["value"]
+    ready = {} if parked is None else {"parked": parked}
+    return answer(run(compiled, request, serve=door.serve, **ready))["value"]
 
 
 class Whole:

@@ -42,10 +42,11 @@ def profiles() -> dict[str, Profile]:
         for writes in (False, True)
     }
     with_hosts = {
-        f"{kind}, with hosts": sealed(
-            tool_profile(kind, subprocess=False, network=True), kind, subprocess=False
+        f"{kind}, with hosts{' and subprocess' * subprocess}": sealed(
+            tool_profile(kind, subprocess=subprocess, network=True), kind, subprocess=subprocess
         )
         for kind in ("python", "exec")
+        for subprocess in (False, True)
     }
     return found | with_hosts | {"init": init_profile()}
 
@@ -95,7 +96,11 @@ can execute its entry and that one's loader.
 def page() -> str:
     """Return ``docs/system-calls.md``."""
     by_profile = profiles()
-    marks = dict(zip(by_profile, ("p", "pw", "P", "Pw", "e", "ew", "E", "Ew", "pn", "en", "i"), strict=True))
+    marks = dict(
+        zip(
+            by_profile, ("p", "pw", "P", "Pw", "e", "ew", "E", "Ew", "pn", "Pn", "en", "En", "i"), strict=True
+        )
+    )
     counts = [
         f"| {name} | {marks[name]} | {len(profile)} | {sum(bool(allow.args) for allow in profile)} |"
         for name, profile in by_profile.items()
