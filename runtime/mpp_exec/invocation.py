@@ -294,7 +294,7 @@ class Invocation:
             raise
         if self._trace is not None:
             self._trace.prepared, self._trace.completed = prepared, completed
-            self._trace.refused = reaching.refused(self._traffic)
+            self._trace.asked = reaching.asked(self._traffic)
         self._clock.parts |= {f"sandbox.{name}": value for name, value in completed.timing.items()}
         network = self._on_record(agreed, redactor)
         ledger.finish(beside.token(), ending(result, self._clock.stages | self._clock.parts, network))

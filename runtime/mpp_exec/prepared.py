@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from mpp_exec import encoding
 from mpp_exec.audit.entry import Terms
@@ -120,19 +120,31 @@ class Temporary:
     secrets: Mapping[str, str] = field(repr=False)
 
 
+class HostAsked(NamedTuple):
+    """Hosts that a call asked for, as far as that is known.
+
+    Attributes:
+        refused: host, port (0: unknown) and why, of what it did not reach.
+        reached: host and port of what it did; None where not all of them are known.
+    """
+
+    refused: tuple[tuple[str, int, str], ...] = ()
+    reached: tuple[tuple[str, int], ...] | None = None
+
+
 class Trace:
     """One traced call: the grant it is made under, and, once it has ended, what the tool tried.
 
     Attributes:
         prepared: the call as it was made; *completed* what came out, with ``accesses``.
-        refused: hosts that it asked for and did not reach (``reaching.refused``).
+        asked: the hosts that it asked for.
     """
 
     def __init__(self, temporary: Temporary) -> None:
         self.temporary = temporary
         self.prepared: Prepared | None = None
         self.completed: Completed | None = None
-        self.refused: tuple[tuple[str, int, str], ...] = ()
+        self.asked = HostAsked()
 
 
 def command_line(plan: SandboxPlan, filled: Filled) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mpp_exec.permissions import HostPort, Permissions
+from mpp_exec.prepared import HostAsked
 from mpp_exec.privacy.meter import StoppedError
 from mpp_exec.privacy.redact import Redactor
 
@@ -57,6 +58,15 @@ class Reach:
 def refused(traffic: Traffic | None) -> tuple[tuple[str, int, str], ...]:
     """Return what was not had, as ``denial.denials`` takes it: host, port (0: unknown), why."""
     return () if traffic is None else tuple((each.host, each.port, each.why) for each in traffic.denied)
+
+
+def asked(traffic: Traffic | None) -> HostAsked:
+    """Return all that is known of the hosts that a call asked for."""
+    if traffic is None:
+        return HostAsked()
+    whole = not traffic.lost and not traffic.more_connections
+    reached = tuple((each.host, each.port) for each in traffic.connections) if whole else None
+    return HostAsked(refused(traffic), reached)
 
 
 def counts(traffic: Traffic) -> dict[str, int | bool]:

@@ -259,7 +259,8 @@ def test_a_traced_call_says_what_it_did_not_reach(stage: Stage, peer: Server) ->
         NAME, "run", {"host": "other.example.com", "port": peer.port}, temporary
     )
     assert result.is_error
-    assert trace.refused == (("other.example.com", 0, "name"),)
+    assert trace.asked.refused == (("other.example.com", 0, "name"),)
     result, trace = stage.runtime.trace(NAME, "run", {"host": "127.0.0.1", "port": peer.port}, temporary)
     assert result.structured == {"result": "hello"}
-    assert trace.refused == ()
+    assert trace.asked.refused == ()
+    assert trace.asked.reached == (("127.0.0.1", peer.port),)

@@ -12,7 +12,9 @@ import pytest
 from mpp_exec.lifecycle.suggesting import Host, Suggestion, suggest
 from mpp_exec.package.manifest import ConfigField, RuntimeSpec
 from mpp_exec.permissions import Permissions
+from mpp_exec.prepared import HostAsked
 from mpp_exec.sandbox.access import Access
+from mpp_exec.vocabulary import parse_host_port
 
 ANYWHERE = Host(lambda _: True, lambda _: True, lambda _: True)
 
@@ -24,6 +26,7 @@ def suggested(
     tried: dict[str, Any] | None = None,
     host: Host = ANYWHERE,
     ok: bool = False,
+    asked: HostAsked | None = None,
     kind: str = "python",
     **changes: Any,
 ) -> Suggestion:
@@ -47,7 +50,7 @@ def suggested(
         grant=SimpleNamespace(permissions=granted, config=changes.get("config", {})),
         plan=plan,
     )
-    return suggest(prepared, accesses, tried or {}, host, ok=ok)
+    return suggest(prepared, accesses, tried or {}, host, asked or HostAsked(), ok=ok)
 
 
 def read(*paths: str) -> list[Access]:
@@ -167,6 +170,77 @@ def test_hosts_are_named_where_they_are_known_and_sockets_where_not() -> None:
     assert found.remarks == []
     assert "network socket" in suggested([Access("socket", "socket", family=10)]).remarks[0]
     assert suggested([Access("socket", "socket", family=1)]).remarks == []
+
+
+def hosts(*texts: str) -> Permissions:
+    return Permissions(network=tuple(map(parse_host_port, texts)))
+
+
+def named(found: Suggestion) -> list[str]:
+    return [str(each) for each in found.permissions.network]
+
+
+def test_hosts_that_were_reached_are_kept_and_others_are_not() -> None:
+    granted = hosts("a.example.com:443", "b.example.com:443", "*.cdn.example.com:443", "10.0.0.5:5432")
+    asked = HostAsked(reached=(("a.example.com", 443), ("x.cdn.example.com", 443), ("10.0.0.5", 5_432)))
+    found = suggested([], granted=granted, asked=asked, ok=True, kind="exec")
+    assert named(found) == ["10.0.0.5:5432", "a.example.com:443", "x.cdn.example.com:443"]
+    assert (found.denied, found.remarks) == ([], [])
+
+
+def test_many_hosts_below_a_wildcard_are_the_wildcard() -> None:
+    reached = tuple((f"{i}.cdn.example.com", 443) for i in range(9))
+    found = suggested([], granted=hosts("*.cdn.example.com:443"), asked=HostAsked(reached=reached))
+    assert named(found) == ["*.cdn.example.com:443"]
+
+
+def test_hosts_are_kept_where_not_all_that_were_reached_are_known() -> None:
+    granted = hosts("a.example.com:443", "b.example.com:443")
+    assert named(suggested([], granted=granted)) == ["a.example.com:443", "b.example.com:443"]
+
+
+@pytest.mark.parametrize("why", ["hello", "resolve", "connect", "limit"])
+def test_a_granted_host_that_did_not_answer_was_used(why: str) -> None:
+    asked = HostAsked((("a.example.com", 443, why),), ())
+    found = suggested([], granted=hosts("a.example.com:443", "b.example.com:443"), asked=asked)
+    assert named(found) == ["a.example.com:443"]
+    assert found.denied == []
+
+
+def test_hosts_that_were_refused_are_proposed() -> None:
+    asked = HostAsked(
+        (
+            ("b.example.com", 0, "name"),
+            ("a.example.com", 8_443, "port"),
+            ("10.0.0.6", 443, "address"),
+            ("2001:db8::1", 443, "address"),
+            ("", 0, "name"),
+            ("a b", 443, "port"),
+        ),
+        (),
+    )
+    found = suggested([], granted=hosts("a.example.com:443"), asked=asked, kind="exec")
+    wanted = ["10.0.0.6:443", "2001:db8::1:443", "a.example.com:8443", "b.example.com:443"]
+    assert named(found) == [each.replace("2001:db8::1", "[2001:db8::1]") for each in wanted]
+    assert found.remarks == ["it asked for the name b.example.com, and never for a port: 443 is assumed"]
+    assert "network=a.example.com:8443" in found.denied
+
+
+def test_a_port_that_was_said_to_the_resolver_is_not_assumed() -> None:
+    asked = HostAsked((("b.example.com", 0, "name"),), ())
+    found = suggested(
+        [], granted=hosts("a.example.com:443"), asked=asked, tried={"host": ["b.example.com:8443"]}
+    )
+    assert named(found) == ["b.example.com:8443"]
+    assert found.remarks == []
+
+
+def test_a_name_that_leads_to_a_private_address_is_told() -> None:
+    asked = HostAsked((("a.example.com", 443, "address"),), ())
+    found = suggested([], granted=hosts("a.example.com:443"), asked=asked)
+    assert named(found) == ["a.example.com:443"]
+    assert "grant that address itself" in found.remarks[0]
+    assert found.denied == []
 
 
 def test_writing_by_a_tool_that_reads_is_remarked() -> None:

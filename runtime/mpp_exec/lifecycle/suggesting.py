@@ -11,7 +11,6 @@ where it exists. What a tool would have asked next, had it been given that, nobo
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -19,8 +18,9 @@ from typing import Any, Final
 
 from mpp_exec import encoding
 from mpp_exec.consent.config import all_of
+from mpp_exec.lifecycle.reached import hosts_of
 from mpp_exec.permissions import Permissions
-from mpp_exec.prepared import Prepared
+from mpp_exec.prepared import HostAsked, Prepared
 from mpp_exec.sandbox.access import Access
 from mpp_exec.sandbox.building import STORAGE
 from mpp_exec.vocabulary import (
@@ -28,7 +28,6 @@ from mpp_exec.vocabulary import (
     VocabularyError,
     format_size,
     parse_env_name,
-    parse_host_port,
     parse_path,
     parse_program,
 )
@@ -141,15 +140,22 @@ def _list(entries: Iterable[str]) -> str:
 
 
 def suggest(
-    prepared: Prepared, accesses: Iterable[Access], tried: Mapping[str, Any], host: Host, *, ok: bool
+    prepared: Prepared,
+    accesses: Iterable[Access],
+    tried: Mapping[str, Any],
+    host: Host,
+    asked: HostAsked,
+    *,
+    ok: bool,
 ) -> Suggestion:
     """Return the smallest permissions for what the call that was *prepared* asked for.
 
-    *accesses* is what the watcher noted, *tried* what the launcher of a Python tool did: hints both, of
-    any content. Whatever they say, nothing is proposed that a manifest could not say. Whether the tool
-    came to a good end (*ok*) decides about what it was refused: if it did, it could do without.
+    *accesses* is what the watcher noted, *tried* what the launcher of a Python tool did, *asked* the hosts
+    that it reached or did not: hints all, of any content. Whatever they say, nothing is proposed that a
+    manifest could not say. Whether the tool came to a good end (*ok*) decides about what it was refused: if
+    it did, it could do without.
     """
-    return _Suggesting(prepared, tuple(accesses), tried, host, ok=ok).made()
+    return _Suggesting(prepared, tuple(accesses), tried, host, asked, ok=ok).made()
 
 
 class _Suggesting:
@@ -159,6 +165,7 @@ class _Suggesting:
         accesses: tuple[Access, ...],
         tried: Mapping[str, Any],
         host: Host,
+        asked: HostAsked,
         *,
         ok: bool,
     ) -> None:
@@ -176,6 +183,7 @@ class _Suggesting:
         self._accesses = accesses
         self._tried = tried
         self._host = host
+        self._asked = asked
         self._ok = ok
         self._made = Suggestion()
         self._used = _Collected()
@@ -313,22 +321,11 @@ class _Suggesting:
             return False
 
     def _network(self) -> None:
-        wanted = set()
-        for text in _texts(self._tried.get("host")):
-            host, _, port = text.rpartition(":")
-            try:
-                wanted.add(parse_host_port(f"{host}:{port or 443}"))
-            except VocabularyError:
-                continue
-        refused = sorted(each for each in wanted if not self._granted.covers(Permissions(network=(each,))))
-        self._made.denied += [f"network={each}" for each in refused]
-        families = {each.family for each in self._accesses if each.does == "socket"}
-        if families & {socket.AF_INET, socket.AF_INET6} and not wanted:
-            self._made.remarks.append(
-                'it tried to open a network socket, to which host is not known: add network = ["HOST:PORT"]'
-            )
-        self._refused.network.update(refused)
-        self._used.network.update(self._granted.network)  # which of them were used is not seen
+        found = hosts_of(self._granted, _texts(self._tried.get("host")), self._asked, self._accesses)
+        self._made.denied += [f"network={each}" for each in found.refused]
+        self._made.remarks += found.remarks
+        self._refused.network.update(found.refused)
+        self._used.network.update(found.used)
 
     def _environment(self) -> None:
         granted = self._granted.environment

@@ -201,6 +201,7 @@ def trace(
         completed.accesses,
         tried_by(completed, prepared.plan.limits.output) if python else {},
         Host(os.path.lexists, lambda name: _has_program(runtime, name), os.environ.__contains__),
+        seen.asked,
         ok=result.outcome == "ok",
     )
     if completed.accesses_lost:
@@ -208,7 +209,9 @@ def trace(
             f"{completed.accesses_lost} accesses were too many to be kept: the proposal may lack something"
         )
     if python and completed.outcome != "ok":
-        suggestion.remarks.append("it was stopped: hosts, variables and programs that it named are not known")
+        suggestion.remarks.append(
+            "it was stopped: what it named of variables, programs and hosts is not known"
+        )
     return _redacted(result, prepared, suggestion)
 
 
