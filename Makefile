@@ -45,17 +45,18 @@ test: $(VENV)/.native  ## run the tests
 test-long: $(VENV)/.native  ## 10,000 calls in one process, 1,000 killed hosts; with copies, too (an hour)
 	@MPP_LONG=1 $(BIN)/python -m pytest -s tests/live/test_sandbox_many_calls.py $(PYTEST_ARGS)
 
-# The same attacks, in sandboxes that were prepared ahead of their call.
+# The same attacks, in sandboxes that were prepared ahead of their call, or of which the mounts were.
 PARKED_TESTS ?= tests/security/test_attacks_*.py tests/security/test_sandbox_host_files.py \
 	tests/security/test_sandbox_memory.py tests/security/test_sandbox_network.py \
 	tests/security/test_sandbox_system_calls.py tests/live/test_sandbox_grants.py tests/live/test_sandbox_protected.py
 
-test-parked: $(VENV)/.native  ## run the attacks in sandboxes that were prepared ahead of their call
+test-parked: $(VENV)/.native  ## run the attacks in sandboxes that were prepared ahead of their call, wholly or in part
 	@MPP_LAB_PARKED=early $(BIN)/python -m pytest -p no:cacheprovider $(PYTEST_ARGS) $(PARKED_TESTS)
 	@MPP_LAB_PARKED=early $(BIN)/python -m pytest -p no:cacheprovider $(PYTEST_ARGS) tests/security/test_parked_attacks.py
 	@MPP_LAB_PARKED=copied $(BIN)/python -m pytest -p no:cacheprovider $(PYTEST_ARGS) $(PARKED_TESTS) \
 		tests/live/test_sandbox_bombs.py
 	@MPP_LAB_PARKED=imaged $(BIN)/python -m pytest -p no:cacheprovider $(PYTEST_ARGS) $(PARKED_TESTS)
+	@MPP_LAB_PARKED=grounded $(BIN)/python -m pytest -p no:cacheprovider $(PYTEST_ARGS) $(PARKED_TESTS)
 	@MPP_LAB_PARKED=late $(BIN)/python -m pytest -p no:cacheprovider $(PYTEST_ARGS) tests/security/test_attacks_files.py \
 		tests/live/test_sandbox_grants.py tests/live/test_sandbox_protected.py
 

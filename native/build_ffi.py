@@ -71,7 +71,7 @@ ffi.set_source(
         f"native/{name}.c"
         for name in (
             *("alarm", "bury", "cgroup", "child", "clock", "descriptors", "dialogue", "guard"),
-            *("ids", "image", "leave", "look", "notify", "park", "probe"),
+            *("ground", "ids", "image", "leave", "look", "notify", "park", "probe"),
             *("sockets", "sound", "sources", "spawn", "supervise", "template", "watch"),
         )
     ],

@@ -59,7 +59,7 @@ int mpp_clone(uint64_t flags, int cgroup, char *stack, size_t size, int (*child)
     struct mpp_clone_args args = {
         .flags = flags | CLONE_PIDFD | (cgroup >= 0 ? MPP_CLONE_INTO_CGROUP : 0),
         .pidfd = (uint64_t)(uintptr_t)pidfd,
-        .exit_signal = SIGCHLD,
+        .exit_signal = flags & CLONE_PARENT ? 0 : SIGCHLD, /* else that of who clones */
         .stack = (uint64_t)(uintptr_t)stack,
         .stack_size = size,
         .cgroup = cgroup >= 0 ? (uint64_t)cgroup : 0,

@@ -36,6 +36,13 @@ enum mpp_step {
     MPP_STEP_COUNT
 };
 
+/* Whether a sandbox is built on a ground (ground.c), or is to become one. */
+enum mpp_on_ground {
+    MPP_GROUND_NONE = 0,
+    MPP_GROUND_THERE, /* what is the same for each call is there already, and nothing of the host's tree */
+    MPP_GROUND_MADE   /* init: lay that, let nobody change it, report MPP_REPORT_PARKED, and wait to be killed */
+};
+
 enum mpp_entry_kind {
     MPP_ENTRY_DIR = 1, /* mkdir target, mode */
     MPP_ENTRY_FILE,    /* create target with data */
@@ -114,6 +121,7 @@ struct mpp_plan {
     uint32_t own_signals;  /* 1: a seccomp program lets the tool signal itself only */
     uint32_t parked;       /* filled in by the parent: 1 where the sandbox is prepared ahead of its call */
     uint32_t late;         /* index of the first entry that a parked sandbox gets only at its release */
+    uint32_t ground;       /* filled in by the parent: enum mpp_on_ground */
     uint32_t early_start;  /* 1: parked, the tool is started before the release; 0: at it */
     uint32_t processors;   /* the most that the tool may run on */
     uint32_t exec_path;
@@ -204,6 +212,9 @@ struct mpp_note {
  * at once. */
 struct mpp_template;
 
+/* The mounts that are the same for each call of a plan, in namespaces of their own (ground.c). For any thread. */
+struct mpp_ground;
+
 /* The files of a package in memory, in namespaces of their own (image.c). Once sealed, for any thread. */
 struct mpp_image;
 
@@ -228,8 +239,10 @@ struct mpp_launch {
     uint32_t answers;       /* parked: 1: the call is over with a line end that the tool writes to descriptor 1 last */
     uint32_t alone;         /* 1: the tool can start no process, so nothing of it runs on once it is dead */
     const struct mpp_watched *watched;
-    struct mpp_template *template; /* NULL: init is a program of its own, and starts the tool by execve */
-    const struct mpp_image *image; /* where entries with MPP_ENTRY_IMAGE come from; NULL: there are none */
+    struct mpp_template *template;   /* NULL: init is a program of its own, and starts the tool by execve */
+    const struct mpp_image *image;   /* where entries with MPP_ENTRY_IMAGE come from; NULL: there are none */
+    const struct mpp_ground *ground; /* what it is built on where that fits; NULL, or what does not fit: on nothing */
+    uint32_t grounds;                /* 1: no tool is started, see mpp_ground_make */
 };
 
 struct mpp_outcome {
@@ -262,7 +275,8 @@ struct mpp_outcome {
     uint32_t
         leaving;     /* 1: its call is over and it is killed, but not reaped: mpp_left waits until no code of it runs */
     uint32_t copied; /* 1: it is a copy of its template */
-    uint32_t undead; /* 1: it was killed, and something in the kernel held it longer than anybody waits */
+    uint32_t grounded; /* 1: it was built on the ground of its launch */
+    uint32_t undead;   /* 1: it was killed, and something in the kernel held it longer than anybody waits */
 };
 
 struct mpp_sandbox;
@@ -345,6 +359,13 @@ int mpp_template_serves(const struct mpp_template *template);
 
 /* Ends and reaps it, and empties the slot; its copies are none of its business. An empty slot is left alone. */
 void mpp_template_close(struct mpp_template **slot);
+
+/* Lays the ground of a launch's plan. Returns 0 with it in *slot, or 1 with NULL there, step and error filled in and nothing
+ * left behind. It has no process, and ends with mpp_ground_close or with the host. */
+int mpp_ground_make(const struct mpp_launch *launch, struct mpp_outcome *outcome, struct mpp_ground **slot);
+
+/* Lets it go, and empties the slot; what was built on it stays. An empty slot is left alone. */
+void mpp_ground_close(struct mpp_ground **slot);
 
 /* Makes an empty image of at most size bytes and inodes. Puts a handle into *slot and returns 0, or returns an errno with
  * NULL there. It has no process, and ends with its descriptors. */

@@ -29,27 +29,29 @@ static int write_file(int directory, const char *name, const char *text)
     return error;
 }
 
-/* Writes the maps of a process that was just cloned. user_namespaces(7): a host that is no root maps exactly
- * itself, and must give up setgroups first. Returns 0 or an errno. */
-int mpp_map_ids(pid_t pid, int pidfd, uint32_t inside, uint32_t outer_uid, uint32_t outer_gid, int self_map)
+/* user_namespaces(7): a host that is no root maps exactly itself, and must give up setgroups first. */
+int mpp_map_ids(int proc, pid_t pid, int pidfd, const struct mpp_ids *ids)
 {
     struct pollfd alive = { .fd = pidfd, .events = POLLIN, .revents = 0 };
     char path[32];
-    char line[48];
+    char host[2][24] = { "", "" };
+    char line[72];
     int directory;
     int ready;
     int error = 0;
 
-    snprintf(path, sizeof path, "/proc/%d", (int)pid);
-    directory = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (ids->with_host) snprintf(host[0], sizeof host[0], "%u %u 1\n", ids->inside - 1, getegid());
+    if (ids->with_host) snprintf(host[1], sizeof host[1], "%u %u 1\n", ids->inside - 1, geteuid());
+    snprintf(path, sizeof path, "%s%d", proc < 0 ? "/proc/" : "", (int)pid);
+    directory = openat(proc, path, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (directory < 0) return errno;
     /* Alive after the folder was opened: so the folder is this process's, not a later one's with its number. */
     while ((ready = poll(&alive, 1, 0)) < 0 && errno == EINTR) continue; /* by a signal, even if it is not to wait */
     if (ready != 0) error = ESRCH;
-    if (error == 0 && self_map) error = write_file(directory, "setgroups", "deny");
-    snprintf(line, sizeof line, "%u %u 1\n", inside, outer_gid);
+    if (error == 0 && ids->self_map) error = write_file(directory, "setgroups", "deny");
+    snprintf(line, sizeof line, "%s%u %u %u\n", host[0], ids->inside, ids->outer_gid, ids->count);
     if (error == 0) error = write_file(directory, "gid_map", line);
-    snprintf(line, sizeof line, "%u %u 1\n", inside, outer_uid);
+    snprintf(line, sizeof line, "%s%u %u %u\n", host[1], ids->inside, ids->outer_uid, ids->count);
     if (error == 0) error = write_file(directory, "uid_map", line);
     close(directory);
     return error;

@@ -136,6 +136,7 @@ static int open_namespace(pid_t pid, const char *name, int *fd)
 static int new_namespaces(struct mpp_image *image)
 {
     alignas(16) char stack[4096];
+    const struct mpp_ids ids = { 0, geteuid(), getegid(), 1, geteuid() != 0, 0 };
     pid_t owner = getpid();
     int pidfd = -1;
     int error;
@@ -144,7 +145,7 @@ static int new_namespaces(struct mpp_image *image)
     pid = mpp_clone(CLONE_VM | CLONE_NEWUSER | CLONE_NEWNS, -1, stack, sizeof stack, mpp_wait_to_be_killed, &owner,
                     &pidfd);
     if (pid < 0) return errno;
-    error = mpp_map_ids(pid, pidfd, 0, geteuid(), getegid(), geteuid() != 0);
+    error = mpp_map_ids(-1, pid, pidfd, &ids);
     if (error == 0) error = open_namespace(pid, "user", &image->user);
     if (error == 0) error = open_namespace(pid, "mnt", &image->mounts);
     mpp_end_child(&pidfd);

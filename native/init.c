@@ -126,7 +126,8 @@ static long receive_plan(struct init_context *context)
     for (int i = 0; i < 3; i++)
         if (descriptors[i] != i) return -EPROTO;
     if (!plan_is_sound(message, (size_t)received, arguments, variables)) return -EINVAL;
-    if (plan->parked && !plan->namespaces) return -EINVAL;
+    if ((plan->parked || plan->ground) && !plan->namespaces) return -EINVAL;
+    if (plan->parked && plan->ground) return -EINVAL;
     if (plan->streams.count > 0 && !plan->parked) return -EINVAL; /* before a release its sockets lead nowhere */
     context->plan = plan;
     context->base = message;
@@ -190,7 +191,8 @@ static long new_session(const struct init_context *context)
     const char *name = text_at(context, context->plan->host_name);
     long error = sys0(SYS_setsid); /* no controlling terminal */
 
-    if (!context->plan->namespaces) return error < 0 ? error : 0; /* the names are the host's own */
+    /* The names are the host's own. */
+    if (!context->plan->namespaces || context->plan->ground == MPP_GROUND_MADE) return error < 0 ? error : 0;
     if (error > 0) error = sys2(SYS_sethostname, name, text_size(name));
     if (error == 0) error = sys2(SYS_setdomainname, name, text_size(name));
     return error;
@@ -401,6 +403,19 @@ static void build_root(struct init_context *context)
     if ((error = confine_privileges()) < 0) fail(MPP_STEP_CAPABILITIES, error, 1);
 }
 
+/* What has been built is a ground: the owner takes it over, and kills this process. */
+static _Noreturn void be_ground(void)
+{
+    struct mpp_report made = { .kind = MPP_REPORT_PARKED };
+    uint32_t count;
+    long error = layout_seal();
+
+    if (error < 0) fail(MPP_STEP_PIVOT, error, 1);
+    report(&made);
+    receive(release_message, release_descriptors, &count);
+    leave(0);
+}
+
 void init_run(void)
 {
     struct init_context context = { 0 };
@@ -433,6 +448,7 @@ void init_run(void)
     if (context.plan->streams.count > 0) make_network(&context);
     if (context.plan->namespaces) {
         build_root(&context);
+        if (context.plan->ground == MPP_GROUND_MADE) be_ground();
     } else {
         error = sys1(SYS_chdir, text_at(&context, context.plan->working_directory));
         if (error < 0) fail(MPP_STEP_PIVOT, error, 0);

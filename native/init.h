@@ -21,6 +21,7 @@ struct init_context {
 long layout_root(struct init_context *context);
 long layout_build(struct init_context *context, uint32_t *detail);
 long layout_pivot(struct init_context *context);
+long layout_seal(void); /* of a ground */
 long layout_late(struct init_context *context,
                  uint32_t *detail); /* attaches what a parked sandbox got at its release */
 long confine_privileges(void);

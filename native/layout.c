@@ -12,6 +12,18 @@
 
 #define STAGE ".stage" /* where a grant is put together; a folder that nobody may enter */
 
+/* The rest of *inner* behind *outer* where that is the same path or one above it, else NULL. */
+static const char *path_below(const char *outer, const char *inner)
+{
+    while (*outer != '\0' && *outer == *inner) {
+        outer++;
+        inner++;
+    }
+    if (*outer != '\0') return 0;
+    if (*inner == '\0') return ".";
+    return *inner == '/' ? inner + 1 : 0;
+}
+
 static long set_number(long fs, const char *key, uint64_t value)
 {
     char text[24];
@@ -51,6 +63,11 @@ long layout_root(struct init_context *context)
     long error;
     long root;
 
+    if (context->plan->ground == MPP_GROUND_THERE) { /* where this process is; private, as a copy of what is */
+        root = sys4(SYS_openat, AT_FDCWD, "/", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+        if (root >= 0) context->root = (int)root;
+        return root < 0 ? root : 0;
+    }
     /* Nothing mounted here may appear on the host, and nothing the host unmounts may stay pinned. */
     error = sys5(SYS_mount, 0, "/", 0, MS_REC | MS_PRIVATE, 0);
     if (error < 0) return error;
@@ -142,7 +159,8 @@ static long mount_point(struct init_context *context, const struct mpp_entry *en
     return make_file(context, entry);
 }
 
-static long build_entry(struct init_context *context, const struct mpp_entry *entry)
+/* exists: what it is mounted on is there already, whatever the entry says. */
+static long build_entry(struct init_context *context, const struct mpp_entry *entry, int exists)
 {
     const char *target = text_at(context, entry->target);
     long mount;
@@ -157,11 +175,11 @@ static long build_entry(struct init_context *context, const struct mpp_entry *en
         return sys3(SYS_symlinkat, text_at(context, entry->source), context->root, target);
     case MPP_ENTRY_BIND:
         mount = bind_source(context, entry);
-        error = mount < 0 ? mount : mount_point(context, entry, (int)entry->is_dir);
+        error = mount < 0 ? mount : exists ? 0 : mount_point(context, entry, (int)entry->is_dir);
         break;
     case MPP_ENTRY_TMPFS:
         mount = new_tmpfs(entry->size, entry->inodes, entry->mode, entry->attributes);
-        error = mount < 0 ? mount : mount_point(context, entry, 1);
+        error = mount < 0 ? mount : exists ? 0 : mount_point(context, entry, 1);
         break;
     default:
         return -EIO;
@@ -179,11 +197,47 @@ static long prepare_late(struct init_context *context, const struct mpp_entry *e
 
     *kept = -1;
     if (entry->kind == MPP_ENTRY_TMPFS) return mount_point(context, entry, 1);
-    if (entry->kind != MPP_ENTRY_BIND) return build_entry(context, entry);
+    if (entry->kind != MPP_ENTRY_BIND) return build_entry(context, entry, 0);
     mount = bind_source(context, entry);
     if (mount < 0) return mount;
     *kept = (int)mount;
     return mount_point(context, entry, (int)entry->is_dir);
+}
+
+/* A file system that a tool may write to is made for each call. */
+static int is_fresh(const struct mpp_entry *entry)
+{
+    return entry->kind == MPP_ENTRY_TMPFS && (entry->attributes & MOUNT_ATTR_RDONLY) == 0;
+}
+
+static int lies_in_fresh(const struct init_context *context, uint32_t index)
+{
+    const struct mpp_entry *entries = (const void *)(context->base + context->plan->entries.offset);
+    const char *target = text_at(context, entries[index].target);
+
+    for (uint32_t i = 0; i < index; i++)
+        if (is_fresh(&entries[i]) && path_below(text_at(context, entries[i].target), target)) return 1;
+    return 0;
+}
+
+/* Of the ground: all that stands before the grants and that no tool can write to, and places for the rest. */
+static long lay_entry(struct init_context *context, const struct mpp_entry *entry, uint32_t index)
+{
+    int granted = index >= context->plan->late;
+
+    if (lies_in_fresh(context, index)) return 0;
+    if (granted && entry->kind == MPP_ENTRY_BIND) return mount_point(context, entry, (int)entry->is_dir);
+    if (is_fresh(entry) || (granted && entry->kind == MPP_ENTRY_TMPFS)) return mount_point(context, entry, 1);
+    return build_entry(context, entry, 0);
+}
+
+/* On the ground: the rest. */
+static long add_entry(struct init_context *context, const struct mpp_entry *entry, uint32_t index)
+{
+    if (lies_in_fresh(context, index)) return build_entry(context, entry, 0);
+    if (is_fresh(entry)) return build_entry(context, entry, 1);
+    if (index < context->plan->late || (entry->kind != MPP_ENTRY_BIND && entry->kind != MPP_ENTRY_TMPFS)) return 0;
+    return build_entry(context, entry, 1);
 }
 
 long layout_build(struct init_context *context, uint32_t *detail)
@@ -191,28 +245,37 @@ long layout_build(struct init_context *context, uint32_t *detail)
     const struct mpp_entry *entries = (const void *)(context->base + context->plan->entries.offset);
     struct mpp_mount_attr attr = { context->plan->root_attributes, 0, 0, 0 };
     uint32_t late = context->plan->parked ? context->plan->late : context->plan->entries.count;
+    uint32_t ground = context->plan->ground;
     long error;
 
     if (context->plan->entries.count - late > MPP_TREES_MAX) return -E2BIG;
     for (uint32_t i = 0; i < context->plan->entries.count; i++) {
-        error = i < late ? build_entry(context, &entries[i])
-                         : prepare_late(context, &entries[i], &context->kept[i - late]);
         *detail = i;
+        if (ground == MPP_GROUND_MADE)
+            error = lay_entry(context, &entries[i], i);
+        else if (ground == MPP_GROUND_THERE)
+            error = add_entry(context, &entries[i], i);
+        else if (i < late)
+            error = build_entry(context, &entries[i], 0);
+        else
+            error = prepare_late(context, &entries[i], &context->kept[i - late]);
         if (error < 0) return error;
     }
     context->prepared = context->plan->entries.count;
     if (late < context->prepared && (error = sys3(SYS_mkdirat, context->root, STAGE, 0)) < 0) return error;
     *detail = context->plan->entries.count;
+    if (ground == MPP_GROUND_THERE) return 0; /* so it is, and locked */
     return sys5(SYS_mount_setattr, context->root, "", MPP_AT_EMPTY_PATH, &attr, sizeof attr);
 }
 
 long layout_pivot(struct init_context *context)
 {
-    long error = sys1(SYS_fchdir, context->root);
+    int there = context->plan->ground == MPP_GROUND_THERE; /* and nothing of the host's tree beside it */
+    long error = there ? 0 : sys1(SYS_fchdir, context->root);
 
-    if (error == 0) error = sys2(SYS_pivot_root, ".", ".");
+    if (error == 0 && !there) error = sys2(SYS_pivot_root, ".", ".");
     /* The host's tree now lies on top of the new root; detached, no path leads to it. */
-    if (error == 0) error = sys2(SYS_umount2, ".", MPP_MNT_DETACH);
+    if (error == 0 && !there) error = sys2(SYS_umount2, ".", MPP_MNT_DETACH);
     if (error == 0) error = sys1(SYS_chdir, text_at(context, context->plan->working_directory));
     if (context->plan->parked) return error; /* layout_late closes it */
     sys1(SYS_close, context->root);
@@ -220,16 +283,10 @@ long layout_pivot(struct init_context *context)
     return error;
 }
 
-/* The rest of *inner* behind *outer* where that is the same path or one above it, else NULL. */
-static const char *path_below(const char *outer, const char *inner)
+/* The whole file system, not only this mount of it: nothing of a call can be left there for another one. */
+long layout_seal(void)
 {
-    while (*outer != '\0' && *outer == *inner) {
-        outer++;
-        inner++;
-    }
-    if (*outer != '\0') return 0;
-    if (*inner == '\0') return ".";
-    return *inner == '/' ? inner + 1 : 0;
+    return sys5(SYS_mount, 0, "/", 0, MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, 0);
 }
 
 static int is_mount(const struct mpp_entry *entry)

@@ -149,7 +149,40 @@ int mpp_cgroup_usage(const struct mpp_sandbox *sandbox, struct mpp_usage *usage)
 void mpp_cgroup_times(int cgroup, uint64_t *user_us, uint64_t *system_us); /* left alone where they cannot be read */
 void mpp_cgroup_account(const struct mpp_sandbox *sandbox, struct mpp_outcome *outcome);
 void mpp_cgroup_kill(int cgroup);
-int mpp_map_ids(pid_t pid, int pidfd, uint32_t inside, uint32_t outer_uid, uint32_t outer_gid, int self_map);
+
+#define MPP_PROCESSES_MAX (4u << 20) /* the highest number that a process can have (PID_MAX_LIMIT) */
+
+/* The maps of a process that was just cloned. */
+struct mpp_ids {
+    uint32_t inside;
+    uint32_t outer_uid;
+    uint32_t outer_gid;
+    uint32_t count; /* of ids that follow one another */
+    int self_map;   /* the host is no root: it maps itself, and gives up setgroups first */
+    int with_host;  /* the host's own id is mapped besides, before the others: who has none can clone nothing there */
+};
+
+/* proc is /proc, for who cannot see it; else -1. Returns 0 or an errno. */
+int mpp_map_ids(int proc, pid_t pid, int pidfd, const struct mpp_ids *ids);
+
+/* What a child does that is to be cloned by somebody else than the host's thread (ground.c). */
+struct mpp_visit {
+    const struct mpp_ground *ground;
+    int (*child)(void *);
+    void *argument;
+    const volatile long *failed; /* the child's, once it has execed or is gone */
+    uint64_t flags;
+    int cgroup;
+    char *stack;
+    size_t size;
+    uint32_t inside;     /* its id */
+    uint32_t outer_base; /* as of the launch */
+};
+
+/* Clones a child of the host's that begins on a ground, with its ids mapped. 0 with *pid and *pidfd set, or an errno and
+ * nothing is left: then it is to be made in the ordinary way. */
+int mpp_ground_clone(struct mpp_visit *visit, pid_t *pid, int *pidfd);
+int mpp_ground_fits(const struct mpp_ground *ground, struct mpp_sandbox *sandbox); /* once its sources are held */
 int mpp_idmap_namespace(uint32_t inside_uid, uint32_t inside_gid, uint32_t outer, int *namespace_fd);
 
 #endif

@@ -116,6 +116,41 @@ MPP_NEVER_RETURNS static int become_init(void *shared)
     return 0;
 }
 
+/* The ids of a sandbox seen from the host; or of a ground, in which those of the sandboxes on it have a place. */
+static struct mpp_ids ids_of(struct mpp_sandbox *sandbox)
+{
+    uint32_t inside = mpp_plan_of(sandbox)->uid;
+    uint32_t base = sandbox->launch.outer_uid_base;
+    uint32_t outer = base + (uint32_t)sandbox->pid;
+
+    if (base == 0) return (struct mpp_ids){ inside, geteuid(), getegid(), 1, 1, 0 };
+    if (sandbox->launch.grounds) return (struct mpp_ids){ base, base, base, MPP_PROCESSES_MAX + 1, 0, 1 };
+    return (struct mpp_ids){ inside, outer, outer, 1, 0, 0 };
+}
+
+/* A child of the host's that has entered the ground clones init there. */
+static int clone_on_ground(struct mpp_sandbox *sandbox, int child_control)
+{
+    alignas(16) char stack[16384];
+    struct child child = { child_control, sandbox->launch.init_fd, 1, 0, 0 };
+    struct mpp_visit visit = {
+        .ground = sandbox->launch.ground,
+        .child = become_init,
+        .argument = &child,
+        .failed = &child.error,
+        .flags = (uint64_t)sandbox->launch.namespaces,
+        .cgroup = sandbox->launch.cgroup_fd,
+        .stack = stack,
+        .size = sizeof stack,
+        .inside = mpp_plan_of(sandbox)->uid,
+        .outer_base = sandbox->launch.outer_uid_base,
+    };
+    int error = mpp_ground_clone(&visit, &sandbox->pid, &sandbox->pidfd);
+
+    if (error == 0) sandbox->reaped = 0;
+    return error;
+}
+
 /* Returns 0 with pid and pidfd set, or an errno with *step set. */
 static int clone_init(struct mpp_sandbox *sandbox, int child_control, uint32_t *step)
 {
@@ -139,13 +174,23 @@ static int clone_init(struct mpp_sandbox *sandbox, int child_control, uint32_t *
     return error;
 }
 
-/* As clone_init, by the template where there is one that serves: that copy is init, and becomes the tool. */
+/* As clone_init, on the ground where there is one that fits; or by the template where there is one that serves: that
+ * copy is init, and becomes the tool. */
 static int copy_init(struct mpp_sandbox *sandbox, int *child_control, struct mpp_outcome *outcome)
 {
     const struct mpp_launch *launch = &sandbox->launch;
     int refused = 0;
     int error;
 
+    if (mpp_ground_fits(launch->ground, sandbox)) {
+        error = clone_on_ground(sandbox, *child_control);
+        outcome->grounded = error == 0;
+        if (error == 0) return 0;
+        mpp_close(&sandbox->control); /* as below */
+        mpp_close(child_control);
+        error = open_control(sandbox, child_control);
+        if (error != 0) return error;
+    }
     if (launch->template == NULL) return clone_init(sandbox, *child_control, &outcome->step);
     error = mpp_template_copy(launch->template, launch->namespaces, *child_control, launch->cgroup_fd, &sandbox->pid,
                               &sandbox->pidfd, &refused);
@@ -175,6 +220,7 @@ void mpp_fill_plan(struct mpp_sandbox *sandbox)
     plan->empty_groups = sandbox->launch.outer_uid_base != 0;
     plan->namespaces = sandbox->launch.namespaces != 0;
     plan->parked = sandbox->launch.parked;
+    if (sandbox->launch.grounds) plan->uid = plan->gid = ids_of(sandbox).inside;
 }
 
 static int start(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
@@ -201,17 +247,23 @@ static int start(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
 
     if (root) outer_uid = outer_gid = mpp_outer_of(sandbox);
     mpp_fill_plan(sandbox);
+    mpp_plan_of(sandbox)->ground = sandbox->launch.grounds ? MPP_GROUND_MADE
+                                   : outcome->grounded     ? MPP_GROUND_THERE
+                                                           : MPP_GROUND_NONE;
     if (sandbox->launch.namespaces == 0) {
         mpp_plan_of(sandbox)->uid = outer_uid;
         mpp_plan_of(sandbox)->gid = outer_gid;
         outcome->step = MPP_STEP_HAND_OVER;
         error = mpp_hand_over(sandbox, trees, &tree_count, outer_uid, &outcome->detail);
-    } else {
+    } else if (!outcome->grounded) {
+        const struct mpp_ids ids = ids_of(sandbox);
+
         outcome->step = MPP_STEP_ID_MAP;
-        error = mpp_map_ids(sandbox->pid, sandbox->pidfd, mpp_plan_of(sandbox)->uid, outer_uid, outer_gid, !root);
+        error = mpp_map_ids(-1, sandbox->pid, sandbox->pidfd, &ids);
     }
     if (error == 0 && root && sandbox->launch.namespaces != 0)
-        error = mpp_copy_trees(sandbox, 0, trees, &tree_count, &outcome->step, &outcome->detail);
+        error = mpp_copy_trees(sandbox, outcome->grounded ? mpp_plan_of(sandbox)->late : 0, trees, &tree_count,
+                               &outcome->step, &outcome->detail);
     if (error == 0 && sandbox->launch.namespaces != 0) {
         outcome->step = MPP_STEP_IMAGE;
         error = mpp_copy_image(sandbox, trees, &tree_count, &outcome->detail);
@@ -265,7 +317,8 @@ int mpp_spawn(const struct mpp_launch *launch, struct mpp_outcome *outcome, stru
     if (error == 0) {
         memcpy(sandbox->plan, launch->plan, launch->plan_size);
         error = start(sandbox, outcome);
-        sandbox->launch.image = NULL; /* used up, and it need not live as long as this */
+        sandbox->launch.image = NULL; /* used up, and they need not live as long as this */
+        sandbox->launch.ground = NULL;
     }
     if (error != 0) {
         outcome->error = error;

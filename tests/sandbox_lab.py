@@ -29,6 +29,7 @@ from mpp_exec.package.requirement import Requirement, parse_requirement
 from mpp_exec.permissions import Limits, Permissions, Privacy
 from mpp_exec.sandbox import cache, kernel, parked, planning, settle, spawn, syscalls
 from mpp_exec.sandbox.building import APP
+from mpp_exec.sandbox.ground import Ground
 from mpp_exec.sandbox.image import Image
 from mpp_exec.sandbox.plan import SandboxPlan
 from mpp_exec.sandbox.profiles import Allow
@@ -58,7 +59,8 @@ def bounded(**bounds: int) -> Limits:
 
 PARKED = os.environ.get("MPP_LAB_PARKED", "")
 """Run every call in a sandbox that was prepared ahead of it, where that can be: ``early`` or ``late`` as its
-tool is started, ``copied`` from a template, ``imaged``: copied, with the package's files from its image."""
+tool is started, ``copied`` from a template, ``imaged``: copied, with the package's files from its image. Or
+``grounded``: nothing is prepared but the mounts that are the same for each call."""
 
 EVERY_CALL = tuple(Allow(name, "the experiment does without seccomp") for name in NUMBERS)
 """A profile that refuses nothing, so that what is still refused is refused by another mechanism."""
@@ -208,12 +210,44 @@ def run(compiled: SandboxPlan, request: bytes = b"{}", **options: Any) -> spawn.
             Path(place).chmod(0o755)
             settled = settle.settle(compiled, Path(place), CACHE)
             return spawn.run(settled, request, cache=CACHE, invocation="lab", **options)
+    if PARKED == "grounded" and "parked" not in options and "ground" not in options:
+        return _on_ground(compiled, request, **options)
     ready = prepared(compiled, **options) if PARKED and "parked" not in options else None
     try:
         return spawn.run(compiled, request, cache=CACHE, invocation="lab", **{"parked": ready, **options})
     finally:
         if ready is not None:  # whatever came of it, as who lends it does
             ready.close()
+
+
+def _on_ground(compiled: SandboxPlan, request: bytes, **options: Any) -> spawn.Completed:
+    done = spawn.run(compiled, request, cache=CACHE, invocation="lab", ground=ground_of(compiled), **options)
+    laid = _laid.get(id(compiled))
+    assert laid is None or laid[1].fits or stands_on_the_host(compiled)
+    return done
+
+
+_laid: dict[int, tuple[SandboxPlan, Ground]] = {}
+
+
+def ground_of(compiled: SandboxPlan) -> spawn.FindGround:
+    """What finds the ground of *compiled*: the same one for call after call, as long as it serves."""
+
+    def found(message: bytes) -> Ground | None:
+        plan, ground = _laid.get(id(compiled), (None, None))
+        if ground is None or plan is not compiled or not ground.fits:
+            _laid.clear()
+            with contextlib.suppress(InternalError):  # a source that is not there any more: the call says so
+                _laid[id(compiled)] = compiled, Ground(message, parked.bounds_of(compiled))
+        laid = _laid.get(id(compiled))
+        return None if laid is None else laid[1]
+
+    return found
+
+
+def stands_on_the_host(compiled: SandboxPlan) -> bool:
+    """Whether *compiled* is built on no ground: it is granted what only the host's tree leads to."""
+    return not compiled.root and any(entry.kind == "bind" for entry in compiled.entries[compiled.late :])
 
 
 def prepared(compiled: SandboxPlan, **options: Any) -> parked.Parked | None:

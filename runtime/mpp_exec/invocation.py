@@ -444,6 +444,7 @@ class Invocation:
             look=agreed.prepared.look,
             until=stack,
             serve=None if self._reach is None else self._reach.serve,
+            ground=functools.partial(self._parts.grounds.of, plan, agreed.prepared.recipe.basis),
         )
 
     def _failed(self, error: BaseException) -> Ending:

@@ -22,6 +22,7 @@ from mpp_exec.prepare import Preparer
 from mpp_exec.registry.home import Home, other_homes
 from mpp_exec.registry.store import Store
 from mpp_exec.sandbox.cache import SandboxCache
+from mpp_exec.sandbox.ground import Grounds
 from mpp_exec.sandbox.pool import Pool
 from mpp_exec.verifier import Verifier
 from mpp_exec.withdraw import Watchdog
@@ -75,6 +76,7 @@ class Opened:
             at_rest=self.ledger.wake,
         )
         self._broker: Broker | None = None
+        self.grounds = Grounds()
         self._pool: ThreadPoolExecutor | None = None
         self._submitted = 0
         self._is_closed = False
@@ -167,6 +169,7 @@ class Opened:
         self.conversation.close()
         ended["calls of tasks"] = self._tasks_end(until)
         ended["prepared sandboxes"] = self.sandboxes.close(until)
+        self.grounds.close()
         ended["the image of a package"] = self.verifier.images.close(until)
         with self._lock:
             self._is_closed = True

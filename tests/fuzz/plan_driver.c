@@ -169,6 +169,7 @@ static int use(const uint8_t *plan, size_t size)
     sink += (size_t)layout_root(&context);
     sink += (size_t)layout_build(&context, &detail);
     sink += (size_t)layout_pivot(&context);
+    sink += (size_t)layout_seal();
     sink += (size_t)network_up(&context, &detail);
     sink += (size_t)network_sockets(&context, made, &detail);
     sink += (size_t)confine_capabilities();

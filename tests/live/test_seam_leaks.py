@@ -6,6 +6,7 @@ gains has to be exercised here: the last test says so.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import dataclasses
 import errno
@@ -25,9 +26,10 @@ import pytest
 
 from hosts import granted
 from mpp_exec.errors import InternalError
-from mpp_exec.sandbox import encoded, image, native, template, waiting
+from mpp_exec.sandbox import encoded, ground, image, native, template, waiting
 from mpp_exec.sandbox._native import ffi, lib
 from mpp_exec.sandbox.encoded import encode_plan
+from mpp_exec.sandbox.ground import Ground
 from mpp_exec.sandbox.image import Image
 from mpp_exec.sandbox.native import RawOutcome
 from mpp_exec.sandbox.parked import Parked
@@ -300,6 +302,71 @@ def test_template_that_cannot_be_started(lab: Lab) -> None:
     assert_leaves_nothing(work, 300)
 
 
+def test_ground_laid_built_on_and_closed(invoke: Call) -> None:
+    bounds = invoke.options["bounds"]
+
+    def work() -> None:
+        ground = Ground(invoke.message, bounds)
+        assert invoke(ground=ground.handle).grounded
+
+    assert_leaves_nothing(work, 200)
+
+
+@pytest.mark.parametrize("spoil", [_no_source, _no_kind])
+def test_ground_that_cannot_be_laid(invoke: Call, spoil: Callable[[Any, bytearray], object]) -> None:
+    message = bytearray(invoke.message)
+    spoil(ffi.cast("struct mpp_plan *", ffi.from_buffer(message)), message)
+
+    def work() -> None:
+        with pytest.raises(InternalError):
+            Ground(bytes(message), invoke.options["bounds"])
+
+    assert_leaves_nothing(work, 200)
+
+
+@pytest.mark.parametrize("step", ["clone", "id_map", "landlock", "exec"])
+def test_sandbox_that_cannot_be_built_on_a_ground(invoke: Call, step: str) -> None:
+    """Where that fails before init has its plan, it is tried again on nothing, and fails as it would have."""
+    laid = Ground(invoke.message, invoke.options["bounds"])
+    spoil, changes = FAILURES[step]
+
+    def work() -> None:
+        assert invoke(spoil, ground=laid.handle, **changes).step == step
+
+    assert_leaves_nothing(work, 100)
+    assert invoke(ground=laid.handle).grounded
+
+
+def test_sandbox_on_a_ground_whose_init_is_no_program(invoke: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    laid = Ground(invoke.message, invoke.options["bounds"])
+    descriptor = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        monkeypatch.setattr(native, "init_program", lambda: descriptor)
+        assert invoke(ground=laid.handle).step == "exec_init"
+        assert_leaves_nothing(lambda: invoke(ground=laid.handle), 200)
+    finally:
+        os.close(descriptor)
+
+
+def test_ground_that_runs_out_of_descriptors_at_each_of_them(invoke: Call) -> None:
+    """To be laid, and to be built on: there it is done without, where that is all that is missing."""
+    laid = Ground(invoke.message, invoke.options["bounds"])
+    before, size = traces(), allocated()
+    ended = set()
+    for number in range(3, 300):
+        with descriptors_up_to(number):
+            seen = invoke(ground=laid.handle)
+            with contextlib.suppress(InternalError):
+                Ground(invoke.message, invoke.options["bounds"])
+        ended.add((seen.step, seen.grounded))
+        if seen.grounded:
+            break
+    assert traces() == before
+    assert allocated() - size < SLACK
+    assert ("none", True) in ended
+    assert {step for step, grounded in ended if not grounded} >= {"source", "pipes", "clone"}
+
+
 def test_image_made_filled_sealed_and_closed(tmp_path: Path) -> None:
     (tmp_path / "files").mkdir()
     (tmp_path / "files/text").write_text("x")
@@ -328,7 +395,7 @@ def test_every_function_of_the_seam_is_exercised_here() -> None:
         if value.__module__ == module.__name__ and not name.startswith("_")
     }
     assert public == {*EXERCISED, *PARTS, "invoke"}
-    source = "".join(map(inspect.getsource, (native, waiting, template, image)))
+    source = "".join(map(inspect.getsource, (native, waiting, template, image, ground)))
     called = set(re.findall(r"lib\.(mpp_\w+)\b", source))
     declared = {name for name in dir(lib) if name.startswith("mpp_")}
     # One is called by C alone, where a sandbox is begun with an image.

@@ -89,7 +89,8 @@ class RawOutcome(NamedTuple):
 
     ``memory_peak``, ``memory_kills`` and ``processes_denied`` are what a cgroup counted, 0 without one.
     ``leaving``: its call is over and it is killed, and nobody has waited for that. ``copied``: the
-    sandbox was a copy of a template. ``undead``: it was killed, and did not die in all the time for that.
+    sandbox was a copy of a template. ``grounded``: it was built on a ground. ``undead``: it was killed, and
+    did not die in all the time for that.
     """
 
     step: str
@@ -111,6 +112,7 @@ class RawOutcome(NamedTuple):
     processes_denied: int = 0
     leaving: bool = False
     copied: bool = False
+    grounded: bool = False
     undead: bool = False
 
 
@@ -217,6 +219,7 @@ def invoke(
     meanwhile: Meanwhile | None = None,
     alone: bool = False,
     until: contextlib.ExitStack | None = None,
+    ground: Any = ffi.NULL,
 ) -> RawOutcome:
     """Run one sandbox from *message* to its end; every process of it is dead and reaped on return.
 
@@ -227,6 +230,7 @@ def invoke(
     it or the tool ends it; without one the tool sees the end of its input after the request. *meanwhile* is
     told that it is on its way. Of a tool that is *alone*, which can start no process, what the kernel is
     still freeing once it is dead is waited for when *until* ends, and the outcome says ``leaving``.
+    It is built on *ground* (``struct mpp_ground *``), where that is one and fits.
     A spawn that failed is an outcome as well: ``step`` and ``error`` say where and why.
     """
     launch, _kept = launched(
@@ -239,6 +243,7 @@ def invoke(
         cgroup_fd=cgroup_fd,
         dialogue=dialogue is not None,
         alone=alone and until is not None,
+        ground=ground,
         init_fd=init_program(),
     )
     outcome = ffi.new("struct mpp_outcome *")
@@ -292,6 +297,7 @@ def launched(
     init_fd: int = -1,
     template: Any = ffi.NULL,
     image: Any = ffi.NULL,
+    ground: Any = ffi.NULL,
 ) -> tuple[Any, tuple[object, ...]]:
     """Return ``struct mpp_launch``, and what has to live as long as it is used."""
     launch = ffi.new("struct mpp_launch *")
@@ -314,7 +320,7 @@ def launched(
     launch.processes = bounds.processes
     launch.parked = parked
     launch.answers, launch.alone = answers, alone
-    launch.template, launch.image = template, image
+    launch.template, launch.image, launch.ground = template, image, ground
     rows = None
     if watched:
         rows = ffi.new("struct mpp_watched[]", len(watched))
@@ -381,6 +387,7 @@ def collected(outcome: Any) -> RawOutcome:
         notes_lost=outcome.notes_lost,
         leaving=bool(outcome.leaving),
         copied=bool(outcome.copied),
+        grounded=bool(outcome.grounded),
         undead=bool(outcome.undead),
     )
 

@@ -17,11 +17,14 @@ from mpp_exec.sandbox.access import Access, read_notes, watched_rows
 from mpp_exec.sandbox.appeared import appeared
 from mpp_exec.sandbox.bpf import RET_USER_NOTIF
 from mpp_exec.sandbox.cache import SandboxCache
+from mpp_exec.sandbox.ground import Ground
 from mpp_exec.sandbox.layout import Entry
 from mpp_exec.sandbox.outcome import Outcome, judge
 from mpp_exec.sandbox.parked import Parked, bounds_of
 from mpp_exec.sandbox.plan import SandboxPlan
 from mpp_exec.sandbox.special import mounts_of, survey
+
+FindGround = Callable[[bytes], Ground | None]
 
 # No more than a spawn on a loaded machine needs; the wall limit of the call runs from the same moment.
 # A parked sandbox was cloned before.
@@ -75,6 +78,7 @@ def run(
     look: Callable[[], object] = lambda: None,
     serve: network.Serve | None = None,
     until: contextlib.ExitStack | None = None,
+    ground: FindGround = lambda _: None,
 ) -> Completed:
     """Run *plan* once with *request* on descriptor 0, in a sandbox that nothing else has seen.
 
@@ -87,7 +91,8 @@ def run(
     signed. *meanwhile* is told when the tool has begun, once or twice. *serve* is given the sockets of a plan
     with hosts before the tool is, once for each sandbox that is made: what it raises ends the call there.
     What the kernel is still freeing of one that was made for this call is waited for when *until* ends;
-    without it, here.
+    without it, here. One that is made for this call is built on the
+    *ground* of its message, where there is one.
 
     Raises:
         HostError: a step of the spawn was refused by this kernel, or a granted path or a cgroup changed;
@@ -146,6 +151,7 @@ def run(
             meanwhile=meanwhile,
             serve=serve,
             until=until,
+            ground=ground,
         )
     if raw.step != "none":
         raise _spawn_error(
@@ -186,6 +192,7 @@ def _cold(
     meanwhile: native.Meanwhile | None,
     serve: network.Serve | None,  # noqa: ARG001 -- as _served
     until: contextlib.ExitStack | None,
+    ground: FindGround,
 ) -> native.RawOutcome:
     """Build a sandbox for this call alone, and run it. Until when its end may be put off, see ``run``."""
     call = message.for_call(
@@ -197,9 +204,10 @@ def _cold(
         invocation=invocation,
         traced=traced,
     )
+    found = None if traced else ground(call)
     with contextlib.ExitStack() as here:
         group = (here if until is None else until).enter_context(cgroup.entered(plan.cgroup))
-        return native.invoke(
+        raw = native.invoke(
             call,
             request,
             bounds=bounds_of(plan),
@@ -211,7 +219,11 @@ def _cold(
             meanwhile=meanwhile,
             alone=not plan.started,
             until=until,
+            ground=native.ffi.NULL if found is None else found.handle,
         )
+    if found is not None and not raw.grounded:
+        found.fits = False
+    return raw
 
 
 def _served(
@@ -230,6 +242,7 @@ def _served(
     meanwhile: native.Meanwhile | None,
     serve: network.Serve | None,
     until: contextlib.ExitStack | None,  # noqa: ARG001 -- as _cold
+    ground: FindGround,  # noqa: ARG001 -- as _cold
 ) -> native.RawOutcome:
     """As :func:`_cold`, of a plan with hosts: built first, then served, and only then is there a tool."""
     began = time.monotonic_ns()
