@@ -14,9 +14,9 @@ import pytest
 from command import Shell
 from mcp_servers import LEGACY, MODERN, PREAMBLE
 from mpp_exec.wrap.bundle import fetch_bundle
+from mpp_exec.wrap.cautions import ICONS
 from mpp_exec.wrap.npm import leave_out_unread
 from mpp_exec.wrap.origin import Origin
-from mpp_exec.wrap.wrapping import ICONS
 from needs import missing
 
 SERVER = """
@@ -138,6 +138,7 @@ def bundle(shell: Shell, place: dict[str, Any] | None = None, **server: Any) -> 
         "version": "1.2",
         "description": "Does\nthings",
         "license": "MIT",
+        "icon": "server.png",
         "server": {
             "type": "python",
             "entry_point": "server.py",
@@ -165,7 +166,7 @@ def bundle(shell: Shell, place: dict[str, Any] | None = None, **server: Any) -> 
 def test_a_bundle_becomes_a_package_with_its_settings(shell: Shell) -> None:
     done = shell.ok("wrap", f"mcpb:{bundle(shell)}", "-o", "out", "--json").json
     assert (done["name"], done["version"]) == ("acme/their-bundle", "1.2.0")
-    assert done["notes"] == ["setting place: its default cannot be carried over"]
+    assert done["notes"] == ["setting place: its default cannot be carried over", ICONS]
     toml = declared(shell.cwd / "out")
     assert toml["package"]["description"] == "Does things"
     assert toml["runtime"]["command"] == ["python", "${app}/server.py", "${user_config.place}"]
@@ -184,7 +185,7 @@ SEVERAL = {"type": "directory", "required": True, "multiple": True, "default": [
 def test_a_setting_of_a_bundle_takes_several_values(shell: Shell) -> None:
     """Each is an argument of its own, and a grant of its own."""
     done = shell.ok("wrap", f"mcpb:{bundle(shell, SEVERAL)}", "-o", "out", "--json").json
-    assert done["notes"] == ["setting place: its default cannot be carried over"]
+    assert done["notes"] == ["setting place: its default cannot be carried over", ICONS]
     assert declared(shell.cwd / "out")["user_config"]["place"]["multiple"] is True
     places = [str(shell.root / name) for name in ("first", "second", "third")]
     for place in places:

@@ -24,6 +24,7 @@ from mpp_exec.package.fields import nearest
 from mpp_exec.package.limits import LIMITS
 from mpp_exec.package.paths import check_path
 from mpp_exec.package.requirement import INTERPRETERS
+from mpp_exec.wrap.cautions import ICONS
 from mpp_exec.wrap.launchers import hint_for
 from mpp_exec.wrap.origin import Fetched, Origin
 
@@ -70,6 +71,7 @@ def fetch_bundle(origin: Origin, folder: Path) -> Fetched:
     program = Path(words[0].removeprefix("${app}/")).name
     bound = _bound(folder)
     requires = _requirement(program, _table(_table(about, "compatibility"), "runtimes"), bound)
+    notes += [ICONS] if about.get("icon") or about.get("icons") else []
     notes += _elsewhere(_table(about, "compatibility").get("platforms"))
     if not requires:
         words[0] = os.path.normpath(words[0].removeprefix("${app}/"))

@@ -21,6 +21,9 @@ _INSTRUCTIONS: Final = re.compile(
 )
 _SHOWN: Final = 80
 
+ICONS: Final = "icons are left out, since nobody who approves a package is shown a picture"
+"""Said of a server, or of a bundle, that has some."""
+
 
 def cautions(tool: dict[str, Any], names: Iterable[str]) -> list[str]:
     """Return a line for each thing in the texts of *tool* to look at; *names* are those of all tools."""

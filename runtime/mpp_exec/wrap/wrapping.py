@@ -20,7 +20,7 @@ from mpp_exec.trust.verify import current_platform
 from mpp_exec.vocabulary import VocabularyError, format_size
 from mpp_exec.wrap import bundle, npm, pypi
 from mpp_exec.wrap.asking import Answered, ask
-from mpp_exec.wrap.cautions import cautions
+from mpp_exec.wrap.cautions import ICONS, cautions
 from mpp_exec.wrap.origin import Fetched, Origin, semantic, short_name
 from mpp_exec.wrap.repeating import Repeated, repeat
 from mpp_exec.wrap.schemas import fit, plain_text
@@ -36,7 +36,6 @@ READS_STORAGE: Final = (
     "a tool that is said to read finds ${storage} read-only; where the server writes there all the same, "
     "wrap it with --operation TOOL=write"
 )
-ICONS: Final = "icons are left out, since nobody who approves a package is shown a picture"
 _MAX_DESCRIPTION: Final = 10_000
 _MAX_TITLE: Final = 200
 _MIB: Final = 1 << 20
