@@ -19,14 +19,17 @@ from types import FrameType
 
 import pytest
 
+import forge
 from eventually import until
 from mcp_servers import MODERN, server
 from mpp_exec import ConsentError, MppError, UsageError
 from mpp_exec.permissions import Limits, Permissions
+from mpp_exec.registry.records import Revocation
 from mpp_exec.sandbox import pool, stock
 from mpp_exec.sandbox.parked import Parked
 from mpp_exec.sandbox.pool import Pool
 from mpp_exec.sandbox.shelf import Recipe
+from mpp_exec.trust import rotation
 from sandbox_lab import CACHE, Lab, init_processes
 from stage import NAME, Stage
 
@@ -186,6 +189,21 @@ def test_withdrawn_grant_ends_them_within_a_second(stage: Stage) -> None:
     assert time.monotonic() - revoked < 1 + 1  # a second of this machine's own
     with pytest.raises(ConsentError):
         stage.runtime.call(NAME)
+
+
+def test_revoked_former_key_ends_them(stage: Stage) -> None:
+    """Also where its publisher has another key by now, under which sandboxes were prepared again."""
+    stage.python(WHEN)
+    store = stage.runtime.store
+    statement = rotation.sign("acme", forge.KEY, forge.OTHER_KEY, forge.NOW.date())
+    assert store.rotate_publisher(rotation.read(statement), statement, forge.NOW)
+    warm(stage)
+    assert init_processes()
+    store.add_revocation(Revocation("key", forge.KEY.key_id, forge.NOW))
+    assert until(lambda: not init_processes())
+    with pytest.raises(MppError) as error:
+        stage.runtime.call(NAME)
+    assert error.value.code == "trust.revoked_key"
 
 
 def test_changed_policy_ends_them(stage: Stage) -> None:
