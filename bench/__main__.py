@@ -23,6 +23,7 @@ QUESTIONS = {
     "redact": 100,
     "parked": 1000,
     "limits": 50,
+    "egress": 300,
 }
 LONG = {"drift": 100_000}
 """Asked by name only: they take an hour or two."""
