@@ -18,13 +18,18 @@ HERE: Final = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
 import consent_samples  # noqa: E402 -- run as a script, the samples are not on the path before
+import egress_room  # noqa: E402
 import forge  # noqa: E402
+import hellos  # noqa: E402
 import manifest_samples  # noqa: E402
 from fuzz.targets import SECRET  # noqa: E402
 from mpp_exec.audit.entry import Kind, encode  # noqa: E402
 from mpp_exec.consent.policy import Withheld  # noqa: E402
+from mpp_exec.egress import wire  # noqa: E402
+from mpp_exec.egress.traffic import Connected, Denied, Traffic  # noqa: E402
 from mpp_exec.encoding import dumps  # noqa: E402
 from mpp_exec.package import canonical  # noqa: E402
+from mpp_exec.permissions import HostPort  # noqa: E402
 from mpp_exec.trust import cose, rotation  # noqa: E402
 
 CORPUS: Final = HERE / "corpus"
@@ -108,6 +113,26 @@ def seeds() -> dict[str, list[bytes]]:
         ],
         "server": [chosen + _said(*lines) for chosen in (b"\1", b"\0", b"\7") for lines in _SERVERS],
         "client": [_said(line) for line in _CLIENTS],
+        "hello": [
+            hellos.hello_for("api.example.com"),
+            hellos.hello_for("API.example.com.", 7),
+            hellos.records(hellos.hello(hellos.server_name(b"a.example", b"b.example"))),
+            hellos.records(hellos.hello()),
+            b"GET / HTTP/1.1",
+            b"\x80\x2e\x01\x03\x01",
+        ],
+        "question": [
+            egress_room.query("api.Example.com"),
+            egress_room.query("api.example.com", 28, rest=b"\0\0\x29\x04\xd0\0\0\0\0\0\0"),
+            egress_room.query(b"\xc0\x0c"),
+        ],
+        "broker": [
+            b'["ready"]',
+            b'["failed","host.broker_root","no","hint"]',
+            b'["opened",3]',
+            wire.opening(3, "one", (HostPort("*.example.com", 443),), names=True),
+            wire.encoded(wire.ENDED, 3, _TRAFFIC.to_json()),
+        ],
     }
 
 
@@ -147,6 +172,9 @@ _CLIENTS: Final[tuple[dict[str, Any], ...]] = (
 _HELLO: Final = (
     b"mpp-exec serve 4\0" + b"0" * 32 + b"\0/usr/bin\0/home/jane\x001:2\0o80e80\0-\x004\0"
     b"run\0acme/echo\0--args\0-\0PATH=/usr/bin\0HOME\0PATH=\0"
+)
+_TRAFFIC: Final = Traffic(
+    (Connected("a.example", 443, "93.184.216.34", 1, 2, 3),), (Denied("", 0, "name"),), 2, 3, 1, 1, lost=True
 )
 _TERMS: Final = {"package": {"name": "acme/echo"}, "tool": "echo"}
 

@@ -21,6 +21,7 @@ from typing import Any, Final
 import cbor2
 
 import forge
+from fuzz import egress
 from mpp_exec.audit import entry as ledger_entry
 from mpp_exec.consent.grant import Grant
 from mpp_exec.consent.policy_file import parse_layer
@@ -448,4 +449,7 @@ TARGETS: Final[dict[str, Target]] = {
     "frames": Target(read_frames),
     "server": Target(hear_server, "json", skip=1),
     "client": Target(hear_client, "json"),
+    "hello": Target(egress.hear_hello),
+    "question": Target(egress.answer_question, max_size=600),
+    "broker": Target(egress.hear_broker, "json"),
 }
