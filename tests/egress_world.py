@@ -22,6 +22,8 @@ PUBLIC, OTHER_PUBLIC, SILENT, OWN = "93.184.216.34", "93.184.216.35", "93.184.21
 PUBLIC_6 = "2a00:1450::34"
 PORT = 4433
 SERVERS = (PUBLIC, OTHER_PUBLIC, PUBLIC_6, PEER)
+SEARCHED = "search.example.net"
+"""Where the host's resolver looks for names, too; all that stands below it leads to ``OTHER_PUBLIC``."""
 
 ANSWERS: dict[str, list[list[str]]] = {
     # in turn, the last one for ever
@@ -47,7 +49,7 @@ def run_in_world(program: str) -> tuple[list[object], Counter[str]]:
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         resolver = Path(folder, "resolv.conf")
-        resolver.write_text(f"nameserver {PEER}\noptions timeout:1 attempts:1\n")
+        resolver.write_text(f"nameserver {PEER}\nsearch {SEARCHED}\noptions ndots:5 timeout:1 attempts:1\n")
         resolver.chmod(0o644)
         log = Path(folder, "asked")
         inner = [sys.executable, "-c", "import sys; sys.path[:0] = sys.argv[2:]; exec(sys.argv[1])", program]
@@ -129,7 +131,7 @@ def _internet(folder: str) -> None:
             name, kind = _question(message)
             log.write(f"{name}\n")
             log.flush()
-            turns = ANSWERS.get(name)
+            turns = [[OTHER_PUBLIC]] if name.endswith(f".{SEARCHED}") else ANSWERS.get(name)
             answer = [] if turns is None else turns[min(asked[name], len(turns) - 1)]
             if kind == 1:
                 asked[name] += 1

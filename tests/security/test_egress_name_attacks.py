@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from egress_world import OTHER_PUBLIC, OWN, PEER, PORT, PUBLIC, PUBLIC_6, run_in_world
+from egress_world import OTHER_PUBLIC, OWN, PEER, PORT, PUBLIC, PUBLIC_6, SEARCHED, run_in_world
 
 PROGRAM = """
 import socket
@@ -123,6 +123,14 @@ def test_a_name_that_leads_nowhere(world: World) -> None:
     read, denied, _, _ = world
     assert read["missing.example.com"] == ["reset"]
     assert ("missing.example.com", PORT, "resolve") in denied
+
+
+def test_attack_name_below_the_domain_that_this_host_searches(world: World) -> None:
+    """What was granted is the name as it stands: a shorter way to write another one it is not."""
+    read, _, connections, asked = world
+    assert read["missing.example.com"] == ["reset"]
+    assert not [name for name in asked if name.endswith(SEARCHED)]
+    assert ("missing.example.com", OTHER_PUBLIC) not in connections
 
 
 def test_a_silent_address_is_not_waited_for_alone(world: World) -> None:

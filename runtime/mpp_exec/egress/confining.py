@@ -1,8 +1,8 @@
 """What the process does to itself before it reads anything from a sandbox, and what tells that it worked.
 
-No other descriptor, no environment, no rights, no root; Landlock leaves it the files that the resolver reads,
-and seccomp the calls that it needs: no program can be started, no file written, no UNIX socket made, no
-process signalled, nothing listened on. Each of it has to succeed, or there is no broker.
+No other descriptor, no variable of the host, no rights, no root; Landlock leaves it the files that the
+resolver reads, and seccomp the calls that it needs: no program can be started, no file written, no UNIX
+socket made, no process signalled, nothing listened on. Each of it has to succeed, or there is no broker.
 """
 
 from __future__ import annotations

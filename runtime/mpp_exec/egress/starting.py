@@ -31,6 +31,9 @@ _STARTER: Final = (
     "from mpp_exec.egress.process import main\n"
     "main(int(sys.argv[1]))\n"
 )
+_ENVIRONMENT: Final = {"LOCALDOMAIN": "."}
+"""Names are asked as they stand (resolv.conf(5)): below a domain that the host searches is another name."""
+
 _SIGNALS: Final = (signal.SIGPIPE, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
 
 
@@ -203,7 +206,7 @@ def _spawned(control: int) -> int:
         return os.posix_spawn(
             sys.executable,
             [sys.executable, "-I", "-S", "-c", _STARTER, str(os.getpid()), *folders],
-            {},
+            _ENVIRONMENT,
             file_actions=[
                 *((os.POSIX_SPAWN_DUP2, null, each) for each in (0, 1, 2)),
                 (os.POSIX_SPAWN_DUP2, first, CONTROL),
