@@ -266,6 +266,14 @@ class TestLife:
         assert not outlet.end().lost
 
 
+def test_it_is_imported_by_what_needs_it_only() -> None:
+    program = "import sys, mpp_exec.pipeline; print([m for m in sys.modules if 'egress' in m])"
+    ran = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert ran.stdout == "[]\n"
+
+
 OWNER = """
 import os, socket, sys
 from mpp_exec.egress.broker import Broker, Sockets

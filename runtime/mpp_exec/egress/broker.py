@@ -123,20 +123,26 @@ class Broker:
         if self._process is process:
             self._process = None
 
-    def _ended(self, process: Process, invocation: str) -> Traffic:
+    def _ended(self, outlet: Outlet) -> Traffic:
+        # Not a lock of the outlet's: in a child, nobody would let go of one that another thread had.
         with self._lock:
-            if process is not self._process and process not in self._retired:
-                return _LOST
-            try:
-                traffic = process.end(invocation)
-            except NoAnswer:
-                self._end(process)
-                return _LOST
-            process.serves.discard(invocation)
-            if not process.serves and process in self._retired:
-                self._retired.discard(process)
-                process.close()
-            return traffic
+            if outlet.traffic is None:
+                outlet.traffic = self._traffic(outlet.process, outlet.invocation)
+            return outlet.traffic
+
+    def _traffic(self, process: Process, invocation: str) -> Traffic:
+        if process is not self._process and process not in self._retired:
+            return _LOST
+        try:
+            traffic = process.end(invocation)
+        except NoAnswer:
+            self._end(process)
+            return _LOST
+        process.serves.discard(invocation)
+        if not process.serves and process in self._retired:
+            self._retired.discard(process)
+            process.close()
+        return traffic
 
     def close(self) -> None:
         """End the process and all that it has. What was open is lost."""
@@ -166,21 +172,17 @@ class Broker:
 
 
 class Outlet:
-    """What one sandbox has of its broker, until it is ended."""
+    """What one sandbox has of its broker, until it is ended. The attributes are the broker's."""
 
     def __init__(self, broker: Broker, process: Process, invocation: str) -> None:
         self._broker = broker
-        self._process = process
-        self._invocation = invocation
-        self._lock = threading.Lock()
-        self._traffic: Traffic | None = None
+        self.process = process
+        self.invocation = invocation
+        self.traffic: Traffic | None = None
 
     def end(self) -> Traffic:
         """Close every connection, and return what there was. The second time, what was returned before."""
-        with self._lock:
-            if self._traffic is None:
-                self._traffic = self._broker._ended(self._process, self._invocation)  # noqa: SLF001
-            return self._traffic
+        return self._broker._ended(self)  # noqa: SLF001
 
 
 def _prepare(sockets: Sockets) -> None:

@@ -15,6 +15,7 @@ import socket
 import struct
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -37,6 +38,7 @@ _LIBRARIES: Final = ("/lib", "/lib64", "/usr/lib", "/usr/lib64")  # where the C 
 
 DESCRIPTORS: Final = 4_096
 _MEMORY: Final = 2 << 30
+_ARENAS, _ARENAS_MAX = -8, 2  # M_ARENA_MAX, malloc.h: each thread that resolves would reserve 64 MiB
 _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS, _PR_CAP_AMBIENT, _CLEAR_ALL = 22, 38, 47, 4  # linux/prctl.h
 _CAPABILITY_VERSION_3: Final = 0x20080522  # linux/capability.h
 _SECCOMP_MODE_FILTER: Final = 2
@@ -51,6 +53,8 @@ def confine() -> int:
         InternalError: as ``confined.confine_process``.
     """
     os.umask(0o077)
+    with suppress(AttributeError):  # another C library
+        ctypes.CDLL(None).mallopt(_ARENAS, _ARENAS_MAX)
     descriptors = _bound()
     _give_up_root()
     if not landlock_abi():
