@@ -15,6 +15,9 @@ from typing import Any
 import pytest
 
 import sandbox_lab
+from mpp_exec.egress.broker import Broker, Outlet, Sockets
+from mpp_exec.errors import HostError
+from mpp_exec.permissions import HostPort
 from mpp_exec.sandbox import kernel, native, selftest, spaces, spawn
 from mpp_exec.sandbox.plan import SandboxPlan
 from mpp_exec.sandbox.properties import TRUNCATE_ABI
@@ -33,7 +36,12 @@ def place() -> Iterator[Path]:
 
 
 def examine() -> Findings:
-    return selftest.examine(sandbox_lab.CACHE, place)
+    with Broker() as broker:
+
+        def connect(destinations: tuple[HostPort, ...], streams: tuple[int, ...], names: int) -> Outlet:
+            return broker.open("doctor", destinations, Sockets(streams, names))
+
+        return selftest.examine(sandbox_lab.CACHE, place, connect)
 
 
 def test_host_that_confines(lab: Lab) -> None:
@@ -53,6 +61,7 @@ def test_host_that_confines(lab: Lab) -> None:
         "processes",
         "signals",
         "identity",
+        "hosts: a granted one",
     ):
         assert word in names
 
@@ -63,6 +72,7 @@ def test_host_that_confines(lab: Lab) -> None:
         ("landlock", "files: Landlock alone"),
         ("seccomp", "processes: fork"),
         ("seccomp", "network: seccomp alone"),
+        ("seccomp", "hosts: other sockets"),
     ],
 )
 def test_mechanism_that_does_not_hold_is_found_by_trying(
@@ -94,6 +104,19 @@ def test_mechanism_that_is_not_there_is_named_with_what_helps(
     assert checks[found].state == "missing"
     assert checks[found].hint
     assert checks["degradations"].state == "missing"
+
+
+def test_broker_that_cannot_be_had_is_named(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tools without hosts run all the same."""
+    assert lab
+
+    def refuse(*_: object) -> None:
+        raise HostError("host.broker_test", "it cannot be confined", "boot another kernel")
+
+    monkeypatch.setattr(Broker, "open", refuse)
+    checks = {check.name: check for check in examine().checks}
+    assert (checks["hosts"].state, checks["hosts"].hint) == ("missing", "boot another kernel")
+    assert checks["network: seccomp alone"].state == "ok"
 
 
 def test_namespace_that_cannot_be_had_is_named(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:

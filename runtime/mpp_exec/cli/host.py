@@ -16,6 +16,7 @@ from mpp_exec.cli.parser import Verb, VerbParser
 from mpp_exec.errors import MppError
 
 if TYPE_CHECKING:
+    from mpp_exec.permissions import HostPort
     from mpp_exec.registry.home import Home
     from mpp_exec.sandbox.selftest import Check
 
@@ -32,12 +33,18 @@ def _arguments(parser: VerbParser) -> None:
 
 
 def _doctor(given: argparse.Namespace, console: Console) -> int:
-    from mpp_exec.sandbox.cache import SandboxCache  # noqa: PLC0415 -- not for --help
+    from mpp_exec.egress.broker import Broker, Outlet, Sockets  # noqa: PLC0415 -- not for --help
+    from mpp_exec.sandbox.cache import SandboxCache  # noqa: PLC0415
     from mpp_exec.sandbox.selftest import examine  # noqa: PLC0415
 
     opened, home = _home(given)
     cache = SandboxCache(home.cache if home is not None else None)
-    found = examine(cache, functools.partial(_place, home))
+    with Broker() as broker:
+
+        def connect(destinations: tuple[HostPort, ...], streams: tuple[int, ...], names: int) -> Outlet:
+            return broker.open("doctor", destinations, Sockets(streams, names))
+
+        found = examine(cache, functools.partial(_place, home), connect)
     checks = [opened, *found.checks]
     ok = all(check.state == "ok" for check in checks)
     if given.json:

@@ -27,6 +27,7 @@ from mpp_exec.sandbox import (
 from mpp_exec.sandbox.building import APP, LAUNCH, SCRATCH, SHOWN, STORAGE, Builder
 from mpp_exec.sandbox.layout import Entry
 from mpp_exec.sandbox.plan import SandboxPlan
+from mpp_exec.vocabulary import HostPort
 
 # A runtime that reserves address space it never uses cannot start with no more of it than memory. Without any
 # bound, reading a byte every 2 MiB would fill the host with page tables, which no limit counts: this much
@@ -197,13 +198,14 @@ def own_plan(
     limits: Limits,
     shown: tuple[tuple[str, str], ...] = (),
     unruled: tuple[tuple[str, str], ...] = (),
+    destinations: tuple[HostPort, ...] = (),
 ) -> SandboxPlan:
     """Return the plan of a tool of the project's own, *entry* of ``inside``.
 
     *shown* are folders of the host that it may read, and where it finds them; *unruled* is mounted for
-    writing, and named by no rule of Landlock.
+    writing, and named by no rule of Landlock. *destinations* are hosts that it may reach.
     """
-    build = Builder(facts.landlock_abi)
+    build = Builder(facts.landlock_abi, etc=network.etc(destinations))
     build.system((python,), (python,))
     build.launcher(launcher.FOLDER, launch)
     build.layout.bind(launcher.FOLDER, APP, layout.CODE)
@@ -226,7 +228,7 @@ def own_plan(
         landlock=landlock.handled(facts.landlock_abi),
         limits=limits,
         rlimits=_rlimits(limits, 0, (python,), facts),
-        tool_profile=profiles.tool_profile("python", subprocess=False),
+        tool_profile=profiles.tool_profile("python", subprocess=False, network=bool(destinations)),
         argv=argv,
         exec_path=python.path,
         environment=(
@@ -243,6 +245,9 @@ def own_plan(
         degraded=(),
         root=facts.root,
         cgroup=cgroup.bounds(limits, facts.cgroup, facts.processors),
+        network=destinations,
+        streams=network.streams(destinations),
+        addresses=network.addresses(destinations),
     )
 
 

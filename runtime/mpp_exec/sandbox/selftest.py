@@ -8,17 +8,19 @@ listener of this process on loopback.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
 import resource
 import socket
 import tempfile
+import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from mpp_exec.errors import HostError, MppError
 from mpp_exec.package.requirement import Requirement
@@ -37,14 +39,17 @@ from mpp_exec.sandbox import (
     surface,
 )
 from mpp_exec.sandbox.cache import SandboxCache
+from mpp_exec.sandbox.network import Serve
 from mpp_exec.sandbox.plan import SandboxPlan
 from mpp_exec.sandbox.planning import own_plan
 from mpp_exec.sandbox.profiles import SEALED_AWAY, Allow, tool_profile
 from mpp_exec.sandbox.remedy import Remedy, remedy
 from mpp_exec.sandbox.settle import settle
+from mpp_exec.vocabulary import HostPort
 
 CANARY = "/canary"
 _PROBE = "probe:attempts"
+_HOSTS_PROBE = "probe:hosts"
 _UNHURRIED = Limits(wall_ms=60_000, cpu_ms=60_000)  # a slow machine is not one that cannot enforce
 
 
@@ -79,8 +84,19 @@ class Findings:
     profile: str = ""
 
 
-def examine(cache: SandboxCache, place: PlaceMaker) -> Findings:
-    """Try everything a plan relies on."""
+Connect = Callable[[tuple[HostPort, ...], tuple[int, ...], int], "Outlet"]
+"""Has a sandbox reach hosts: of its sockets, the streams, and the one for names."""
+
+
+class Outlet(Protocol):
+    """What one sandbox has of whatever connects for it."""
+
+    def end(self) -> object:
+        """Close every connection."""
+
+
+def examine(cache: SandboxCache, place: PlaceMaker, connect: Connect | None = None) -> Findings:
+    """Try everything a plan relies on; *connect* is the broker's, None to do without."""
     try:
         facts = kernel.probe()
         gone = spaces.missing()
@@ -88,7 +104,7 @@ def examine(cache: SandboxCache, place: PlaceMaker) -> Findings:
         return Findings([Check("kernel", "missing", error.message, error.hint)])
     facts = dataclasses.replace(facts, namespaces=gone is None)
     mending = remedy(gone) if gone is not None else Remedy("")
-    checks = _tried(facts, cache, place)
+    checks = _tried(facts, cache, place, connect)
     if gone is not None:
         checks += [Check("namespaces", "missing", str(gone), mending.hint), *_namespaces(mending.hint)]
     plain, starting = (_needed(facts, subprocess=starts) for starts in (False, True))
@@ -125,7 +141,9 @@ def _degradations(plain: tuple[str, ...] | None, starting: tuple[str, ...] | Non
     )
 
 
-def _tried(facts: kernel.KernelFacts, cache: SandboxCache, place: PlaceMaker) -> list[Check]:
+def _tried(
+    facts: kernel.KernelFacts, cache: SandboxCache, place: PlaceMaker, connect: Connect | None
+) -> list[Check]:
     checks = [
         Check(
             "kernel",
@@ -146,6 +164,8 @@ def _tried(facts: kernel.KernelFacts, cache: SandboxCache, place: PlaceMaker) ->
     try:
         if facts.namespaces:
             checks += _enforcement(facts, cache, python)
+            if connect is not None:
+                checks += _hosts(facts, cache, python, connect)
         else:
             checks += _without_namespaces(facts, cache, python, place)
     except MppError as error:
@@ -260,6 +280,46 @@ def _enforcement(facts: kernel.KernelFacts, cache: SandboxCache, python: interpr
     ]
 
 
+def _hosts(
+    facts: kernel.KernelFacts, cache: SandboxCache, python: interpreter.Program, connect: Connect
+) -> list[Check]:
+    """Try what a tool with hosts can reach: a listener of this process by its address, and nothing else."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        granted = (HostPort("127.0.0.1", port),)
+        plan = own_plan(
+            facts, python, cache.launcher(python), _HOSTS_PROBE, limits=_UNHURRIED, destinations=granted
+        )
+        threading.Thread(target=_greet, args=(listener,), daemon=True).start()
+        outlets: list[Outlet] = []
+        try:
+            seen = _attempt(
+                plan,
+                {"port": port},
+                cache,
+                lambda streams, names: outlets.append(connect(granted, streams, names)),
+            )
+        except MppError as error:
+            return [Check("hosts", "missing", error.message, error.hint)]
+        finally:
+            for outlet in outlets:
+                outlet.end()
+            with contextlib.suppress(OSError):  # wakes who waits for a connection that never came
+                listener.shutdown(socket.SHUT_RDWR)
+    return [
+        check("hosts: a granted one", seen["granted"], ("done",), "an answer through the broker"),
+        check("hosts: another port", seen["port"], ("EACCES", "ECONNREFUSED"), "a connection"),
+        check("hosts: another address", seen["address"], ("ENETUNREACH",), "a connection"),
+        check("hosts: listening", seen["listen"], ("ENOSYS", "EACCES"), "a listener of the tool's"),
+        check("hosts: other sockets", seen["raw"], ("ENOSYS",), "a raw socket"),
+    ]
+
+
+def _greet(listener: socket.socket) -> None:
+    with contextlib.suppress(OSError), listener.accept()[0] as connection:
+        connection.sendall(b"hello")
+
+
 def _without_namespaces(
     facts: kernel.KernelFacts,
     cache: SandboxCache,
@@ -329,10 +389,11 @@ def check(name: str, seen: str, expected: tuple[str, ...], what: str) -> Check:
     return Check(name, "ok" if held else "failed", f"{what}: {seen}", "" if held else "nothing runs here")
 
 
-def _attempt(plan: SandboxPlan, request: dict[str, Any], cache: SandboxCache) -> dict[str, Any]:
-    done = spawn.run(
-        plan, json.dumps({"arguments": request}).encode(), cache=cache, invocation="00000000-doctor"
-    )
+def _attempt(
+    plan: SandboxPlan, request: dict[str, Any], cache: SandboxCache, serve: Serve | None = None
+) -> dict[str, Any]:
+    asked = json.dumps({"arguments": request}).encode()
+    done = spawn.run(plan, asked, cache=cache, invocation="00000000-doctor", serve=serve)
     try:
         value = json.loads(done.output)["value"]
     except (ValueError, KeyError, TypeError) as error:

@@ -46,6 +46,33 @@ def _thread() -> None:
     thread.join()
 
 
+def _reach(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port), 20) as client:
+        if client.recv(5) != b"hello":
+            raise ValueError
+
+
+def _reach_address(port: int) -> None:
+    socket.create_connection(("192.0.2.1", port), 2).close()
+
+
+def _listen() -> None:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+
+
+def hosts(port: int) -> dict[str, str]:
+    """Try the network of a tool that was granted this *port* of the host's loopback: {name: how it ended}."""
+    return {
+        "granted": _try(_reach, port),
+        "port": _try(_reach, port - 1),
+        "address": _try(_reach_address, port),
+        "listen": _try(_listen),
+        "raw": _try(socket.socket, socket.AF_INET, socket.SOCK_RAW, 1),
+    }
+
+
 def attempts(hidden: str, canary: str, port: int, host_pid: int) -> dict[str, str]:
     """Try everything once: {name: how it ended}."""
     return {
