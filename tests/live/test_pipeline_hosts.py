@@ -23,7 +23,7 @@ from mpp_exec.permissions import Permissions
 from mpp_exec.prepared import Temporary
 from mpp_exec.result import ToolResult
 from mpp_exec.withdraw import Cancellation
-from sandbox_lab import bounded, descendants
+from sandbox_lab import UNHURRIED, bounded, descendants
 from stage import NAME, Stage
 
 ECHO = """
@@ -203,7 +203,7 @@ class TestTheEnd:
         assert silent.ended.acquire(timeout=50), "the connection ended"
 
     def test_a_call_that_ran_out_of_time(self, stage: Stage, silent: Server) -> None:
-        result = self.began(stage, silent, bool, limits=bounded(wall_ms=1000))
+        result = self.began(stage, silent, bool, limits=bounded(wall_ms=UNHURRIED.wall_ms // 10))
         assert result.outcome == "timeout"
         assert silent.ended.acquire(timeout=50), "the connection ended"
 
