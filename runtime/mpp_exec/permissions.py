@@ -64,6 +64,13 @@ DEGRADATIONS: Final = {
 """What a person can agree to do without, by the name of what is missing, and what that means. A
 degradation that a host does not need takes no effect there."""
 
+IMPORT_ONCE: Final = "import_once"
+"""The word of ``--without`` for it, and its name in policies."""
+IMPORTED_ONCE: Final = (
+    "be imported once, with nothing of a call, and be copied for each call;"
+    " copies share the layout of their memory and the secret of their hashes"
+)
+
 _AGENT_FILES: Final = frozenset({"agents.md", "claude.md", "gemini.md"})
 
 

@@ -278,6 +278,7 @@ layers = st.builds(
     confirm=st.dictionaries(st.sampled_from(OPERATIONS), st.sampled_from(CONFIRMS), max_size=2),
     redaction=st.dictionaries(st.sampled_from(["email", "phone"]), st.sampled_from(ACTIONS), max_size=2),
     degradations=st.none() | unique(words),
+    import_once=st.booleans(),
 )
 policies = st.lists(layers, max_size=3).map(lambda found: Policy(tuple(found)))
 
@@ -304,6 +305,7 @@ def test_another_layer_never_widens(policy: Policy, more: Policy, asked: Permiss
         assert ACTIONS.index(both.redaction[kind]) >= ACTIONS.index(action)
     for word in ("A", "B"):
         assert policy.degradation_refusal(word) == "" or both.degradation_refusal(word)
+    assert policy.once(asked=True)[0] or not both.once(asked=True)[0]
 
 
 @given(policies, permissions, permissions)

@@ -12,6 +12,7 @@ from mpp_exec.cli.opening import open_named, open_session
 from mpp_exec.cli.parser import Verb, VerbParser, table
 from mpp_exec.errors import UsageError
 from mpp_exec.package import canonical
+from mpp_exec.permissions import IMPORTED_ONCE
 
 if TYPE_CHECKING:
     from mpp_exec.lifecycle.session import Session, Standing
@@ -165,6 +166,7 @@ def standing_json(standing: Standing) -> dict[str, Any]:
             for each in (active.withheld if active is not None else ())
         ],
         "degradations": list(active.degradations) if active is not None else [],
+        "import_once": active is not None and active.import_once,
     }
 
 
@@ -173,6 +175,7 @@ def _may(manifest: Manifest) -> list[str]:
         *manifest.permissions.describe(),
         *manifest.limits.describe(),
         *manifest.privacy.describe(),
+        *([IMPORTED_ONCE] if manifest.runtime.import_once else []),
     ]
 
 

@@ -18,7 +18,7 @@ from mpp_exec.consent.policy import ACTIONS, BINARY, BINARY_ACTIONS, Action, Pol
 from mpp_exec.errors import ConsentError, UsageError
 from mpp_exec.package.fields import nearest
 from mpp_exec.package.manifest import CONFIRMS, Confirm, Manifest
-from mpp_exec.permissions import Permissions, Privacy
+from mpp_exec.permissions import IMPORT_ONCE, Permissions, Privacy
 from mpp_exec.trust.verify import SignedManifest
 from mpp_exec.vocabulary import path_placeholder
 
@@ -57,8 +57,12 @@ def make_grant(
     """
     manifest = package.manifest
     policy.require_publisher(manifest.publisher, package.key_id)
+    without = tuple(without)
     asked, asked_privacy, withheld = _without(manifest, settings.values, list(without))
     permissions, by_policy = policy.ceiling(asked)
+    import_once, not_once = policy.once(
+        asked=manifest.runtime.import_once and IMPORT_ONCE not in set(without)
+    )
     # What stood inside something to write, and was kept for that, goes with it.
     permissions = permissions.less(withheld_by_user(withheld))
     limits, lowered = policy.bound(manifest.limits)
@@ -83,8 +87,9 @@ def make_grant(
         identities=identities_of(permissions),
         config=dict(sorted(settings.values.items())),
         secrets=tuple(secrets),
-        withheld=(*withheld, *not_returned, *by_policy, *lowered, *redacted, *less_redaction),
+        withheld=(*withheld, *not_returned, *by_policy, *lowered, *redacted, *less_redaction, *not_once),
         degradations=_degradations(degrade, degradable, policy),
+        import_once=import_once,
         approved_at=_milliseconds(now),
         shown=shown(package),
     )
@@ -146,6 +151,7 @@ def carry_over(old: Grant, package: SignedManifest, *, policy: Policy, protected
         secrets=secrets,
         withheld=(*old.withheld, *(each for each in new if each.permission not in words)),
         degradations=tuple(name for name in old.degradations if not policy.degradation_refusal(name)),
+        import_once=policy.once(asked=old.import_once and manifest.runtime.import_once)[0],
         shown=shown(package),
     )
 
@@ -176,7 +182,8 @@ def _without(
     final path that was shown: so words are tried before the paths are resolved and again after.
     """
     privacy_words = [word for word in words if word.partition("=")[0].partition(".")[0] == "privacy"]
-    others = [word for word in words if word not in privacy_words]
+    once = manifest.runtime.import_once  # no permission: it reaches nothing
+    others = [word for word in words if word not in privacy_words and not (once and word == IMPORT_ONCE)]
     asked = manifest.permissions
     for word in others:
         asked = _less(asked, word) or asked

@@ -102,6 +102,10 @@ def _runtime(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterable[Ch
         if key == "requires" and old is not None and new is not None and set(new) <= set(old):
             gone = ", ".join(sorted(set(old) - set(new)))
             yield Change(f"no longer takes {gone} from the host", widens=False)
+        elif key == "import_once" and new is None:
+            yield Change("no longer asks to be imported once", widens=False)
+        elif key == "import_once" and old is None and new is True:
+            yield Change("asks to be imported once, and to be copied for each call", widens=True)
         else:
             yield _replaced({"kind": "kind of program", "env": "environment"}.get(key, key), old, new)
 

@@ -37,7 +37,7 @@ from mpp_exec.package.maps import (
     privacy_from,
     privacy_value,
 )
-from mpp_exec.permissions import Limits, Permissions, Privacy
+from mpp_exec.permissions import IMPORTED_ONCE, Limits, Permissions, Privacy
 
 GRANT_VERSION: Final = 1
 WITHHELD_BY_USER: Final = "withheld by you"
@@ -62,6 +62,7 @@ class Grant:
         config: the plain values of user_config; ``secrets`` names the sensitive ones that have a value.
         withheld: what was asked for and is not granted, with reasons.
         degradations: protections that the user agreed to do without, by name.
+        import_once: the user agreed that the tool is imported once, and that its calls are served by copies.
         approved_at: when a person agreed, UTC, whole milliseconds.
         shown: everything shown then, as a CBOR map (``difference.shown``).
     """
@@ -81,6 +82,7 @@ class Grant:
     secrets: tuple[str, ...] = ()
     withheld: tuple[Withheld, ...] = ()
     degradations: tuple[str, ...] = ()
+    import_once: bool = False
     approved_at: datetime
     shown: Mapping[str, Any] = field(repr=False)
 
@@ -115,6 +117,7 @@ class Grant:
             *self.limits.describe(),
             *self.privacy.describe(),
             *self.describe_redaction(),
+            *([IMPORTED_ONCE] if self.import_once else []),
         ]
 
     def describe_redaction(self) -> list[str]:
@@ -142,6 +145,7 @@ class Grant:
             "secrets": list(self.secrets),
             "withheld": [[each.permission, each.reason] for each in self.withheld],
             "degradations": list(self.degradations),
+            **({"import_once": True} if self.import_once else {}),
             "approved_at": round(self.approved_at.timestamp() * 1000),
             "shown": dict(self.shown),
         }
@@ -201,6 +205,7 @@ def effective(grant: Grant, policy: Policy, protected: Protected) -> Grant:
     redaction, less_redaction = policy.redact(grant.redaction)
     operations = grant.operations
     refused = {name: policy.degradation_refusal(name) for name in grant.degradations}
+    import_once, not_once = policy.once(asked=grant.import_once)
     return replace(
         grant,
         permissions=permissions,
@@ -210,6 +215,7 @@ def effective(grant: Grant, policy: Policy, protected: Protected) -> Grant:
         confirm={tool: policy.confirmation(operations[tool], asks) for tool, asks in grant.confirm.items()},
         covers=covers_of(permissions, protected),
         degradations=tuple(name for name, reason in refused.items() if not reason),
+        import_once=import_once,
         withheld=(
             *grant.withheld,
             *less_permissions,
@@ -217,6 +223,7 @@ def effective(grant: Grant, policy: Policy, protected: Protected) -> Grant:
             *less_privacy,
             *less_redaction,
             *(Withheld(f"degradation={name}", reason) for name, reason in refused.items() if reason),
+            *not_once,
         ),
     )
 
@@ -312,6 +319,7 @@ _KEYS: Final = (
     "secrets",
     "withheld",
     "degradations",
+    "import_once",
     "approved_at",
     "shown",
 )
@@ -350,6 +358,7 @@ def _grant(value: Any) -> Grant:
         secrets=table.texts("secrets"),
         withheld=tuple(Withheld(*_pair(row)) for row in table.take("withheld", list)),
         degradations=table.texts("degradations"),
+        import_once=table.take("import_once", bool, False),
         approved_at=datetime.fromtimestamp(table.integer("approved_at") / 1000, UTC),
         shown=shown,
     )

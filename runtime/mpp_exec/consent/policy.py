@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, TypeVar, get_args
 from mpp_exec.consent.redaction_rules import RedactionRule
 from mpp_exec.errors import ConsentError
 from mpp_exec.package.manifest import CONFIRMS, OPERATIONS, Confirm, Operation
-from mpp_exec.permissions import Limits, Permissions, Privacy, path_covers
+from mpp_exec.permissions import IMPORT_ONCE, Limits, Permissions, Privacy, path_covers
 from mpp_exec.vocabulary import HostPort, format_duration, format_size
 
 _T = TypeVar("_T")
@@ -85,6 +85,7 @@ class PolicyLayer:
         storage: bytes at most.
         limits: the largest value for fields of :class:`Limits`.
         degradations: names that a user may accept.
+        import_once: whether a tool may be imported once, and its calls be served by copies.
         confirm: the least confirmation for tools of an operation.
         redaction: action per kind of sensitive data.
         redaction_rules: what the organisation has redacted besides.
@@ -103,6 +104,7 @@ class PolicyLayer:
     storage: int | None = None
     limits: Mapping[str, int] = field(default_factory=dict)
     degradations: tuple[str, ...] | None = None
+    import_once: bool = True
     confirm: Mapping[Operation, Confirm] = field(default_factory=dict)
     redaction: Mapping[str, Action] = field(default_factory=dict)
     redaction_rules: tuple[RedactionRule, ...] = ()
@@ -172,6 +174,7 @@ class PolicyLayer:
             },
             "limits": _limits_json(self.limits),
             "degradations": {"allow": _list(self.degradations)},
+            "import_once": None if self.import_once else False,
             "confirm": dict(self.confirm),
             "redaction": dict(self.redaction),
             "second_opinion": self.second_opinion or None,
@@ -261,6 +264,13 @@ class Policy:
             if layer.degradations is not None and name not in layer.degradations:
                 return f"{layer.source} does not allow the degradation {name}"
         return ""
+
+    def once(self, *, asked: bool) -> tuple[bool, tuple[Withheld, ...]]:
+        """Return whether a tool of which that is *asked* may be imported once, and why not."""
+        refused = next((layer for layer in self.layers if not layer.import_once), None)
+        if not asked or refused is None:
+            return asked, ()
+        return False, (Withheld(IMPORT_ONCE, f"{refused.source} does not allow it"),)
 
     @property
     def carry_over(self) -> bool:

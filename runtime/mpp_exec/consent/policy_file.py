@@ -282,11 +282,12 @@ def parse_layer(text: str, source: str, *, narrowing: bool) -> PolicyLayer:
 
 
 _SECOND_OPINION: Final = "second_opinion"
+_IMPORT_ONCE: Final = "import_once"
 
 
 def _layer(document: dict[str, Any], source: str, *, narrowing: bool) -> PolicyLayer:
     known = ("carry_over", "publishers", "permissions", "limits", "degradations", "confirm", "redaction")
-    top = Fields(document, "", (*known, _SECOND_OPINION, redaction_rules.KEY))
+    top = Fields(document, "", (*known, _IMPORT_ONCE, _SECOND_OPINION, redaction_rules.KEY))
     publishers = Fields(top.take("publishers", dict, {}), "publishers", ("allow", "deny"))
     asked = ("network", "environment", "subprocess", "storage", "filesystem")
     permissions = Fields(top.take("permissions", dict, {}), "permissions", asked)
@@ -306,6 +307,7 @@ def _layer(document: dict[str, Any], source: str, *, narrowing: bool) -> PolicyL
         storage=_quantity(permissions, "storage", parse_size) if permissions.has("storage") else None,
         limits=_limits(top.take("limits", dict, {})),
         degradations=_words(degradations, "allow", _parse_degradation),
+        import_once=top.flag(_IMPORT_ONCE, default=True),
         confirm={each: confirm.choice(each, CONFIRMS) for each in OPERATIONS if confirm.has(each)},
         redaction=_redaction(top.take("redaction", dict, {}), narrowing=narrowing),
         second_opinion=top.choice(_SECOND_OPINION, ("presidio",)) if top.has(_SECOND_OPINION) else "",

@@ -27,5 +27,6 @@ def lost(then: Grant, now: Grant, tool: str) -> str:
         "more of what it was granted is covered": set(now.covers) <= set(then.covers),
         "a granted path is another one": now.identities == then.identities,
         "it may not do without a protection": set(then.degradations) <= set(now.degradations),
+        "it may not be imported once": now.import_once or not then.import_once,
     }
     return next((words for words, holds in kept.items() if not holds), "")

@@ -108,6 +108,7 @@ def _beyond(grant: Grant, policy: Policy) -> tuple[Withheld, ...]:
         *policy.disclose(grant.privacy)[1],
         *policy.redact(grant.redaction)[1],
         *(Withheld(f"degradation={name}", reason) for name, reason in refusals if reason),
+        *policy.once(asked=grant.import_once)[1],
     )
 
 
@@ -119,6 +120,7 @@ def _beyond_manifest(manifest: Manifest, policy: Policy) -> tuple[Withheld, ...]
         *policy.ceiling(asked)[1],
         *policy.bound(manifest.limits)[1],
         *policy.disclose(manifest.privacy)[1],
+        *policy.once(asked=manifest.runtime.import_once)[1],
     )
 
 

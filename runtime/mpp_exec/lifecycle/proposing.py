@@ -89,6 +89,7 @@ class Proposal:
             "granted": permissions_value(self.grant.permissions),
             "withheld": [each.permission for each in self.grant.withheld],
             "degradations": list(self.grant.degradations),
+            **({"import_once": True} if self.grant.import_once else {}),
             "privacy": privacy_value(self.grant.privacy),
             "redaction": dict(self.grant.redaction),
             "shown": self.grant.fingerprint,

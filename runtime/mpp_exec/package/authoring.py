@@ -144,7 +144,9 @@ def _expires(package: Fields) -> str | None:
 
 
 def _runtime(value: dict[str, Any]) -> RuntimeSpec:
-    table = Fields(value, "runtime", ("kind", "command", "env", "path", "requires", "platforms"))
+    table = Fields(
+        value, "runtime", ("kind", "command", "env", "path", "requires", "platforms", "import_once")
+    )
     kind: Kind = table.choice("kind", KINDS)
     env = table.take("env", dict, {})
     for name, content in env.items():
@@ -165,6 +167,7 @@ def _runtime(value: dict[str, Any]) -> RuntimeSpec:
         path=table.texts("path", []),
         requires=requires,
         platforms=_set(table, "platforms", str),
+        import_once=table.flag("import_once", default=False),
     )
 
 

@@ -1,7 +1,8 @@
 """The manifest as the CBOR map that is signed, both ways (``docs/manifest.cddl``).
 
 Every key is always there, every default written out, every set sorted: the bytes are a function of
-what the manifest means, and a reader needs no defaults to know what was signed.
+what the manifest means, and a reader needs no defaults to know what was signed. But for ``import_once``,
+which is there only where it is true: packages from before it keep their bytes.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ def to_value(manifest: Manifest) -> dict[str, Any]:
             "path": list(manifest.runtime.path),
             "requires": [str(requirement) for requirement in manifest.runtime.requires],
             "platforms": list(manifest.runtime.platforms),
+            **({"import_once": True} if manifest.runtime.import_once else {}),
         },
         "tools": [_tool_value(tool) for tool in manifest.tools],
         "permissions": permissions_value(manifest.permissions),
@@ -161,7 +163,12 @@ def _manifest(value: Any) -> Manifest:
 
 
 def _runtime(value: Any) -> RuntimeSpec:
-    table = Fields(value, "runtime", ("kind", "command", "env", "path", "requires", "platforms"))
+    table = Fields(
+        value, "runtime", ("kind", "command", "env", "path", "requires", "platforms", "import_once")
+    )
+    import_once = table.flag("import_once", default=False)
+    if table.has("import_once") and not import_once:
+        raise FieldError("inconsistent", "runtime.import_once", "must be left out where it is false")
     env = table.take("env", dict)
     for name, content in env.items():
         if type(content) is not str:
@@ -176,6 +183,7 @@ def _runtime(value: Any) -> RuntimeSpec:
             for index, text in enumerate(table.texts("requires"))
         ),
         platforms=table.texts("platforms"),
+        import_once=import_once,
     )
 
 

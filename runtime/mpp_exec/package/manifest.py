@@ -58,7 +58,10 @@ MANIFEST_DEPTH = 40
 
 @dataclass(frozen=True, slots=True)
 class RuntimeSpec:
-    """How the tools are started (``[runtime]``). ``env``, ``requires`` and ``platforms`` are sorted."""
+    """How the tools are started (``[runtime]``). ``env``, ``requires`` and ``platforms`` are sorted.
+
+    *import_once* asks that calls are served by copies of a process that has imported the tool.
+    """
 
     kind: Kind
     command: tuple[str, ...] = ()
@@ -66,6 +69,7 @@ class RuntimeSpec:
     path: tuple[str, ...] = ()
     requires: tuple[Requirement, ...] = ()
     platforms: tuple[str, ...] = ()
+    import_once: bool = False
 
 
 @dataclass(frozen=True, slots=True)

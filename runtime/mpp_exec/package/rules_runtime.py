@@ -52,6 +52,8 @@ def check_runtime(draft: Draft) -> None:
         return
     if runtime.path:
         raise FieldError("inconsistent", "runtime.path", f"does not go with kind {runtime.kind}")
+    if runtime.import_once:
+        raise FieldError("inconsistent", "runtime.import_once", f"does not go with kind {runtime.kind}")
     if not runtime.command:
         raise FieldError(
             "missing_key",
