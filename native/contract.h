@@ -43,6 +43,30 @@ enum mpp_on_ground {
     MPP_GROUND_MADE   /* init: lay that, let nobody change it, report MPP_REPORT_PARKED, and wait to be killed */
 };
 
+/* A snapshot of a Python tool's process: where its descriptor is in the tool's process, and what one mapping is made of. */
+#define MPP_SNAPSHOT_FD 4
+#define MPP_SNAPSHOT_RESTORED 1 /* the tool's process becomes what is in it */
+#define MPP_SNAPSHOT_SAVED 2    /* it writes itself there, and ends */
+#define MPP_SNAPSHOT_REGIONS 4096
+
+enum mpp_region_kind {
+    MPP_REGION_ZERO = 1, /* nothing yet */
+    MPP_REGION_SAVED,    /* what it was */
+    MPP_REGION_FILE,     /* a file, as it is there */
+    MPP_REGION_VDSO,     /* the kernel's own code, and what that reads */
+    MPP_REGION_VVAR
+};
+
+struct mpp_region {
+    uint64_t start;
+    uint64_t end;
+    uint64_t offset; /* in its file, or in the snapshot */
+    uint32_t kind;
+    uint32_t protection;
+    uint32_t file; /* offset of a path in the texts; in a snapshot the index of the file */
+    uint32_t unused;
+};
+
 enum mpp_entry_kind {
     MPP_ENTRY_DIR = 1, /* mkdir target, mode */
     MPP_ENTRY_FILE,    /* create target with data */
@@ -124,6 +148,7 @@ struct mpp_plan {
     uint32_t ground;       /* filled in by the parent: enum mpp_on_ground */
     uint32_t early_start;  /* 1: parked, the tool is started before the release; 0: at it */
     uint32_t processors;   /* the most that the tool may run on */
+    uint32_t snapshot;     /* MPP_SNAPSHOT_*, early start: what its last descriptor is for; 0: it has none */
     uint32_t exec_path;
     uint32_t working_directory;
     uint32_t host_name;
@@ -243,6 +268,7 @@ struct mpp_launch {
     const struct mpp_image *image;   /* where entries with MPP_ENTRY_IMAGE come from; NULL: there are none */
     const struct mpp_ground *ground; /* what it is built on where that fits; NULL, or what does not fit: on nothing */
     uint32_t grounds;                /* 1: no tool is started, see mpp_ground_make */
+    int snapshot_fd;                 /* of a plan with a snapshot: its file; else -1 */
 };
 
 struct mpp_outcome {
@@ -329,6 +355,13 @@ void mpp_greeted(struct mpp_sandbox *sandbox);
  * stream, bound and not listening. Puts them into *sockets and returns how many they are. They are the sandbox's, and closed by
  * mpp_unpark: whoever is to serve them has copies by then. */
 size_t mpp_sockets(const struct mpp_sandbox *sandbox, const int **sockets);
+
+/* The folder in /proc of the tool of a sandbox that is ready, if it has but one process; else -1. It is the sandbox's. */
+int mpp_tool_folder(const struct mpp_sandbox *sandbox);
+
+/* Writes to descriptor 0 of one that is ready what is no call, while it is looked after; data stays the caller's, and is kept
+ * until that ends. It is of no use for a call then. Returns 0, or EINVAL for one that was told something already. */
+int mpp_park_tell(struct mpp_sandbox *sandbox, const uint8_t *data, size_t size);
 
 /* Gives a parked sandbox that is ready its call: from here on it is one that was just spawned. Takes of launch what
  * a call brings: plan (as it was parked with, and entries behind), request, cancel_fd, wall_ns, output. Returns 0;

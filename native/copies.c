@@ -77,7 +77,8 @@ long let_go(const struct init_context *context)
 {
     long error = sys3(SYS_close_range, CONTROL + 1, ~0U, 0);
 
-    if (context->plan->watch.count > 0 || !context->plan->namespaces) return -EINVAL; /* made for execve only */
+    if (context->plan->watch.count > 0 || context->plan->snapshot || !context->plan->namespaces)
+        return -EINVAL; /* made for execve only */
     if (error < 0) return error;
     for (int number = 1; number <= SIGNALS; number++) sys4(SYS_rt_sigaction, number, &template_signals[number], 0, 8);
     for (ElfW(auxv_t) *at = auxiliary; at != NULL && at->a_type != AT_NULL; at++) {

@@ -129,10 +129,12 @@ static long receive_plan(struct init_context *context)
     if ((plan->parked || plan->ground) && !plan->namespaces) return -EINVAL;
     if (plan->parked && plan->ground) return -EINVAL;
     if (plan->streams.count > 0 && !plan->parked) return -EINVAL; /* before a release its sockets lead nowhere */
+    if (plan->snapshot && (!plan->parked || !plan->early_start || count == FIRST_TREE)) return -EINVAL;
     context->plan = plan;
     context->base = message;
     context->trees = descriptors + FIRST_TREE;
-    context->tree_count = count - FIRST_TREE;
+    context->tree_count = count - FIRST_TREE - (plan->snapshot != 0);
+    context->snapshot = descriptors[count - 1];
     context->root = -1;
     context->kept = kept_mounts;
     return 0;
@@ -257,6 +259,17 @@ static long send_listener(const struct init_context *context)
     return sent < 0 ? sent : 0;
 }
 
+/* A process that is saved has another number than those that become it: libraries tell by that that they are copies, and
+ * make their randomness anew. */
+static void use_up_a_number(void)
+{
+    long pid = fork_tool();
+
+    if (pid < 0) fail(MPP_STEP_FORK, pid, 2);
+    if (pid == 0) leave(0);
+    if ((pid = sys4(SYS_wait4, pid, 0, 0, 0)) < 0) fail(MPP_STEP_FORK, pid, 3);
+}
+
 /* Returns where the tool has begun already: in a copy, whose caller is the tool. */
 static void become_tool(struct init_context *context, long init)
 {
@@ -286,6 +299,9 @@ static void become_tool(struct init_context *context, long init)
     error = sys3(SYS_close_range, 3, ~0U, MPP_CLOSE_RANGE_CLOEXEC);
     if (error < 0) fail(MPP_STEP_STDIO, error, 0);
     if ((error = let_go(context)) < 0) fail(MPP_STEP_STDIO, error, 2);
+    /* In the place of the owner's pidfd; all others are closed by execve. */
+    if (plan->snapshot && (error = sys3(SYS_dup3, context->snapshot, MPP_SNAPSHOT_FD, 0)) < 0)
+        fail(MPP_STEP_STDIO, error, 3);
     error = sys4(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, &unblocked, 0, sizeof unblocked);
     if (error < 0) fail(MPP_STEP_STDIO, error, 1);
     /* Below the ordinary program, which would refuse this call. The order does not matter to the kernel: of two
@@ -465,6 +481,7 @@ void init_run(void)
     reset_signals();
     children = sys4(SYS_signalfd4, -1, &child_signal, 8, O_CLOEXEC);
     if (children < 0) fail(MPP_STEP_FORK, children, 0);
+    if (context.plan->snapshot == MPP_SNAPSHOT_SAVED) use_up_a_number();
     tool = fork_tool();
     if (tool < 0) fail(MPP_STEP_FORK, tool, 1);
     if (tool == 0) {
@@ -475,6 +492,7 @@ void init_run(void)
     report(context.plan->parked && context.plan->early_start ? &parked : &started);
     /* The tool's ends are the tool's alone: their closing must be seen by the owner. */
     sys3(SYS_close_range, 0, 2, 0);
+    if (context.plan->snapshot) sys1(SYS_close, context.snapshot);
     if (before_grants) {
         take_call(&context, owner, children, tool);
         confine_self(&context);

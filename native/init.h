@@ -15,6 +15,7 @@ struct init_context {
     int root;          /* descriptor of the new root */
     int *kept;         /* parked: detached mounts of the late entries, -1 where there is none, from plan->late on */
     uint32_t prepared; /* parked: how many entries the plan had that was prepared */
+    int snapshot;      /* its descriptor, where the plan has a use for one */
 };
 
 /* Each step returns 0 or -errno and, where a table is worked through, the index in *detail. */

@@ -70,7 +70,7 @@ static void measure_waiting(struct mpp_sandbox *sandbox, struct mpp_outcome *out
 
 void mpp_park_measure(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
 {
-    if (is_ready(sandbox))
+    if (is_ready(sandbox) && !sandbox->told)
         measure_waiting(sandbox, outcome);
     else
         measure_preparing(sandbox, outcome);
@@ -93,6 +93,8 @@ enum mpp_parked mpp_park_look(struct mpp_sandbox *sandbox, struct mpp_outcome *o
     }
     if (sandbox->launch.dialogue) {
         if (sandbox->request >= 0 && mpp_unsent(sandbox)) mpp_feed(sandbox);
+    } else if (sandbox->told && sandbox->request >= 0 && mpp_unsent(sandbox)) {
+        mpp_feed(sandbox);
     } else if (sandbox->out.size > 1 || (sandbox->out.size == 1 && sandbox->out.data[0] != READY_MARK)) {
         return MPP_PARKED_ENDED;
     }
@@ -101,6 +103,23 @@ enum mpp_parked mpp_park_look(struct mpp_sandbox *sandbox, struct mpp_outcome *o
     if (outcome->stop != MPP_STOP_NONE) return MPP_PARKED_ENDED;
     if (mpp_unheard(sandbox)) return MPP_PARKED_HEARD;
     return is_ready(sandbox) ? MPP_PARKED_READY : MPP_PARKED_PREPARING;
+}
+
+int mpp_tool_folder(const struct mpp_sandbox *sandbox)
+{
+    return sandbox->tool;
+}
+
+int mpp_park_tell(struct mpp_sandbox *sandbox, const uint8_t *data, size_t size)
+{
+    if (sandbox->told || sandbox->launch.dialogue || !is_ready(sandbox) || mpp_plan_of(sandbox)->snapshot == 0)
+        return EINVAL;
+    sandbox->told = 1;
+    sandbox->launch.request = data;
+    sandbox->launch.request_size = size;
+    sandbox->request_sent = 0;
+    mpp_feed(sandbox);
+    return 0;
 }
 
 /* One that ended since somebody looked: its call is another one's. */
@@ -167,7 +186,7 @@ int mpp_unpark(struct mpp_sandbox *sandbox, const struct mpp_launch *launch, str
     outcome->status = -1;
     outcome->started_ns = begun;
     outcome->step = MPP_STEP_RELEASE;
-    if (sandbox == NULL || !is_ready(sandbox) || !is_alive(sandbox) || has_spoken(sandbox)) {
+    if (sandbox == NULL || sandbox->told || !is_ready(sandbox) || !is_alive(sandbox) || has_spoken(sandbox)) {
         outcome->error = EINVAL;
         return 1;
     }

@@ -225,7 +225,7 @@ void mpp_fill_plan(struct mpp_sandbox *sandbox)
 
 static int start(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
 {
-    int handed[PEER_COUNT + MPP_TREES_MAX]; /* the tool's ends and the owner, then the trees */
+    int handed[PEER_COUNT + MPP_TREES_MAX + 1]; /* the tool's ends and the owner, then the trees, and a snapshot */
     int *trees = handed + PEER_COUNT;
     uint32_t tree_count = 0;
     uint32_t outer_uid = geteuid();
@@ -271,11 +271,22 @@ static int start(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
     if (error == 0) {
         outcome->step = MPP_STEP_SEND;
         memcpy(handed, sandbox->peers, sizeof sandbox->peers);
-        error = mpp_send_plan(sandbox, handed, PEER_COUNT + tree_count);
+        trees[tree_count] = sandbox->launch.snapshot_fd;
+        error = mpp_send_plan(sandbox, handed, PEER_COUNT + tree_count + (mpp_plan_of(sandbox)->snapshot != 0));
     }
     for (uint32_t i = 0; i < tree_count; i++) close(trees[i]);
     for (int i = 0; i < PEER_COUNT; i++) mpp_close(&sandbox->peers[i]);
     return error;
+}
+
+/* Its descriptor comes with a plan that has a use for it, and to a process that begins by execve. */
+static int snapshot_fits(const struct mpp_launch *launch)
+{
+    const struct mpp_plan *plan = (const void *)launch->plan;
+
+    if (plan->snapshot == 0) return launch->snapshot_fd < 0;
+    return launch->snapshot_fd >= 0 && launch->parked && plan->early_start && launch->template == NULL &&
+           launch->alone && !launch->dialogue;
 }
 
 int mpp_spawn(const struct mpp_launch *launch, struct mpp_outcome *outcome, struct mpp_sandbox **slot)
@@ -310,6 +321,7 @@ int mpp_spawn(const struct mpp_launch *launch, struct mpp_outcome *outcome, stru
     if (error == 0 && launch->parked && launch->watched_count > 0 && plan->early_start) error = EINVAL;
     if (error == 0 && !launch->parked && plan->streams.count > 0) error = EINVAL;
     if (launch->template != NULL && (launch->namespaces == 0 || launch->watched_count > 0)) error = EINVAL;
+    if (error == 0 && !snapshot_fits(launch)) error = EINVAL;
     if (error == 0) {
         sandbox->plan = malloc(launch->plan_size);
         if (sandbox->plan == NULL) error = ENOMEM;

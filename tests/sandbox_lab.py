@@ -33,6 +33,7 @@ from mpp_exec.sandbox.ground import Ground
 from mpp_exec.sandbox.image import Image
 from mpp_exec.sandbox.plan import SandboxPlan
 from mpp_exec.sandbox.profiles import Allow
+from mpp_exec.sandbox.snapshot import Snapshot, can_be_saved
 from mpp_exec.sandbox.template import Template, can_be_copied
 
 HERE = Path(__file__).parent
@@ -59,7 +60,8 @@ def bounded(**bounds: int) -> Limits:
 
 PARKED = os.environ.get("MPP_LAB_PARKED", "")
 """Run every call in a sandbox that was prepared ahead of it, where that can be: ``early`` or ``late`` as its
-tool is started, ``copied`` from a template, ``imaged``: copied, with the package's files from its image. Or
+tool is started, ``copied`` from a template, ``imaged``: copied, with the package's files from its image,
+``restored`` from a snapshot of one that had imported the tool. Or
 ``grounded``: nothing is prepared but the mounts that are the same for each call."""
 
 EVERY_CALL = tuple(Allow(name, "the experiment does without seccomp") for name in NUMBERS)
@@ -75,6 +77,7 @@ def grant(
     covers: Sequence[object] = (),
     operation: Operation = "write",
     degradations: tuple[str, ...] | None = None,
+    import_once: bool = False,
     identities: Mapping[str, Identity] | None = None,
     **permissions: Any,
 ) -> Grant:
@@ -92,6 +95,7 @@ def grant(
         confirm={"tool": "never"},
         covers=tuple(map(str, covers)),
         degradations=AGREED if degradations is None else degradations,
+        import_once=import_once,
         identities=identities or {},
         approved_at=NOW,
         shown={"tools": [{"name": "tool", "operation": operation}]},
@@ -189,6 +193,8 @@ class Lab:
     def _compile(self, made: Manifest, app: str, storage: Path | None, granted: Grant) -> SandboxPlan:
         if not self.namespaces:
             granted = dataclasses.replace(granted, degradations=("namespaces",))
+        if PARKED == "restored":
+            granted = dataclasses.replace(granted, import_once=True)
         made = dataclasses.replace(made, files=tuple(_entries(Path(app))))
         return planning.compile_plan(
             made,
@@ -259,7 +265,16 @@ def prepared(compiled: SandboxPlan, **options: Any) -> parked.Parked | None:
     if PARKED == "imaged":
         with contextlib.suppress(InternalError):  # a link in it, say: such a package has none
             image = image_of(compiled)
-    if early and PARKED in ("copied", "imaged") and can_be_copied(compiled):
+    if early and PARKED == "restored" and can_be_saved(compiled):
+        with saved(compiled) as snapshot:
+            made = parked.Parked(
+                compiled,
+                constants=(),
+                cache=CACHE,
+                early_start=True,
+                snapshot=snapshot if snapshot.serves else None,
+            )
+    elif early and PARKED in ("copied", "imaged") and can_be_copied(compiled):
         made = copied(compiled, image)
     else:
         made = parked.Parked(compiled, constants=(), cache=CACHE, early_start=early, image=image)
@@ -294,6 +309,28 @@ def image_of(compiled: SandboxPlan) -> Image:
             return Image(folder, names, sum(path.stat().st_size + 4096 for path in found))
         finally:
             os.close(folder)
+
+
+@contextlib.contextmanager
+def saved(compiled: SandboxPlan, image: Image | None = None, most: int = 1 << 30) -> Iterator[Snapshot]:
+    """A snapshot of *compiled*, of which sandboxes are restored if it serves."""
+    made = Snapshot(compiled, constants=(), cache=CACHE, image=image, most=most)
+    try:
+        while made.is_making:
+            made.look(1000)
+        yield made
+    finally:
+        made.close()
+
+
+def restored(compiled: SandboxPlan, snapshot: Snapshot) -> parked.Parked:
+    """Return a sandbox that is restored from *snapshot*, as far as it came."""
+    made = parked.Parked(
+        compiled, constants=(), cache=CACHE, early_start=True, snapshot=snapshot, image=snapshot.image
+    )
+    while made.look(1000) == "preparing":
+        pass
+    return made
 
 
 def copied(compiled: SandboxPlan, image: Image | None = None) -> parked.Parked:

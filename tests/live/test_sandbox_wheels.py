@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import shutil
 from pathlib import Path
 
 import pytest
 
-from sandbox_lab import Lab, call, install
+from sandbox_lab import Lab, answer, bounded, call, install, restored, run, saved
 
 WHEELS = """
 def try_jsonschema_rs():
@@ -76,3 +77,34 @@ def test_libraries_that_a_wheel_may_expect(lab: Lab) -> None:
     folder = Path("/lib/x86_64-linux-gnu")
     here = [name for name in LIBRARIES if (folder / name).exists()]
     assert call(lab.python(code), names=here) == []
+
+
+NUMPY = """
+import ssl
+import numpy
+from numpy.random import rand
+numpy.random.seed(1)
+first = rand()
+def run(name):
+    square = numpy.ones((300, 300)) @ numpy.ones((300, 300))
+    return [float(square.sum()), rand(), numpy.random.default_rng().random(), ssl.RAND_bytes(8).hex()]
+"""
+
+
+@pytest.mark.skipif(importlib.util.find_spec("numpy") is None, reason="numpy is not installed")
+def test_numpy_is_imported_once_and_has_other_random_numbers_in_each_copy(lab: Lab, tmp_path: Path) -> None:
+    """Its linear algebra ends its threads as for fork(2), and starts them again when it needs them."""
+    app = install(tmp_path / "app", {"tool.py": NUMPY})
+    vendor(app, "numpy")
+    compiled = lab.installed(app, path=("vendor",), import_once=True, limits=bounded(memory=1 << 30))
+    seen = []
+    with saved(compiled) as source:
+        assert source.serves
+        for _ in range(3):
+            made = restored(compiled, source)
+            seen.append(answer(run(compiled, b'{"arguments":{"name":""}}', parked=made))["value"])
+            made.close()
+    sums, *others = zip(*seen, strict=True)
+    assert set(sums) == {27_000_000.0}
+    for column in others:
+        assert len(set(column)) == len(seen), column

@@ -34,7 +34,7 @@ from mpp_exec.sandbox.image import Image
 from mpp_exec.sandbox.native import RawOutcome
 from mpp_exec.sandbox.parked import Parked
 from private_mounts import mounted
-from sandbox_lab import CACHE, Lab, copied, descendants, run
+from sandbox_lab import CACHE, Lab, copied, descendants, restored, run, saved
 
 LIBC = ctypes.CDLL(None)
 CLONE_THREAD: Final = 0x00010000  # without CLONE_SIGHAND: EINVAL
@@ -286,6 +286,22 @@ def test_sandbox_with_hosts_prepared_and_called(lab: Lab) -> None:
 
     assert_leaves_nothing(work, 30)
     assert set(sockets) == {4}
+
+
+@pytest.mark.parametrize("keeps", ["", "file = open('/tmp/mine', 'w')\n"])
+def test_snapshot_made_restored_and_closed(lab: Lab, keeps: str) -> None:
+    """And one that cannot be made."""
+    compiled = lab.python(f"{keeps}def run():\n    return 1\n", import_once=True)
+
+    def work() -> None:
+        with saved(compiled) as source:
+            assert source.serves == (not keeps)
+            if source.serves:
+                made = restored(compiled, source)
+                assert made.state == "ready"
+                made.close()
+
+    assert_leaves_nothing(work, 60)
 
 
 def test_template_that_cannot_be_started(lab: Lab) -> None:

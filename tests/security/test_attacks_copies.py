@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
@@ -24,18 +24,12 @@ from mpp_exec.sandbox import template as template_module
 from mpp_exec.sandbox.parked import Parked
 from mpp_exec.sandbox.plan import SandboxPlan
 from mpp_exec.sandbox.template import Template
+from process_facts import is_filtered, own, processes
 from sandbox_lab import CACHE, Lab, answer, descendants, run, waits
 from stage import NAME, Stage
 
 MARK: Final = "canary-5d1f0c9e"
 PLAIN: Final = f"kept = '{MARK}-package'\ndef run(**given):\n    return given\n"
-# Of proc_pid_status(5): what a process may do, and who it is.
-STATUS: Final = (
-    *("Name", "Umask", "Uid", "Gid", "Groups", "NStgid", "NSpid", "NSpgid", "NSsid", "Kthread", "Threads"),
-    *("SigBlk", "SigIgn", "SigCgt", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"),
-    *("NoNewPrivs", "Seccomp", "Seccomp_filters", "CoreDumping", "untag_mask"),
-)
-
 LIBC: Final = ctypes.CDLL(None, use_errno=True)
 SYSCALL, SEIZE, INTERRUPT, SYSCALL_INFO, TRACESYSGOOD = 24, 0x4206, 0x4207, 0x420E, 1  # linux/ptrace.h
 
@@ -48,26 +42,6 @@ def source(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[SandboxP
     made = Template(compiled)
     yield compiled, made
     made.close()
-
-
-def facts(pid: int) -> dict[str, str]:
-    found = re.findall(r"^(\w+):\t?(.*)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
-    return dict(found)
-
-
-def processes() -> tuple[int, int, set[int]]:
-    """Return init and tool of the one sandbox that there is, and the templates."""
-    here: set[int] = set()
-    init: list[int] = []
-    tool: list[int] = []
-    for pid in descendants(os.getpid()):
-        inner = facts(pid)["NSpid"].split()[1:]
-        if inner:
-            (init if inner == ["1"] else tool).append(pid)
-        else:
-            here.add(pid)
-    assert (len(init), len(tool)) == (1, 1)
-    return init[0], tool[0], here
 
 
 def memory(pid: int) -> bytes:
@@ -141,26 +115,6 @@ def test_copy_may_do_more_than_what_was_started(source: tuple[SandboxPlan, Templ
     started, copied = said
     assert copied[1] == started[1]
     assert copied[0] == started[0]
-
-
-def is_filtered(pid: int) -> bool:
-    return facts(pid)["Seccomp"] == "2"
-
-
-def own(pid: int) -> dict[str, Any]:
-    seen = {name: value for name, value in facts(pid).items() if name in STATUS}
-    outer = r"^\s*\d+"  # of each list: as the host sees it, which differs from process to process
-    for name in ("NStgid", "NSpid", "NSpgid", "NSsid", "Uid", "Gid"):
-        seen[name] = re.sub(outer, "", seen[name]) if name.startswith("NS") else str(len(seen[name].split()))
-    kinds = ("user", "mnt", "pid", "net", "ipc", "uts", "cgroup")
-    return seen | {kind: space(str(pid), kind) != space("self", kind) for kind in kinds}
-
-
-def space(process: str, kind: str) -> str:
-    try:
-        return str(Path(f"/proc/{process}/ns/{kind}").readlink())
-    except PermissionError:  # init shows itself to root only
-        return "not shown"
 
 
 def test_variable_that_the_dynamic_linker_obeys(lab: Lab, tmp_path: Path) -> None:

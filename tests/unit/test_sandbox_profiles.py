@@ -19,6 +19,7 @@ from mpp_exec.sandbox.syscalls import X86_64
 PROFILES = {
     "python": tool_profile("python", subprocess=False),
     "python with subprocess": tool_profile("python", subprocess=True),
+    "python, restored": tool_profile("python", subprocess=False, restores=True),
     "exec": tool_profile("exec", subprocess=False),
     "exec with subprocess": tool_profile("exec", subprocess=True),
     "init": init_profile(),

@@ -23,6 +23,8 @@ LAUNCH = "/mpp/launch.pyc"
 SEAL = "/mpp/seal.bpf"
 SHOWN = "/mpp/shown.json"
 BYTECODE = "/mpp/bytecode"
+RESTORE = "/mpp/restore"
+"""What becomes a saved process (``native/restore.c``), where the tool is imported once."""
 TOOL_ID = 1000
 HOST_NAME = "mpp"
 
@@ -103,10 +105,11 @@ class Builder:
         self.layout.bind(app, APP, layout.CODE if is_code else layout.READ_ONLY)
         self.rule(APP, landlock.READ, is_dir=True)
 
-    def launcher(self, folder: str, code: bytes, modules: str = "") -> None:
+    def launcher(self, folder: str, code: bytes, modules: str = "", *, import_once: bool = False) -> None:
         """Mount what runs before a Python tool: *code*, what it loads from *folder*, and *modules*.
 
-        The latter is the archive of the package's modules (``bytecode``), "" without one.
+        The latter is the archive of the package's modules (``bytecode``), "" without one. *import_once*:
+        with what saves its process and what that is restored by.
         """
         self.layout.bind(f"{folder}/_seal.abi3.so", "/mpp/_seal.abi3.so", layout.CODE)
         if modules:
@@ -115,6 +118,10 @@ class Builder:
         self.layout.file(SEAL, b"")  # filled in when the programs are compiled
         self.layout.file(SHOWN, b"")  # filled in when everything else is here
         self.rule("/mpp", landlock.READ, is_dir=True)
+        if import_once:
+            self.layout.bind(f"{folder}/_snapshot.abi3.so", "/mpp/_snapshot.abi3.so", layout.CODE)
+            self.layout.bind(f"{folder}/mpp-restore", RESTORE, layout.CODE)
+            self.rule(RESTORE, landlock.EXECUTE | landlock.READ_FILE, is_dir=False)
 
     def entry_point(self, path: str) -> None:
         """Make the entry of an exec tool executable, where it is a file of the package."""

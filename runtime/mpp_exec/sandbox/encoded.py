@@ -67,6 +67,7 @@ def encode_plan(
     early_start: bool = False,
     streams: Sequence[tuple[int, int]] = (),
     addresses: Sequence[str] = (),
+    snapshot: int = 0,
 ) -> bytes:
     """Return the message of ``struct mpp_plan`` for init.
 
@@ -74,7 +75,8 @@ def encode_plan(
     triples of RLIMIT number, soft and hard value, ``landlock`` the handled file system and network
     rights and scopes. ``watch_program`` is a traced call's, empty for any other. *processors* is how many the
     tool may run on, 0 for no such limit. *late* is the index of the
-    first entry that a parked sandbox gets with its call, *early_start* whether its tool runs before that.
+    first entry that a parked sandbox gets with its call, *early_start* whether its tool runs before that,
+    *snapshot* what that does with a snapshot (``MPP_SNAPSHOT_*``).
     *streams* are family and port of each socket to the broker, *addresses* what loopback has beside its own.
 
     Raises:
@@ -91,6 +93,7 @@ def encode_plan(
     header.processors = processors
     header.late = len(entries) if late is None else late
     header.early_start = early_start
+    header.snapshot = snapshot
     if landlock is not None:
         header.landlock = 1
         header.landlock_fs, header.landlock_net, header.landlock_scoped = landlock

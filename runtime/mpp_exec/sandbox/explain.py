@@ -7,7 +7,7 @@ from typing import Any
 
 from mpp_exec.consent.grant import Grant
 from mpp_exec.consent.present import stays_read_only
-from mpp_exec.permissions import DEGRADATIONS, Limits
+from mpp_exec.permissions import DEGRADATIONS, IMPORTED_ONCE, Limits
 from mpp_exec.sandbox import bare, layout, native, properties, surface
 from mpp_exec.sandbox.kernel import KernelFacts
 from mpp_exec.sandbox.plan import SandboxPlan
@@ -67,6 +67,7 @@ def explain(plan: SandboxPlan, facts: KernelFacts) -> dict[str, Any]:
         "limits": _limits(plan.limits),
         "mechanisms": mechanisms(plan, facts),
         "system_calls": _system_calls(plan),
+        "import_once": plan.import_once,
         "degraded": list(plan.degraded),
         "single": _single(plan, facts),
         "exposed": list(DEGRADATIONS["namespaces"]) if plan.bare is not None else [],
@@ -229,6 +230,8 @@ def explain_lines(document: dict[str, Any]) -> list[str]:
             f"{limits['open_files']} open files, {limits['output'] >> 10} KiB of output"
         ),
     ]
+    if document["import_once"]:
+        lines += ["", f"As you agreed, it may {IMPORTED_ONCE}"]
     if document["degraded"]:
         lines += ["", f"Degraded, as you agreed: {', '.join(document['degraded'])}"]
         lines += [f"  {name} alone ensures {holds}" for holds, name in document["single"].items()]

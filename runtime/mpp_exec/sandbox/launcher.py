@@ -28,6 +28,11 @@ sys.stdout.write((importlib.util.MAGIC_NUMBER + {_UNCHECKED!r} + marshal.dumps(c
 """
 
 
+def saves() -> bool:
+    """Return whether processes can be saved and restored: that is built for x86-64 only."""
+    return Path(FOLDER, "mpp-restore").exists()
+
+
 def digest() -> str:
     """Return the SHA-256 of its source and of how that is compiled, in hexadecimal."""
     return hashlib.sha256(Path(FOLDER, _SOURCE).read_bytes() + _COMPILE.encode()).hexdigest()

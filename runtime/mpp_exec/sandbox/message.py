@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import resource
 from dataclasses import replace
 
 from mpp_exec.errors import InternalError
 from mpp_exec.sandbox import bare, layout, native, profiles
-from mpp_exec.sandbox.building import APP, HOST_NAME, LAUNCH, TOOL_ID
+from mpp_exec.sandbox.building import APP, HOST_NAME, LAUNCH, RESTORE, TOOL_ID
 from mpp_exec.sandbox.cache import SandboxCache
 from mpp_exec.sandbox.encoded import encode_plan
 from mpp_exec.sandbox.layout import Entry
@@ -73,12 +74,14 @@ def for_parking(
     command: tuple[str, ...] | None = None,
     of_image: bool = False,
     traced: bool = False,
+    snapshot: int = 0,
 ) -> bytes:
     """Return the message that a sandbox is prepared from, ahead of its call.
 
     With *early_start* the Python tool or MCP server is started, by *command* if given, and has the
     variables *constants*, which every call has and which are nobody's secret. Otherwise both come with
     the call. One that is *of_image* gets the package's files from there. A *traced* one is not started early.
+    *snapshot* is what is done with the one that it is given: ``SNAPSHOT_SAVED``, ``SNAPSHOT_RESTORED``, or 0.
 
     Raises:
         InternalError: it does not fit.
@@ -86,7 +89,7 @@ def for_parking(
     argv = plan.argv if command is None else command
     if early_start and plan.kind == "python":
         at = argv.index(LAUNCH) + 1
-        argv = (*argv[:at], "--parked", *argv[at:])
+        argv = (*argv[:at], "--saved" if snapshot == native.SNAPSHOT_SAVED else "--parked", *argv[at:])
     entries = _with_programs(plan, cache, traced=traced)
     return _encode(
         plan,
@@ -96,6 +99,7 @@ def for_parking(
         cache=cache,
         traced=traced,
         early_start=early_start,
+        snapshot=snapshot,
     )
 
 
@@ -108,17 +112,18 @@ def _encode(
     cache: SandboxCache,
     traced: bool = False,
     early_start: bool = False,
+    snapshot: int = 0,
 ) -> bytes:
     return encode_plan(
         entries=entries,
         rules=plan.rules,
-        limits=plan.rlimits,
+        limits=_with_room(plan) if snapshot == native.SNAPSHOT_SAVED else plan.rlimits,
         filter_program=cache.filter(told_profile(plan.tool_profile) if traced else plan.tool_profile),
         watch_program=cache.watch(plan.tool_profile) if traced else b"",
         guard_program=cache.filter(profiles.init_profile(namespaces=plan.bare is None)),
         argv=argv,
         environment=environment,
-        exec_path=plan.exec_path,
+        exec_path=RESTORE if snapshot == native.SNAPSHOT_RESTORED else plan.exec_path,
         working_directory=plan.scratch,
         host_name=HOST_NAME,
         uid=TOOL_ID,
@@ -130,6 +135,20 @@ def _encode(
         early_start=early_start,
         streams=plan.streams,
         addresses=plan.addresses,
+        snapshot=snapshot,
+    )
+
+
+def _with_room(plan: SandboxPlan) -> tuple[tuple[int, int, int], ...]:
+    """Return the limits of a process of *plan* that writes all of its memory into one file.
+
+    What it may write to besides is its scratch, which is bounded by its own size.
+    """
+    return tuple(
+        (number, max(soft, plan.limits.memory), max(hard, plan.limits.memory))
+        if number == resource.RLIMIT_FSIZE
+        else (number, soft, hard)
+        for number, soft, hard in plan.rlimits
     )
 
 

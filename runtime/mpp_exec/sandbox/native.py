@@ -74,6 +74,9 @@ ENTRY_WRITABLE: int = lib.MPP_ENTRY_WRITABLE
 ENTRY_OWNED: int = lib.MPP_ENTRY_OWNED
 ENTRY_IMAGE: int = lib.MPP_ENTRY_IMAGE
 
+SNAPSHOT_RESTORED: int = lib.MPP_SNAPSHOT_RESTORED
+SNAPSHOT_SAVED: int = lib.MPP_SNAPSHOT_SAVED
+
 MOUNT_RDONLY: int = lib.MOUNT_ATTR_RDONLY
 MOUNT_NOSUID: int = lib.MOUNT_ATTR_NOSUID
 MOUNT_NODEV: int = lib.MOUNT_ATTR_NODEV
@@ -298,6 +301,7 @@ def launched(
     template: Any = ffi.NULL,
     image: Any = ffi.NULL,
     ground: Any = ffi.NULL,
+    snapshot_fd: int = -1,
 ) -> tuple[Any, tuple[object, ...]]:
     """Return ``struct mpp_launch``, and what has to live as long as it is used."""
     launch = ffi.new("struct mpp_launch *")
@@ -321,6 +325,7 @@ def launched(
     launch.parked = parked
     launch.answers, launch.alone = answers, alone
     launch.template, launch.image, launch.ground = template, image, ground
+    launch.snapshot_fd = snapshot_fd
     rows = None
     if watched:
         rows = ffi.new("struct mpp_watched[]", len(watched))

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import contextlib
 import time
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from mpp_exec.dialogue.session import Asked, Reading, Session
 from mpp_exec.errors import InternalError
-from mpp_exec.sandbox import cgroup, message, native, network
+from mpp_exec.sandbox import cgroup, mappings, message, native, network
 from mpp_exec.sandbox.access import watched_rows
 from mpp_exec.sandbox.cache import SandboxCache
 from mpp_exec.sandbox.image import Image
@@ -22,6 +22,9 @@ from mpp_exec.sandbox.layout import Entry
 from mpp_exec.sandbox.plan import SandboxPlan
 from mpp_exec.sandbox.template import Template
 from mpp_exec.sandbox.waiting import ParkedSandbox
+
+if TYPE_CHECKING:
+    from mpp_exec.sandbox.snapshot import Snapshot
 
 LATE_MAX: Final = native.TREES_MAX // 2
 """Grants that one can be prepared for; the rest of what can be mounted is for what lies in them."""
@@ -100,9 +103,13 @@ class Parked:
         template: Template | None = None,
         image: Image | None = None,
         traced: bool = False,
+        snapshot: Snapshot | None = None,
+        saves_to: int = -1,
     ) -> None:
         """Begin to prepare one, within the wall limit of its call: a copy of *template*, where that serves.
 
+        Or it is restored from a *snapshot*, which has to serve. One that *saves_to* a descriptor is to become
+        a snapshot: it gets no call, and ends when it is told to :meth:`save` itself.
         With an *image* of the package its files come from there.
         *mounted* tells the host's mounts of this moment from others, None where nobody can.
         *constants* and *command* are what a tool that is started early gets: ``message.for_parking``. A
@@ -125,8 +132,15 @@ class Parked:
             command=command,
             of_image=image is not None,
             traced=traced,
+            snapshot=native.SNAPSHOT_SAVED
+            if saves_to >= 0
+            else native.SNAPSHOT_RESTORED
+            if snapshot is not None
+            else 0,
         )
         self._traced = traced
+        self._source = snapshot
+        self.is_saving = False
         self._greeted = None
         self._rehearsed_by = 0.0
         if early_start and plan.kind == "mcp":
@@ -137,7 +151,8 @@ class Parked:
         with self._stack:
             group = self._stack.enter_context(cgroup.entered(plan.cgroup))
             lent = template.lent() if template is not None else contextlib.nullcontext(native.ffi.NULL)
-            with lent as source:
+            of_snapshot = contextlib.nullcontext(saves_to) if snapshot is None else snapshot.lent()
+            with lent as source, of_snapshot as snapshot_fd:
                 self._sandbox = ParkedSandbox(
                     first,
                     bounds=bounds_of(plan),
@@ -149,6 +164,7 @@ class Parked:
                     template=source,
                     image=native.ffi.NULL if image is None else image.handle,
                     watched=watched_rows(plan.tool_profile) if traced else (),
+                    snapshot_fd=snapshot_fd,
                 )
             self._stack.callback(self._sandbox.close)
             self._stack = self._stack.pop_all()
@@ -165,8 +181,33 @@ class Parked:
 
     @property
     def is_copied(self) -> bool:
-        """Whether it was copied from a template."""
-        return self._sandbox.is_copied
+        """Whether it was copied from a template, or restored."""
+        return self._source is not None or self._sandbox.is_copied
+
+    @property
+    def is_restored(self) -> bool:
+        """Whether it was restored from a snapshot."""
+        return self._source is not None
+
+    def save(self) -> None:
+        """Have one that is ready write itself down, and end. It is looked after meanwhile like any other.
+
+        Raises:
+            UnsavableError, OSError: as ``mappings.told``.
+        """
+        self._sandbox.tell(mappings.told(self._sandbox.folder))
+        self.is_saving = True
+
+    @property
+    def is_saved(self) -> bool:
+        """Whether it has ended, and says that it has written itself down."""
+        return self.is_saving and self._sandbox.status == 0
+
+    def spoil_source(self) -> bool:
+        """Have nothing more restored from what this was; return whether it was restored."""
+        if self._source is not None:
+            self._source.spoil()
+        return self._source is not None
 
     @property
     def resident(self) -> int:

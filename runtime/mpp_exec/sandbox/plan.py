@@ -45,6 +45,7 @@ class SandboxPlan:
         bare: for a plan without namespaces, what it needs instead; else None.
         modules: where the compiled modules of the package are, or would be; None where none are kept.
         network: the granted destinations; ``streams`` and ``addresses`` are what init makes for them.
+        import_once: sandboxes may be restored from what one of them was when it had imported the tool.
     """
 
     package: str
@@ -76,6 +77,7 @@ class SandboxPlan:
     network: tuple[HostPort, ...] = ()
     streams: tuple[Stream, ...] = ()
     addresses: tuple[str, ...] = ()
+    import_once: bool = False
 
     @property
     def late(self) -> int:

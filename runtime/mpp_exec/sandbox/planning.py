@@ -86,12 +86,13 @@ def compile_plan(
         python = next(program for program in programs if program.name == "python")
         launch, modules = compile_launcher(python), find_modules(python)
     entry = _entry_program(programs, exec_path, app)
+    import_once = grant.import_once and bool(launch) and facts.namespaces and not started and launcher.saves()
     if facts.namespaces:
         build = Builder(facts.landlock_abi, (*mounted_read_only, *over_scratch), network.etc(destinations))
         build.system((*programs, *started), (*entry, *started))
         build.package(app, manifest)
         if launch:
-            build.launcher(launcher.FOLDER, launch, _path(modules))
+            build.launcher(launcher.FOLDER, launch, _path(modules), import_once=import_once)
         build.scratch(grant.limits.scratch)
         build.layout.late = True
         build.grants(grant, read_only=read_only)
@@ -155,6 +156,7 @@ def compile_plan(
             writes=not read_only and bool(grant.permissions.write or storage is not None),
             mounts=facts.namespaces,
             network=bool(destinations),
+            restores=import_once,
         ),
         argv=made.argv,
         exec_path=made.exec_path,
@@ -174,6 +176,7 @@ def compile_plan(
         network=destinations,
         streams=network.streams(destinations),
         addresses=network.addresses(destinations),
+        import_once=import_once,
     )
 
 

@@ -195,13 +195,15 @@ class Pool:
             # One that fails as it waits does not wait here either.
             if not shelf.copies_well or shelf.failures:
                 return None
-            template, mounted = shelf.template, self._stock.mounted()
+            template, snapshot, mounted = shelf.template, shelf.snapshot, self._stock.mounted()
             self._copying += 1  # the thread stays: what it has made a template of ends with it
         parked = None
         try:
-            if template is None or not template.serves:
+            if snapshot is not None and not snapshot.serves:
+                snapshot = None
+            if snapshot is None and (template is None or not template.serves):
                 return None  # the thread makes another one, when it has something to prepare
-            parked = recipe.begun(self._cache, mounted, template)
+            parked = recipe.begun(self._cache, mounted, template, snapshot)
             limit = time.monotonic() + _PATIENCE
             while parked.is_copied and parked.look(20) == "preparing" and time.monotonic() < limit:
                 pass
@@ -210,6 +212,7 @@ class Pool:
                 if sound:
                     self._lent.add(parked)
                     return parked
+                parked.spoil_source()
                 shelf.copies_well = False
         except MppError:
             pass  # the call itself will say why

@@ -345,6 +345,8 @@ _NO_WRITABLE_CODE: tuple[Allow, ...] = (
     Allow("mmap", "map memory, never writable and executable at once", (_NOT_BOTH, _NOT_SHARED)),
     Allow("mprotect", "as mmap", (_NOT_BOTH,)),
 )
+# MREMAP_FIXED, with MREMAP_MAYMOVE: no more than mmap(2) and a copy can do, but for the kernel's pages.
+_MOVE_BACK = Allow("mremap", "as ever, and the kernel's own pages to where they were", (Arg(3, (0, 1, 3)),))
 _EXECVE = Allow("execve", "become the entry: Landlock's execute right names it and its loader only")
 _SEAL = Allow(
     "seccomp",
@@ -371,11 +373,18 @@ _METADATA = frozenset(
 
 @cache
 def tool_profile(
-    kind: str, *, subprocess: bool, writes: bool = False, mounts: bool = True, network: bool = False
+    kind: str,
+    *,
+    subprocess: bool,
+    writes: bool = False,
+    mounts: bool = True,
+    network: bool = False,
+    restores: bool = False,
 ) -> tuple[Allow, ...]:
     """Return what a tool of *kind* may call, with or without the right to start programs.
 
-    *writes* says that what it writes can outlast the call, *network* that it was granted hosts.
+    *writes* says that what it writes can outlast the call, *network* that it was granted hosts, *restores*
+    that its process may be one that is restored.
     Landlock does not cover modes, times and extended attributes of files: without *mounts* of its own a tool
     could change the former of every file that its user owns, and read the latter (origins of downloads,
     labels, capabilities) of every file, so that the calls for it are left out.
@@ -383,6 +392,9 @@ def tool_profile(
     if not mounts:
         whole = tool_profile(kind, subprocess=subprocess, writes=writes)
         return tuple(allow for allow in whole if allow.name not in _METADATA)
+    if restores:
+        whole = tool_profile(kind, subprocess=subprocess, writes=writes, network=network)
+        return tuple(_MOVE_BACK if allow.name == _MOVE_BACK.name else allow for allow in whole)
     processes = _PROCESSES if subprocess else (_THREADS,)
     locks = _LOCKS if writes else _NO_LOCKS if subprocess else _OWN_LOCKS
     base = (*_BASE, *locks)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from mpp_exec.errors import MppError
 from mpp_exec.sandbox.cache import SandboxCache
 from mpp_exec.sandbox.image import Image
 from mpp_exec.sandbox.message import Variables
 from mpp_exec.sandbox.parked import Parked
 from mpp_exec.sandbox.plan import SandboxPlan
+from mpp_exec.sandbox.snapshot import Snapshot, can_be_saved
 from mpp_exec.sandbox.template import Template, can_be_copied
 
 _DECAY: Final = 10.0  # seconds without a miss after which one less is kept
@@ -51,8 +54,16 @@ class Recipe:
         """What it is found by, as long as it is referred to."""
         return id(self.plan), self.files
 
-    def begun(self, cache: SandboxCache, mounted: int | None, template: Template | None) -> Parked:
+    def begun(
+        self,
+        cache: SandboxCache,
+        mounted: int | None,
+        template: Template | None,
+        snapshot: Snapshot | None = None,
+    ) -> Parked:
         """Begin to prepare a sandbox, of the package's image where there is one that serves.
+
+        It is restored from *snapshot*, with the image that this was made with, or else a copy of *template*.
 
         Raises:
             HostError, InternalError: as ``Parked``.
@@ -67,6 +78,8 @@ class Recipe:
             mounted=mounted,
             template=template,
         )
+        if snapshot is not None:
+            return begin(image=snapshot.image, snapshot=snapshot, template=None)
         parked = begin(image=self.image())
         if not parked.lacks_image:
             return parked
@@ -91,6 +104,11 @@ class Shelf:
     template: Template | None = None
     """What its sandboxes are copied from. It is for the thread that makes them."""
     no_copies_before: float = 0.0
+    snapshot: Snapshot | None = None
+    """What its sandboxes are restored from, ready or not. As above; others may have it lent."""
+    no_snapshot_before: float = 0.0
+    spoilt: int = 0
+    """Snapshots in a row that came to nothing."""
     copies_well: bool = False
     """Whether the last one that got ready was a copy: then a call that finds none may make one."""
 
@@ -106,9 +124,11 @@ class Shelf:
 
     @property
     def resident(self) -> int:
-        """The most bytes that its sandboxes and their template were seen to have; shared ones count often."""
-        of_template = 0 if self.template is None else self.template.resident
-        return of_template + sum(parked.resident for parked in self.all)
+        """The most bytes that its sandboxes and their sources were seen to have; shared ones count often."""
+        sources = (self.template, self.snapshot)
+        return sum(each.resident for each in sources if each is not None) + sum(
+            parked.resident for parked in self.all
+        )
 
     def source(self, now: float) -> Template | None:
         """Return what the next one is to be copied from, None for those that are made in the ordinary way."""
@@ -119,10 +139,58 @@ class Shelf:
             self.template = Template(self.recipe.plan)
         return self.template
 
+    def saved(self, now: float, cache: SandboxCache, most: int) -> Snapshot | None:
+        """Return the snapshot that the next one is to be restored from, None while there is none.
+
+        One is begun where the user agreed to it and none is there, and may take *most* bytes: 0 begins none.
+        """
+        if not self.recipe.early_start or not can_be_saved(self.recipe.plan):
+            return None
+        image = self.recipe.image()
+        if self.snapshot is not None:
+            self.snapshot.look()
+            if self.snapshot.is_making:
+                return None
+            if self.snapshot.serves and self.snapshot.image is image:
+                self.spoilt = 0 if self.snapshot.copies else self.spoilt
+                return self.snapshot
+            if self.snapshot.is_spoilt:
+                self.spoilt += 1
+                self.no_snapshot_before = now + min(_WITHOUT_COPIES * 2.0**self.spoilt, _BACKOFF_MAX)
+            self.drop_snapshot()
+        if now >= self.no_snapshot_before and most > 0:
+            recipe = self.recipe
+            with contextlib.suppress(MppError, OSError):  # it is done without
+                self.snapshot = Snapshot(
+                    recipe.plan,
+                    constants=recipe.constants,
+                    cache=cache,
+                    image=image,
+                    most=most,
+                    unchanged=recipe.unchanged,
+                )
+        return None
+
+    @property
+    def is_saving(self) -> bool:
+        """Whether a snapshot is being made."""
+        return self.snapshot is not None and self.snapshot.is_making
+
+    def drop_snapshot(self) -> None:
+        """Let go of what its sandboxes are restored from; what has been restored stays."""
+        snapshot, self.snapshot = self.snapshot, None
+        if snapshot is not None:
+            snapshot.close()
+
     def not_copied(self, now: float) -> None:
         """Do without copies for a while: there is no template, or it made none."""
         self.drop_template()
         self.no_copies_before = now + _WITHOUT_COPIES
+
+    def drop_sources(self) -> None:
+        """End what its sandboxes come from; they stay."""
+        self.drop_template()
+        self.drop_snapshot()
 
     def drop_template(self) -> None:
         """End what its sandboxes are copied from; what has been copied stays."""

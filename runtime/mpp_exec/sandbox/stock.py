@@ -63,7 +63,7 @@ class Stock:
         self._memory = memory
         self._keep_images = keep_images
         self._mounts: MountTable | None = None
-        self._emptied: list[Shelf] = []  # with a template to be ended
+        self._emptied: list[Shelf] = []  # with a template or a snapshot to be ended
         self.lock = threading.Condition()
         self.shelves: dict[tuple[int, str], Shelf] = {}
         self.dying: list[Parked] = []
@@ -107,9 +107,9 @@ class Stock:
             self._put_away(min(idle, key=lambda key: self.shelves[key].last_call))
 
     def _put_away(self, key: tuple[int, str]) -> None:
-        """Have a shelf no more, if there is one; the thread ends its template. The caller has the lock."""
+        """Have a shelf no more, if there is one; the thread ends its sources. The caller has the lock."""
         shelf = self.shelves.pop(key, None)
-        if shelf is not None and shelf.template is not None:
+        if shelf is not None and (shelf.template is not None or shelf.snapshot is not None):
             self._emptied.append(shelf)
 
     def close(self) -> None:
@@ -125,9 +125,13 @@ class Stock:
         with self.lock:
             shelves = list(self.shelves.values())
         making = Counter({shelf.package: 0 for shelf in shelves})
+        places = max(2, os.cpu_count() or 1)
         for shelf in shelves:
             making[shelf.package] += len(shelf.preparing)
-        places = max(2, os.cpu_count() or 1)
+        for shelf in shelves:
+            if shelf.is_saving or shelf.missing(now):
+                shelf.saved(now, self._cache, self._left() if making.total() < places else 0)
+                making[shelf.package] += shelf.is_saving
         for shelf in shelves:
             # One place is left to others: a tool may hang while it is prepared.
             while (
@@ -142,7 +146,12 @@ class Stock:
             for parked in list(shelf.preparing):
                 self._see(shelf, parked)
         with self.lock:
-            return any(shelf.preparing for shelf in self.shelves.values())
+            return any(shelf.preparing or shelf.is_saving for shelf in self.shelves.values())
+
+    def _left(self) -> int:
+        """Return how many bytes a snapshot may take beside what waits."""
+        with self.lock:
+            return max(0, self._memory - sum(shelf.resident for shelf in self.shelves.values()))
 
     def _has_room(self, wanted: Shelf) -> bool:
         """Return whether one more may wait for *wanted*; what is in less demand makes room for it."""
@@ -172,9 +181,10 @@ class Stock:
         now = time.monotonic()
         with self.lock:
             mounted = self.mounted()
-        template = shelf.source(now)
+        snapshot = shelf.saved(now, self._cache, 0)
+        template = shelf.source(now) if snapshot is None else None
         try:
-            parked = recipe.begun(self._cache, mounted, template)
+            parked = recipe.begun(self._cache, mounted, template, snapshot)
         except MppError:
             shelf.back_off()  # the call itself will say why
             return
@@ -237,7 +247,7 @@ class Stock:
                 shelf.ready = kept[: shelf.target]
             unwanted = [shelf for shelf in self.shelves.values() if not shelf.target and not shelf.all]
         for shelf in unwanted:
-            shelf.drop_template()
+            shelf.drop_sources()
         self.end(gone)
 
     def give_way(self) -> None:
@@ -282,7 +292,8 @@ class Stock:
 
     def _failed(self, shelf: Shelf, parked: Parked) -> None:
         self.end([parked])
-        shelf.back_off()
+        if not parked.spoil_source():
+            shelf.back_off()  # else the next one is made in the ordinary way, at once
 
     def empty(self) -> None:
         """Keep nothing, and wait until all that was killed is gone."""
@@ -300,11 +311,11 @@ class Stock:
             parked.close()
 
     def drop_sources(self) -> None:
-        """Have nothing that sandboxes are made of: no images, no templates."""
+        """Have nothing that sandboxes are made of: no images, no templates, no snapshots."""
         self._keep_images(frozenset())
         with self.lock:
             for shelf in self.shelves.values():
-                shelf.drop_template()
+                shelf.drop_sources()
 
     def end(self, gone: list[Parked]) -> None:
         """Kill them, all before any is waited for: a tool decides how long it takes to take down its own.
@@ -328,8 +339,8 @@ class Stock:
                     (self.dying if parked in self.dying else self.leaving).remove(parked)
 
     def _drop_emptied(self) -> None:
-        """End the templates of shelves that were put away."""
+        """End what the sandboxes of shelves came from that were put away."""
         with self.lock:
             emptied, self._emptied = self._emptied, []
         for shelf in emptied:
-            shelf.drop_template()
+            shelf.drop_sources()

@@ -59,14 +59,15 @@ class ParkedSandbox:
         template: Any = ffi.NULL,
         image: Any = ffi.NULL,
         watched: Sequence[WatchedRow] = (),
+        snapshot_fd: int = -1,
     ) -> None:
         """Begin to prepare one from *message*, within *wall_ns* from now. The bounds are those of its call.
 
         With a *greeting* it is ready when that is done. One that *answers* ends its call with a line end on
         descriptor 1; one that is *alone* can start no process. Entries of the image come from
         *image* (``struct mpp_image *``). It is copied from the *template* (``struct mpp_template *``) if that
-        serves. *watched* is as of ``invoke``, for one whose tool is started by its call. Where it fails at
-        once, :attr:`state` is ``ended``.
+        serves. *watched* is as of ``invoke``, for one whose tool is started by its call. *snapshot_fd* goes
+        with a message that has a use for it. Where it fails at once, :attr:`state` is ``ended``.
         """
         self._launch = functools.partial(launched, bounds=bounds, parked=True, answers=answers, alone=alone)
         self._greeting = greeting
@@ -81,6 +82,7 @@ class ParkedSandbox:
             template=template,
             image=image,
             watched=watched,
+            snapshot_fd=snapshot_fd,
         )
         self._outcome = ffi.new("struct mpp_outcome *")
         # Released also where an interruption lost it.
@@ -121,6 +123,26 @@ class ParkedSandbox:
         """Take its greeting for done, whatever is still owed; return the state."""
         lib.mpp_greeted(self._slot[0])
         return self.look()
+
+    @property
+    def status(self) -> int:
+        """What wait(2) said of its tool, once that has ended by itself; else -1."""
+        return int(self._outcome.status)
+
+    @property
+    def folder(self) -> int:
+        """The folder in /proc of its tool, while it is ready, and is one process; else -1. It is its own."""
+        return int(lib.mpp_tool_folder(self._slot[0]))
+
+    def tell(self, said: bytes) -> None:
+        """Write to descriptor 0 of one that is ready what is no call: it gets none any more.
+
+        Raises:
+            InternalError: ``sandbox.told``: it was told something before.
+        """
+        self._said = ffi.from_buffer("uint8_t[]", said)
+        if lib.mpp_park_tell(self._slot[0], self._said, len(said)) != 0:
+            raise InternalError("sandbox.told", "a sandbox is told twice what it is to do")
 
     @property
     def lacks_image(self) -> bool:

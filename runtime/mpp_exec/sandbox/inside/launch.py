@@ -12,6 +12,9 @@ tool is imported a line end on descriptor 1 says so, and the request comes when 
 number as ``invocation``. A tool that asks for something that its call will bring, while it is imported, needs
 it to start and cannot be prepared: this process then ends.
 
+``launch.py --saved`` is the same for a process that is not to have a call itself: it writes itself to
+descriptor 4 and ends. What becomes of that, once and again, is as one that was parked.
+
 It runs before each call, so it imports nothing that it can do without: ``json`` and ``contextlib`` bring
 ``re`` and ``enum`` with them, which takes as long as to start Python.
 
@@ -288,8 +291,11 @@ def load(entry: str):  # type: ignore[no-untyped-def]  # noqa: ANN201 - typing c
     return target
 
 
-def load_ahead(entry: str, tried: Tried, result: int):  # type: ignore[no-untyped-def]  # noqa: ANN201 - as above
-    """Do what :func:`load` does before there is a call, and say so; end where that does not do."""
+def load_ahead(entry: str, tried: Tried, result: int, save):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+    """Do what :func:`load` does before there is a call, and say so; end where that does not do.
+
+    With *save* that ends this process, and returns in those that are restored from it.
+    """
     # What every call does is done once: memory for it is there, and its code at hand, when the call comes.
     room = bytes(READ_SIZE)
     document_of({"value": loads(b'{"arguments":{}}'), "size": len(room)})
@@ -302,8 +308,43 @@ def load_ahead(entry: str, tried: Tried, result: int):  # type: ignore[no-untype
         os._exit(1)
     tried.awaits_call = False
     gc.freeze()  # what is there to stay is not looked at again by every collection of the call
+    if save is not None:
+        flush()
+        save(result)
+        os.dup2(1, result, False)
+        os.dup2(2, 1)
+        be_another()
     write_all(result, b"\n")
     return function
+
+
+def flush() -> None:
+    """Have nothing left to be written by anybody."""
+    for stream in (sys.stdout, sys.stderr):
+        try:  # noqa: SIM105 - contextlib costs an import
+            stream.flush()
+        except (OSError, ValueError, AttributeError):
+            pass
+
+
+def be_another() -> None:
+    """Have randomness that no other copy has, where a library may not have seen that this is one.
+
+    ``random`` itself starts anew in every copy of a process, and so do ``tempfile`` and each OpenSSL by the
+    number of the process, which is another one.
+    """
+    modules = sys.modules
+    steps = (  # what is not there raises when its turn has come
+        lambda: modules["_ssl"].RAND_add(os.urandom(32), 32.0),
+        lambda: modules["numpy.random"].seed(),  # noqa: PLW0108 - as above
+        lambda: setattr(modules["uuid"], "_last_timestamp", None),
+        lambda: modules["threading"].main_thread()._set_native_id(),  # noqa: SLF001 - as threading does
+    )
+    for step in steps:
+        try:  # noqa: SIM105 - as above
+            step()
+        except Exception:  # noqa: BLE001, S110 - it is not imported, or not that module
+            pass
 
 
 def describe(error: BaseException) -> dict[str, str | int | None]:
@@ -322,7 +363,9 @@ def describe(error: BaseException) -> dict[str, str | int | None]:
 def main() -> None:
     """Run the one call."""
     arguments = sys.argv[1:]
-    is_parked = arguments[0] == "--parked"
+    is_saved = arguments[0] == "--saved"
+    is_parked = is_saved or arguments[0] == "--parked"
+    save = None
     if is_parked:
         del arguments[0]
     entry, *folders = arguments
@@ -331,13 +374,17 @@ def main() -> None:
     # Before the package is on the path: a `_seal.py` of its own would be imported instead, and seal nothing.
     sys.path.append(HERE)
     seal()
+    if is_saved:
+        from _snapshot import save  # type: ignore[import-not-found, no-redef]  # noqa: PLC0415 - as above
+
+        del sys.modules["_snapshot"]
     sys.path.remove(HERE)
     sys.path[:0] = folders
     sys.argv[1:] = []
     load_compiled(folders[-1])  # what is asked for here is not what the tool tries
     tried = Tried(awaits_call=is_parked)
     try:
-        function = load_ahead(entry, tried, result) if is_parked else load(entry)
+        function = load_ahead(entry, tried, result, save) if is_parked else load(entry)
         request = loads(read_all(0))
         if is_parked:
             os.environ[INVOCATION] = request["invocation"]
@@ -355,11 +402,7 @@ def main() -> None:
             data = data[:-1] + b',"tried":' + _safe(notes) + b"}"
     except BaseException:  # noqa: BLE001, S110 - notes are no part of the answer
         pass
-    for stream in (sys.stdout, sys.stderr):
-        try:  # noqa: SIM105 - contextlib costs an import
-            stream.flush()
-        except (OSError, ValueError, AttributeError):
-            pass
+    flush()
     # The line end, which stands nowhere in the document, ends the call: nobody waits for what comes then.
     write_all(result, data + b"\n")
     # Not sys.exit: threads and exit handlers of the tool have no say in when the call is over.

@@ -1,0 +1,57 @@
+"""What the kernel says of the processes of a sandbox, as its host sees them."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any, Final
+
+from sandbox_lab import descendants
+
+# Of proc_pid_status(5): what a process may do, and who it is.
+STATUS: Final = (
+    *("Name", "Umask", "Uid", "Gid", "Groups", "NStgid", "NSpid", "NSpgid", "NSsid", "Kthread", "Threads"),
+    *("SigBlk", "SigIgn", "SigCgt", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"),
+    *("NoNewPrivs", "Seccomp", "Seccomp_filters", "CoreDumping", "untag_mask"),
+)
+
+
+def facts(pid: int) -> dict[str, str]:
+    found = re.findall(r"^(\w+):\t?(.*)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    return dict(found)
+
+
+def processes() -> tuple[int, int, set[int]]:
+    """Return init and tool of the one sandbox that there is, and the templates."""
+    here: set[int] = set()
+    init: list[int] = []
+    tool: list[int] = []
+    for pid in descendants(os.getpid()):
+        inner = facts(pid)["NSpid"].split()[1:]
+        if inner:
+            (init if inner == ["1"] else tool).append(pid)
+        else:
+            here.add(pid)
+    assert (len(init), len(tool)) == (1, 1)
+    return init[0], tool[0], here
+
+
+def is_filtered(pid: int) -> bool:
+    return facts(pid)["Seccomp"] == "2"
+
+
+def own(pid: int) -> dict[str, Any]:
+    seen = {name: value for name, value in facts(pid).items() if name in STATUS}
+    outer = r"^\s*\d+"  # of each list: as the host sees it, which differs from process to process
+    for name in ("NStgid", "NSpid", "NSpgid", "NSsid", "Uid", "Gid"):
+        seen[name] = re.sub(outer, "", seen[name]) if name.startswith("NS") else str(len(seen[name].split()))
+    kinds = ("user", "mnt", "pid", "net", "ipc", "uts", "cgroup")
+    return seen | {kind: space(str(pid), kind) != space("self", kind) for kind in kinds}
+
+
+def space(process: str, kind: str) -> str:
+    try:
+        return str(Path(f"/proc/{process}/ns/{kind}").readlink())
+    except PermissionError:  # init shows itself to root only
+        return "not shown"
