@@ -22,6 +22,7 @@ QUESTIONS = {
     "verify": 120,
     "redact": 100,
     "parked": 1000,
+    "template": 60,
     "limits": 50,
     "egress": 300,
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -102,12 +102,19 @@ def install_answer(where: Path) -> tuple[Path, Path]:
     return home, program
 
 
-def install_python(where: Path) -> Path:
-    """Build, install and approve the package ``bench/python``; return the home."""
+def install_python(where: Path, *, files: Iterable[tuple[str, bytes]] = (), runtime: str = "") -> Path:
+    """Build, install and approve the package ``bench/python``; return the home.
+
+    *files* stand beside its own, or in their place; *runtime* is what its ``[runtime]`` says besides.
+    """
     source, home, package = where / "python", where / "home", where / "python.mpp"
     source.mkdir()
-    (source / "mpp.toml").write_text(PYTHON_TOML, encoding="utf-8")
+    toml = PYTHON_TOML.replace("[runtime]\n", f"[runtime]\n{runtime}")
+    (source / "mpp.toml").write_text(toml, encoding="utf-8")
     (source / "tool.py").write_text(PYTHON_TOOL, encoding="utf-8")
+    for name, content in files:
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / name).write_bytes(content)
     if not (home / "keys" / "bench.key").exists():
         mpp_exec(home, "keygen", "bench")
     mpp_exec(home, "build", str(source), "-o", str(package))
