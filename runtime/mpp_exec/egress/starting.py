@@ -72,7 +72,7 @@ class Process:
             with theirs:
                 self._pid = _spawned(theirs.fileno())
             self._pidfd = os.pidfd_open(self._pid)
-            code, said = wire.read_first(self._received(START_SECONDS))
+            code, said, hint = wire.read_first(self._received(START_SECONDS))
         except (OSError, ValueError, NoAnswer) as error:
             self.kill()
             raise InternalError(
@@ -85,11 +85,7 @@ class Process:
             raise
         if code:
             self.kill()
-            raise HostError(
-                code,
-                said,
-                "a grant with network needs it; mpp-exec doctor says what this host can enforce",
-            )
+            raise HostError(code, said, hint)
 
     def attach(self, control: socket.socket) -> None:
         """Speak over *control* to what was not started yet."""

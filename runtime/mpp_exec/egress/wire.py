@@ -72,17 +72,17 @@ def read_answer(message: bytes, number: int) -> tuple[str, Traffic | None]:
     raise ValueError("no answer")
 
 
-def read_first(message: bytes) -> tuple[str, str]:
-    """Return why the process cannot be confined, code and message; both empty where it is.
+def read_first(message: bytes) -> tuple[str, str, str]:
+    """Return why the process cannot be confined: code, message and hint; all empty where it is.
 
     Raises:
         ValueError: it is no first word.
     """
     match _decoded(message):
         case [str(kind)] if kind == READY:
-            return "", ""
-        case [str(kind), str(code), str(said), str(_)] if kind == FAILED and code:
-            return code, said
+            return "", "", ""
+        case [str(kind), str(code), str(said), str(hint)] if kind == FAILED and code:
+            return code, said, hint
     raise ValueError("no first word")
 
 
