@@ -132,6 +132,17 @@ def test_paths_below_a_setting_take_its_name() -> None:
     assert found.permissions.read == ("${user_config.folder}/a", "/srv/database")
 
 
+def test_paths_below_one_of_several_values_ask_for_all_of_them() -> None:
+    """What one folder has below it, the others need not have."""
+    setting = ConfigField(key="folders", type="directory", multiple=True)
+    found = suggested(
+        read("/srv/one/a", "/srv/two/b/c"),
+        user_config=(setting,),
+        config={"folders": ("/srv/one", "/srv/two")},
+    )
+    assert found.permissions.read == ("${user_config.folders}",)
+
+
 @pytest.mark.parametrize(
     "path", ['/srv/\n[permissions]\nread = ["/"]', "/srv/\x1b[0m", "/srv/\u202ex", "/srv/\udcff"]
 )
