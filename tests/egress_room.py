@@ -120,7 +120,9 @@ class Room:
         self.process = Process.__new__(Process)
         self.process.attach(ours)
 
-    def sandbox(self, *destinations: HostPort, invocation: str = "one", at: tuple[str, ...] = ()) -> Side:
+    def sandbox(
+        self, *destinations: HostPort, invocation: str = "one", at: tuple[str, ...] = (), whose: str = ""
+    ) -> Side:
         """Open a sandbox with *destinations*, that listens on the addresses *at* for each of their ports."""
         streams = []
         for port in dict.fromkeys(each.port for each in destinations):
@@ -131,7 +133,7 @@ class Room:
         names.bind((LOOPBACK, 0))
         side = Side(self, invocation, names.getsockname())
         number = self.process.next_number()
-        message = wire.opening(number, invocation, destinations, names=True)
+        message = wire.opening(number, invocation, destinations, names=True, whose=whose)
         assert self.process.open(message, number, [names.fileno(), *(each.fileno() for each in streams)])
         for each in (names, *streams):
             each.close()

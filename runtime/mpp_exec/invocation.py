@@ -387,7 +387,9 @@ class Invocation:
         parked: Parked | None,
     ) -> Completed:
         """Run it, and however it ends close what it had of the network."""
-        self._reach = Reach(self._parts.broker, agreed.invocation, plan.network)
+        self._reach = Reach(
+            self._parts.broker, agreed.prepared.manifest.name, agreed.invocation, plan.network
+        )
         try:
             return self._spawned(stack, agreed, plan, session, parked)
         finally:

@@ -24,15 +24,22 @@ class Ends(Protocol):
 
 
 class Reach:
-    """What a call with *destinations* has, as number *invocation*; *broker* returns what connects for it.
+    """What a call of *package* with *destinations* has, as number *invocation*.
+
+    *broker* returns what connects for it.
 
     One call can have several sandboxes, one after another: what was prepared may not fit any more.
     """
 
     def __init__(
-        self, broker: Callable[[], Broker], invocation: str, destinations: tuple[HostPort, ...]
+        self,
+        broker: Callable[[], Broker],
+        package: str,
+        invocation: str,
+        destinations: tuple[HostPort, ...],
     ) -> None:
         self._broker = broker
+        self._package = package
         self._invocation = invocation
         self._destinations = destinations
         self._outlet: Ends | None = None
@@ -47,7 +54,9 @@ class Reach:
         from mpp_exec.egress.broker import Sockets  # noqa: PLC0415 -- most calls reach no host
 
         self.end()  # of one that was never given the call
-        self._outlet = self._broker().open(self._invocation, self._destinations, Sockets(streams, names))
+        self._outlet = self._broker().open(
+            self._invocation, self._destinations, Sockets(streams, names), self._package
+        )
 
     def end(self) -> Traffic | None:
         """Close every connection, and return what there was: None where nothing was ever served."""

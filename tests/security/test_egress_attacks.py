@@ -175,7 +175,7 @@ class TestFloods:
 
     def test_attack_more_connections_than_all_may_have(self) -> None:
         server = Server(echo)
-        with room(links_max=2) as here:
+        with room(links_max=4) as here:
             one = here.sandbox(HostPort(NAME, server.port))
             two = here.sandbox(HostPort(NAME, server.port), invocation="two", at=("127.64.1.1",))
             address = one.look_up(NAME)
@@ -187,6 +187,30 @@ class TestFloods:
                 assert is_refused(address, server.port)
             assert Denied(NAME, server.port, "limit") in one.end().denied
             assert two.end().denied == ()
+        server.close()
+
+    def test_attack_connections_of_many_calls_of_one_package(self) -> None:
+        """Together they leave as many for others as they have."""
+        server = Server(echo)
+        with room(links_max=4) as here, ExitStack() as held:
+            told = 0
+            for number in range(3):
+                whose, at = "other" if number == 2 else "greedy", f"127.64.{number}.1"
+                side = here.sandbox(
+                    HostPort(NAME, server.port), invocation=f"{number}", at=(at,), whose=whose
+                )
+                here.exchange._tenants[f"{number}"].granted._next += 256 * number  # where its listener is
+                address = side.look_up(NAME)
+                assert address == at
+                for _ in range(1 if number == 2 else 2):
+                    try:
+                        connection = held.enter_context(socket.create_connection((address, server.port), 20))
+                        connection.sendall(b"x")
+                        told += len(connection.recv(1))
+                    except ConnectionError:
+                        assert number == 1
+            assert told == 3
+            assert here.exchange.links == 3
         server.close()
 
     def test_attack_thousands_of_connections(self, here: Room) -> None:
@@ -223,7 +247,7 @@ class TestFloods:
         handle, dial_all = tenant.Tenant._handle, link.Link._dial_all
 
         def counted(self: tenant.Tenant, fd: int, events: int) -> None:
-            turns[self._invocation] += 1
+            turns[self._whose] += 1
             handle(self, fd, events)
 
         monkeypatch.setattr(link.Link, "_dial_all", lambda self, _: dial_all(self, [LOOPBACK]))
@@ -319,6 +343,40 @@ class TestFloods:
                     assert len(here.asked) == 5
                 assert until(lambda: here.exchange.links == 0)
                 assert not here.exchange.resolver._queues["one"].jobs
+            finally:
+                stop.set()
+        server.close()
+
+    def test_attack_names_that_never_resolve_in_calls_that_are_over(self) -> None:
+        """A question that was asked is waited for, also when its call is over: by its package alone."""
+        stop = threading.Event()
+
+        def leads(name: str) -> list[str]:
+            if name.startswith("slow"):
+                stop.wait(60)
+            return [LOOPBACK]
+
+        server = Server(echo)
+        with room(leads) as here:
+            try:
+                for number in range(4):
+                    at = f"127.64.{number}.1"
+                    side = here.sandbox(
+                        HostPort("*.example.com", server.port), invocation=f"{number}", at=(at,), whose="slow"
+                    )
+                    here.exchange._tenants[f"{number}"].granted._next += 256 * number  # where its listener is
+                    with ExitStack() as held:
+                        address = side.look_up("slow.example.com")
+                        for _ in range(4):
+                            held.enter_context(socket.create_connection((address, server.port)))
+                        assert until(lambda: len(here.exchange._tenants[f"{number}"]._links) == 4)  # noqa: B023
+                        side.end()
+                assert here.asked == ["slow.example.com"] * 4
+                two = here.sandbox(HostPort(NAME, server.port), invocation="two", at=("127.64.8.1",))
+                here.exchange._tenants["two"].granted._next += 256 * 8
+                with two.connect(NAME, server.port) as connection:
+                    connection.sendall(b"x")
+                    assert connection.recv(1) == b"x"
             finally:
                 stop.set()
         server.close()

@@ -17,13 +17,16 @@ GOOD = ["ended", 3, Traffic().to_json()]
 def test_requests_are_read_back() -> None:
     destinations = (HostPort("*.example.com", 443), HostPort("2001:db8::1", 1))
     message = wire.opening(7, "one", destinations, names=True)
-    assert wire.read_request(message) == ("open", 7, "one", destinations, True)
-    assert wire.read_request(wire.encoded("end", 8, "one")) == ("end", 8, "one", (), False)
+    assert wire.read_request(message) == ("open", 7, "one", "one", destinations, True)
+    message = wire.opening(7, "one", (), names=False, whose="acme/net")
+    assert wire.read_request(message) == ("open", 7, "one", "acme/net", (), False)
+    assert wire.read_request(wire.encoded("end", 8, "one")) == ("end", 8, "one", "", (), False)
 
 
 def test_the_largest_request_fits() -> None:
     host = ".".join(["a" * 61] * 4) + ".aa"
-    message = wire.opening(1, "i" * 128, tuple(HostPort(host, i) for i in range(60_000, 60_512)), names=True)
+    many = tuple(HostPort(host, i) for i in range(60_000, 60_512))
+    message = wire.opening(1, "i" * 128, many, names=True, whose="w" * 128)
     assert len(message) <= wire.MESSAGE_MAX
 
 

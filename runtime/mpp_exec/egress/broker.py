@@ -54,9 +54,12 @@ class Broker:
         self._is_closed = False
         _brokers.add(self)
 
-    def open(self, invocation: str, destinations: tuple[HostPort, ...], sockets: Sockets) -> Outlet:
+    def open(
+        self, invocation: str, destinations: tuple[HostPort, ...], sockets: Sockets, whose: str = ""
+    ) -> Outlet:
         """Have the sandbox that *sockets* are of reach *destinations* from now on.
 
+        All sandboxes with the same *whose* share what one may take from others; "" shares with none.
         The sockets listen when this returns: no connection to a granted port is refused for being early.
 
         Raises:
@@ -83,7 +86,9 @@ class Broker:
             for is_last in (False, True):
                 process = self._current()
                 number = process.next_number()
-                message = wire.opening(number, invocation, destinations, names=sockets.names >= 0)
+                message = wire.opening(
+                    number, invocation, destinations, names=sockets.names >= 0, whose=whose
+                )
                 try:
                     _prepare(sockets)
                     has_room = process.open(message, number, given)

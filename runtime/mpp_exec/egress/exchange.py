@@ -7,6 +7,7 @@ import itertools
 import select
 import socket
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
@@ -52,6 +53,7 @@ class Exchange:
         self.links_max = links_max
         self.may_dial = may_dial
         self.resolver = Resolver(resolve)
+        self._shares = Counter[str]()  # of links, by whose they are
         self._tenants: dict[str, Tenant] = {}
         self._by_fd: dict[int, Tenant] = {}
         self._order = itertools.count()
@@ -66,15 +68,16 @@ class Exchange:
         destinations: tuple[HostPort, ...],
         streams: list[socket.socket],
         names: socket.socket | None,
+        whose: str = "",
     ) -> None:
-        """Begin to serve a sandbox; its sockets are kept.
+        """Begin to serve a sandbox; its sockets are kept. *whose* as in ``Broker.open``.
 
         Raises:
             ValueError: it is served already.
         """
         if invocation in self._tenants:
             raise ValueError("it is open already")
-        tenant = Tenant(self, invocation, destinations, streams, names)
+        tenant = Tenant(self, whose or invocation, destinations, streams, names)
         self._tenants[invocation] = tenant
         self._by_fd[tenant.fileno()] = tenant
         self._events.register(tenant.fileno(), select.EPOLLIN)
@@ -91,6 +94,17 @@ class Exchange:
         fd = next(fd for fd, each in self._by_fd.items() if each is tenant)
         del self._by_fd[fd]
         return tenant.end()
+
+    def has_room(self, whose: str) -> bool:
+        """Return whether one connection more leaves as many for others as *whose* there are."""
+        return self._shares[whose] <= self.links_max - self.links - 1
+
+    def linked(self, whose: str, change: int) -> None:
+        """Count a connection that has begun (1), or ended (-1)."""
+        self.links += change
+        self._shares[whose] += change
+        if not self._shares[whose]:
+            del self._shares[whose]
 
     def close(self) -> None:
         """End every sandbox, and have nothing open."""

@@ -75,7 +75,7 @@ class Served:
         self._control = control
         self._exchange = exchange
         self._room = room
-        self._taken: dict[str, int] = {}
+        self._taken: dict[str, tuple[str, int]] = {}  # by invocation: whose, and how many
 
     def run(self) -> None:
         """Go on until the host ends it."""
@@ -91,7 +91,7 @@ class Served:
         if not message or flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
             return False
         try:
-            kind, number, invocation, destinations, has_names = wire.read_request(message)
+            kind, number, invocation, whose, destinations, has_names = wire.read_request(message)
             if kind == wire.END:
                 self._taken.pop(invocation, None)
                 traffic = self._exchange.end(invocation)
@@ -100,15 +100,20 @@ class Served:
             if invocation in self._taken or (has_names and not sockets):
                 return False
             taken = len(sockets) + 1
-            if sum(self._taken.values()) + taken > self._room:
+            if not self._has_room(whose, taken):
                 for each in sockets:
                     each.close()
                 self._control.send(wire.encoded(wire.FULL, number))
                 return True
             names = sockets.pop(0) if has_names else None
-            self._exchange.open(invocation, destinations, sockets, names)
-            self._taken[invocation] = taken
+            self._exchange.open(invocation, destinations, sockets, names, whose)
+            self._taken[invocation] = whose, taken
             self._control.send(wire.encoded(wire.OPENED, number))
         except ValueError:
             return False
         return True
+
+    def _has_room(self, whose: str, more: int) -> bool:
+        """Return whether as many descriptors are left for others as *whose* other sandboxes have."""
+        left = self._room - sum(count for _, count in self._taken.values()) - more
+        return sum(count for each, count in self._taken.values() if each == whose) <= left

@@ -39,13 +39,13 @@ class Tenant:
     def __init__(
         self,
         exchange: Exchange,
-        invocation: str,
+        whose: str,
         destinations: tuple[HostPort, ...],
         streams: list[socket.socket],
         names: socket.socket | None,
     ) -> None:
         self._exchange = exchange
-        self._invocation = invocation
+        self._whose = whose
         self.granted = Granted(destinations)
         self.notes = Notes()
         self._links: set[Link] = set()
@@ -106,7 +106,7 @@ class Tenant:
 
     def resolve(self, name: str, port: int, done: Callable[[list[str]], None]) -> Job:
         """Have *done* be told the addresses of *name*."""
-        job = Job(self._invocation, name, port, lambda addresses: self._contain(lambda: done(addresses)))
+        job = Job(self._whose, name, port, lambda addresses: self._contain(lambda: done(addresses)))
         self._exchange.resolver.ask(job)
         return job
 
@@ -122,7 +122,7 @@ class Tenant:
         """Be told that it has ended."""
         if link in self._links:
             self._links.remove(link)
-            self._exchange.links -= 1
+            self._exchange.linked(self._whose, -1)
 
     # -- what the sandbox does ---------------------------------------------------------------------
 
@@ -133,14 +133,14 @@ class Tenant:
             except OSError:  # none, one that is gone again, or no descriptor left: it waits
                 return
             inner.setblocking(False)
-            if len(self._links) >= LINKS_MAX or self._exchange.links >= self._exchange.links_max:
+            if len(self._links) >= LINKS_MAX or not self._exchange.has_room(self._whose):
                 self._turn_away(inner)
                 continue
             with suppress(OSError):  # it is gone again
                 link = Link(self, inner)
                 if link.is_open:
                     self._links.add(link)
-                    self._exchange.links += 1
+                    self._exchange.linked(self._whose, 1)
                 continue
             inner.close()
 

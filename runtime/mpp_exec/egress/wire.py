@@ -30,24 +30,35 @@ def encoded(*parts: Any) -> bytes:
     return json.dumps(parts, separators=(",", ":")).encode("ascii")
 
 
-def opening(number: int, invocation: str, destinations: tuple[HostPort, ...], *, names: bool) -> bytes:
-    """Return what asks for a sandbox to be served; *names*: the first of its sockets is for names."""
-    return encoded(OPEN, number, invocation, [[each.host, each.port] for each in destinations], names)
+def opening(
+    number: int, invocation: str, destinations: tuple[HostPort, ...], *, names: bool, whose: str = ""
+) -> bytes:
+    """Return what asks for a sandbox to be served.
+
+    *names*: the first of its sockets is for names. *whose*: with whose others it shares what it may take;
+    with none where that is "".
+    """
+    rows = [[each.host, each.port] for each in destinations]
+    return encoded(OPEN, number, invocation, whose or invocation, rows, names)
 
 
-def read_request(message: bytes) -> tuple[str, int, str, tuple[HostPort, ...], bool]:
-    """Return what the host asks for: kind, number, invocation, destinations, whether a socket is for names.
+def read_request(message: bytes) -> tuple[str, int, str, str, tuple[HostPort, ...], bool]:
+    """Return what the host asks for.
+
+    Kind, number and invocation; and whose it is, destinations, whether a socket is for names.
 
     Raises:
         ValueError: it is no request.
     """
     match _decoded(message):
         case [str(kind), int(number), str(invocation)] if kind == END:
-            return END, number, invocation, (), False
-        case [str(kind), int(number), str(invocation), list(rows), bool(names)] if (
-            kind == OPEN and len(invocation) <= INVOCATION_MAX and len(rows) <= DESTINATIONS_MAX
+            return END, number, invocation, "", (), False
+        case [str(kind), int(number), str(invocation), str(whose), list(rows), bool(names)] if (
+            kind == OPEN
+            and max(len(invocation), len(whose)) <= INVOCATION_MAX
+            and len(rows) <= DESTINATIONS_MAX
         ):
-            return OPEN, number, invocation, tuple(map(_destination, rows)), names
+            return OPEN, number, invocation, whose, tuple(map(_destination, rows)), names
     raise ValueError("no request")
 
 
