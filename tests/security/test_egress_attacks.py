@@ -16,7 +16,7 @@ import pytest
 from egress_room import FIRST_NAME, LOOPBACK, Room, Server, code_of, echo, is_refused, is_reset, query, room
 from eventually import until
 from hellos import hello, hello_for, records, server_name
-from mpp_exec.egress import exchange, link, tenant
+from mpp_exec.egress import dialling, exchange, link, process, tenant
 from mpp_exec.egress.granted import NAMES_MAX
 from mpp_exec.egress.traffic import DENIED_MAX, Denied
 from mpp_exec.permissions import HostPort
@@ -126,7 +126,7 @@ class TestQuestions:
         side = here.sandbox(HostPort(NAME, 4_433))
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
             asking.sendto(message, side.names)
-        assert side.look_up(NAME) == FIRST_NAME
+            assert side.look_up(NAME) == FIRST_NAME  # while the other one has its port
         assert not side.end().lost
 
     @pytest.mark.parametrize("kind", [2, 5, 6, 12, 15, 16, 28, 33, 64, 65, 255])
@@ -315,6 +315,45 @@ class TestFloods:
             loop.after(60, lambda: None).cancel()
         assert len(loop._later) <= exchange._LATER + 1
         loop.close()
+
+    def test_attack_name_with_thousands_of_addresses(self) -> None:
+        """Some are looked at, a few are tried."""
+        looked: list[str] = []
+        many = [f"10.{i >> 8}.{i & 255}.1" for i in range(4_000)]
+
+        def look(address: str) -> bool:
+            looked.append(address)
+            return False
+
+        with room(lambda _: many, look) as here:
+            side = here.sandbox(HostPort(NAME, 4_433))
+            assert side.is_refused(NAME, 4_433)
+            assert looked == many[: link.VETTED_MAX]
+            assert side.end().denied == (Denied(NAME, 4_433, "address"),)
+
+    def test_attack_silent_addresses(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A connection has so many descriptors, and no more."""
+        begun: list[str] = []
+
+        def silent(address: str, _: int) -> socket.socket:
+            begun.append(address)
+            return held.enter_context(socket.create_server((LOOPBACK, 0)))  # never writable
+
+        monkeypatch.setattr(dialling, "_begun", silent)
+        monkeypatch.setattr(dialling, "NEXT", 0.001)
+        monkeypatch.setattr(dialling, "ALL", 0.5)
+        many = [f"93.184.216.{i}" for i in range(20)]
+        with ExitStack() as held, room(lambda _: many) as here:
+            side = here.sandbox(HostPort(NAME, 4_433))
+            assert side.is_refused(NAME, 4_433)
+            assert begun == many[: dialling.ADDRESSES_MAX]
+            assert side.end().denied == (Denied(NAME, 4_433, "connect"),)
+
+    @pytest.mark.parametrize("descriptors", [0, 64, 256, 1_024, 4_096, 16_384])
+    def test_descriptors_suffice_for_what_there_may_be(self, descriptors: int) -> None:
+        links, rest = process.shares(descriptors)
+        assert links * link.DESCRIPTORS + rest + 64 <= max(descriptors, 64)
+        assert descriptors < 1_024 or (links >= 64 and rest >= 400)
 
     def test_attack_names_that_never_resolve(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """They take what one sandbox may have of the resolver, and the other one has its own."""

@@ -36,7 +36,7 @@ RESOLVER_FILES: Final = (
 )
 _LIBRARIES: Final = ("/lib", "/lib64", "/usr/lib", "/usr/lib64")  # where the C library finds how to resolve
 
-DESCRIPTORS: Final = 4_096
+DESCRIPTORS: Final = 16_384
 _MEMORY: Final = 2 << 30
 _ARENAS, _ARENAS_MAX = -8, 2  # M_ARENA_MAX, malloc.h: each thread that resolves would reserve 64 MiB
 _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS, _PR_CAP_AMBIENT, _CLEAR_ALL = 22, 38, 47, 4  # linux/prctl.h

@@ -15,7 +15,8 @@ NEXT: Final = 0.3
 ALL: Final = 10.0
 """Seconds for all of them."""
 
-ADDRESSES_MAX: Final = 6
+ADDRESSES_MAX: Final = 4
+"""Addresses that are tried, all of them at once where none answers."""
 
 
 class Timer(Protocol):

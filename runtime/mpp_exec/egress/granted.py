@@ -32,6 +32,7 @@ class Granted:
 
     def __init__(self, destinations: tuple[HostPort, ...]) -> None:
         self._destinations = destinations
+        self._hosts = {HostPort(each.host, 0) for each in destinations}  # whatever the port
         self._reserved = {each.host for each in destinations if is_address(each.host)}
         self._names: dict[str, str] = {}  # address: name
         self._addresses: dict[str, str] = {}  # name: address
@@ -44,9 +45,8 @@ class Granted:
 
     def has_name(self, name: str) -> bool:
         """Return whether a destination covers the *name*, with whatever port."""
-        return not is_address(name) and any(
-            each.covers(HostPort(name, each.port)) for each in self._destinations
-        )
+        wanted = HostPort(name, 0)
+        return not is_address(name) and any(each.covers(wanted) for each in self._hosts)
 
     def address_of(self, name: str) -> str | None:
         """Return what stands for *name*, which is granted; None where there are too many names."""

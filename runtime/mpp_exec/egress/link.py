@@ -7,6 +7,7 @@ that was meant. What the other side says is handed on from the beginning: some p
 from __future__ import annotations
 
 import ipaddress
+import itertools
 import select
 import socket
 import struct
@@ -15,7 +16,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, Protocol
 
-from mpp_exec.egress.dialling import Dial, Timer, Watching
+from mpp_exec.egress.dialling import ADDRESSES_MAX, Dial, Timer, Watching
 from mpp_exec.egress.granted import LOCALHOST, LOOPBACKS, Granted, is_address
 from mpp_exec.egress.hello import Hello, HelloError
 from mpp_exec.egress.resolving import Job
@@ -23,6 +24,12 @@ from mpp_exec.egress.traffic import Connected, Notes, Why
 
 CHUNK: Final = 131_072
 """Bytes that are handed on at a time, and the most that wait for a side that does not read."""
+
+VETTED_MAX: Final = 32
+"""Addresses of one answer that are looked at."""
+
+DESCRIPTORS: Final = 1 + ADDRESSES_MAX
+"""That a connection has at most: its own, and one for each address that is tried."""
 
 RESOLVING: Final = 12.0
 GREETING: Final = 10.0
@@ -134,7 +141,9 @@ class Link:
         if not addresses:
             self.refuse("resolve")
             return
-        allowed = [each for each in addresses if self._around.may_dial(each)]
+        # A name server can send thousands, and each is a question to the kernel.
+        vetted = filter(self._around.may_dial, addresses[:VETTED_MAX])
+        allowed = list(itertools.islice(vetted, ADDRESSES_MAX))
         if not allowed:
             self.refuse("address")
             return

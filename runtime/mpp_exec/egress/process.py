@@ -17,12 +17,14 @@ from typing import Final
 from mpp_exec.egress import wire
 from mpp_exec.egress.confining import confine
 from mpp_exec.egress.exchange import Exchange
+from mpp_exec.egress.link import DESCRIPTORS
+from mpp_exec.egress.resolving import THREADS_MAX
 from mpp_exec.errors import MppError
 
 CONTROL: Final = 3
 STACK: Final = 256 * 1024  # of a thread that resolves
 LINKS_MAX: Final = 1_000
-_OWN: Final = 64  # descriptors of the process itself
+_OWN: Final = 64 + 3 * THREADS_MAX  # descriptors of the process itself, and of threads that resolve
 
 
 def main(owner: int) -> None:
@@ -48,10 +50,15 @@ def _serve(owner: int) -> None:
     threading.stack_size(STACK)
     # The loop ends with the socket; should it not come round to that, or a child of the host keep the other:
     _thread.start_new_thread(_end_with, (alive,))
-    links = max(16, min(LINKS_MAX, (descriptors // 2 - _OWN) // 3))
+    links, room = shares(descriptors)
     control.send(wire.encoded(wire.READY))
-    served = Served(control, Exchange(links_max=links), room=descriptors - _OWN - 3 * links)
-    served.run()
+    Served(control, Exchange(links_max=links), room=room).run()
+
+
+def shares(descriptors: int) -> tuple[int, int]:
+    """Return how many connections there may be at once, and how many descriptors sandboxes may have."""
+    links = min(LINKS_MAX, max(0, descriptors // 2 - _OWN) // DESCRIPTORS)
+    return links, max(0, descriptors - _OWN - links * DESCRIPTORS)
 
 
 def _import_early() -> None:
