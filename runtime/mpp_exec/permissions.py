@@ -67,8 +67,8 @@ degradation that a host does not need takes no effect there."""
 IMPORT_ONCE: Final = "import_once"
 """The word of ``--without`` for it, and its name in policies."""
 IMPORTED_ONCE: Final = (
-    "be imported once, with nothing of a call, and be copied for each call;"
-    " copies share the layout of their memory and the secret of their hashes"
+    "be imported once, with nothing of a call, and be copied for each call; copies share"
+    " what it has drawn at random by then, the layout of their memory and the secret of their hashes"
 )
 
 _AGENT_FILES: Final = frozenset({"agents.md", "claude.md", "gemini.md"})

@@ -384,6 +384,14 @@ def test_calls_of_a_runtime_are_served_by_copies(stage: Stage, files: dict[str, 
     assert until(lambda: same_twice(stage))
 
 
+def test_result_tells_that_its_sandbox_was_restored(stage: Stage) -> None:
+    """What that took before the call is beside the stages, and no part of what the call took."""
+    stage.python(WHEN, runtime=ASKING)
+    first = stage.runtime.call(NAME).meta["mpp-exec/timing"]
+    assert "sandbox.restored" not in first
+    assert until(lambda: stage.runtime.call(NAME).meta["mpp-exec/timing"].get("sandbox.restored", 0) > 0)
+
+
 def test_calls_are_made_alone_where_the_user_does_without(stage: Stage) -> None:
     stage.python(WHEN, runtime=ASKING, without=["import_once"])
     seen = [imported(stage) for _ in range(8)]

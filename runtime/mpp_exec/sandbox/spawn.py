@@ -39,7 +39,8 @@ class Completed(NamedTuple):
         outcome: one of the contract's words; ``reason`` says it in a sentence, "" for ``ok``.
         output: what it wrote to descriptor 1, ``errors`` to descriptor 2, together within the bound.
         cut: it was stopped from outside, so either may end in the middle of what it wrote.
-        timing: µs by stage: clone, prepare, confine, run, reap.
+        timing: µs by stage: clone, prepare, confine, run, reap. ``restored`` is no stage, and there only
+            where the sandbox was restored from a snapshot: what that took, before the call.
         cpu_us, memory_peak, processes_peak: what it used (bytes; processes and threads). With a cgroup, what
             the kernel counted, the kernel's own memory and pages of files included; else sampled.
         accesses: what a traced call asked the kernel for; ``accesses_lost`` counts those beyond the bound.
@@ -153,6 +154,8 @@ def run(
             until=until,
             ground=ground,
         )
+    # One that was cloned for this call is another one.
+    restored = parked.restored_us if parked is not None and not raw.stamps["cloned"] else 0
     if raw.step != "none":
         raise _spawn_error(
             raw, [entry.target for entry in (*plan.entries, *special)], [path for path, _ in plan.rules]
@@ -165,7 +168,7 @@ def run(
         reason=reason,
         output=raw.output,
         errors=raw.errors,
-        timing=_timing(raw.stamps),
+        timing=_timing(raw.stamps, restored),
         cpu_us=raw.user_us + raw.system_us,
         memory_peak=raw.memory_peak or raw.resident_peak,
         processes_peak=raw.processes_peak,
@@ -281,8 +284,8 @@ def _is_cut(plan: SandboxPlan, raw: native.RawOutcome) -> bool:
     return raw.stop != "none" or os.WIFSIGNALED(raw.status)
 
 
-def _timing(stamps: Mapping[str, int]) -> dict[str, int]:
-    timing: dict[str, int] = {}
+def _timing(stamps: Mapping[str, int], restored: int) -> dict[str, int]:
+    timing: dict[str, int] = {"restored": restored} if restored else {}
     for name, begin, end in _PARKED_STAGES if not stamps["cloned"] else _STAGES:
         first, second = stamps[begin], stamps[end]
         if first and second >= first:
