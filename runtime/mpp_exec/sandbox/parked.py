@@ -88,6 +88,7 @@ class Parked:
         early_start: whether the tool is started; if not, command and variables come with the call.
         image: the image that it has the package's files from; None for the installed ones.
         began: when it was begun (``time.monotonic``).
+        restored_us: what it took to restore it until it was seen to be ready; 0 for any other one.
         is_leaving: it was called and is killed; :meth:`has_left` tells when it is dead.
     """
 
@@ -140,7 +141,7 @@ class Parked:
         )
         self._traced = traced
         self._source = snapshot
-        self._restored_us = 0
+        self.restored_us = 0
         self.is_saving = False
         self._greeted = None
         self._rehearsed_by = 0.0
@@ -186,11 +187,6 @@ class Parked:
         return self._source is not None or self._sandbox.is_copied
 
     @property
-    def restored_us(self) -> int:
-        """What it took to restore it until it was seen to be ready, µs; 0 for one that was not restored."""
-        return self._restored_us
-
-    @property
     def is_restored(self) -> bool:
         """Whether it was restored from a snapshot."""
         return self._source is not None
@@ -223,8 +219,8 @@ class Parked:
     def look(self, wait_ms: int = 0) -> str:
         """Look after it and return its state; wait up to *wait_ms* for it while it is being prepared."""
         state = self._sandbox.look(wait_ms)
-        if state == "ready" and self._source is not None and not self._restored_us:
-            self._restored_us = max(1, round((time.monotonic() - self.began) * 1_000_000))
+        if state == "ready" and self._source is not None and not self.restored_us:
+            self.restored_us = max(1, round((time.monotonic() - self.began) * 1_000_000))
         if state != "preparing" or self._greeted is None or not self._greeted.is_rehearsing:
             return state
         now = time.monotonic()
