@@ -60,7 +60,7 @@ def hear_broker(data: bytes) -> None:
         with suppress(ValueError):
             read(data)
     with suppress(ValueError):
-        _, traffic = wire.read_answer(data, 3)
+        _, traffic = wire.read_answer(data, 3) or ("", None)
         if traffic is not None:
             again = wire.encoded(wire.ENDED, 3, traffic.to_json())
             assert wire.read_answer(again, 3) == (wire.ENDED, traffic)

@@ -52,6 +52,14 @@ def is_gone(pid: int) -> bool:
         return True
 
 
+def is_listening(port: int) -> bool:
+    try:
+        socket.create_connection((LOOPBACK, port)).close()
+    except OSError:
+        return False
+    return True
+
+
 def free_port() -> int:
     with socket.create_server((LOOPBACK, 0)) as found:
         return int(found.getsockname()[1])
@@ -219,6 +227,29 @@ class TestLife:
         assert outlet.end().lost
         assert is_gone(first)
         assert not opened(broker, port)[0].end().lost
+
+    @pytest.mark.parametrize("during", ["open", "end"])
+    def test_an_interruption_harms_no_other(
+        self, broker: Broker, monkeypatch: pytest.MonkeyPatch, during: str
+    ) -> None:
+        """Ctrl-C comes between request and answer."""
+        other, _ = opened(broker, free_port(), "other")
+        outlet = opened(broker, free_port())[0] if during == "end" else None
+        port = free_port()
+
+        def interrupted(*_: object) -> bytes:
+            patch.undo()
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr("mpp_exec.egress.starting.Process._received", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                opened(broker, port) if outlet is None else outlet.end()
+        if outlet is not None:
+            outlet.end()
+        assert until(lambda: not is_listening(port))
+        assert not opened(broker, port)[0].end().lost
+        assert not other.end().lost
 
     def test_a_process_that_never_answers_is_no_broker(
         self, broker: Broker, monkeypatch: pytest.MonkeyPatch

@@ -69,6 +69,11 @@ def test_what_is_no_answer_is_refused(message: bytes) -> None:
         wire.read_answer(message, 3)
 
 
+@pytest.mark.parametrize("message", [b'["opened",2]', b'["ended",1,{}]', b'["full",2]'])
+def test_an_answer_that_nobody_waited_for_is_passed_over(message: bytes) -> None:
+    assert wire.read_answer(message, 3) is None
+
+
 def _with(**changed: Any) -> bytes:
     return json.dumps(["ended", 3, {**Traffic().to_json(), **changed}]).encode()
 

@@ -96,6 +96,9 @@ class Broker:
                     self._end(process)
                     if is_last:
                         raise _unanswered() from error
+                except BaseException:  # interrupted: it may be served by now, and nobody would end it
+                    self._traffic(process, invocation)
+                    raise
                 else:
                     break
             if not has_room:

@@ -19,6 +19,7 @@ from mpp_exec.egress.confining import confine
 from mpp_exec.egress.exchange import Exchange
 from mpp_exec.egress.link import DESCRIPTORS
 from mpp_exec.egress.resolving import THREADS_MAX
+from mpp_exec.egress.traffic import Traffic
 from mpp_exec.errors import MppError
 
 CONTROL: Final = 3
@@ -100,8 +101,8 @@ class Served:
         try:
             kind, number, invocation, whose, destinations, has_names = wire.read_request(message)
             if kind == wire.END:
-                self._taken.pop(invocation, None)
-                traffic = self._exchange.end(invocation)
+                known = self._taken.pop(invocation, None) is not None
+                traffic = self._exchange.end(invocation) if known else Traffic(lost=True)
                 self._control.send(wire.encoded(wire.ENDED, number, traffic.to_json()))
                 return True
             if invocation in self._taken or (has_names and not sockets):

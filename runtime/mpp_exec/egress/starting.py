@@ -91,7 +91,7 @@ class Process:
         """Speak over *control* to what was not started yet."""
         self.files = seen_files()
         self.serves = set[str]()
-        self._number = 0
+        self._number = 0  # of the last request; each that was interrupted left an answer
         self._pid = self._pidfd = -1
         self._socket = control
 
@@ -133,7 +133,10 @@ class Process:
         try:
             self._socket.settimeout(seconds)
             socket.send_fds(self._socket, [message], sockets)
-            return wire.read_answer(self._received(seconds), number)
+            while True:
+                answer = wire.read_answer(self._received(seconds), number)
+                if answer is not None:
+                    return answer
         except (OSError, ValueError) as error:
             raise NoAnswer from error
 

@@ -69,13 +69,17 @@ def _destination(row: Any) -> HostPort:
     raise ValueError("no destination")
 
 
-def read_answer(message: bytes, number: int) -> tuple[str, Traffic | None]:
+def read_answer(message: bytes, number: int) -> tuple[str, Traffic | None] | None:
     """Return what the process answers to the request *number*: kind, and the traffic of ``ENDED``.
+
+    None where it answers an earlier one, for whose answer nobody waited.
 
     Raises:
         ValueError: it is no answer to that.
     """
     match _decoded(message):
+        case [str(kind), int(echo), *_] if kind in (OPENED, FULL, ENDED) and 0 < echo < number:
+            return None
         case [str(kind), int(echo)] if kind in (OPENED, FULL) and echo == number:
             return kind, None
         case [str(kind), int(echo), dict(value)] if kind == ENDED and echo == number:
