@@ -14,6 +14,7 @@ import pytest
 from eventually import until
 from hosts import granted, open_door
 from mpp_exec.package.manifest import Requirement, RuntimeSpec
+from mpp_exec.sandbox import pool as pool_module
 from mpp_exec.sandbox import shelf, snapshot, template
 from mpp_exec.sandbox.parked import Parked
 from mpp_exec.sandbox.plan import SandboxPlan
@@ -277,6 +278,19 @@ def test_pool_does_without_where_restoring_fails(
     assert lend(kept, wanted) is False
     (only,) = kept._stock.shelves.values()
     assert (only.spoilt, only.failures) == (1, 0)
+
+
+def test_one_that_is_late_spoils_nothing(lab: Lab, kept: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine a call that finds none makes its own, and the next one may find one again."""
+    wanted = recipe(asked(lab))
+    lend(kept, wanted)
+    assert until(lambda: lend(kept, wanted) is True)
+    (only,) = kept._stock.shelves.values()
+    monkeypatch.setattr(pool_module, "_PATIENCE", 0.0)
+    monkeypatch.setattr(shelf.Shelf, "missing", lambda _self, _now: False)
+    assert until(lambda: lend(kept, wanted) is None)
+    assert only.snapshot is not None
+    assert not only.snapshot.is_spoilt
 
 
 def test_snapshot_ends_with_what_it_was_made_under(lab: Lab) -> None:

@@ -212,7 +212,8 @@ class Pool:
                 if sound:
                     self._lent.add(parked)
                     return parked
-                parked.spoil_source()
+                if parked.state == "ended":  # and not only late
+                    parked.spoil_source()
                 shelf.copies_well = False
         except MppError:
             pass  # the call itself will say why
