@@ -251,14 +251,18 @@ class TestLife:
         assert not opened(broker, port)[0].end().lost
         assert not other.end().lost
 
+    @pytest.mark.parametrize(
+        ("program", "why"), [("import time; time.sleep(60)", "timed out"), ("", "it does not answer")]
+    )
     def test_a_process_that_never_answers_is_no_broker(
-        self, broker: Broker, monkeypatch: pytest.MonkeyPatch
+        self, broker: Broker, monkeypatch: pytest.MonkeyPatch, program: str, why: str
     ) -> None:
-        monkeypatch.setattr("mpp_exec.egress.starting.START_SECONDS", 0.2)
-        monkeypatch.setattr("mpp_exec.egress.starting._STARTER", "import time; time.sleep(60)")
+        monkeypatch.setattr("mpp_exec.egress.starting.START_SECONDS", 0.2 if program else 60)
+        monkeypatch.setattr("mpp_exec.egress.starting._STARTER", program)
         with pytest.raises(InternalError) as caught:
             opened(broker, free_port())
         assert caught.value.code == "broker.start"
+        assert caught.value.message.endswith(f"cannot be started: {why}")
         assert broker._process is None
 
     def test_a_process_that_is_not_confined_is_no_broker(

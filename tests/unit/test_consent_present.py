@@ -102,6 +102,11 @@ def test_approval_shows_everything(tmp_path: Path) -> None:
         ("10.0.0.5", True),
         ("169.254.169.254", True),
         ("fd00::1", True),
+        ("::7f00:1", True),
+        ("64:ff9b::a00:1", True),
+        ("64:ff9b::808:808", False),
+        ("224.0.0.1", True),
+        ("168.63.129.16", True),
     ],
 )
 def test_approval_says_which_hosts_are_no_strangers(tmp_path: Path, destination: str, inside: bool) -> None:

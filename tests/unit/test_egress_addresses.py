@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpp_exec.egress.addresses import is_own, is_public, may_be_dialled
+from mpp_exec.addresses import is_public
+from mpp_exec.egress.addresses import is_own, may_be_dialled
 
 PUBLIC: tuple[str, ...] = (
     "93.184.216.34",

@@ -10,6 +10,7 @@ import ipaddress
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from mpp_exec.addresses import is_public
 from mpp_exec.consent.config import Value, all_of, value_text
 from mpp_exec.consent.difference import Change
 from mpp_exec.consent.grant import Grant
@@ -153,9 +154,10 @@ def _is_inside(host: str) -> bool:
     if host == "localhost":
         return True
     try:
-        return not ipaddress.ip_address(host).is_global
+        ipaddress.ip_address(host)
     except ValueError:
         return False
+    return not is_public(host)
 
 
 def _settings(

@@ -40,6 +40,9 @@ _SIGNALS: Final = (signal.SIGPIPE, signal.SIGINT, signal.SIGTERM, signal.SIGHUP,
 class NoAnswer(Exception):  # noqa: N818 -- it is how a process ends, and nobody's error to read
     """The process is gone, says what it must not, or nothing in time. It is to be ended."""
 
+    def __str__(self) -> str:
+        return "it does not answer"
+
 
 def seen_files() -> tuple[object, ...]:
     """Return what tells whether the resolver's files are still those that a process was confined to."""
@@ -77,7 +80,7 @@ class Process:
             self.kill()
             raise InternalError(
                 "broker.start",
-                f"the process that connects for tools cannot be started: {error or 'it does not answer'}",
+                f"the process that connects for tools cannot be started: {error}",
                 "nothing ran; try again, and report it if it stays",
             ) from error
         except BaseException:
