@@ -339,12 +339,15 @@ class Invocation:
         tokens: MakeToken | None = None
         needs = prepared.redaction.makes_tokens or self._conversation.has_tokens
         vault = self._conversation.vault if needs else None
+        secrets = list(prepared.secrets.values())
+        if prepared.plan.network:  # names of hosts are told in lower case
+            secrets += [each.lower() for each in secrets]
         if vault is not None:
             tokens = functools.partial(vault.token, package)
             received = vault.handed(package, received)
         return Redactor(
             prepared.redaction,
-            secrets=prepared.secrets.values(),
+            secrets=secrets,
             bounds=redaction_bounds(prepared.plan.limits.output, running.cancellation.is_set),
             tokens=tokens,
             received=received,
