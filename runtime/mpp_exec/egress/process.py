@@ -87,14 +87,19 @@ class Served:
 
     def run(self) -> None:
         """Go on until the host ends it."""
-        self._exchange.run(self._control.fileno(), self._answer)
-        self._exchange.close()
+        try:
+            self._exchange.run(self._control.fileno(), self._answer)
+        finally:
+            self._exchange.close()
 
     def _answer(self) -> bool:
         """Read a request and answer it; False at the end, and at anything that is no request."""
-        message, descriptors, flags, _ = socket.recv_fds(
-            self._control, wire.MESSAGE_MAX + 1, wire.SOCKETS_MAX, socket.MSG_CMSG_CLOEXEC
-        )
+        try:
+            message, descriptors, flags, _ = socket.recv_fds(
+                self._control, wire.MESSAGE_MAX + 1, wire.SOCKETS_MAX, socket.MSG_CMSG_CLOEXEC
+            )
+        except ConnectionResetError:  # the host ended without having read an answer
+            return False
         sockets = [socket.socket(fileno=each) for each in descriptors]
         if not message or flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
             return False
