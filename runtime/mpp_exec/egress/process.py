@@ -104,27 +104,29 @@ class Served:
         if not message or flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
             return False
         try:
-            kind, number, invocation, whose, destinations, has_names = wire.read_request(message)
-            if kind == wire.END:
-                known = self._taken.pop(invocation, None) is not None
-                traffic = self._exchange.end(invocation) if known else Traffic(lost=True)
-                self._control.send(wire.encoded(wire.ENDED, number, traffic.to_json()))
-                return True
-            if invocation in self._taken or (has_names and not sockets):
-                return False
-            taken = len(sockets) + 1
-            if not self._has_room(whose, taken):
-                for each in sockets:
-                    each.close()
-                self._control.send(wire.encoded(wire.FULL, number))
-                return True
-            names = sockets.pop(0) if has_names else None
-            self._exchange.open(invocation, destinations, sockets, names, whose)
-            self._taken[invocation] = whose, taken
-            self._control.send(wire.encoded(wire.OPENED, number))
+            self._control.send(self._answered(message, sockets))
         except ValueError:
             return False
         return True
+
+    def _answered(self, message: bytes, sockets: list[socket.socket]) -> bytes:
+        """Do what is asked and return the answer; raises ValueError where it is no request."""
+        kind, number, invocation, whose, destinations, has_names = wire.read_request(message)
+        if kind == wire.END:
+            known = self._taken.pop(invocation, None) is not None
+            traffic = self._exchange.end(invocation) if known else Traffic(lost=True)
+            return wire.encoded(wire.ENDED, number, traffic.to_json())
+        if has_names and not sockets:
+            raise ValueError("the socket for names is missing")
+        taken = len(sockets) + 1
+        if not self._has_room(whose, taken):
+            for each in sockets:
+                each.close()
+            return wire.encoded(wire.FULL, number)
+        names = sockets.pop(0) if has_names else None
+        self._exchange.open(invocation, destinations, sockets, names, whose)
+        self._taken[invocation] = whose, taken
+        return wire.encoded(wire.OPENED, number)
 
     def _has_room(self, whose: str, more: int) -> bool:
         """Return whether as many descriptors are left for others as *whose* other sandboxes have."""
