@@ -421,6 +421,31 @@ class TestFloods:
         server.close()
 
 
+class TestRecord:
+    @pytest.mark.parametrize("how", ["by the end", "by a reset"])
+    def test_attack_connection_that_is_given_up_before_it_is_made(self, how: str) -> None:
+        """A name server may have heard of its name: so it is told."""
+        asked, answer = threading.Event(), threading.Event()
+
+        def leads(_: str) -> list[str]:
+            asked.set()
+            answer.wait(60)
+            return [LOOPBACK]
+
+        with room(leads) as here:
+            side = here.sandbox(HostPort("*.example.com", 4_433))
+            try:
+                with side.connect("words.example.com", 4_433) as connection:
+                    assert asked.wait(20)
+                    if how == "by a reset":
+                        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+                        connection.close()
+                        assert until(lambda: here.exchange.links == 0)
+                    assert side.end().denied == (Denied("words.example.com", 4_433, "resolve"),)
+            finally:
+                answer.set()
+
+
 class TestOthers:
     def test_attack_connection_of_another_sandbox(self, here: Room) -> None:
         """A name stands for something in the sandbox that asked, and in no other."""

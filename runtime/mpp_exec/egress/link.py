@@ -110,6 +110,7 @@ class Link:
         self._masks: dict[socket.socket, int] = {}
         self._noted: Connected | None = None
         self._at = time.time_ns() // 1_000_000
+        self._is_told = False  # that it was made, or refused
         self.is_open = True
         inner.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         where = inner.getsockname()
@@ -130,6 +131,7 @@ class Link:
     def refuse(self, why: Why) -> None:
         """Reset it, and note why."""
         if self.is_open:
+            self._is_told = True
             self._around.notes.denied(self._host, self._port, why)
             self.reset()
 
@@ -158,6 +160,7 @@ class Link:
             self.refuse("connect")
             return
         self._outer, address = made
+        self._is_told = True
         self._noted = self._around.notes.connected(self._host, self._port, address, self._at)
         if self._hello is not None and self._hello.is_begun:
             self._hello_is_due()
@@ -341,6 +344,9 @@ class Link:
 
     def _close(self) -> None:
         self.is_open = False
+        if not self._is_told:  # given up before there was an answer; a name server may have heard of it
+            why: Why = "connect" if self._job is None else "resolve"
+            self._around.notes.denied(self._host, self._port, why)
         self._stop_timer()
         if self._job is not None:
             self._around.drop(self._job)
