@@ -58,6 +58,9 @@ test-parked: $(VENV)/.native  ## run the attacks in sandboxes that were prepared
 	@MPP_LAB_PARKED=imaged $(BIN)/python -m pytest -p no:cacheprovider $(PYTEST_ARGS) $(PARKED_TESTS)
 	@MPP_LAB_PARKED=grounded $(BIN)/python -m pytest -p no:cacheprovider $(PYTEST_ARGS) $(PARKED_TESTS)
 	@MPP_LAB_PARKED=restored $(BIN)/python -m pytest -p no:cacheprovider $(PYTEST_ARGS) $(PARKED_TESTS)
+	@MPP_LAB_PARKED='early grounded' $(BIN)/python -m pytest -p no:cacheprovider $(PYTEST_ARGS) $(PARKED_TESTS)
+	@MPP_LAB_PARKED='late grounded' $(BIN)/python -m pytest -p no:cacheprovider $(PYTEST_ARGS) \
+		tests/security/test_attacks_files.py tests/live/test_sandbox_grants.py tests/live/test_sandbox_protected.py
 	@MPP_LAB_PARKED=late $(BIN)/python -m pytest -p no:cacheprovider $(PYTEST_ARGS) tests/security/test_attacks_files.py \
 		tests/live/test_sandbox_grants.py tests/live/test_sandbox_protected.py
 

@@ -148,7 +148,7 @@ int mpp_ground_fits(const struct mpp_ground *ground, struct mpp_sandbox *sandbox
     const struct mpp_entry *other = mpp_entries_of(sandbox);
     const struct mpp_entry *one;
 
-    if (ground == NULL || launch->parked || launch->grounds || launch->namespaces == 0) return 0;
+    if (ground == NULL || launch->grounds || launch->namespaces == 0) return 0;
     if (launch->template != NULL || launch->image != NULL || launch->watched_count > 0) return 0;
     if (laid->late != plan->late || laid->root_attributes != plan->root_attributes) return 0;
     one = (const void *)(ground->plan + laid->entries.offset);

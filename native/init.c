@@ -127,7 +127,6 @@ static long receive_plan(struct init_context *context)
         if (descriptors[i] != i) return -EPROTO;
     if (!plan_is_sound(message, (size_t)received, arguments, variables)) return -EINVAL;
     if ((plan->parked || plan->ground) && !plan->namespaces) return -EINVAL;
-    if (plan->parked && plan->ground) return -EINVAL;
     if (plan->streams.count > 0 && !plan->parked) return -EINVAL; /* before a release its sockets lead nowhere */
     if (plan->snapshot && (!plan->parked || !plan->early_start || count == FIRST_TREE)) return -EINVAL;
     context->plan = plan;

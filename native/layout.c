@@ -191,17 +191,18 @@ static long build_entry(struct init_context *context, const struct mpp_entry *en
 
 /* What a parked sandbox gets at its release: the mount is made now, while the host's tree can be seen, and kept;
  * so is the place where it will be attached, before the root becomes read-only. */
-static long prepare_late(struct init_context *context, const struct mpp_entry *entry, int *kept)
+static long prepare_late(struct init_context *context, const struct mpp_entry *entry, int *kept, int exists)
 {
     long mount;
 
     *kept = -1;
+    if (exists && entry->kind != MPP_ENTRY_BIND) return 0;
     if (entry->kind == MPP_ENTRY_TMPFS) return mount_point(context, entry, 1);
     if (entry->kind != MPP_ENTRY_BIND) return build_entry(context, entry, 0);
     mount = bind_source(context, entry);
     if (mount < 0) return mount;
     *kept = (int)mount;
-    return mount_point(context, entry, (int)entry->is_dir);
+    return exists ? 0 : mount_point(context, entry, (int)entry->is_dir);
 }
 
 /* A file system that a tool may write to is made for each call. */
@@ -253,18 +254,20 @@ long layout_build(struct init_context *context, uint32_t *detail)
         *detail = i;
         if (ground == MPP_GROUND_MADE)
             error = lay_entry(context, &entries[i], i);
+        else if (i >= late)
+            error = prepare_late(context, &entries[i], &context->kept[i - late],
+                                 ground == MPP_GROUND_THERE && !lies_in_fresh(context, i));
         else if (ground == MPP_GROUND_THERE)
             error = add_entry(context, &entries[i], i);
-        else if (i < late)
-            error = build_entry(context, &entries[i], 0);
         else
-            error = prepare_late(context, &entries[i], &context->kept[i - late]);
+            error = build_entry(context, &entries[i], 0);
         if (error < 0) return error;
     }
     context->prepared = context->plan->entries.count;
-    if (late < context->prepared && (error = sys3(SYS_mkdirat, context->root, STAGE, 0)) < 0) return error;
     *detail = context->plan->entries.count;
-    if (ground == MPP_GROUND_THERE) return 0; /* so it is, and locked */
+    if (ground == MPP_GROUND_THERE) return 0; /* all the rest is there, and locked */
+    if (ground == MPP_GROUND_MADE) late = context->plan->late;
+    if (late < context->prepared && (error = sys3(SYS_mkdirat, context->root, STAGE, 0)) < 0) return error;
     return sys5(SYS_mount_setattr, context->root, "", MPP_AT_EMPTY_PATH, &attr, sizeof attr);
 }
 

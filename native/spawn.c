@@ -132,7 +132,7 @@ static struct mpp_ids ids_of(struct mpp_sandbox *sandbox)
 static int clone_on_ground(struct mpp_sandbox *sandbox, int child_control)
 {
     alignas(16) char stack[16384];
-    struct child child = { child_control, sandbox->launch.init_fd, 1, 0, 0 };
+    struct child child = { child_control, sandbox->launch.init_fd, 1, mpp_plan_of(sandbox)->streams.count > 0, 0 };
     struct mpp_visit visit = {
         .ground = sandbox->launch.ground,
         .child = become_init,
@@ -319,7 +319,7 @@ int mpp_spawn(const struct mpp_launch *launch, struct mpp_outcome *outcome, stru
      * begins before its call; and what is to be released only when its network is served waits for that. */
     if (launch->parked && launch->namespaces == 0) error = EINVAL;
     if (error == 0 && launch->parked && launch->watched_count > 0 && plan->early_start) error = EINVAL;
-    if (error == 0 && !launch->parked && plan->streams.count > 0) error = EINVAL;
+    if (error == 0 && !launch->parked && !launch->grounds && plan->streams.count > 0) error = EINVAL;
     if (launch->template != NULL && (launch->namespaces == 0 || launch->watched_count > 0)) error = EINVAL;
     if (error == 0 && !snapshot_fits(launch)) error = EINVAL;
     if (error == 0) {
@@ -328,6 +328,7 @@ int mpp_spawn(const struct mpp_launch *launch, struct mpp_outcome *outcome, stru
     }
     if (error == 0) {
         memcpy(sandbox->plan, launch->plan, launch->plan_size);
+        if (launch->grounds) mpp_plan_of(sandbox)->streams.count = 0; /* it has mounts only */
         error = start(sandbox, outcome);
         sandbox->launch.image = NULL; /* used up, and they need not live as long as this */
         sandbox->launch.ground = NULL;

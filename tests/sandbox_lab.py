@@ -28,8 +28,9 @@ from mpp_exec.package.manifest import FileEntry, Manifest, Operation, RuntimeSpe
 from mpp_exec.package.requirement import Requirement, parse_requirement
 from mpp_exec.permissions import Limits, Permissions, Privacy
 from mpp_exec.sandbox import cache, kernel, parked, planning, settle, spawn, syscalls
+from mpp_exec.sandbox.bounds import bounds_of
 from mpp_exec.sandbox.building import APP
-from mpp_exec.sandbox.ground import Ground
+from mpp_exec.sandbox.ground import FindGround, Ground
 from mpp_exec.sandbox.image import Image
 from mpp_exec.sandbox.plan import SandboxPlan
 from mpp_exec.sandbox.profiles import Allow
@@ -58,11 +59,11 @@ def bounded(**bounds: int) -> Limits:
     return dataclasses.replace(UNHURRIED, **bounds)
 
 
-PARKED = os.environ.get("MPP_LAB_PARKED", "")
+PARKED, _, _ON_GROUND = os.environ.get("MPP_LAB_PARKED", "").partition(" ")
 """Run every call in a sandbox that was prepared ahead of it, where that can be: ``early`` or ``late`` as its
 tool is started, ``copied`` from a template, ``imaged``: copied, with the package's files from its image,
-``restored`` from a snapshot of one that had imported the tool. Or
-``grounded``: nothing is prepared but the mounts that are the same for each call."""
+``restored`` from a snapshot of one that had imported the tool. Or ``grounded``: nothing is prepared but the
+mounts that are the same for each call. ``early grounded`` and ``late grounded`` are prepared on those."""
 
 EVERY_CALL = tuple(Allow(name, "the experiment does without seccomp") for name in NUMBERS)
 """A profile that refuses nothing, so that what is still refused is refused by another mechanism."""
@@ -236,7 +237,7 @@ def _on_ground(compiled: SandboxPlan, request: bytes, **options: Any) -> spawn.C
 _laid: dict[int, tuple[SandboxPlan, Ground]] = {}
 
 
-def ground_of(compiled: SandboxPlan) -> spawn.FindGround:
+def ground_of(compiled: SandboxPlan) -> FindGround:
     """What finds the ground of *compiled*: the same one for call after call, as long as it serves."""
 
     def found(message: bytes) -> Ground | None:
@@ -244,7 +245,7 @@ def ground_of(compiled: SandboxPlan) -> spawn.FindGround:
         if ground is None or plan is not compiled or not ground.fits:
             _laid.clear()
             with contextlib.suppress(InternalError):  # a source that is not there any more: the call says so
-                _laid[id(compiled)] = compiled, Ground(message, parked.bounds_of(compiled))
+                _laid[id(compiled)] = compiled, Ground(message, bounds_of(compiled))
         laid = _laid.get(id(compiled))
         return None if laid is None else laid[1]
 
@@ -277,7 +278,16 @@ def prepared(compiled: SandboxPlan, **options: Any) -> parked.Parked | None:
     elif early and PARKED in ("copied", "imaged") and can_be_copied(compiled):
         made = copied(compiled, image)
     else:
-        made = parked.Parked(compiled, constants=(), cache=CACHE, early_start=early, image=image)
+        found = ground_of(compiled) if _ON_GROUND else lambda _: None
+        for _ in range(2):  # anew where what one was laid from has changed
+            made = parked.Parked(
+                compiled, constants=(), cache=CACHE, early_start=early, image=image, ground=found
+            )
+            if not _ON_GROUND or made.is_grounded or made.state == "ended" or stands_on_the_host(compiled):
+                break
+            made.close()
+        else:
+            raise AssertionError("it was built on nothing")
     while made.look(1000) == "preparing":
         pass
     assert image is None or not made.lacks_image

@@ -68,15 +68,16 @@ class Opened:
         self.watchdog = Watchdog(self.store.generation, policies.load)
         self.admission = Admission(sandboxes)
         self.conversation = Conversation(tokens=session)
+        self.grounds = Grounds()
         self.sandboxes = Pool(
             self.cache,
             lambda: (self.store.generation(), policies.load()),
             sandboxes=parked,
             keep_images=self.verifier.images.keep,
             at_rest=self.ledger.wake,
+            grounds=self.grounds,
         )
         self._broker: Broker | None = None
-        self.grounds = Grounds()
         self._pool: ThreadPoolExecutor | None = None
         self._submitted = 0
         self._is_closed = False

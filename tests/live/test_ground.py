@@ -14,13 +14,16 @@ from typing import Any
 
 import pytest
 
+from eventually import until
+from mcp_servers import server
 from mpp_exec.permissions import Permissions
 from mpp_exec.sandbox import native, spawn
+from mpp_exec.sandbox.bounds import bounds_of
 from mpp_exec.sandbox.ground import Ground
 from mpp_exec.sandbox.native import RawOutcome
-from mpp_exec.sandbox.parked import bounds_of
+from mpp_exec.sandbox.parked import Parked
 from mpp_exec.sandbox.plan import SandboxPlan
-from sandbox_lab import CACHE, Lab, call, ground_of, run, stands_on_the_host
+from sandbox_lab import CACHE, Lab, answer, call, ground_of, run, stands_on_the_host
 from stage import NAME, Stage
 
 ROOT = os.geteuid() == 0
@@ -322,3 +325,34 @@ def test_sandboxes_at_once_share_it(lab: Lab, seen: Seen) -> None:
     assert [n for n, _ in said] == list(range(24))
     assert all(seen.grounded)
     assert run(compiled, b'{"arguments":{"n":1}}').outcome == "ok"
+
+
+def test_what_is_prepared_is_built_on_it(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    with Stage(tmp_path, parked=1) as stage:
+        stage.server(server('say(id=name, result=text("it"))'))
+        stock = stage.runtime._open().sandboxes._stock
+        for _ in range(3):
+            assert stage.runtime.call(NAME).outcome == "ok"
+        assert until(lambda: stage.runtime._open().sandboxes.waiting)
+        with stock.lock:
+            (shelf,) = stock.shelves.values()
+            assert [parked.is_grounded for parked in shelf.ready] == [True]
+
+
+def test_what_is_granted_comes_with_the_call(lab: Lab, tmp_path: Path) -> None:
+    """To one that is prepared: its places are the ground's, and what lies there is the call's."""
+    tmp_path.chmod(0o777)
+    granted = tmp_path / "granted"
+    granted.mkdir(mode=0o777)
+    (granted / "in").write_text("text")
+    source = "def run(where):\n    with open(where + '/in') as file:\n        return file.read()\n"
+    compiled = lab.python(source, write=[granted])
+    for early in (False, True):
+        made = Parked(compiled, constants=(), cache=CACHE, early_start=early, ground=ground_of(compiled))
+        while made.look(1000) == "preparing":
+            continue
+        assert made.is_grounded == ROOT
+        request = json.dumps({"arguments": {"where": str(granted)}}).encode()
+        assert answer(run(compiled, request, parked=made)) == {"value": "text"}
+        made.close()

@@ -34,7 +34,7 @@ from mpp_exec.sandbox.image import Image
 from mpp_exec.sandbox.native import RawOutcome
 from mpp_exec.sandbox.parked import Parked
 from private_mounts import mounted
-from sandbox_lab import CACHE, Lab, copied, descendants, restored, run, saved
+from sandbox_lab import CACHE, Lab, copied, descendants, ground_of, restored, run, saved
 
 LIBC = ctypes.CDLL(None)
 CLONE_THREAD: Final = 0x00010000  # without CLONE_SIGHAND: EINVAL
@@ -326,6 +326,20 @@ def test_ground_laid_built_on_and_closed(invoke: Call) -> None:
         assert invoke(ground=ground.handle).grounded
 
     assert_leaves_nothing(work, 200)
+
+
+def test_sandbox_prepared_on_a_ground(lab: Lab) -> None:
+    compiled = lab.python("def run():\n    return 1\n")
+
+    def work() -> None:
+        made = Parked(compiled, constants=(), cache=CACHE, early_start=False, ground=ground_of(compiled))
+        while made.look(1000) == "preparing":
+            pass
+        assert made.state == "ready"
+        assert made.is_grounded
+        made.close()
+
+    assert_leaves_nothing(work, 60)
 
 
 @pytest.mark.parametrize("spoil", [_no_source, _no_kind])

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from typing import Any, Final
 
 from mpp_exec.errors import InternalError
+from mpp_exec.sandbox.bounds import bounds_of
 from mpp_exec.sandbox.mounted import MountTable
 from mpp_exec.sandbox.native import Bounds, ffi, init_program, launched, lib
-from mpp_exec.sandbox.parked import bounds_of
 from mpp_exec.sandbox.plan import SandboxPlan
 
 MOST: Final = 8
@@ -52,6 +53,10 @@ class Ground:
     def handle(self) -> Any:
         """What a launch takes (``struct mpp_ground *``), for as long as this object lives."""
         return self._slot[0]
+
+
+FindGround = Callable[[bytes], Ground | None]
+"""What returns the ground for a message of a plan, None where there is none."""
 
 
 class _Place:
@@ -114,6 +119,12 @@ class Grounds:
             if not self._closed and self._places.get(id(plan)) is place:
                 place.ground = made
         return made
+
+    def rest(self) -> None:
+        """Let go what nobody has asked for in a while."""
+        with self._lock:
+            gone = self._let_go(time.monotonic(), self._basis)
+        del gone
 
     def _let_go(self, now: float, basis: object) -> list[Ground]:
         """Forget what is not to be used any more; return the grounds among that."""

@@ -16,7 +16,9 @@ from mpp_exec.dialogue.session import Asked, Reading, Session
 from mpp_exec.errors import InternalError
 from mpp_exec.sandbox import cgroup, mappings, message, native, network
 from mpp_exec.sandbox.access import watched_rows
+from mpp_exec.sandbox.bounds import bounds_of
 from mpp_exec.sandbox.cache import SandboxCache
+from mpp_exec.sandbox.ground import FindGround
 from mpp_exec.sandbox.image import Image
 from mpp_exec.sandbox.layout import Entry
 from mpp_exec.sandbox.plan import SandboxPlan
@@ -67,19 +69,6 @@ def can_start_early(plan: SandboxPlan) -> bool:
     return not any(f"{entry.target}/".startswith(f"{plan.scratch}/") for entry in late)
 
 
-def bounds_of(plan: SandboxPlan) -> native.Bounds:
-    """Return what a sandbox of *plan* may use."""
-    return native.Bounds(
-        cpu_us=plan.limits.cpu_ms * 1000,
-        memory=plan.limits.memory
-        + (cgroup.OVERHEAD if plan.cgroup else 0),  # it counts the sandbox's own, too
-        output=plan.limits.output,
-        processes=plan.limits.processes,
-        as_root=plan.root,
-        namespaces=native.ALL_NAMESPACES if plan.bare is None else 0,
-    )
-
-
 class Parked:
     """One prepared sandbox of *plan*; not for two threads at once. To be called once or closed.
 
@@ -106,6 +95,7 @@ class Parked:
         traced: bool = False,
         snapshot: Snapshot | None = None,
         saves_to: int = -1,
+        ground: FindGround = lambda _: None,
     ) -> None:
         """Begin to prepare one, within the wall limit of its call: a copy of *template*, where that serves.
 
@@ -114,7 +104,8 @@ class Parked:
         With an *image* of the package its files come from there.
         *mounted* tells the host's mounts of this moment from others, None where nobody can.
         *constants* and *command* are what a tool that is started early gets: ``message.for_parking``. A
-        *traced* one is started with its call, and watched.
+        *traced* one is started with its call, and watched. One that is no copy is built on the *ground* of
+        its message, where there is one.
 
         Raises:
             HostError, InternalError: as ``spawn.run``; nothing is left.
@@ -139,6 +130,8 @@ class Parked:
             if snapshot is not None
             else 0,
         )
+        is_plain = template is None and image is None and snapshot is None and saves_to < 0 and not traced
+        found = ground(first) if is_plain else None
         self._traced = traced
         self._source = snapshot
         self.restored_us = 0
@@ -167,7 +160,10 @@ class Parked:
                     image=native.ffi.NULL if image is None else image.handle,
                     watched=watched_rows(plan.tool_profile) if traced else (),
                     snapshot_fd=snapshot_fd,
+                    ground=native.ffi.NULL if found is None else found.handle,
                 )
+            if found is not None and not self._sandbox.is_grounded:
+                found.fits = False
             self._stack.callback(self._sandbox.close)
             self._stack = self._stack.pop_all()
 
@@ -210,6 +206,11 @@ class Parked:
         if self._source is not None:
             self._source.spoil()
         return self._source is not None
+
+    @property
+    def is_grounded(self) -> bool:
+        """Whether it was built on the ground of its plan."""
+        return self._sandbox.is_grounded
 
     @property
     def resident(self) -> int:

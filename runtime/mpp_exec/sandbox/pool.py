@@ -23,6 +23,7 @@ from typing import Final
 from mpp_exec.errors import InternalError, MppError
 from mpp_exec.sandbox.alarm import Alarm
 from mpp_exec.sandbox.cache import SandboxCache
+from mpp_exec.sandbox.ground import Grounds
 from mpp_exec.sandbox.parked import Parked
 from mpp_exec.sandbox.shelf import Recipe
 from mpp_exec.sandbox.stock import Stock
@@ -56,6 +57,7 @@ class Pool:
         sandboxes: how many may wait at once, over all tools; 0 for none.
         memory: bytes that all that wait may have together.
         keep_images: told for which packages, by digest, sandboxes are kept.
+        grounds: what is built on them that is no copy; None for nothing.
         at_rest: done by the thread when a call has been over for a moment, for whoever put something off.
     """
 
@@ -68,11 +70,14 @@ class Pool:
         memory: int = MEMORY,
         keep_images: Callable[[frozenset[str]], None] = lambda _: None,
         at_rest: Callable[[], None] = lambda: None,
+        grounds: Grounds | None = None,
     ) -> None:
         self._cache = cache
         self._at_rest = at_rest
         self._most = sandboxes
-        self._stock = Stock(cache, basis, sandboxes=sandboxes, memory=memory, keep_images=keep_images)
+        self._stock = Stock(
+            cache, basis, sandboxes=sandboxes, memory=memory, keep_images=keep_images, grounds=grounds
+        )
         self._wake = self._stock.lock  # guards everything below
         self._alarm: Alarm | None = None
         self._lent: weakref.WeakSet[Parked] = weakref.WeakSet()  # one that an interruption lost is not in it

@@ -11,6 +11,7 @@ from typing import Final
 
 from mpp_exec.errors import MppError
 from mpp_exec.sandbox.cache import SandboxCache
+from mpp_exec.sandbox.ground import FindGround, Grounds
 from mpp_exec.sandbox.image import Image
 from mpp_exec.sandbox.message import Variables
 from mpp_exec.sandbox.parked import Parked
@@ -60,10 +61,12 @@ class Recipe:
         mounted: int | None,
         template: Template | None,
         snapshot: Snapshot | None = None,
+        grounds: Grounds | None = None,
     ) -> Parked:
         """Begin to prepare a sandbox, of the package's image where there is one that serves.
 
         It is restored from *snapshot*, with the image that this was made with, or else a copy of *template*.
+        Without any of them it is built on what *grounds* has for its plan.
 
         Raises:
             HostError, InternalError: as ``Parked``.
@@ -77,6 +80,7 @@ class Recipe:
             command=self.command,
             mounted=mounted,
             template=template,
+            ground=self._ground(grounds),
         )
         if snapshot is not None:
             return begin(image=snapshot.image, snapshot=snapshot, template=None)
@@ -86,6 +90,9 @@ class Recipe:
         parked.close()
         self.image_failed()
         return begin()
+
+    def _ground(self, grounds: Grounds | None) -> FindGround:
+        return (lambda _: None) if grounds is None else functools.partial(grounds.of, self.plan, self.basis)
 
 
 @dataclass(slots=True, eq=False)

@@ -15,16 +15,15 @@ from mpp_exec.errors import HostError, InternalError
 from mpp_exec.sandbox import cgroup, message, native, network, scarce
 from mpp_exec.sandbox.access import Access, read_notes, watched_rows
 from mpp_exec.sandbox.appeared import appeared
+from mpp_exec.sandbox.bounds import bounds_of
 from mpp_exec.sandbox.bpf import RET_USER_NOTIF
 from mpp_exec.sandbox.cache import SandboxCache
-from mpp_exec.sandbox.ground import Ground
+from mpp_exec.sandbox.ground import FindGround
 from mpp_exec.sandbox.layout import Entry
 from mpp_exec.sandbox.outcome import Outcome, judge
-from mpp_exec.sandbox.parked import Parked, bounds_of
+from mpp_exec.sandbox.parked import Parked
 from mpp_exec.sandbox.plan import SandboxPlan
 from mpp_exec.sandbox.special import mounts_of, survey
-
-FindGround = Callable[[bytes], Ground | None]
 
 # No more than a spawn on a loaded machine needs; the wall limit of the call runs from the same moment.
 # A parked sandbox was cloned before.
@@ -245,11 +244,11 @@ def _served(
     meanwhile: native.Meanwhile | None,
     serve: network.Serve | None,
     until: contextlib.ExitStack | None,  # noqa: ARG001 -- as _cold
-    ground: FindGround,  # noqa: ARG001 -- as _cold
+    ground: FindGround,
 ) -> native.RawOutcome:
     """As :func:`_cold`, of a plan with hosts: built first, then served, and only then is there a tool."""
     began = time.monotonic_ns()
-    made = Parked(plan, constants=(), cache=cache, early_start=False, traced=traced)
+    made = Parked(plan, constants=(), cache=cache, early_start=False, traced=traced, ground=ground)
     try:
         while made.look(100) == "preparing":
             continue  # within the limit of time, which is that of its call

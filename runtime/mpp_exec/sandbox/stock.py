@@ -16,6 +16,7 @@ from typing import Final
 
 from mpp_exec.errors import MppError
 from mpp_exec.sandbox.cache import SandboxCache
+from mpp_exec.sandbox.ground import Grounds
 from mpp_exec.sandbox.mounted import MountTable
 from mpp_exec.sandbox.parked import Parked, can_be_parked
 from mpp_exec.sandbox.shelf import Recipe, Shelf
@@ -40,6 +41,7 @@ class Stock:
         sandboxes: how many may wait at once, over all tools.
         memory: bytes that all that wait may have together.
         keep_images: told for which packages, by digest, sandboxes are kept.
+        grounds: what those are built on that are no copies; None for nothing.
 
     Attributes:
         lock: guards all the others, and what its pool has beside them.
@@ -56,12 +58,14 @@ class Stock:
         sandboxes: int,
         memory: int,
         keep_images: Callable[[frozenset[str]], None],
+        grounds: Grounds | None = None,
     ) -> None:
         self._cache = cache
         self._basis = basis
         self._most = sandboxes
         self._memory = memory
         self._keep_images = keep_images
+        self._grounds = grounds
         self._mounts: MountTable | None = None
         self._emptied: list[Shelf] = []  # with a template or a snapshot to be ended
         self.lock = threading.Condition()
@@ -184,7 +188,7 @@ class Stock:
         snapshot = shelf.saved(now, self._cache, 0)
         template = shelf.source(now) if snapshot is None else None
         try:
-            parked = recipe.begun(self._cache, mounted, template, snapshot)
+            parked = recipe.begun(self._cache, mounted, template, snapshot, self._grounds)
         except MppError:
             shelf.back_off()  # the call itself will say why
             return
@@ -248,6 +252,8 @@ class Stock:
             unwanted = [shelf for shelf in self.shelves.values() if not shelf.target and not shelf.all]
         for shelf in unwanted:
             shelf.drop_sources()
+        if self._grounds is not None:
+            self._grounds.rest()
         self.end(gone)
 
     def give_way(self) -> None:

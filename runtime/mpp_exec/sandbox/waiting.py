@@ -60,14 +60,16 @@ class ParkedSandbox:
         image: Any = ffi.NULL,
         watched: Sequence[WatchedRow] = (),
         snapshot_fd: int = -1,
+        ground: Any = ffi.NULL,
     ) -> None:
         """Begin to prepare one from *message*, within *wall_ns* from now. The bounds are those of its call.
 
         With a *greeting* it is ready when that is done. One that *answers* ends its call with a line end on
         descriptor 1; one that is *alone* can start no process. Entries of the image come from
         *image* (``struct mpp_image *``). It is copied from the *template* (``struct mpp_template *``) if that
-        serves. *watched* is as of ``invoke``, for one whose tool is started by its call. *snapshot_fd* goes
-        with a message that has a use for it. Where it fails at once, :attr:`state` is ``ended``.
+        serves, or built on the *ground* (``struct mpp_ground *``) if that fits. *watched* is as of
+        ``invoke``, for one whose tool is started by its call. *snapshot_fd* goes with a message that has a
+        use for it. Where it fails at once, :attr:`state` is ``ended``.
         """
         self._launch = functools.partial(launched, bounds=bounds, parked=True, answers=answers, alone=alone)
         self._greeting = greeting
@@ -83,6 +85,7 @@ class ParkedSandbox:
             image=image,
             watched=watched,
             snapshot_fd=snapshot_fd,
+            ground=ground,
         )
         self._outcome = ffi.new("struct mpp_outcome *")
         # Released also where an interruption lost it.
@@ -148,6 +151,11 @@ class ParkedSandbox:
     def lacks_image(self) -> bool:
         """Whether it could not be made since no mount of the image was to be had."""
         return bool(self._outcome.step == lib.MPP_STEP_IMAGE)
+
+    @property
+    def is_grounded(self) -> bool:
+        """Whether it was built on the ground that it was given."""
+        return bool(self._outcome.grounded)
 
     @property
     def is_copied(self) -> bool:
