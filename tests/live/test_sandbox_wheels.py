@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from mpp_exec.sandbox import launcher
 from sandbox_lab import Lab, answer, bounded, call, install, restored, run, saved
 
 WHEELS = """
@@ -91,6 +92,7 @@ def run(name):
 """
 
 
+@pytest.mark.skipif(not launcher.saves(), reason="this architecture saves no process")
 @pytest.mark.skipif(importlib.util.find_spec("numpy") is None, reason="numpy is not installed")
 def test_numpy_is_imported_once_and_has_other_random_numbers_in_each_copy(lab: Lab, tmp_path: Path) -> None:
     """Its linear algebra ends its threads as for fork(2), and starts them again when it needs them."""

@@ -26,7 +26,7 @@ import pytest
 
 from hosts import granted
 from mpp_exec.errors import InternalError
-from mpp_exec.sandbox import encoded, ground, image, native, template, waiting
+from mpp_exec.sandbox import encoded, ground, image, launcher, native, template, waiting
 from mpp_exec.sandbox._native import ffi, lib
 from mpp_exec.sandbox.encoded import encode_plan
 from mpp_exec.sandbox.ground import Ground
@@ -288,6 +288,7 @@ def test_sandbox_with_hosts_prepared_and_called(lab: Lab) -> None:
     assert set(sockets) == {4}
 
 
+@pytest.mark.skipif(not launcher.saves(), reason="this architecture saves no process")
 @pytest.mark.parametrize("keeps", ["", "file = open('/tmp/mine', 'w')\n"])
 def test_snapshot_made_restored_and_closed(lab: Lab, keeps: str) -> None:
     """And one that cannot be made."""

@@ -14,8 +14,8 @@ import pytest
 from eventually import until
 from hosts import granted, open_door
 from mpp_exec.package.manifest import Requirement, RuntimeSpec
+from mpp_exec.sandbox import launcher, shelf, snapshot, template
 from mpp_exec.sandbox import pool as pool_module
-from mpp_exec.sandbox import shelf, snapshot, template
 from mpp_exec.sandbox.parked import Parked
 from mpp_exec.sandbox.plan import SandboxPlan
 from mpp_exec.sandbox.pool import Pool
@@ -24,6 +24,8 @@ from mpp_exec.sandbox.snapshot import can_be_saved
 from sandbox_lab import CACHE, Lab, answer, image_of, restored, run, saved, waits
 from self_description import SELF
 from stage import NAME, Stage
+
+pytestmark = pytest.mark.skipif(not launcher.saves(), reason="this architecture saves no process")
 
 PLAIN = "def run(**given):\n    return given\n"
 MAPS = """

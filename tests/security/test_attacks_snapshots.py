@@ -12,11 +12,14 @@ from typing import Any, Final
 import pytest
 
 from eventually import until
+from mpp_exec.sandbox import launcher
 from mpp_exec.sandbox.parked import Parked
 from mpp_exec.sandbox.plan import SandboxPlan
 from mpp_exec.sandbox.snapshot import Snapshot
 from process_facts import is_filtered, own, processes
 from sandbox_lab import CACHE, Lab, answer, bounded, descendants, restored, run, saved, waits
+
+pytestmark = pytest.mark.skipif(not launcher.saves(), reason="this architecture saves no process")
 
 PLAIN: Final = "def run(**given):\n    return given\n"
 # Where things lie in struct mpp_snapshot (native/snapshot.h), and in one of its regions.
