@@ -178,6 +178,25 @@ def test_snapshot_is_changed_when_it_is_made(lab: Lab) -> None:
         assert not descendants(os.getpid()), "who made it is gone"
 
 
+MAPS_A_FILE: Final = """
+import ctypes, os
+call = ctypes.CDLL(None).mmap
+call.restype = ctypes.c_void_p
+call.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+file = os.open("/tmp/" + NAME, os.O_RDWR | os.O_CREAT)
+os.write(file, bytes(4096))
+call(None, 4096, 1, 2, file, 0)
+os.close(file)
+"""
+
+
+@pytest.mark.parametrize("name", ["\rAnonymous: x", "\u2028Anonymous:", "\fSwap:", "\r0-1 rwxs 0 0:0 1"])
+def test_file_whose_name_is_another_line(lab: Lab, name: str) -> None:
+    """Of what the kernel says of a process: the host reads it for every package, in one thread."""
+    with saved(asked(lab, MAPS_A_FILE.replace("NAME", repr(name)) + PLAIN)) as source:
+        assert source.serves
+
+
 @pytest.mark.parametrize(
     "hang", ["os.read(0, 1 << 16)\nwhile True:\n    time.sleep(1)", "while True:\n    time.sleep(1)"]
 )

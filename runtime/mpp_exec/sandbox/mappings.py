@@ -20,7 +20,7 @@ STACK: Final = 8 << 20
 REGIONS_MAX: Final = lib.MPP_SNAPSHOT_REGIONS - 512  # a saved one may be in several pieces
 TEXT_MAX: Final = 128 << 10
 SMAPS_MAX: Final = 8 << 20
-"""Characters of ``smaps``: a tool can have more mappings than anybody wants to read of."""
+"""Bytes of ``smaps``: a tool can have more mappings than anybody wants to read of."""
 OWN_DESCRIPTORS: Final = frozenset({"0", "1", "2", "3", "4"})
 """Those of the launcher: the three of every process, the one for its result, and the snapshot."""
 
@@ -118,7 +118,8 @@ def _kind(mapping: _Mapping) -> int:
 
 def _mappings(smaps: str) -> list[_Mapping]:
     found: list[_Mapping] = []
-    for line in smaps.splitlines():
+    # What else ends lines stands in names as it is: of all that, the kernel rewrites this one only.
+    for line in smaps.split("\n"):
         if head := _HEAD.fullmatch(line):
             start, end, read, write, execute, share, offset, inode, path = head.groups()
             protection = (read == "r") | (write == "w") << 1 | (execute == "x") << 2
@@ -147,8 +148,8 @@ def _listed(folder: int, name: str) -> set[str]:
 
 def _read(folder: int, name: str) -> str:
     descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder)
-    with open(descriptor, encoding="utf-8", errors="surrogateescape") as file:  # noqa: PTH123 - a descriptor
+    with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor
         text = file.read(SMAPS_MAX + 1)
     if len(text) > SMAPS_MAX:
         raise UnsavableError("too many mappings")
-    return text
+    return os.fsdecode(text)
