@@ -54,9 +54,24 @@ class TestHello:
             records(hello(server_name(NAME.encode() + b"\0.attacker.example"))),
             records(hello((21, bytes(17_000)), server_name(NAME.encode()))),
             b"\x16\x03\x01\x00\x01\x02",
+            b"\x15\x03\x01\x00\x02\x01\x5a" + hello_for("other.example.com"),
+            b"\x16\x01" + hello_for("other.example.com")[2:],
             b"\x80\x2e\x01\x03\x01\x00\x15\x00\x00\x00\x10",
         ],
-        ids=["other", "fragments", "address", "none", "twice", "two", "NUL", "long", "no hello", "SSL 2"],
+        ids=[
+            "other",
+            "fragments",
+            "address",
+            "none",
+            "twice",
+            "two",
+            "NUL",
+            "long",
+            "no hello",
+            "alert",
+            "version",
+            "SSL 2",
+        ],
     )
     def test_attack_by_hello(self, server: Server, here: Room, data: bytes) -> None:
         side = here.sandbox(HostPort(NAME, server.port))

@@ -50,7 +50,7 @@ def test_the_name_is_canonical(spelling: bytes) -> None:
         b"SSH-2.0-x\r\n",
         b"\x00\x00\x00\x08\x04\xd2\x16\x2f",
         b"\xff\xfd\x03",  # telnet
-        b"\x16\x02\x01\x00\x05",  # no version of TLS
+        b"\x16\x10\x01\x00\x05",  # no version of TLS
         b"\x80\x2e\x02\x03\x01",
         b"\x80\x2e\x01\x00\x02",  # SSL 2 itself, which nobody speaks
     ],
@@ -85,7 +85,11 @@ WRONG = {
     "something before the extensions": records(hello(_RIGHT, before=b"x")),
     "another message behind it": records(hello(_RIGHT) + b"\x01\0\0\0"),
     "no hello": records(b"\x02" + hello(_RIGHT)[1:]),
-    "an alert first": records(hello(_RIGHT), kind=21)[:0] + b"\x16\x03\x01\x00\x00",
+    "an empty record first": b"\x16\x03\x01\x00\x00" + records(hello(_RIGHT)),
+    "an alert first": b"\x15\x03\x01\x00\x02\x01\x5a" + records(hello(_RIGHT)),
+    "a change of ciphers first": b"\x14\x03\x03\x00\x01\x01" + records(hello(_RIGHT)),
+    "a version that nobody has": b"\x16\x01" + records(hello(_RIGHT))[2:],
+    "an alert of a version that nobody has": b"\x15\x0f\x01\x00\x02\x01\x5a" + records(hello(_RIGHT)),
     "an alert in between": records(hello(_RIGHT)[:40]) + b"\x15\x03\x01\x00\x02\x01\x00",
     "another version in between": records(hello(_RIGHT)[:40]) + b"\x16\x02\x01\x00\x02\x01\x00",
     "an empty record in between": records(hello(_RIGHT)[:40]) + b"\x16\x03\x01\x00\x00",

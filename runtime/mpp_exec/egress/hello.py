@@ -19,6 +19,8 @@ PLAIN: Final = ""
 
 HELLO_MAX: Final = 16_384
 _RAW_MAX: Final = 20_480  # with what records add: small ones are a way to be slow
+_KINDS: Final = range(20, 27)  # of records. Some servers pass over an alert that stands before a hello,
+_MAJOR_MAX: Final = 16  # and do not look at the version of the first record, if it is below this one
 _HANDSHAKE, _CLIENT_HELLO, _MAJOR, _SERVER_NAME = 22, 1, 3, 0
 
 
@@ -52,7 +54,7 @@ class Hello:
         if not self._at:
             if raw[0] & 0x80:
                 return _as_in_ssl_2(raw)
-            if raw[0] != _HANDSHAKE or (len(raw) > 1 and raw[1] != _MAJOR):
+            if raw[0] not in _KINDS or (len(raw) > 1 and raw[1] >= _MAJOR_MAX):
                 return PLAIN
         while len(raw) - self._at >= 5:
             kind, major = raw[self._at], raw[self._at + 1]
