@@ -6,24 +6,24 @@
 /* Where a spawn can fail, in the order of the steps. */
 enum mpp_step {
     MPP_STEP_NONE = 0,
-    MPP_STEP_SOURCE,       /* parent: open a mount source without following links */
-    MPP_STEP_PIPES,        /* parent: socket pair and pipes */
-    MPP_STEP_CLONE,        /* parent: clone into new namespaces */
-    MPP_STEP_EXEC_INIT,    /* child: become the init program */
-    MPP_STEP_ID_MAP,       /* parent: uid_map, gid_map, setgroups */
-    MPP_STEP_TREE,         /* parent, root: detached copy of a mount source */
-    MPP_STEP_IDMAP_MOUNT,  /* parent, root: map the host's ids on a grant */
-    MPP_STEP_IMAGE,        /* parent: a mount of the package's image */
-    MPP_STEP_HAND_OVER,    /* parent, without namespaces: what is held, and to whom it belongs; detail is its index */
-    MPP_STEP_SEND,         /* parent: hand over plan and descriptors */
-    MPP_STEP_RECEIVE,      /* init: plan received and well-formed */
-    MPP_STEP_OWNER,        /* init: die with the owner */
-    MPP_STEP_IDS,          /* init: setgroups, setresgid, setresuid */
-    MPP_STEP_SESSION,      /* init: new session, host name */
-    MPP_STEP_NETWORK,      /* init: loopback up, addresses, sockets; detail counts them: addresses, names, streams */
-    MPP_STEP_ROOT,         /* init: private propagation, root tmpfs */
-    MPP_STEP_LAYOUT,       /* init: one layout entry; detail is its index */
-    MPP_STEP_PIVOT,        /* init: pivot_root and detach of the host's tree; or only the working directory */
+    MPP_STEP_SOURCE,      /* parent: open a mount source without following links */
+    MPP_STEP_PIPES,       /* parent: socket pair and pipes */
+    MPP_STEP_CLONE,       /* parent: clone into new namespaces */
+    MPP_STEP_EXEC_INIT,   /* child: become the init program */
+    MPP_STEP_ID_MAP,      /* parent: uid_map, gid_map, setgroups */
+    MPP_STEP_TREE,        /* parent, root: detached copy of a mount source */
+    MPP_STEP_IDMAP_MOUNT, /* parent, root: map the host's ids on a grant */
+    MPP_STEP_IMAGE,       /* parent: a mount of the package's image */
+    MPP_STEP_HAND_OVER,   /* parent, without namespaces: what is held, and to whom it belongs; detail is its index */
+    MPP_STEP_SEND,        /* parent: hand over plan and descriptors */
+    MPP_STEP_RECEIVE,     /* init: plan received and well-formed */
+    MPP_STEP_OWNER,       /* init: die with the owner */
+    MPP_STEP_IDS,         /* init: setgroups, setresgid, setresuid */
+    MPP_STEP_SESSION,     /* init: new session, host name */
+    MPP_STEP_NETWORK, /* init: loopback up, addresses, sockets; detail counts them: addresses, names, streams, bounds */
+    MPP_STEP_ROOT,    /* init: private propagation, root tmpfs */
+    MPP_STEP_LAYOUT,  /* init: one layout entry; detail is its index */
+    MPP_STEP_PIVOT,   /* init: pivot_root and detach of the host's tree; or only the working directory */
     MPP_STEP_CAPABILITIES, /* init: drop every capability */
     MPP_STEP_LANDLOCK,     /* init: ruleset; detail is the rule's index */
     MPP_STEP_RELEASE,      /* init, parked: the release received and fit for what was prepared */
@@ -149,6 +149,7 @@ struct mpp_plan {
     uint32_t early_start;  /* 1: parked, the tool is started before the release; 0: at it */
     uint32_t processors;   /* the most that the tool may run on */
     uint32_t snapshot;     /* MPP_SNAPSHOT_*, early start: what its last descriptor is for; 0: it has none */
+    uint32_t few_buffers;  /* 1: nothing counts what its connections hold, so that the kernel has to bound it */
     uint32_t exec_path;
     uint32_t working_directory;
     uint32_t host_name;

@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import os
 import socket
+import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from errno import (
     EACCES,
@@ -34,10 +35,21 @@ from egress_world import PUBLIC, run_in_world
 from hosts import NAMED, OpenDoor, granted, open_door
 from mpp_exec.egress.broker import Broker, Sockets
 from mpp_exec.egress.traffic import Denied
+from mpp_exec.errors import HostError
 from mpp_exec.sandbox import waiting
 from mpp_exec.sandbox.parked import Parked
 from mpp_exec.sandbox.plan import SandboxPlan
-from sandbox_lab import CACHE, Lab, answer, descendants, run, without_landlock, without_seccomp
+from sandbox_lab import (
+    CACHE,
+    Lab,
+    answer,
+    bounded,
+    descendants,
+    run,
+    without_cgroup,
+    without_landlock,
+    without_seccomp,
+)
 from weakened import weakened
 
 API = "api.example.com:8443"
@@ -350,6 +362,80 @@ def test_what_init_needed_for_the_network_is_gone(lab: Lab) -> None:
     for fields in seen:
         caps = {name: int(fields[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")}
         assert caps == dict.fromkeys(caps, 0)
+
+
+FULL = """
+import errno, fcntl, select, socket, struct
+
+def run(port, fills):
+    held, size = [], 0
+    for _ in range(12):
+        client = socket.create_connection(("127.0.0.1", port), 20)
+        client.setsockopt(1, 7, 1 << 22)
+        client.setsockopt(1, 8, 1 << 22)
+        held.append(client)
+        client.settimeout(20)
+        got = 0
+        while not fills and got < 1 << 24:
+            got += len(client.recv(1 << 20))
+        client.setblocking(False)
+        while fills and select.select([], [client], [], 0.2)[1]:
+            try:
+                size += client.send(bytes(1 << 20))
+            except BlockingIOError:
+                pass
+    for client in held:
+        size += struct.unpack("i", fcntl.ioctl(client, 0x541B, bytes(4)))[0]
+    return size >> 20
+"""
+
+
+class TestConnectionsThatAreFull:
+    """What they hold is the kernel's memory: no rlimit counts it, and no look at processes."""
+
+    def held(self, compiled: SandboxPlan, port: int, *, fills: bool) -> int:
+        def hold(connection: socket.socket) -> None:
+            with connection, suppress(OSError):
+                while not (over.wait(100) if fills else over.is_set()):
+                    connection.sendall(bytes(1 << 20))
+
+        def greet(connection: socket.socket) -> None:
+            threading.Thread(target=hold, args=(connection.dup(),)).start()
+
+        over = threading.Event()
+        with open_door(greet) as door:
+            request = json.dumps({"arguments": {"port": port, "fills": fills}}).encode()
+            try:
+                size: int = answer(run(compiled, request, serve=door.serve))["value"]
+            finally:
+                over.set()
+        return size
+
+    @pytest.mark.parametrize("fills", [True, False], ids=["sent", "received"])
+    def test_attack_with_full_connections(
+        self, lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fills: bool
+    ) -> None:
+        limits = bounded(wall_ms=100_000, cpu_ms=100_000)
+        compiled = without_cgroup(lab.python(FULL, network=granted("127.0.0.1:8443"), limits=limits))
+        assert self.held(compiled, 8443, fills=fills) < 12
+        weak = weakened(tmp_path, "network.c", ("error = bound_buffers();", ""))
+        monkeypatch.setattr(waiting, "init_program", lambda: weak)
+        larger = without_seccomp(compiled, "setsockopt")
+        assert self.held(larger, 8443, fills=fills) > 24, "the attack is real"
+
+    def test_where_they_cannot_be_bounded_a_cgroup_has_to_count(
+        self, lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, door: OpenDoor
+    ) -> None:
+        """As in a container, with a /proc/sys that is read-only."""
+        weak = weakened(tmp_path, "network.c", ("/proc/sys/net/ipv4/tcp_rmem", "/proc/sys/net/ipv4/absent"))
+        monkeypatch.setattr(waiting, "init_program", lambda: weak)
+        compiled = lab.python(TRIES, network=HOSTS)
+        with pytest.raises(HostError) as refused:
+            attack(without_cgroup(compiled), door)
+        assert refused.value.code == "host.spawn_network"
+        assert "cgroup" in refused.value.hint
+        if compiled.cgroup:
+            assert attack(compiled, door) == []
 
 
 def test_connecting_before_the_release(

@@ -262,6 +262,15 @@ class TestSocketsOfATool:
         assert not decide(self.HOSTS, "setsockopt", (3, 6, 31, 0, 0, 0)), "TCP_ULP"
         assert not decide(self.HOSTS, "getsockopt", (3, 0, 80, 0, 0, 0)), "SO_ORIGINAL_DST"
 
+    def test_larger_buffers_are_asked_for_in_vain(self) -> None:
+        """Who is told that it cannot be done gives up, and what they hold nothing counts."""
+        (allow,) = (each for each in self.HOSTS if each.name == "setsockopt")
+        for name in (7, 8):
+            assert not decide(self.HOSTS, "setsockopt", (3, 1, name, 0, 0, 0))
+            assert allow.idles((3, 1, name, 0, 0, 0))
+        assert not allow.idles((3, 1, 26, 0, 0, 0))
+        assert not allow.idles((3, 6, 7, 0, 0, 0))
+
     def test_without_hosts_there_is_none_of_it(self) -> None:
         for kind in ("python", "exec"):
             more = {allow.name for allow in tool_profile(kind, subprocess=False, network=True)}

@@ -68,6 +68,7 @@ def encode_plan(
     streams: Sequence[tuple[int, int]] = (),
     addresses: Sequence[str] = (),
     snapshot: int = 0,
+    few_buffers: bool = False,
 ) -> bytes:
     """Return the message of ``struct mpp_plan`` for init.
 
@@ -77,7 +78,8 @@ def encode_plan(
     tool may run on, 0 for no such limit. *late* is the index of the
     first entry that a parked sandbox gets with its call, *early_start* whether its tool runs before that,
     *snapshot* what that does with a snapshot (``MPP_SNAPSHOT_*``).
-    *streams* are family and port of each socket to the broker, *addresses* what loopback has beside its own.
+    *streams* are family and port of each socket to the broker, *addresses* what loopback has beside its own;
+    *few_buffers* says that nothing but the kernel bounds what connections hold.
 
     Raises:
         InternalError: it does not fit in PLAN_MAX bytes or ARGS_MAX arguments or variables.
@@ -91,6 +93,7 @@ def encode_plan(
     header.root_attributes = root_attributes
     header.own_signals = own_signals
     header.processors = processors
+    header.few_buffers = few_buffers
     header.late = len(entries) if late is None else late
     header.early_start = early_start
     header.snapshot = snapshot

@@ -136,6 +136,7 @@ def _encode(
         streams=plan.streams,
         addresses=plan.addresses,
         snapshot=snapshot,
+        few_buffers=bool(plan.streams) and not plan.cgroup,
     )
 
 

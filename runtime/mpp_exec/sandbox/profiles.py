@@ -228,9 +228,10 @@ _SOL_SOCKET, _IP, _TCP, _IPV6 = 1, 0, 6, 41
 _SOCKET_OPTIONS = (
     2,  # SO_REUSEADDR
     *(4, 6),  # SO_ERROR, SO_BROADCAST: Go sets the latter on every socket
-    *(7, 8, 9, 13),  # SO_SNDBUF, SO_RCVBUF, SO_KEEPALIVE, SO_LINGER
+    *(9, 13),  # SO_KEEPALIVE, SO_LINGER
     *(20, 21),  # SO_RCVTIMEO, SO_SNDTIMEO
 )
+_BUFFERS = (7, 8)  # SO_SNDBUF, SO_RCVBUF: memory that is the kernel's, and counted by nothing but a cgroup
 _IP_OPTIONS = (1, 11)  # IP_TOS, IP_RECVERR: glibc wants to know at once that no resolver answers
 _TCP_OPTIONS = (
     *(1, 2, 3),  # TCP_NODELAY, TCP_MAXSEG, TCP_CORK
@@ -256,18 +257,19 @@ _NETWORK: tuple[Allow, ...] = (
     Allow("recvmsg", "as recvfrom", (Arg(2, (0,), LOW & ~_RECEIVE),)),
     Allow(
         "setsockopt",
-        "times, buffers and delays of a connection; no filter, no other protocol",
+        "times and delays of a connection; no larger buffers, no filter, no other protocol",
         _options(_SOL_SOCKET, _SOCKET_OPTIONS),
         also=(
             _options(_IP, _IP_OPTIONS),
             _options(_TCP, _TCP_OPTIONS),
             _options(_IPV6, _IPV6_OPTIONS),
         ),
+        idle=_options(_SOL_SOCKET, _BUFFERS),
     ),
     Allow(
         "getsockopt",
         "kind and state of a socket, and what may be set",
-        _options(_SOL_SOCKET, (*_SOCKET_FACTS, *_SOCKET_OPTIONS[:1], *_SOCKET_OPTIONS[2:])),
+        _options(_SOL_SOCKET, (*_SOCKET_FACTS, *_SOCKET_OPTIONS[:1], *_SOCKET_OPTIONS[2:], *_BUFFERS)),
         also=(
             _options(_IP, _IP_OPTIONS),
             _options(_TCP, (*_TCP_OPTIONS, 11)),  # TCP_INFO

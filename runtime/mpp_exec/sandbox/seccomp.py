@@ -22,7 +22,7 @@ from mpp_exec.sandbox.watching import Watched, asks, ordinary, told_profile, wat
 REFUSED = bpf.RET_ERRNO | errno.ENOSYS
 IDLE = bpf.RET_ERRNO
 SEALED = bpf.RET_ERRNO | errno.EPERM
-COMPILER_VERSION = 9
+COMPILER_VERSION = 10
 """Raised when this file, ``profiles`` or ``watching`` change what programs do; part of cache keys."""
 
 _KEPT = 64

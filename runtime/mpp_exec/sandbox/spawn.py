@@ -247,8 +247,8 @@ def _served(
     ground: FindGround,
 ) -> native.RawOutcome:
     """As :func:`_cold`, of a plan with hosts: built first, then served, and only then is there a tool."""
-    began = time.monotonic_ns()
     made = Parked(plan, constants=(), cache=cache, early_start=False, traced=traced, ground=ground)
+    began = time.monotonic_ns()  # what is compiled for a first call takes from no call's time
     try:
         while made.look(100) == "preparing":
             continue  # within the limit of time, which is that of its call
@@ -313,7 +313,8 @@ _HINTS = {
     "root": _NAMESPACES,
     "idmap_mount": "the file system of a writable grant has no idmapped mounts: run as an unprivileged user, "
     "or grant a folder on another file system",
-    "network": "the kernel refused a network of its own: is IPv6 off where an address of it is granted?",
+    "network": "the kernel refused a network of its own: is IPv6 off where an address of it is granted? is "
+    "/proc/sys read-only, as in many containers, and no cgroup delegated that would count instead?",
     "watch": "what a container or another sandbox watches through seccomp can have no second watcher: "
     "trace outside of it",
     "landlock": "the kernel refused the Landlock rules it announced; run mpp-exec doctor",
