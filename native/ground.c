@@ -150,6 +150,7 @@ int mpp_ground_fits(const struct mpp_ground *ground, struct mpp_sandbox *sandbox
 
     if (ground == NULL || launch->grounds || launch->namespaces == 0) return 0;
     if (launch->template != NULL || launch->image != NULL || launch->watched_count > 0) return 0;
+    if (plan->streams.count > 0) return 0; /* the host's /proc, by which its network is bounded, is not there */
     if (laid->late != plan->late || laid->root_attributes != plan->root_attributes) return 0;
     one = (const void *)(ground->plan + laid->entries.offset);
     for (uint32_t i = 0; i < laid->entries.count || i < plan->entries.count; i++) {
