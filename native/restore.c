@@ -18,7 +18,8 @@
 #include "snapshot.h"
 #include "sys.h"
 
-#define HEADER 0x600100000000ull /* beside this program (setup.py), where nothing else comes to lie */
+#define PROGRAM 0x600000000000ull /* this one (setup.py) */
+#define HEADER 0x600100000000ull  /* beside it, where nothing else comes to lie */
 #define SEAL "/mpp/seal.bpf"
 #define SEAL_SIZE 32768
 #define STACK_SIZE 16384
@@ -80,6 +81,9 @@ static void move_kernel_pages(const struct mpp_snapshot *saved, uint64_t vdso)
 
         if (region->kind != MPP_REGION_VDSO && region->kind != MPP_REGION_VVAR) continue;
         if (was == 0 || vdso == 0) leave(NOT_MOVED);
+        /* What is there would be gone: this program has a descriptor that no tool is to have. */
+        if (region->start >= region->end || (region->start < HEADER + sizeof *saved && region->end > PROGRAM))
+            leave(NOT_SOUND);
         if (sys5(SYS_mremap, vdso + region->start - was, region->end - region->start, region->end - region->start,
                  MREMAP_MAYMOVE | MREMAP_FIXED, region->start) != (long)region->start)
             leave(NOT_MOVED);
