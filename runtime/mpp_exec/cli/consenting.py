@@ -42,7 +42,7 @@ def _grant_options(parser: VerbParser) -> None:
         value="PERMISSION",
         action="append",
         default=[],
-        help_text="withhold a permission: network, filesystem.write, environment=TZ, …",
+        help_text="withhold a permission: network, filesystem.write, environment=TZ, import_once, …",
     )
     parser.option(
         "--degrade",
