@@ -181,11 +181,11 @@ def test_long_call_outlives_the_thread_that_would_end_with_nothing_to_keep(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What it was copied from is that thread's, and so is it."""
-    monkeypatch.setattr(stock, "IDLE", 0.2)
-    monkeypatch.setattr(pool_module, "_LINGER", 0.0)
     pool = pool_of(stage)
     shelf = next(iter(pool._stock.shelves.values()))
     recipe = shelf.recipe
+    monkeypatch.setattr(stock, "IDLE", 0.2)  # not before: it would be idle before there is one
+    monkeypatch.setattr(pool_module, "_LINGER", 0.0)
     with pool.lent(recipe) as first, pool.lent(recipe) as second:
         assert first is not None
         assert second is not None
