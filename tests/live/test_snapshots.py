@@ -21,6 +21,7 @@ from mpp_exec.sandbox.plan import SandboxPlan
 from mpp_exec.sandbox.pool import Pool
 from mpp_exec.sandbox.shelf import Recipe
 from mpp_exec.sandbox.snapshot import can_be_saved
+from mpp_exec.sandbox.stock import Stock
 from sandbox_lab import CACHE, Lab, answer, image_of, restored, run, saved, waits
 from self_description import SELF
 from stage import NAME, Stage
@@ -293,6 +294,23 @@ def test_one_that_is_late_spoils_nothing(lab: Lab, kept: Pool, monkeypatch: pyte
     assert until(lambda: lend(kept, wanted) is None)
     assert only.snapshot is not None
     assert not only.snapshot.is_spoilt
+
+
+def test_snapshots_are_made_one_at_a_time(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each may come to all the room that is left, and takes a place of those where others are prepared."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    stock = Stock(CACHE, lambda: None, sandboxes=8, memory=1 << 28, keep_images=lambda _: None)
+    for _ in range(3):
+        wanted = recipe(asked(lab, "import time\ntime.sleep(3600)\n"))
+        stock.shelves[wanted.key] = shelf.Shelf(wanted, target=1)
+    try:
+        for _ in range(2):
+            stock.refill(0.0)
+            assert [each.is_saving for each in stock.shelves.values()] == [True, False, False]
+    finally:
+        stock.drop_sources()
+        stock.empty()
+        stock.close()
 
 
 def test_snapshot_ends_with_what_it_was_made_under(lab: Lab) -> None:

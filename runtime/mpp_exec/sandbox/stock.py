@@ -134,7 +134,9 @@ class Stock:
             making[shelf.package] += len(shelf.preparing)
         for shelf in shelves:
             if shelf.is_saving or shelf.missing(now):
-                shelf.saved(now, self._cache, self._left() if making.total() < places else 0)
+                # One at a time: what another may come to is not known before that is there.
+                may_begin = making.total() < places and not any(each.is_saving for each in shelves)
+                shelf.saved(now, self._cache, self._left() if may_begin else 0)
                 making[shelf.package] += shelf.is_saving
         for shelf in shelves:
             # One place is left to others: a tool may hang while it is prepared.
