@@ -396,7 +396,7 @@ class Invocation:
         try:
             return self._spawned(stack, agreed, plan, session, parked)
         finally:
-            self._traffic = self._reach.end()
+            self._traffic = self._reach.end(drop=self._cancel.is_set())
 
     def _on_record(self, agreed: Agreed, redactor: Redactor) -> Mapping[str, Any]:
         """Return what the ledger says of the network of the call."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class Ends(Protocol):
     """An outlet of the broker's."""
 
-    def end(self) -> Traffic:
+    def end(self, *, drop: bool = False) -> Traffic:
         """Close every connection, and return what there was."""
 
 
@@ -58,10 +58,13 @@ class Reach:
             self._invocation, self._destinations, Sockets(streams, names), self._package
         )
 
-    def end(self) -> Traffic | None:
-        """Close every connection, and return what there was: None where nothing was ever served."""
+    def end(self, *, drop: bool = False) -> Traffic | None:
+        """Close every connection, and return what there was: None where nothing was ever served.
+
+        With *drop*, what was sent and is not yet taken is not handed on.
+        """
         outlet, self._outlet = self._outlet, None
-        return None if outlet is None else outlet.end()
+        return None if outlet is None else outlet.end(drop=drop)
 
 
 def refused(traffic: Traffic | None) -> tuple[tuple[str, int, str], ...]:

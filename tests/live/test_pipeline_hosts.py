@@ -225,6 +225,27 @@ class TestTheEnd:
         assert result.outcome == "killed"
         assert silent.ended.acquire(timeout=50), "the connection ended"
 
+    def test_what_was_sent_and_not_taken_ends_with_the_grant(
+        self, stage: Stage, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Whoever reads slowly would be told of it for as long as it likes."""
+        over = threading.Event()
+
+        def slow(connection: Any) -> None:
+            assert connection.recv(5) == b"begun"
+            heard.release()
+            over.wait(50)
+
+        monkeypatch.setitem(globals(), "HOLD", HOLD.replace('b"begun"', 'b"begun" + bytes(600_000)'))
+        reader = Server(slow)
+        result = self.began(stage, reader, lambda _: stage.runtime.store.revoke(NAME))
+        over.set()
+        assert result.outcome == "killed"
+        assert reader.ended.acquire(timeout=50)
+        assert reader.came[0].endswith(b"<reset>")
+        assert len(reader.came[0]) < 600_000
+        reader.close()
+
     def test_a_call_that_ran_out_of_time(self, stage: Stage, silent: Server) -> None:
         result = self.began(stage, silent, bool, limits=bounded(wall_ms=UNHURRIED.wall_ms // 10))
         assert result.outcome == "timeout"

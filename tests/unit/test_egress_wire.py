@@ -20,7 +20,8 @@ def test_requests_are_read_back() -> None:
     assert wire.read_request(message) == ("open", 7, "one", "one", destinations, True)
     message = wire.opening(7, "one", (), names=False, whose="acme/net")
     assert wire.read_request(message) == ("open", 7, "one", "acme/net", (), False)
-    assert wire.read_request(wire.encoded("end", 8, "one")) == ("end", 8, "one", "", (), False)
+    for kind in ("end", "drop"):
+        assert wire.read_request(wire.encoded(kind, 8, "one")) == (kind, 8, "one", "", (), False)
 
 
 def test_the_largest_request_fits() -> None:

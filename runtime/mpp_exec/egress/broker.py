@@ -97,7 +97,7 @@ class Broker:
                     if is_last:
                         raise _unanswered() from error
                 except BaseException:  # interrupted: it may be served by now, and nobody would end it
-                    self._traffic(process, invocation)
+                    self._traffic(process, invocation, drop=True)
                     raise
                 else:
                     break
@@ -131,18 +131,18 @@ class Broker:
         if self._process is process:
             self._process = None
 
-    def _ended(self, outlet: Outlet) -> Traffic:
+    def _ended(self, outlet: Outlet, *, drop: bool) -> Traffic:
         # Not a lock of the outlet's: in a child, nobody would let go of one that another thread had.
         with self._lock:
             if outlet.traffic is None:
-                outlet.traffic = self._traffic(outlet.process, outlet.invocation)
+                outlet.traffic = self._traffic(outlet.process, outlet.invocation, drop=drop)
             return outlet.traffic
 
-    def _traffic(self, process: Process, invocation: str) -> Traffic:
+    def _traffic(self, process: Process, invocation: str, *, drop: bool) -> Traffic:
         if process is not self._process and process not in self._retired:
             return _LOST
         try:
-            traffic = process.end(invocation)
+            traffic = process.end(invocation, drop=drop)
         except NoAnswer:
             self._end(process)
             return _LOST
@@ -188,9 +188,12 @@ class Outlet:
         self.invocation = invocation
         self.traffic: Traffic | None = None
 
-    def end(self) -> Traffic:
-        """Close every connection, and return what there was. The second time, what was returned before."""
-        return self._broker._ended(self)  # noqa: SLF001
+    def end(self, *, drop: bool = False) -> Traffic:
+        """Close every connection, and return what there was. The second time, what was returned before.
+
+        What the tool had sent is still handed on, as fast as it is taken; with *drop* it is thrown away.
+        """
+        return self._broker._ended(self, drop=drop)  # noqa: SLF001
 
 
 def _prepare(sockets: Sockets) -> None:

@@ -82,8 +82,8 @@ class Exchange:
         self._by_fd[tenant.fileno()] = tenant
         self._events.register(tenant.fileno(), select.EPOLLIN)
 
-    def end(self, invocation: str) -> Traffic:
-        """End all that a sandbox has, and return what there was.
+    def end(self, invocation: str, *, drop: bool = False) -> Traffic:
+        """End all that a sandbox has, and return what there was. *drop* as in ``Outlet.end``.
 
         Raises:
             ValueError: there is none.
@@ -93,7 +93,7 @@ class Exchange:
             raise ValueError("it is not open")
         fd = next(fd for fd, each in self._by_fd.items() if each is tenant)
         del self._by_fd[fd]
-        return tenant.end()
+        return tenant.end(drop=drop)
 
     def has_room(self, whose: str) -> bool:
         """Return whether one connection more leaves as many for others as *whose* there are."""

@@ -112,9 +112,11 @@ class Served:
     def _answered(self, message: bytes, sockets: list[socket.socket]) -> bytes:
         """Do what is asked and return the answer; raises ValueError where it is no request."""
         kind, number, invocation, whose, destinations, has_names = wire.read_request(message)
-        if kind == wire.END:
+        if kind in (wire.END, wire.DROP):
             known = self._taken.pop(invocation, None) is not None
-            traffic = self._exchange.end(invocation) if known else Traffic(lost=True)
+            traffic = Traffic(lost=True)
+            if known:
+                traffic = self._exchange.end(invocation, drop=kind == wire.DROP)
             return wire.encoded(wire.ENDED, number, traffic.to_json())
         if has_names and not sockets:
             raise ValueError("the socket for names is missing")

@@ -109,14 +109,15 @@ class Process:
             raise NoAnswer
         return kind == wire.OPENED
 
-    def end(self, invocation: str) -> Traffic:
-        """End what a sandbox has, and return what there was.
+    def end(self, invocation: str, *, drop: bool = False) -> Traffic:
+        """End what a sandbox has, and return what there was. *drop* as in ``Outlet.end``.
 
         Raises:
             NoAnswer: the process is to be ended.
         """
         number = self.next_number()
-        kind, traffic = self._asked(wire.encoded(wire.END, number, invocation), number, [], END_SECONDS)
+        message = wire.encoded(wire.DROP if drop else wire.END, number, invocation)
+        kind, traffic = self._asked(message, number, [], END_SECONDS)
         if kind != wire.ENDED or traffic is None:
             raise NoAnswer
         return traffic

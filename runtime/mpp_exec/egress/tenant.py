@@ -182,10 +182,10 @@ class Tenant:
             return queries.answer(question, queries.FAILED)
         return queries.answer(question, queries.OK, socket.inet_aton(address))
 
-    def end(self) -> Traffic:
-        """Close everything, and return what there was."""
+    def end(self, *, drop: bool = False) -> Traffic:
+        """Close everything, and return what there was. *drop* as in ``Outlet.end``."""
         for link in list(self._links):
-            self._contain(link.last)
+            self._contain(link.reset if drop else link.last)
         self._close()
         return replace(self.notes.traffic(), lost=self._is_broken)
 

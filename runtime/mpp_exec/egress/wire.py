@@ -19,7 +19,7 @@ SOCKETS_MAX: Final = 250  # SCM_MAX_FD is 253
 INVOCATION_MAX: Final = 128
 DESTINATIONS_MAX: Final = 512
 
-OPEN, END = "open", "end"
+OPEN, END, DROP = "open", "end", "drop"
 READY, FAILED, OPENED, FULL, ENDED = "ready", "failed", "opened", "full", "ended"
 """The last are what the process says: it is confined; it cannot be; a sandbox is served; there is no room for
 another; one has ended, and this was its traffic."""
@@ -51,8 +51,8 @@ def read_request(message: bytes) -> tuple[str, int, str, str, tuple[HostPort, ..
         ValueError: it is no request.
     """
     match _decoded(message):
-        case [str(kind), int(number), str(invocation)] if kind == END:
-            return END, number, invocation, "", (), False
+        case [str(kind), int(number), str(invocation)] if kind in (END, DROP):
+            return kind, number, invocation, "", (), False
         case [str(kind), int(number), str(invocation), str(whose), list(rows), bool(names)] if (
             kind == OPEN
             and max(len(invocation), len(whose)) <= INVOCATION_MAX
