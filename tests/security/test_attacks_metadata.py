@@ -10,7 +10,7 @@ import os
 import platform
 import socket
 from dataclasses import replace
-from errno import EACCES, ENOENT, ENOSYS, ESRCH
+from errno import EACCES, ENOENT, ENOSYS, EROFS, ESRCH
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from mpp_exec.sandbox import kernel, native
 from mpp_exec.sandbox.layout import READ_ONLY, RESERVED, Entry
 from mpp_exec.sandbox.plan import SandboxPlan
 from mpp_exec.sandbox.properties import TRUNCATE_ABI
-from sandbox_lab import PLACES, Lab, call, run, without_landlock, without_seccomp
+from sandbox_lab import PLACES, Lab, answer, call, run, without_landlock, without_seccomp
 
 LOOK = """
 import ctypes, os, resource, socket, struct, sys, time
@@ -246,6 +246,24 @@ def test_time_stamps_are_not_left_on_what_is_read(lab: Lab, ground: Path) -> Non
     if not os.statvfs(ground).f_flag & os.ST_NOATIME:
         seen = call(replace(compiled, entries=tuple(entries)), code=code, pid=f"{ground}/file")
         assert seen[1] > 1, "the attack is real"
+
+
+DEVICES = ("/dev/null", "/dev/random", "/dev/urandom")
+
+
+def test_time_stamps_are_not_left_on_devices(lab: Lab) -> None:
+    """They are the host's, and would tell every later call when one was written to last."""
+    compiled = lab.python(LOOK)
+    code = "[run(f'os.utime({path!r})') for path in pid] + [os.write(os.open(pid[0], os.O_WRONLY), b'x')]"
+    assert call(compiled, code=code, pid=DEVICES) == [EROFS, EROFS, EROFS, 1], "it is written to"
+    said = answer(run(lab.python("def run():\n    open('/dev/null', 'w').close()\n"), b'{"arguments":{}}'))
+    assert said == {"value": None}, "and nobody is told that it was tried"
+    entries = (
+        replace(each, attributes=each.attributes & ~native.MOUNT_RDONLY) if each.source in DEVICES else each
+        for each in compiled.entries
+    )
+    seen = call(replace(compiled, entries=tuple(entries)), code=code, pid=DEVICES[:1])
+    assert seen == [None, 1], "the attack is real"
 
 
 def test_attacks_are_real_where_there_are_no_namespaces(lab: Lab, ground: Path) -> None:

@@ -19,7 +19,8 @@ READ_ONLY = native.MOUNT_RDONLY | native.MOUNT_NOSUID | native.MOUNT_NODEV | nat
 WRITABLE = native.MOUNT_NOSUID | native.MOUNT_NODEV | native.MOUNT_NOEXEC
 # Code is mapped or executed from here; Landlock's execute right says which file may become a program.
 CODE = native.MOUNT_RDONLY | native.MOUNT_NOSUID | native.MOUNT_NODEV
-DEVICE = native.MOUNT_NOSUID | native.MOUNT_NOEXEC
+# What is written to one is not its file system's, which is the host's: no time of it is changed.
+DEVICE = native.MOUNT_RDONLY | native.MOUNT_NOSUID | native.MOUNT_NOEXEC
 
 RESERVED = ("/app", "/dev", "/mpp", "/proc", "/python", "/scratch", "/storage", "/sys")
 """Where the sandbox has something of its own, so that no grant can appear there."""
@@ -148,7 +149,7 @@ def shown(entries: Iterable[Entry], limit: int, *, traced: bool = False, hosts: 
     entries = tuple(entries)
     first = next((i for i, entry in enumerate(entries) if entry.late), len(entries))
     paths = {
-        entry.target: not entry.attributes & native.MOUNT_RDONLY
+        entry.target: not entry.attributes & native.MOUNT_RDONLY or entry.attributes == DEVICE
         for entry in entries
         if entry.kind in ("bind", "tmpfs")
     }
