@@ -5,10 +5,14 @@ Servers are on loopback of this host, and granted by their address, or by the na
 
 from __future__ import annotations
 
+import functools
 import os
+import shutil
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +119,81 @@ def test_a_server_of_mcp_reaches_it(stage: Stage, peer: Server) -> None:
     for _ in range(3):
         result = reach(stage, peer)
         assert result.content == [{"type": "text", "text": "hello"}], result.told()
+
+
+WHERE = """
+import socket
+
+def run():
+    return socket.gethostbyname(socket.gethostname())
+"""
+
+
+def test_the_name_of_the_machine_inside_is_no_host_that_was_refused(stage: Stage, peer: Server) -> None:
+    """Git asks for it, and mail programs do."""
+    stage.python(WHERE, permissions=local(peer))
+    result = stage.runtime.call(NAME)
+    assert result.structured == {"result": "127.0.1.1"}, result.told()
+    assert result.meta["mpp-exec/network"]["denied"] == 0
+
+
+PROGRAMS = """
+import subprocess
+
+def run(*words):
+    done = subprocess.run(words, capture_output=True, text=True)
+    return [done.returncode, done.stdout[-200:], done.stderr[-200:]]
+
+def curl(url):
+    return run("curl", "--silent", "--show-error", url)
+
+def clone(url):
+    return run("git", "clone", "--quiet", url, "/tmp/copy")
+"""
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[int]:
+    """Serve a page, and a repository, on a port of this host's loopback."""
+    root, made = tmp_path / "site", tmp_path / "made"
+    root.mkdir()
+    (root / "page").write_text("hello")
+    who = ["-c", "user.name=x", "-c", "user.email=x@example.com"]
+    for words in (
+        ["init", "--quiet", os.fspath(made)],
+        ["-C", os.fspath(made), *who, "commit", "--quiet", "--allow-empty", "-m", "first"],
+        ["clone", "--quiet", "--bare", os.fspath(made), os.fspath(root / "it.git")],
+        ["-C", os.fspath(root / "it.git"), "update-server-info"],
+    ):
+        subprocess.run(["git", *words], check=True)
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=root)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server.server_port
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+@pytest.mark.parametrize(("program", "page"), [("curl", "page"), ("git", "it.git")])
+def test_programs_that_were_granted_reach_hosts_that_were(
+    stage: Stage, site: int, program: str, page: str, host: str
+) -> None:
+    if shutil.which(program) is None:
+        pytest.skip(f"this host has no {program}")
+    function = {"curl": "curl", "git": "clone"}[program]
+    stage.python(
+        PROGRAMS,
+        function=function,
+        permissions=Permissions(network=granted(f"{host}:{site}"), subprocess=(program,)),
+    )
+    result = stage.runtime.call(NAME, arguments={"url": f"http://{host}:{site}/{page}"})
+    assert result.structured is not None
+    status, said, complained = result.structured["result"]
+    assert (status, complained) == (0, ""), complained
+    assert said == ("hello" if program == "curl" else "")
+    assert result.meta["mpp-exec/network"]["denied"] == 0
 
 
 class TestWhatIsRefused:

@@ -14,6 +14,7 @@ from typing import Final, TypeVar
 
 from mpp_exec.errors import HostError
 from mpp_exec.sandbox import native
+from mpp_exec.sandbox.building import HOST_NAME
 from mpp_exec.vocabulary import HostPort
 
 RESOLVER: Final = "127.0.0.53"
@@ -68,7 +69,8 @@ def etc(destinations: Iterable[HostPort]) -> dict[str, str]:
         return {}
     over_6 = "::1 localhost\n" if any(each.host == "::1" for each in granted) else ""
     return {
-        "hosts": f"127.0.0.1 localhost\n{over_6}",
+        # Many programs ask for the name of the machine they are on, and it is no granted host.
+        "hosts": f"127.0.0.1 localhost\n127.0.1.1 {HOST_NAME}\n{over_6}",
         "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
         # One question at a time: the C library has no call for two of them here.
         "resolv.conf": f"nameserver {RESOLVER}\noptions single-request timeout:5 attempts:2\n",
