@@ -14,10 +14,12 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -466,3 +468,45 @@ def test_compiled_wheels_are_taken_for_the_platforms_asked_for(tmp_path: Path) -
     with Runtime(shell.home) as runtime:
         result = runtime.call(declared["package"]["name"], "get_current_time", {"timezone": "UTC"})
     assert result.outcome == "ok", result.stderr
+
+
+@pytest.fixture
+def page() -> Iterator[str]:
+    """Serve a page on a port of this host's loopback."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/page"
+        server.shutdown()
+        thread.join()
+
+
+class Page(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        found = self.path == "/page"
+        self.send_response(200 if found else 404)
+        self.send_header("Content-Type", "text/plain")
+        self.end_headers()
+        self.wfile.write(b"a page, of a few words" if found else b"")
+
+
+def test_a_server_that_fetches_reaches_granted_hosts_alone(
+    tmp_path: Path, interop_python: Path, page: str
+) -> None:
+    """The usual one; what it says of granted hosts is what it says without a sandbox."""
+    host = page.removeprefix("http://").partition("/")[0]
+    calls = tuple(("fetch", {"url": page, "raw": True, **more}) for more in ({}, {"start_index": 7}))
+    missing_page = ("fetch", {"url": page + "s", "raw": True})
+    case = Case("pypi:mcp-server-fetch==2025.4.7", (*calls, missing_page), words=("--network", host))
+    wrapped = wrap(case, tmp_path)
+    test_every_tool_gives_what_the_server_gives_directly(wrapped, interop_python)
+    with wrapped.runtime() as runtime:
+        result = runtime.call(wrapped.package, "fetch", {"url": page, "raw": True})
+        assert "a page, of a few words" in result.content[0]["text"]
+        for elsewhere in ("http://example.com/", "http://127.0.0.1:1/", "http://[::1]/"):
+            refused = runtime.call(wrapped.package, "fetch", {"url": elsewhere, "raw": True})
+            assert refused.is_error, elsewhere
+            assert refused.meta["mpp-exec/network"]["connections"] == 0
+    assert approve(wrapped, "--without", "network") == 0
+    with wrapped.runtime() as runtime:
+        assert runtime.call(wrapped.package, "fetch", {"url": page, "raw": True}).is_error

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from command import Done, Shell, error_lines
+from egress_room import Server, echo
 from mpp_exec.errors import HostError
 from mpp_exec.sandbox import kernel
 from needs import missing
@@ -278,6 +279,7 @@ def test_more_for_one_run_is_asked_about_and_remembered_nowhere(shell: Shell, da
         ("--read", "/nowhere/at/all", "path.missing"),
         ("--env", "LD_PRELOAD", "trace.word"),
         ("--subprocess", "/bin/sh", "trace.word"),
+        ("--network", "*", "trace.word"),
     ],
 )
 def test_what_no_approval_would_give_no_trace_gives(shell: Shell, option: str, path: str, code: str) -> None:
@@ -363,6 +365,33 @@ def test_a_denied_host_is_proposed_and_a_socket_is_told(shell: Shell) -> None:
     shell.install(version="1.1.0", code="import socket\ndef call(text):\n    socket.socket()\n")
     done = shell.run("trace", "acme/echo", "text=x")
     assert "network socket" in done.err
+
+
+CONNECTING = """
+import socket
+
+def call(text):
+    host, _, port = text.rpartition(":")
+    with socket.create_connection((host, int(port)), 20) as client:
+        client.sendall(b"hello")
+        client.shutdown(socket.SHUT_WR)
+        return client.makefile().read()
+"""
+
+
+def test_hosts_are_found_and_suffice(shell: Shell) -> None:
+    """Traced until it works, as the hints say; built with what was printed, it works."""
+    server = Server(echo)
+    try:
+        where = f"127.0.0.1:{server.port}"
+        shell.install(code=CONNECTING)
+        done = until_it_works(shell, "acme/echo", [f"text={where}"])
+        assert flattened(done.out) == {"network": [where]}
+        pasted(shell, shell.root / "source" / "acme-echo", done.out, "1.1.0")
+        made = shell.ok("run", "acme/echo", f"text={where}", "--json").json
+        assert made["structuredContent"] == {"result": "hello"}
+    finally:
+        server.close()
 
 
 def test_no_host_path_is_learnt_by_a_result(shell: Shell, data: Path) -> None:

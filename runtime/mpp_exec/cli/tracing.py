@@ -29,6 +29,7 @@ _WIDER: Final = (
     ("--write", "PATH", "let it read and change this file or folder"),
     ("--env", "NAME", "let it see this variable"),
     ("--subprocess", "PROGRAM", "let it start this program"),
+    ("--network", "HOST:PORT", "let it connect to this host"),
 )
 
 
@@ -66,7 +67,7 @@ def _trace(given: argparse.Namespace, console: Console) -> int:
 
     tool, pairs = split_words(given.tool)
     text = given_arguments(given.args)
-    wider = tracing.Wider(tuple(given.read), tuple(given.write), tuple(given.env), tuple(given.subprocess))
+    wider = tracing.Wider(*(tuple(getattr(given, name[2:])) for name, _, _ in _WIDER))
     with open_session(given) as session:
         begun = tracing.begin(session, given.name, tuple(given.set), wider, read_secret=read_secret, ask=None)
     if wider or not begun.approved:
@@ -131,11 +132,17 @@ def _show(traced: Traced, begun: Tracing, given: argparse.Namespace, console: Co
 
 def _options(traced: Traced) -> str:
     """Return the options that would give the tool what it was denied, to be typed."""
-    names = {"filesystem.read": "--read", "filesystem.write": "--write", "environment": "--env"}
+    names = {
+        "filesystem.read": "--read",
+        "filesystem.write": "--write",
+        "environment": "--env",
+        "subprocess": "--subprocess",
+        "network": "--network",
+    }
     words = []
     for word in traced.denied:
         name, _, entry = word.partition("=")
-        option = names.get(name, "--subprocess" if name == "subprocess" else "")
+        option = names.get(name, "")
         words += [option, shlex.quote(entry)] if option and entry else []
     return " ".join(words)
 

@@ -63,6 +63,7 @@ def _arguments(parser: VerbParser) -> None:
     parser.option(
         "--storage", value="SIZE", help_text="ask for a private folder; 16MiB where ${storage} is used"
     )
+    parser.option("--network", value="HOST:PORT", help_text="ask for a host it may connect to", **several)
     parser.option("--subprocess", value="NAME", help_text="ask for a program it may start", **several)
     parser.option(
         "--read",
@@ -110,6 +111,7 @@ def _wrap(given: argparse.Namespace, console: Console) -> int:
         script=given.script or "",
         platforms=tuple(given.platform),
         storage=given.storage or "",
+        network=tuple(given.network),
         subprocess=tuple(given.subprocess),
         read=tuple(given.read),
         write=tuple(given.write),

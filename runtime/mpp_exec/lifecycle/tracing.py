@@ -23,7 +23,13 @@ from mpp_exec.prepared import Prepared, Temporary
 from mpp_exec.privacy.redact import Redactor
 from mpp_exec.result import ToolResult
 from mpp_exec.said import tried_by
-from mpp_exec.vocabulary import VocabularyError, parse_env_name, parse_program, path_placeholder
+from mpp_exec.vocabulary import (
+    VocabularyError,
+    parse_env_name,
+    parse_host_port,
+    parse_program,
+    path_placeholder,
+)
 
 _Entry = TypeVar("_Entry", str, HostPort)
 _SHOWN: Final = 20
@@ -38,9 +44,10 @@ class Wider:
     write: tuple[str, ...] = ()
     environment: tuple[str, ...] = ()
     subprocess: tuple[str, ...] = ()
+    network: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.read or self.write or self.environment or self.subprocess)
+        return bool(self.read or self.write or self.environment or self.subprocess or self.network)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +137,7 @@ def _widened(session: Session, grant: Grant, wider: Wider) -> Grant:
         return grant
     try:
         added = Permissions(
+            network=tuple(map(parse_host_port, wider.network)),
             environment=tuple(map(parse_env_name, wider.environment)),
             subprocess=tuple(map(parse_program, wider.subprocess)),
             read=tuple(final for path in wider.read for final in _resolved(path, grant)),
@@ -147,7 +155,7 @@ def _widened(session: Session, grant: Grant, wider: Wider) -> Grant:
         )
     before = grant.permissions
     permissions = Permissions(
-        network=before.network,
+        network=(*before.network, *allowed.network),
         environment=(*before.environment, *allowed.environment),
         subprocess=(*before.subprocess, *allowed.subprocess),
         storage=before.storage,
@@ -174,6 +182,7 @@ def _resolved(path: str, grant: Grant) -> tuple[str, ...]:
 def _added(before: Grant, after: Grant) -> Permissions:
     old, new = before.permissions, after.permissions
     return Permissions(
+        network=tuple(each for each in new.network if each not in old.network),
         environment=tuple(each for each in new.environment if each not in old.environment),
         subprocess=tuple(each for each in new.subprocess if each not in old.subprocess),
         read=tuple(each for each in new.read if each not in old.read),

@@ -233,20 +233,22 @@ def _unreached(plan: SandboxPlan, text: str, granted: Permissions) -> Denial | N
         return Denial(
             "call", "socket", "network", line, _needs(plan, "the system call socket", "network", "network")
         )
+    is_whole = port.isdigit() and int(port) > 0
     try:
-        wanted = parse_host_port(f"{host}:{port if port.isdigit() and int(port) else 443}")
+        wanted = parse_host_port(f"{host}:{port if is_whole else _LIKELY}")
     except VocabularyError:
         return None
     if _reaches(granted, wanted):
         return None
+    # Who asked for its name alone has not said which port.
+    tried = str(wanted) if is_whole else wanted.host
     return Denial(
-        "host",
-        str(wanted),
-        "network",
-        _line("network", str(wanted)),
-        _needs(plan, str(wanted), "a host", "network"),
+        "host", tried, "network", _line("network", str(wanted)), _needs(plan, tried, "a host", "network")
     )
 
+
+_LIKELY: Final = 443
+"""The port of a line to type, where it is not known."""
 
 _NOT_HAD: Final = {
     "address": "it leads to a private address, or one of this host: [permissions] network can name an "
@@ -268,7 +270,7 @@ def _not_had(plan: SandboxPlan, host: str, port: int, why: str, granted: Permiss
         return denial
     tried = f"{where}:{port}" if port else where
     verb = "was refused to" if why in ("address", "hello", "limit") else "could not be reached by"
-    sentence = f"{tried} {verb} {plan.package}: {_NOT_HAD[why].format(port=port or 443)}"
+    sentence = f"{tried} {verb} {plan.package}: {_NOT_HAD[why].format(port=port or _LIKELY)}"
     return Denial("host", tried, "", "", sentence)
 
 

@@ -55,7 +55,7 @@ class Wishes:
         arguments: words after the server's command, or for a folder the command.
         constraints: bounds on what the server needs; *as_of*, *latest*, *script* and *platforms* as in
             ``pypi.fetch``.
-        storage, subprocess, read, write: permissions, as in ``mpp.toml``.
+        storage, network, subprocess, read, write: permissions, as in ``mpp.toml``.
         settings: key to type of ``[user_config]``, or to ``type,multiple``; *env* constant variables.
         tries: values of settings with which the server is started to be asked for its tools.
         operations: tool to operation; "" stands for every tool whose server does not say.
@@ -69,6 +69,7 @@ class Wishes:
     script: str = ""
     platforms: tuple[str, ...] = ()
     storage: str = ""
+    network: tuple[str, ...] = ()
     subprocess: tuple[str, ...] = ()
     read: tuple[str, ...] = ()
     write: tuple[str, ...] = ()
@@ -265,7 +266,11 @@ def _parts(origin: Origin, fetched: Fetched, wishes: Wishes) -> dict[str, Any]:
             "requires": list(fetched.requires),
             "platforms": list(fetched.platforms),
         },
-        "permissions": {"storage": storage, "subprocess": list(wishes.subprocess)},
+        "permissions": {
+            "network": list(wishes.network),
+            "storage": storage,
+            "subprocess": list(wishes.subprocess),
+        },
         "filesystem": {"read": list(read), "write": list(wishes.write)},
         "settings": settings,
     }
