@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Final
 
+from mpp_exec.errors import MppError
 from mpp_exec.sandbox import mappings, message
 from mpp_exec.sandbox.cache import SandboxCache
 from mpp_exec.sandbox.image import Image
@@ -123,7 +124,7 @@ class Snapshot:
                 return
             if state != "ended" or not maker.is_saved:
                 self._is_spoilt = True
-        except (mappings.UnsavableError, OSError):
+        except (mappings.UnsavableError, MppError, OSError):
             self._is_spoilt = True
         if not maker.kill():
             return  # until it is dead: what is sealed has no writer
