@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import os
 import select
 import time
 from collections.abc import Callable, Mapping
@@ -18,19 +17,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from mpp_exec import reaching
+from mpp_exec.agreement import Agreement
 from mpp_exec.audit.entry import Caller, Outcome
 from mpp_exec.audit.ledger import Token
-from mpp_exec.audit.record import Ending, new_invocation
+from mpp_exec.audit.record import Ending
 from mpp_exec.clockwork import Beside, Clockwork
-from mpp_exec.consent.confirm import Confirm, ConfirmationRequest, require_confirmation
+from mpp_exec.consent.confirm import Confirm
 from mpp_exec.conversation import Conversation
 from mpp_exec.dialogue.session import Asked, Reading, Session
-from mpp_exec.ended import FULL, Agreed, ending, measured, meta, read, require_room
-from mpp_exec.errors import ConsentError, InternalError, MppError, UsageError
+from mpp_exec.ended import FULL, Agreed, ending, measured, meta, read
+from mpp_exec.errors import InternalError, MppError, UsageError
 from mpp_exec.opened import Opened
-from mpp_exec.prepared import MAX_ARGUMENTS, Prepared, Receive, Trace
+from mpp_exec.prepared import Trace
 from mpp_exec.privacy.meter import StoppedError
-from mpp_exec.privacy.received import Received
 from mpp_exec.privacy.redact import MakeToken, Redactor
 from mpp_exec.reaching import Reach
 from mpp_exec.registry.places import call_folder
@@ -95,13 +94,19 @@ class Invocation:
         self._conversation = asking.conversation or parts.conversation
         self._begins = begins
         self._caller = asking.caller
-        self._confirm = asking.confirm
         self._environ = asking.environ
         self._timeout = timeout
         self._cancel = cancel
         self._trace = trace
         self._progress = progress
         self._trace_context = trace_context
+        self._agreement = Agreement(
+            parts,
+            self._conversation,
+            asking.caller,
+            asking.confirm,
+            None if trace is None else trace.temporary,
+        )
         began = began or time.perf_counter_ns()
         self._clock = Clockwork(began)
         self._clock.stage("queue")
@@ -128,7 +133,7 @@ class Invocation:
                 entered = stack.enter_context(turn)
                 self._clock.stage("queue")
                 if entered == "later":
-                    self._require_kept(agreed.prepared, "what it was allowed when it came")
+                    self._agreement.require_kept(agreed.prepared, "what it was allowed when it came")
                     self._clock.stage("verify")
             except MppError as error:
                 self._parts.refused(package, tool, self._caller, error)
@@ -158,17 +163,11 @@ class Invocation:
             raise UsageError(
                 "call.timeout", f"a timeout of {self._timeout} s leaves no time", "give seconds above zero"
             )
-        temporary = self._trace.temporary if self._trace is not None else None
-        prepared = stack.enter_context(self._parts.preparer.prepared(package, tool, temporary))
-        self._clock.stage("verify")
-        request, received = prepared.request(arguments, self._receive(prepared))
-        self._clock.stage("validate")
-        confirmed = self._confirmed(prepared, arguments, received)
-        require_room(prepared)
+        agreed = self._agreement.reached(stack, self._clock, package, tool, arguments)
         took = self._clock.stage("confirm")
-        if self._deadline is not None and confirmed:
+        if self._deadline is not None and agreed.confirmed:
             self._deadline += took / 1e6
-        return Agreed(new_invocation(), prepared, arguments, request, received, confirmed)
+        return agreed
 
     def _never_run(self, agreed: Agreed, entered: Literal["timeout", "cancelled"]) -> ToolResult:
         """Put on record a call that ended before its turn, and say so."""
@@ -186,69 +185,13 @@ class Invocation:
         self._clock.stage("commit")
         return result
 
-    def _receive(self, prepared: Prepared) -> Receive | None:
-        """Return what puts values in the place of tokens, None where this tool is to have none."""
-        kinds = prepared.grant.privacy.receive
-        vault = self._conversation.vault if self._conversation.has_tokens else None
-        if not kinds or vault is None:
-            return None
-        return functools.partial(vault.receive, kinds=kinds, max_size=MAX_ARGUMENTS)
-
-    def _confirmed(self, prepared: Prepared, arguments: dict[str, Any], received: Received) -> str:
-        """Ask where a person must agree; return who did, "" where nobody had to."""
-        tool = prepared.tool.name
-        if prepared.grant.confirm[tool] == "never":
-            return ""
-        store = self._parts.store
-        remember = self._trace is None
-        request = ConfirmationRequest.of_call(prepared.grant, tool, arguments, received.tokens)
-        if not remember:  # and it is not said that it is
-            request = dataclasses.replace(request, confirmation="always")
-        remembered = remember and store.is_confirmed(prepared.approved, tool)
-        confirm = self._confirm
-        if confirm is not None:
-            confirm = functools.partial(self._conversation.questions.ask, confirm)
-        if not require_confirmation(request, confirm, remembered=remembered):
-            return ""
-        # Whoever was asked had time, and so had whoever took something away meanwhile, or closed the runtime.
-        self._parts.admission.refuse_closed()
-        self._require_kept(prepared, "what was asked about")
-        if request.confirmation == "once" and remember:
-            store.remember_confirmation(prepared.approved, tool)
-        return self._caller.principal or f"uid {os.getuid()}"
-
-    def _require_kept(self, prepared: Prepared, what: str) -> None:
-        """Refuse a call that lost something while somebody was asked, or while it waited for its turn."""
-        if why := self._lost(prepared):
-            raise ConsentError(
-                "grant.lost",
-                f"{prepared.manifest.name} may not do any more {what}: {why}",
-                "call it again; what it may do by then is asked about anew",
-            )
-
-    def _about(self, prepared: Prepared) -> object:
-        """Return what is equal for calls that can lose the same only."""
-        if self._trace is not None:
-            return None
-        return prepared.grant, prepared.secrets, prepared.redaction, prepared.tool.name
-
-    def _lost(self, prepared: Prepared) -> str:
-        """Return why the call may not run any more, "" where it may."""
-        temporary = self._trace.temporary if self._trace is not None else None
-        return self._parts.preparer.lost(prepared, temporary)
-
-    def _withdrawn(self, prepared: Prepared) -> str:
-        """Return what :meth:`_lost` does, as far as it takes no look at files."""
-        temporary = self._trace.temporary if self._trace is not None else None
-        return self._parts.preparer.withdrawn(prepared, temporary)
-
     def _recorded(self, stack: contextlib.ExitStack, agreed: Agreed) -> ToolResult:
         ledger, prepared = self._parts.ledger, agreed.prepared
         running = RunningCall(
-            functools.partial(self._lost, prepared),
+            functools.partial(self._agreement.lost, prepared),
             self._cancel,
-            self._about(prepared),
-            functools.partial(self._withdrawn, prepared),
+            self._agreement.about(prepared),
+            functools.partial(self._agreement.withdrawn, prepared),
         )
         if prepared.storage is not None:
             running.bound(prepared.storage, prepared.grant.permissions.storage, FULL)

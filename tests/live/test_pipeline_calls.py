@@ -452,7 +452,7 @@ def run(path):
         ("cat /srv/in.txt", {"kind": "program", "permission": "subprocess", "tried": "cat"}),
         (
             "echo 'curl: (6) Could not resolve host: example.org' >&2; exit 6",
-            {"kind": "host", "permission": "network", "tried": "example.org:443"},
+            {"kind": "host", "permission": "network", "tried": "example.org"},
         ),
     ],
 )
