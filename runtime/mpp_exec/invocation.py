@@ -220,7 +220,7 @@ class Invocation:
             stack.enter_context(self._parts.watchdog.watch(running, prepared.recipe.basis))
             plan = self._placed(prepared.plan, running, stack)
             session = self._session(agreed, redactor)
-            completed = measured(prepared, self._reaching(stack, agreed, plan, session, parked))
+            completed = measured(prepared, self._completed(stack, agreed, plan, session, parked))
             self._clock.stage("sandbox")
             result = read(
                 agreed, plan, completed, running, session=session, redactor=redactor, traffic=self._traffic
@@ -324,7 +324,7 @@ class Invocation:
             meta=self._trace_context,
         )
 
-    def _reaching(
+    def _completed(
         self,
         stack: contextlib.ExitStack,
         agreed: Agreed,
@@ -336,8 +336,9 @@ class Invocation:
         self._reach = Reach(
             self._parts.broker, agreed.prepared.manifest.name, agreed.invocation, plan.network
         )
+        attempt = functools.partial(self._attempt, stack, agreed, plan, session, parked)
         try:
-            return self._spawned(stack, agreed, plan, session, parked)
+            return scarce.patiently(attempt, self._parts.sandboxes.make_room, self._pauses)
         finally:
             self._traffic = self._reach.end(drop=self._cancel.is_set())
 
@@ -347,26 +348,13 @@ class Invocation:
             return {}
         return reaching.on_record(self._traffic, agreed.prepared.grant.permissions, redactor)
 
-    def _spawned(
-        self,
-        stack: contextlib.ExitStack,
-        agreed: Agreed,
-        plan: SandboxPlan,
-        session: Session | None,
-        parked: Parked | None,
-    ) -> Completed:
-        def attempt() -> Completed:
-            return self._spawned_once(stack, agreed, plan, session, parked)
-
-        return scarce.patiently(attempt, self._parts.sandboxes.make_room, self._pauses)
-
     def _pauses(self, seconds: float) -> bool:
         """Wait for *seconds*; return whether the call is still wanted."""
         wanted = select.poll()
         wanted.register(self._cancel.fd, select.POLLIN)
         return not wanted.poll(seconds * 1000)
 
-    def _spawned_once(
+    def _attempt(
         self,
         stack: contextlib.ExitStack,
         agreed: Agreed,
