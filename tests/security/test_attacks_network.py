@@ -421,11 +421,12 @@ class TestConnectionsThatAreFull:
     ) -> None:
         limits = bounded(wall_ms=100_000, cpu_ms=100_000)
         compiled = without_cgroup(lab.python(FULL, network=granted("127.0.0.1:8443"), limits=limits))
-        assert self.held(compiled, 8443, fills=fills) < 12
+        bound = 12  # MiB; what is had without the bounds is as the kernel tunes it, always more than that
+        assert self.held(compiled, 8443, fills=fills) < bound
         weak = weakened(tmp_path, "network.c", ("error = bound_buffers();", ""))
         monkeypatch.setattr(waiting, "init_program", lambda: weak)
         larger = without_seccomp(compiled, "setsockopt")
-        assert self.held(larger, 8443, fills=fills) > 24, "the attack is real"
+        assert self.held(larger, 8443, fills=fills) > bound, "the attack is real"
 
     def test_where_they_cannot_be_bounded_a_cgroup_has_to_count(
         self, lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, door: OpenDoor
