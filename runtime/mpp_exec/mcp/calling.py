@@ -67,6 +67,7 @@ class Calls:
         self._share = share
         self._lock = threading.Lock()
         self._running: dict[RequestId, Call] = {}
+        self._open = 0  # those, and those whose answer is on its way
         self._current = threading.local()
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._idle = 0  # threads that wait, or will in a moment, with no job on its way to them
@@ -79,9 +80,10 @@ class Calls:
     def start(self, call: Call, work: Callable[[Call], None]) -> bool:
         """Do *work* in a thread; False if there are too many already."""
         with self._lock:
-            if len(self._running) >= MAX_RUNNING or self._closed or not self._share.take():
+            if self._open >= MAX_RUNNING or self._closed or not self._share.take():
                 return False
             self._running[call.request] = call
+            self._open += 1
             waits = self._idle > 0
             self._idle -= waits
         if waits:
@@ -108,8 +110,18 @@ class Calls:
         """End the call of *request*, if it is still on its way."""
         with self._lock:
             call = self._running.get(request)
-        if call is not None:
-            call.cancel()
+            if call is not None:
+                call.cancel()
+
+    def leave(self, call: Call) -> bool:
+        """Have *call* be over, before it is answered: its id may be another one's as soon as it is.
+
+        Returns whether its client wants an answer. Nobody can cancel it any more.
+        """
+        with self._lock:
+            if self._running.get(call.request) is call:
+                del self._running[call.request]
+            return not call.silenced
 
     def cancel_all(self) -> None:
         """End every call."""
@@ -143,10 +155,10 @@ class Calls:
             self._forget(call)
 
     def _forget(self, call: Call) -> None:
-        with self._lock:
-            if self._running.get(call.request) is call:
-                del self._running[call.request]
+        self.leave(call)
         call.cancellation.close()
+        with self._lock:
+            self._open -= 1
         self._share.give()
 
 

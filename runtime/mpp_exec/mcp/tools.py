@@ -7,6 +7,7 @@ runtime.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -155,14 +156,12 @@ class Tools:
         def work(call: Call) -> None:
             with contextlib.suppress(WireClosedError):
                 try:
-                    result = self._run(era, offered, arguments, call, progress)
+                    said = functools.partial(ends.finish, self._run(era, offered, arguments, call, progress))
                 except RpcError as error:
-                    if not call.silenced:
-                        ends.fail(error)
+                    said = functools.partial(ends.fail, error)
+                if self._calls.leave(call):
+                    said()
                 else:
-                    if not call.silenced:
-                        ends.finish(result)
-                if call.silenced:
                     ends.silent()
 
         if not self._calls.start(call, work):
