@@ -111,7 +111,8 @@ static long bound_stream(const struct mpp_stream *stream)
  * still there: it shows whoever looks the network of their own. */
 static long bound_buffers(void)
 {
-    static const char *const names[] = { "/proc/sys/net/ipv4/tcp_rmem", "/proc/sys/net/ipv4/tcp_wmem" };
+    /* No pointers: nobody relocates this program. */
+    static const char names[][28] = { "/proc/sys/net/ipv4/tcp_rmem", "/proc/sys/net/ipv4/tcp_wmem" };
     static const char bounds[] = "4096 65536 262144";
     long error = 0;
 

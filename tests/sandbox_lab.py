@@ -253,7 +253,9 @@ def ground_of(compiled: SandboxPlan) -> FindGround:
 
 
 def stands_on_the_host(compiled: SandboxPlan) -> bool:
-    """Whether *compiled* is built on no ground: it is granted what only the host's tree leads to."""
+    """Whether *compiled* is built on no ground: it needs what only the host's tree leads to."""
+    if compiled.streams:
+        return True
     return not compiled.root and any(entry.kind == "bind" for entry in compiled.entries[compiled.late :])
 
 

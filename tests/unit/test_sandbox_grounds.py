@@ -17,8 +17,8 @@ from mpp_exec.sandbox.plan import SandboxPlan
 class Plan:
     """As far as anybody asks one."""
 
-    def __init__(self, *, bare: object = None) -> None:
-        self.bare = bare
+    def __init__(self, *, bare: object = None, streams: object = ()) -> None:
+        self.bare, self.streams = bare, streams
 
 
 class Laid:
@@ -122,8 +122,9 @@ def test_where_mounts_cannot_be_told_there_is_none() -> None:
     assert [grounds.of(mine, 1, b"m") for _ in range(3)] == [None] * 3
 
 
-def test_plan_without_namespaces_has_none() -> None:
-    grounds, mine = Grounds(), plan(bare=object())
+@pytest.mark.parametrize("changes", [{"bare": object()}, {"streams": (443,)}], ids=["no namespaces", "hosts"])
+def test_plan_that_is_built_on_the_hosts_tree_has_none(changes: dict[str, object]) -> None:
+    grounds, mine = Grounds(), plan(**changes)
     assert [grounds.of(mine, 1, b"m") for _ in range(3)] == [None] * 3
 
 

@@ -96,7 +96,8 @@ class Grounds:
         with self._lock:
             gone = self._let_go(now, basis)
             place = self._places.pop(id(plan), None)
-            if self._closed or plan.bare is not None:
+            # One with hosts needs the host's /proc while it is built, and a ground has none.
+            if self._closed or plan.bare is not None or plan.streams:
                 return None
             again = place is not None and place.plan is plan
             if place is None or not again:
