@@ -17,10 +17,10 @@ from mpp_exec.errors import InternalError
 from mpp_exec.sandbox import cgroup, mappings, message, native, network
 from mpp_exec.sandbox.access import watched_rows
 from mpp_exec.sandbox.bounds import bounds_of
+from mpp_exec.sandbox.brought import Brought
 from mpp_exec.sandbox.cache import SandboxCache
 from mpp_exec.sandbox.ground import FindGround
 from mpp_exec.sandbox.image import Image
-from mpp_exec.sandbox.layout import Entry
 from mpp_exec.sandbox.plan import SandboxPlan
 from mpp_exec.sandbox.template import Template
 from mpp_exec.sandbox.waiting import ParkedSandbox
@@ -231,22 +231,8 @@ class Parked:
         self._greeted.cut_rehearsal()
         return self._sandbox.greeted()
 
-    def call(
-        self,
-        request: bytes,
-        *,
-        special: tuple[Entry, ...],
-        cache: SandboxCache,
-        arguments: tuple[str, ...] | None,
-        variables: message.Variables,
-        invocation: str,
-        wall_ns: int,
-        cancel_fd: int = -1,
-        dialogue: Session | None = None,
-        meanwhile: native.Meanwhile | None = None,
-        serve: network.Serve | None = None,
-    ) -> native.RawOutcome:
-        """Make the call in it; the arguments as of ``spawn.run``. Everything of it is gone on return.
+    def call(self, brought: Brought) -> native.RawOutcome:
+        """Make the call in it. Everything of it is gone on return.
 
         Or it :attr:`is_leaving`. One that can reach outside has left on return, as what it did there is
         looked at next.
@@ -255,33 +241,34 @@ class Parked:
         with contextlib.ExitStack() as stack:
             stack.push(self._stack)
             call = b""  # one that was started and gets no grant is told nothing but its request
-            if not self.early_start or special or self._has_grants:
+            if not self.early_start or brought.special or self._has_grants:
                 call = message.for_call(
                     self.plan,
-                    special,
-                    arguments=arguments,
-                    variables=variables,
-                    cache=cache,
-                    invocation=invocation,
+                    brought.special,
+                    arguments=brought.arguments,
+                    variables=brought.variables,
+                    cache=brought.cache,
+                    invocation=brought.invocation,
                     traced=self._traced,
                     early_start=self.early_start,
                 )
-            if self._greeted is not None and dialogue is not None:
+            request = brought.request
+            if self._greeted is not None and brought.dialogue is not None:
                 # Many servers still say something behind their handshake. Heard after the request is sent it
                 # could be taken for an answer, so one that speaks then is not used.
                 if self._sandbox.look() != "ready":
                     self._sandbox.kill()  # and is refused, like any that ended while it waited
-                request = dialogue.resume(self._greeted)
+                request = brought.dialogue.resume(self._greeted)
             elif self.early_start:
-                request = f'{{"invocation":"{invocation}",'.encode("ascii") + request.lstrip()[1:]
-            self._serve(serve)
+                request = f'{{"invocation":"{brought.invocation}",'.encode("ascii") + request.lstrip()[1:]
+            self._serve(brought.serve)
             outcome = self._sandbox.call(
                 call,
                 request,
-                wall_ns=wall_ns,
-                cancel_fd=cancel_fd,
-                dialogue=dialogue,
-                meanwhile=meanwhile,
+                wall_ns=brought.wall_ns,
+                cancel_fd=brought.cancel_fd,
+                dialogue=brought.dialogue,
+                meanwhile=brought.meanwhile,
             )
             if outcome.leaving and self.plan.touches and not self._sandbox.left():
                 outcome = outcome._replace(leaving=False)

@@ -17,9 +17,9 @@ from mpp_exec.sandbox.access import Access, read_notes, watched_rows
 from mpp_exec.sandbox.appeared import appeared
 from mpp_exec.sandbox.bounds import bounds_of
 from mpp_exec.sandbox.bpf import RET_USER_NOTIF
+from mpp_exec.sandbox.brought import Brought
 from mpp_exec.sandbox.cache import SandboxCache
 from mpp_exec.sandbox.ground import FindGround
-from mpp_exec.sandbox.layout import Entry
 from mpp_exec.sandbox.outcome import Outcome, judge
 from mpp_exec.sandbox.parked import Parked
 from mpp_exec.sandbox.plan import SandboxPlan
@@ -116,43 +116,29 @@ def run(
         limits = replace(limits, wall_ms=wall_ms)
     before = survey(plan)
     special = mounts_of(plan, before) if plan.bare is None else ()
+    brought = Brought(
+        request,
+        cache,
+        invocation,
+        wall_ns=limits.wall_ms * 1_000_000,
+        special=special,
+        arguments=arguments,
+        variables=variables,
+        cancel_fd=cancel_fd,
+        dialogue=dialogue,
+        meanwhile=meanwhile,
+        serve=serve,
+    )
     if parked is not None:
-        raw = parked.call(
-            request,
-            special=special,
-            cache=cache,
-            arguments=arguments,
-            variables=variables,
-            invocation=invocation,
-            wall_ns=limits.wall_ms * 1_000_000,
-            cancel_fd=cancel_fd,
-            dialogue=dialogue,
-            meanwhile=meanwhile,
-            serve=serve,
-        )
+        raw = parked.call(brought)
     if parked is None or (raw.step != "none" and parked.is_unaware(raw.step)):
         # What was prepared does not fit any more, and nothing of the call has reached it: from the beginning.
         if parked is not None and parked.image is not None:
             look()  # it would not have had the installed files
         if parked is not None and dialogue is not None:
-            request = dialogue.opening()
-        raw = (_served if plan.streams else _cold)(
-            plan,
-            request,
-            special=special,
-            cache=cache,
-            arguments=arguments,
-            variables=variables,
-            invocation=invocation,
-            wall_ns=limits.wall_ms * 1_000_000,
-            cancel_fd=cancel_fd,
-            traced=traced,
-            dialogue=dialogue,
-            meanwhile=meanwhile,
-            serve=serve,
-            until=until,
-            ground=ground,
-        )
+            brought = brought._replace(request=dialogue.opening())
+        made = _served if plan.streams else _cold
+        raw = made(plan, brought, traced=traced, until=until, ground=ground)
     # One that was cloned for this call is another one.
     restored = parked.restored_us if parked is not None and not raw.stamps["cloned"] else 0
     if raw.step != "none":
@@ -180,30 +166,20 @@ def run(
 
 def _cold(
     plan: SandboxPlan,
-    request: bytes,
+    brought: Brought,
     *,
-    special: tuple[Entry, ...],
-    cache: SandboxCache,
-    arguments: tuple[str, ...] | None,
-    variables: tuple[tuple[str, str], ...],
-    invocation: str,
-    wall_ns: int,
-    cancel_fd: int,
     traced: bool,
-    dialogue: native.Dialogue | None,
-    meanwhile: native.Meanwhile | None,
-    serve: network.Serve | None,  # noqa: ARG001 -- as _served
     until: contextlib.ExitStack | None,
     ground: FindGround,
 ) -> native.RawOutcome:
     """Build a sandbox for this call alone, and run it. Until when its end may be put off, see ``run``."""
     call = message.for_call(
         plan,
-        special,
-        arguments=arguments,
-        variables=variables,
-        cache=cache,
-        invocation=invocation,
+        brought.special,
+        arguments=brought.arguments,
+        variables=brought.variables,
+        cache=brought.cache,
+        invocation=brought.invocation,
         traced=traced,
     )
     found = None if traced else ground(call)
@@ -211,14 +187,14 @@ def _cold(
         group = (here if until is None else until).enter_context(cgroup.entered(plan.cgroup))
         raw = native.invoke(
             call,
-            request,
+            brought.request,
             bounds=bounds_of(plan),
-            wall_ns=wall_ns,
-            cancel_fd=cancel_fd,
+            wall_ns=brought.wall_ns,
+            cancel_fd=brought.cancel_fd,
             watched=watched_rows(plan.tool_profile) if traced else (),
             cgroup_fd=group,
-            dialogue=dialogue,
-            meanwhile=meanwhile,
+            dialogue=brought.dialogue,
+            meanwhile=brought.meanwhile,
             alone=not plan.started,
             until=until,
             ground=native.ffi.NULL if found is None else found.handle,
@@ -230,43 +206,22 @@ def _cold(
 
 def _served(
     plan: SandboxPlan,
-    request: bytes,
+    brought: Brought,
     *,
-    special: tuple[Entry, ...],
-    cache: SandboxCache,
-    arguments: tuple[str, ...] | None,
-    variables: tuple[tuple[str, str], ...],
-    invocation: str,
-    wall_ns: int,
-    cancel_fd: int,
     traced: bool,
-    dialogue: Session | None,
-    meanwhile: native.Meanwhile | None,
-    serve: network.Serve | None,
     until: contextlib.ExitStack | None,  # noqa: ARG001 -- as _cold
     ground: FindGround,
 ) -> native.RawOutcome:
     """As :func:`_cold`, of a plan with hosts: built first, then served, and only then is there a tool."""
-    made = Parked(plan, constants=(), cache=cache, early_start=False, traced=traced, ground=ground)
+    made = Parked(plan, constants=(), cache=brought.cache, early_start=False, traced=traced, ground=ground)
     began = time.monotonic_ns()  # what is compiled for a first call takes from no call's time
     try:
         while made.look(100) == "preparing":
             continue  # within the limit of time, which is that of its call
         if made.state != "ready":
             return _lost(made.failure())
-        return made.call(
-            request,
-            special=special,
-            cache=cache,
-            arguments=arguments,
-            variables=variables,
-            invocation=invocation,
-            wall_ns=max(1, wall_ns - (time.monotonic_ns() - began)),
-            cancel_fd=cancel_fd,
-            dialogue=dialogue,
-            meanwhile=meanwhile,
-            serve=serve,
-        )
+        took = time.monotonic_ns() - began
+        return made.call(brought._replace(wall_ns=max(1, brought.wall_ns - took)))
     finally:
         made.close()
 
