@@ -112,7 +112,6 @@ class Invocation:
         self._clock.stage("queue")
         self._deadline = None if timeout is None else began / 1e9 + timeout
         self._beside: Beside | None = None
-        self._reach: Reach | None = None
         self._traffic: Traffic | None = None
 
     def run(self, package: str, tool: str, arguments: dict[str, Any]) -> ToolResult:
@@ -333,14 +332,34 @@ class Invocation:
         parked: Parked | None,
     ) -> Completed:
         """Run it, and however it ends close what it had of the network."""
-        self._reach = Reach(
-            self._parts.broker, agreed.prepared.manifest.name, agreed.invocation, plan.network
-        )
-        attempt = functools.partial(self._attempt, stack, agreed, plan, session, parked)
+        reach = Reach(self._parts.broker, agreed.prepared.manifest.name, agreed.invocation, plan.network)
+
+        def attempt() -> Completed:
+            left = None if self._deadline is None else self._deadline - time.perf_counter()
+            return spawn.run(
+                plan,
+                agreed.request if session is None else session.opening(),
+                cache=self._parts.cache,
+                invocation=agreed.invocation,
+                variables=agreed.prepared.variables(self._environ),
+                arguments=agreed.prepared.command(),
+                wall_ms=None if left is None else _milliseconds(left),
+                told_ms=None if self._timeout is None else _milliseconds(self._timeout),
+                cancel_fd=self._cancel.fd,
+                traced=self._trace is not None,
+                dialogue=session,
+                parked=parked,
+                meanwhile=self._beside,
+                look=agreed.prepared.look,
+                until=stack,
+                serve=reach.serve,
+                ground=functools.partial(self._parts.grounds.of, plan, agreed.prepared.recipe.basis),
+            )
+
         try:
             return scarce.patiently(attempt, self._parts.sandboxes.make_room, self._pauses)
         finally:
-            self._traffic = self._reach.end(drop=self._cancel.is_set())
+            self._traffic = reach.end(drop=self._cancel.is_set())
 
     def _on_record(self, agreed: Agreed, redactor: Redactor) -> Mapping[str, Any]:
         """Return what the ledger says of the network of the call."""
@@ -353,35 +372,6 @@ class Invocation:
         wanted = select.poll()
         wanted.register(self._cancel.fd, select.POLLIN)
         return not wanted.poll(seconds * 1000)
-
-    def _attempt(
-        self,
-        stack: contextlib.ExitStack,
-        agreed: Agreed,
-        plan: SandboxPlan,
-        session: Session | None,
-        parked: Parked | None,
-    ) -> Completed:
-        left = None if self._deadline is None else self._deadline - time.perf_counter()
-        return spawn.run(
-            plan,
-            agreed.request if session is None else session.opening(),
-            cache=self._parts.cache,
-            invocation=agreed.invocation,
-            variables=agreed.prepared.variables(self._environ),
-            arguments=agreed.prepared.command(),
-            wall_ms=None if left is None else _milliseconds(left),
-            told_ms=None if self._timeout is None else _milliseconds(self._timeout),
-            cancel_fd=self._cancel.fd,
-            traced=self._trace is not None,
-            dialogue=session,
-            parked=parked,
-            meanwhile=self._beside,
-            look=agreed.prepared.look,
-            until=stack,
-            serve=None if self._reach is None else self._reach.serve,
-            ground=functools.partial(self._parts.grounds.of, plan, agreed.prepared.recipe.basis),
-        )
 
     def _failed(self, error: BaseException) -> Ending:
         """Return the end of a call that *error* ended, Ctrl-C included: what began has an end on record."""
