@@ -289,15 +289,7 @@ def test_fork_of_the_host_makes_calls_of_its_own(stage: Stage) -> None:
     stage.python("def run():\n    return 1\n")
     for _ in range(3):
         stage.runtime.call(NAME)
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            status = 0 if stage.runtime.call(NAME).outcome == "ok" else 1
-            stage.runtime.close()
-        finally:
-            os._exit(status)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert stage.call_in_a_fork() == 0
     assert stage.runtime.call(NAME).outcome == "ok"
 
 

@@ -355,15 +355,7 @@ def test_fork_of_the_host_takes_none_of_them_along(stage: Stage) -> None:
     stage.python(WHEN)
     warm(stage)
     before = init_processes()
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            status = 0 if stage.runtime.call(NAME).outcome == "ok" else 1
-            stage.runtime.close()
-        finally:
-            os._exit(status)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert stage.call_in_a_fork() == 0
     assert before <= init_processes(), "they are the parent's still"
     assert prepared_before(stage)
 
