@@ -4,7 +4,7 @@
 # make fuzz   attacks every reader for a minute each
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-kernels test-long test-parked test-sanitized fuzz test-stdlib cpython-tests docs lint fix bench bench-drift dist check clean native \
-	print-python
+	print-python print-parked-modes
 
 # The distribution's own interpreter: one that an unprivileged user can reach, too.
 PYTHON ?= $(firstword $(wildcard /usr/bin/python3.13 /usr/bin/python3.12 /usr/bin/python3.11 /usr/bin/python3) python3)
@@ -45,24 +45,31 @@ test: $(VENV)/.native  ## run the tests
 test-long: $(VENV)/.native  ## 10,000 calls in one process, 1,000 killed hosts; with copies, too (an hour)
 	@MPP_LONG=1 $(BIN)/python -m pytest -s tests/live/test_sandbox_many_calls.py $(PYTEST_ARGS)
 
-# The same attacks, in sandboxes that were prepared ahead of their call, or of which the mounts were.
-PARKED_TESTS ?= tests/security/test_attacks_*.py tests/security/test_sandbox_host_files.py \
+# The same attacks, in sandboxes that were prepared ahead of their call, or of which the mounts were. Where the way to
+# confinement is one that another mode has, too, only the attacks on what is mounted are run once more.
+PARKED_MODES ?= early early-grounded copied imaged restored grounded late late-grounded
+PARKED_ALL := tests/security/test_attacks_*.py tests/security/test_sandbox_host_files.py \
 	tests/security/test_sandbox_memory.py tests/security/test_sandbox_network.py \
 	tests/security/test_sandbox_system_calls.py tests/live/test_sandbox_grants.py tests/live/test_sandbox_protected.py
+PARKED_MOUNTS := tests/security/test_attacks_files.py tests/security/test_sandbox_host_files.py \
+	tests/live/test_sandbox_grants.py tests/live/test_sandbox_protected.py
+PARKED_early := $(PARKED_MOUNTS) tests/security/test_parked_attacks.py
+PARKED_early-grounded := $(PARKED_ALL)
+PARKED_copied := $(PARKED_ALL) tests/live/test_sandbox_bombs.py
+PARKED_imaged := $(PARKED_ALL)
+PARKED_restored := $(PARKED_ALL)
+PARKED_grounded := $(PARKED_MOUNTS)
+PARKED_late := $(PARKED_MOUNTS)
+PARKED_late-grounded := $(PARKED_MOUNTS)
 
-test-parked: $(VENV)/.native  ## run the attacks in sandboxes that were prepared ahead of their call, wholly or in part
-	@MPP_LAB_PARKED=early $(BIN)/python -m pytest -p no:cacheprovider $(PYTEST_ARGS) $(PARKED_TESTS)
-	@MPP_LAB_PARKED=early $(BIN)/python -m pytest -p no:cacheprovider $(PYTEST_ARGS) tests/security/test_parked_attacks.py
-	@MPP_LAB_PARKED=copied $(BIN)/python -m pytest -p no:cacheprovider $(PYTEST_ARGS) $(PARKED_TESTS) \
-		tests/live/test_sandbox_bombs.py
-	@MPP_LAB_PARKED=imaged $(BIN)/python -m pytest -p no:cacheprovider $(PYTEST_ARGS) $(PARKED_TESTS)
-	@MPP_LAB_PARKED=grounded $(BIN)/python -m pytest -p no:cacheprovider $(PYTEST_ARGS) $(PARKED_TESTS)
-	@MPP_LAB_PARKED=restored $(BIN)/python -m pytest -p no:cacheprovider $(PYTEST_ARGS) $(PARKED_TESTS)
-	@MPP_LAB_PARKED='early grounded' $(BIN)/python -m pytest -p no:cacheprovider $(PYTEST_ARGS) $(PARKED_TESTS)
-	@MPP_LAB_PARKED='late grounded' $(BIN)/python -m pytest -p no:cacheprovider $(PYTEST_ARGS) \
-		tests/security/test_attacks_files.py tests/live/test_sandbox_grants.py tests/live/test_sandbox_protected.py
-	@MPP_LAB_PARKED=late $(BIN)/python -m pytest -p no:cacheprovider $(PYTEST_ARGS) tests/security/test_attacks_files.py \
-		tests/live/test_sandbox_grants.py tests/live/test_sandbox_protected.py
+test-parked: $(addprefix test-parked-,$(PARKED_MODES))  ## run the attacks in sandboxes that were prepared ahead of their call, wholly or in part
+
+test-parked-%: $(VENV)/.native
+	@MPP_LAB_PARKED='$(subst -, ,$*)' $(BIN)/python -m pytest -p no:cacheprovider $(PYTEST_ARGS) \
+		$(or $(PARKED_TESTS),$(PARKED_$*),$(error no such mode: $*))
+
+print-parked-modes:
+	@echo $(PARKED_MODES)
 
 # The runtime of AddressSanitizer has to be loaded first, since python itself is not built with it. Leaks of a
 # process that ends are python's; the project's own show in tests/live/test_seam_leaks.py. What python allocates
