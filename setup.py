@@ -12,7 +12,10 @@ from setuptools.command.build_ext import build_ext
 
 from distutils.command.build_scripts import build_scripts  # isort: skip -- setuptools brings it
 
-INIT_PARTS = ["native/init.c", "native/sound.c", "native/layout.c", "native/confine.c", "native/network.c"]
+INIT_PARTS = [
+    f"native/{part}.c"
+    for part in ("init", "owner", "sound", "layout", "layout_late", "mounts", "confine", "network")
+]
 INIT_SOURCES = ["native/begin_exec.c", *INIT_PARTS]
 # Freestanding: init runs where nothing is mounted, and every page it does not touch makes a spawn cheaper.
 INIT_FLAGS = [

@@ -6,7 +6,7 @@
  * its owner. When it ends, the kernel kills everything in its PID namespace. Where there are no namespaces it
  * is no PID 1, and kills and reaps the tool itself; should it be killed, the kernel kills the tool.
  *
- * The order of the steps is enum mpp_step; each stands once in run(), and a failure is reported with the
+ * The order of the steps is enum mpp_step; each stands once in init_run(), and a failure is reported with the
  * step, the errno and an index. seccomp comes last, in the tool's process, after the last call it forbids. */
 #include <asm/siginfo.h>
 #include <asm/signal.h>
@@ -15,160 +15,12 @@
 #include <linux/poll.h>
 #include <linux/prctl.h>
 #include <linux/resource.h>
-#include <linux/time.h>
 #include <linux/wait.h>
-#include <string.h>
 
 #include "init.h"
 #include "kernel.h"
-#include "sound.h"
+#include "owner.h"
 #include "sys.h"
-
-#define DESCRIPTORS_MAX 253 /* SCM_MAX_FD */
-#define FIRST_TREE 4        /* after stdin, stdout, stderr and the owner's pidfd */
-
-static uint8_t message[MPP_PLAN_MAX] __attribute__((aligned(16)));
-static uint8_t release_message[MPP_PLAN_MAX] __attribute__((aligned(16))); /* touched by a parked sandbox only */
-static long message_size;                                                  /* bytes that have come */
-static long release_size;
-static int descriptors[DESCRIPTORS_MAX];
-static int release_descriptors[DESCRIPTORS_MAX];
-static int kept_mounts[MPP_TREES_MAX];
-static const char *arguments[MPP_ARGS_MAX + 1];
-static const char *variables[MPP_ARGS_MAX + 1];
-
-static uint64_t now_ns(void)
-{
-    struct __kernel_timespec now = { 0, 0 };
-
-    sys2(SYS_clock_gettime, 1 /* CLOCK_MONOTONIC */, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
-static void report(struct mpp_report *what)
-{
-    what->at_ns = now_ns();
-    /* Nothing can be done about a failure: the owner sees the end of the socket instead. */
-    sys3(SYS_write, CONTROL, what, sizeof *what);
-}
-
-static _Noreturn void leave(long status)
-{
-    for (;;) sys1(SYS_exit_group, status);
-}
-
-static _Noreturn void fail(enum mpp_step step, long error, uint32_t detail)
-{
-    struct mpp_report what = { .kind = MPP_REPORT_FAILED, .step = step, .error = (int32_t)-error, .detail = detail };
-
-    report(&what);
-    leave(1);
-}
-
-/* The C library's struct msghdr and cmsghdr, as the kernel reads them (linux/socket.h has no user version). */
-struct kernel_iovec {
-    void *base;
-    size_t size;
-};
-
-struct kernel_msghdr {
-    void *name;
-    int name_size;
-    struct kernel_iovec *vectors;
-    size_t vector_count;
-    void *control;
-    size_t control_size;
-    unsigned int flags;
-};
-
-struct kernel_cmsghdr {
-    size_t size;
-    int level;
-    int type;
-};
-
-/* One message of the owner and the descriptors with it, their number in *count. Ends with the owner. */
-static long receive(uint8_t *into, int *with, uint32_t *count)
-{
-    static uint8_t control[sizeof(struct kernel_cmsghdr) + sizeof descriptors] __attribute__((aligned(8)));
-    const struct kernel_cmsghdr *head = (const void *)control;
-    struct kernel_iovec vector = { into, MPP_PLAN_MAX };
-    struct kernel_msghdr header = { 0, 0, &vector, 1, control, sizeof control, 0 };
-    size_t carried;
-    long received;
-
-    *count = 0;
-    do received = sys3(SYS_recvmsg, CONTROL, &header, 0);
-    while (received == -EINTR);
-    if (received < 0) return received;
-    if (received == 0) leave(1); /* the owner died, or has no use for this sandbox */
-    if ((header.flags & (0x08 | 0x20)) != 0 /* MSG_CTRUNC, MSG_TRUNC */) return -EPROTO;
-    if (header.control_size == 0) return received;
-    if (header.control_size < sizeof *head || head->level != 1 /* SOL_SOCKET */ || head->type != 1 /* SCM_RIGHTS */)
-        return -EPROTO;
-    carried = (head->size - sizeof *head) / sizeof(int);
-    if (carried > DESCRIPTORS_MAX) return -EPROTO;
-    memcpy(with, control + sizeof *head, carried * sizeof(int));
-    *count = (uint32_t)carried;
-    return received;
-}
-
-static long receive_plan(struct init_context *context)
-{
-    const struct mpp_plan *plan = (const void *)message;
-    uint32_t count;
-    long received = receive(message, descriptors, &count);
-
-    if (received < 0) return received;
-    message_size = received;
-    if (count < FIRST_TREE) return -EPROTO;
-    /* Descriptors 0, 1 and 2 were closed by execve, so the first three received became them. */
-    for (int i = 0; i < 3; i++)
-        if (descriptors[i] != i) return -EPROTO;
-    if (!plan_is_sound(message, (size_t)received, arguments, variables)) return -EINVAL;
-    if ((plan->parked || plan->ground) && !plan->namespaces) return -EINVAL;
-    if (plan->streams.count > 0 && !plan->parked) return -EINVAL; /* before a release its sockets lead nowhere */
-    if (plan->snapshot && (!plan->parked || !plan->early_start || count == FIRST_TREE)) return -EINVAL;
-    context->plan = plan;
-    context->base = message;
-    context->trees = descriptors + FIRST_TREE;
-    context->tree_count = count - FIRST_TREE - (plan->snapshot != 0);
-    context->snapshot = descriptors[count - 1];
-    context->root = -1;
-    context->kept = kept_mounts;
-    return 0;
-}
-
-/* The plan of the call that this parked sandbox gets: what it was prepared with, and what its call brings. */
-static long receive_release(struct init_context *context)
-{
-    const struct mpp_plan *prepared = context->plan;
-    const struct mpp_plan *plan = (const void *)release_message;
-    uint32_t count;
-    long received = receive(release_message, release_descriptors, &count);
-
-    if (received < 0) return received;
-    release_size = received;
-    if (!plan_is_sound(release_message, (size_t)received, arguments, variables)) return -EINVAL;
-    if (!plan->parked || plan->early_start != prepared->early_start || plan->late != prepared->late ||
-        plan->landlock != prepared->landlock || plan->entries.count < context->prepared ||
-        plan->streams.count != prepared->streams.count)
-        return -EINVAL;
-    context->plan = plan;
-    context->base = release_message;
-    context->trees = release_descriptors;
-    context->tree_count = count;
-    return 0;
-}
-
-void init_forget(void)
-{
-    volatile uint8_t *at = message;
-
-    while (message_size > 0) at[--message_size] = 0;
-    at = release_message;
-    while (release_size > 0) at[--release_size] = 0;
-}
 
 static long text_size(const char *text)
 {
@@ -213,23 +65,13 @@ static long stand_alone(long init)
 static void make_network(const struct init_context *context)
 {
     static int sockets[1 + MPP_STREAMS_MAX];
-    static uint8_t control[sizeof(struct kernel_cmsghdr) + sizeof sockets + 4] __attribute__((aligned(8)));
-    struct kernel_cmsghdr *head = (void *)control;
-    struct mpp_report what = { .kind = MPP_REPORT_NETWORK, .at_ns = now_ns() };
-    struct kernel_iovec vector = { &what, sizeof what };
+    struct mpp_report made = { .kind = MPP_REPORT_NETWORK };
     uint32_t count = 1 + context->plan->streams.count;
-    size_t size = sizeof *head + count * sizeof(int);
-    struct kernel_msghdr header = { 0, 0, &vector, 1, control, size, 0 };
     uint32_t detail = 0;
     long error = network_up(context, &detail);
 
     if (error == 0) error = network_sockets(context, sockets, &detail);
-    if (error < 0) fail(MPP_STEP_NETWORK, error, detail);
-    head->size = size;
-    head->level = 1; /* SOL_SOCKET */
-    head->type = 1;  /* SCM_RIGHTS */
-    memcpy(control + sizeof *head, sockets, count * sizeof(int));
-    error = sys3(SYS_sendmsg, CONTROL, &header, 0);
+    if (error == 0) error = hand_over(&made, sockets, count);
     if (error < 0) fail(MPP_STEP_NETWORK, error, detail);
     for (uint32_t i = 0; i < count; i++) sys1(SYS_close, sockets[i]);
 }
@@ -237,25 +79,12 @@ static void make_network(const struct init_context *context)
 /* Installs the watching program of a traced call and hands its listener to the owner. It is closed by execve. */
 static long send_listener(const struct init_context *context)
 {
-    static uint8_t control[24] __attribute__((aligned(8))); /* CMSG_SPACE(sizeof(int)) */
-    struct kernel_cmsghdr *head = (void *)control;
-    struct mpp_report what = { .kind = MPP_REPORT_WATCHED, .at_ns = now_ns() };
-    struct kernel_iovec vector = { &what, sizeof what };
-    struct kernel_msghdr header = { 0, 0, &vector, 1, control, sizeof control, 0 };
+    struct mpp_report watched = { .kind = MPP_REPORT_WATCHED };
     /* As execve will make it: till then the owner, who is asked about that execve, could not read its path. */
     long error = sys5(SYS_prctl, PR_SET_DUMPABLE, 1, 0, 0, 0);
     long listener = error < 0 ? error : confine_watch(context);
-    long sent;
-    int descriptor;
 
-    if (listener < 0) return listener;
-    descriptor = (int)listener;
-    head->size = sizeof *head + sizeof descriptor;
-    head->level = 1; /* SOL_SOCKET */
-    head->type = 1;  /* SCM_RIGHTS */
-    memcpy(control + sizeof *head, &descriptor, sizeof descriptor);
-    sent = sys3(SYS_sendmsg, CONTROL, &header, 0);
-    return sent < 0 ? sent : 0;
+    return listener < 0 ? listener : hand_over(&watched, (const int[]){ (int)listener }, 1);
 }
 
 /* A process that is saved has another number than those that become it: libraries tell by that that they are copies, and
@@ -309,7 +138,7 @@ static void become_tool(struct init_context *context, long init)
     if (plan->own_signals && (error = confine_signals()) < 0) fail(MPP_STEP_SECCOMP, error, 2);
     error = confine_seccomp(context, plan->filter);
     if (error < 0) fail(MPP_STEP_SECCOMP, error, 0);
-    if ((error = begin_tool(text_at(context, plan->exec_path), arguments, variables)) < 0)
+    if ((error = begin_tool(text_at(context, plan->exec_path), context->arguments, context->variables)) < 0)
         fail(MPP_STEP_EXEC, error, 0);
 }
 
@@ -356,10 +185,10 @@ static void end_living(long tool)
 
 /* Watches the owner and, where one was started, the tool: ends with either. Returns only where it waits for the
  * release of a parked sandbox, when the owner has said something. */
-static void attend(const struct init_context *context, int owner, long children, long tool, int for_release)
+static void attend(const struct init_context *context, long children, long tool, int for_release)
 {
     int alone = !context->plan->namespaces;
-    struct pollfd watched[3] = { { CONTROL, POLLIN, 0 }, { owner, POLLIN, 0 }, { (int)children, POLLIN, 0 } };
+    struct pollfd watched[3] = { { CONTROL, POLLIN, 0 }, { context->owner, POLLIN, 0 }, { (int)children, POLLIN, 0 } };
     struct mpp_report what = { 0 };
     uint8_t drained[128]; /* struct signalfd_siginfo */
 
@@ -397,12 +226,12 @@ static void confine_self(const struct init_context *context)
 }
 
 /* Waits for the call of a parked sandbox, and mounts what it was granted. */
-static void take_call(struct init_context *context, int owner, long children, long tool)
+static void take_call(struct init_context *context, long children, long tool)
 {
     uint32_t detail = 0;
     long error;
 
-    attend(context, owner, children, tool, 1);
+    attend(context, children, tool, 1);
     if ((error = receive_release(context)) < 0) fail(MPP_STEP_RELEASE, error, 0);
     if ((error = layout_late(context, &detail)) < 0) fail(MPP_STEP_LAYOUT, error, detail);
 }
@@ -422,13 +251,11 @@ static void build_root(struct init_context *context)
 static _Noreturn void be_ground(void)
 {
     struct mpp_report made = { .kind = MPP_REPORT_PARKED };
-    uint32_t count;
     long error = layout_seal();
 
     if (error < 0) fail(MPP_STEP_PIVOT, error, 1);
     report(&made);
-    receive(release_message, release_descriptors, &count);
-    leave(0);
+    wait_to_be_killed();
 }
 
 void init_run(void)
@@ -439,7 +266,6 @@ void init_run(void)
     unsigned long child_signal = 1ul << (SIGCHLD - 1);
     long self = sys0(SYS_getpid);
     int before_grants;
-    int owner;
     long children;
     long error;
     long tool;
@@ -449,7 +275,6 @@ void init_run(void)
      * forked at this moment holds it open. */
     if ((error = sys5(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0)) < 0) fail(MPP_STEP_OWNER, error, 2);
     if ((error = receive_plan(&context)) < 0) fail(MPP_STEP_RECEIVE, error, 0);
-    owner = descriptors[3];
     before_grants = starts_before_grants(context.plan);
     /* A host that is root, and has no namespace for the tool to be harmless in: before the ids, since changing
      * them takes the right away. empty_groups says that the host is root. */
@@ -473,7 +298,7 @@ void init_run(void)
     }
     if (context.plan->parked && !context.plan->early_start) {
         report(&parked);
-        take_call(&context, owner, -1, -1);
+        take_call(&context, -1, -1);
     }
     if (!before_grants) confine_self(&context);
 
@@ -493,10 +318,10 @@ void init_run(void)
     sys3(SYS_close_range, 0, 2, 0);
     if (context.plan->snapshot) sys1(SYS_close, context.snapshot);
     if (before_grants) {
-        take_call(&context, owner, children, tool);
+        take_call(&context, children, tool);
         confine_self(&context);
         report(&started);
     }
     if ((error = confine_seccomp(&context, context.plan->guard)) < 0) fail(MPP_STEP_SECCOMP, error, 1);
-    for (;;) attend(&context, owner, children, tool, 0);
+    for (;;) attend(&context, children, tool, 0);
 }

@@ -16,15 +16,17 @@ struct init_context {
     int *kept;         /* parked: detached mounts of the late entries, -1 where there is none, from plan->late on */
     uint32_t prepared; /* parked: how many entries the plan had that was prepared */
     int snapshot;      /* its descriptor, where the plan has a use for one */
+    int owner;         /* its pidfd */
+    const char **arguments;
+    const char **variables;
 };
 
 /* Each step returns 0 or -errno and, where a table is worked through, the index in *detail. */
 long layout_root(struct init_context *context);
 long layout_build(struct init_context *context, uint32_t *detail);
 long layout_pivot(struct init_context *context);
-long layout_seal(void); /* of a ground */
-long layout_late(struct init_context *context,
-                 uint32_t *detail); /* attaches what a parked sandbox got at its release */
+long layout_seal(void);                                           /* of a ground */
+long layout_late(struct init_context *context, uint32_t *detail); /* what a parked sandbox got at its release */
 long confine_privileges(void);
 long confine_capabilities(void);
 /* Loopback and the granted addresses; then the sockets, 1 + streams.count of them, for names first (network.c). */

@@ -11,7 +11,8 @@ FLAGS = (
     *("-std=c11", "-O2", "-ffreestanding", "-fPIE", "-fno-stack-protector", "-fcf-protection=none"),
     *("-static-pie", "-nostdlib", "-nostartfiles", "-w"),
 )
-SOURCES = ("begin_exec.c", "init.c", "sound.c", "layout.c", "confine.c", "network.c")
+PARTS = ("begin_exec", "init", "owner", "sound", "layout", "layout_late", "mounts", "confine", "network")
+SOURCES = tuple(f"{part}.c" for part in PARTS)
 
 
 def weakened(folder: Path, name: str, *changes: tuple[str, str]) -> int:

@@ -2,7 +2,7 @@
  *
  *     plan_driver SEED ROUNDS < PLAN
  *
- * sound.c, layout.c, confine.c and network.c are compiled as they are, but for their system calls: those go to sys6() below,
+ * The parts of init that read a plan are compiled as they are, but for their system calls: those go to sys6() below,
  * which reads what the kernel would read and answers anything a kernel might. A plan lies in an allocation of
  * exactly its size, so one byte read beside it ends the program. Prints how many plans were sound. */
 #include <errno.h>

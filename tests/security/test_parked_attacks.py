@@ -119,7 +119,7 @@ def test_race_is_won_where_a_grant_is_mounted_before_what_lies_over_it(
     """The defence taken away: the attack is real."""
     weak = weakened(
         tmp_path,
-        "layout.c",
+        "layout_late.c",
         ("error = attach(context->root, STAGE, folder);", "error = attach(context->root, outer, folder);"),
         ("if (error == 0) error = attach(context->root, outer, folder);\n    sys1", "sys1"),
     )

@@ -61,6 +61,10 @@ CHECKS = {
 """Each check of sound.c, and what stands in its place when it is taken out."""
 
 
+READERS = ("layout", "layout_late", "mounts", "confine", "network")
+"""The parts of init that read a plan after sound.c."""
+
+
 def build(folder: Path, sound: str) -> Path:
     compiler = shutil.which("gcc") or shutil.which("cc")
     if compiler is None:
@@ -68,7 +72,7 @@ def build(folder: Path, sound: str) -> Path:
     (folder / "sound.c").write_text(sound)
     sources = [
         str(folder / "sound.c"),
-        *(str(ROOT / f"native/{name}.c") for name in ("layout", "confine", "network")),
+        *(str(ROOT / f"native/{part}.c") for part in READERS),
         str(ROOT / "tests/fuzz/plan_driver.c"),
     ]
     where = (f"-I{ROOT}/native", f"-I{ROOT}/tests/fuzz", "-include", "fake_sys.h")

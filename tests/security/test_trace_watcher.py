@@ -252,10 +252,9 @@ def test_more_than_a_listener_is_kept_from_the_host(
     strange = weakened(
         tmp_path,
         "init.c",
-        ("head->size = sizeof *head + sizeof descriptor;", "head->size = sizeof control;"),
         (
-            "memcpy(control + sizeof *head, &descriptor, sizeof descriptor);",
-            "((int *)(control + sizeof *head))[0] = ((int *)(control + sizeof *head))[1] = descriptor;",
+            "hand_over(&watched, (const int[]){ (int)listener }, 1)",
+            "hand_over(&watched, (const int[]){ (int)listener, (int)listener }, 2)",
         ),
     )
     monkeypatch.setattr(native, "init_program", lambda: strange)
