@@ -103,6 +103,25 @@ def encode_plan(
     header.exec_path = blob.text(exec_path)
     header.working_directory = blob.text(working_directory)
     header.host_name = blob.text(host_name)
+    _place_entries(blob, header.entries, entries)
+    _place_rules(blob, header.rules, rules)
+    _place_limits(blob, header.limits, limits)
+    _place(blob, header.filter, filter_program, len(filter_program) // 8)
+    _place(blob, header.guard, guard_program, len(guard_program) // 8)
+    _place(blob, header.watch, watch_program, len(watch_program) // 8)
+    _place(blob, header.argv, _offsets(blob, argv), len(argv))
+    _place_network(blob, header, streams, addresses)
+    variables = [f"{name}={value}" for name, value in environment]
+    _place(blob, header.envp, _offsets(blob, variables), len(variables))
+    return blob.finish(header)
+
+
+def _place(blob: _Blob, span: Any, content: bytes, count: int) -> None:
+    span.offset = blob.table(content)
+    span.count = count
+
+
+def _place_entries(blob: _Blob, span: Any, entries: Sequence[Any]) -> None:
     table = ffi.new("struct mpp_entry[]", max(1, len(entries)))
     for row, entry in zip(table, entries, strict=False):
         row.kind = ENTRY_KINDS[entry.kind]
@@ -118,29 +137,22 @@ def encode_plan(
         row.tree = -1
         if entry.identity is not None:
             row.device, row.inode, row.birth = entry.identity
-    _place(blob, header.entries, bytes(ffi.buffer(table)), len(entries))
-    ruleset = ffi.new("struct mpp_rule[]", max(1, len(rules)))
-    for row, (path, access) in zip(ruleset, rules, strict=False):
+    _place(blob, span, bytes(ffi.buffer(table)), len(entries))
+
+
+def _place_rules(blob: _Blob, span: Any, rules: Sequence[tuple[str, int]]) -> None:
+    table = ffi.new("struct mpp_rule[]", max(1, len(rules)))
+    for row, (path, access) in zip(table, rules, strict=False):
         row.path = blob.text(path)
         row.access = access
-    _place(blob, header.rules, bytes(ffi.buffer(ruleset)), len(rules))
-    bounds = ffi.new("struct mpp_rlimit[]", max(1, len(limits)))
-    for row, (resource, soft, hard) in zip(bounds, limits, strict=False):
+    _place(blob, span, bytes(ffi.buffer(table)), len(rules))
+
+
+def _place_limits(blob: _Blob, span: Any, limits: Sequence[tuple[int, int, int]]) -> None:
+    table = ffi.new("struct mpp_rlimit[]", max(1, len(limits)))
+    for row, (resource, soft, hard) in zip(table, limits, strict=False):
         row.resource, row.soft, row.hard = resource, soft, hard
-    _place(blob, header.limits, bytes(ffi.buffer(bounds)), len(limits))
-    _place(blob, header.filter, filter_program, len(filter_program) // 8)
-    _place(blob, header.guard, guard_program, len(guard_program) // 8)
-    _place(blob, header.watch, watch_program, len(watch_program) // 8)
-    _place(blob, header.argv, _offsets(blob, argv), len(argv))
-    _place_network(blob, header, streams, addresses)
-    variables = [f"{name}={value}" for name, value in environment]
-    _place(blob, header.envp, _offsets(blob, variables), len(variables))
-    return blob.finish(header)
-
-
-def _place(blob: _Blob, span: Any, content: bytes, count: int) -> None:
-    span.offset = blob.table(content)
-    span.count = count
+    _place(blob, span, bytes(ffi.buffer(table)), len(limits))
 
 
 def _place_network(

@@ -7,6 +7,7 @@ import math
 import os
 import resource
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 from mpp_exec.consent.grant import Grant
 from mpp_exec.package.manifest import Manifest, Tool
@@ -78,37 +79,31 @@ def compile_plan(
     read_only = tool.operation == "read"
     programs = tuple(find_program(requirement) for requirement in required(manifest))
     started = tuple(find_started(name) for name in grant.permissions.subprocess)
-    mounted_read_only = (*grant.permissions.read, *(grant.permissions.write if read_only else ()))
-    over_scratch = tuple(path for path in grant.permissions.write if path == SCRATCH)
     argv, exec_path = _command(manifest, tool, programs)
     launch, modules = b"", None
     if manifest.runtime.kind == "python":
         python = next(program for program in programs if program.name == "python")
         launch, modules = compile_launcher(python), find_modules(python)
-    entry = _entry_program(programs, exec_path, app)
     import_once = grant.import_once and bool(launch) and facts.namespaces and not started and launcher.saves()
+    runs = _Runs(
+        programs, started, _entry_program(programs, exec_path, app), argv, exec_path, launch, _path(modules)
+    )
     if facts.namespaces:
-        build = Builder(facts.landlock_abi, (*mounted_read_only, *over_scratch), network.etc(destinations))
-        build.system((*programs, *started), (*entry, *started))
-        build.package(app, manifest)
-        if launch:
-            build.launcher(launcher.FOLDER, launch, _path(modules), import_once=import_once)
-        build.scratch(grant.limits.scratch)
-        build.layout.late = True
-        build.grants(grant, read_only=read_only)
-        if storage is not None:
-            build.storage(storage, read_only=read_only)
-        if manifest.runtime.kind != "python":
-            build.entry_point(exec_path)
-        path = f"{interpreter.PROGRAMS}:{interpreter.PYTHON_ROOT}/bin"
-        made = bare.Made(
-            build.layout.entries, build.rules, argv, exec_path, build.scratch_path, STORAGE, path
+        made = _mounted(
+            manifest,
+            grant,
+            runs,
+            facts.landlock_abi,
+            app=app,
+            storage=storage,
+            read_only=read_only,
+            import_once=import_once,
         )
     else:
         made = bare.made(
             grant,
             programs=programs,
-            runnable=entry,
+            runnable=runs.runnable,
             argv=argv,
             exec_path=exec_path,
             abi=facts.landlock_abi,
@@ -117,28 +112,8 @@ def compile_plan(
             app=app,
             storage=storage,
             launch=launch,
-            modules=_path(modules),
+            modules=runs.modules,
         )
-    touches = [
-        word
-        for word, touched in (
-            ("network", bool(destinations)),
-            ("write", bool(grant.permissions.write) and not read_only),
-            ("storage", storage is not None and not read_only),
-            ("subprocess", bool(started)),
-        )
-        if touched
-    ]
-    environment = [
-        ("PATH", made.path),
-        ("HOME", f"{made.scratch}/home"),
-        ("TMPDIR", made.scratch),
-        ("LANG", "C.UTF-8"),
-        ("MPP_PACKAGE", f"{manifest.name}@{manifest.version}"),
-        ("MPP_TOOL", tool.name),
-    ]
-    if storage is not None:
-        environment.append(("MPP_STORAGE", made.storage))
     return SandboxPlan(
         package=manifest.name,
         version=manifest.version,
@@ -160,12 +135,12 @@ def compile_plan(
         ),
         argv=made.argv,
         exec_path=made.exec_path,
-        environment=tuple(environment),
+        environment=_environment(manifest, tool, made, storage=storage is not None),
         scratch=made.scratch,
         write_roots=() if read_only else grant.permissions.write,
         programs=programs,
         started=started,
-        touches=tuple(touches),
+        touches=_touches(grant, storage=storage is not None, read_only=read_only),
         degraded=degraded,
         root=facts.root,
         own_signals=at.own_signals,
@@ -177,6 +152,84 @@ def compile_plan(
         streams=network.streams(destinations),
         addresses=network.addresses(destinations),
         import_once=import_once,
+    )
+
+
+class _Runs(NamedTuple):
+    """What of the host runs in a sandbox, and how.
+
+    *runnable* is the program that executing *exec_path* executes; *launch* is the launcher of a Python tool,
+    and *modules* what has been compiled for it, both empty for any other.
+    """
+
+    programs: tuple[interpreter.Program, ...]
+    started: tuple[interpreter.Program, ...]
+    runnable: tuple[interpreter.Program, ...]
+    argv: tuple[str, ...]
+    exec_path: str
+    launch: bytes
+    modules: str
+
+
+def _mounted(
+    manifest: Manifest,
+    grant: Grant,
+    runs: _Runs,
+    landlock_abi: int,
+    *,
+    app: str,
+    storage: str | None,
+    read_only: bool,
+    import_once: bool,
+) -> bare.Made:
+    """Return what is mounted in a sandbox with namespaces, in the order in which it is: grants come late."""
+    mounted_read_only = (*grant.permissions.read, *(grant.permissions.write if read_only else ()))
+    over_scratch = tuple(path for path in grant.permissions.write if path == SCRATCH)
+    build = Builder(landlock_abi, (*mounted_read_only, *over_scratch), network.etc(grant.permissions.network))
+    build.system((*runs.programs, *runs.started), (*runs.runnable, *runs.started))
+    build.package(app, manifest)
+    if runs.launch:
+        build.launcher(launcher.FOLDER, runs.launch, runs.modules, import_once=import_once)
+    build.scratch(grant.limits.scratch)
+    build.layout.late = True
+    build.grants(grant, read_only=read_only)
+    if storage is not None:
+        build.storage(storage, read_only=read_only)
+    if manifest.runtime.kind != "python":
+        build.entry_point(runs.exec_path)
+    return bare.Made(
+        build.layout.entries,
+        build.rules,
+        runs.argv,
+        runs.exec_path,
+        build.scratch_path,
+        STORAGE,
+        f"{interpreter.PROGRAMS}:{interpreter.PYTHON_ROOT}/bin",
+    )
+
+
+def _touches(grant: Grant, *, storage: bool, read_only: bool) -> tuple[str, ...]:
+    """Return by what a call can touch the outside, so that it is on record before it begins."""
+    ways = (
+        ("network", bool(grant.permissions.network)),
+        ("write", bool(grant.permissions.write) and not read_only),
+        ("storage", storage and not read_only),
+        ("subprocess", bool(grant.permissions.subprocess)),
+    )
+    return tuple(way for way, is_open in ways if is_open)
+
+
+def _environment(
+    manifest: Manifest, tool: Tool, made: bare.Made, *, storage: bool
+) -> tuple[tuple[str, str], ...]:
+    return (
+        ("PATH", made.path),
+        ("HOME", f"{made.scratch}/home"),
+        ("TMPDIR", made.scratch),
+        ("LANG", "C.UTF-8"),
+        ("MPP_PACKAGE", f"{manifest.name}@{manifest.version}"),
+        ("MPP_TOOL", tool.name),
+        *((("MPP_STORAGE", made.storage),) if storage else ()),
     )
 
 
@@ -318,9 +371,8 @@ def _rlimits(
         resource.RLIMIT_NICE: (0, 0),
         resource.RLIMIT_RTPRIO: (0, 0),
     }
-    if not (
-        facts.namespaces or facts.root
-    ):  # of all processes of the user's, where there is no user namespace: the supervisor counts
+    if not (facts.namespaces or facts.root):
+        # Without a user namespace it would count all processes of the user's; the supervisor counts instead.
         del rows[resource.RLIMIT_NPROC]
     return tuple((number, soft, hard) for number, (soft, hard) in sorted(rows.items()))
 
