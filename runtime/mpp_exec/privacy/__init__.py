@@ -31,6 +31,8 @@
     rules       detectors: private keys, AWS, GitHub and JSON web tokens
     tokens      detectors: secrets, by their providers' published prefixes
     values      whether a value is a secret that its name announces
+    assigned_values what an assignment gives the name of a secret
+    told_values what follows such a name without an assignment
     assignments detectors: secrets, by their names
     unnamed     detectors: random strings that an unknown name is given
     foreign     detectors: passwords whose label is in another script
