@@ -18,7 +18,7 @@ from mpp_exec.errors import MppError
 if TYPE_CHECKING:
     from mpp_exec.permissions import HostPort
     from mpp_exec.registry.home import Home
-    from mpp_exec.sandbox.selftest import Check
+    from mpp_exec.sandbox.attempts import Check
 
 _CANNOT_ENFORCE: Final = 5
 
@@ -98,7 +98,7 @@ def _home(given: argparse.Namespace) -> tuple[Check, Home | None]:
     """Open the home; without one the rest is tried all the same."""
     from mpp_exec.lifecycle.session import resolve_path  # noqa: PLC0415 -- not for --help
     from mpp_exec.registry.home import Home  # noqa: PLC0415
-    from mpp_exec.sandbox.selftest import Check  # noqa: PLC0415
+    from mpp_exec.sandbox.attempts import Check  # noqa: PLC0415
 
     try:
         home = Home.open(resolve_path(given.home))
