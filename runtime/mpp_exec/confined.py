@@ -30,32 +30,15 @@ import os
 import stat
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import TypeVar
 
-from mpp_exec.errors import InternalError
+from mpp_exec.errors import HostError, InternalError
 
 _T = TypeVar("_T")
 
-_UNAVAILABLE = frozenset(
-    {errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM}
-)  # not built, disabled at boot, filtered
+# Not built, disabled at boot, filtered.
+_UNAVAILABLE = frozenset({errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM})
 _HINT = "see `mpp-exec doctor`; this is a fault of mpp-exec or of this kernel"
-
-
-@dataclass(frozen=True, slots=True)
-class Confined(Generic[_T]):
-    """What the work returned, and whether the kernel enforced the confinement.
-
-    Attributes:
-        value: the return value of the callable.
-        enforced: False only where the kernel offers no Landlock at all.
-        abi: the kernel's Landlock ABI version, 0 for none.
-    """
-
-    value: _T
-    enforced: bool
-    abi: int
 
 
 def landlock_abi() -> int:
@@ -83,8 +66,9 @@ def run_confined(
     write: Sequence[str | os.PathLike[str]] = (),
     programs: Sequence[str | os.PathLike[str]] = (),
     cancel: threading.Event | None = None,
-) -> Confined[_T]:
-    """Call *work* in a short-lived thread that can open nothing outside *read* and *write*.
+    required: bool = True,
+) -> _T:
+    """Call *work* in a short-lived thread that can open nothing outside *read* and *write*; return its value.
 
     Beneath *read*, files can be read and folders listed. Beneath *write*, regular files and folders
     can also be created, changed and removed: no links, devices, sockets or programs. What lies beneath
@@ -93,14 +77,21 @@ def run_confined(
 
     An exception of *work* is raised again here. When the caller is interrupted meanwhile (Ctrl-C),
     *cancel* is set, the end of *work* is awaited, and the interruption raised: nothing goes on
-    writing behind the caller's back. Where the kernel has no Landlock, *work* runs all the same and
-    the result says so.
+    writing behind the caller's back. Where the kernel has no Landlock, *work* is not called if that is
+    *required*; else it is, with its own checks alone.
 
     Raises:
+        HostError: ``host.no_landlock``, where it is *required*; *work* was not called.
         InternalError: ``confined.path``, ``confined.setup``, ``confined.ineffective`` or
             ``confined.thread``; *work* was not called.
     """
     abi = landlock_abi()
+    if required and not abi:
+        raise HostError(
+            "host.no_landlock",
+            "this kernel has no Landlock, which is to confine what handles the files of strangers",
+            "boot Linux 5.13 or later with lsm=landlock,…",
+        )
     outcome: list[_T] = []
     failure: list[BaseException] = []
     # An interruption can come between any two steps, and one inside threading's Event or Thread.start
@@ -147,7 +138,7 @@ def run_confined(
         raise interruption
     if failure:
         raise failure[0]
-    return Confined(outcome[0], enforced=bool(abi), abi=abi)
+    return outcome[0]
 
 
 def confine_process(*, read: Sequence[str | os.PathLike[str]]) -> None:

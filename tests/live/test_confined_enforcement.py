@@ -16,8 +16,8 @@ from typing import Any
 import landlock
 import pytest
 
-from mpp_exec.confined import Confined, landlock_abi, run_confined
-from mpp_exec.errors import InternalError
+from mpp_exec.confined import landlock_abi, run_confined
+from mpp_exec.errors import HostError, InternalError
 from needs import missing
 
 
@@ -110,7 +110,7 @@ def test_work_inside_goes_through(inside: Path, outside: Path) -> None:
         return text + (outside / "precious").read_text()
 
     result = run_confined(work, read=[outside], write=[inside])
-    assert result == Confined("oneprecious", enforced=True, abi=landlock_abi())
+    assert result == "oneprecious"
 
 
 def test_read_does_not_permit_writing(inside: Path) -> None:
@@ -121,7 +121,7 @@ def test_read_does_not_permit_writing(inside: Path) -> None:
 def test_single_files_can_be_named(outside: Path) -> None:
     """A rule on a file takes file rights only; naming one opens it and nothing beside it."""
     (outside / "other").write_text("other")
-    assert run_confined((outside / "precious").read_text, read=[outside / "precious"]).value == "precious"
+    assert run_confined((outside / "precious").read_text, read=[outside / "precious"]) == "precious"
     run_confined(lambda: (outside / "precious").write_text("new"), write=[outside / "precious"])
     assert (outside / "precious").read_text() == "new"
     with pytest.raises(PermissionError):
@@ -130,7 +130,7 @@ def test_single_files_can_be_named(outside: Path) -> None:
 
 def test_open_descriptor_stays_usable(outside: Path, inside: Path) -> None:
     with (outside / "precious").open() as stream:
-        assert run_confined(stream.read, write=[inside]).value == "precious"
+        assert run_confined(stream.read, write=[inside]) == "precious"
 
 
 def test_caller_and_its_threads_stay_free(outside: Path, inside: Path) -> None:
@@ -138,7 +138,7 @@ def test_caller_and_its_threads_stay_free(outside: Path, inside: Path) -> None:
     prctl = ctypes.CDLL(None, use_errno=True).prctl
     get_no_new_privs = 39  # PR_GET_NO_NEW_PRIVS, <linux/prctl.h>
     before = prctl(get_no_new_privs, 0, 0, 0, 0)
-    inner = run_confined(lambda: prctl(get_no_new_privs, 0, 0, 0, 0), write=[inside]).value
+    inner = run_confined(lambda: prctl(get_no_new_privs, 0, 0, 0, 0), write=[inside])
     assert inner == 1
     assert prctl(get_no_new_privs, 0, 0, 0, 0) == before
     (outside / "new").write_text("x")
@@ -220,15 +220,22 @@ def test_library_that_does_nothing_is_found_out(
     assert called == []
 
 
-def test_kernel_without_landlock_is_reported(inside: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """ENOSYS, what a kernel before 5.13 answers: the work runs, and the result says it was not confined."""
+def test_kernel_without_landlock_confines_nothing_that_has_to_be(
+    inside: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ENOSYS, what a kernel before 5.13 answers: only work that can do without is called."""
 
     def probe() -> int:
         ctypes.set_errno(errno.ENOSYS)
         raise landlock.SyscallError(errno.ENOSYS, os.strerror(errno.ENOSYS))
 
     monkeypatch.setattr(landlock, "landlock_abi_version", probe)
-    assert run_confined(lambda: 5, write=[inside]) == Confined(5, enforced=False, abi=0)
+    called: list[int] = []
+    with pytest.raises(HostError) as caught:
+        run_confined(lambda: called.append(1), write=[inside])
+    assert caught.value.code == "host.no_landlock"
+    assert called == []
+    assert run_confined(lambda: 5, write=[inside], required=False) == 5
 
 
 def test_unexpected_answer_of_the_kernel_is_no_absence(inside: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from command import Shell
 from mcp_servers import raw, server
+from mpp_exec import confined
 from mpp_exec.errors import HostError, UsageError
 from mpp_exec.package.limits import ArchiveLimits
 from mpp_exec.wrap import asking, bundle, installers, pypi, wrapping
@@ -129,6 +130,26 @@ def test_a_bundle_starts_its_own_program(tmp_path: Path) -> None:
     packed = pack(tmp_path / "x.mcpb", lambda archive: archive.writestr("bin/x", "x"), manifest)
     assert fetch_bundle(packed, folder).command == ("bin/x",)
     assert stat.S_IMODE((folder / "bin" / "x").stat().st_mode) == 0o755
+
+
+def test_nothing_is_fetched_or_unpacked_where_nothing_would_confine_who_does_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kernel without Landlock: the installer is not started, and the bundle stays what it is."""
+    monkeypatch.setattr(confined, "landlock_abi", lambda: 0)
+    work, marker = tmp_path / "work", tmp_path / "marker"
+    work.mkdir()
+    with pytest.raises(HostError) as refused:
+        installers.run_installer([sys.executable, "-I", "-S", "-c", f"open({str(marker)!r}, 'w')"], work)
+    assert (refused.value.code, refused.value.exit_code) == ("host.no_landlock", 5)
+    assert not marker.exists()
+    packed = pack(tmp_path / "x.mcpb", lambda archive: archive.writestr("server.py", "x"))
+    unpacked = tmp_path / "unpacked"
+    unpacked.mkdir()
+    with pytest.raises(HostError) as refused:
+        fetch_bundle(packed, unpacked)
+    assert refused.value.code == "host.no_landlock"
+    assert list(unpacked.iterdir()) == []
 
 
 ATTEMPTS = {

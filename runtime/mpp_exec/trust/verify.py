@@ -105,6 +105,7 @@ class VerifiedPackage(SignedManifest):
             lambda: extract(self.package, self.manifest.files, folder, progress, stop),
             write=[f"/proc/self/fd/{folder}"],
             cancel=stop,
+            required=False,  # a user may have agreed to do without Landlock; what runs is refused elsewhere
         )
 
 

@@ -46,6 +46,7 @@ def fetch_bundle(origin: Origin, folder: Path) -> Fetched:
 
     Raises:
         UsageError: ``wrap.bundle``: it is none, or one that cannot be self-contained.
+        HostError: ``host.no_landlock``: nothing was unpacked.
     """
     try:
         opened = open(origin.name, "rb")  # noqa: PTH123, SIM115 -- closed below, by whoever unpacks

@@ -39,7 +39,7 @@ def run_installer(command: Sequence[str], folder: Path, *, variables: Mapping[st
 
     Raises:
         UsageError: ``wrap.not_found``: the registry has no such thing; the message has its last lines.
-        HostError: ``wrap.installer``: it failed otherwise.
+        HostError: ``wrap.installer``: it failed otherwise; ``host.no_landlock``: it was not started.
         InternalError: ``wrap.installer_timeout``, ``confined.*``.
     """
     temporary = folder / ".tmp"
@@ -65,7 +65,7 @@ def run_installer(command: Sequence[str], folder: Path, *, variables: Mapping[st
         )
 
     try:
-        done = run_confined(work, read=_readable(), write=(folder, "/dev/null"), programs=_programs()).value
+        done = run_confined(work, read=_readable(), write=(folder, "/dev/null"), programs=_programs())
     except subprocess.TimeoutExpired:
         raise InternalError(
             "wrap.installer_timeout",
