@@ -35,7 +35,7 @@ def _arguments(parser: VerbParser) -> None:
     parser.notes = (
         "Speaks the Model Context Protocol on standard input and output, up to version 2026-07-28. Every",
         "approved tool is offered as PUBLISHER_PACKAGE_TOOL; with one --package, under its own name. A tool",
-        "that has to be confirmed asks through the client; one that cannot ask is refused.",
+        "that needs confirmation asks through the client; a client that cannot ask is refused.",
     )
     parser.examples = ("mpp-exec mcp", "mpp-exec mcp --package acme/csv", "mpp-exec mcp --config claude")
     parser.option(

@@ -127,7 +127,7 @@ def _row(entry: Entry) -> str:
 def _show_arguments(parser: VerbParser) -> None:
     parser.notes = (
         "The ledger holds no arguments and no results, only commitments to them. With --args or --result, it",
-        "says whether a value that you have is the one: exit code 0 if it is, 3 if not.",
+        "tells whether a value that you have matches: exit code 0 if it does, 3 if not.",
     )
     parser.examples = ("mpp-exec audit show 12", "mpp-exec audit show 0f3a9b --args @arguments.json")
     parser.positional("ID", "a number, an invocation, or the beginning of one (4 characters or more)")
@@ -205,7 +205,7 @@ def _flat(document: dict[str, Any], prefix: str = "") -> list[str]:
 
 
 def _verify_arguments(parser: VerbParser) -> None:
-    parser.notes = ("Exit code 3: something was changed, removed, moved or cut off.",)
+    parser.notes = ("Exit code 3: an entry was changed, removed, moved or cut off.",)
     parser.examples = ("mpp-exec audit verify",)
     parser.common()
 
@@ -244,8 +244,8 @@ def _verify(given: argparse.Namespace, console: Console) -> int:
 
 def _export_arguments(parser: VerbParser) -> None:
     parser.notes = (
-        "One JSON object a line: the format, every entry with its hash and body, the signed head. Whoever",
-        "gets it can recheck it without this program; commitments can then not be opened by them.",
+        "One JSON object per line: the format, every entry with its hash and body, the signed head. Whoever",
+        "receives it can check it without this program, but cannot open its commitments.",
     )
     parser.examples = ("mpp-exec audit export > ledger.jsonl",)
     parser.common(json=False)
@@ -260,8 +260,8 @@ def _export(given: argparse.Namespace, console: Console) -> int:
 
 def _erase_arguments(parser: VerbParser) -> None:
     parser.notes = (
-        "Erases the keys of a call's commitments, so that nobody can prove any more what it was given or",
-        "gave. That the call happened, and how it ended, stays; so does every hash. It cannot be undone.",
+        "Erases the keys of a call's commitments, so that nobody can prove its arguments or its result any",
+        "more. That the call happened and how it ended stays, and so does every hash. Cannot be undone.",
     )
     parser.examples = ("mpp-exec audit erase 0f3a9b",)
     parser.positional("ID", "a number, an invocation, or the beginning of one (4 characters or more)")
@@ -282,11 +282,12 @@ def _erase(given: argparse.Namespace, console: Console) -> int:
 
 def _restart_arguments(parser: VerbParser) -> None:
     parser.notes = (
-        "For a ledger that was changed from outside and cannot be restored: until then nothing is called.",
-        "Its files stay in the home under other names. The new one says that it is not the first.",
+        "For a ledger that was changed from outside and cannot be restored; until this is done, every call",
+        "is refused. Its files stay in the home under other names. The new ledger records that it is not",
+        "the first.",
     )
     parser.examples = ("mpp-exec audit restart",)
-    parser.flag("-y", "--yes", help_text="agree to it without being asked")
+    parser.flag("-y", "--yes", help_text="do not ask")
     parser.common()
 
 

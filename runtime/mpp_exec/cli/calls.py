@@ -34,8 +34,8 @@ _STOPPED: Final = 6
 
 def _run_arguments(parser: VerbParser) -> None:
     parser.notes = (
-        "A value is read by the type that the tool's schema gives its key: text stays text; numbers, true,",
-        "false and null, lists and objects are written as in JSON. Exit code 1: the tool failed; 6: stopped.",
+        "A VALUE is read as the type that the tool's schema gives its KEY: strings as they stand; numbers,",
+        "true, false, null, lists and objects as JSON. Exit code 1: the tool failed; 6: it was stopped.",
     )
     parser.examples = (
         "mpp-exec run acme/csv query path=/srv/csv/a.csv",

@@ -22,13 +22,12 @@ if TYPE_CHECKING:
 
 def _arguments(parser: VerbParser) -> None:
     parser.notes = (
-        "A client that cannot ask is refused with an ID. Here a person sees the whole call and answers; the",
-        "very same call, made again by the same client on the same connection, then runs once. Without an",
-        "ID, lists what waits.",
-        "Needs a terminal to answer at; --json only shows.",
+        "A client that cannot ask a person is refused, and told an ID. This shows that call in full and",
+        "asks; after a yes, the very same call runs once, if the same client repeats it on its connection.",
+        "Without an ID, lists the calls that wait. Answering needs a terminal; --json only shows.",
     )
     parser.examples = ("mpp-exec confirm", "mpp-exec confirm 3f09ab52c1")
-    parser.positional("ID", "as the refusal names it", times="?")
+    parser.positional("ID", "the ID that the client was told", times="?")
     parser.common()
 
 

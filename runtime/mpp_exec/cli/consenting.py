@@ -35,7 +35,7 @@ def _grant_options(parser: VerbParser) -> None:
         value="K=V",
         action="append",
         default=[],
-        help_text="a setting of the package; a secret is K=@FILE, K=- (standard input) or asked for",
+        help_text="set a value the package asks for; a secret as K=@FILE, K=- (stdin), or when asked",
     )
     parser.option(
         "--without",
@@ -49,7 +49,7 @@ def _grant_options(parser: VerbParser) -> None:
         value="WHAT",
         action="append",
         default=[],
-        help_text="do without a protection that this host lacks; mpp-exec doctor names them",
+        help_text="accept running without a protection that this host lacks; mpp-exec doctor names them",
         suggested=DEGRADATIONS,
     )
     parser.option(
@@ -57,15 +57,15 @@ def _grant_options(parser: VerbParser) -> None:
         value="KIND=ACTION",
         action="append",
         default=[],
-        help_text="what its results hold of a kind: token, partial, hash, mask, drop, allow",
+        help_text="how a kind appears in results: token, partial, hash, mask, drop or allow",
     )
 
 
 def _install_arguments(parser: VerbParser) -> None:
     parser.notes = (
-        "Shows who made the package and everything it may do, and asks. Without a terminal, or to answer",
-        "beforehand, there are --trust and --approve. An update whose permissions are the same or narrower",
-        "keeps its approval; for any other the version that is installed stays until you agree.",
+        "Shows who made the package and everything it may do, and asks. To answer in advance, or without a",
+        "terminal, use --trust and --approve. An update with the same or fewer permissions keeps its",
+        "approval; with any other change, the installed version stays until you agree.",
         "A REF is a package in a registry: oci://host[:port]/repository:tag, or …@sha256:…",
     )
     parser.examples = (
@@ -73,12 +73,12 @@ def _install_arguments(parser: VerbParser) -> None:
         "mpp-exec install oci://registry.example/acme/csv:1.4.0",
         "mpp-exec install acme-csv-1.4.0.mpp --trust=sha256:… --approve --set data_dir=/srv/csv",
     )
-    parser.positional("FILE|REF", "the package, or where a registry has it", complete="file")
+    parser.positional("FILE|REF", "a package file, or a reference in a registry", complete="file")
     parser.option(
         "--trust",
         value="KEYID",
         bare=True,
-        help_text="trust a publisher seen for the first time; with KEYID only if it is that key",
+        help_text="trust a publisher seen for the first time; with KEYID, only if the key matches",
     )
     parser.flag("--approve", help_text="agree to what is shown")
     parser.flag("--no-approve", help_text="install now and approve later; nothing of it runs until then")
@@ -299,8 +299,9 @@ def _repeated(given: argparse.Namespace) -> list[str]:
 
 def _approve_arguments(parser: VerbParser) -> None:
     parser.notes = (
-        "Settings, secrets and --privacy of an earlier approval are kept. What is not withheld is granted,",
-        "as shown. A kind can be allowed (--privacy email=allow) where the package asks to return it.",
+        "Grants everything that is shown, except what is withheld. Settings, secrets and --privacy of an",
+        "earlier approval are kept. A kind can be allowed (--privacy email=allow) only where the package",
+        "asks to return it.",
     )
     parser.examples = (
         "mpp-exec approve acme/csv --set data_dir=/srv/csv",
@@ -343,7 +344,7 @@ def _approve(given: argparse.Namespace, console: Console) -> int:
 
 def _revoke_arguments(parser: VerbParser) -> None:
     parser.notes = (
-        "Takes effect at once, in every process: calls that are running end. Its secrets are erased.",
+        "Takes effect at once, in every process; running calls end. The package's secrets are erased.",
     )
     parser.examples = ("mpp-exec revoke acme/csv",)
     parser.positional("NAME", "an installed package", complete="package")
@@ -363,7 +364,7 @@ def _revoke(given: argparse.Namespace, console: Console) -> int:
 
 
 def _uninstall_arguments(parser: VerbParser) -> None:
-    parser.notes = ("Which versions were seen is not forgotten: an older one is still refused afterwards.",)
+    parser.notes = ("The highest version seen is remembered: an older one is still refused afterwards.",)
     parser.examples = ("mpp-exec uninstall acme/csv",)
     parser.positional("NAME", "an installed package", complete="package")
     parser.common()

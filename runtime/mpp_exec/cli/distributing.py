@@ -11,21 +11,21 @@ from mpp_exec.cli.opening import open_session
 from mpp_exec.cli.parser import Verb, VerbParser
 
 _LOGIN = (
-    "Who you are there is what docker, podman or oras login have stored. Plain HTTP is spoken with",
+    "It logs in with what docker, podman or oras login have stored. Plain HTTP is spoken with",
     "this machine only.",
 )
 
 
 def _push_arguments(parser: VerbParser) -> None:
     parser.notes = (
-        "The package is verified, stored in a registry that speaks the OCI distribution protocol, and named",
-        "by its tag. The digest that is printed names it for good. A tag that is another package stays that.",
+        "Verifies the package, stores it in an OCI registry and gives it the tag. The digest that is printed",
+        "names it for good. A tag that already names another package is not moved without --replace.",
         *_LOGIN,
     )
     parser.examples = ("mpp-exec push acme-csv-1.4.0.mpp oci://registry.example/acme/csv:1.4.0",)
     parser.positional("FILE", "the package", complete="file")
     parser.positional("REF", "oci://host[:port]/repository:tag")
-    parser.flag("--replace", help_text="move the tag, where it is another package")
+    parser.flag("--replace", help_text="move the tag if it names another package")
     parser.common()
 
 
@@ -59,8 +59,8 @@ def _push(given: argparse.Namespace, console: Console) -> int:
 
 def _pull_arguments(parser: VerbParser) -> None:
     parser.notes = (
-        "The package is verified, whoever its publisher is, and written to a file; nothing is installed.",
-        "mpp-exec install takes a REF, too.",
+        "Verifies the package, whoever its publisher is, and writes it to a file; nothing is installed.",
+        "mpp-exec install takes a REF as well.",
         *_LOGIN,
     )
     parser.examples = (

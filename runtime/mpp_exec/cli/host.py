@@ -25,8 +25,8 @@ _CANNOT_ENFORCE: Final = 5
 
 def _arguments(parser: VerbParser) -> None:
     parser.notes = (
-        "Builds sandboxes and tries to break out of them, one mechanism at a time. Exit code 5: something",
-        "is missing or does not hold, and what it is; tools that need it will not run.",
+        "Builds sandboxes and tries to break out of them, one mechanism at a time. Exit code 5: a mechanism",
+        "is missing or does not hold, as the report says; tools that need it will not run.",
     )
     parser.examples = ("mpp-exec doctor", "mpp-exec doctor --json")
     parser.common()

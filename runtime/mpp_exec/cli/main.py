@@ -192,7 +192,7 @@ def _unknown_verb(verb: str) -> UsageError:
 
 
 def _overview(family: str = "") -> list[str]:
-    lines = [f"usage: {PROGRAM} [--home DIR] VERB …", ""]
+    lines = [f"usage: {PROGRAM} [--home DIR] {f'{family} ' if family else ''}VERB …", ""]
     if not family:
         lines += [
             "Runs signed tool packages, each call in a sandbox of its own, redacted and on the record.",
@@ -202,7 +202,7 @@ def _overview(family: str = "") -> list[str]:
         rows = [(VERBS[verb].shown, VERBS[verb].summary) for verb in verbs if verb.startswith(family)]
         if rows:
             lines += [f"{title}:", *table(rows, width=34), ""]
-    lines += [f"{PROGRAM} VERB --help shows options and examples."]
+    lines += [f"{PROGRAM} {f'{family} ' if family else ''}VERB --help shows options and examples."]
     if not family:
         lines += [
             "",

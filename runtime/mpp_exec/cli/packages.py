@@ -24,12 +24,11 @@ _NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}/[a-z0-9][a-z0-9-]{0,62}", re
 
 def _verify_arguments(parser: VerbParser) -> None:
     parser.notes = (
-        "Signature, publisher, manifest, version, platform, expiry, and every byte of the contents, as",
-        "install does it; nothing is stored. Exit code 3: the file is not what it must be; 4: nobody here",
-        "knows its publisher.",
+        "Checks signature, publisher, manifest, version, platform, expiry and every byte of the contents, as",
+        "install does; nothing is stored. Exit code 3: a check failed; 4: the publisher is not trusted here.",
     )
     parser.examples = ("mpp-exec verify acme-csv-1.4.0.mpp",)
-    parser.positional("FILE|REF", "the package, or where a registry has it", complete="file")
+    parser.positional("FILE|REF", "a package file, or a reference in a registry", complete="file")
     parser.common()
 
 
@@ -68,11 +67,11 @@ def _verify(given: argparse.Namespace, console: Console) -> int:
 
 
 def _inspect_arguments(parser: VerbParser) -> None:
-    parser.notes = ("A file is verified first; one of an unknown publisher is shown, and marked as that.",)
+    parser.notes = ("A file is verified first; one by an unknown publisher is shown and marked so.",)
     parser.examples = ("mpp-exec inspect acme-csv-1.4.0.mpp", "mpp-exec inspect acme/csv --json")
     parser.positional(
         "FILE|NAME|REF",
-        "a package: its file, its name where it is installed, or in a registry",
+        "a package file, an installed package's name, or a reference in a registry",
         complete="package",
     )
     parser.common()

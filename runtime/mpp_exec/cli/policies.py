@@ -18,8 +18,8 @@ _BROKEN: Final = 4
 
 def _show_arguments(parser: VerbParser) -> None:
     parser.notes = (
-        "Each file is a layer that can only take away from what the others allow; what none mentions is for",
-        "you to grant. A file that cannot be read, trusted or understood stops every call: exit code 4.",
+        "Each file is a layer that can only narrow what the others allow; what no file mentions is yours to",
+        "grant. A file that cannot be read, trusted or understood stops every call: exit code 4.",
     )
     parser.examples = ("mpp-exec policy show", "mpp-exec policy show --json")
     parser.common()
@@ -63,8 +63,8 @@ def _lines(table: dict[str, Any]) -> Iterator[str]:
 
 def _check_arguments(parser: VerbParser) -> None:
     parser.notes = (
-        "A package breaks the policy if more was granted to it than the policy allows. It runs with what is",
-        "left, or not at all where its publisher is denied. Exit code 4: some package breaks it.",
+        "Lists every package that was granted more than the policy allows. It runs with what is left, or not",
+        "at all if its publisher is denied. Exit code 4: at least one package exceeds the policy.",
     )
     parser.examples = ("mpp-exec policy check", "mpp-exec policy check --json")
     parser.common()

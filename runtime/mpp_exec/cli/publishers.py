@@ -48,7 +48,7 @@ def _document(publisher: Publisher, former: Iterable[Succession] = ()) -> dict[s
 def _list_arguments(parser: VerbParser) -> None:
     parser.examples = ("mpp-exec publisher list",)
     parser.flag("-q", "--quiet", help_text="names only")
-    parser.flag("--revoked", help_text="instead, the keys and packages that count for nothing here")
+    parser.flag("--revoked", help_text="list revoked keys and packages instead")
     parser.common()
 
 
@@ -92,7 +92,7 @@ def _list_revoked(given: argparse.Namespace, console: Console, revocations: list
 
 def _add_arguments(parser: VerbParser) -> None:
     parser.notes = (
-        "Whoever has that key can sign packages in that name. A name has one key: another one is refused.",
+        "Whoever holds that key can sign packages in that name. A name has one key; a second is refused.",
     )
     parser.examples = ("mpp-exec publisher add acme ed25519:4xTlS9kBFr…",)
     parser.positional("NAME", "the publisher's name")
@@ -159,9 +159,9 @@ def _show(given: argparse.Namespace, console: Console) -> int:
 
 def _revoke_arguments(parser: VerbParser) -> None:
     parser.notes = (
-        "For a key that is not its publisher's alone any more. Whatever it signed stops running at once,",
-        "running calls included, and is not installed again. The publisher is forgotten, and can be added",
-        "with another key. With --package it is one package that stops, whoever signed it.",
+        "For a key that somebody other than its publisher may have. Whatever it signed stops at once,",
+        "running calls included, and cannot be installed again. The publisher is removed, and can be added",
+        "with another key. With --package, only that one package is revoked, whoever signed it.",
     )
     parser.examples = (
         "mpp-exec publisher revoke acme",
@@ -173,7 +173,7 @@ def _revoke_arguments(parser: VerbParser) -> None:
         complete="publisher",
     )
     parser.flag("--package", help_text="one package only: its digest, or its name where it is installed")
-    parser.flag("--lift", help_text="take it back: the key or package is no worse than any other")
+    parser.flag("--lift", help_text="undo an earlier revocation")
     parser.common()
 
 
@@ -210,7 +210,7 @@ def _revoke(given: argparse.Namespace, console: Console) -> int:
 
 def _remove_arguments(parser: VerbParser) -> None:
     parser.notes = (
-        "Its packages stop running at once and stay installed. Which versions were seen is not forgotten.",
+        "Its packages stay installed, and stop running at once. The highest versions seen are remembered.",
     )
     parser.examples = ("mpp-exec publisher remove acme",)
     parser.positional("NAME", "a publisher of this home", complete="publisher")

@@ -32,7 +32,7 @@ _BROKEN: Final = 2
 def _arguments(parser: VerbParser) -> None:
     parser.notes = (
         "Input that is a JSON object or list is redacted as JSON, key by key; all other input as text.",
-        "What your organisation's policy says about kinds holds here too; everything else is masked.",
+        "Your organisation's policy decides what is done with each kind; what it does not mention is masked.",
     )
     parser.examples = (
         "mpp-exec redact < notes.txt",
@@ -40,12 +40,12 @@ def _arguments(parser: VerbParser) -> None:
         "mpp-exec redact --check-rules policy.toml",
     )
     parser.flag("--text", help_text="treat the input as text even if it is JSON")
-    parser.flag("--explain", help_text="say of each finding which rule, check and context made it one")
-    parser.flag("--second-opinion", help_text="ask Presidio's language model about prose, too (an extra)")
+    parser.flag("--explain", help_text="name the rule, check and context behind each finding")
+    parser.flag("--second-opinion", help_text="also ask Presidio's language model about prose (an extra)")
     parser.option(
         "--check-rules",
         value="FILE",
-        help_text="run the tests of the [[redaction_rule]]s of a policy instead",
+        help_text="run the tests of a policy's [[redaction_rule]] tables instead",
         complete="file",
     )
     parser.common()

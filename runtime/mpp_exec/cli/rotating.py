@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 def _arguments(parser: VerbParser) -> None:
     parser.notes = (
-        "With NAME, whose private key is in this home: makes a new key pair, and writes a small statement",
-        "that the new key follows the old, signed with both, to hand out beside the packages. From then",
-        "on build signs with the new key; the former private key stays beside it, and may be deleted.",
-        "With FILE, such a statement: shows both keys and asks. The new key is then the publisher's: what is",
-        "installed runs on, an update has to be signed with the new key and approved, and the former key",
-        "counts for nothing else, for good. A key that others may have is not to be followed: revoke it.",
+        "With NAME, whose private key is in this home: makes a new key pair, and a statement, signed with",
+        "both keys, that the new one replaces the old; publish it with your packages. From then on build",
+        "signs with the new key. The old private key is kept beside it and may be deleted.",
+        "With FILE, such a statement: shows both keys and asks. After a yes, what is installed keeps",
+        "running, updates must be signed with the new key and approved, and nothing new that the old key",
+        "signed is accepted, ever. Do not rotate a key that others may have: revoke it.",
     )
     parser.examples = (
         "mpp-exec publisher rotate acme",

@@ -29,25 +29,25 @@ _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 def _arguments(parser: VerbParser) -> None:
     parser.notes = (
-        "While it is there, mpp-exec run has its calls made by it, and mpp-exec mcp is served by it: the",
-        "same results and record, in a few milliseconds. It serves its own user only, and only where that",
-        "user would have the same rights, namespaces, PATH and version. Any other call, and one of run that",
-        "a person has to confirm, is made as without it. It ends by Ctrl-C, SIGTERM or --stop.",
+        "While it is up, it makes the calls of mpp-exec run and serves mpp-exec mcp: the same results and",
+        "ledger entries, in a few milliseconds. It serves its own user only, and only processes with the",
+        "same rights, namespaces, PATH and version; all others, and calls of run that a person has to",
+        "confirm, go on without it. Ctrl-C, SIGTERM or --stop ends it.",
     )
     parser.examples = (
         "mpp-exec serve --idle 600",
         "mpp-exec serve --status",
         "mpp-exec serve --on-demand on",
     )
-    parser.option("--idle", value="S", type=_seconds, help_text="end after that many seconds without a call")
+    parser.option("--idle", value="S", type=_seconds, help_text="end after this many seconds without a call")
     parser.option(
         "--on-demand",
         value="on|off",
         choices=("on", "off"),
-        help_text=f"whether run and mcp start a missing one, to end after --idle (or {_ON_DEMAND_IDLE}) s",
+        help_text=f"whether run and mcp start one; it ends when idle (--idle, or {_ON_DEMAND_IDLE} s)",
     )
-    parser.flag("--status", help_text="tell how the one that is there is")
-    parser.flag("--stop", help_text="end the one that is there, with the calls that it makes")
+    parser.flag("--status", help_text="show the state of the resident runtime")
+    parser.flag("--stop", help_text="end the resident runtime and its calls")
     parser.common()
 
 

@@ -35,8 +35,8 @@ _WIDER: Final = (
 
 def _arguments(parser: VerbParser) -> None:
     parser.notes = (
-        "Runs under the package's grant, or an empty one before it is approved, and says what it was denied.",
-        "What the options add is shown and asked about, and holds for this run only.",
+        "Runs under the package's grant, or an empty one before approval, and reports what was denied.",
+        "Permissions added by options are shown, asked about, and hold for this run only.",
         "Prints the smallest [permissions] that would have sufficed; exit codes are those of run.",
     )
     parser.examples = (

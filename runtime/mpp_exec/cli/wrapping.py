@@ -19,10 +19,10 @@ _SEVERAL: Final = tuple(f"{kind},multiple" for kind in _TYPES if kind != "boolea
 
 def _arguments(parser: VerbParser) -> None:
     parser.notes = (
-        "Everything the server needs is put into the folder, pinned by hash; no code of it runs outside of",
-        "a sandbox. SOURCE is pypi:NAME==VERSION, npm:NAME@VERSION, mcpb:FILE or dir:PATH. What follows --",
-        "is added to the server's command, and for dir: it is the command; ${storage}, ${app} and",
-        "${user_config.KEY} stand for what they do in mpp.toml. Read that before you sign it.",
+        "Puts everything the server needs into the folder, pinned by hash; none of its code runs outside a",
+        "sandbox. SOURCE is pypi:NAME==VERSION, npm:NAME@VERSION, mcpb:FILE or dir:PATH. Words after -- are",
+        "added to the server's command; for dir: they are the command. ${storage}, ${app} and",
+        "${user_config.KEY} mean what they mean in mpp.toml. Read the mpp.toml that is made before you sign.",
     )
     parser.examples = (
         "mpp-exec wrap pypi:mcp-server-time==2025.9.25 -o time",
@@ -44,22 +44,25 @@ def _arguments(parser: VerbParser) -> None:
     )
     several: Any = {"action": "append", "default": []}
     parser.option(
-        "--constraint", value="BOUND", help_text="bounds what the server needs, as in 'mcp<2'", **several
+        "--constraint",
+        value="BOUND",
+        help_text="constrain a dependency of the server, as in 'mcp<2'",
+        **several,
     )
     parser.option(
         "--as-of",
         value="DATE",
-        help_text="look at versions as of this day; the day of its upload if left out",
+        help_text="resolve dependencies as of this day; by default the day of the upload",
     )
-    parser.flag("--latest", help_text="look at versions as of now")
+    parser.flag("--latest", help_text="resolve dependencies as of now")
     parser.option(
         "--platform",
         value="NAME",
-        help_text="take compiled wheels for it as well: linux-x86_64 or linux-aarch64",
+        help_text="also take compiled wheels for linux-x86_64 or linux-aarch64",
         choices=_PLATFORMS,
         **several,
     )
-    parser.option("--script", value="NAME", help_text="which of its programs is the server")
+    parser.option("--script", value="NAME", help_text="which of its console scripts is the server")
     parser.option(
         "--storage", value="SIZE", help_text="ask for a private folder; 16MiB where ${storage} is used"
     )
@@ -68,7 +71,7 @@ def _arguments(parser: VerbParser) -> None:
     parser.option(
         "--read",
         value="PATH",
-        help_text="ask for a path to read; settings that are paths if left out",
+        help_text="ask for a path to read; by default the settings that are paths",
         **several,
     )
     parser.option("--write", value="PATH", help_text="ask for a path to read and write", **several)
@@ -82,14 +85,14 @@ def _arguments(parser: VerbParser) -> None:
         "--try",
         dest="tries",
         value="KEY=VALUE",
-        help_text="the value of a setting, for the one start that asks the server for its tools",
+        help_text="the value of a setting while the server is asked for its tools",
         **several,
     )
     parser.option("--env", value="NAME=VALUE", help_text="a constant variable", **several)
     parser.option(
         "--operation",
         value="[TOOL=]OP",
-        help_text="read, write or destructive, of one tool or of all whose server does not say",
+        help_text="read, write or destructive: for one tool, or for all whose server does not say",
         **several,
     )
     parser.common()
