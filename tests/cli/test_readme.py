@@ -1,11 +1,13 @@
 """What the README and the pages on privacy and MCP show is true: their commands and their Python run here."""
 
 import re
+import shlex
 import tomllib
 from pathlib import Path
 
 import pytest
 
+from mpp_exec.cli.verbs import FAMILIES, load
 from mpp_exec.package.authoring import parse_toml
 from pages import Page
 
@@ -51,6 +53,21 @@ def test_the_targets_it_shows_exist() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for target in re.findall(r"(?:^|`)make ([a-z-]+)", README, re.MULTILINE):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+@pytest.mark.parametrize(
+    "page", ["README.md", *(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md"))]
+)
+def test_the_commands_that_need_a_network_are_commands(page: str) -> None:
+    """They stand in blocks of ``sh``, which nobody types here: each has a verb and options that exist."""
+    text = (ROOT / page).read_text(encoding="utf-8").replace("\\\n", " ")
+    for block in re.findall(r"^```sh\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
+        for line in re.findall(r"^mpp-exec (.*)$", block, re.MULTILINE):
+            words = shlex.split(line, comments=True)
+            verb = words.pop(0)
+            if verb in FAMILIES:
+                verb = f"{verb} {words.pop(0)}"
+            load(verb)[0].read(words)
 
 
 def test_the_files_it_links_exist() -> None:
