@@ -30,8 +30,11 @@ def unlock(publisher: str, load: Callable[[str, str | None], SigningKey]) -> Sig
     return load(publisher, None)
 
 
-def rotate(session: Session, output: Path) -> Rotated:
-    return rotating.rotate_own(session, "acme", str(output), unlock=unlock, new_passphrase=lambda: None)
+def rotate(session: Session, output: Path, passphrase: str | None = None) -> Rotated:
+    def new_passphrase() -> str | None:
+        return passphrase
+
+    return rotating.rotate_own(session, "acme", str(output), unlock=unlock, new_passphrase=new_passphrase)
 
 
 def test_the_new_key_signs_and_the_statement_is_for_others(session: Session, tmp_path: Path) -> None:
@@ -122,3 +125,27 @@ def test_a_private_key_that_is_not_the_known_one_is_not_replaced(session: Sessio
             assert error.value.code == "key.replaced"
         assert not (tmp_path / "again.rotation").exists()
         assert other.keys.next_id("acme") is None
+
+
+@pytest.mark.parametrize("point", ["before the home takes it", "before the keys change places"])
+def test_it_says_of_the_new_key_whether_that_is_encrypted(
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str
+) -> None:
+    """Also where the key is of an earlier attempt: a passphrase that is wished for then comes too late."""
+    with monkeypatch.context() as patch:
+        POINTS[point](patch)
+        with pytest.raises(Crash):
+            rotate(session, tmp_path / "first.rotation", "a long passphrase")
+
+    def unlocked(publisher: str, load: Callable[[str, str | None], SigningKey]) -> SigningKey:
+        return load(publisher, "a long passphrase" if load.__name__ == "load_next" else None)
+
+    made = rotating.rotate_own(
+        session, "acme", str(tmp_path / "x.rotation"), unlock=unlocked, new_passphrase=lambda: None
+    )
+    assert made.encrypted
+    assert session.keys.load("acme", "a long passphrase").key_id == made.rotation.new_id
+
+
+def test_a_new_key_without_a_passphrase_is_not_encrypted(session: Session, tmp_path: Path) -> None:
+    assert not rotate(session, tmp_path).encrypted

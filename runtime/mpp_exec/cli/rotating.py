@@ -80,6 +80,11 @@ def _make(given: argparse.Namespace, console: Console) -> int:
         path = session.keys.path / f"{given.name}.key"
     what = made.rotation
     public_key = format_public_key(what.new_key)
+    if given.passphrase and not made.encrypted:
+        console.note(
+            "the new private key is not encrypted: it was made by an earlier run, which was interrupted, "
+            "without --passphrase"
+        )
     if given.json:
         console.json(
             {
@@ -90,6 +95,7 @@ def _make(given: argparse.Namespace, console: Console) -> int:
                 "issued": what.issued,
                 "statement": str(made.statement),
                 "private_key": str(path),
+                "encrypted": made.encrypted,
                 "former_private_key": str(made.former),
             }
         )

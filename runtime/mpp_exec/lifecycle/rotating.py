@@ -28,7 +28,10 @@ Unlock = Callable[[str, Callable[[str, str | None], SigningKey]], SigningKey]
 
 @dataclass(frozen=True, slots=True)
 class Rotated:
-    """What became of a publisher's own key: *statement* is for others, *former* the old private key."""
+    """What became of a publisher's own key: *statement* is for others, *former* the old private key.
+
+    *encrypted* says of the new private key whether it needs a passphrase.
+    """
 
     rotation: Rotation
     statement: Path
@@ -82,10 +85,8 @@ def rotate_own(
             f"and the private key is {old.key_id}",
             "put the private key that is in use into the home; a former one signs nothing that others accept",
         )
-    passphrase = None
     if waiting is None:
-        passphrase = new_passphrase()
-        new = session.keys.create_next(publisher, passphrase)
+        new = session.keys.create_next(publisher, new_passphrase())
     else:
         new = unlock(publisher, session.keys.load_next)
     statement = rotation.sign(publisher, old, new, session.clock().date())
@@ -93,13 +94,14 @@ def rotate_own(
     path = _write(written, statement, output)
     _take(session, written, statement, "own")
     former = session.keys.promote_next(publisher, old.key_id)
-    return Rotated(written, path, former, encrypted=passphrase is not None)
+    return Rotated(written, path, former, encrypted=session.keys.is_encrypted(publisher))
 
 
 def _finished(session: Session, publisher: str, output: str | None) -> Rotated:
     last = session.store.trust_view().former_keys(publisher)[0]
     path = _write(last, last.statement, output)
-    return Rotated(last, path, session.keys.promote_next(publisher, last.old_id), encrypted=False)
+    former = session.keys.promote_next(publisher, last.old_id)
+    return Rotated(last, path, former, encrypted=session.keys.is_encrypted(publisher))
 
 
 def _write(what: Rotation, statement: bytes, output: str | None) -> Path:

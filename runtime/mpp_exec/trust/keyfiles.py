@@ -129,15 +129,27 @@ class KeyFolder:
             ConsentError: ``key.exposed``.
             InternalError: ``key.io``.
         """
+        found = self._header(publisher, f"{publisher}.next")
+        return None if found is None else found["key_id"]
+
+    def is_encrypted(self, publisher: str) -> bool:
+        """Return whether the private key of *publisher* needs a passphrase; False where there is none.
+
+        Raises as :meth:`next_id`.
+        """
+        found = self._header(publisher, f"{publisher}.key")
+        return found is not None and found["form"] != "plain"
+
+    def _header(self, publisher: str, name: str) -> re.Match[str] | None:
         try:
             with self._opened() as folder:
-                data = _read(folder, f"{publisher}.next", self.path)
+                data = _read(folder, name, self.path)
         except FileNotFoundError:
             return None
         match = _FILE.fullmatch(data.decode("ascii", "replace"))
         if match is None or match["publisher"] != publisher:
-            raise _malformed(self.path / f"{publisher}.next", f"is no private key of publisher {publisher}")
-        return match["key_id"]
+            raise _malformed(self.path / name, f"is no private key of publisher {publisher}")
+        return match
 
     def create_next(self, publisher: str, passphrase: str | None = None) -> SigningKey:
         """Make the key pair that is to replace that of *publisher*.
