@@ -67,7 +67,7 @@ FULL = Manifest(
     user_config=(
         ConfigField("api_key", "string", title="API key", required=True, sensitive=True, env="API_KEY"),
         ConfigField("data_dir", "directory", title="Folder with CSV files", required=True),
-        ConfigField("ratio", "number", description="How much of it", default=0.5),
+        ConfigField("ratio", "number", description="How much of it", default=0.5, min=0, max=1.5),
         ConfigField("tags", "string", default=("new", "old"), multiple=True),
         ConfigField("verbose", "boolean", default=False, env="VERBOSE"),
     ),

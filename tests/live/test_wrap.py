@@ -271,7 +271,7 @@ def test_a_bundle_is_for_the_interpreter_and_platform_that_it_was_made_for(
         "description": "x",
         "version": "1.0.0",
         "server": {"mcp_config": {"command": requires[:6].strip("=>"), "args": ["${__dirname}/x"]}},
-        "user_config": {"n": {"type": "number", "min": 1}},
+        "user_config": {"n": {"type": "number", "min": 1, "max": "x"}, "s": {"min": 1}},
         "compatibility": {
             "platforms": ["darwin"],
             "runtimes": {"node": ">=20.0", "python": ">=3.12,<4"},
@@ -285,7 +285,7 @@ def test_a_bundle_is_for_the_interpreter_and_platform_that_it_was_made_for(
     assert fetched.requires == (requires,)
     assert bool(fetched.platforms) is bound
     assert any("for darwin, not for linux" in note for note in fetched.notes)
-    assert any("setting n: its least" in note for note in fetched.notes)
+    assert fetched.settings == {"n": {"type": "number", "min": 1}, "s": {"type": "string"}}
 
 
 NODE = """

@@ -162,7 +162,7 @@ def test_everything_a_manifest_can_say_can_be_written() -> None:
         [user_config]
         verbose = { type = "boolean", default = false, env = "VERBOSE" }
         data_dir = { type = "directory", title = "Folder with CSV files", required = true }
-        ratio = { type = "number", description = "How much of it", default = 0.5 }
+        ratio = { type = "number", description = "How much of it", default = 0.5, min = 0, max = 1.5 }
         tags = { type = "string", multiple = true, default = ["new", "old"] }
         api_key = { type = "string", title = "API key", required = true, sensitive = true, env = "API_KEY" }
         [limits]
@@ -189,6 +189,14 @@ MISTAKES = [
         "unknown_key",
         "user_config.data_dir.requird",
         "'required'",
+    ),
+    (
+        "bounds of a folder",
+        "required = true",
+        "required = true\nmax = 3",
+        "inconsistent",
+        "user_config.data_dir.max",
+        "",
     ),
     (
         "misspelt permission",

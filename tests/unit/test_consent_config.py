@@ -215,6 +215,26 @@ def test_each_of_several_values_is_checked(values: Any, code: str) -> None:
     assert refusal(check_settings, SEVERAL, values).code == code
 
 
+@pytest.mark.parametrize("value", ["0", "3.5", 4, "1e3", -1.0])
+def test_a_number_out_of_its_bounds_is_refused(value: Any) -> None:
+    bounded = ConfigField("n", "number", min=1, max=3)
+    assert check_settings((bounded,), {"n": "3"}).values == {"n": 3}
+    assert check_settings((bounded,), {"n": 1}).values == {"n": 1}
+    error = refusal(check_settings, (bounded,), {"n": value})
+    assert (error.code, error.hint) == ("config.type", "give a number between 1 and 3")
+    several = ConfigField("n", "number", max=3, multiple=True)
+    assert check_settings((several,), {"n": ("-7", "3")}).values == {"n": (-7, 3)}
+    if value not in ("0", -1.0):
+        assert refusal(check_settings, (several,), {"n": ("2", value)}).hint == "give a number at most 3"
+
+
+def test_a_secret_number_out_of_its_bounds_is_refused_without_showing_it() -> None:
+    secret = ConfigField("n", "number", sensitive=True, min=1000)
+    error = refusal(check_settings, (secret,), {}, {"n": "777"})
+    assert error.hint == "give a number at least 1000"
+    assert "777" not in str(error)
+
+
 def test_one_value_is_not_several() -> None:
     assert refusal(check_settings, (ConfigField("name", "string"),), {"name": ("a",)}).code == "config.type"
 

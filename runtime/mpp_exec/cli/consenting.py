@@ -253,7 +253,8 @@ class _Asking:
         terminal = self._terminal
         if terminal is None:
             return ""
-        words = [each.title, "one of any number, nothing to end" if each.multiple else ""]
+        several = "one of any number, nothing to end" if each.multiple else ""
+        words = [each.title, each.bounds, several]
         about = "; ".join(filter(None, words))
         prompt = f"{each.key} ({about}):" if about else f"{each.key}:"
         return terminal.secret(prompt) if each.sensitive else terminal.line(prompt)

@@ -206,6 +206,7 @@ def _lines(package: SignedManifest, standing: Standing | None, document: dict[st
         for field in manifest.user_config:
             marks = [field.type, *(["required"] * field.required), *(["secret"] * field.sensitive)]
             marks += ["any number of them"] * field.multiple
+            marks += filter(None, [field.bounds])
             lines.append(f"  {field.key} ({', '.join(marks)})")
             lines += [f"    | {text}" for text in (field.title, field.description) if text]
     if standing is not None:

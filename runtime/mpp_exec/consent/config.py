@@ -183,18 +183,22 @@ def _checked(each: ConfigField, value: Scalar) -> Scalar:
         case "boolean" if isinstance(value, str) and value in _BOOLEANS:
             return _BOOLEANS[value]
         case "number" if isinstance(value, int | float) and not isinstance(value, bool):
-            return _checked_number(each.key, value)
+            return _checked_number(each, value)
         case "number" if isinstance(value, str) and len(value) <= 64 and _NUMBER.fullmatch(value):
-            return _checked_number(each.key, json.loads(value))
+            return _checked_number(each, json.loads(value))
     expected = {"boolean": "true or false", "number": "a number, as in 42 or 0.5"}.get(each.type, "text")
     shown = "the value" if each.sensitive else f"{value!r}"
     raise UsageError("config.type", f"{shown} of {each.key} is no {each.type}", f"give {expected}")
 
 
-def _checked_number(key: str, value: float) -> float:
+def _checked_number(each: ConfigField, value: float) -> float:
     # Beyond 2**53 programs disagree about an integer's value (RFC 8259 §6).
     if not abs(value) <= 2**53:
-        raise UsageError("config.type", f"{key} is out of range", "give a number between -2**53 and 2**53")
+        raise UsageError(
+            "config.type", f"{each.key} is out of range", "give a number between -2**53 and 2**53"
+        )
+    if not each.in_bounds(value):
+        raise UsageError("config.type", f"{each.key} is out of range", f"give a number {each.bounds}")
     return value
 
 

@@ -222,7 +222,7 @@ def _config(key: str, value: Any) -> ConfigField:
     table = Fields(
         value,
         f"user_config.{key}",
-        ("type", "title", "description", "required", "sensitive", "env", "default", "multiple"),
+        ("type", "title", "description", "required", "sensitive", "env", "default", "multiple", "min", "max"),
     )
     return ConfigField(
         key=key,
@@ -234,6 +234,8 @@ def _config(key: str, value: Any) -> ConfigField:
         env=table.text("env", ""),
         default=default_of(table.any("default", None)),
         multiple=table.flag("multiple", False),
+        min=table.any("min", None),
+        max=table.any("max", None),
     )
 
 

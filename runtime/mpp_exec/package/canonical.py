@@ -108,6 +108,7 @@ def _config_value(field: ConfigField) -> dict[str, Any]:
         "env": field.env,
         "default": list(field.default) if isinstance(field.default, tuple) else field.default,
         "multiple": field.multiple,
+        **({"min": field.min, "max": field.max} if field.type == "number" else {}),
     }
 
 
@@ -216,12 +217,13 @@ def _tool(value: Any, where: str) -> Tool:
     )
 
 
+_CONFIG_KEYS = ("type", "title", "description", "required", "sensitive", "env", "default", "multiple")
+_UNBOUNDED = tuple(kind for kind in CONFIG_TYPES if kind != "number")
+
+
 def _config(key: Any, value: Any) -> ConfigField:
-    table = Fields(
-        value,
-        f"user_config.{key}",
-        ("type", "title", "description", "required", "sensitive", "env", "default", "multiple"),
-    )
+    unbounded = isinstance(value, dict) and value.get("type") in _UNBOUNDED
+    table = Fields(value, f"user_config.{key}", _CONFIG_KEYS if unbounded else (*_CONFIG_KEYS, "min", "max"))
     return ConfigField(
         key=key,
         type=table.choice("type", CONFIG_TYPES),
@@ -232,6 +234,8 @@ def _config(key: Any, value: Any) -> ConfigField:
         env=table.text("env"),
         default=default_of(table.any("default")),
         multiple=table.flag("multiple"),
+        min=None if unbounded else table.any("min"),
+        max=None if unbounded else table.any("max"),
     )
 
 

@@ -110,6 +110,7 @@ class ConfigField:
     """One value that the user sets when approving (``[user_config.KEY]``); ``default`` None means none.
 
     With *multiple* it is any number of values of its type, up to :data:`MAX_VALUES`; so is the default.
+    A number is at least *min* and at most *max*, None for no bound.
     """
 
     key: str
@@ -121,6 +122,21 @@ class ConfigField:
     env: str = ""
     default: str | float | bool | tuple[str | float, ...] | None = None
     multiple: bool = False
+    min: float | None = None
+    max: float | None = None
+
+    def in_bounds(self, value: float) -> bool:
+        """Return whether a number is one that may be set."""
+        return (self.min is None or self.min <= value) and (self.max is None or value <= self.max)
+
+    @property
+    def bounds(self) -> str:
+        """The bounds of a number for a person, "" for none."""
+        if self.min is not None and self.max is not None:
+            return f"between {self.min} and {self.max}"
+        if self.min is not None:
+            return f"at least {self.min}"
+        return "" if self.max is None else f"at most {self.max}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,8 +137,28 @@ def check_user_config(draft: Draft) -> None:
             raise FieldError("inconsistent", f"{key}.multiple", f"does not go with {what}", "leave it out")
         if field.env:
             at(f"{key}.env", parse_env_name, field.env)
+        _bounds(key, field)
         if field.default is not None:
             _defaults(f"{key}.default", field)
+
+
+def _bounds(key: str, field: ConfigField) -> None:
+    for name, bound in (("min", field.min), ("max", field.max)):
+        if bound is not None and field.type != "number":
+            raise FieldError("inconsistent", f"{key}.{name}", f"does not go with type {field.type}")
+        if bound is not None:
+            _number(f"{key}.{name}", bound)
+    if field.min is not None and field.max is not None and field.min > field.max:
+        raise FieldError("inconsistent", f"{key}.max", f"of {field.max} is below its min of {field.min}")
+
+
+def _number(key: str, value: Any) -> None:
+    if type(value) not in (int, float):
+        raise FieldError("wrong_type", key, "does not go with type number")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise FieldError("out_of_range", key, "is not finite")
+    if type(value) is int and abs(value) >= 1 << 63:
+        raise FieldError("out_of_range", key, "does not fit into 64 bits")
 
 
 def _defaults(key: str, field: ConfigField) -> None:
@@ -158,13 +178,13 @@ def _defaults(key: str, field: ConfigField) -> None:
 
 
 def _default(key: str, field: ConfigField, value: Any) -> None:
-    expected = {"number": (int, float), "boolean": (bool,)}.get(field.type, (str,))
-    if type(value) not in expected:
+    if field.type == "number":
+        _number(key, value)
+        if not field.in_bounds(value):
+            raise FieldError("out_of_range", key, f"is {value}", field.bounds)
+        return
+    if type(value) is not (bool if field.type == "boolean" else str):
         raise FieldError("wrong_type", key, f"does not go with type {field.type}")
-    if isinstance(value, float) and not math.isfinite(value):
-        raise FieldError("out_of_range", key, "is not finite")
-    if type(value) is int and abs(value) >= 1 << 63:
-        raise FieldError("out_of_range", key, "does not fit into 64 bits")
     if isinstance(value, str):
         check_text(key, value, MAX_VALUE)
         if field.type in ("file", "directory") and at(key, parse_path, value) != value:

@@ -284,6 +284,8 @@ def _settings(
         setting: dict[str, Any] = {"type": kind}
         setting |= {key: form[key] for key in ("title", "description") if isinstance(form.get(key), str)}
         setting |= {key: True for key in ("required", "sensitive") if form.get(key) is True}
+        if kind == "number":
+            setting |= {key: form[key] for key in ("min", "max") if type(form.get(key)) in (int, float)}
         if form.get("multiple") is True:
             use = f"${{user_config.{_key(name)}}}"
             inside = any(use in text for text in (words[0], *(w for w in words if w != use), *env.values()))
@@ -293,8 +295,6 @@ def _settings(
                 )
             else:
                 setting["multiple"] = True
-        if not {"min", "max"}.isdisjoint(form):
-            notes.append(f"setting {name}: its least and greatest value cannot be carried over")
         default = form.get("default")
         if default is not None and "sensitive" not in setting:
             several = "multiple" in setting
