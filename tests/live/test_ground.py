@@ -17,12 +17,12 @@ import pytest
 from eventually import until
 from mcp_servers import server
 from mpp_exec.permissions import Permissions
-from mpp_exec.sandbox import native, spawn
+from mpp_exec.sandbox import spawn, supervise
 from mpp_exec.sandbox.bounds import bounds_of
 from mpp_exec.sandbox.ground import Ground
-from mpp_exec.sandbox.native import RawOutcome
 from mpp_exec.sandbox.parked import Parked
 from mpp_exec.sandbox.plan import SandboxPlan
+from mpp_exec.sandbox.supervise import RawOutcome
 from sandbox_lab import CACHE, Lab, answer, call, ground_of, run, stands_on_the_host
 from stage import NAME, Stage
 
@@ -62,13 +62,13 @@ class Seen:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.raws: list[RawOutcome] = []
-        invoke = native.invoke
+        invoke = supervise.invoke
 
         def kept(*words: Any, **options: Any) -> RawOutcome:
             self.raws.append(invoke(*words, **options))
             return self.raws[-1]
 
-        monkeypatch.setattr(native, "invoke", kept)
+        monkeypatch.setattr(supervise, "invoke", kept)
 
     @property
     def grounded(self) -> list[bool]:

@@ -26,13 +26,13 @@ import pytest
 
 from hosts import granted
 from mpp_exec.errors import InternalError
-from mpp_exec.sandbox import encoded, ground, image, launcher, native, template, waiting
+from mpp_exec.sandbox import encoded, ground, image, launcher, native, supervise, template, waiting
 from mpp_exec.sandbox._native import ffi, lib
 from mpp_exec.sandbox.encoded import encode_plan
 from mpp_exec.sandbox.ground import Ground
 from mpp_exec.sandbox.image import Image
-from mpp_exec.sandbox.native import RawOutcome
 from mpp_exec.sandbox.parked import Parked
+from mpp_exec.sandbox.supervise import RawOutcome
 from private_mounts import mounted
 from sandbox_lab import CACHE, Lab, copied, descendants, ground_of, restored, run, saved
 
@@ -90,20 +90,20 @@ class Call:
         bounds = self.options["bounds"]
         of_bounds = {name: changes.pop(name) for name in list(changes) if hasattr(bounds, name)}
         options = {**self.options, "bounds": dataclasses.replace(bounds, **of_bounds), **changes}
-        return native.invoke(bytes(message), self.request, **options)
+        return supervise.invoke(bytes(message), self.request, **options)
 
 
 @pytest.fixture(scope="module")
 def invoke(lab: Lab, probe: Path) -> Call:
     kept: list[Call] = []
-    original = native.invoke
+    original = supervise.invoke
 
     def keep(message: bytes, request: bytes, **options: Any) -> RawOutcome:
         kept.append(Call(message, request, options))
         return original(message, request, **options)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(native, "invoke", keep)
+        patch.setattr(supervise, "invoke", keep)
         assert run(lab.program(probe, "echo")).outcome == "ok"
     return kept[0]
 
@@ -421,12 +421,12 @@ PARTS: Final = {"collected", "init_program", "launched", "to_the_end", "worked_o
 def test_every_function_of_the_seam_is_exercised_here() -> None:
     public = {
         name
-        for module in (native, encoded)
+        for module in (native, supervise, encoded)
         for name, value in inspect.getmembers(module, inspect.isfunction)
         if value.__module__ == module.__name__ and not name.startswith("_")
     }
     assert public == {*EXERCISED, *PARTS, "invoke"}
-    source = "".join(map(inspect.getsource, (native, waiting, template, image, ground)))
+    source = "".join(map(inspect.getsource, (native, supervise, waiting, template, image, ground)))
     called = set(re.findall(r"lib\.(mpp_\w+)\b", source))
     declared = {name for name in dir(lib) if name.startswith("mpp_")}
     # One is called by C alone, where a sandbox is begun with an image.

@@ -14,7 +14,7 @@ import pytest
 from mcp_servers import raw
 from mpp_exec.dialogue.session import Session
 from mpp_exec.permissions import Limits
-from mpp_exec.sandbox import native, parked
+from mpp_exec.sandbox import native, parked, supervise
 from mpp_exec.sandbox.parked import Parked
 from sandbox_lab import CACHE, Lab, init_processes, run
 from stage import NAME, Stage
@@ -116,7 +116,7 @@ def test_without_namespaces_it_is_ended_as_well(lab: Lab) -> None:
 def test_attack_is_real_without_the_thread_that_looks_after_it(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(native, "lib", Unguarded())
+    monkeypatch.setattr(supervise, "lib", Unguarded())
     _, died = attack(lab, "outlives its deadline", 1.2)
     assert not died
 

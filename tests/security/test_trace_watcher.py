@@ -19,8 +19,8 @@ import sandbox_lab
 from mpp_exec.errors import HostError
 from mpp_exec.permissions import Limits
 from mpp_exec.sandbox import access, bpf, native, spawn, watching
-from mpp_exec.sandbox.native import WatchedRow
 from mpp_exec.sandbox.plan import SandboxPlan
+from mpp_exec.sandbox.supervise import WatchedRow
 from needs import missing
 from sandbox_lab import HERE, Lab, init_processes, run
 from weakened import weakened

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from mpp_exec.errors import HostError, InternalError
-from mpp_exec.sandbox import native, spawn
+from mpp_exec.sandbox import native, spawn, supervise
 from mpp_exec.sandbox._native import ffi, lib
 from mpp_exec.sandbox.encoded import encode_plan
 from mpp_exec.sandbox.layout import Entry
-from mpp_exec.sandbox.native import RawOutcome
+from mpp_exec.sandbox.supervise import RawOutcome
 
 FILTER = bytes(range(8)) * 3
 NATIVE = Path(__file__).parents[2] / "native"
@@ -180,10 +180,10 @@ def test_largest_tables_fit() -> None:
 
 
 def outcome(message: bytes) -> RawOutcome:
-    return native.invoke(
+    return supervise.invoke(
         message,
         b"",
-        bounds=native.Bounds(
+        bounds=supervise.Bounds(
             cpu_us=10**6, memory=1 << 28, output=1 << 20, processes=4, as_root=os.geteuid() == 0
         ),
         wall_ns=10**9,
@@ -215,9 +215,9 @@ def test_message_that_is_not_sound_starts_nothing(where: str, value: int) -> Non
 
 
 def test_steps_and_stops_have_names() -> None:
-    assert [native.SPAWN_STEPS[number] for number in range(4)] == ["none", "source", "pipes", "clone"]
-    assert len(native.SPAWN_STEPS) == lib.MPP_STEP_COUNT
-    assert set(native.STOPS.values()) == {
+    assert [supervise.SPAWN_STEPS[number] for number in range(4)] == ["none", "source", "pipes", "clone"]
+    assert len(supervise.SPAWN_STEPS) == lib.MPP_STEP_COUNT
+    assert set(supervise.STOPS.values()) == {
         "none",
         "wall",
         "cpu",

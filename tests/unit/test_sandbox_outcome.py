@@ -8,8 +8,8 @@ from typing import Any, get_args
 import pytest
 
 from mpp_exec.permissions import Limits
-from mpp_exec.sandbox.native import STOPS, RawOutcome
 from mpp_exec.sandbox.outcome import Outcome, judge, signal_name
+from mpp_exec.sandbox.supervise import STOPS, RawOutcome
 
 LIMITS = Limits()
 BASE = RawOutcome(

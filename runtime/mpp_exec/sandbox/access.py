@@ -13,8 +13,8 @@ from functools import cache
 from typing import Literal
 
 from mpp_exec.sandbox import syscalls
-from mpp_exec.sandbox.native import RawNote, WatchedRow
 from mpp_exec.sandbox.profiles import Allow
+from mpp_exec.sandbox.supervise import RawNote, WatchedRow
 from mpp_exec.sandbox.watching import watched_calls
 
 Does = Literal["look", "read", "change", "make", "start", "socket", "fork"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from mpp_exec.dialogue.session import Session
-from mpp_exec.sandbox import message, native, network
+from mpp_exec.sandbox import message, network, supervise
 from mpp_exec.sandbox.cache import SandboxCache
 from mpp_exec.sandbox.layout import Entry
 
@@ -29,5 +29,5 @@ class Brought(NamedTuple):
     variables: message.Variables = ()
     cancel_fd: int = -1
     dialogue: Session | None = None
-    meanwhile: native.Meanwhile | None = None
+    meanwhile: supervise.Meanwhile | None = None
     serve: network.Serve | None = None

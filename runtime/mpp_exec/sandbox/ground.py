@@ -16,8 +16,9 @@ from typing import Any, Final
 from mpp_exec.errors import InternalError
 from mpp_exec.sandbox.bounds import bounds_of
 from mpp_exec.sandbox.mounted import MountTable
-from mpp_exec.sandbox.native import Bounds, ffi, init_program, launched, lib
+from mpp_exec.sandbox.native import ffi, init_program, lib
 from mpp_exec.sandbox.plan import SandboxPlan
+from mpp_exec.sandbox.supervise import Bounds, launched
 
 MOST: Final = 8
 """Grounds of one process."""

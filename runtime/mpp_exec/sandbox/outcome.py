@@ -11,7 +11,7 @@ import signal
 from typing import Literal
 
 from mpp_exec.permissions import Limits
-from mpp_exec.sandbox.native import RawOutcome
+from mpp_exec.sandbox.supervise import RawOutcome
 
 Outcome = Literal[
     "ok", "tool_error", "timeout", "cpu", "memory", "output", "processes", "syscall", "killed", "protocol"

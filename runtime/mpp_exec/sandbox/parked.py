@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from mpp_exec.dialogue.session import Asked, Reading, Session
 from mpp_exec.errors import InternalError
-from mpp_exec.sandbox import cgroup, mappings, message, native, network
+from mpp_exec.sandbox import cgroup, mappings, message, native, network, supervise
 from mpp_exec.sandbox.access import watched_rows
 from mpp_exec.sandbox.bounds import bounds_of
 from mpp_exec.sandbox.brought import Brought
@@ -231,7 +231,7 @@ class Parked:
         self._greeted.cut_rehearsal()
         return self._sandbox.greeted()
 
-    def call(self, brought: Brought) -> native.RawOutcome:
+    def call(self, brought: Brought) -> supervise.RawOutcome:
         """Make the call in it. Everything of it is gone on return.
 
         Or it :attr:`is_leaving`. One that can reach outside has left on return, as what it did there is
@@ -281,7 +281,7 @@ class Parked:
         """Return whether none of its code runs any more, and :meth:`close` only waits for what it had."""
         return self.is_leaving and self._sandbox.left()
 
-    def failure(self) -> native.RawOutcome:
+    def failure(self) -> supervise.RawOutcome:
         """Return what is known of one that ended before it was called."""
         return self._sandbox.failure()
 

@@ -14,7 +14,7 @@ import struct
 from dataclasses import dataclass
 
 from mpp_exec.errors import HostError, InternalError
-from mpp_exec.sandbox import layout, native, scarce
+from mpp_exec.sandbox import layout, native, scarce, supervise
 from mpp_exec.sandbox.building import HOST_NAME, TOOL_ID
 from mpp_exec.sandbox.encoded import encode_plan
 from mpp_exec.sandbox.layout import Layout
@@ -27,7 +27,7 @@ _STEPS = ("clone", "id_map", "tree", "ids", "session", "root", "layout", "pivot"
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """Where building a sandbox with namespaces failed: a step of ``native.SPAWN_STEPS``, and an errno."""
+    """Where building a sandbox with namespaces failed: a step of ``supervise.SPAWN_STEPS``, and an errno."""
 
     step: str
     error: int
@@ -68,10 +68,10 @@ def _missing(uid: int) -> Missing | None:
         landlock=None,
         root_attributes=layout.READ_ONLY,
     )
-    raw = native.invoke(
+    raw = supervise.invoke(
         message,
         b"",
-        bounds=native.Bounds(
+        bounds=supervise.Bounds(
             cpu_us=_DEADLINE // 1000, memory=1 << 30, output=4096, processes=16, as_root=uid == 0
         ),
         wall_ns=_DEADLINE,

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from mpp_exec.dialogue.session import Session
 from mpp_exec.errors import HostError, InternalError
-from mpp_exec.sandbox import cgroup, message, native, network, scarce
+from mpp_exec.sandbox import cgroup, message, native, network, scarce, supervise
 from mpp_exec.sandbox.access import Access, read_notes, watched_rows
 from mpp_exec.sandbox.appeared import appeared
 from mpp_exec.sandbox.bounds import bounds_of
@@ -24,6 +24,7 @@ from mpp_exec.sandbox.outcome import Outcome, judge
 from mpp_exec.sandbox.parked import Parked
 from mpp_exec.sandbox.plan import SandboxPlan
 from mpp_exec.sandbox.special import mounts_of, survey
+from mpp_exec.sandbox.supervise import RawOutcome
 
 # No more than a spawn on a loaded machine needs; the wall limit of the call runs from the same moment.
 # A parked sandbox was cloned before.
@@ -74,7 +75,7 @@ def run(
     traced: bool = False,
     dialogue: Session | None = None,
     parked: Parked | None = None,
-    meanwhile: native.Meanwhile | None = None,
+    meanwhile: supervise.Meanwhile | None = None,
     look: Callable[[], object] = lambda: None,
     serve: network.Serve | None = None,
     until: contextlib.ExitStack | None = None,
@@ -171,7 +172,7 @@ def _cold(
     traced: bool,
     until: contextlib.ExitStack | None,
     ground: FindGround,
-) -> native.RawOutcome:
+) -> RawOutcome:
     """Build a sandbox for this call alone, and run it. Until when its end may be put off, see ``run``."""
     call = message.for_call(
         plan,
@@ -185,7 +186,7 @@ def _cold(
     found = None if traced else ground(call)
     with contextlib.ExitStack() as here:
         group = (here if until is None else until).enter_context(cgroup.entered(plan.cgroup))
-        raw = native.invoke(
+        raw = supervise.invoke(
             call,
             brought.request,
             bounds=bounds_of(plan),
@@ -211,7 +212,7 @@ def _served(
     traced: bool,
     until: contextlib.ExitStack | None,  # noqa: ARG001 -- as _cold
     ground: FindGround,
-) -> native.RawOutcome:
+) -> RawOutcome:
     """As :func:`_cold`, of a plan with hosts: built first, then served, and only then is there a tool."""
     made = Parked(plan, constants=(), cache=brought.cache, early_start=False, traced=traced, ground=ground)
     began = time.monotonic_ns()  # what is compiled for a first call takes from no call's time
@@ -226,12 +227,12 @@ def _served(
         made.close()
 
 
-def _lost(raw: native.RawOutcome) -> native.RawOutcome:
+def _lost(raw: RawOutcome) -> RawOutcome:
     """Return *raw* as the end that it is: one that ended without a word is lost."""
     return raw if raw.step != "none" or raw.stop != "none" else raw._replace(stop="lost")
 
 
-def _is_cut(plan: SandboxPlan, raw: native.RawOutcome) -> bool:
+def _is_cut(plan: SandboxPlan, raw: RawOutcome) -> bool:
     """Return whether it was stopped in the middle of what it wrote. A launcher answers behind that."""
     if raw.stop == "answered" and plan.kind == "python":
         return False
@@ -278,7 +279,7 @@ _HINTS = {
 }
 
 
-def _spawn_error(raw: native.RawOutcome, targets: list[str], rules: list[str]) -> HostError | InternalError:
+def _spawn_error(raw: RawOutcome, targets: list[str], rules: list[str]) -> HostError | InternalError:
     """Turn a failed step into an error that names it, what it was about, and what to do."""
     about = ""
     if raw.step in _OF_ENTRIES and raw.detail < len(targets):

@@ -7,17 +7,15 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from mpp_exec.errors import InternalError
-from mpp_exec.sandbox.native import (
+from mpp_exec.sandbox.native import ffi, init_program, lib
+from mpp_exec.sandbox.supervise import (
     Bounds,
     Dialogue,
     Meanwhile,
     RawOutcome,
     WatchedRow,
     collected,
-    ffi,
-    init_program,
     launched,
-    lib,
     to_the_end,
     worked_on,
 )
