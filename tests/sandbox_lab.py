@@ -28,12 +28,12 @@ from mpp_exec.package.manifest import FileEntry, Manifest, Operation, RuntimeSpe
 from mpp_exec.package.requirement import Requirement, parse_requirement
 from mpp_exec.permissions import Limits, Permissions, Privacy
 from mpp_exec.sandbox import cache, kernel, parked, planning, settle, spawn, syscalls
+from mpp_exec.sandbox.allow import Allow
 from mpp_exec.sandbox.bounds import bounds_of
 from mpp_exec.sandbox.building import APP
 from mpp_exec.sandbox.ground import FindGround, Ground
 from mpp_exec.sandbox.image import Image
 from mpp_exec.sandbox.plan import SandboxPlan
-from mpp_exec.sandbox.profiles import Allow
 from mpp_exec.sandbox.snapshot import Snapshot, can_be_saved
 from mpp_exec.sandbox.template import Template, can_be_copied
 

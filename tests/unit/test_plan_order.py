@@ -24,11 +24,11 @@ from mpp_exec.consent.policy import Policy, PolicyLayer
 from mpp_exec.package.manifest import Operation, RuntimeSpec
 from mpp_exec.permissions import Limits, Permissions
 from mpp_exec.sandbox import landlock, native
+from mpp_exec.sandbox.allow import Arg
 from mpp_exec.sandbox.interpreter import HostFile, Program
 from mpp_exec.sandbox.kernel import KernelFacts
 from mpp_exec.sandbox.plan import SandboxPlan
 from mpp_exec.sandbox.planning import compile_plan
-from mpp_exec.sandbox.profiles import Arg
 from permission_strategies import limits, unique
 
 FACTS: Final = KernelFacts(

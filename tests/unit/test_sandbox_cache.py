@@ -13,6 +13,7 @@ from mpp_exec import encoding
 from mpp_exec.package.requirement import Requirement
 from mpp_exec.sandbox import cache as cache_module
 from mpp_exec.sandbox import interpreter, profiles, seccomp
+from mpp_exec.sandbox.allow import Allow
 from mpp_exec.sandbox.cache import SandboxCache
 from mpp_exec.sandbox.interpreter import HostFile, Program
 
@@ -31,7 +32,7 @@ def compilations(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     made: list[object] = []
     compile_profile = seccomp.compile_profile
 
-    def counted(profile: tuple[profiles.Allow, ...]) -> bytes:
+    def counted(profile: tuple[Allow, ...]) -> bytes:
         made.append(profile)
         return compile_profile(profile)
 

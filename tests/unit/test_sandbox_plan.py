@@ -18,12 +18,12 @@ from mpp_exec.package.manifest import RuntimeSpec
 from mpp_exec.package.requirement import Requirement
 from mpp_exec.permissions import Limits
 from mpp_exec.sandbox import explain, landlock, launcher, layout, native, plan, seccomp
+from mpp_exec.sandbox.allow import decide
 from mpp_exec.sandbox.interpreter import HostFile, Program
 from mpp_exec.sandbox.kernel import KernelFacts
 from mpp_exec.sandbox.layout import Entry
 from mpp_exec.sandbox.plan import SandboxPlan
 from mpp_exec.sandbox.planning import compile_plan
-from mpp_exec.sandbox.profiles import decide
 from mpp_exec.sandbox.special import special_entries
 from mpp_exec.vocabulary import HostPort
 

@@ -4,16 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mpp_exec.sandbox.profiles import (
-    CLONE_THREAD,
-    FULL,
-    SEALED_AWAY,
-    Allow,
-    Arg,
-    decide,
-    init_profile,
-    tool_profile,
-)
+from mpp_exec.sandbox.allow import FULL, Allow, Arg, decide
+from mpp_exec.sandbox.profiles import CLONE_THREAD, SEALED_AWAY, init_profile, tool_profile
 from mpp_exec.sandbox.syscalls import X86_64
 
 PROFILES = {

@@ -10,8 +10,8 @@ import pytest
 
 from mpp_exec.errors import InternalError
 from mpp_exec.sandbox import bpf, profiles, seccomp, syscalls, watching
+from mpp_exec.sandbox.allow import FULL, LOW, Allow, Arg
 from mpp_exec.sandbox.bpf import Instruction
-from mpp_exec.sandbox.profiles import FULL, Allow, Arg
 
 PYTHON = profiles.tool_profile("python", subprocess=False)
 PROFILES = (
@@ -114,7 +114,7 @@ def test_program_with_a_hole_for_one_number_is_disproven(shapes: Program, number
 def test_merged_comparison_of_both_halves_is_disproven() -> None:
     """The fault of GHSA-4q85-33p6-j5g6: a comparison of 64 bits that looks at fewer."""
     wide = (Allow("fcntl", "test", (Arg(1, (1 << 32 | 5,)),)),)
-    low_half_only = (Allow("fcntl", "test", (Arg(1, (5,), profiles.LOW),)),)
+    low_half_only = (Allow("fcntl", "test", (Arg(1, (5,), LOW),)),)
     with pytest.raises(InternalError):
         seccomp.prove(seccomp.compile_profile(low_half_only), wide)
 
@@ -208,7 +208,7 @@ def test_a_way_that_lets_another_one_s_values_through_is_disproven() -> None:
     )
     levels = tuple(sorted(value for way in split.ways for value in way[0].values))
     names = tuple(sorted({value for way in split.ways for value in way[1].values}))
-    merged = Allow(split.name, "", (Arg(1, levels, profiles.LOW), Arg(2, names, profiles.LOW)))
+    merged = Allow(split.name, "", (Arg(1, levels, LOW), Arg(2, names, LOW)))
     seccomp.prove(seccomp.compile_profile((split,)), (split,))
     with pytest.raises(InternalError) as caught:
         seccomp.prove(seccomp.compile_profile((merged,)), (split,))

@@ -13,7 +13,7 @@ from functools import cache
 from typing import Literal
 
 from mpp_exec.sandbox import syscalls
-from mpp_exec.sandbox.profiles import Allow
+from mpp_exec.sandbox.allow import Allow
 from mpp_exec.sandbox.supervise import RawNote, WatchedRow
 from mpp_exec.sandbox.watching import watched_calls
 

@@ -24,11 +24,12 @@ from typing import Any, Protocol
 from mpp_exec.errors import HostError, MppError
 from mpp_exec.permissions import Limits
 from mpp_exec.sandbox import bare, building, interpreter, kernel, launcher, properties, spawn
+from mpp_exec.sandbox.allow import Allow
 from mpp_exec.sandbox.cache import SandboxCache
 from mpp_exec.sandbox.network import Serve
 from mpp_exec.sandbox.plan import SandboxPlan
 from mpp_exec.sandbox.planning import own_plan
-from mpp_exec.sandbox.profiles import Allow, tool_profile
+from mpp_exec.sandbox.profiles import tool_profile
 from mpp_exec.sandbox.settle import settle
 from mpp_exec.vocabulary import HostPort
 

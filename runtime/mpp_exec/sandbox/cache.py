@@ -18,8 +18,8 @@ from mpp_exec import encoding
 from mpp_exec.errors import MppError
 from mpp_exec.package.requirement import Requirement
 from mpp_exec.sandbox import interpreter, launcher, seccomp
+from mpp_exec.sandbox.allow import Allow
 from mpp_exec.sandbox.interpreter import HostFile, KeptFile, Program
-from mpp_exec.sandbox.profiles import Allow
 
 _DIGEST = 32
 _MAX = 1 << 20

@@ -12,7 +12,8 @@ from typing import Final
 
 from mpp_exec import encoding
 from mpp_exec.permissions import Limits
-from mpp_exec.sandbox import bare, cgroup, interpreter, kernel, layout, profiles, properties
+from mpp_exec.sandbox import bare, cgroup, interpreter, kernel, layout, properties
+from mpp_exec.sandbox.allow import Allow
 from mpp_exec.sandbox.building import APP, SEAL, SHOWN, STORAGE
 from mpp_exec.sandbox.layout import Entry
 from mpp_exec.sandbox.network import Stream
@@ -58,7 +59,7 @@ class SandboxPlan:
     landlock: tuple[int, int, int] | None
     limits: Limits
     rlimits: tuple[tuple[int, int, int], ...]
-    tool_profile: tuple[profiles.Allow, ...]
+    tool_profile: tuple[Allow, ...]
     argv: tuple[str, ...]
     exec_path: str
     environment: tuple[tuple[str, str], ...]

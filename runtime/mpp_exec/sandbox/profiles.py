@@ -1,6 +1,6 @@
 """Which system calls a tool may make, and why: the policy table, stated without any BPF.
 
-A profile is a tuple of :class:`Allow`. What is not in it does not exist (ENOSYS): new system calls,
+A profile is a tuple of ``allow.Allow``. What is not in it does not exist (ENOSYS): new system calls,
 ``clone3`` (its flags lie in memory where no filter sees them), ``openat2``, io_uring, userfaultfd,
 bpf, keyctl, ptrace, process_vm_*, process_madvise, pidfd_getfd, perf_event_open, open_by_handle_at,
 the mount calls old and new, unshare, setns, memfd_create, mknod, inotify, message queues, System V
@@ -8,16 +8,14 @@ IPC, personality, sysinfo, POSIX timers and timers as descriptors, statfs (the h
 (what the host's page cache holds), and every socket call beyond a stream pair. A tool that was granted
 hosts has TCP and UDP sockets of its own namespace beside that: no listener, no raw socket, no netlink.
 
-:func:`decide` is the meaning of a profile. ``seccomp.prove`` holds every compiled program against it.
+``allow.decide`` is the meaning of a profile. ``seccomp.prove`` holds every compiled program against it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from functools import cache, lru_cache
+from functools import cache
 
-FULL = (1 << 64) - 1
-LOW = (1 << 32) - 1  # what the kernel looks at where its parameter is an unsigned int
+from mpp_exec.sandbox.allow import LOW, Allow, Arg
 
 SETID = 0o6000
 PROT_WRITE = 2
@@ -35,49 +33,6 @@ MAP_GROWSDOWN = 0x0100  # a mapping that the kernel extends by itself: the stack
 MAP_LOCKED = 0x2000
 MAP_HUGETLB = 0x40000  # from a pool that the host reserved for others
 CLONE_PTRACE_FLAGS = 0x00002000 | 0x00800000  # CLONE_PTRACE, CLONE_UNTRACED
-
-
-@dataclass(frozen=True, slots=True)
-class Arg:
-    """A condition: argument *index*, masked, must equal one of *values*."""
-
-    index: int
-    values: tuple[int, ...]
-    mask: int = FULL
-
-    def holds(self, arguments: tuple[int, ...]) -> bool:
-        """Tell whether the condition holds for the six 64-bit *arguments*."""
-        return arguments[self.index] & self.mask in self.values
-
-
-@dataclass(frozen=True, slots=True)
-class Allow:
-    """A system call that may be made, the reason, and the conditions (all of them must hold).
-
-    Where those of ``idle`` hold instead, it is answered with success and not made; where those of one of
-    ``also`` do, it is made, too.
-    """
-
-    name: str
-    why: str
-    args: tuple[Arg, ...] = field(default=())
-    idle: tuple[Arg, ...] | None = None
-    also: tuple[tuple[Arg, ...], ...] = ()
-
-    @property
-    def ways(self) -> tuple[tuple[Arg, ...], ...]:
-        """Each set of conditions under which it is made."""
-        return (self.args, *self.also)
-
-    def holds(self, arguments: tuple[int, ...]) -> bool:
-        """Tell whether the call is made with *arguments*."""
-        return any(all(arg.holds(arguments) for arg in way) for way in self.ways)
-
-    def idles(self, arguments: tuple[int, ...]) -> bool:
-        """Tell whether it is answered with success, and not made."""
-        if self.idle is None or self.holds(arguments):
-            return False
-        return all(arg.holds(arguments) for arg in self.idle)
 
 
 def _calls(why: str, names: str) -> tuple[Allow, ...]:
@@ -418,18 +373,3 @@ def init_profile(*, namespaces: bool = True) -> tuple[Allow, ...]:
 SEALED_AWAY = ("execve", "execveat", "seccomp")
 SEALED_WITH_PROGRAMS = ("execveat", "seccomp")
 """What the launcher of a Python tool takes away before it loads the tool (prctl(2) never offered it)."""
-
-
-@lru_cache(maxsize=16)
-def by_name(profile: tuple[Allow, ...]) -> dict[str, Allow]:
-    """Return the table of *profile*, in which every call stands once."""
-    table = {allow.name: allow for allow in profile}
-    if len(table) != len(profile):
-        raise ValueError("a system call stands twice in one profile")
-    return table
-
-
-def decide(profile: tuple[Allow, ...], name: str | None, arguments: tuple[int, ...]) -> bool:
-    """Tell whether *profile* allows the call *name* (None: a number without a name) with *arguments*."""
-    allow = by_name(profile).get(name) if name is not None else None
-    return allow is not None and allow.holds(arguments)

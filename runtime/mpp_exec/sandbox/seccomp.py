@@ -16,7 +16,8 @@ from collections.abc import Iterator
 
 from mpp_exec.errors import HostError, InternalError
 from mpp_exec.sandbox import bpf, syscalls
-from mpp_exec.sandbox.profiles import FULL, SEALED_AWAY, Allow, Arg, by_name, decide
+from mpp_exec.sandbox.allow import FULL, Allow, Arg, by_name, decide
+from mpp_exec.sandbox.profiles import SEALED_AWAY
 from mpp_exec.sandbox.watching import Watched, asks, ordinary, told_profile, watched_calls
 
 REFUSED = bpf.RET_ERRNO | errno.ENOSYS

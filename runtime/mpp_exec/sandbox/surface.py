@@ -8,16 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mpp_exec.sandbox.profiles import (
-    FULL,
-    LOW,
-    SEALED_AWAY,
-    SEALED_WITH_PROGRAMS,
-    Allow,
-    Arg,
-    init_profile,
-    tool_profile,
-)
+from mpp_exec.sandbox.allow import FULL, LOW, Allow, Arg
+from mpp_exec.sandbox.profiles import SEALED_AWAY, SEALED_WITH_PROGRAMS, init_profile, tool_profile
 from mpp_exec.sandbox.syscalls import X86_64
 
 Profile = tuple[Allow, ...]

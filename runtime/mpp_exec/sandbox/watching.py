@@ -16,15 +16,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
-from mpp_exec.sandbox.profiles import (
-    CLONE_FILES,
-    CLONE_NAMESPACES,
-    CLONE_PTRACE_FLAGS,
-    CLONE_THREAD,
-    THREAD,
-    Allow,
-    Arg,
-)
+from mpp_exec.sandbox.allow import Allow, Arg
+from mpp_exec.sandbox.profiles import CLONE_FILES, CLONE_NAMESPACES, CLONE_PTRACE_FLAGS, CLONE_THREAD, THREAD
 
 
 @dataclass(frozen=True, slots=True)
