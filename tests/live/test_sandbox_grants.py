@@ -138,6 +138,28 @@ def test_inner_grant_is_narrower_than_the_outer_one(lab: Lab, folder: Path) -> N
     assert seen == [RO, "done"]
 
 
+@pytest.mark.parametrize("inner", ["covers", "read"])
+def test_what_lies_deeper_opens_no_read_grant_inside_a_write_grant(
+    lab: Lab, folder: Path, inner: str
+) -> None:
+    """The folders above it are mounted on themselves, so that they cannot be renamed: read-only, here."""
+    deep = folder / "sub/way/deep"
+    deep.mkdir(parents=True)
+    (folder / "sub/way/file").write_text("text")
+    given = {"write": [folder], "read": [folder / "sub"]}
+    given[inner] = [*given.get(inner, []), deep]
+    seen = attempts(
+        lab,
+        ("write", folder / "a.txt"),
+        ("write", folder / "sub/way/file"),
+        ("write", folder / "sub/way/new"),
+        ("rename", folder / "sub/way", str(folder / "sub/moved")),
+        **given,
+    )
+    assert seen == ["done", RO, RO, RO]
+    assert (folder / "sub/way/file").read_text() == "text"
+
+
 def test_storage_outlives_the_call_and_belongs_to_the_host_user(lab: Lab, folder: Path) -> None:
     options: dict[str, Any] = {"storage": 1 << 20, "storage_folder": folder / "sub"}
     assert attempts(lab, ("write", "/storage/kept"), **options) == ["done"]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import sandbox_lab
@@ -144,6 +144,11 @@ def places(tree: Path) -> list[str]:
     return [f"{tree}/{name}{file}" for name in TREE for file in ("", "/file")]
 
 
+NESTED: Final = {"storage": 0, "subprocess": (), "limits": Limits()}
+
+
+@example({**NESTED, "write": ("a",), "read": ("a/b", "a/b/c/d"), "covers": ()}, "python", "write")
+@example({**NESTED, "write": ("a",), "read": ("a/b",), "covers": ("a/b/c",)}, "exec", "write")
 @given(grants, kinds, operations)
 def test_plan_gives_no_path_that_its_grant_does_not(
     tree: Path, values: dict[str, Any], kind: str, operation: Operation

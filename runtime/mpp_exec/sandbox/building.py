@@ -138,8 +138,9 @@ class Builder:
         """Mount what the user granted, pins and covers included; all read-only for a read tool."""
         layout.refuse_reserved((*grant.permissions.read, *grant.permissions.write))
         granted = dict.fromkeys(grant.permissions.read, False) | dict.fromkeys(grant.permissions.write, True)
-        # A pin is mounted on itself, so that it cannot be renamed and a cover inside it moved away.
-        mounts = dict.fromkeys(grant.pins(), True) | granted
+        # A pin is mounted on itself, so that it cannot be renamed and a cover inside it moved away. It may
+        # lie inside a read grant that is inside a write grant, and must not open that.
+        mounts = {pin: grant.permissions.mounts_writable(pin) for pin in grant.pins()} | granted
         # Outer folders first, so that an inner one is mounted on top of the outer one.
         for path, write in sorted(mounts.items()):
             writable = write and not read_only
