@@ -266,7 +266,7 @@ def _shown_writable(plan: SandboxPlan, path: str) -> bool:
         if entry.kind in ("bind", "tmpfs", "hold")
         and (path == entry.target or path.startswith(f"{entry.target}/"))
     ]
-    nearest = max(shown, key=lambda entry: len(entry.target), default=None)
+    nearest = max(reversed(shown), key=lambda entry: len(entry.target), default=None)  # of equals, the upper
     return nearest is None or not nearest.attributes & native.MOUNT_RDONLY
 
 
