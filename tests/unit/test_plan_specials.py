@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 import sandbox_lab
@@ -53,6 +53,7 @@ def tree() -> Iterator[Path]:
     shutil.rmtree(root)
 
 
+@example({"read": (), "write": ("a",), "covers": ("a/b/c", "a/b/c/d"), "subprocess": ()}, "write")
 @settings(suppress_health_check=[HealthCheck.filter_too_much])
 @given(grants, operations)
 def test_protecting_special_names_opens_nothing(
