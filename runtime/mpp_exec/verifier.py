@@ -1,10 +1,10 @@
 """Whether installed packages are what was signed: the check that every call depends on, and what spares it.
 
 Verifying reads every file. It is not repeated while a look finds that none was touched, also where the home
-trusts others since: whom it trusts is asked each time, first, and takes no longer for a large package, so
-that nobody's withdrawal waits for one (promise 2). The look is
-spared to calls that run a package's image (``images``), which was verified when nobody could change it any
-more. Then the installed files are looked at while the next sandbox is prepared, beside the calls.
+trusts others since: that is asked first, with every change of the home, and takes no longer for a large
+package, so that nobody's withdrawal waits for one (promise 2). The look is spared to calls that run a
+package's image (``images``), which was verified when nobody could change it any more. Then the installed
+files are looked at while the next sandbox is prepared, beside the calls.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ class Verifier:
         self._store = store
         self._clock = clock
         self._checked: dict[str, _Checked] = {}
+        self._trusted: dict[str, tuple[InstalledPackage, TrustView]] = {}
 
     def verified(self, installed: Installed, folder: int, view: TrustView) -> InstalledPackage:
         """Return what lies in the open *folder*, where *installed* does, verified: it is looked at now.
@@ -48,7 +49,7 @@ class Verifier:
         known = self._known(installed)
         try:
             if known is not None:
-                check_trusted(known.package, view)
+                self._require_trusted(known.package, view)
                 # Same day, same platform: what was verified holds for as long as no file changed.
                 if known.look.is_same(folder):
                     return known.package
@@ -67,7 +68,7 @@ class Verifier:
         if image is None or known is None:
             return None
         try:
-            check_trusted(known.package, approved.view)
+            self._require_trusted(known.package, approved.view)
         except MppError:
             return None  # who asks for it to be verified is told why
         return known.package, image
@@ -108,6 +109,17 @@ class Verifier:
             platform=kernel.probe().platform,
         )
         return image
+
+    def _require_trusted(self, package: InstalledPackage, view: TrustView) -> None:
+        """Do what ``check_trusted`` does, once for a view: every change of the home makes another one.
+
+        Raises:
+            PackageError, UnknownPublisherError: as that.
+        """
+        known = self._trusted.get(package.digest)
+        if known is None or known[0] is not package or known[1] is not view:
+            check_trusted(package, view)
+            self._trusted[package.digest] = package, view
 
     def _known(self, installed: Installed) -> _Checked | None:
         """Return what was verified on the same day for the same platform; trust may be another since."""

@@ -23,14 +23,16 @@ from eventually import until
 from mpp_exec import verifier
 from mpp_exec.consent.config import check_settings
 from mpp_exec.consent.confirm import ConfirmationRequest
-from mpp_exec.errors import ConsentError
+from mpp_exec.errors import ConsentError, MppError
 from mpp_exec.package.manifest import ConfigField
 from mpp_exec.permissions import Permissions
 from mpp_exec.prepare import Preparer
 from mpp_exec.prepared import Prepared, Temporary
 from mpp_exec.registry.records import Revocation, Revoked
+from mpp_exec.registry.store import Approved
 from mpp_exec.result import ToolResult
-from mpp_exec.trust.installed import InstalledPackage, verify_installed
+from mpp_exec.trust.installed import InstalledPackage, check_trusted, verify_installed
+from mpp_exec.trust.publishers import TrustView
 from mpp_exec.trust.verify import SignedManifest
 from mpp_exec.verifier import Verifier
 from mpp_exec.withdraw import Cancellation, RunningCall, Watchdog
@@ -313,6 +315,40 @@ def test_whatever_is_taken_away_is_seen_without_a_look_at_files(
         why = preparer.lost(prepared)
         monkeypatch.setattr(Verifier, "verified", lambda *_: pytest.fail("it looked"))
         assert preparer.withdrawn(prepared) == why != ""
+
+
+@pytest.mark.parametrize("name", ["the publisher", "the publisher's key, for good", "this package, for good"])
+def test_whom_a_home_trusts_is_asked_once_and_again_with_every_change_of_it(
+    home: Withdrawing, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.install("never")
+    runtime = home.stage.runtime
+    asked: list[TrustView] = []
+
+    def counted(package: InstalledPackage, view: TrustView) -> None:
+        asked.append(view)
+        check_trusted(package, view)
+
+    def verify(approved: Approved) -> None:
+        with runtime.store.leased(approved.installed) as folder:
+            runtime._open().verifier.verified(approved.installed, folder, approved.view)
+
+    monkeypatch.setattr(verifier, "check_trusted", counted)
+    approved = runtime.store.approved(NAME)
+    for _ in range(3):
+        verify(approved)
+    assert asked == [approved.view]
+    home.approve()  # a change that takes nothing
+    other = runtime.store.approved(NAME)
+    for _ in range(3):
+        verify(other)
+    assert asked == [approved.view, other.view]
+    TAKEN[name](home)
+    taken = replace(other, view=runtime.store.trust_view())
+    for _ in range(3):
+        with pytest.raises(MppError, match=r"revoked|unknown|not known|not trusted"):
+            verify(taken)
+    assert asked == [approved.view, other.view, *[taken.view] * 3], "a no is never kept"
 
 
 def test_a_package_whose_files_take_long_to_look_at_keeps_others_running() -> None:
