@@ -245,6 +245,21 @@ def test_nor_after_the_publisher_was_removed(house: House) -> None:
     assert not house.runs(), "D did not follow A"
 
 
+def test_nor_where_the_new_key_was_added_before_the_statement_came(house: House) -> None:
+    """What is said of a key that is trusted already counts as well: which is former, and what was seen."""
+    publishers.remove(house.session, "acme")
+    publishers.add(house.session, "acme", format_public_key(B.public_key))
+    assert house.take(A, B)
+    assert not house.take(A, B)
+    assert house.runs()
+    assert refused(house, lambda: house.install(B, "0.9.0")) == "trust.rollback"
+    publishers.remove(house.session, "acme")
+    assert refused(house, lambda: house.install(A, "2.0.0", trust=True)) == "trust.former_key"
+    assert refused(house, lambda: publishers.add(house.session, "acme", format_public_key(A.public_key))) == (
+        "publisher.key_former"
+    )
+
+
 def test_a_package_that_was_verified_just_before_is_not_installed(house: House) -> None:
     with house.arrived(house.package(A, "2.0.0")) as arrival:
         house.take(A, B)

@@ -127,6 +127,37 @@ def test_a_private_key_that_is_not_the_known_one_is_not_replaced(session: Sessio
         assert other.keys.next_id("acme") is None
 
 
+def test_of_two_attempts_at_once_one_makes_a_statement(session: Session, tmp_path: Path) -> None:
+    """Else there were two of one key, as if somebody else had it (``rotation.fork``)."""
+
+    def meanwhile() -> None:
+        rotate(session, tmp_path / "first.rotation")
+
+    with pytest.raises(MppError) as error:
+        rotating.rotate_own(
+            session, "acme", str(tmp_path / "second.rotation"), unlock=unlock, new_passphrase=meanwhile
+        )
+    assert error.value.code == "rotation.fork"
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["first.rotation"]
+
+
+def test_a_new_key_that_was_added_by_hand_meanwhile(
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = session.keys.load("acme")
+    with monkeypatch.context() as patch:
+        patch.setattr(rotating, "_take", crash)
+        with pytest.raises(Crash):
+            rotate(session, tmp_path / "first.rotation")
+    publishers.remove(session, "acme")
+    new = session.keys.load_next("acme")
+    publishers.add(session, "acme", format_public_key(new.public_key))
+    made = rotate(session, tmp_path / "second.rotation")
+    assert (made.rotation.old_id, made.rotation.new_id) == (old.key_id, new.key_id)
+    assert session.keys.load("acme").key_id == new.key_id
+    assert [each.old_id for each in session.store.trust_view().former_keys("acme")] == [old.key_id]
+
+
 @pytest.mark.parametrize("point", ["before the home takes it", "before the keys change places"])
 def test_it_says_of_the_new_key_whether_that_is_encrypted(
     session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str

@@ -1,8 +1,8 @@
 """How a publisher's key is replaced by another: made and stated where the old one is, taken everywhere else.
 
-In the publisher's own home the new key is made as one that waits, the statement is written, the home
-takes it like any other, and only then the new private key is put in the place of the old. A crash in between
-leaves the key that waits, and the next attempt goes on with it.
+In the publisher's own home the new key is made as one that waits, the home takes the statement like any
+other, the statement is written, and only then the new private key is put in the place of the old. A crash in
+between leaves the key that waits, and the next attempt goes on with it.
 """
 
 from __future__ import annotations
@@ -75,10 +75,10 @@ def rotate_own(
             "mpp-exec publisher rotate FILE",
         )
     waiting = session.keys.next_id(publisher)
-    if waiting == known.key_id:  # the home had taken it already
+    if waiting == known.key_id and session.store.trust_view().former_keys(publisher):  # taken already
         return _finished(session, publisher, output)
     old = unlock(publisher, session.keys.load)
-    if old.key_id != known.key_id:
+    if known.key_id not in {old.key_id, waiting}:
         raise UsageError(
             "key.replaced",
             f"publisher {publisher} is known here with key {known.key_id}, "
@@ -91,8 +91,7 @@ def rotate_own(
         new = unlock(publisher, session.keys.load_next)
     statement = rotation.sign(publisher, old, new, session.clock().date())
     written = rotation.read(statement)
-    path = _write(written, statement, output)
-    _take(session, written, statement, "own")
+    path = _write(written, statement, output, lambda: _take(session, written, statement, "own"))
     former = session.keys.promote_next(publisher, old.key_id)
     return Rotated(written, path, former, encrypted=session.keys.is_encrypted(publisher))
 
@@ -104,10 +103,14 @@ def _finished(session: Session, publisher: str, output: str | None) -> Rotated:
     return Rotated(last, path, former, encrypted=session.keys.is_encrypted(publisher))
 
 
-def _write(what: Rotation, statement: bytes, output: str | None) -> Path:
+def _write(
+    what: Rotation, statement: bytes, output: str | None, agreed: Callable[[], object] = lambda: None
+) -> Path:
+    """Write *statement* for others, once *agreed* returns: one that this home refuses is given to nobody."""
     path = place_of(output, f"{what.publisher}-{what.new_id.removeprefix('sha256:')[:8]}.rotation")
     with replacing(path) as descriptor:
         os.write(descriptor, statement)
+        agreed()
     return path
 
 

@@ -106,9 +106,12 @@ def check(rotation: Rotation, view: TrustView) -> bool:
             f"one of the two is not {name}'s: ask them which; if it is not the one that is trusted here: "
             f"mpp-exec publisher revoke {name}",
         )
-    if following is not None or known.key == rotation.new_key:
+    if following is not None:
         return False
-    if any(rotation.new_key in (each.old_key, each.new_key) for each in taken):
+    there = any(rotation.new_key in (each.old_key, each.new_key) for each in taken)
+    if known.key == rotation.new_key and not there:
+        return True  # it was added, and nothing said so far that the old one is a former key
+    if there and known.key != rotation.new_key:
         raise PackageError(
             "rotation.former_key",
             f"the statement goes back to {rotation.new_id}, a former key of {name}",
