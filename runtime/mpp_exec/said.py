@@ -136,7 +136,7 @@ def _read_server(completed: Completed, end: End) -> Said:
 def _as_defined(value: Any) -> Said:
     """Return a server's result less what MCP does not define: servers add it, and clients pass over it."""
     if not isinstance(value, dict):
-        return Said("protocol", "the server does not speak MCP: its result is no object")
+        return Said("protocol", "the server does not speak MCP: its result is not an object")
     if value.get("resultType") == "input_required":
         return Said("ok", tool_error=True, message="the server asks for input, which nobody here can give")
     said = Said("ok", has_value=True)
@@ -188,10 +188,10 @@ def _take_blocks(said: Said) -> str:
     if value.keys() - set(RESULT):
         return "an unknown member"
     if not isinstance(value.get("isError", False), bool):
-        return "isError is no boolean"
+        return "isError is not a boolean"
     structured = value.get("structuredContent")
     if structured is not None and not isinstance(structured, dict):
-        return "structuredContent is no object"
+        return "structuredContent is not an object"
     blocks = []
     for block in value["content"]:
         if not is_block(block):

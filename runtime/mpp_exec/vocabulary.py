@@ -65,7 +65,7 @@ def format_duration(milliseconds: int) -> str:
 def _parse_quantity(text: str, units: dict[str, int], what: str, hint: str) -> int:
     match = _QUANTITY.fullmatch(text)
     if match is None or match.group(2) not in units:
-        raise VocabularyError(f"{text!r} is no {what}", hint)
+        raise VocabularyError(f"{text!r} is not a {what}", hint)
     return int(match.group(1)) * units[match.group(2)]
 
 
@@ -121,7 +121,7 @@ def parse_host_port(text: str) -> HostPort:
     if not colon or not host:
         raise VocabularyError(f"{text!r} has no port", _DESTINATION_HINT)
     if _PORT.fullmatch(port_text) is None or int(port_text) > 65_535:
-        raise VocabularyError(f"{port_text!r} is no port", "a port is a number from 1 to 65535")
+        raise VocabularyError(f"{port_text!r} is not a port", "a port is a number from 1 to 65535")
     return HostPort(_parse_host(host), int(port_text))
 
 
@@ -155,7 +155,9 @@ def _parse_ipv6(text: str) -> str:
     try:
         address = ipaddress.IPv6Address(text)
     except ValueError:
-        raise VocabularyError(f"{text!r} is no IPv6 address", "write it as in [2001:db8::1]:443") from None
+        raise VocabularyError(
+            f"{text!r} is not an IPv6 address", "write it as in [2001:db8::1]:443"
+        ) from None
     if address.scope_id is not None:
         raise VocabularyError(f"{text!r} names an interface", "leave out what follows '%'")
     if address.ipv4_mapped is not None:
@@ -169,7 +171,7 @@ def parse_hostname(text: str) -> str:
     """Return *text* as a lower-case A-label host name, or as an IPv4 address in dotted form."""
     refuse_forbidden(text, "a host name")
     if _OTHER_DOTS.search(text):
-        raise VocabularyError(f"{text!r} has a dot that is no dot", "separate the labels with '.'")
+        raise VocabularyError(f"{text!r} has a dot that is not an ASCII dot", "separate the labels with '.'")
     name = text.removesuffix(".")
     if _ENDS_IN_NUMBER.fullmatch(name):
         try:
@@ -193,7 +195,7 @@ def _parse_label(label: str, host: str) -> str:
         )
     if _LABEL.fullmatch(canonical) is None:
         raise VocabularyError(
-            f"{host!r} is no host name",
+            f"{host!r} is not a host name",
             "labels are 1 to 63 letters, digits and inner hyphens, separated by dots",
         )
     return canonical
@@ -286,7 +288,7 @@ def parse_env_name(text: str, *, constant: bool = False) -> str:
     """
     if _ENV_NAME.fullmatch(text) is None:
         raise VocabularyError(
-            f"{text!r} is no name of an environment variable", "use letters, digits and underscores"
+            f"{text!r} is not the name of an environment variable", "use letters, digits and underscores"
         )
     upper = text.upper()
     if upper in _RESERVED_ENV or upper.startswith(_RESERVED_ENV_PREFIXES):
@@ -305,7 +307,7 @@ def parse_program(text: str) -> str:
     """Return *text* if it is the bare name of a host program, as found on the host's ``PATH``."""
     if _PROGRAM.fullmatch(text) is None:
         raise VocabularyError(
-            f"{text!r} is no name of a program", "give its bare name, as in git, without a path"
+            f"{text!r} is not the name of a program", "give its bare name, as in git, without a path"
         )
     return text
 
@@ -314,7 +316,7 @@ def parse_kind(text: str) -> str:
     """Return *text* if it can name a kind of sensitive data; an organisation may add kinds of its own."""
     if _KIND.fullmatch(text) is None:
         raise VocabularyError(
-            f"{text!r} is no kind of sensitive data", "kinds are lower-case words such as email"
+            f"{text!r} is not a kind of sensitive data", "kinds are lower-case words such as email"
         )
     return text
 
@@ -344,7 +346,7 @@ def parse_path(text: str, *, placeholder: bool = False) -> str:
         )
     if (not head and not rest.startswith("/")) or (head and rest and not rest.startswith("/")):
         hint = "begin with / or with ${user_config.KEY}" if placeholder else "begin with /"
-        raise VocabularyError(f"{text!r} is no absolute path", hint)
+        raise VocabularyError(f"{text!r} is not an absolute path", hint)
     if "${" in rest:
         raise VocabularyError(
             f"{text!r} has a placeholder inside", "${user_config.KEY} stands only at the beginning"

@@ -70,7 +70,7 @@ MISTAKES = [
     Mistake(("publisher", "rotate", "nobody"), 2, "publisher.unknown", "nobody", "acme"),
     Mistake(("publisher", "rotate", "other"), 2, "key.not_found", "no private key", "rotation statement"),
     Mistake(("publisher", "rotate", "no.rotation"), 2, "rotation.not_found", "no.rotation", "gives out"),
-    Mistake(("publisher", "rotate", "text.mpp"), 3, "rotation.malformed", "no rotation statement", "NAME"),
+    Mistake(("publisher", "rotate", "text.mpp"), 3, "rotation.malformed", "not a rotation statement", "NAME"),
     Mistake(("publisher", "rotate", "full"), 2, "publisher.unknown", "full", "acme"),
     Mistake(("publisher", "rotate", "./full"), 2, "input.unreadable", "cannot be read", "check the path"),
     Mistake(("publisher", "rotate", "acme", "--yes"), 2, "usage.arguments", "--yes", "./acme --yes"),
@@ -94,7 +94,7 @@ MISTAKES = [
     Mistake(("keygen", "new", "--passphrase"), 4, "key.no_terminal", "no terminal", "at a terminal"),
     Mistake(("build", "nowhere"), 2, "build.no_folder", "nowhere", "mpp.toml"),
     Mistake(("build", "full"), 2, "build.no_manifest", "no mpp.toml", "init"),
-    Mistake(("build", "broken"), 2, "toml.syntax", "no TOML", "toml.io"),
+    Mistake(("build", "broken"), 2, "toml.syntax", "not TOML", "toml.io"),
     Mistake(("build", "misspelt"), 2, "toml.unknown_key", "permisions", "permissions"),
     Mistake(("build", "foreign"), 2, "key.not_found", "no private key of publisher nobody", "keygen nobody"),
     Mistake(("build", "foreign", "--key", "acme"), 2, "build.wrong_publisher", "nobody", "--key nobody"),
@@ -189,7 +189,7 @@ MISTAKES = [
     Mistake(("revoke", "acme/absent"), 2, "store.not_installed", "acme/absent", "acme/net"),
     Mistake(("uninstall", "acme/absent"), 2, "store.not_installed", "acme/absent", "acme/net"),
     # publishers
-    Mistake(("publisher", "add", "new", "ed25519:abc"), 2, "trust.bad_key", "no public key", "ed25519:"),
+    Mistake(("publisher", "add", "new", "ed25519:abc"), 2, "trust.bad_key", "not a public key", "ed25519:"),
     Mistake(
         ("publisher", "add", "acme", "ed25519:O2onvM62pC1io6jQKm8Nc2UyFXcd4kOmOsBIoYtZ2ik"),
         4,
@@ -219,18 +219,22 @@ MISTAKES = [
     Mistake(("explain", "acme/waiting"), 4, "grant.none", "not approved", "mpp-exec approve"),
     Mistake(("run", "acme/echo", "cal", "text=x"), 2, "tool.unknown", "no tool cal", "'call'"),
     Mistake(("run", "acme/echo", "text=x", "call"), 2, "arguments.word", "'call'", "KEY=VALUE"),
-    Mistake(("run", "acme/echo", "--args", "{"), 2, "arguments.not_json", "no JSON", "--args"),
-    Mistake(("run", "acme/echo", "--args", "[1]"), 2, "arguments.not_object", "no JSON object", "--args"),
+    Mistake(("run", "acme/echo", "--args", "{"), 2, "arguments.not_json", "not JSON", "--args"),
+    Mistake(("run", "acme/echo", "--args", "[1]"), 2, "arguments.not_object", "not a JSON object", "--args"),
     Mistake(("run", "acme/echo", "--args", "@absent"), 2, "input.unreadable", "absent", "check"),
-    Mistake(("run", "acme/echo", "--args", "-"), 2, "arguments.not_json", "no JSON", "--args"),
-    Mistake(("run", "acme/echo", "--args", '{"a":1,"a":2}'), 2, "arguments.not_json", "no JSON", ""),
+    Mistake(("run", "acme/echo", "--args", "-"), 2, "arguments.not_json", "not JSON", "--args"),
+    Mistake(("run", "acme/echo", "--args", '{"a":1,"a":2}'), 2, "arguments.not_json", "not JSON", ""),
     Mistake(("run", "acme/echo"), 2, "arguments.schema", "required", "mpp-exec inspect"),
     Mistake(("run", "acme/echo", "text=a", "text=b"), 2, "arguments.twice", "text is given twice", "leave"),
     Mistake(("run", "acme/echo", "txt=a"), 2, "arguments.unknown", "no argument txt", "'text'"),
-    Mistake(("run", "acme/echo", "count=1.5"), 2, "arguments.type", "'1.5' is no integer", "whole number"),
-    Mistake(("run", "acme/echo", "ratio=NaN"), 2, "arguments.type", "'NaN' is no number", "0.5"),
-    Mistake(("run", "acme/echo", "deep=yes"), 2, "arguments.type", "'yes' is no boolean", "true or false"),
-    Mistake(("run", "acme/echo", "names=a,b"), 2, "arguments.type", "'a,b' is no array", "[1, 2]"),
+    Mistake(
+        ("run", "acme/echo", "count=1.5"), 2, "arguments.type", "'1.5' is not of type integer", "whole number"
+    ),
+    Mistake(("run", "acme/echo", "ratio=NaN"), 2, "arguments.type", "'NaN' is not of type number", "0.5"),
+    Mistake(
+        ("run", "acme/echo", "deep=yes"), 2, "arguments.type", "'yes' is not of type boolean", "true or false"
+    ),
+    Mistake(("run", "acme/echo", "names=a,b"), 2, "arguments.type", "'a,b' is not of type array", "[1, 2]"),
     Mistake(("run", "acme/echo", "text=x", "--timeout", "0"), 2, "call.timeout", "no time", "above zero"),
     # looking back
     Mistake(("audit", "show", "9999"), 2, "ledger.unknown_entry", "9999", ""),

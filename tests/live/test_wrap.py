@@ -381,7 +381,7 @@ def test_a_folder_that_is_not_empty_is_left_alone(shell: Shell) -> None:
     ("output", "script", "message", "hint"),
     [
         ("server/out", "server.py", "server/out lies in the folder of the server", "beside it"),
-        ("out", "sever.py", "sever.py is no file of ", "'server.py'"),
+        ("out", "sever.py", "sever.py is not a file of ", "'server.py'"),
     ],
 )
 def test_what_cannot_become_a_package_is_told_before_anything_is_made(

@@ -130,7 +130,7 @@ FAULTS = {
         server('while True: say(id=1, method="ping")'),
         f"more than {MAX_LINES} lines",
     ),
-    "a result that is no object": (server("say(id=name, result=5)"), "its result is no object"),
+    "a result that is no object": (server("say(id=name, result=5)"), "its result is not an object"),
     "a result without content": (server("say(id=name, result={})"), "no content list"),
     "a request with an id that is none": (server('say(id=[1], method="ping")'), "an id that is none"),
 }

@@ -393,12 +393,12 @@ def test_a_registry_answers_a_little_at_a_time(what: str, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
-        ('{"credHelpers": {"HOST": "../../bin/sh"}}', "no name of a credential helper"),
-        ('{"credHelpers": {"HOST": "x;id"}}', "no name of a credential helper"),
+        ('{"credHelpers": {"HOST": "../../bin/sh"}}', "not the name of a credential helper"),
+        ('{"credHelpers": {"HOST": "x;id"}}', "not the name of a credential helper"),
         ('{"auths": {"HOST": {"auth": "%%%"}}}', "cannot be used"),
-        ('{"auths": {"HOST": {"auth": "amFuZQ=="}}}', "no user and password"),
-        ('{"auths": {"HOST": []}}', "no table"),
-        ('{"auths": []}', "no table"),
+        ('{"auths": {"HOST": {"auth": "amFuZQ=="}}}', "not a user and password"),
+        ('{"auths": {"HOST": []}}', "not a table"),
+        ('{"auths": []}', "not a table"),
         ("[" * 100_000, "cannot be used"),
         ("s3cret", "cannot be used"),
     ],

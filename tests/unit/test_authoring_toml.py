@@ -257,8 +257,8 @@ MISTAKES = [
         '"16MiB"',
     ),
     ("time for a day", "2027-06-30 ", "2027-06-30T12:00:00 ", "wrong_type", "package.expires", "2027-06-30"),
-    ("decimal unit", '"16MiB"', '"16MB"', "bad_value", "'16MB' is no size", "MiB"),
-    ("unknown unit", '"10s"', '"10sec"', "bad_value", "'10sec' is no time", "ms, s, m or h"),
+    ("decimal unit", '"16MiB"', '"16MB"', "bad_value", "'16MB' is not a size", "MiB"),
+    ("unknown unit", '"10s"', '"10sec"', "bad_value", "'10sec' is not a time", "ms, s, m or h"),
     (
         "misspelt kind",
         'kind = "python"',
@@ -332,7 +332,7 @@ MISTAKES = [
         "write = []",
         'write = ["out"]',
         "bad_value",
-        "'out' is no absolute path",
+        "'out' is not an absolute path",
         "begin with /",
     ),
     ("path upwards", "write = []", 'write = ["/a/../b"]', "bad_value", "'..'", ""),
@@ -404,7 +404,7 @@ MISTAKES = [
         "tools[0].result",
         "json, mcp",
     ),
-    ("unfinished", "[privacy]", "[privacy", "syntax", "mpp.toml is no TOML", "toml.io"),
+    ("unfinished", "[privacy]", "[privacy", "syntax", "mpp.toml is not TOML", "toml.io"),
     ("value missing", 'wall = "10s"', "wall =", "syntax", "line 40", "toml.io"),
     ("key twice", 'cpu = "5s"', 'wall = "5s"', "syntax", "line 41", "toml.io"),
 ]

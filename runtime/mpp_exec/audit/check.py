@@ -150,7 +150,7 @@ class Checker:
         self.last, self._previous = number, row.hash
         entry = Entry(number, row.previous, row.hash, row.body)
         if not entry.content or (entry.kind == Kind.GENESIS) != (number == 1):
-            self.report("entry.malformed", f"entry {number} is no entry of this version", number)
+            self.report("entry.malformed", f"entry {number} is not an entry of this version", number)
             return
         self._check_columns(row, entry)
         self._check_key(row, entry)

@@ -82,7 +82,7 @@ class Database:
                 os.close(os.open(self._path, flags, 0o600))
             found = self._path.lstat()
             if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
-                raise tampered(f"{self._path} is no file of its owner's alone")
+                raise tampered(f"{self._path} does not belong to its owner alone")
             self._connection.open("rw", timeout=0)
             undo.callback(self.close)
             mode = self._connection.patiently("PRAGMA journal_mode = WAL").fetchone()[0]
@@ -322,7 +322,7 @@ class Database:
 
     def _check_version(self) -> None:
         if self._execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
-            raise tampered(f"{self._path} is no ledger")
+            raise tampered(f"{self._path} is not a ledger")
         version = self._execute("PRAGMA user_version").fetchone()[0]
         if version != SCHEMA_VERSION:
             raise InternalError(

@@ -335,7 +335,7 @@ class Ledger:
         try:
             parts = None if sealed is None else head.parts(sealed)
         except head.HeadForgedError:
-            raise tampered(f"{self._files.head.name} is no head") from None
+            raise tampered(f"{self._files.head.name} is not a head") from None
         return export.lines(self._reader.entries(), public_key=public_key, sealed=parts)
 
     # -- forks -------------------------------------------------------------------------------------

@@ -82,6 +82,6 @@ def _in_order(*keys: object) -> tuple[tuple[str, str], ...]:
     stored: dict[str, str] = {}
     for key in keys:
         if not isinstance(key, str):
-            raise TypeError("a map with a key that is no text")
+            raise TypeError("a map with a key that is not text")
         stored[clip(key)] = key
     return tuple((name, stored[name]) for name in sorted(stored, key=key_order))

@@ -42,7 +42,7 @@ def split_words(words: Iterable[str]) -> tuple[str, list[tuple[str, str]]]:
         if not equals or not key:
             raise UsageError(
                 "arguments.word",
-                f"{word!r} is no KEY=VALUE",
+                f"{word!r} is not KEY=VALUE",
                 "write KEY=VALUE, with the name of an argument; quote values with spaces",
             )
         pairs.append((key, value))
@@ -72,13 +72,13 @@ def _object(text: bytes) -> dict[str, Any]:
     except encoding.JsonError as error:
         raise UsageError(
             "arguments.not_json",
-            f"the arguments are no JSON: {error.message}",
+            f"the arguments are not JSON: {error.message}",
             'give one JSON object, as in --args \'{"path": "/data"}\', or KEY=VALUE words',
         ) from None
     if not isinstance(value, dict):
         raise UsageError(
             "arguments.not_object",
-            "the arguments are no JSON object",
+            "the arguments are not a JSON object",
             'give one JSON object, as in --args \'{"path": "/data"}\'',
         )
     return value
@@ -100,7 +100,9 @@ def _value(key: str, word: str, schema: Mapping[str, Any]) -> Any:
         if read:
             return value
     wanted = " or ".join(_EXAMPLES[name] for name in types)
-    raise UsageError("arguments.type", f"{word!r} is no {' or '.join(types)}, for {key}", f"give {wanted}")
+    raise UsageError(
+        "arguments.type", f"{word!r} is not of type {' or '.join(types)}, for {key}", f"give {wanted}"
+    )
 
 
 def _types(schema: Any, root: Mapping[str, Any], depth: int = 0) -> list[str]:

@@ -47,7 +47,7 @@ def _list_arguments(parser: VerbParser) -> None:
 
 def _count(text: str) -> int:
     if not text.isascii() or not text.isdigit():
-        raise argparse.ArgumentTypeError(f"{text!r} is no count")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a count")
     return int(text)
 
 
@@ -85,7 +85,7 @@ def _known(word: str, words: list[str], what: str) -> None:
     from mpp_exec.package.fields import nearest  # noqa: PLC0415 -- not for --help
 
     if word not in words:
-        raise UsageError("audit.unknown_word", f"{word!r} is no {what}", nearest(word, words))
+        raise UsageError("audit.unknown_word", f"there is no {what} {word!r}", nearest(word, words))
 
 
 def parse_when(text: str, now: datetime) -> datetime:
@@ -101,7 +101,7 @@ def parse_when(text: str, now: datetime) -> datetime:
         when = datetime.fromisoformat(text)
     except (ValueError, OverflowError):
         raise UsageError(
-            "audit.bad_time", f"{text!r} is no time", "write 2026-01-31, 2026-01-31T12:00Z, or 30m, 2h, 7d"
+            "audit.bad_time", f"{text!r} is not a time", "write 2026-01-31, 2026-01-31T12:00Z, or 30m, 2h, 7d"
         ) from None
     return when if when.tzinfo is not None else when.replace(tzinfo=UTC)
 
@@ -186,7 +186,7 @@ def _json(word: str, what: str) -> Any:
         return encoding.json_loads(data, max_size=_MAX_VALUE)
     except encoding.JsonError as error:
         raise UsageError(
-            "arguments.not_json", f"the {what} are no JSON: {error.message}", "give one JSON value"
+            "arguments.not_json", f"the {what} are not JSON: {error.message}", "give one JSON value"
         ) from None
 
 

@@ -161,7 +161,7 @@ class VerbParser:
             word, words = (words[0], words[1:]) if words else (None, [])
             if word is not None and positional.choices and word not in positional.choices:
                 known = ", ".join(positional.choices)
-                raise self.mistake("usage.arguments", f"{word!r} is no {positional.name}: one of {known}")
+                raise self.mistake("usage.arguments", f"{positional.name} cannot be {word!r}: one of {known}")
             setattr(given, positional.attribute, word)
         if words:
             raise self.mistake("usage.unexpected", f"{words[0]!r} is one argument too many")

@@ -196,7 +196,7 @@ def _rules(name: str) -> tuple[RedactionRule, ...]:
     except FieldError as error:
         raise UsageError("rules.malformed", f"{name}: {error.key} {error.message}", error.hint) from None
     except (ValueError, RecursionError) as error:
-        raise UsageError("rules.malformed", f"{name} is no TOML: {error}", "correct it") from None
+        raise UsageError("rules.malformed", f"{name} is not TOML: {error}", "correct it") from None
     if not rules:
         raise UsageError("rules.none", f"{name} has no [[{KEY}]]", "docs/privacy.md shows one")
     return rules

@@ -52,7 +52,7 @@ def _rotate(given: argparse.Namespace, console: Console) -> int:
         if given.passphrase or given.output:
             raise UsageError(
                 "usage.arguments",
-                f"--passphrase and --output are for a new key, and {given.name} is no publisher's name",
+                f"--passphrase and --output are for a new key, and {given.name} is not a publisher's name",
                 "mpp-exec publisher rotate NAME makes one",
             )
         return _take(given, console)

@@ -165,7 +165,7 @@ def _refuse_taken(folder: Path) -> None:
         return
     except OSError as error:
         raise UsageError(
-            "init.no_folder", f"{folder} is no folder to use: {error.strerror}", "choose another one"
+            "init.no_folder", f"{folder} is not a folder to use: {error.strerror}", "choose another one"
         ) from None
     if taken:
         raise UsageError("init.not_empty", f"{folder} is not empty", "name a folder that does not exist yet")

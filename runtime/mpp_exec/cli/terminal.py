@@ -114,4 +114,4 @@ def _text(data: bytes) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError:
-        raise UsageError("terminal.not_text", "what was typed is no UTF-8 text", "type it again") from None
+        raise UsageError("terminal.not_text", "what was typed is not UTF-8 text", "type it again") from None

@@ -179,7 +179,7 @@ def _day(text: str | None) -> datetime | None:
     try:
         return datetime.fromisoformat(text).replace(tzinfo=UTC)
     except ValueError:
-        raise UsageError("wrap.day", f"{text!r} is no day", "write it as in 2026-07-01") from None
+        raise UsageError("wrap.day", f"{text!r} is not a date", "write it as in 2026-07-01") from None
 
 
 def _pair(word: str, form: str, choices: tuple[str, ...] = ()) -> tuple[str, str]:

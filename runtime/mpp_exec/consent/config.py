@@ -80,7 +80,7 @@ def secret_text(data: bytes, key: str) -> str:
         text = data.decode()
     except UnicodeDecodeError as error:
         raise UsageError(
-            "config.not_text", f"the value of {key} is no UTF-8 text", "give the secret as text"
+            "config.not_text", f"the value of {key} is not UTF-8 text", "give the secret as text"
         ) from error
     return _checked_text(key, text.removesuffix("\n").removesuffix("\r"))
 
@@ -113,7 +113,7 @@ def check_settings(
     for key in secrets:
         if not _known(key, fields).sensitive:
             raise UsageError(
-                "config.not_sensitive", f"{key} is no secret", f"give its value: --set {key}=VALUE"
+                "config.not_sensitive", f"{key} is not a secret", f"give its value: --set {key}=VALUE"
             )
     for each in fields:
         if each.sensitive and each.type in ("file", "directory"):
@@ -188,7 +188,7 @@ def _checked(each: ConfigField, value: Scalar) -> Scalar:
             return _checked_number(each, json.loads(value))
     expected = {"boolean": "true or false", "number": "a number, as in 42 or 0.5"}.get(each.type, "text")
     shown = "the value" if each.sensitive else f"{value!r}"
-    raise UsageError("config.type", f"{shown} of {each.key} is no {each.type}", f"give {expected}")
+    raise UsageError("config.type", f"{shown} of {each.key} is not of type {each.type}", f"give {expected}")
 
 
 def _checked_number(each: ConfigField, value: float) -> float:
@@ -204,7 +204,7 @@ def _checked_number(each: ConfigField, value: float) -> float:
 
 def _checked_text(key: str, text: str) -> str:
     if any("\ud800" <= character <= "\udfff" or character == "\0" for character in text):
-        raise UsageError("config.not_text", f"the value of {key} is no UTF-8 text", "give it as text")
+        raise UsageError("config.not_text", f"the value of {key} is not UTF-8 text", "give it as text")
     if len(text.encode()) > MAX_VALUE:
         raise UsageError(
             "config.too_long",

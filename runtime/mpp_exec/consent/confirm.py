@@ -253,7 +253,7 @@ def require_confirmation(
     raise UsageError(
         "confirm.no_answer",
         f"the confirm function returned {type(answer).__name__}, not True or False",
-        "make it a plain function that returns a bool; a coroutine is no answer",
+        "make it a plain function that returns a bool; a coroutine is not an answer",
     )
 
 

@@ -337,7 +337,7 @@ def _grant(value: Any) -> Grant:
         raise FieldError("wrong_type", "confirm", "does not name every tool once")
     for tool, asks in confirm.items():
         if asks not in CONFIRMS:
-            raise FieldError("unknown_word", f"confirm.{tool}", "is no confirmation")
+            raise FieldError("unknown_word", f"confirm.{tool}", "is not a confirmation")
     config = table.take("config", dict)
     config = {key: tuple(value) if type(value) is list else value for key, value in config.items()}
     if any(type(each) not in (str, int, float, bool) for value in config.values() for each in all_of(value)):

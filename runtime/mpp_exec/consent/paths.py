@@ -48,7 +48,7 @@ def canonical_path(text: str, *, kind: str = "", what: str = "path") -> str:
     if not _is_text(text):
         raise UsageError(
             "path.encoding",
-            f"{what} {text!a} is no UTF-8 text",
+            f"{what} {text!a} is not UTF-8 text",
             "only paths that are valid UTF-8 can be granted: rename the file or folder",
         )
     if text == "~" or text.startswith("~/"):
@@ -70,13 +70,13 @@ def canonical_path(text: str, *, kind: str = "", what: str = "path") -> str:
     if not _is_text(final):
         raise UsageError(
             "path.encoding",
-            f"{what} {text} leads to {final!a}, which is no UTF-8 text",
+            f"{what} {text} leads to {final!a}, which is not UTF-8 text",
             "only paths that are valid UTF-8 can be granted: rename the file or folder",
         )
     accepted = {"file": (stat.S_ISREG,), "directory": (stat.S_ISDIR,)}.get(kind, (stat.S_ISREG, stat.S_ISDIR))
     if not any(test(mode) for test in accepted):
         expected = {"file": "regular file", "directory": "folder"}.get(kind, "regular file or folder")
-        raise UsageError("path.kind", f"{what} {final} is no {expected}", f"give the path of a {expected}")
+        raise UsageError("path.kind", f"{what} {final} is not a {expected}", f"give the path of a {expected}")
     return final
 
 

@@ -214,7 +214,7 @@ def _open_trusted(path: Path, owners: set[int], *, strict: bool) -> int:
 
 def _require_owner(status: os.stat_result, path: Path, owners: set[int], *, sticky: bool, kind: int) -> None:
     if stat.S_IFMT(status.st_mode) != kind:
-        raise _refusal("link", path, "is no regular file")
+        raise _refusal("link", path, "is not a regular file")
     if sticky and status.st_mode & stat.S_ISVTX:
         return  # /tmp: others can add files there, and not touch ours
     if status.st_uid not in owners:
@@ -240,7 +240,7 @@ def _read(descriptor: int, path: Path) -> str:
     except OSError as error:
         raise _unreadable(path, error) from error
     except UnicodeDecodeError as error:
-        raise _refusal("malformed", path, "is no UTF-8 text") from error
+        raise _refusal("malformed", path, "is not UTF-8 text") from error
 
 
 def _unreadable(path: Path, error: OSError) -> MppError:
@@ -268,7 +268,7 @@ def parse_layer(text: str, source: str, *, narrowing: bool) -> PolicyLayer:
         document = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # ValueError: also an integer of thousands of digits
         raise ConsentError(
-            "policy.malformed", f"policy {source} is no TOML: {error}", "correct it; until then nothing runs"
+            "policy.malformed", f"policy {source} is not TOML: {error}", "correct it; until then nothing runs"
         ) from error
     try:
         return _layer(document, source, narrowing=narrowing)

@@ -92,13 +92,13 @@ def _key(auths: dict[str, Any], names: tuple[str, ...]) -> str:
 def _table(config: object, key: str) -> dict[str, Any]:
     value = config.get(key, {}) if isinstance(config, dict) else None
     if not isinstance(value, dict):
-        raise ValueError(f"{key} is no table")  # noqa: TRY004 -- caught with the other faults of the file
+        raise ValueError(f"{key} is not a table")  # noqa: TRY004 -- caught with the other faults of the file
     return value
 
 
 def _entry(entry: object) -> Credentials | None:
     if not isinstance(entry, dict):
-        raise ValueError("an entry of auths is no table")  # noqa: TRY004 -- as above
+        raise ValueError("an entry of auths is not a table")  # noqa: TRY004 -- as above
     if isinstance(token := entry.get("identitytoken"), str) and token:
         return Credentials(identity_token=token)
     auth = entry.get("auth")
@@ -106,7 +106,7 @@ def _entry(entry: object) -> Credentials | None:
         return None
     user, colon, password = base64.b64decode(auth, validate=True).decode("utf-8").partition(":")
     if not colon:
-        raise ValueError("an auth is no user and password")
+        raise ValueError("an auth is not a user and password")
     return Credentials(user, password.rstrip("\0"))
 
 
@@ -114,7 +114,7 @@ def _asked(helper: str, server: str, environ: Mapping[str, str]) -> Credentials 
     """Ask a helper program of the user's for what it has for *server*."""
     program = f"docker-credential-{helper}"
     if _HELPER.fullmatch(helper) is None:
-        raise ValueError(f"{helper} is no name of a credential helper")
+        raise ValueError(f"{helper} is not the name of a credential helper")
     try:
         done = subprocess.run(
             [program, "get"],

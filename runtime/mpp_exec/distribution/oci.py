@@ -246,7 +246,9 @@ def _layer(reference: Reference, manifest: bytes) -> tuple[str, int]:
     is_sound = isinstance(blob, str) and _DIGEST.fullmatch(blob) is not None and type(size) is int
     if kinds != (ARTIFACT, LAYER) or not is_sound:
         raise UsageError(
-            "registry.not_a_package", f"{reference} is no package", "a package gets there by: mpp-exec push"
+            "registry.not_a_package",
+            f"{reference} is not a package",
+            "a package gets there by: mpp-exec push",
         )
     if not 0 < size <= LIMITS.archive:
         raise PackageError(

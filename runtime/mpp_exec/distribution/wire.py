@@ -266,7 +266,7 @@ def _proxied(proxy: str, context: ssl.SSLContext) -> urllib3.ProxyManager:
     except (urllib3.exceptions.HTTPError, ValueError):
         raise UsageError(
             "registry.proxy",
-            f"the proxy at {parts.hostname or 'no host'} cannot be used: it is no HTTP proxy",
+            f"the proxy at {parts.hostname or 'no host'} cannot be used: it is not an HTTP proxy",
             "set HTTPS_PROXY to http://host:port, or the registry's host in NO_PROXY",
         ) from None
 

@@ -86,7 +86,7 @@ def loads(data: bytes, *, max_size: int, max_depth: int = MAX_DEPTH, tag: int | 
         raise PackageError(
             "cbor.too_long",
             f"{len(data)} bytes of CBOR where at most {max_size} are accepted",
-            "the file is no package of this version, or was made to exhaust its reader",
+            "the file is not a package of this version, or was made to exhaust its reader",
         )
     _scan(data, max_depth=max_depth, tag=tag)
     body = data if tag is None else data[1:]

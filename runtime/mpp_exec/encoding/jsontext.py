@@ -144,7 +144,7 @@ def _float(text: str) -> float:
 
 
 def _constant(name: str) -> NoReturn:
-    raise JsonError("number", f"{name} is no JSON number")
+    raise JsonError("number", f"{name} is not a JSON number")
 
 
 _DECODER: Final = json.JSONDecoder(

@@ -64,7 +64,7 @@ def _arguments(text: str) -> dict[str, Any]:
     try:
         value = json_loads(text or "{}", max_size=MAX_ARGUMENTS)
     except JsonError as error:
-        raise UsageError("arguments.not_json", f"the arguments are no JSON: {error.message}") from error
+        raise UsageError("arguments.not_json", f"the arguments are not JSON: {error.message}") from error
     if not isinstance(value, dict):
         raise UsageError("arguments.not_object", "the arguments must be a JSON object")
     return value

@@ -162,6 +162,6 @@ def check_name(name: str) -> None:
     if PUBLISHER_NAME.fullmatch(name) is None:
         raise UsageError(
             "key.bad_publisher",
-            f"{name!r} is no publisher name",
+            f"{name!r} is not a publisher name",
             "a publisher is up to 63 of a-z, 0-9 and '-', beginning with a letter or digit",
         )

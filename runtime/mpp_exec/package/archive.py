@@ -365,11 +365,11 @@ def _refuse_irregular(status: os.stat_result, path: str) -> None:
             "package.not_a_package", f"{path} is a folder", f"build a package from it: mpp-exec build {path}"
         )
     if not stat.S_ISREG(status.st_mode):
-        raise _not_a_package(path, "is no regular file")
+        raise _not_a_package(path, "is not a regular file")
 
 
 def _not_a_package(path: str, what: str) -> PackageError:
-    return PackageError("package.not_a_package", f"{path} is no package: it {what}", _HINT_NOT_A_PACKAGE)
+    return PackageError("package.not_a_package", f"{path} is not a package: it {what}", _HINT_NOT_A_PACKAGE)
 
 
 def _truncated(path: str) -> PackageError:

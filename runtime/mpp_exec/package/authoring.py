@@ -75,7 +75,7 @@ def parse_toml(text: str) -> Draft:
         value = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UsageError(
-            "toml.syntax", f"mpp.toml is no TOML: {_lower(str(error))}", "see https://toml.io"
+            "toml.syntax", f"mpp.toml is not TOML: {_lower(str(error))}", "see https://toml.io"
         ) from None
     except ValueError:  # CPython's own limit on the digits of an integer, which tomllib lets through
         raise UsageError(

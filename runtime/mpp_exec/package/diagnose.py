@@ -136,7 +136,7 @@ def _bad_members(records: Iterable[_Found]) -> Iterator[PackageError]:
         kind = stat.S_IFMT(record.mode)
         for reason, wrong, what in (
             ("symlink_member", kind == stat.S_IFLNK, "is a symbolic link"),
-            ("device_member", kind not in (0, stat.S_IFREG), "is no regular file"),
+            ("device_member", kind not in (0, stat.S_IFREG), "is not a regular file"),
             ("encrypted_member", record.flags & _ENCRYPTED, "is encrypted"),
             ("compressed_member", record.method != STORED, "is compressed"),
         ):

@@ -56,7 +56,7 @@ def check_entry(source: bytes, path: str, entry: str) -> None:
         line = getattr(error, "lineno", None)
         raise UsageError(
             "build.entry_syntax",
-            f"{path}{f' line {line}' if line else ''} is no Python: {getattr(error, 'msg', error)}",
+            f"{path}{f' line {line}' if line else ''} is not Python: {getattr(error, 'msg', error)}",
             "build with the version of Python that the tool is for",
         ) from None
     except (RecursionError, MemoryError):

@@ -32,7 +32,7 @@ def place_of(output: str | os.PathLike[str] | None, usual: str) -> Path:
         return path  # not there, or not reachable: creating the new file tells which
     if not stat.S_ISREG(mode):
         raise UsageError(
-            "build.bad_output", f"{path} is there and is no regular file", "choose another name with -o"
+            "build.bad_output", f"{path} exists and is not a regular file", "choose another name with -o"
         )
     return path
 

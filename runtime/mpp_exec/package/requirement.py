@@ -56,11 +56,11 @@ def parse_requirement(text: str) -> Requirement:
     compact = text.replace(" ", "")
     match = _REQUIREMENT.fullmatch(compact)
     if match is None:
-        raise VocabularyError(f"{text!r} is no requirement", _HINT)
+        raise VocabularyError(f"{text!r} is not a requirement", _HINT)
     name, specifier = match.groups()
     if name not in INTERPRETERS:
         raise VocabularyError(
-            f"{name!r} is no interpreter known here",
+            f"{name!r} is not an interpreter known here",
             f"one of {', '.join(INTERPRETERS)}; other programs are asked for as subprocess in [permissions]",
         )
     clauses = specifier.split(",") if specifier else []
@@ -69,11 +69,11 @@ def parse_requirement(text: str) -> Requirement:
     for clause in clauses:
         parts = _CLAUSE.fullmatch(clause)
         if parts is None:
-            raise VocabularyError(f"{clause!r} is no bound on a version", _HINT)
+            raise VocabularyError(f"{clause!r} is not a bound on a version", _HINT)
         comparison, release, star = parts.groups()
         if (star and comparison not in ("==", "!=")) or (comparison == "~=" and "." not in release):
             raise VocabularyError(
-                f"{clause!r} is no bound on a version", "'.*' goes with == and !=, ~= needs two numbers"
+                f"{clause!r} is not a bound on a version", "'.*' goes with == and !=, ~= needs two numbers"
             )
     return Requirement(name, ",".join(sorted(set(clauses))))
 

@@ -48,7 +48,7 @@ def check_draft(draft: Draft) -> None:
         raise FieldError(
             "bad_value",
             "name",
-            f"{draft.name!r} is no name",
+            f"{draft.name!r} is not a name",
             "write publisher/name in lower-case letters, digits, hyphens",
         )
     at("version", Version, draft.version)
@@ -56,7 +56,7 @@ def check_draft(draft: Draft) -> None:
     at("license", check_license, draft.license)
     if draft.homepage and (len(draft.homepage) > 2_048 or _HOMEPAGE.fullmatch(draft.homepage) is None):
         raise FieldError(
-            "bad_value", "homepage", f"{draft.homepage!r} is no web address", "begin with https://"
+            "bad_value", "homepage", f"{draft.homepage!r} is not a web address", "begin with https://"
         )
     if draft.expires is not None:
         _date("expires", draft.expires)
@@ -102,7 +102,7 @@ def _files_fit(manifest: Manifest) -> None:
             raise FieldError(
                 "missing_file",
                 f"runtime.path[{index}]",
-                f"names {folder!r}, which is no folder of the package",
+                f"names {folder!r}, which is not a folder of the package",
             )
     if runtime.command and not is_interpreter(runtime, runtime.command[0]):
         program = runtime.command[0]
@@ -148,7 +148,7 @@ def _date(key: str, text: str) -> None:
     except ValueError:
         same = False
     if not same:
-        raise FieldError("bad_value", key, f"{text!r} is no day", "write it as in 2027-06-30")
+        raise FieldError("bad_value", key, f"{text!r} is not a date", "write it as in 2027-06-30")
 
 
 def _tools(draft: Draft) -> None:
@@ -166,7 +166,7 @@ def _tools(draft: Draft) -> None:
             raise FieldError(
                 "bad_value",
                 f"{where}.name",
-                f"{tool.name!r} is no tool name",
+                f"{tool.name!r} is not a tool name",
                 "1 to 128 letters, digits, '_', '.' and '-'",
             )
         if tool.name in seen:

@@ -128,7 +128,7 @@ def check_user_config(draft: Draft) -> None:
         key = f"user_config.{field.key}"
         if _CONFIG_KEY.fullmatch(field.key) is None:
             raise FieldError(
-                "bad_value", key, "is no name for a value", "begin with a letter; letters, digits, _ and -"
+                "bad_value", key, "is not a name for a value", "begin with a letter; letters, digits, _ and -"
             )
         check_text(f"{key}.title", field.title, MAX_TITLE)
         check_text(f"{key}.description", field.description, MAX_DESCRIPTION)

@@ -71,7 +71,7 @@ def check_runtime(draft: Draft) -> None:
 
 def _platform(text: str) -> str:
     if text not in PLATFORMS:
-        raise VocabularyError(f"{text!r} is no platform known here", f"one of {', '.join(PLATFORMS)}")
+        raise VocabularyError(f"{text!r} is not a platform known here", f"one of {', '.join(PLATFORMS)}")
     return text
 
 
@@ -83,7 +83,7 @@ def _package_path(key: str, path: str) -> None:
         raise FieldError(
             "bad_path",
             key,
-            f"is no path inside the package: {error.message}",
+            f"is not a path inside the package: {error.message}",
             "write it relative to the package, as in bin/tool",
         ) from None
 

@@ -258,7 +258,7 @@ class _Programs:
         raise refusal(
             "bad_pattern",
             where,
-            "is no regular expression of the linear-time engine, or too large",
+            "is not a regular expression of the linear-time engine, or too large",
             "no look-around, no back-references, small repeat counts",
         )
 

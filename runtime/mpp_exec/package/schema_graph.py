@@ -119,7 +119,7 @@ class Graph:
         if isinstance(schema, bool):
             return node
         if not isinstance(schema, dict):
-            raise self._refusal("invalid", pointer, "is no schema", "a schema is an object, true or false")
+            raise self._refusal("invalid", pointer, "is not a schema", "a schema is an object, true or false")
         self._identity(schema, node)
         node.work = 1 + len(schema) + _own_work(schema)
         times = _UNEVALUATED_FACTOR if any(keyword in schema for keyword in _UNEVALUATED) else 1
@@ -201,18 +201,20 @@ class Graph:
     def _map(self, schema: dict[str, Any], keyword: str, pointer: str) -> list[tuple[str, Any]]:
         value = schema.get(keyword, {})
         if not isinstance(value, dict):
-            raise self._refusal("invalid", f"{pointer}/{keyword}", "is no object", "it maps names to schemas")
+            raise self._refusal(
+                "invalid", f"{pointer}/{keyword}", "is not an object", "it maps names to schemas"
+            )
         return list(value.items())
 
     def _list(self, schema: dict[str, Any], keyword: str, pointer: str) -> list[Any]:
         value = schema.get(keyword, [])
         if not isinstance(value, list):
-            raise self._refusal("invalid", f"{pointer}/{keyword}", "is no array", "it lists schemas")
+            raise self._refusal("invalid", f"{pointer}/{keyword}", "is not an array", "it lists schemas")
         return value
 
     def _program(self, pattern: Any, pointer: str) -> int:
         if not isinstance(pattern, str):
-            raise self._refusal("invalid", pointer, "is no text", "a pattern is a regular expression")
+            raise self._refusal("invalid", pointer, "is not text", "a pattern is a regular expression")
         return self._program_size(pattern, pointer)
 
     def _resolve(self, reference: Any, pointer: str) -> Node:
@@ -234,7 +236,7 @@ class Graph:
         if not fragment.startswith("/"):
             if fragment not in self._anchors:
                 raise self._refusal(
-                    "bad_ref", pointer, f"refers to {reference!r}, which is no $anchor", "check its name"
+                    "bad_ref", pointer, f"refers to {reference!r}, which is not a $anchor", "check its name"
                 )
             return self._anchors[fragment]
         target: Any = self._document

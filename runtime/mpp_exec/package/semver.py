@@ -35,7 +35,7 @@ class Version:
         match = _SEMVER.fullmatch(text) if len(text) <= MAX_VERSION else None
         if match is None:
             raise VocabularyError(
-                f"{text!r} is no version", "versions are SemVer 2.0.0, as in 1.4.0 or 2.0.0-rc.1"
+                f"{text!r} is not a version", "versions are SemVer 2.0.0, as in 1.4.0 or 2.0.0-rc.1"
             )
         major, minor, patch, pre_release, _build = match.groups()
         self.text = text

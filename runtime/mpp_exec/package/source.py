@@ -129,7 +129,7 @@ def read_text(folder: int, name: str, most: int) -> str | None:
         return None
     if not stat.S_ISREG(status.st_mode):
         raise UsageError(
-            "build.not_a_file", f"{name} is no regular file", f"put the file itself in the place of {name}"
+            "build.not_a_file", f"{name} is not a regular file", f"put the file itself in the place of {name}"
         )
     if status.st_size > most:
         raise UsageError("build.too_large", f"{name} is larger than {most} bytes", "shorten it")
@@ -139,7 +139,7 @@ def read_text(folder: int, name: str, most: int) -> str | None:
         return data.decode()
     except UnicodeDecodeError as error:
         raise UsageError(
-            "build.not_text", f"{name} is not UTF-8: byte {error.start} is no text", "save it as UTF-8"
+            "build.not_text", f"{name} is not UTF-8: byte {error.start} is not text", "save it as UTF-8"
         ) from None
 
 

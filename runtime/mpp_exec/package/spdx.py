@@ -24,7 +24,7 @@ def check_license(text: str) -> str:
     """
     if text and not (len(text) <= MAX_EXPRESSION and _is_expression(text)):
         raise VocabularyError(
-            f"{text!r} is no SPDX licence expression",
+            f"{text!r} is not an SPDX licence expression",
             "as in Apache-2.0, or MIT OR Apache-2.0; see spdx.org/licenses",
         )
     return text

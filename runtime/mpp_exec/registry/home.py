@@ -170,7 +170,7 @@ class Home:
         """
         match = _NAME.fullmatch(name)
         if match is None:
-            raise ValueError(f"{name!r} is no package name")
+            raise ValueError(f"{name!r} is not a package name")
         return self.storage / match[1] / match[2]
 
 
@@ -178,7 +178,7 @@ class Home:
 def _package_folder(home: Path, digest: str) -> Path:
     match = _DIGEST.fullmatch(digest)
     if match is None:
-        raise ValueError(f"{digest!r} is no package digest")
+        raise ValueError(f"{digest!r} is not a package digest")
     return home / "packages" / match[1]
 
 
@@ -202,7 +202,9 @@ def _open_folder(path: Path) -> int:
             ) from None
         if path.exists() and not path.is_dir():
             raise UsageError(
-                "home.not_a_folder", f"the home {path} is no folder", "name another: --home DIR or MPP_HOME"
+                "home.not_a_folder",
+                f"the home {path} is not a folder",
+                "name another: --home DIR or MPP_HOME",
             ) from None
         if path.exists() and not os.access(path, os.R_OK | os.X_OK) and path.stat().st_uid != os.geteuid():
             raise _foreign(path, path.stat().st_uid) from None
@@ -265,7 +267,7 @@ def _check(descriptor: int, path: Path) -> None:
     if foreign and "state.db" not in os.listdir(descriptor):
         raise UsageError(
             "home.not_a_home",
-            f"{path} is no home of mpp-exec, and not empty: it holds {min(foreign)!r}",
+            f"{path} is not a home of mpp-exec and not empty: it holds {min(foreign)!r}",
             "name an empty folder, or one that does not exist yet: --home DIR or MPP_HOME",
         )
 
@@ -292,7 +294,7 @@ def _furnish(descriptor: int, path: Path) -> None:
         if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
             raise ConsentError(
                 "home.exposed",
-                f"{path / name} is no folder of yours",
+                f"{path / name} is not your own folder",
                 "move it away; mpp-exec makes it anew",
             )
         if stat.S_IMODE(status.st_mode) != mode:

@@ -59,7 +59,7 @@ def decode(program: bytes) -> tuple[Instruction, ...]:
         or len(program) % INSTRUCTION.size
         or len(program) // INSTRUCTION.size > MAX_INSTRUCTIONS
     ):
-        raise InternalError("seccomp.program", f"a program of {len(program)} bytes is no BPF program")
+        raise InternalError("seccomp.program", f"a program of {len(program)} bytes is not a BPF program")
     return tuple(Instruction(*fields) for fields in INSTRUCTION.iter_unpack(program))
 
 

@@ -135,7 +135,7 @@ def _refused(error: OSError) -> Delegation:
 def _named(value: str) -> Delegation:
     if value != "own":
         # Elsewhere its files would be somebody's, and what is written to them go where they lead.
-        return Delegation(value) if _is_cgroup(value) else Delegation("", reason=f"{value} is no cgroup2")
+        return Delegation(value) if _is_cgroup(value) else Delegation("", reason=f"{value} is not a cgroup2")
     own = own_folder(_read("/proc/self/mountinfo"), _read("/proc/self/cgroup"))
     if own is None:
         return Delegation("", reason="no cgroup2 mount shows the cgroup of this process")

@@ -28,7 +28,7 @@ def loader_of(path: str) -> str | None:
     with open(path, "rb") as file:  # noqa: PTH123 - unbuffered reads of two records
         header = file.read(_HEADER.size)
         if len(header) < _HEADER.size or header[:6] != b"\x7fELF\x02\x01":
-            raise HostError("host.not_elf", f"{path} is no 64-bit ELF program")
+            raise HostError("host.not_elf", f"{path} is not a 64-bit ELF program")
         fields = _HEADER.unpack(header)
         offset, size, count = fields[5], fields[9], fields[10]
         for index in range(min(count, 64)):

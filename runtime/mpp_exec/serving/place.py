@@ -246,7 +246,7 @@ class Place:
 def _exposed(path: Path) -> ConsentError:
     return ConsentError(
         "serve.exposed",
-        f"{path} is no folder of yours that is closed to others",
+        f"{path} is not a folder of your own that is closed to others",
         "move it away; mpp-exec makes it anew",
     )
 

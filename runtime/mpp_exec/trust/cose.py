@@ -95,7 +95,7 @@ def decode(data: bytes, content_type: str = CONTENT_TYPE, *, max_size: int = LIM
     """
     value = loads(data, max_size=max_size, max_depth=2, tag=_TAG)
     if not isinstance(value, list) or [type(item) for item in value] != [bytes, dict, bytes, bytes]:
-        raise _bad("it is no COSE_Sign1")
+        raise _bad("it is not a COSE_Sign1")
     protected, unprotected, payload, signature = value
     fixed = _protected(content_type)
     kid = protected[len(fixed) :]

@@ -148,7 +148,7 @@ class KeyFolder:
             return None
         match = _FILE.fullmatch(data.decode("ascii", "replace"))
         if match is None or match["publisher"] != publisher:
-            raise _malformed(self.path / name, f"is no private key of publisher {publisher}")
+            raise _malformed(self.path / name, f"is not a private key of publisher {publisher}")
         return match
 
     def create_next(self, publisher: str, passphrase: str | None = None) -> SigningKey:
@@ -202,7 +202,7 @@ class KeyFolder:
         if len(data) != SEED_BYTES:
             raise UsageError(
                 "key.malformed",
-                f"{self.path / _HOME_KEY} is no home key: it has {len(data)} bytes",
+                f"{self.path / _HOME_KEY} is not a home key: it has {len(data)} bytes",
                 "restore it from a backup; without it, stored secrets and the ledger's seal cannot be read",
             )
         return HomeKey(data)
@@ -236,7 +236,7 @@ def _check_publisher(publisher: str) -> None:
     if not PUBLISHER_NAME.fullmatch(publisher):
         raise UsageError(
             "key.bad_publisher",
-            f"{publisher!r} is no publisher name",
+            f"{publisher!r} is not a publisher name",
             "a publisher is up to 63 of a-z, 0-9 and '-', beginning with a letter or digit",
         )
 
@@ -257,7 +257,7 @@ def _format(publisher: str, key: SigningKey, passphrase: str | None) -> str:
 def _parse(publisher: str, data: bytes, passphrase: str | None, path: Path) -> SigningKey:
     match = _FILE.fullmatch(data.decode("ascii", "replace"))
     if match is None or match["publisher"] != publisher:
-        raise _malformed(path, f"is no private key of publisher {publisher}")
+        raise _malformed(path, f"is not a private key of publisher {publisher}")
     try:
         body = base64.b64decode(match["body"], validate=True)
     except binascii.Error:
@@ -332,7 +332,7 @@ def _read(folder: int, name: str, where: Path) -> bytes:
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise _malformed(path, "is no regular file")
+            raise _malformed(path, "is not a regular file")
         _refuse_exposed(status, path, "600")
         data = os.read(descriptor, _MAX_FILE + 1)
     finally:

@@ -181,7 +181,7 @@ def parse_public_key(text: str) -> bytes:
     else:
         raise _bad_key(text, "it is neither 43 characters of base64url nor 64 hex digits")
     if not is_valid_public_key(key):
-        raise _bad_key(text, "it is no point that Ed25519 keys are made of")
+        raise _bad_key(text, "it is not a valid Ed25519 point")
     return key
 
 
@@ -196,7 +196,7 @@ def parse_key_id(text: str) -> str:
         return lowered
     raise UsageError(
         "trust.bad_key_id",
-        f"{text!r} is no key id",
+        f"{text!r} is not a key id",
         "a key id is sha256: and 64 hex digits; the publisher can tell you theirs",
     )
 
@@ -204,7 +204,7 @@ def parse_key_id(text: str) -> str:
 def _bad_key(text: str, what: str) -> UsageError:
     return UsageError(
         "trust.bad_key",
-        f"{text!r} is no public key: {what}",
+        f"{text!r} is not a public key: {what}",
         f"a public key looks like {_PREFIX}4xTlS9kBFr…; `mpp-exec publisher show NAME` prints it",
     )
 

@@ -163,6 +163,6 @@ def _is_day(text: str) -> bool:
 def _malformed(what: str) -> PackageError:
     return PackageError(
         "rotation.malformed",
-        f"this is no rotation statement: {what}",
+        f"this is not a rotation statement: {what}",
         "mpp-exec publisher rotate NAME, where the publisher's private key is, writes one",
     )

@@ -102,7 +102,7 @@ def fetch_folder(origin: Origin, folder: Path, command: Sequence[str]) -> Fetche
     """
     source = Path(origin.name)
     if not source.is_dir():
-        raise UsageError("wrap.folder", f"{source} is no folder", "name the folder of the server")
+        raise UsageError("wrap.folder", f"{source} is not a folder", "name the folder of the server")
     if not command:
         raise UsageError(
             "wrap.folder", "the command is missing", f"wrap dir:{source} -o DIR -- python server.py"
@@ -124,7 +124,7 @@ def fetch_folder(origin: Origin, folder: Path, command: Sequence[str]) -> Fetche
     if requires and script and not (folder / script).exists():
         found = islice(source.rglob(f"*{Path(script).suffix}"), _SHOWN)
         files = [str(path.relative_to(source)) for path in found]
-        raise UsageError("wrap.folder", f"{script} is no file of {source}", nearest(script, files))
+        raise UsageError("wrap.folder", f"{script} is not a file of {source}", nearest(script, files))
     words = [
         f"${{app}}/{word}" if (folder / word).exists() and not word.startswith("/") else word for word in rest
     ]
@@ -212,7 +212,7 @@ def _write(archive: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path) -> N
         return
     mode = member.external_attr >> 16
     if mode and stat.S_IFMT(mode) not in (0, stat.S_IFREG):
-        raise _refused(f"holds {member.filename!r}, which is no regular file", "")
+        raise _refused(f"holds {member.filename!r}, which is not a regular file", "")
     try:
         check_path(member.filename)
     except MppError as error:
@@ -251,7 +251,7 @@ def _manifest(folder: Path) -> dict[str, Any]:
     except (OSError, encoding.JsonError) as error:
         raise _refused(f"has no {_MANIFEST} that can be read: {error}", "") from None
     if not isinstance(value, dict):
-        raise _refused(f"has a {_MANIFEST} that is no object", "")
+        raise _refused(f"has a {_MANIFEST} that is not an object", "")
     return value
 
 
@@ -341,7 +341,7 @@ def _text(value: dict[str, Any], name: str) -> str:
 def _texts(value: dict[str, Any], name: str) -> Iterator[str]:
     words = value.get(name, [])
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-        raise _refused(f"has {name} that are no list of words", "")
+        raise _refused(f"has {name} that are not a list of words", "")
     yield from words
 
 

@@ -170,7 +170,7 @@ def _read(path: Path) -> dict[str, Any]:
     except (OSError, encoding.JsonError) as error:
         raise InternalError("wrap.report", f"{path.name} cannot be read: {error}", "try again") from None
     if not isinstance(value, dict):
-        raise InternalError("wrap.report", f"{path.name} is no object", "try again")
+        raise InternalError("wrap.report", f"{path.name} is not an object", "try again")
     return value
 
 

@@ -24,7 +24,7 @@ def fit(schema: Any, *, where: str) -> tuple[dict[str, Any], list[str]]:
     """Return *schema* as a package may have it, and a line for each thing that could not be carried."""
     lost: list[str] = []
     if not isinstance(schema, dict):
-        return {"type": "object"}, [f"{where} is no object: any object is accepted"]
+        return {"type": "object"}, [f"{where} is not an object: any object is accepted"]
     fitted = _fitted(schema, lost)
     if fitted.get("type") != "object":
         fitted["type"] = "object"

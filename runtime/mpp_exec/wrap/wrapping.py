@@ -143,7 +143,7 @@ def wrap(
 def _require_room(target: Path) -> None:
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UsageError(
-            "wrap.target", f"{target} is there and is no empty folder", "name another one with -o"
+            "wrap.target", f"{target} exists and is not an empty folder", "name another one with -o"
         )
 
 
@@ -358,6 +358,6 @@ def check_operation(word: str) -> tuple[str, str]:
     tool, _, operation = word.rpartition("=")
     if operation not in OPERATIONS:
         raise UsageError(
-            "wrap.operation", f"{operation!r} is no operation", f"one of {', '.join(OPERATIONS)}"
+            "wrap.operation", f"{operation!r} is not an operation", f"one of {', '.join(OPERATIONS)}"
         )
     return tool, operation
