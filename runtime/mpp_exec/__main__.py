@@ -2,6 +2,6 @@
 
 import sys
 
-from mpp_exec.cli.main import main
+from mpp_exec.cli.main import command
 
-sys.exit(main())
+sys.exit(command())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
 import os
 from typing import Any
@@ -18,6 +17,7 @@ from mpp_exec.errors import ConsentError
 from mpp_exec.opened import Opened
 from mpp_exec.prepared import MAX_ARGUMENTS, Prepared, Receive, Temporary
 from mpp_exec.privacy.received import Received
+from mpp_exec.records import replace
 
 
 class Agreement:
@@ -85,7 +85,7 @@ class Agreement:
         remember = self._temporary is None
         request = ConfirmationRequest.of_call(prepared.grant, tool, arguments, received.tokens)
         if not remember:  # and it is not said that it is
-            request = dataclasses.replace(request, confirmation="always")
+            request = replace(request, confirmation="always")
         remembered = remember and store.is_confirmed(prepared.approved, tool)
         confirm = self._confirm
         if confirm is not None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Final
+
+from mpp_exec.patterns import lazily
 
 # Characters that a person does not see, or that change how others are seen. The ranges stand here
 # because unicodedata's answer depends on the version of Python, and what is refused must not:
@@ -16,11 +17,11 @@ _UNSEEN: Final = (
     "\\uffa0\\ufff0-\\ufffb\\ufffe\\uffff\\U0001bca0-\\U0001bca3\\U0001d173-\\U0001d17a\\U000e0000-\\U000e0fff"
     + "".join(f"\\U{plane:04x}fffe\\U{plane:04x}ffff" for plane in range(1, 17))
 )
-_HIDDEN: Final = re.compile(f"[{_UNSEEN}]")
+_HIDDEN: Final = lazily(f"[{_UNSEEN}]")
 # A blank that is no blank to any rule that knows blanks: the pattern of Braille without a dot.
-_FORBIDDEN: Final = re.compile(f"[{_UNSEEN}\\u2800]")
+_FORBIDDEN: Final = lazily(f"[{_UNSEEN}\\u2800]")
 # What looks like a space, and is another character, but for the wide one of East Asian texts.
-_INEXACT: Final = re.compile(f"[{_UNSEEN}\\u2800\\u00a0\\u1680\\u2000-\\u200a\\u202f\\u205f]")
+_INEXACT: Final = lazily(f"[{_UNSEEN}\\u2800\\u00a0\\u1680\\u2000-\\u200a\\u202f\\u205f]")
 _WHITESPACE_CONTROLS: Final = "\t\n\r"
 
 

@@ -24,7 +24,6 @@ See landlock(7) and the kernel's ``userspace-api/landlock.rst``.
 from __future__ import annotations
 
 import _thread
-import ctypes
 import errno
 import os
 import stat
@@ -47,7 +46,9 @@ def landlock_abi() -> int:
     Raises:
         InternalError: ``confined.probe`` when the kernel's answer is none that landlock(7) knows.
     """
-    import landlock  # noqa: PLC0415 -- ctypes and its structures, needed by an install only
+    import ctypes  # noqa: PLC0415 -- needed by an install only
+
+    import landlock  # noqa: PLC0415
 
     ctypes.set_errno(0)
     try:
@@ -152,6 +153,8 @@ def confine_process(*, read: Sequence[str | os.PathLike[str]]) -> None:
     """
     if len(os.listdir("/proc/self/task")) != 1:  # noqa: PTH208 -- names are enough
         raise InternalError("confined.thread", "a process can be confined before it has threads", _HINT)
+    import ctypes  # noqa: PLC0415 -- needed by an install only
+
     ctypes.set_errno(0)
     _restrict_this_thread(read, (), ())
 

@@ -7,12 +7,10 @@ order, and what fails ends the call there.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
 import select
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -32,6 +30,7 @@ from mpp_exec.prepared import Trace
 from mpp_exec.privacy.meter import StoppedError
 from mpp_exec.privacy.redact import MakeToken, Redactor
 from mpp_exec.reaching import Reach
+from mpp_exec.records import dataclass, field, replace
 from mpp_exec.registry.places import call_folder
 from mpp_exec.relay import ProgressRelay, ShowProgress
 from mpp_exec.result import ToolResult, not_run, redaction_bounds
@@ -229,7 +228,7 @@ class Invocation:
             if not beside.failed:
                 failed = self._failed(error)
                 if redactor is not None:
-                    failed = dataclasses.replace(failed, network=self._on_record(agreed, redactor))
+                    failed = replace(failed, network=self._on_record(agreed, redactor))
                 ledger.finish(beside.token(), failed)
             if isinstance(error, MppError) and redactor is not None:
                 _redact(error, redactor)

@@ -5,7 +5,6 @@ Source: path_resolution(7), inode(7) for the sticky bit, acl(5), whose lists mak
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import grp
 import os
@@ -38,6 +37,8 @@ def identity(path: str) -> Identity:
 
 def _birth(path: str) -> int:
     """Return the time of birth from statx(2), which Python's own stat does not tell."""
+    import ctypes  # noqa: PLC0415 -- for approvals and grants of files, not for every call
+
     seen = ctypes.create_string_buffer(256)
     try:
         failed = ctypes.CDLL(None).statx(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -10,6 +9,7 @@ from mpp_exec.permissions import HostPort, Permissions
 from mpp_exec.prepared import HostAsked
 from mpp_exec.privacy.meter import StoppedError
 from mpp_exec.privacy.redact import Redactor
+from mpp_exec.records import asdict
 
 if TYPE_CHECKING:
     from mpp_exec.egress.broker import Broker
@@ -109,8 +109,8 @@ def on_record(traffic: Traffic, granted: Permissions, redactor: Redactor) -> Map
             return ""
         return shown
 
-    connections = [{**dataclasses.asdict(each), "host": clean(each.host)} for each in traffic.connections]
-    denied = [{**dataclasses.asdict(each), "host": clean(each.host)} for each in traffic.denied]
+    connections = [{**asdict(each), "host": clean(each.host)} for each in traffic.connections]
+    denied = [{**asdict(each), "host": clean(each.host)} for each in traffic.denied]
     told: dict[str, Any] = {"sent": traffic.sent, "received": traffic.received}
     rest = {
         "connections": connections,

@@ -8,17 +8,18 @@ or the end of the arguments of a call. So it is broken before that, and each fur
 from __future__ import annotations
 
 import os
-import re
 from contextlib import suppress
 from typing import Final
+
+from mpp_exec.patterns import lazily
 
 WIDTH: Final = 78
 """Columns that nearly every screen has."""
 
 _NARROWEST: Final = 24
 _TAB: Final = 8
-_WORD: Final = re.compile(r"[!-~]{1,72}")
-_BEGINNING: Final = re.compile(r" {0,8}")
+_WORD: Final = lazily(r"[!-~]{1,72}")
+_BEGINNING: Final = lazily(r" {0,8}")
 
 
 def rows(line: str, width: int = WIDTH) -> list[str]:

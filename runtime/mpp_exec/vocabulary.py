@@ -9,10 +9,11 @@ from __future__ import annotations
 import ipaddress
 import re
 import unicodedata
-from dataclasses import dataclass
 from typing import Final
 
 from mpp_exec.characters import forbidden_character
+from mpp_exec.patterns import lazily
+from mpp_exec.records import dataclass
 
 
 class VocabularyError(ValueError):
@@ -37,7 +38,7 @@ def refuse_forbidden(text: str, what: str = "") -> None:
 
 _SIZE_UNITS: Final = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 _DURATION_UNITS: Final = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000}
-_QUANTITY: Final = re.compile(r"(0|[1-9][0-9]{0,14}) ?([A-Za-z]{1,8})", re.ASCII)
+_QUANTITY: Final = lazily(r"(0|[1-9][0-9]{0,14}) ?([A-Za-z]{1,8})", re.ASCII)
 
 
 def parse_size(text: str) -> int:
@@ -101,10 +102,10 @@ class HostPort:
         return self.host.startswith("*.") and other.host.removeprefix("*").endswith(self.host[1:])
 
 
-_PORT: Final = re.compile(r"[1-9][0-9]{0,4}", re.ASCII)
-_LABEL: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
-_ENDS_IN_NUMBER: Final = re.compile(r"(?:.*\.)?(?:[0-9]+|0[xX][0-9a-fA-F]*)", re.ASCII)
-_OTHER_DOTS: Final = re.compile("[\u3002\uff0e\uff61]")
+_PORT: Final = lazily(r"[1-9][0-9]{0,4}", re.ASCII)
+_LABEL: Final = lazily(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
+_ENDS_IN_NUMBER: Final = lazily(r"(?:.*\.)?(?:[0-9]+|0[xX][0-9a-fA-F]*)", re.ASCII)
+_OTHER_DOTS: Final = lazily("[\u3002\uff0e\uff61]")
 _DESTINATION_HINT: Final = "write a host name and a port, as in api.example.com:443"
 
 
@@ -216,9 +217,9 @@ def _to_a_label(label: str, host: str) -> str:
     return canonical
 
 
-_ENV_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}", re.ASCII)
-_PROGRAM: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,63}", re.ASCII)
-_KIND: Final = re.compile(r"[a-z][a-z0-9_]{0,31}", re.ASCII)
+_ENV_NAME: Final = lazily(r"[A-Za-z_][A-Za-z0-9_]{0,127}", re.ASCII)
+_PROGRAM: Final = lazily(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,63}", re.ASCII)
+_KIND: Final = lazily(r"[a-z][a-z0-9_]{0,31}", re.ASCII)
 
 # Set by mpp-exec for every call, or read by the C library before any code of the tool runs
 # (glibc sysdeps/generic/unsecvars.h): nobody else decides these.
@@ -324,7 +325,7 @@ def parse_kind(text: str) -> str:
 CONFIG_KEY: Final = r"[A-Za-z][A-Za-z0-9_-]{0,62}"
 """Regular expression of a ``user_config`` key."""
 
-_PATH_PLACEHOLDER: Final = re.compile(r"\$\{user_config\.(" + CONFIG_KEY + r")\}", re.ASCII)
+_PATH_PLACEHOLDER: Final = lazily(r"\$\{user_config\.(" + CONFIG_KEY + r")\}", re.ASCII)
 _MAX_PATH: Final = 4_095  # linux/limits.h PATH_MAX, without the terminating NUL
 
 

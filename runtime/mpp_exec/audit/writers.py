@@ -15,14 +15,14 @@ import contextlib
 import errno
 import fcntl
 import os
-import re
 from pathlib import Path
 from typing import Final
 
 from mpp_exec.errors import InternalError
+from mpp_exec.patterns import lazily
 
 _PREFIX: Final = "ledger."
-_NAME: Final = re.compile(r"[0-9]{1,10}-[0-9a-f]{32}")
+_NAME: Final = lazily(r"[0-9]{1,10}-[0-9a-f]{32}")
 _ATTEMPTS: Final = 16
 _OPEN: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 

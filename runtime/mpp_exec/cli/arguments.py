@@ -14,9 +14,10 @@ from typing import Any, Final
 from mpp_exec import encoding
 from mpp_exec.errors import UsageError
 from mpp_exec.package.fields import nearest
+from mpp_exec.patterns import lazily
 
 _MAX: Final = 4 << 20
-_INTEGER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)", re.ASCII)
+_INTEGER: Final = lazily(r"-?(?:0|[1-9][0-9]*)", re.ASCII)
 _TYPES: Final = ("null", "boolean", "integer", "number", "array", "object", "string")
 _EXAMPLES: Final = {
     "null": "null",

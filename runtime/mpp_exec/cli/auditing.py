@@ -11,13 +11,14 @@ from mpp_exec.cli.console import Console
 from mpp_exec.cli.opening import open_session, read_input
 from mpp_exec.cli.parser import Verb, VerbParser
 from mpp_exec.errors import ConsentError, UsageError
+from mpp_exec.patterns import lazily
 
 if TYPE_CHECKING:
     from mpp_exec.audit.entry import Entry
     from mpp_exec.audit.ledger import Ledger
 
 _MAX_VALUE: Final = 16 << 20
-_AGO: Final = re.compile(r"([0-9]{1,6})([smhd])", re.ASCII)
+_AGO: Final = lazily(r"([0-9]{1,6})([smhd])", re.ASCII)
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _NOT_PROVEN: Final = 3
 

@@ -8,15 +8,16 @@ Source: RFC 8259.
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
-_TOKEN: Final = re.compile(
+from mpp_exec.patterns import lazily
+
+_TOKEN: Final = lazily(
     rb'[ \t\r\n]+|"(?:[^"\\\x00-\x1f]|\\.)*"|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?'
     rb"(?=[ \t\r\n,\]}])|true|false|null|[\[\]{},:]"
 )
 # What may go on in what has yet to come: a string, or a number or word.
-_BEGUN: Final = re.compile(rb'(?:"(?:[^"\\\x00-\x1f]|\\.)*\\?|-?[0-9.eE+-]{0,400}|[a-z]{1,4})\Z')
+_BEGUN: Final = lazily(rb'(?:"(?:[^"\\\x00-\x1f]|\\.)*\\?|-?[0-9.eE+-]{0,400}|[a-z]{1,4})\Z')
 _START, _VALUE, _ITEM, _KEY, _MEMBER, _COLON, _END, _DONE = range(8)
 _OF_VALUES: Final = b'{["-0123456789tfn'
 _ALLOWED: Final = {

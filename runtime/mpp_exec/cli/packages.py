@@ -12,6 +12,7 @@ from mpp_exec.cli.opening import open_named, open_session
 from mpp_exec.cli.parser import Verb, VerbParser, table
 from mpp_exec.errors import UsageError
 from mpp_exec.package import canonical
+from mpp_exec.patterns import lazily
 from mpp_exec.permissions import IMPORTED_ONCE
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from mpp_exec.package.manifest import Manifest, Tool
     from mpp_exec.trust.verify import SignedManifest
 
-_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}/[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
+_NAME: Final = lazily(r"[a-z0-9][a-z0-9-]{0,62}/[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
 
 
 def _verify_arguments(parser: VerbParser) -> None:

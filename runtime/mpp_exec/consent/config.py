@@ -11,13 +11,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
 
 from mpp_exec.consent.paths import canonical_path
 from mpp_exec.errors import ConsentError, PackageError, UsageError
 from mpp_exec.package.fields import nearest
 from mpp_exec.package.manifest import MAX_VALUES, ConfigField, Draft
+from mpp_exec.patterns import lazily
+from mpp_exec.records import dataclass, field
 from mpp_exec.vocabulary import path_placeholder
 
 Scalar: TypeAlias = str | int | float | bool
@@ -27,8 +28,8 @@ Value: TypeAlias = Scalar | tuple[Scalar, ...]
 MAX_VALUE: Final = 64 * 1024
 """Bytes of one setting in UTF-8: an environment variable may have no more than 128 KiB (execve(2))."""
 
-_PLACEHOLDER: Final = re.compile(r"\$\{([^{}]*)\}")
-_NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?", re.ASCII)  # RFC 8259 §6
+_PLACEHOLDER: Final = lazily(r"\$\{([^{}]*)\}")
+_NUMBER: Final = lazily(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?", re.ASCII)  # RFC 8259 §6
 _BOOLEANS: Final = {"true": True, "false": False}
 
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 import functools
 import os
 import re
-from dataclasses import dataclass
 
 from mpp_exec.errors import HostError
+from mpp_exec.patterns import lazily
+from mpp_exec.records import dataclass
 
 _MOUNTINFO = "/proc/thread-self/mountinfo"
-_ESCAPE = re.compile(r"\\([0-7]{3})")
-_MOUNT_ID = re.compile(rb"^mnt_id:\s*([0-9]+)$", re.MULTILINE)
+_ESCAPE = lazily(r"\\([0-7]{3})")
+_MOUNT_ID = lazily(rb"^mnt_id:\s*([0-9]+)$", re.MULTILINE)
 
 KERNEL_FILE_SYSTEMS = frozenset(
     {

@@ -12,7 +12,6 @@ import os
 import re
 import stat
 import time
-import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -32,6 +31,7 @@ from mpp_exec.faults import of_os_error
 from mpp_exec.owners import stranger
 from mpp_exec.package.fields import FieldError, Fields, nearest
 from mpp_exec.package.manifest import CONFIRMS, OPERATIONS
+from mpp_exec.patterns import lazily
 from mpp_exec.vocabulary import (
     VocabularyError,
     parse_duration,
@@ -51,8 +51,8 @@ MAX_POLICY: Final = 1024 * 1024
 
 _SETTLED_NS: Final = 2_000_000_000  # older than any clock tick with which a file system stamps changes
 _STOPPED: Final = "correct it; until then nothing runs"
-_PUBLISHER: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}|sha256:[0-9a-f]{64}", re.ASCII)
-_DEGRADATION: Final = re.compile(r"[a-z][a-z0-9_.-]{0,63}", re.ASCII)
+_PUBLISHER: Final = lazily(r"[a-z0-9][a-z0-9-]{0,62}|sha256:[0-9a-f]{64}", re.ASCII)
+_DEGRADATION: Final = lazily(r"[a-z][a-z0-9_.-]{0,63}", re.ASCII)
 _LIMITS: Final[dict[str, tuple[str, Callable[[str], int] | None]]] = {  # TOML key → field of Limits
     "wall": ("wall_ms", parse_duration),
     "cpu": ("cpu_ms", parse_duration),
@@ -264,6 +264,8 @@ def parse_layer(text: str, source: str, *, narrowing: bool) -> PolicyLayer:
         ConsentError: ``policy.malformed``, ``policy.unknown_key``, ``policy.wrong_type``,
             ``policy.unknown_word`` or ``policy.widens``.
     """
+    import tomllib  # noqa: PLC0415 -- most homes have no policy
+
     try:
         document = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # ValueError: also an integer of thousands of digits

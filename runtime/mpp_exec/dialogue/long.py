@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any, Final
 
 from mpp_exec import encoding
+from mpp_exec.patterns import lazily
 
 MAX_UNASKED: Final = 65_536
 """Bytes of a message that is read though nobody asked for it. A longer one is kept as the text it is: what it
@@ -13,8 +13,8 @@ costs to parse and to write out again is the server's choice."""
 
 # The members of a message before its large one: strings without escapes, numbers, constants.
 _MEMBER: Final = rb'\s*"([^"\\]{1,64})"\s*:\s*("[^"\\]{0,256}"|-?[0-9]{1,20}|true|false|null)\s*,'
-_MEMBERS: Final = re.compile(_MEMBER)
-_HEAD: Final = re.compile(rb"\{((?:" + _MEMBER + rb')*)\s*"([^"\\]{1,64})"\s*:')
+_MEMBERS: Final = lazily(_MEMBER)
+_HEAD: Final = lazily(rb"\{((?:" + _MEMBER + rb')*)\s*"([^"\\]{1,64})"\s*:')
 
 
 def _head(line: bytes) -> tuple[dict[str, bytes], str]:

@@ -9,12 +9,13 @@ Source: W3C Trace Context, 3.2 and 3.3; MCP 2026-07-28, basic/index (``_meta``).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-_PARENT: Final = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
-_STATE: Final = re.compile(r"[\x20-\x7e]{1,512}")
+from mpp_exec.patterns import lazily
+
+_PARENT: Final = lazily(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+_STATE: Final = lazily(r"[\x20-\x7e]{1,512}")
 
 
 def trace_context(meta: Mapping[str, Any]) -> dict[str, str]:

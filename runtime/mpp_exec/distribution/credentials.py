@@ -14,15 +14,16 @@ import json
 import re
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from mpp_exec.errors import UsageError
+from mpp_exec.patterns import lazily
+from mpp_exec.records import dataclass, field
 
 _SIZE_MOST: Final = 1 << 20  # bytes of a file, or of what a helper says
 _PATIENCE_S: Final = 30  # for a helper, which may ask its person for a passphrase
-_HELPER: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
+_HELPER: Final = lazily(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 _NOT_FOUND: Final = "credentials not found"
 """With what a helper says that it has none for a host."""
 _IS_TOKEN: Final = "<token>"  # noqa: S105 -- in the place of a user name: the secret is no password

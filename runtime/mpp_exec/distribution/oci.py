@@ -13,7 +13,6 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import BinaryIO, Final, Self
 from urllib.parse import urlencode, urljoin, urlsplit, urlunsplit
 
@@ -23,6 +22,8 @@ from mpp_exec.distribution.transport import Transport
 from mpp_exec.distribution.wire import Answer, Body
 from mpp_exec.errors import ConsentError, InternalError, PackageError, UsageError
 from mpp_exec.package.limits import LIMITS
+from mpp_exec.patterns import lazily
+from mpp_exec.records import dataclass
 
 MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
 ARTIFACT: Final = "application/vnd.mpp.package"
@@ -35,7 +36,7 @@ VERSION: Final = "org.opencontainers.image.version"
 Progress = Callable[[int, int], None]
 """``progress(done, total)`` in bytes."""
 
-_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
+_DIGEST: Final = lazily(r"sha256:[0-9a-f]{64}", re.ASCII)
 _CHUNK: Final = 1 << 18
 
 

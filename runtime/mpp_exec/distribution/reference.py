@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
 from typing import Final
 
 from mpp_exec.errors import UsageError
+from mpp_exec.patterns import lazily
+from mpp_exec.records import dataclass
 
 SCHEME: Final = "oci://"
 _LABEL: Final = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
-_HOST: Final = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-f:.]+\])(?::[0-9]{{1,5}})?", re.ASCII)
+_HOST: Final = lazily(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-f:.]+\])(?::[0-9]{{1,5}})?", re.ASCII)
 _COMPONENT: Final = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
-_REPOSITORY: Final = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*", re.ASCII)
-_TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}", re.ASCII)
-_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
+_REPOSITORY: Final = lazily(rf"{_COMPONENT}(?:/{_COMPONENT})*", re.ASCII)
+_TAG: Final = lazily(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}", re.ASCII)
+_DIGEST: Final = lazily(r"sha256:[0-9a-f]{64}", re.ASCII)
 _REPOSITORY_MOST: Final = 255  # characters, as most registries have it
 _HINT: Final = "write it as oci://host[:port]/repository:tag, or …@sha256:… for exactly one version"
 

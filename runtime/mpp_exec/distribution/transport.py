@@ -11,10 +11,8 @@ for identity tokens).
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlencode, urljoin, urlsplit
 
@@ -22,9 +20,11 @@ from mpp_exec.distribution.credentials import Credentials
 from mpp_exec.distribution.reference import is_loopback
 from mpp_exec.distribution.wire import Answer, Body, Response, Wire, basic
 from mpp_exec.errors import UsageError
+from mpp_exec.patterns import lazily
+from mpp_exec.records import dataclass, field
 
 _REDIRECTS: Final = 5
-_CHALLENGE: Final = re.compile(  # a name begins where a word does: no other place in it is tried
+_CHALLENGE: Final = lazily(  # a name begins where a word does: no other place in it is tried
     r'(?<![A-Za-z0-9_-])([A-Za-z][A-Za-z0-9_-]*)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s",]+))'
 )
 _REDIRECTING: Final = frozenset({301, 302, 303, 307, 308})

@@ -6,10 +6,10 @@ question is compressed, and an answer points to the question's.
 
 from __future__ import annotations
 
-import re
 import struct
 from typing import Final, NamedTuple
 
+from mpp_exec.patterns import lazily
 from mpp_exec.vocabulary import VocabularyError, parse_hostname
 
 MESSAGE_MAX: Final = 4_096
@@ -32,7 +32,7 @@ _RECORD: Final = struct.Struct("!2HIH")
 _RESPONSE, _OPCODE, _RECURSE, _AVAILABLE = 0x8000, 0x7800, 0x0100, 0x0080
 _OPT: Final = 41
 _TTL: Final = 60
-_LABEL: Final = re.compile(rb"[A-Za-z0-9-]{1,63}")
+_LABEL: Final = lazily(rb"[A-Za-z0-9-]{1,63}")
 
 
 class Question(NamedTuple):

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, Final, Literal, get_args
+
+from mpp_exec.patterns import lazily
+from mpp_exec.records import dataclass
 
 CONNECTIONS_MAX: Final = 128
 DENIED_MAX: Final = 64
 
 Why = Literal["name", "port", "address", "hello", "resolve", "connect", "limit"]
 
-_HOST: Final = re.compile(r"[0-9a-z.:-]{0,253}", re.ASCII)
-_ADDRESS: Final = re.compile(r"[0-9a-f.:]{2,45}", re.ASCII)
+_HOST: Final = lazily(r"[0-9a-z.:-]{0,253}", re.ASCII)
+_ADDRESS: Final = lazily(r"[0-9a-f.:]{2,45}", re.ASCII)
 _COUNT_MAX: Final = (1 << 63) - 1
 
 

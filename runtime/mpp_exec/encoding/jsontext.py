@@ -11,6 +11,8 @@ import re
 from collections.abc import Callable
 from typing import Any, Final, NoReturn
 
+from mpp_exec.patterns import lazily
+
 _MAX_INT_DIGITS: Final = 308  # as many as a double's exponent reaches; CPython's own limit is never below 640
 _MAX_NUMBER_LENGTH: Final = 1_024
 
@@ -96,8 +98,8 @@ def json_loads(data: bytes | str, *, max_size: int, max_depth: int = 64) -> Any:
 # A string is skipped as one token, also when it never ends, so that the search never goes back; what
 # remains to be counted are brackets. (No possessive quantifiers: CPython before 3.11.5 matches them
 # wrongly, gh-106052.)
-_STRING_OR_BRACKET: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[{]|[\]}]', re.DOTALL)
-_SURROGATE_ESCAPE: Final = re.compile(r"\\u[dD][89a-fA-F]")
+_STRING_OR_BRACKET: Final = lazily(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[{]|[\]}]', re.DOTALL)
+_SURROGATE_ESCAPE: Final = lazily(r"\\u[dD][89a-fA-F]")
 
 
 def _refuse_depth(text: str, max_depth: int) -> None:

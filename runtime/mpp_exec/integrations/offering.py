@@ -7,22 +7,22 @@ asked for by the function that the host gave to its ``Runtime``; without one, su
 from __future__ import annotations
 
 import hashlib
-import re
 import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from mpp_exec.encoding import json_dumps
 from mpp_exec.errors import InternalError, MppError
 from mpp_exec.mcp import catalog
+from mpp_exec.patterns import lazily
 from mpp_exec.pipeline import Runtime
+from mpp_exec.records import dataclass
 from mpp_exec.result import ToolResult
 
 MAX_NAME: Final = 64
 """Characters of a function's name, and which, by the interfaces of the large models."""
 
-_NO_NAME: Final = re.compile(r"[^A-Za-z0-9_-]")
+_NO_NAME: Final = lazily(r"[^A-Za-z0-9_-]")
 
 
 @dataclass(frozen=True, slots=True)

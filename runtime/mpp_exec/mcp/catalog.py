@@ -8,19 +8,19 @@ for exactly one package offers its tools under their own names.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from mpp_exec import encoding
 from mpp_exec.errors import InternalError, MppError
 from mpp_exec.package.manifest import Tool
+from mpp_exec.patterns import lazily
 from mpp_exec.pipeline import Host
+from mpp_exec.records import dataclass
 from mpp_exec.registry.store import Store
 
 MAX_NAME: Final = 128  # MCP 2025-11-25, server/tools
-_SHORTENED: Final = re.compile(r"_[0-9a-f]{16}\Z")
+_SHORTENED: Final = lazily(r"_[0-9a-f]{16}\Z")
 HOW: Final = "mpp-exec install FILE"
 PAGE: Final = 100
 """Tools in one answer of ``tools/list``."""

@@ -32,6 +32,7 @@ from mpp_exec.package.manifest import (
 from mpp_exec.package.maps import default_of
 from mpp_exec.package.requirement import parse_requirement
 from mpp_exec.package.rules import check_draft
+from mpp_exec.patterns import lazily
 from mpp_exec.permissions import HostPort, Limits, Permissions, Privacy
 from mpp_exec.vocabulary import (
     parse_duration,
@@ -291,8 +292,8 @@ def _toml_key(key: str) -> str:
     return key
 
 
-_HEADER: Final = re.compile(r"\s*(\[{1,2})\s*([A-Za-z0-9_.\"' -]+?)\s*\]{1,2}\s*(?:#.*)?")
-_KEY_PART: Final = re.compile(r"([^.\[\]]+)(?:\[(\d+)\])?")
+_HEADER: Final = lazily(r"\s*(\[{1,2})\s*([A-Za-z0-9_.\"' -]+?)\s*\]{1,2}\s*(?:#.*)?")
+_KEY_PART: Final = lazily(r"([^.\[\]]+)(?:\[(\d+)\])?")
 
 
 def _line(text: str, key: str) -> str:

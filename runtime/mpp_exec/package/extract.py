@@ -18,20 +18,11 @@ from typing import Final, Self
 from mpp_exec.errors import InternalError
 from mpp_exec.package.archive import Progress, UnverifiedPackage, digest_mismatch
 from mpp_exec.package.manifest import FileEntry
-from mpp_exec.package.paths import MANIFEST_MEMBER
+from mpp_exec.package.paths import FILES, FOLDER_MODE, MANIFEST_MEMBER, file_mode
 from mpp_exec.package.records import Layout
 
-FILES: Final = "files"
-"""The folder that holds what was packed; it becomes ``/app`` in a sandbox."""
-
-FOLDER_MODE: Final = 0o755
 _OPEN_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-
-
-def file_mode(*, executable: bool) -> int:
-    """Return the permission bits that a packaged file has once unpacked."""
-    return 0o755 if executable else 0o644
 
 
 def extract(

@@ -7,7 +7,6 @@ its own: the author's mistake or the package's.
 
 from __future__ import annotations
 
-import difflib
 import itertools
 from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeVar
@@ -54,6 +53,8 @@ def join(where: str, name: str) -> str:
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return a hint that names what *word* was probably meant to be, or everything it could be."""
+    import difflib  # noqa: PLC0415 -- only for a mistake
+
     candidates = list(known)
     close = difflib.get_close_matches(word, candidates, n=1, cutoff=0.6)
     if close:

@@ -1,4 +1,4 @@
-"""What a file inside a package may be called.
+"""What a file inside a package may be called, and where it lies unpacked.
 
 A path is checked three times by the same rules: when it is packed, when it stands in a signed
 manifest, and when a damaged archive is examined to say what is wrong with it. Each way of being
@@ -17,11 +17,21 @@ from mpp_exec.package.limits import LIMITS, ArchiveLimits
 MANIFEST_MEMBER: Final = "manifest.cose"
 """The first member of every archive; no packaged file may have this name."""
 
+FILES: Final = "files"
+"""The folder that holds what was packed; it becomes ``/app`` in a sandbox."""
+
+FOLDER_MODE: Final = 0o755
+
 # Control, format (bidirectional, zero-width, tags), surrogate, line and paragraph separator: none of
 # them can be seen, and some of them change how the rest is seen.
 _INVISIBLE: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
 _HINT: Final = "the package was made by other means than `mpp-exec build`; do not use it"
+
+
+def file_mode(*, executable: bool) -> int:
+    """Return the permission bits that a packaged file has once unpacked."""
+    return 0o755 if executable else 0o644
 
 
 def check_path(path: str, limits: ArchiveLimits = LIMITS) -> None:

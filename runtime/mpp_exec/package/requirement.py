@@ -9,16 +9,17 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
+from mpp_exec.patterns import lazily
+from mpp_exec.records import dataclass
 from mpp_exec.vocabulary import VocabularyError
 
 INTERPRETERS: Final = ("bash", "bun", "deno", "lua", "node", "perl", "php", "python", "ruby", "sh")
 """What can be required; what is no interpreter is a program (``subprocess``)."""
 
-_REQUIREMENT: Final = re.compile(r"([a-z]+)((?:[<>=!~].*)?)", re.ASCII)
-_CLAUSE: Final = re.compile(
+_REQUIREMENT: Final = lazily(r"([a-z]+)((?:[<>=!~].*)?)", re.ASCII)
+_CLAUSE: Final = lazily(
     r"(>=|<=|==|!=|~=|>|<)((?:0|[1-9][0-9]{0,5})(?:\.(?:0|[1-9][0-9]{0,5})){0,5})(\.\*)?", re.ASCII
 )
 _COMPARISONS: Final[dict[str, Callable[[tuple[int, ...], tuple[int, ...]], bool]]] = {

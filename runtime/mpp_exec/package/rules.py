@@ -25,12 +25,13 @@ from mpp_exec.package.rules_runtime import check_runtime, check_variables, is_in
 from mpp_exec.package.schema_cost import Effort
 from mpp_exec.package.semver import Version
 from mpp_exec.package.spdx import check_license
+from mpp_exec.patterns import lazily
 from mpp_exec.vocabulary import refuse_forbidden
 
-_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}/[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
-_TOOL_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,128}", re.ASCII)
-_IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}", re.ASCII)
-_HOMEPAGE: Final = re.compile(
+_NAME: Final = lazily(r"[a-z0-9][a-z0-9-]{0,62}/[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
+_TOOL_NAME: Final = lazily(r"[A-Za-z0-9_.-]{1,128}", re.ASCII)
+_IDENTIFIER: Final = lazily(r"[A-Za-z_][A-Za-z0-9_]{0,127}", re.ASCII)
+_HOMEPAGE: Final = lazily(
     r"https?://[a-z0-9.-]{1,253}(?::[0-9]{1,5})?(?:[/?#][!-~]*)?", re.ASCII | re.IGNORECASE
 )
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from mpp_exec.package.fields import FieldError, at, check_ordered, check_set, check_text
 from mpp_exec.package.manifest import MAX_VALUES, ConfigField, Draft
+from mpp_exec.patterns import lazily
 from mpp_exec.permissions import Limits
 from mpp_exec.vocabulary import (
     CONFIG_KEY,
@@ -26,7 +27,7 @@ MAX_DESCRIPTION: Final = 10_000
 MAX_VALUE: Final = 32_768
 """Characters of a default value."""
 
-_CONFIG_KEY: Final = re.compile(CONFIG_KEY, re.ASCII)
+_CONFIG_KEY: Final = lazily(CONFIG_KEY, re.ASCII)
 
 _KIB: Final = 1024
 _MIB: Final = 1024 * _KIB

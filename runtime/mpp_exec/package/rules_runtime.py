@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import Final
 
@@ -11,6 +10,7 @@ from mpp_exec.package.fields import MAX_ENTRIES, FieldError, at, check_ordered, 
 from mpp_exec.package.manifest import Draft, RuntimeSpec
 from mpp_exec.package.paths import check_path
 from mpp_exec.package.rules_permissions import config_of
+from mpp_exec.patterns import lazily
 from mpp_exec.vocabulary import VocabularyError, parse_env_name, refuse_forbidden
 
 PLATFORMS: Final = tuple(
@@ -21,7 +21,7 @@ PLATFORMS: Final = tuple(
 MAX_ARGUMENT: Final = 32_768
 """Characters of one argument or variable, before substitution."""
 
-_PLACEHOLDER: Final = re.compile(r"\$\{([^}]*)\}?")
+_PLACEHOLDER: Final = lazily(r"\$\{([^}]*)\}?")
 
 
 def is_interpreter(runtime: RuntimeSpec, program: str) -> bool:

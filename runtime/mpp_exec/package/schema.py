@@ -12,7 +12,6 @@ import itertools
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import jsonschema_rs
@@ -21,6 +20,8 @@ from mpp_exec.characters import forbidden_character
 from mpp_exec.encoding import JsonError, json_dumps
 from mpp_exec.package.schema_cost import BUDGET, Cost, Effort
 from mpp_exec.package.schema_graph import Graph, refusal
+from mpp_exec.patterns import lazily
+from mpp_exec.records import dataclass
 
 MAX_SCHEMA_SIZE: Final = 64 * 1024
 """Bytes of a schema as canonical JSON."""
@@ -45,7 +46,7 @@ _WITH_NAMES: Final = frozenset(
 
 # An escaped character, or an opening parenthesis with a question mark that begins neither a group nor a
 # named one. JSON Schema has no inline flags, and case folding makes compiling take minutes.
-_ESCAPE_OR_FLAGS: Final = re.compile(r"\\.|\(\?(?!<[A-Za-z_]|P<)(?=[A-Za-z<=!-])", re.DOTALL)
+_ESCAPE_OR_FLAGS: Final = lazily(r"\\.|\(\?(?!<[A-Za-z_]|P<)(?=[A-Za-z<=!-])", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)

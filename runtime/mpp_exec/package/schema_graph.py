@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import unquote
 
 from mpp_exec.errors import PackageError
+from mpp_exec.patterns import lazily
+from mpp_exec.records import dataclass, field
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
@@ -31,8 +32,8 @@ _REFUSED: Final = ("$dynamicRef", "$dynamicAnchor", "$recursiveRef", "$recursive
 # the time grows 2.0 to 3.1 times with each nested level.
 _UNEVALUATED_FACTOR: Final = 4
 
-_ROOT_ID: Final = re.compile(r"(?:https?://(?!json-schema\.org)[!-~]+|urn:[!-~]+)")
-_INDEX: Final = re.compile(r"0|[1-9][0-9]*", re.ASCII)
+_ROOT_ID: Final = lazily(r"(?:https?://(?!json-schema\.org)[!-~]+|urn:[!-~]+)")
+_INDEX: Final = lazily(r"0|[1-9][0-9]*", re.ASCII)
 
 
 @dataclass(eq=False, slots=True)

@@ -6,13 +6,14 @@ import re
 from functools import total_ordering
 from typing import Final
 
+from mpp_exec.patterns import lazily
 from mpp_exec.vocabulary import VocabularyError
 
 MAX_VERSION: Final = 128
 """Characters of a version; the grammar itself sets no bound."""
 
 # The expression that semver.org recommends.
-_SEMVER: Final = re.compile(
+_SEMVER: Final = lazily(
     r"(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)"
     r"(?:-((?:0|[1-9][0-9]*|[0-9]*[a-zA-Z-][0-9a-zA-Z-]*)(?:\.(?:0|[1-9][0-9]*|[0-9]*[a-zA-Z-][0-9a-zA-Z-]*))*))?"
     r"(?:\+([0-9a-zA-Z-]+(?:\.[0-9a-zA-Z-]+)*))?",

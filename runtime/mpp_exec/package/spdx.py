@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from mpp_exec.patterns import lazily
 from mpp_exec.vocabulary import VocabularyError
 
 MAX_EXPRESSION: Final = 500
 
-_TOKEN: Final = re.compile(r" *(\(|\)|[A-Za-z0-9.:+-]+)", re.ASCII)
-_IDENTIFIER: Final = re.compile(
+_TOKEN: Final = lazily(r" *(\(|\)|[A-Za-z0-9.:+-]+)", re.ASCII)
+_IDENTIFIER: Final = lazily(
     r"(?:DocumentRef-[A-Za-z0-9.-]+:)?LicenseRef-[A-Za-z0-9.-]+|[A-Za-z0-9][A-Za-z0-9.-]*\+?", re.ASCII
 )
 _OPERATORS: Final = ("AND", "OR", "WITH")

@@ -18,10 +18,9 @@ from typing import Any, Final
 
 from mpp_exec.errors import InternalError, PackageError
 from mpp_exec.package.archive import digest_mismatch
-from mpp_exec.package.extract import FILES, FOLDER_MODE, file_mode
 from mpp_exec.package.limits import LIMITS
 from mpp_exec.package.manifest import FileEntry
-from mpp_exec.package.paths import MANIFEST_MEMBER
+from mpp_exec.package.paths import FILES, FOLDER_MODE, MANIFEST_MEMBER, file_mode
 
 _FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _CHUNK: Final = 1024 * 1024

@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
-from mpp_exec.privacy.finding import Candidate, is_in_mask, lazily
+from mpp_exec.patterns import lazily
+from mpp_exec.privacy.finding import Candidate, is_in_mask
 from mpp_exec.privacy.values import is_filler, is_said_of_secrets, judged, secret
 
 LONGEST_LABEL: Final = 48

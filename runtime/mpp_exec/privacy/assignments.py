@@ -10,9 +10,10 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from mpp_exec.patterns import lazily
 from mpp_exec.privacy import anchors, handed, meter
 from mpp_exec.privacy.assigned_values import LONGEST_LABEL, SCHEMES, Name, in_cell, read
-from mpp_exec.privacy.finding import Candidate, is_in_mask, lazily
+from mpp_exec.privacy.finding import Candidate, is_in_mask
 from mpp_exec.privacy.secret_names import SERVICES, strength
 from mpp_exec.privacy.told_values import glued, near
 from mpp_exec.privacy.values import is_phrase, judged, secret

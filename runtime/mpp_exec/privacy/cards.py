@@ -11,9 +11,10 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from mpp_exec.patterns import lazily
 from mpp_exec.privacy import labelled, meter
 from mpp_exec.privacy.anchors import Needle
-from mpp_exec.privacy.finding import Candidate, lazily
+from mpp_exec.privacy.finding import Candidate
 
 NEEDLES: Final = tuple(Needle(word) for word in ("begin:vcard", ";cn=", "pid|", "nk1|"))
 _CARD_MAX: Final = 1 << 14

@@ -14,9 +14,10 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from mpp_exec.patterns import lazily
 from mpp_exec.privacy import meter
 from mpp_exec.privacy.anchors import WHOLE, WORD, Needle
-from mpp_exec.privacy.finding import MASK, Candidate, lazily
+from mpp_exec.privacy.finding import MASK, Candidate
 from mpp_exec.privacy.values import judged
 
 _RULE: Final = "command_password"

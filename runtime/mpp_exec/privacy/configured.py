@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import base64
 import posixpath
-import re
 from collections.abc import Iterator
 from itertools import chain
 from typing import Any, Final
 
+from mpp_exec.patterns import lazily
 from mpp_exec.privacy import meter
 from mpp_exec.privacy.detect import detect
 from mpp_exec.privacy.escapes import MARKS, Unescaped
-from mpp_exec.privacy.finding import Candidate, is_word, lazily
+from mpp_exec.privacy.finding import Candidate, is_word
 from mpp_exec.privacy.secret_names import strength
 from mpp_exec.privacy.values import is_random
 from mpp_exec.privacy.views import in_original, views
@@ -37,7 +37,7 @@ _LINE: Final = "[0-9A-Za-z+/_-]{60}"
 _BREAK: Final = lazily(
     rf"\n(?:(?<={_LINE}\n)|(?<={_LINE}\r\n))[ \t]{{0,8}}(?=[0-9A-Za-z+/_-])"  # of base64 in lines
 )
-_JSON: Final = re.compile(r"\s*[{\[]")
+_JSON: Final = lazily(r"\s*[{\[]")
 _SECRETS: Final = ("secret", "url_credential")
 
 

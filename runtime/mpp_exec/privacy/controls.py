@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from mpp_exec.patterns import lazily
 from mpp_exec.privacy import meter
-from mpp_exec.privacy.finding import lazily
 from mpp_exec.privacy.fold import Offsets, without
 
 # In Latin-1, as bytes: C0 but for NUL, tab, line feed and carriage return, DEL, C1.

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from mpp_exec.patterns import lazily
 from mpp_exec.privacy import meter
-from mpp_exec.privacy.finding import MASK, Candidate, lazily
+from mpp_exec.privacy.finding import MASK, Candidate
 from mpp_exec.privacy.values import PLACEHOLDER, SHORTEST
 
 # --- credentials in a URL: RFC 3986 section 3.2.1, ``scheme://user:password@host``

@@ -10,9 +10,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from mpp_exec.patterns import lazily
 from mpp_exec.privacy import meter
 from mpp_exec.privacy.anchors import CASE, Needle
-from mpp_exec.privacy.finding import Candidate, lazily
+from mpp_exec.privacy.finding import Candidate
 from mpp_exec.privacy.labels import DECLARED
 from mpp_exec.privacy.values import judged
 

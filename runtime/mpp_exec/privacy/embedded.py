@@ -11,9 +11,10 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from mpp_exec.patterns import lazily
 from mpp_exec.privacy import meter
 from mpp_exec.privacy.escapes import Unescaped
-from mpp_exec.privacy.finding import Candidate, lazily
+from mpp_exec.privacy.finding import Candidate
 
 if TYPE_CHECKING:
     import json

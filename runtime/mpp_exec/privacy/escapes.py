@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import Final
 
+from mpp_exec.patterns import lazily
 from mpp_exec.privacy import meter
-from mpp_exec.privacy.finding import lazily
 
 _X: Final = r"\\{1,2}x"
 # Bytes of UTF-8 that are one character, each behind a mark.
@@ -20,7 +20,7 @@ _MANY_BYTES: Final = (
 )
 # Escapes of printable ASCII and of letters, also where they are escaped once more in a JSON string; what is
 # no escape of that kind hides no value that a detector would know. Python has ``\xfc``, and bytes in bytes.
-_ESCAPE: Final = re.compile(
+_ESCAPE: Final = lazily(
     r"%[2-7][0-9A-Fa-f]|\\{1,2}u0(?:0[2-7A-Fa-f]|1[0-9A-Fa-f])[0-9A-Fa-f]"
     r"|&(?:#(?:[0-9]{2,3}|[xX][0-9A-Fa-f]{2})|[A-Za-z]{2,8});"
     rf"|{_MANY_BYTES.format('%')}|{_MANY_BYTES.format(_X)}|{_X}[2-7A-Fa-f][0-9A-Fa-f]"
@@ -40,7 +40,7 @@ _EVERY_ESCAPE: Final = {
 MARKS: Final = tuple(_EVERY_ESCAPE)
 _CONTROLS: Final = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 # Standard and URL-safe (RFC 4648), long enough for a value in it.
-_BASE64: Final = re.compile(r"[0-9A-Za-z+/_-]{16,}={0,2}(?![0-9A-Za-z+/_=-])")
+_BASE64: Final = lazily(r"[0-9A-Za-z+/_-]{16,}={0,2}(?![0-9A-Za-z+/_=-])")
 _URL_SAFE: Final = str.maketrans("-_", "+/")
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
 
+from mpp_exec.patterns import lazily
 from mpp_exec.privacy import assignments, commands, labelled, markup_tables, names, tables, tokens
 from mpp_exec.privacy.detect import detect, detect_plain, places_of
 from mpp_exec.privacy.document import keys_in_text
@@ -20,6 +20,7 @@ from mpp_exec.privacy.embedded import KeysAbove
 from mpp_exec.privacy.finding import ORGANISATION, SECOND_OPINION, Candidate
 from mpp_exec.privacy.leaf import Leaf
 from mpp_exec.privacy.literals import RECEIVED, USER_CONFIG
+from mpp_exec.records import dataclass
 
 _CHECKS: Final = {
     "address": "words and a number, with a street or a comma",
@@ -60,7 +61,7 @@ _BY_WORDS: Final = (
     *(labelled.announced, labelled.identified, names.announced, assignments.assigned),
     *(commands.passwords, commands.pgpass_lines),
 )
-_ROW: Final = re.compile("<tr", re.IGNORECASE)
+_ROW: Final = lazily("<tr", re.IGNORECASE)
 _PUBLISHED: Final = {rule: source for rule, _, _, source in tokens.FORMATS}
 _UNANNOUNCED: Final = {ORGANISATION: "none: the pattern is enough", SECOND_OPINION: "the sentence"}
 _HEADER: Final = "the header of its column announces it"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple
+
+from mpp_exec.patterns import lazily
+from mpp_exec.records import dataclass
 
 # Every kind that a policy, a grant or a manifest may name: those of the contract (section 7), and those
 # that a checksum, a form or a label makes certain.
@@ -45,7 +46,7 @@ LETTERS: Final = "bcdfghjklmnpqrstvwxz"
 LETTERS_OF_A_TOKEN: Final = 30
 TOKEN: Final = rf"\[[A-Z][A-Z0-9_]{{0,31}}:[{LETTERS}]{{{LETTERS_OF_A_TOKEN}}}\]"
 # What stands where a value stood (``mask``, ``vault``). The words in it announce nothing.
-MASK: Final = re.compile(rf"\[[A-Z][A-Z_]{{1,16}}[A-Z](?::[0-9a-f]{{12}})?\]|{TOKEN}")
+MASK: Final = lazily(rf"\[[A-Z][A-Z_]{{1,16}}[A-Z](?::[0-9a-f]{{12}})?\]|{TOKEN}")
 _MASK_MAX: Final = 34 + LETTERS_OF_A_TOKEN
 
 
@@ -54,25 +55,6 @@ def is_in_mask(text: str, at: int) -> bool:
     start = text.rfind("[", max(0, at - _MASK_MAX), at)
     mask = MASK.match(text, start) if start >= 0 else None
     return bool(mask) and mask.end() > at  # type: ignore[union-attr]  # bool says so
-
-
-class _Lazy:
-    """A pattern that is compiled when it is first used: most results need few of them."""
-
-    def __init__(self, source: str, flags: int) -> None:
-        self._source = source
-        self._flags = flags
-
-    def __getattr__(self, name: str) -> Any:
-        compiled = re.compile(self._source, self._flags)
-        for method in ("match", "search", "fullmatch", "finditer", "findall", "split", "sub"):
-            setattr(self, method, getattr(compiled, method))  # from now on there is no detour
-        return getattr(compiled, name)
-
-
-def lazily(source: str, flags: int = 0) -> re.Pattern[str]:
-    """Return a pattern that is compiled when it is first used."""
-    return cast(re.Pattern[str], _Lazy(source, flags))
 
 
 def listed(words: str) -> frozenset[str]:

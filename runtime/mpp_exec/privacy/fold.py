@@ -16,6 +16,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from mpp_exec.patterns import lazily
 from mpp_exec.privacy import meter
 
 # The zeros of every decimal digit system; its nine other digits follow each.
@@ -95,7 +96,7 @@ _FEW: Final = 16
 
 # Default_Ignorable_Code_Point (soft hyphen, zero-width, bidirectional, fillers, variation selectors,
 # tags), the byte order mark, interlinear annotation, and combining marks that sit on any character.
-_INVISIBLE: Final = re.compile(
+_INVISIBLE: Final = lazily(
     "[\u00ad\u0300-\u036f\u0483-\u0489\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u1ab0-\u1aff\u1dc0-\u1dff"
     "\u200b-\u200f\u202a-\u202e\u2060-\u206f\u20d0-\u20ff\u3164\ufe00-\ufe0f\ufe20-\ufe2f\ufeff\uffa0"
     "\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]+"
@@ -128,10 +129,10 @@ _CONFUSABLE: Final = dict(
     )
 )
 _CONFUSABLES: Final = str.maketrans(_CONFUSABLE)
-_CONFUSED: Final = re.compile("[" + "".join(_CONFUSABLE) + "]")
-_WORD: Final = re.compile(r"[^\s|<>()\"\\]+")
-_BETWEEN_WORDS: Final = re.compile(r"[\s|<>()\"\\]")
-_ASCII_WORD: Final = re.compile(r"[0-9A-Za-z]")
+_CONFUSED: Final = lazily("[" + "".join(_CONFUSABLE) + "]")
+_WORD: Final = lazily(r"[^\s|<>()\"\\]+")
+_BETWEEN_WORDS: Final = lazily(r"[\s|<>()\"\\]")
+_ASCII_WORD: Final = lazily(r"[0-9A-Za-z]")
 
 
 def latin(text: str) -> str:

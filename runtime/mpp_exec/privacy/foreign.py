@@ -10,8 +10,9 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+from mpp_exec.patterns import lazily
 from mpp_exec.privacy import meter
-from mpp_exec.privacy.finding import Candidate, lazily
+from mpp_exec.privacy.finding import Candidate
 from mpp_exec.privacy.secret_names import FOREIGN_PASSWORDS
 from mpp_exec.privacy.values import judged
 

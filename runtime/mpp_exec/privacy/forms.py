@@ -10,9 +10,10 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from mpp_exec.patterns import lazily
 from mpp_exec.privacy import headers, meter
 from mpp_exec.privacy.anchors import Needle
-from mpp_exec.privacy.finding import Candidate, lazily
+from mpp_exec.privacy.finding import Candidate
 from mpp_exec.privacy.headers import Pair
 
 NEEDLES: Final = (Needle('form-data; name="'),)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from mpp_exec.privacy.finding import Candidate, lazily, listed
+from mpp_exec.patterns import lazily
+from mpp_exec.privacy.finding import Candidate, listed
 from mpp_exec.privacy.values import is_said_of_secrets, judged
 from mpp_exec.privacy.words import words_of
 

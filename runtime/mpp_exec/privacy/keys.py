@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any, Final, NamedTuple
 
+from mpp_exec.patterns import lazily
 from mpp_exec.privacy import labels, rules
 from mpp_exec.privacy.detect import candidates_in
 from mpp_exec.privacy.secret_names import strength
@@ -12,7 +12,7 @@ from mpp_exec.privacy.values import is_random
 from mpp_exec.privacy.words import words_of
 
 _SHORTEST_IN_PAIR: Final = 8
-_NAME: Final = re.compile(r"[0-9A-Za-z_.-]{2,64}")
+_NAME: Final = lazily(r"[0-9A-Za-z_.-]{2,64}")
 
 
 class Key(NamedTuple):
@@ -74,7 +74,7 @@ def is_pair(value: list[Any]) -> bool:
     )
 
 
-_OPTION: Final = re.compile(r"--?([A-Za-z][0-9A-Za-z_.-]{1,46})")
+_OPTION: Final = lazily(r"--?([A-Za-z][0-9A-Za-z_.-]{1,46})")
 # What tells a program about passwords without being followed by one.
 _SWITCHES: Final = frozenset(("prompt", "stdin", "only", "file", "no", "ask", "without", "disable", "enable"))
 

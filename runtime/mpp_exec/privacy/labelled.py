@@ -11,8 +11,9 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
+from mpp_exec.patterns import lazily
 from mpp_exec.privacy import anchors, assignments, declared, labels, meter, names, national, people
-from mpp_exec.privacy.finding import Candidate, is_in_mask, is_word, lazily, listed
+from mpp_exec.privacy.finding import Candidate, is_in_mask, is_word, listed
 
 # What people write between an announcement and its value. All of it is optional, so nothing is read twice.
 # (No possessive groups here: before Python 3.11.5 they can lose a match, gh-106052.)

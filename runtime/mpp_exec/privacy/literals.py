@@ -12,12 +12,13 @@ from functools import partial
 from itertools import accumulate
 from typing import Final
 
+from mpp_exec.patterns import lazily
 from mpp_exec.privacy import meter, rules
 from mpp_exec.privacy.beginnings import Beginnings
 from mpp_exec.privacy.configured import Configured
 from mpp_exec.privacy.detect import BETWEEN
 from mpp_exec.privacy.escapes import Unescaped
-from mpp_exec.privacy.finding import KINDS, Candidate, is_word, lazily
+from mpp_exec.privacy.finding import KINDS, Candidate, is_word
 from mpp_exec.privacy.repeats import AFTER, Repeats
 from mpp_exec.privacy.views import in_original, views
 
@@ -32,10 +33,10 @@ _PIECE: Final = 40
 _FEW: Final = 64
 # So many values that begin with one word, and more, are looked for by that word.
 _ALIKE: Final = 4
-_REST: Final = re.compile(r"[0-9A-Za-z+/_-]*={0,2}")
+_REST: Final = lazily(r"[0-9A-Za-z+/_-]*={0,2}")
 # What was recognised by its label is looked for as it was written. Beyond a few values they are found by the
 # word that they start with, and secrets inside longer words by their first characters.
-_FIRST_WORD: Final = re.compile(r"[0-9A-Za-z]+|.", re.DOTALL)
+_FIRST_WORD: Final = lazily(r"[0-9A-Za-z]+|.", re.DOTALL)
 _SHORTEST_SEEN: Final = 4
 # A secret of this length is one inside a longer word, too.
 _SHORTEST_GLUED: Final = 12
@@ -44,7 +45,7 @@ _STRIDE: Final = 1 << 15
 # How deep JSON in JSON is that a value may have been found in.
 _LEVELS: Final = 2
 # Written the same inside JSON text.
-_PLAIN: Final = re.compile(r"[ !#-\[\]-~]*")
+_PLAIN: Final = lazily(r"[ !#-\[\]-~]*")
 # Escapes that those spellings leave out: not ``\n`` and ``\"``, which stand everywhere in JSON.
 _ESCAPED: Final = {
     "%": lazily(r"%[0-9A-Fa-f]{2}"),

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
+from mpp_exec.patterns import lazily
 from mpp_exec.privacy import meter
 from mpp_exec.privacy.finding import is_word
 from mpp_exec.privacy.repeats import Repeats
 
 # A number with separators, of nothing but digits and such letters; read forwards and backwards from there.
-_FORWARD: Final = re.compile(r"(?:[-./_() ]{0,2}[0-9OoIli]){1,24}")
-_BACKWARD: Final = re.compile(r"(?:[0-9OoIli][-./_() ]{0,2}){1,24}")
+_FORWARD: Final = lazily(r"(?:[-./_() ]{0,2}[0-9OoIli]){1,24}")
+_BACKWARD: Final = lazily(r"(?:[0-9OoIli][-./_() ]{0,2}){1,24}")
 _REACH: Final = 72
 _TABLE: Final = str.maketrans("OoIli", "00111")
 _FEWEST: Final = 6

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from mpp_exec.privacy.finding import lazily
+from mpp_exec.patterns import lazily
 from mpp_exec.privacy.fold import Offsets
 
 _TAGS: Final = (

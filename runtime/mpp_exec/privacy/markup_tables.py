@@ -11,9 +11,10 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from mpp_exec.patterns import lazily
 from mpp_exec.privacy import headers, meter
 from mpp_exec.privacy.anchors import Needle
-from mpp_exec.privacy.finding import Candidate, lazily
+from mpp_exec.privacy.finding import Candidate
 from mpp_exec.privacy.headers import Column, Pair
 
 NEEDLES: Final = (Needle("<tr"),)

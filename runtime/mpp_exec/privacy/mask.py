@@ -6,29 +6,30 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from mpp_exec.patterns import lazily
 from mpp_exec.privacy.finding import Candidate
 from mpp_exec.privacy.policy import Action, RedactionPolicy
 
 _DIGEST_SIZE: Final = 6
 # JSON, as it is or as HTML has it; with its quotation mark, which most have near their beginning.
-_JSON_TEXT: Final = re.compile(r"\s{0,64}[{\[][\s{\[]{0,64}(&quot;|&#34;)?")
+_JSON_TEXT: Final = lazily(r"\s{0,64}[{\[][\s{\[]{0,64}(&quot;|&#34;)?")
 _NEIGHBOURS: Final = 128
-_NUMBER: Final = re.compile(r"-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+_NUMBER: Final = lazily(r"-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _STRING: Final = {
-    '"': re.compile(r'"[^"\\\n]*(?:\\.[^"\\\n]*)*"'),
+    '"': lazily(r'"[^"\\\n]*(?:\\.[^"\\\n]*)*"'),
     **{
-        quote: re.compile(rf"{quote}(?:\\(?:{quote}|.)|(?!{quote})[^\\\n])*{quote}")
+        quote: lazily(rf"{quote}(?:\\(?:{quote}|.)|(?!{quote})[^\\\n])*{quote}")
         for quote in ("&quot;", "&#34;")
     },
 }
 # What may stand between a number of JSON and what it is a value of, or the next one.
-_BEFORE: Final = re.compile(r"(?P<quote>)[:,\[]\s*(?P<number>-?[0-9.]*)\Z")
+_BEFORE: Final = lazily(r"(?P<quote>)[:,\[]\s*(?P<number>-?[0-9.]*)\Z")
 # In a text that is more than JSON, a line of a log, and in JSON that is a string of JSON, only a member of an
 # object is told from other things.
-_MEMBER: Final = re.compile(
+_MEMBER: Final = lazily(
     r"(?P<quote>(?<!\\)\\{0,7}\"|&quot;|&#34;)[ \t]{0,8}:[ \t]{0,8}(?P<number>-?[0-9.]*)\Z"
 )
-_BEHIND: Final = re.compile(r"([0-9]*(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)\s*[,}\]]")
+_BEHIND: Final = lazily(r"([0-9]*(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)\s*[,}\]]")
 
 
 def replacement(candidate: Candidate, action: Action, policy: RedactionPolicy) -> str:

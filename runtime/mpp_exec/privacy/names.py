@@ -10,8 +10,9 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from mpp_exec.patterns import lazily
 from mpp_exec.privacy import anchors, meter, places
-from mpp_exec.privacy.finding import Candidate, is_in_mask, is_letter, lazily, listed
+from mpp_exec.privacy.finding import Candidate, is_in_mask, is_letter, listed
 
 # ``Label: value``. What precedes the colon decides; a label is at most three words.
 _STRONG: Final = (  # nobody else is called this

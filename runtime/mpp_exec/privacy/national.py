@@ -11,8 +11,9 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
+from mpp_exec.patterns import lazily
 from mpp_exec.privacy import checksums, meter
-from mpp_exec.privacy.finding import Candidate, lazily
+from mpp_exec.privacy.finding import Candidate
 
 _Check = Callable[[str], bool]
 
@@ -73,7 +74,7 @@ _FORM: Final = lazily(
     )
     + r")(?![0-9A-Za-z]|[-./][0-9A-Za-z])"
 )
-_SEPARATORS: Final = re.compile(r"[ .\-/+]")
+_SEPARATORS: Final = lazily(r"[ .\-/+]")
 _CENTURY: Final = 12
 
 

@@ -12,8 +12,9 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from mpp_exec.patterns import lazily
 from mpp_exec.privacy import meter
-from mpp_exec.privacy.finding import WORD_START, Candidate, is_word, lazily
+from mpp_exec.privacy.finding import WORD_START, Candidate, is_word
 
 # --- e-mail: RFC 5321 and 6531, less quoted local parts and the punctuation that in real text
 # surrounds an address more often than it belongs to one (``email=jane@…``, ``<jane@…>``).

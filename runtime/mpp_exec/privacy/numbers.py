@@ -7,8 +7,9 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Final
 
+from mpp_exec.patterns import lazily
 from mpp_exec.privacy import meter
-from mpp_exec.privacy.finding import WORD_START, Candidate, is_word, lazily
+from mpp_exec.privacy.finding import WORD_START, Candidate, is_word
 
 # --- payment cards: ISO/IEC 7812. A random number passes the Luhn check one time in ten, so the
 # issuer's prefix must exist and have the right length too. That also tells a card from an IMEI

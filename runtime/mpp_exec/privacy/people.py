@@ -13,8 +13,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from mpp_exec.patterns import lazily
 from mpp_exec.privacy import numbers
-from mpp_exec.privacy.finding import is_word, lazily
+from mpp_exec.privacy.finding import is_word
 
 # A digit that goes on with a number. Separators are written so that there is one way to read them, and a
 # number that goes on does not match at all: there is nothing to go back to.

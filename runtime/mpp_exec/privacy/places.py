@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from mpp_exec.patterns import lazily
 from mpp_exec.privacy import tongues
-from mpp_exec.privacy.finding import MASK, lazily, listed
+from mpp_exec.privacy.finding import MASK, listed
 
 PART: Final = "place"
 """What a key announces that is a part of an address, as settled by what stands beside it."""

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from mpp_exec.patterns import lazily
 from mpp_exec.privacy import anchors, headers, labels, meter, names, national, repeats
 from mpp_exec.privacy.anchors import Needle
-from mpp_exec.privacy.finding import Candidate, is_in_mask, lazily, moved
+from mpp_exec.privacy.finding import Candidate, is_in_mask, moved
 from mpp_exec.privacy.headers import Pair
 
 # The last words of labels; those of English names and addresses, and of what a word announces without a

@@ -7,12 +7,11 @@ or uncovered something, that is masked too, so that redacting a redacted value c
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from mpp_exec.patterns import lazily
 from mpp_exec.privacy import meter, rules
 from mpp_exec.privacy.detect import detect, detect_parts
 from mpp_exec.privacy.document import Document, without_quiet
@@ -24,6 +23,7 @@ from mpp_exec.privacy.policy import ACTIONS, LEAVING, MASK_ALL, Action, Redactio
 from mpp_exec.privacy.rewriting import Rewriting
 from mpp_exec.privacy.spans import SECRETS, apart, merged, position
 from mpp_exec.privacy.writing import Explain
+from mpp_exec.records import dataclass
 
 if TYPE_CHECKING:
     from mpp_exec.privacy.patterns import Patterns
@@ -47,7 +47,7 @@ _SHORTEST_PASSWORD: Final = 6
 # Of a password that is a bare word, which may as well be the name of something, other places are left alone.
 _SURE: Final = 0.7
 # What is called so in one place is a variable everywhere else: ``key_file``.
-_NAME_IN_CODE: Final = re.compile(r"[a-z]{1,24}(?:_[a-z]{1,24}){1,6}")
+_NAME_IN_CODE: Final = lazily(r"[a-z]{1,24}(?:_[a-z]{1,24}){1,6}")
 # Kinds and rules that a label gives away: the same value is one where nothing announces it, too.
 _ANNOUNCED: Final = listed(
     """

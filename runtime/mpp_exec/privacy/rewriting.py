@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from typing import Final
 
+from mpp_exec.patterns import lazily
 from mpp_exec.privacy.finding import Candidate
 
 # How far it may be to the end of a word.
 _WORD: Final = 256
-_SPACE: Final = re.compile(r"\s")
+_SPACE: Final = lazily(r"\s")
 
 
 class Rewriting:

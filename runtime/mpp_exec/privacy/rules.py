@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Final
 
+from mpp_exec.patterns import lazily
 from mpp_exec.privacy import anchors, meter
-from mpp_exec.privacy.finding import WORD_START, Candidate, lazily
+from mpp_exec.privacy.finding import WORD_START, Candidate
 
 # --- private_key: PEM (RFC 7468 section 10 and 11, and the RSA, EC, DSA and OPENSSH labels that
 # OpenSSL and OpenSSH write), OpenPGP armor (RFC 9580 section 6.2), SSH2 (RFC 4716 has the markers).
@@ -249,7 +250,7 @@ def github_tokens(text: str, _key: str, places: Sequence[tuple[int, str]]) -> li
 _JWT: Final = "eyJ"
 _PART: Final = lazily(r"[0-9A-Za-z_-]+")
 _PARTS: Final = lazily(r"(?:\.[0-9A-Za-z_-]*){1,4}")
-_ALGORITHM: Final = re.compile(rb'\s*\{.*"alg"\s*:', re.DOTALL)
+_ALGORITHM: Final = lazily(rb'\s*\{.*"alg"\s*:', re.DOTALL)
 _HEADER_MAX: Final = 1 << 14  # a header with a certificate chain is some kilobytes
 _STARTS_MAX: Final = 4
 

@@ -11,20 +11,20 @@ is asked, and nothing is fetched.
 from __future__ import annotations
 
 import importlib.util
-import re
 import threading
 from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any, Final
 
 from mpp_exec.errors import UsageError
+from mpp_exec.patterns import lazily
 from mpp_exec.privacy import meter
 from mpp_exec.privacy.finding import MASK, SECOND_OPINION, Candidate
 
 _KINDS: Final = {"PERSON": "person", "LOCATION": "address"}
 _SCORE: Final = 0.5
 # Prose has three words at least; a model sees names in anything shorter.
-_PROSE: Final = re.compile(r"\w+\W+\w+\W+\w")
+_PROSE: Final = lazily(r"\w+\W+\w+\W+\w")
 _PIECE: Final = 4096
 """Code points that the model is asked about at once: some hundredths of a second, and ends at white space."""
 MOST: Final = 1 << 17

@@ -11,8 +11,9 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
+from mpp_exec.patterns import lazily
 from mpp_exec.privacy import anchors, meter, national, people
-from mpp_exec.privacy.finding import Candidate, is_in_mask, lazily
+from mpp_exec.privacy.finding import Candidate, is_in_mask
 from mpp_exec.privacy.labelled import canonical
 from mpp_exec.privacy.values import judged
 

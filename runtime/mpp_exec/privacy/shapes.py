@@ -14,8 +14,9 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Final
 
+from mpp_exec.patterns import lazily
 from mpp_exec.privacy import meter, people
-from mpp_exec.privacy.finding import WORD_START, Candidate, is_word, lazily, listed
+from mpp_exec.privacy.finding import WORD_START, Candidate, is_word, listed
 
 # --- telephone: 212-555-0123, (212) 555-0123, +44 20 7123 4567. What is written with a plus has a country
 # code, everything else is three, three and four digits.

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from mpp_exec.patterns import lazily
 from mpp_exec.privacy import headers, meter
 from mpp_exec.privacy.anchors import WHOLE, WORD, Needle
-from mpp_exec.privacy.finding import Candidate, lazily
+from mpp_exec.privacy.finding import Candidate
 from mpp_exec.privacy.headers import Column
 
 NEEDLES: Final = tuple(

@@ -8,8 +8,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from mpp_exec.patterns import lazily
 from mpp_exec.privacy import headers, meter
-from mpp_exec.privacy.finding import MASK, Candidate, lazily
+from mpp_exec.privacy.finding import MASK, Candidate
 from mpp_exec.privacy.headers import Column
 
 _DELIMITERS: Final = ",\t;|"

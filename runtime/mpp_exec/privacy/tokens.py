@@ -12,8 +12,9 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from mpp_exec.patterns import lazily
 from mpp_exec.privacy import anchors, meter
-from mpp_exec.privacy.finding import Candidate, is_word, lazily, listed
+from mpp_exec.privacy.finding import Candidate, is_word, listed
 
 _W: Final = "[0-9A-Za-z]"  # what most tokens are made of
 _U: Final = "[0-9A-Za-z_-]"  # base64url

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from mpp_exec.patterns import lazily
 from mpp_exec.privacy.assigned_values import (
     BARE,
     LONGEST_LABEL,
@@ -18,7 +19,7 @@ from mpp_exec.privacy.assigned_values import (
     beyond,
     default_password,
 )
-from mpp_exec.privacy.finding import Candidate, lazily
+from mpp_exec.privacy.finding import Candidate
 from mpp_exec.privacy.values import PIECE, is_made_up, is_random, is_scrambled, judged
 
 _OPTION: Final = lazily(r"[\"']?[ \t]{1,4}(?:(?:is|was|of)[ :]{1,3})?(?=[\"'`]?[^\s\"'`]{6})")

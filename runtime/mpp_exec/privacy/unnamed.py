@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from mpp_exec.patterns import lazily
 from mpp_exec.privacy import meter
-from mpp_exec.privacy.finding import Candidate, is_in_mask, lazily, listed
+from mpp_exec.privacy.finding import Candidate, is_in_mask, listed
 from mpp_exec.privacy.values import PLACEHOLDER, is_random, secret
 from mpp_exec.privacy.words import words_of
 

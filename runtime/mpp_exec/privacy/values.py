@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from mpp_exec.privacy.finding import Candidate, lazily, listed
+from mpp_exec.patterns import lazily
+from mpp_exec.privacy.finding import Candidate, listed
 from mpp_exec.privacy.secret_names import is_word_for_secret
 from mpp_exec.privacy.words import words_of
 

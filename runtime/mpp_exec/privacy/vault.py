@@ -24,6 +24,7 @@ from collections.abc import Callable, Collection
 from typing import Any, Final, NamedTuple, NoReturn
 
 from mpp_exec.errors import UsageError
+from mpp_exec.patterns import lazily
 from mpp_exec.privacy.finding import LETTERS, LETTERS_OF_A_TOKEN, TOKEN
 from mpp_exec.privacy.received import Received
 
@@ -43,7 +44,7 @@ MAX_HANDED: Final = 64
 """Values that one package was handed and that its later results are searched for, the last of them."""
 
 _KEY_SIZE: Final = 32
-_FITS: Final = re.compile(TOKEN)
+_FITS: Final = lazily(TOKEN)
 _START: Final = "["
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
+from mpp_exec.patterns import lazily
 from mpp_exec.privacy.finding import MASK
 
-_HUMP: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[\W_]+")
+_HUMP: Final = lazily(r"(?<=[a-z0-9])(?=[A-Z])|[\W_]+")
 
 
 def words_of(label: str) -> list[str]:

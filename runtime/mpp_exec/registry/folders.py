@@ -8,7 +8,6 @@ shared lock on the package it runs, so that its files stay until it is over.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import fcntl
 import os
@@ -230,6 +229,8 @@ def _is_at(descriptor: int, path: Path) -> bool:
 
 def _exchange(one: Path, other: Path) -> None:
     """Swap two folders in one step (renameat2(2))."""
+    import ctypes  # noqa: PLC0415 -- only where something is installed again
+
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.renameat2(_AT_FDCWD, bytes(one), _AT_FDCWD, bytes(other), _RENAME_EXCHANGE) != 0:
         code = ctypes.get_errno()

@@ -25,19 +25,20 @@ import re
 import stat
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from mpp_exec import owners
 from mpp_exec.consent.policy_file import SYSTEM_POLICY
 from mpp_exec.errors import ConsentError, MppError, UsageError
+from mpp_exec.patterns import lazily
+from mpp_exec.records import dataclass
 from mpp_exec.registry.faults import io_error
 
 _FOLDERS: Final = {"keys": 0o700, "packages": 0o755, "storage": 0o700, "cache": 0o700, "tmp": 0o700}
-_OWN: Final = re.compile(r"(state|ledger)\.[a-z.-]+|policy\.toml|.*\.sock", re.ASCII)
-_DIGEST: Final = re.compile(r"sha256:([0-9a-f]{64})", re.ASCII)
-_NAME: Final = re.compile(r"([a-z0-9][a-z0-9-]{0,62})/([a-z0-9][a-z0-9-]{0,62})", re.ASCII)
+_OWN: Final = lazily(r"(state|ledger)\.[a-z.-]+|policy\.toml|.*\.sock", re.ASCII)
+_DIGEST: Final = lazily(r"sha256:([0-9a-f]{64})", re.ASCII)
+_NAME: Final = lazily(r"([a-z0-9][a-z0-9-]{0,62})/([a-z0-9][a-z0-9-]{0,62})", re.ASCII)
 
 
 def other_homes(home: Path, environ: Mapping[str, str] = os.environ) -> tuple[Path, ...]:

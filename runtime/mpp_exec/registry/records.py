@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
 from mpp_exec.errors import ConsentError, UsageError
 from mpp_exec.package.fields import nearest
+from mpp_exec.patterns import lazily
+from mpp_exec.records import dataclass
 from mpp_exec.registry.database import Transaction
 from mpp_exec.registry.faults import corrupt
 from mpp_exec.trust import rotation
@@ -23,8 +24,8 @@ from mpp_exec.trust.keys import HomeKey, equal, keyed_hash
 from mpp_exec.trust.publishers import Origin, Publisher, Rotation, Succession, TrustView
 from mpp_exec.trust.verify import SignedManifest
 
-_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
-_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}/[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
+_DIGEST: Final = lazily(r"sha256:[0-9a-f]{64}", re.ASCII)
+_NAME: Final = lazily(r"[a-z0-9][a-z0-9-]{0,62}/[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ loopback.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import os
 import resource
@@ -17,12 +16,12 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from mpp_exec.errors import HostError, MppError
 from mpp_exec.permissions import Limits
+from mpp_exec.records import dataclass, replace
 from mpp_exec.sandbox import bare, building, interpreter, kernel, launcher, properties, spawn
 from mpp_exec.sandbox.allow import Allow
 from mpp_exec.sandbox.cache import SandboxCache
@@ -98,11 +97,11 @@ def enforcement(facts: kernel.KernelFacts, cache: SandboxCache, python: interpre
             return _attempt(variant, request, cache)
 
         whole = attempt(plan)
-        without_landlock = attempt(dataclasses.replace(plan, landlock=None))
+        without_landlock = attempt(replace(plan, landlock=None))
         sockets = (Allow("socket", "tried by doctor"), Allow("connect", "tried by doctor"))
-        sockets_allowed = dataclasses.replace(plan, tool_profile=(*plan.tool_profile, *sockets))
+        sockets_allowed = replace(plan, tool_profile=(*plan.tool_profile, *sockets))
         rights, _, scopes = plan.landlock or (0, 0, 0)
-        namespace_alone = attempt(dataclasses.replace(sockets_allowed, landlock=(rights, 0, scopes)))
+        namespace_alone = attempt(replace(sockets_allowed, landlock=(rights, 0, scopes)))
 
     return [
         _finding(
@@ -208,7 +207,7 @@ def _bare_probe_plan(
     build.call(app, launcher=True)
     real = python.files[0].source
     whole = own_plan(facts, python, launch, _PROBE, limits=limits)
-    return dataclasses.replace(
+    return replace(
         whole,
         entries=tuple(build.entries),
         rules=tuple(build.rules),

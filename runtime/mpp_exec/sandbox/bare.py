@@ -10,9 +10,7 @@ writable one, ids mapped for a host that is root.
 
 from __future__ import annotations
 
-import dataclasses
 import os
-import shutil
 import stat
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,6 +18,7 @@ from pathlib import Path
 from mpp_exec.consent.grant import Grant
 from mpp_exec.errors import HostError, InternalError
 from mpp_exec.owners import Identity
+from mpp_exec.records import dataclass, replace
 from mpp_exec.sandbox import interpreter, landlock, launcher, layout, native
 from mpp_exec.sandbox.building import APP, granted_kind
 from mpp_exec.sandbox.layout import Entry
@@ -33,7 +32,7 @@ LOADER_CACHE = "/etc/ld.so.cache"
 _DEVICES = {"/dev/null": True, "/dev/random": False, "/dev/urandom": False}
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Bare:
     """What makes a plan one without namespaces.
 
@@ -182,6 +181,8 @@ def settle(bare: Bare, place: Path, seal: bytes) -> Bare:
             if bare.modules:
                 _copy(bare.modules, place / "mpp" / "bytecode")
         if bare.app.startswith(HERE):
+            import shutil  # noqa: PLC0415 -- only without namespaces
+
             shutil.copytree(bare.source, at(bare.app, str(place)), copy_function=_copy)
     except OSError as error:
         raise InternalError(
@@ -189,7 +190,7 @@ def settle(bare: Bare, place: Path, seal: bytes) -> Bare:
             f"the folder of the call cannot be filled: {error.strerror}",
             "is its disk full or read-only?",
         ) from error
-    return dataclasses.replace(bare, place=str(place))
+    return replace(bare, place=str(place))
 
 
 def at(text: str, place: str) -> str:
@@ -198,6 +199,8 @@ def at(text: str, place: str) -> str:
 
 
 def _copy(source: str | Path, target: str | Path) -> None:
+    import shutil  # noqa: PLC0415 -- only without namespaces
+
     shutil.copyfile(source, target)
     Path(target).chmod(0o755 if Path(source).stat().st_mode & stat.S_IXUSR else 0o644)
 
@@ -207,7 +210,7 @@ def _write(target: Path, data: bytes) -> None:
     target.chmod(0o644)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Made:
     """What of a plan depends on whether there are namespaces; ``path`` is the tool's $PATH."""
 

@@ -27,13 +27,14 @@ import secrets
 import select
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 from mpp_exec.errors import HostError, InternalError
+from mpp_exec.patterns import lazily
 from mpp_exec.permissions import Limits
+from mpp_exec.records import dataclass
 from mpp_exec.sandbox import native
 
 VARIABLE: Final = "MPP_CGROUP"
@@ -46,7 +47,7 @@ Bounds = tuple[tuple[str, str], ...]
 _NEEDED: Final = ("memory", "pids")
 _WANTED: Final = ("cpu", *_NEEDED)
 _PREFIX: Final = "mpp-exec-"
-_NAME: Final = re.compile(rf"{_PREFIX}[0-9a-f]{{16}}")
+_NAME: Final = lazily(rf"{_PREFIX}[0-9a-f]{{16}}")
 _HOST: Final = "mpp-exec-host"
 _SYSTEMD: Final = "/run/systemd/system"  # sd_booted(3)
 _DELEGATED: Final = ("user.delegate", "trusted.delegate")

@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from mpp_exec.patterns import lazily
+
 LINES: Final = 2000
 LINE: Final = 1024
 """Lines that are read, from the end, and characters of each: what fails is said last, and shortly."""
@@ -17,27 +19,27 @@ LINE: Final = 1024
 MOST: Final = 16
 """What is kept of each kind."""
 
-_MISSING: Final = re.compile(
+_MISSING: Final = lazily(
     r"no such file|directory nonexistent|cannot find the path|does not exist|\b(?-i:ENOENT)\b", re.IGNORECASE
 )
-_REFUSED: Final = re.compile(
+_REFUSED: Final = lazily(
     r"read-only file system|permission denied|operation not permitted|\b(?-i:EROFS|EACCES|EPERM)\b",
     re.IGNORECASE,
 )
-_UNREACHED: Final = re.compile(
+_UNREACHED: Final = lazily(
     r"could not resolve host|name resolution|name or service not known|network is unreachable"
     r"|address family not supported|socket type not supported|unable to resolve host"
     r"|\b(?-i:EAI_AGAIN|ENOTFOUND|ENETUNREACH|EAFNOSUPPORT)\b",
     re.IGNORECASE,
 )
-_WRITES: Final = re.compile(r"\b(?:creat|mkdir|writ|unlink|remov|renam|sav|touch)", re.IGNORECASE)
-_QUOTED: Final = re.compile(r"""['"`\u2018](/[^'"`\u2019]{1,1000})""")
-_BARE: Final = re.compile(r"(?<![\w./\\:-])/[^\s:;,'\"`()<>|]{1,1000}")
-_PROGRAM: Final = re.compile(
+_WRITES: Final = lazily(r"\b(?:creat|mkdir|writ|unlink|remov|renam|sav|touch)", re.IGNORECASE)
+_QUOTED: Final = lazily(r"""['"`\u2018](/[^'"`\u2019]{1,1000})""")
+_BARE: Final = lazily(r"(?<![\w./\\:-])/[^\s:;,'\"`()<>|]{1,1000}")
+_PROGRAM: Final = lazily(
     r"(?:^|[:\s])(?P<shell>[\w.+-]{1,64}): (?:command )?not found$"
     r"|\bspawn (?P<node>[\w./+-]{1,255}) E(?:NOENT|ACCES|PERM)\b"
 )
-_HOST: Final = re.compile(
+_HOST: Final = lazily(
     r"(?:resolve host(?: address)?:? ['\"]?|EAI_AGAIN |ENOTFOUND |lookup )"
     r"(?P<host>[A-Za-z0-9][A-Za-z0-9.-]{0,252})"
 )

@@ -7,16 +7,16 @@ host's own dynamic loader (``ld.so --list``, ld.so(8)), which does not run the p
 from __future__ import annotations
 
 import os
-import re
 import struct
 from collections.abc import Sequence
 
 from mpp_exec.errors import HostError
+from mpp_exec.patterns import lazily
 
 _PT_INTERP = 3
 _HEADER = struct.Struct("<16sHHIQQQIHHHHHH")  # Elf64_Ehdr
 _PROGRAM = struct.Struct("<IIQQQQQQ")  # Elf64_Phdr
-_LISTED = re.compile(r"^\s*(?:(?P<name>\S+) => )?(?P<path>/\S+) \(0x[0-9a-f]+\)$")
+_LISTED = lazily(r"^\s*(?:(?P<name>\S+) => )?(?P<path>/\S+) \(0x[0-9a-f]+\)$")
 
 
 def loader_of(path: str) -> str | None:

@@ -8,7 +8,6 @@ user's or root's, and writable by nobody else. What a shim looks up in turn is l
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 
 from mpp_exec import owners
@@ -23,6 +22,8 @@ def found(name: str) -> str | None:
     Raises:
         HostError: ``host.interpreter_untrusted``, another user could have put it there.
     """
+    import shutil  # noqa: PLC0415 -- only for tools that start a program of the host
+
     path = shutil.which(name)
     if path is None:
         return None

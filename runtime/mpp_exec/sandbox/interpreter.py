@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Self
 
 from mpp_exec.errors import HostError
 from mpp_exec.package.requirement import Requirement
+from mpp_exec.records import dataclass
 from mpp_exec.sandbox import elf, hostprogram
 
 PYTHON_ROOT = "/python"
@@ -278,6 +277,8 @@ def own_interpreter() -> str:
 
 def _python_candidates() -> Iterable[str]:
     """Yield the interpreter of this process first: it is there, and it is the one the user chose."""
+    import shutil  # noqa: PLC0415 -- what is found is kept; most processes never ask
+
     yield own_interpreter()
     for name in ("python3", *(f"python3.{minor}" for minor in range(19, 10, -1))):
         found = shutil.which(name)

@@ -7,11 +7,11 @@ which work by chance only, and no defence, since what a tool writes down is its 
 from __future__ import annotations
 
 import os
-import re
 import struct
-from dataclasses import dataclass
 from typing import Final
 
+from mpp_exec.patterns import lazily
+from mpp_exec.records import dataclass
 from mpp_exec.sandbox.native import lib
 
 STACK: Final = 8 << 20
@@ -24,7 +24,7 @@ SMAPS_MAX: Final = 8 << 20
 OWN_DESCRIPTORS: Final = frozenset({"0", "1", "2", "3", "4"})
 """Those of the launcher: the three of every process, the one for its result, and the snapshot."""
 
-_HEAD = re.compile(
+_HEAD = lazily(
     r"([0-9a-f]+)-([0-9a-f]+) ([r-])([w-])([x-])([ps]) ([0-9a-f]+) [0-9a-f]+:[0-9a-f]+ ([0-9]+) *(.*)"
 )
 _REGION = struct.Struct("=QQQIIII")

@@ -6,12 +6,11 @@ the identity of the granted paths, which is taken when they are opened.
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
 from typing import Final
 
 from mpp_exec import encoding
 from mpp_exec.permissions import Limits
+from mpp_exec.records import dataclass, replace
 from mpp_exec.sandbox import bare, cgroup, interpreter, kernel, layout, properties
 from mpp_exec.sandbox.allow import Allow
 from mpp_exec.sandbox.building import APP, SEAL, SHOWN, STORAGE
@@ -135,6 +134,5 @@ def with_seal(plan: SandboxPlan, seal: bytes, *, traced: bool = False) -> tuple[
         hosts = bool(plan.network)
         data[SHOWN] = layout.shown(plan.entries, plan.limits.output, traced=True, hosts=hosts)
     return tuple(
-        dataclasses.replace(entry, data=data[entry.target]) if entry.target in data else entry
-        for entry in plan.entries
+        replace(entry, data=data[entry.target]) if entry.target in data else entry for entry in plan.entries
     )

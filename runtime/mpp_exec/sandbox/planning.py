@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import os
 import resource
@@ -13,6 +12,7 @@ from mpp_exec.consent.grant import Grant
 from mpp_exec.package.manifest import Manifest, Tool
 from mpp_exec.package.requirement import Requirement
 from mpp_exec.permissions import Limits
+from mpp_exec.records import replace
 from mpp_exec.sandbox import (
     bare,
     cgroup,
@@ -381,4 +381,4 @@ def _told(entries: Iterable[Entry], limits: Limits, *, hosts: bool = False) -> t
     """Return *entries* with the launcher told what all of them show, where there is a place for it."""
     made = tuple(entries)
     text = layout.shown(made, limits.output, hosts=hosts)
-    return tuple(dataclasses.replace(entry, data=text) if entry.target == SHOWN else entry for entry in made)
+    return tuple(replace(entry, data=text) if entry.target == SHOWN else entry for entry in made)

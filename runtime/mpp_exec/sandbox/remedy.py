@@ -8,12 +8,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import re
 import sys
-from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
+from mpp_exec.patterns import lazily
+from mpp_exec.records import dataclass
 from mpp_exec.sandbox.spaces import Missing
 
 _CONTAINER = (
@@ -35,7 +35,7 @@ _SETTINGS = {
     "/proc/sys/user/max_user_namespaces": ("0", "sysctl -w user.max_user_namespaces=10000"),
 }
 _RESTRICTION = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns"
-_PATTERN = re.compile(r'[\\"*?\[\]{}^@,]')
+_PATTERN = lazily(r'[\\"*?\[\]{}^@,]')
 _OR_BARE = "or do without namespaces, with open eyes: mpp-exec approve NAME --degrade namespaces"
 
 

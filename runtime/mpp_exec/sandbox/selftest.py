@@ -6,12 +6,11 @@ A property counts as enforced where two mechanisms work for it, so each is tried
 
 from __future__ import annotations
 
-import dataclasses
 import os
-from dataclasses import dataclass
 
 from mpp_exec.errors import MppError
 from mpp_exec.package.requirement import Requirement
+from mpp_exec.records import dataclass, replace
 from mpp_exec.sandbox import (
     attempts,
     cgroup,
@@ -51,7 +50,7 @@ def examine(cache: SandboxCache, place: PlaceMaker, connect: Connect | None = No
         gone = spaces.missing()
     except MppError as error:
         return Findings([Check("kernel", "missing", error.message, error.hint)])
-    facts = dataclasses.replace(facts, namespaces=gone is None)
+    facts = replace(facts, namespaces=gone is None)
     mending = remedy(gone) if gone is not None else Remedy("")
     checks = _tried(facts, cache, place, connect)
     if gone is not None:

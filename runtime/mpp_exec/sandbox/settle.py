@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
+from mpp_exec.records import replace
 from mpp_exec.sandbox import bare, profiles
 from mpp_exec.sandbox.bare import needs_namespaces
 from mpp_exec.sandbox.cache import SandboxCache
@@ -31,10 +31,8 @@ def settle(plan: SandboxPlan, place: Path, cache: SandboxCache) -> SandboxPlan:
     def at(text: str) -> str:
         return bare.at(text, settled.place)
 
-    entries = (
-        dataclasses.replace(entry, source=at(entry.source), target=at(entry.target)) for entry in plan.entries
-    )
-    return dataclasses.replace(
+    entries = (replace(entry, source=at(entry.source), target=at(entry.target)) for entry in plan.entries)
+    return replace(
         plan,
         entries=tuple(entries),
         rules=tuple((at(path), access) for path, access in plan.rules),

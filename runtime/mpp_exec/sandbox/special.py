@@ -10,7 +10,6 @@ holds it; the link itself is compared afterwards.
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 import os
 import stat
@@ -19,6 +18,7 @@ from typing import Final
 
 from mpp_exec.errors import HostError, InternalError
 from mpp_exec.permissions import is_protected_name, path_covers
+from mpp_exec.records import dataclass, replace
 from mpp_exec.sandbox import layout, native, repository
 from mpp_exec.sandbox.layout import Entry
 from mpp_exec.sandbox.plan import SandboxPlan
@@ -44,7 +44,7 @@ _LINKS_MAX: Final = 40  # as the kernel has it
 _STEPS_MAX: Final = 1024
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Survey:
     """What is special in the writable folders of a plan, as it is at one moment.
 
@@ -313,7 +313,7 @@ def _again(plan: SandboxPlan, special: list[Entry]) -> Iterable[Entry]:
         attributes = entry.attributes
         if nearest.attributes & native.MOUNT_RDONLY and not named:
             attributes |= native.MOUNT_RDONLY  # a pin, which must not open what is protected
-        yield dataclasses.replace(entry, attributes=attributes, flags=entry.flags | native.ENTRY_EXISTS)
+        yield replace(entry, attributes=attributes, flags=entry.flags | native.ENTRY_EXISTS)
 
 
 def _unseen(path: str, error: OSError) -> InternalError:

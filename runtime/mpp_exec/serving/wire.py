@@ -38,13 +38,14 @@ No descriptor is taken from anybody, and nothing here confirms a call.
 from __future__ import annotations
 
 import math
-import re
 import select
 import socket
 import struct
 import time
-from dataclasses import dataclass, field
 from typing import Final
+
+from mpp_exec.patterns import lazily
+from mpp_exec.records import dataclass, field
 
 PROTOCOL: Final = b"mpp-exec serve 4"
 """The first words of H. Another number is another protocol."""
@@ -64,7 +65,7 @@ PIECE: Final = 1 << 18
 _HEADER: Final = struct.Struct(">cI")
 _LIMITS: Final = {HELLO: MAX_HELLO, INPUT: MAX_INPUT, GO: 16, STATUS: 0, QUIT: 0}
 _FIELDS: Final = 7
-_TERMINALS: Final = re.compile("(?:o(?P<out>[0-9]{1,5}))?(?:e(?P<err>[0-9]{1,5}))?")
+_TERMINALS: Final = lazily("(?:o(?P<out>[0-9]{1,5}))?(?:e(?P<err>[0-9]{1,5}))?")
 _CHUNK: Final = 1 << 16
 
 

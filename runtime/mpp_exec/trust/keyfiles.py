@@ -34,6 +34,7 @@ from pathlib import Path
 from typing import Final
 
 from mpp_exec.errors import ConsentError, InternalError, UsageError
+from mpp_exec.patterns import lazily
 from mpp_exec.trust.keys import (
     SALT_BYTES,
     SEALED_OVERHEAD,
@@ -51,7 +52,7 @@ from mpp_exec.trust.publishers import PUBLISHER_NAME
 _MAGIC: Final = "mpp-exec-private-key/1"
 _HOME_KEY: Final = "_home.key"
 _MAX_FILE: Final = 1024  # bytes; the longest well-formed file has 279
-_FILE = re.compile(
+_FILE = lazily(
     rf"{re.escape(_MAGIC)} (?P<publisher>{PUBLISHER_NAME.pattern}) (?P<form>plain|argon2id) "
     r"(?P<key_id>sha256:[0-9a-f]{64})\n(?P<body>[A-Za-z0-9+/]+={0,2})\n"
 )

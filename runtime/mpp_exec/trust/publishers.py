@@ -15,22 +15,23 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Literal
 
 from mpp_exec.errors import UsageError
+from mpp_exec.patterns import lazily
+from mpp_exec.records import dataclass, field
 from mpp_exec.trust.keys import is_valid_public_key, key_id
 
 Origin = Literal["added", "first-use", "own"]
 """How a key came to be trusted: typed in, accepted with a first package, or made here."""
 
 _PREFIX: Final = "ed25519:"
-_HEX: Final = re.compile(r"[0-9a-fA-F]{64}")
-_BASE64URL: Final = re.compile(r"[A-Za-z0-9_-]{43}=?")
-_KEY_ID: Final = re.compile(r"sha256:[0-9a-f]{64}")
+_HEX: Final = lazily(r"[0-9a-fA-F]{64}")
+_BASE64URL: Final = lazily(r"[A-Za-z0-9_-]{43}=?")
+_KEY_ID: Final = lazily(r"sha256:[0-9a-f]{64}")
 
-PUBLISHER_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
+PUBLISHER_NAME: Final = lazily(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
 """What a publisher may be called."""
 
 

@@ -27,7 +27,6 @@ from __future__ import annotations
 
 import os
 import threading
-from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any, Final
 
@@ -36,10 +35,10 @@ from mpp_exec.encoding import loads
 from mpp_exec.errors import ConsentError, PackageError
 from mpp_exec.package import canonical
 from mpp_exec.package.archive import Progress, UnverifiedPackage
-from mpp_exec.package.extract import extract
 from mpp_exec.package.limits import LIMITS
 from mpp_exec.package.manifest import MANIFEST_DEPTH, Manifest
 from mpp_exec.package.semver import Version
+from mpp_exec.records import dataclass, field
 from mpp_exec.trust.cose import Envelope, decode
 from mpp_exec.trust.keys import is_valid_public_key, key_id
 from mpp_exec.trust.publishers import TrustView, format_public_key
@@ -100,6 +99,8 @@ class VerifiedPackage(SignedManifest):
         Raises:
             PackageError, InternalError: see :func:`mpp_exec.package.extract.extract`.
         """
+        from mpp_exec.package.extract import extract  # noqa: PLC0415 -- only to install; and not in there
+
         stop = cancel if cancel is not None else threading.Event()
         run_confined(
             lambda: extract(self.package, self.manifest.files, folder, progress, stop),

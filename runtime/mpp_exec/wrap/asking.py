@@ -6,13 +6,11 @@ asks for. A setting has a value that stands for none.
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +22,7 @@ from mpp_exec.dialogue.session import Asked, Reading, Session
 from mpp_exec.errors import HostError, UsageError
 from mpp_exec.package.manifest import ConfigField, Draft
 from mpp_exec.permissions import Limits, Permissions, Privacy
+from mpp_exec.records import dataclass, replace
 from mpp_exec.sandbox import kernel, spaces, spawn
 from mpp_exec.sandbox.cache import SandboxCache
 from mpp_exec.sandbox.planning import compile_plan
@@ -141,9 +140,9 @@ class ClosedServer:
         }
         self._plan = compile_plan(
             draft.seal(bytes(32), ()),
-            dataclasses.replace(tool, operation="write"),
+            replace(tool, operation="write"),
             _grant(draft, tuple(sorted(paths))),
-            dataclasses.replace(kernel.probe(), namespaces=True),
+            replace(kernel.probe(), namespaces=True),
             app=os.path.realpath(folder),
             storage=None if storage is None else os.path.realpath(storage),
         )

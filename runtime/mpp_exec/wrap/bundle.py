@@ -24,6 +24,7 @@ from mpp_exec.package.fields import nearest
 from mpp_exec.package.limits import LIMITS
 from mpp_exec.package.paths import check_path
 from mpp_exec.package.requirement import INTERPRETERS
+from mpp_exec.patterns import lazily
 from mpp_exec.wrap.cautions import ICONS
 from mpp_exec.wrap.launchers import hint_for
 from mpp_exec.wrap.origin import Fetched, Origin
@@ -35,9 +36,9 @@ _SHOWN: Final = 20  # files of a folder that a hint chooses from
 _LINKS: Final = 8  # that are named
 _LEFT_OUT: Final = (".git", "__pycache__", ".venv")
 _TYPES: Final = ("string", "number", "boolean", "directory", "file")
-_SCRIPT: Final = re.compile(r"[^-$/].*\.(?:py|[cm]?[jt]s|sh|pl|php|rb|lua)")
-_COMPILED: Final = re.compile(r"\.(?:node|so(?:\.\d+)*)$")
-_FOR_PYTHON: Final = re.compile(r"\.cpython-3(\d+)-[^.]*linux[^.]*\.so$")  # PEP 3149
+_SCRIPT: Final = lazily(r"[^-$/].*\.(?:py|[cm]?[jt]s|sh|pl|php|rb|lua)")
+_COMPILED: Final = lazily(r"\.(?:node|so(?:\.\d+)*)$")
+_FOR_PYTHON: Final = lazily(r"\.cpython-3(\d+)-[^.]*linux[^.]*\.so$")  # PEP 3149
 _NEEDS: Final = {"python": "python>=3.11", "node": "node>=18"}
 
 

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from mpp_exec.characters import forbidden_character, visible
+from mpp_exec.patterns import lazily
 
-_INSTRUCTIONS: Final = re.compile(
+_INSTRUCTIONS: Final = lazily(
     r"<\s*(?:important|system|instructions?|secret|critical)\b[^>]*>"
     r"|\b(?:ignore|disregard|forget|override)\b.{0,40}\b(?:previous|prior|above|earlier|other|instructions?|rules)\b"
     r"|\b(?:do not|don't|never|without)\s+(?:tell|mention|inform|reveal|show|notify)(?:ing)?\b"

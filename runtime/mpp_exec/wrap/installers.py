@@ -8,7 +8,6 @@ folder, and read no home but its own configuration.
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ from typing import Final
 
 from mpp_exec.confined import run_confined
 from mpp_exec.errors import HostError, InternalError, UsageError
+from mpp_exec.patterns import lazily
 
 PATIENCE: Final = 900.0
 """Seconds of one run."""
@@ -27,9 +27,9 @@ _STEERING: Final = ("PYTHON", "NODE_OPTIONS", "NODE_PATH", "LD_", "BASH_", "npm_
 _LINES: Final = 8
 _NOT_THERE: Final = ("No matching distribution found", "Invalid requirement", "E404", "ETARGET")
 _HINT: Final = "check name and version; --constraint, --as-of or --latest may make what it needs fit"
-_VERSIONS: Final = re.compile(r"\(from versions: (?:[^,)]+, ){8,}(?=(?:[^,)]+, ){4})")
+_VERSIONS: Final = lazily(r"\(from versions: (?:[^,)]+, ){8,}(?=(?:[^,)]+, ){4})")
 """All but the last few of the versions that pip lists, which may be hundreds."""
-_OTHER_PYTHON: Final = re.compile(r"(\S+) Requires-Python (\S+)")
+_OTHER_PYTHON: Final = lazily(r"(\S+) Requires-Python (\S+)")
 
 
 def run_installer(command: Sequence[str], folder: Path, *, variables: Mapping[str, str] | None = None) -> str:

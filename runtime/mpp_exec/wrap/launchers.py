@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from mpp_exec.patterns import lazily
+
 _LAUNCHERS: Final = {
     ("npx",): "npm",
     ("bunx",): "npm",
@@ -25,10 +27,8 @@ _TAKING: Final = {
     "pypi": ("--with", "-p", "--python", "--index-url"),
 }
 """Options whose value is something else."""
-_NPM: Final = re.compile(
-    r"(?P<name>(?:@[a-z0-9._~-]+/)?[a-z0-9._~-]+)(?:@(?P<version>[^@]+))?", re.IGNORECASE
-)
-_PYPI: Final = re.compile(
+_NPM: Final = lazily(r"(?P<name>(?:@[a-z0-9._~-]+/)?[a-z0-9._~-]+)(?:@(?P<version>[^@]+))?", re.IGNORECASE)
+_PYPI: Final = lazily(
     r"(?P<name>[a-z0-9][a-z0-9._-]*)(?:\[[^\]]*\])?(?:(?:==|@)(?P<version>.+))?", re.IGNORECASE
 )
 

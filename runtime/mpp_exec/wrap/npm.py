@@ -13,11 +13,12 @@ from typing import Any, Final
 
 from mpp_exec import encoding
 from mpp_exec.errors import InternalError, UsageError
+from mpp_exec.patterns import lazily
 from mpp_exec.wrap.installers import npm, run_installer
 from mpp_exec.wrap.origin import LIBRARY, Fetched, Origin
 
 _MAX: Final = 64 << 20
-_UNREAD: Final = re.compile(r"(.*\.)(?:d\.([cm]?)ts|d\.([cm]?)ts\.map|([cm]?)js\.map)")
+_UNREAD: Final = lazily(r"(.*\.)(?:d\.([cm]?)ts|d\.([cm]?)ts\.map|([cm]?)js\.map)")
 _COMPILERS: Final = ("typescript", "@typescript/*", "@ts-morph/*")  # which read declarations
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from mpp_exec.errors import UsageError
+from mpp_exec.patterns import lazily
+from mpp_exec.records import dataclass, field
 
 Kind = Literal["pypi", "npm", "mcpb", "dir"]
 
-_PYPI: Final = re.compile(r"([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)==([A-Za-z0-9][A-Za-z0-9.!+_-]*)")
-_NPM: Final = re.compile(
+_PYPI: Final = lazily(r"([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)==([A-Za-z0-9][A-Za-z0-9.!+_-]*)")
+_NPM: Final = lazily(
     r"((?:@[a-z0-9~-][a-z0-9._~-]*/)?[a-z0-9~-][a-z0-9._~-]*)@(\d+\.\d+\.\d+[0-9A-Za-z.+-]*)"
 )
 _FORMS: Final = "pypi:NAME==VERSION, npm:NAME@VERSION, mcpb:FILE, or dir:PATH -- COMMAND"

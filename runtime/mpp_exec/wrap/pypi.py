@@ -24,6 +24,7 @@ from typing import Final
 
 from mpp_exec import encoding
 from mpp_exec.errors import InternalError, UsageError
+from mpp_exec.patterns import lazily
 from mpp_exec.wrap.installers import pip, run_installer
 from mpp_exec.wrap.origin import LIBRARY, Fetched, Origin
 from mpp_exec.wrap.starter import VENDOR, compile_ahead, write_starter
@@ -241,7 +242,7 @@ def _chosen(report: Path) -> list[tuple[str, str, str, str]]:
 
 
 def _dist_info(vendor: Path, origin: Origin) -> Path:
-    wanted = re.compile(rf"{_pattern(origin)}\.dist-info", re.IGNORECASE)
+    wanted = lazily(rf"{_pattern(origin)}\.dist-info", re.IGNORECASE)
     for each in vendor.iterdir():
         if wanted.fullmatch(each.name):
             return each

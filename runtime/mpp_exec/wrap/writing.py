@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
-_BARE: Final = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
+from mpp_exec.patterns import lazily
+from mpp_exec.records import dataclass
+
+_BARE: Final = lazily(r"[A-Za-z0-9_-]+", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
