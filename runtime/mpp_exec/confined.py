@@ -90,7 +90,7 @@ def run_confined(
     if required and not abi:
         raise HostError(
             "host.no_landlock",
-            "this kernel has no Landlock, which is to confine what handles the files of strangers",
+            "this kernel has no Landlock, without which files from outside are not unpacked here",
             "boot Linux 5.13 or later with lsm=landlock,…",
         )
     outcome: list[_T] = []

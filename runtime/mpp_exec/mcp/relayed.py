@@ -282,6 +282,6 @@ class RelayedWire(Wire):
 def _unreadable() -> UsageError:
     return UsageError(
         "mcp.continued",
-        "the connection cannot be gone on with: what is known of it is of another version",
+        "the connection cannot be continued: its state was saved by another version",
         "have the client connect again",
     )

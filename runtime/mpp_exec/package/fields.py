@@ -42,7 +42,7 @@ def exact(key: str, function: Callable[[str], _T], text: str) -> _T:
     """As :func:`at`; *text* must be the canonical spelling of its value."""
     value = at(key, function, text)
     if str(value) != text:
-        raise FieldError("not_canonical", key, f"is {text!r}, of which {str(value)!r} is the form")
+        raise FieldError("not_canonical", key, f"is {text!r}, whose canonical form is {str(value)!r}")
     return value
 
 
@@ -179,7 +179,7 @@ def check_set(key: str, entries: tuple[str, ...], parse: Callable[[str], str]) -
         canonical = at(f"{key}[{index}]", parse, entry)
         if canonical != entry:
             raise FieldError(
-                "not_canonical", f"{key}[{index}]", f"is {entry!r}, of which {canonical!r} is the form"
+                "not_canonical", f"{key}[{index}]", f"is {entry!r}, whose canonical form is {canonical!r}"
             )
     check_ordered(key, entries)
 

@@ -190,5 +190,5 @@ def _default(key: str, field: ConfigField, value: Any) -> None:
         check_text(key, value, MAX_VALUE)
         if field.type in ("file", "directory") and at(key, parse_path, value) != value:
             raise FieldError(
-                "not_canonical", key, f"is {value!r}, of which {parse_path(value)!r} is the form"
+                "not_canonical", key, f"is {value!r}, whose canonical form is {parse_path(value)!r}"
             )
