@@ -308,6 +308,20 @@ def test_a_repository_becomes_another_path() -> None:
         assert refusal.value.code == "registry.reference", word
 
 
+def test_a_password_in_a_reference_is_not_repeated() -> None:
+    for word in (
+        "jane:s3cret@host/a:1",
+        "s3cret@host:5000/a:1",
+        "a@b:s3cret@host",
+        "jane:s3cret/x@host/a:1",
+        f"jane:/s3cret@host/a@sha256:{'0' * 64}",
+    ):
+        with pytest.raises(UsageError) as refusal:
+            parse(f"oci://{word}")
+        assert refusal.value.code == "registry.reference"
+        assert "s3cret" not in f"{refusal.value.message} {refusal.value.hint}"
+
+
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """A patience that a test can wait for."""

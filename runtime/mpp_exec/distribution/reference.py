@@ -68,6 +68,12 @@ def parse(word: str) -> Reference:
     rest = word[len(SCHEME) :] if is_reference(word) else ""
     host, _, path = rest.partition("/")
     host = host.lower()
+    if "@" in host or "/" in rest.partition("@")[2]:  # not shown: messages end up in logs
+        raise UsageError(
+            "registry.reference",
+            "a name in a registry holds no user and no password",
+            "log in with docker login, podman login or oras login, and leave out what stands before the @",
+        )
     repository, at, digest = path.partition("@")
     tag = ""
     if not at:
