@@ -31,6 +31,8 @@ def forbidden_character(text: str, *, allow_line_breaks: bool = False) -> str:
     *allow_line_breaks* lets tab, line feed and carriage return pass: for data that is only ever
     shown escaped.
     """
+    if text.isascii() and text.isprintable():  # most names are: no pattern is compiled for them
+        return ""
     for match in _FORBIDDEN.finditer(text):
         if not (allow_line_breaks and match.group() in _WHITESPACE_CONTROLS):
             return f"U+{ord(match.group()):04X}"

@@ -128,9 +128,12 @@ def _methods(
 
 def _reader(names: list[str]) -> Callable[[Any], tuple[Any, ...]]:
     """Return what reads the values of *names* from an instance."""
-    if len(names) > 1:
-        return attrgetter(*names)
-    return lambda record: tuple(getattr(record, name) for name in names)
+    if not names:
+        return lambda _: ()
+    if len(names) == 1:
+        only = attrgetter(names[0])
+        return lambda record: (only(record),)
+    return attrgetter(*names)
 
 
 def _ordering(values: Callable[[Any], tuple[Any, ...]]) -> dict[str, Any]:
