@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+from dataclasses import replace
 from typing import Any
 
 from mpp_exec.audit.entry import Caller
@@ -17,7 +18,6 @@ from mpp_exec.errors import ConsentError
 from mpp_exec.opened import Opened
 from mpp_exec.prepared import MAX_ARGUMENTS, Prepared, Receive, Temporary
 from mpp_exec.privacy.received import Received
-from mpp_exec.records import replace
 
 
 class Agreement:

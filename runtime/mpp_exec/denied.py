@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from mpp_exec.privacy.redact import Redactor
-from mpp_exec.records import dataclass
 from mpp_exec.sandbox.denial import Clean, Denial
 
 Explain = Callable[[str | None, int | None, Clean], str]

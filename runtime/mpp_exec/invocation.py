@@ -11,6 +11,7 @@ import functools
 import select
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -30,7 +31,6 @@ from mpp_exec.prepared import Trace
 from mpp_exec.privacy.meter import StoppedError
 from mpp_exec.privacy.redact import MakeToken, Redactor
 from mpp_exec.reaching import Reach
-from mpp_exec.records import dataclass, field, replace
 from mpp_exec.registry.places import call_folder
 from mpp_exec.relay import ProgressRelay, ShowProgress
 from mpp_exec.result import ToolResult, not_run, redaction_bounds

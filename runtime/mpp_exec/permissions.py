@@ -17,10 +17,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final, TypeVar
 
 from mpp_exec.errors import UsageError
-from mpp_exec.records import dataclass, field, fields, replace
 from mpp_exec.vocabulary import (
     HostPort,
     VocabularyError,

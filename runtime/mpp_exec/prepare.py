@@ -12,6 +12,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Final
 
 from mpp_exec.audit.entry import PackageRef, Terms
@@ -27,7 +28,6 @@ from mpp_exec.package.manifest import Manifest, Tool
 from mpp_exec.package.schema import compile_schema
 from mpp_exec.prepared import Prepared, Temporary, command_line
 from mpp_exec.privacy.policy import RedactionPolicy, effective_actions
-from mpp_exec.records import replace
 from mpp_exec.registry.grants import StoredGrant
 from mpp_exec.registry.records import Installed
 from mpp_exec.registry.store import Approved, Store

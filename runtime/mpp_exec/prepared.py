@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -15,7 +16,6 @@ from mpp_exec.package.manifest import Manifest, Tool
 from mpp_exec.package.schema import Validator
 from mpp_exec.privacy.policy import RedactionPolicy
 from mpp_exec.privacy.received import Received
-from mpp_exec.records import dataclass, field
 from mpp_exec.registry.store import Approved
 from mpp_exec.sandbox.image import Image
 from mpp_exec.sandbox.plan import SandboxPlan

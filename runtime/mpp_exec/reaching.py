@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mpp_exec.permissions import HostPort, Permissions
 from mpp_exec.prepared import HostAsked
 from mpp_exec.privacy.meter import StoppedError
 from mpp_exec.privacy.redact import Redactor
-from mpp_exec.records import asdict
 
 if TYPE_CHECKING:
     from mpp_exec.egress.broker import Broker

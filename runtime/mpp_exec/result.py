@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from mpp_exec import encoding
@@ -21,7 +22,6 @@ from mpp_exec.package.schema import json_pointer
 from mpp_exec.privacy.meter import Bounds, StoppedError
 from mpp_exec.privacy.policy import BINARY
 from mpp_exec.privacy.redact import Redactor
-from mpp_exec.records import dataclass, field
 from mpp_exec.said import Said, Violations, read_said
 from mpp_exec.sandbox.complaints import complaints
 from mpp_exec.sandbox.outcome import Outcome

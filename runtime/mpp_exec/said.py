@@ -7,13 +7,13 @@ tool's own schema. Nothing here is redacted yet.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from mpp_exec import encoding
 from mpp_exec.dialogue.blocks import RESULT, defined, is_block
 from mpp_exec.dialogue.session import End
 from mpp_exec.package.manifest import Tool
-from mpp_exec.records import dataclass, field
 from mpp_exec.sandbox.outcome import Outcome
 from mpp_exec.sandbox.spawn import Completed
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import ipaddress
 import re
 import unicodedata
+from dataclasses import dataclass
 from typing import Final
 
 from mpp_exec.characters import forbidden_character
 from mpp_exec.patterns import lazily
-from mpp_exec.records import dataclass
 
 
 class VocabularyError(ValueError):

@@ -15,13 +15,13 @@ change makes one or two of them, not one for every entry that follows:
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from mpp_exec.audit.entry import ENDINGS, HASH_SIZE, NO_ENTRY, Entry, Kind, iso, link, moment
 from mpp_exec.audit.head import Head
 from mpp_exec.audit.record import open_key
-from mpp_exec.records import dataclass
 
 if TYPE_CHECKING:
     from mpp_exec.audit.tables import Row

@@ -16,6 +16,7 @@ import functools
 import hashlib
 import os
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final
@@ -24,7 +25,6 @@ from mpp_exec.audit.storable import storable
 from mpp_exec.encoding import dumps, dumps_ordered, loads
 from mpp_exec.errors import InternalError, MppError
 from mpp_exec.permissions import Limits, Permissions
-from mpp_exec.records import asdict, dataclass, field
 
 HASH_SIZE: Final = 32
 NO_ENTRY: Final = bytes(HASH_SIZE)

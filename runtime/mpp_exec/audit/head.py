@@ -17,13 +17,13 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from mpp_exec.audit.faults import busy
 from mpp_exec.encoding import dumps, loads
 from mpp_exec.errors import MppError
-from mpp_exec.records import dataclass
 
 if TYPE_CHECKING:
     from mpp_exec.trust.keys import HomeKey, SigningKey

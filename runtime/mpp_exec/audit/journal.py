@@ -11,6 +11,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -22,7 +23,6 @@ from mpp_exec.audit.faults import tampered, translated
 from mpp_exec.audit.record import Record
 from mpp_exec.audit.tables import OpenCall, Tip
 from mpp_exec.errors import MppError
-from mpp_exec.records import dataclass
 
 if TYPE_CHECKING:
     from mpp_exec.trust.keys import HomeKey, SigningKey

@@ -26,6 +26,7 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -41,7 +42,6 @@ from mpp_exec.audit.journal import Files, Journal
 from mpp_exec.audit.reader import Progress, Reader
 from mpp_exec.audit.record import SEAL_PURPOSE, Ending, Record
 from mpp_exec.errors import InternalError, MppError, UsageError
-from mpp_exec.records import dataclass, field
 
 if TYPE_CHECKING:
     from mpp_exec.audit.check import VerifyReport

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final, NamedTuple
 
 from mpp_exec.audit import commitment
 from mpp_exec.audit.entry import Caller, Kind, Outcome, PackageRef, Terms, encode
-from mpp_exec.records import asdict, dataclass, field
 
 SEAL_PURPOSE: Final = "ledger-commitments"
 """The home's sub-key under which commitment keys lie in the database."""

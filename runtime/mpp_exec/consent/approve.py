@@ -7,6 +7,7 @@ no value, what policy does not admit, what is protected. No step adds anything.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from mpp_exec.consent.config import Settings, Value, check_uses, expand_path
@@ -18,7 +19,6 @@ from mpp_exec.errors import ConsentError, UsageError
 from mpp_exec.package.fields import nearest
 from mpp_exec.package.manifest import CONFIRMS, Confirm, Manifest
 from mpp_exec.permissions import IMPORT_ONCE, Permissions, Privacy
-from mpp_exec.records import replace
 from mpp_exec.trust.verify import SignedManifest
 from mpp_exec.vocabulary import path_placeholder
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
 
 from mpp_exec.consent.paths import canonical_path
@@ -18,7 +19,6 @@ from mpp_exec.errors import ConsentError, PackageError, UsageError
 from mpp_exec.package.fields import nearest
 from mpp_exec.package.manifest import MAX_VALUES, ConfigField, Draft
 from mpp_exec.patterns import lazily
-from mpp_exec.records import dataclass, field
 from mpp_exec.vocabulary import path_placeholder
 
 Scalar: TypeAlias = str | int | float | bool

@@ -11,6 +11,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final, TypeAlias
 
 from mpp_exec.characters import exact
@@ -19,7 +20,6 @@ from mpp_exec.encoding import json_dumps
 from mpp_exec.errors import ConsentError, UsageError
 from mpp_exec.package.manifest import Confirm as Confirmation
 from mpp_exec.package.manifest import Operation
-from mpp_exec.records import asdict, dataclass, field
 from mpp_exec.rows import WIDTH, rows
 
 MAX_SHOWN: Final = 64 << 10

@@ -7,6 +7,7 @@ provably narrower. Whatever this module does not know how to compare counts as w
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from mpp_exec.consent.grant import Grant
@@ -17,7 +18,6 @@ from mpp_exec.package.manifest import CONFIRMS
 from mpp_exec.package.maps import limits_from, permissions_from, privacy_from
 from mpp_exec.package.semver import Version
 from mpp_exec.permissions import Permissions
-from mpp_exec.records import dataclass
 from mpp_exec.trust.verify import SignedManifest
 from mpp_exec.vocabulary import format_size
 

@@ -8,6 +8,7 @@ a later version can be compared with what the person saw, not with what the publ
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, Final
@@ -37,7 +38,6 @@ from mpp_exec.package.maps import (
     privacy_value,
 )
 from mpp_exec.permissions import IMPORTED_ONCE, Limits, Permissions, Privacy
-from mpp_exec.records import dataclass, field, replace
 
 GRANT_VERSION: Final = 1
 WITHHELD_BY_USER: Final = "withheld by you"

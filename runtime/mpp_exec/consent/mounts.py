@@ -10,10 +10,10 @@ from __future__ import annotations
 import functools
 import os
 import re
+from dataclasses import dataclass
 
 from mpp_exec.errors import HostError
 from mpp_exec.patterns import lazily
-from mpp_exec.records import dataclass
 
 _MOUNTINFO = "/proc/thread-self/mountinfo"
 _ESCAPE = lazily(r"\\([0-7]{3})")

@@ -16,13 +16,13 @@ import stat
 import sys
 import sysconfig
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import mpp_exec
 from mpp_exec.consent.mounts import KERNEL_FILE_SYSTEMS, MountTable, beneath
 from mpp_exec.errors import ConsentError, UsageError
-from mpp_exec.records import dataclass
 
 _SYSTEM: Final = ("/proc", "/sys", "/dev", "/run")
 _KERNEL: Final = "an interface to the kernel and to running programs"

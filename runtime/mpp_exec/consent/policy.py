@@ -8,13 +8,13 @@ layers from files is ``policy_file``.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, TypeVar, get_args
 
 from mpp_exec.consent.redaction_rules import RedactionRule
 from mpp_exec.errors import ConsentError
 from mpp_exec.package.manifest import CONFIRMS, OPERATIONS, Confirm, Operation
 from mpp_exec.permissions import IMPORT_ONCE, Limits, Permissions, Privacy, path_covers
-from mpp_exec.records import dataclass, field, replace
 from mpp_exec.vocabulary import HostPort, format_duration, format_size
 
 _T = TypeVar("_T")

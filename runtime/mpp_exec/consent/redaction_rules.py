@@ -15,11 +15,11 @@ the engine alone (``privacy.patterns``); here is what a file says.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import Any, Final
 
 from mpp_exec.package.fields import FieldError, Fields
 from mpp_exec.patterns import lazily
-from mpp_exec.records import dataclass
 
 KEY: Final = "redaction_rule"
 _NAME: Final = lazily(r"[a-z][a-z_]{1,16}[a-z]", re.ASCII)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeGuard
 
 from mpp_exec import __version__, encoding
@@ -28,7 +29,6 @@ from mpp_exec.dialogue.protocol import (
     VERSION_KEY,
     is_id,
 )
-from mpp_exec.records import dataclass
 
 MAX_LINES: Final = 10_000
 """Lines that a server may write in one session: messages, and what is none."""

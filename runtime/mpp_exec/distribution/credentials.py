@@ -14,12 +14,12 @@ import json
 import re
 import subprocess
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from mpp_exec.errors import UsageError
 from mpp_exec.patterns import lazily
-from mpp_exec.records import dataclass, field
 
 _SIZE_MOST: Final = 1 << 20  # bytes of a file, or of what a helper says
 _PATIENCE_S: Final = 30  # for a helper, which may ask its person for a passphrase

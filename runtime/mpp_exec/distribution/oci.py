@@ -13,6 +13,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import BinaryIO, Final, Self
 from urllib.parse import urlencode, urljoin, urlsplit, urlunsplit
 
@@ -23,7 +24,6 @@ from mpp_exec.distribution.wire import Answer, Body
 from mpp_exec.errors import ConsentError, InternalError, PackageError, UsageError
 from mpp_exec.package.limits import LIMITS
 from mpp_exec.patterns import lazily
-from mpp_exec.records import dataclass
 
 MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
 ARTIFACT: Final = "application/vnd.mpp.package"

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from dataclasses import dataclass
 from typing import Final
 
 from mpp_exec.errors import UsageError
 from mpp_exec.patterns import lazily
-from mpp_exec.records import dataclass
 
 SCHEME: Final = "oci://"
 _LABEL: Final = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"

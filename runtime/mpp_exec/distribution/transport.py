@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlencode, urljoin, urlsplit
 
@@ -21,7 +22,6 @@ from mpp_exec.distribution.reference import is_loopback
 from mpp_exec.distribution.wire import Answer, Body, Response, Wire, basic
 from mpp_exec.errors import UsageError
 from mpp_exec.patterns import lazily
-from mpp_exec.records import dataclass, field
 
 _REDIRECTS: Final = 5
 _CHALLENGE: Final = lazily(  # a name begins where a word does: no other place in it is tried

@@ -16,6 +16,7 @@ import ssl
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -24,7 +25,6 @@ import urllib3
 
 from mpp_exec.distribution.reference import is_loopback, without_port
 from mpp_exec.errors import InternalError, PackageError, UsageError
-from mpp_exec.records import dataclass, field
 
 CONNECT_S: Final = 10.0
 SILENCE_S: Final = 30.0

@@ -12,6 +12,7 @@ import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from typing import Final, Self
 
 from mpp_exec.egress import wire
@@ -19,7 +20,6 @@ from mpp_exec.egress.starting import NoAnswer, Process, seen_files
 from mpp_exec.egress.traffic import Connected, Denied, Traffic
 from mpp_exec.errors import HostError, InternalError
 from mpp_exec.permissions import HostPort
-from mpp_exec.records import dataclass
 
 __all__ = ["Broker", "Connected", "Denied", "Outlet", "Sockets", "Traffic"]
 

@@ -13,10 +13,10 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Final
 
 from mpp_exec.egress.granted import is_address
-from mpp_exec.records import dataclass, field
 
 THREADS_MAX: Final = 16
 EACH_MAX: Final = 4

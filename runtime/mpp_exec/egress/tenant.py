@@ -6,6 +6,7 @@ import select
 import socket
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from mpp_exec.egress import queries
@@ -13,7 +14,6 @@ from mpp_exec.egress.granted import Granted
 from mpp_exec.egress.link import RESET, Link
 from mpp_exec.egress.resolving import Job
 from mpp_exec.egress.traffic import Notes, Traffic
-from mpp_exec.records import replace
 from mpp_exec.vocabulary import HostPort
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Final, Literal, get_args
 
 from mpp_exec.patterns import lazily
-from mpp_exec.records import dataclass
 
 CONNECTIONS_MAX: Final = 128
 DENIED_MAX: Final = 64

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from mpp_exec.encoding import json_dumps
@@ -16,7 +17,6 @@ from mpp_exec.errors import InternalError, MppError
 from mpp_exec.mcp import catalog
 from mpp_exec.patterns import lazily
 from mpp_exec.pipeline import Runtime
-from mpp_exec.records import dataclass
 from mpp_exec.result import ToolResult
 
 MAX_NAME: Final = 64

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mpp_exec.consent.grant import Grant
@@ -12,7 +13,6 @@ from mpp_exec.errors import ConsentError, MppError, UsageError
 from mpp_exec.lifecycle.session import GrantState, Session
 from mpp_exec.package.manifest import Confirm, Manifest
 from mpp_exec.privacy.policy import effective_actions
-from mpp_exec.records import dataclass, replace
 from mpp_exec.registry.records import Installed
 from mpp_exec.vocabulary import path_placeholder
 

@@ -11,6 +11,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -20,7 +21,6 @@ from mpp_exec.errors import InternalError
 from mpp_exec.lifecycle.session import Session
 from mpp_exec.package.archive import UnverifiedPackage, open_package
 from mpp_exec.package.output import file_name, place_of, replacing
-from mpp_exec.records import dataclass, replace
 from mpp_exec.registry.folders import Workspace
 from mpp_exec.trust.verify import VerifiedPackage, verify
 

@@ -7,6 +7,7 @@ nothing that was shown has become wider, or a person's. Whoever does not agree k
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
 
 from mpp_exec.audit.entry import Kind
 from mpp_exec.consent.approve import carry_over
@@ -16,7 +17,6 @@ from mpp_exec.lifecycle.proposing import Proposal
 from mpp_exec.lifecycle.session import Session, Standing
 from mpp_exec.package.archive import Progress, UnverifiedPackage
 from mpp_exec.package.semver import Version
-from mpp_exec.records import dataclass
 from mpp_exec.registry.records import Installed
 from mpp_exec.trust.verify import UnknownPublisherError, VerifiedPackage, current_platform, verify
 

@@ -6,6 +6,7 @@ Nothing here changes anything. A :class:`Proposal` is shown, and either stored o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from mpp_exec.audit.entry import permissions_value
@@ -29,7 +30,6 @@ from mpp_exec.package.manifest import MAX_VALUES, ConfigField, Manifest
 from mpp_exec.package.maps import privacy_value
 from mpp_exec.permissions import DEGRADATIONS
 from mpp_exec.privacy.policy import effective_actions
-from mpp_exec.records import dataclass, field
 from mpp_exec.trust.verify import SignedManifest
 
 ReadSecret = Callable[[Setting], bytes]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from mpp_exec.audit.entry import Kind
 from mpp_exec.errors import ConsentError, UsageError
 from mpp_exec.lifecycle.session import Session
 from mpp_exec.package.fields import nearest
-from mpp_exec.records import dataclass
 from mpp_exec.registry.records import Installed, Revocation, Revoked
 from mpp_exec.trust.publishers import PUBLISHER_NAME, Publisher, parse_key_id, parse_public_key
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from mpp_exec.audit.entry import Kind
@@ -16,7 +17,6 @@ from mpp_exec.errors import UsageError
 from mpp_exec.lifecycle.publishers import required
 from mpp_exec.lifecycle.session import Session
 from mpp_exec.package.output import place_of, replacing
-from mpp_exec.records import dataclass
 from mpp_exec.registry.records import Installed
 from mpp_exec.trust import rotation
 from mpp_exec.trust.keys import SigningKey

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -20,7 +21,6 @@ from mpp_exec.consent.grant import Grant
 from mpp_exec.consent.paths import Protected
 from mpp_exec.consent.policy_file import PolicyFiles
 from mpp_exec.errors import ConsentError
-from mpp_exec.records import dataclass
 from mpp_exec.registry.home import Home, other_homes
 from mpp_exec.registry.records import Installed
 from mpp_exec.registry.store import Store

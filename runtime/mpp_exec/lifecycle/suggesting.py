@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any, Final
 
@@ -20,7 +21,6 @@ from mpp_exec.consent.config import all_of
 from mpp_exec.lifecycle.reached import hosts_of
 from mpp_exec.permissions import Permissions
 from mpp_exec.prepared import HostAsked, Prepared
-from mpp_exec.records import dataclass, field
 from mpp_exec.sandbox.access import Access
 from mpp_exec.sandbox.building import STORAGE
 from mpp_exec.vocabulary import (

@@ -6,6 +6,7 @@ import os
 import posixpath
 import shutil
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeVar
 
 from mpp_exec.characters import visible
@@ -20,7 +21,6 @@ from mpp_exec.permissions import HostPort, Permissions
 from mpp_exec.pipeline import Runtime
 from mpp_exec.prepared import Prepared, Temporary
 from mpp_exec.privacy.redact import Redactor
-from mpp_exec.records import dataclass, field, replace
 from mpp_exec.result import ToolResult
 from mpp_exec.said import tried_by
 from mpp_exec.vocabulary import (

@@ -7,6 +7,7 @@ import os
 import queue
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from mpp_exec.consent.confirm import MOST_ASKED, Confirm, ConfirmationRequest
@@ -16,7 +17,6 @@ from mpp_exec.mcp.confirming import PATIENCE
 from mpp_exec.mcp.messages import Response
 from mpp_exec.mcp.shares import Share
 from mpp_exec.mcp.wire import WireClosedError
-from mpp_exec.records import dataclass, field
 from mpp_exec.withdraw import Cancellation
 
 MAX_RUNNING: Final = 64 + MOST_ASKED

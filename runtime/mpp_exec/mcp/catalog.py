@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from mpp_exec import encoding
@@ -16,7 +17,6 @@ from mpp_exec.errors import InternalError, MppError
 from mpp_exec.package.manifest import Tool
 from mpp_exec.patterns import lazily
 from mpp_exec.pipeline import Host
-from mpp_exec.records import dataclass
 from mpp_exec.registry.store import Store
 
 MAX_NAME: Final = 128  # MCP 2025-11-25, server/tools

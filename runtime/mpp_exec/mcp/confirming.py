@@ -17,12 +17,12 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from mpp_exec import encoding
 from mpp_exec.consent.confirm import Confirm, ConfirmationRequest
 from mpp_exec.errors import ConsentError, PackageError
-from mpp_exec.records import dataclass
 from mpp_exec.trust.keys import HomeKey, SealError, open_sealed, random_bytes, seal
 
 PATIENCE: Final = 600.0

@@ -14,13 +14,13 @@ import os
 import select
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, Final, Self
 
 from mpp_exec import encoding
 from mpp_exec.dialogue.protocol import RequestId, is_id
 from mpp_exec.errors import UsageError
 from mpp_exec.mcp.wire import Lines, TooLong, Wire, WireClosedError
-from mpp_exec.records import dataclass
 
 Tell = Callable[[bytes, int, list[int], bytes], None]
 """Sends the client bytes, together with: lines read, those of them that are still needed, the state.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -26,7 +27,6 @@ from mpp_exec.package.output import file_name, place_of, replacing
 from mpp_exec.package.records import Layout
 from mpp_exec.package.rules import check_manifest
 from mpp_exec.package.writer import ArchiveWriter
-from mpp_exec.records import dataclass, replace
 
 MANIFEST_SOURCE: Final = "mpp.toml"
 _MAX_IGNORE: Final = 256 * 1024

@@ -10,6 +10,7 @@ from __future__ import annotations
 import stat
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from mpp_exec.errors import PackageError
@@ -25,7 +26,6 @@ from mpp_exec.package.records import (
     LOCAL_MAGIC,
     STORED,
 )
-from mpp_exec.records import dataclass
 
 Read = Callable[[int, int], bytes]
 """``read(offset, count)`` returns up to *count* bytes of the archive."""

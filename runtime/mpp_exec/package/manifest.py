@@ -7,11 +7,11 @@ default out, and holds every set sorted, so that its bytes are a function of wha
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
 from mpp_exec.package.requirement import Requirement
 from mpp_exec.permissions import Limits, Permissions, Privacy
-from mpp_exec.records import dataclass, field, fields
 
 __all__ = [
     "CONFIG_TYPES",

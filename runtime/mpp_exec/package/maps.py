@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 from mpp_exec.package.fields import Fields, exact
 from mpp_exec.permissions import Limits, Permissions, Privacy
-from mpp_exec.records import fields
 from mpp_exec.vocabulary import parse_host_port
 
 

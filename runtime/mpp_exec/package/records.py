@@ -18,11 +18,11 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Final
 
 from mpp_exec.package.manifest import FileEntry
 from mpp_exec.package.paths import MANIFEST_MEMBER
-from mpp_exec.records import dataclass
 
 LOCAL_MAGIC: Final = b"PK\x03\x04"
 CENTRAL_MAGIC: Final = b"PK\x01\x02"

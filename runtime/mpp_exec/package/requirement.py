@@ -9,10 +9,10 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 from mpp_exec.patterns import lazily
-from mpp_exec.records import dataclass
 from mpp_exec.vocabulary import VocabularyError
 
 INTERPRETERS: Final = ("bash", "bun", "deno", "lua", "node", "perl", "php", "python", "ruby", "sh")

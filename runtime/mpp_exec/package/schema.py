@@ -12,6 +12,7 @@ import itertools
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import jsonschema_rs
@@ -21,7 +22,6 @@ from mpp_exec.encoding import JsonError, json_dumps
 from mpp_exec.package.schema_cost import BUDGET, Cost, Effort
 from mpp_exec.package.schema_graph import Graph, refusal
 from mpp_exec.patterns import lazily
-from mpp_exec.records import dataclass
 
 MAX_SCHEMA_SIZE: Final = 64 * 1024
 """Bytes of a schema as canonical JSON."""

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import unquote
 
 from mpp_exec.errors import PackageError
 from mpp_exec.patterns import lazily
-from mpp_exec.records import dataclass, field
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Final
 
 from mpp_exec.errors import PackageError, UsageError
 from mpp_exec.package.ignore import IgnoreRules
 from mpp_exec.package.limits import LIMITS
 from mpp_exec.package.paths import check_path, sort_key
-from mpp_exec.records import dataclass
 
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
 
@@ -20,7 +21,6 @@ from mpp_exec.privacy.embedded import KeysAbove
 from mpp_exec.privacy.finding import ORGANISATION, SECOND_OPINION, Candidate
 from mpp_exec.privacy.leaf import Leaf
 from mpp_exec.privacy.literals import RECEIVED, USER_CONFIG
-from mpp_exec.records import dataclass
 
 _CHECKS: Final = {
     "address": "words and a number, with a street or a comma",

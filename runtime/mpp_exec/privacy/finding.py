@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from mpp_exec.patterns import lazily
-from mpp_exec.records import dataclass
 
 # Every kind that a policy, a grant or a manifest may name: those of the contract (section 7), and those
 # that a checksum, a form or a label makes certain.

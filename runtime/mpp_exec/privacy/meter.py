@@ -9,9 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Final, Literal, TypeVar
-
-from mpp_exec.records import dataclass
 
 _Any = TypeVar("_Any")
 _EVERY: Final = 256

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
@@ -16,7 +17,6 @@ from mpp_exec.errors import UsageError
 from mpp_exec.privacy import meter
 from mpp_exec.privacy.finding import MASK, ORGANISATION, Candidate
 from mpp_exec.privacy.views import in_original, views
-from mpp_exec.records import dataclass
 
 _MEMORY: Final = 8 << 20  # bytes of one compiled pattern; what needs more is refused
 _SCORE: Final = 0.9

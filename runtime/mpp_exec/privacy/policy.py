@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
 from mpp_exec.errors import UsageError
 from mpp_exec.privacy.finding import KINDS
-from mpp_exec.records import dataclass, field
 
 if TYPE_CHECKING:
     from mpp_exec.consent.redaction_rules import RedactionRule

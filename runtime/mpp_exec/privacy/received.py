@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Any
-
-from mpp_exec.records import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)

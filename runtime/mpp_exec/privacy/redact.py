@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from mpp_exec.patterns import lazily
@@ -23,7 +24,6 @@ from mpp_exec.privacy.policy import ACTIONS, LEAVING, MASK_ALL, Action, Redactio
 from mpp_exec.privacy.rewriting import Rewriting
 from mpp_exec.privacy.spans import SECRETS, apart, merged, position
 from mpp_exec.privacy.writing import Explain
-from mpp_exec.records import dataclass
 
 if TYPE_CHECKING:
     from mpp_exec.privacy.patterns import Patterns

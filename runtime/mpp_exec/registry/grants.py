@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Final
 
 from mpp_exec.consent.grant import Grant
 from mpp_exec.encoding import dumps, loads
 from mpp_exec.errors import ConsentError, PackageError
-from mpp_exec.records import dataclass
 from mpp_exec.registry.database import Transaction
 from mpp_exec.registry.pending import forget
 from mpp_exec.registry.records import Installed

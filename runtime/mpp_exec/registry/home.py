@@ -25,6 +25,7 @@ import re
 import stat
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -32,7 +33,6 @@ from mpp_exec import owners
 from mpp_exec.consent.policy_file import SYSTEM_POLICY
 from mpp_exec.errors import ConsentError, MppError, UsageError
 from mpp_exec.patterns import lazily
-from mpp_exec.records import dataclass
 from mpp_exec.registry.faults import io_error
 
 _FOLDERS: Final = {"keys": 0o700, "packages": 0o755, "storage": 0o700, "cache": 0o700, "tmp": 0o700}

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 
 from mpp_exec.consent.confirm import ConfirmationRequest
 from mpp_exec.encoding import dumps, loads
 from mpp_exec.errors import ConsentError, PackageError, UsageError
-from mpp_exec.records import dataclass, replace
 from mpp_exec.registry.database import Database, Transaction
 from mpp_exec.trust.keys import HomeKey, SealError, keyed_hash, open_sealed, random_bytes, seal
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
@@ -16,7 +17,6 @@ from typing import Any, Final, Literal, get_args
 from mpp_exec.errors import ConsentError, UsageError
 from mpp_exec.package.fields import nearest
 from mpp_exec.patterns import lazily
-from mpp_exec.records import dataclass
 from mpp_exec.registry.database import Transaction
 from mpp_exec.registry.faults import corrupt
 from mpp_exec.trust import rotation

@@ -12,6 +12,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -21,7 +22,6 @@ from mpp_exec.consent.grant import Grant
 from mpp_exec.errors import ConsentError
 from mpp_exec.package.archive import Progress
 from mpp_exec.package.unpacked import fingerprint
-from mpp_exec.records import dataclass, field
 from mpp_exec.registry.database import Database, Transaction
 from mpp_exec.registry.faults import io_error
 from mpp_exec.registry.folders import Workspace, lease, retire, sweep

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
-from mpp_exec.records import dataclass
 from mpp_exec.sandbox import syscalls
 from mpp_exec.sandbox.allow import Allow
 from mpp_exec.sandbox.supervise import RawNote, WatchedRow

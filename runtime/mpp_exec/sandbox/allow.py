@@ -6,9 +6,8 @@ It knows no policy (``profiles``) and no BPF (``seccomp``): a profile is a tuple
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from functools import lru_cache
-
-from mpp_exec.records import dataclass, field
 
 FULL = (1 << 64) - 1
 LOW = (1 << 32) - 1

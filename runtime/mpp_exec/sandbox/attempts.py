@@ -16,12 +16,12 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from mpp_exec.errors import HostError, MppError
 from mpp_exec.permissions import Limits
-from mpp_exec.records import dataclass, replace
 from mpp_exec.sandbox import bare, building, interpreter, kernel, launcher, properties, spawn
 from mpp_exec.sandbox.allow import Allow
 from mpp_exec.sandbox.cache import SandboxCache

@@ -13,12 +13,12 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mpp_exec.consent.grant import Grant
 from mpp_exec.errors import HostError, InternalError
 from mpp_exec.owners import Identity
-from mpp_exec.records import dataclass, replace
 from mpp_exec.sandbox import interpreter, landlock, launcher, layout, native
 from mpp_exec.sandbox.building import APP, granted_kind
 from mpp_exec.sandbox.layout import Entry

@@ -10,9 +10,9 @@ Sources: Linux ``include/uapi/linux/bpf_common.h``, ``linux/filter.h``, ``linux/
 from __future__ import annotations
 
 import struct
+from dataclasses import dataclass
 
 from mpp_exec.errors import InternalError
-from mpp_exec.records import dataclass
 
 # Instruction codes (bpf_common.h) that a comparison program needs, of those that seccomp_check_filter admits.
 LD_W_ABS = 0x20

@@ -9,13 +9,13 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 from typing import Any, Final
 
 from mpp_exec import encoding
 from mpp_exec.errors import HostError
 from mpp_exec.package.manifest import FileEntry
 from mpp_exec.permissions import Limits
-from mpp_exec.records import replace
 from mpp_exec.sandbox import interpreter, kernel, spawn
 from mpp_exec.sandbox.building import APP
 from mpp_exec.sandbox.cache import SandboxCache

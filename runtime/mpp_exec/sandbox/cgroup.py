@@ -27,6 +27,7 @@ import secrets
 import select
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -34,7 +35,6 @@ from typing import Final, Self
 from mpp_exec.errors import HostError, InternalError
 from mpp_exec.patterns import lazily
 from mpp_exec.permissions import Limits
-from mpp_exec.records import dataclass
 from mpp_exec.sandbox import native
 
 VARIABLE: Final = "MPP_CGROUP"

@@ -15,12 +15,12 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from mpp_exec import encoding
 from mpp_exec.characters import forbidden_character, visible
 from mpp_exec.permissions import HostPort, Permissions
-from mpp_exec.records import dataclass, replace
 from mpp_exec.sandbox import native
 from mpp_exec.sandbox.plan import SandboxPlan
 from mpp_exec.vocabulary import VocabularyError, parse_host_port, parse_program

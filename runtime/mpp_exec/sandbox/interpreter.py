@@ -12,12 +12,12 @@ import json
 import os
 import sys
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Self
 
 from mpp_exec.errors import HostError
 from mpp_exec.package.requirement import Requirement
-from mpp_exec.records import dataclass
 from mpp_exec.sandbox import elf, hostprogram
 
 PYTHON_ROOT = "/python"

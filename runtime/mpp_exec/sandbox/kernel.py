@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import functools
 import os
+from dataclasses import dataclass
 
 from mpp_exec.errors import HostError
-from mpp_exec.records import dataclass
 from mpp_exec.sandbox import cgroup, native
 
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from mpp_exec.errors import ConsentError
 from mpp_exec.owners import Identity
-from mpp_exec.records import dataclass, replace
 from mpp_exec.sandbox import native
 
 READ_ONLY = native.MOUNT_RDONLY | native.MOUNT_NOSUID | native.MOUNT_NODEV | native.MOUNT_NOEXEC

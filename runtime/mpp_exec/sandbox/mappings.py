@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 import struct
+from dataclasses import dataclass
 from typing import Final
 
 from mpp_exec.patterns import lazily
-from mpp_exec.records import dataclass
 from mpp_exec.sandbox.native import lib
 
 STACK: Final = 8 << 20

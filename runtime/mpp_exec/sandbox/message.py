@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import resource
+from dataclasses import replace
 
 from mpp_exec.errors import InternalError
-from mpp_exec.records import replace
 from mpp_exec.sandbox import bare, layout, native, profiles
 from mpp_exec.sandbox.building import APP, HOST_NAME, LAUNCH, RESTORE, TOOL_ID
 from mpp_exec.sandbox.cache import SandboxCache

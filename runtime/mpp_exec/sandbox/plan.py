@@ -6,11 +6,11 @@ the identity of the granted paths, which is taken when they are opened.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import Final
 
 from mpp_exec import encoding
 from mpp_exec.permissions import Limits
-from mpp_exec.records import dataclass, replace
 from mpp_exec.sandbox import bare, cgroup, interpreter, kernel, layout, properties
 from mpp_exec.sandbox.allow import Allow
 from mpp_exec.sandbox.building import APP, SEAL, SHOWN, STORAGE

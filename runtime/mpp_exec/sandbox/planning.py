@@ -6,13 +6,13 @@ import math
 import os
 import resource
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import NamedTuple
 
 from mpp_exec.consent.grant import Grant
 from mpp_exec.package.manifest import Manifest, Tool
 from mpp_exec.package.requirement import Requirement
 from mpp_exec.permissions import Limits
-from mpp_exec.records import replace
 from mpp_exec.sandbox import (
     bare,
     cgroup,

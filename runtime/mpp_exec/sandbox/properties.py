@@ -11,10 +11,10 @@ seccomp(2), capabilities(7).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from mpp_exec.consent.grant import Grant, withheld_by_user
 from mpp_exec.errors import HostError
-from mpp_exec.records import dataclass
 from mpp_exec.sandbox.kernel import KernelFacts
 
 ENOUGH = 2

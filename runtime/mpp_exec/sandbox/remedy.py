@@ -9,11 +9,11 @@ import contextlib
 import errno
 import os
 import sys
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
 from mpp_exec.patterns import lazily
-from mpp_exec.records import dataclass
 from mpp_exec.sandbox.spaces import Missing
 
 _CONTAINER = (

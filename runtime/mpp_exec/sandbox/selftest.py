@@ -7,10 +7,10 @@ A property counts as enforced where two mechanisms work for it, so each is tried
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass, replace
 
 from mpp_exec.errors import MppError
 from mpp_exec.package.requirement import Requirement
-from mpp_exec.records import dataclass, replace
 from mpp_exec.sandbox import (
     attempts,
     cgroup,

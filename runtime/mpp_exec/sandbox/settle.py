@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from mpp_exec.records import replace
 from mpp_exec.sandbox import bare, profiles
 from mpp_exec.sandbox.bare import needs_namespaces
 from mpp_exec.sandbox.cache import SandboxCache

@@ -6,10 +6,10 @@ import contextlib
 import functools
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Final
 
 from mpp_exec.errors import MppError
-from mpp_exec.records import dataclass, field
 from mpp_exec.sandbox.cache import SandboxCache
 from mpp_exec.sandbox.ground import FindGround, Grounds
 from mpp_exec.sandbox.image import Image

@@ -11,9 +11,9 @@ import errno
 import functools
 import os
 import struct
+from dataclasses import dataclass
 
 from mpp_exec.errors import HostError, InternalError
-from mpp_exec.records import dataclass
 from mpp_exec.sandbox import layout, native, scarce, supervise
 from mpp_exec.sandbox.building import HOST_NAME, TOOL_ID
 from mpp_exec.sandbox.encoded import encode_plan

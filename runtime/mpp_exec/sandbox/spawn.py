@@ -7,11 +7,11 @@ import errno
 import os
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 from mpp_exec.dialogue.session import Session
 from mpp_exec.errors import HostError, InternalError
-from mpp_exec.records import replace
 from mpp_exec.sandbox import cgroup, message, native, network, scarce, supervise
 from mpp_exec.sandbox.access import Access, read_notes, watched_rows
 from mpp_exec.sandbox.appeared import appeared

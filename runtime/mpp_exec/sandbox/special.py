@@ -14,11 +14,11 @@ import errno
 import os
 import stat
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Final
 
 from mpp_exec.errors import HostError, InternalError
 from mpp_exec.permissions import is_protected_name, path_covers
-from mpp_exec.records import dataclass, replace
 from mpp_exec.sandbox import layout, native, repository
 from mpp_exec.sandbox.layout import Entry
 from mpp_exec.sandbox.plan import SandboxPlan

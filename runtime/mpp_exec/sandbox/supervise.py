@@ -8,10 +8,10 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Protocol
 
 from mpp_exec.errors import InternalError
-from mpp_exec.records import dataclass
 from mpp_exec.sandbox import native
 from mpp_exec.sandbox.native import ALL_NAMESPACES, OUTER_ID_BASE, ffi, lib
 

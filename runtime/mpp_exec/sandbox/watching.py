@@ -13,9 +13,9 @@ Source: seccomp_unotify(2), Linux ``kernel/seccomp.c`` (``seccomp_run_filters``)
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 
-from mpp_exec.records import dataclass
 from mpp_exec.sandbox.allow import Allow, Arg
 from mpp_exec.sandbox.profiles import CLONE_FILES, CLONE_NAMESPACES, CLONE_PTRACE_FLAGS, CLONE_THREAD, THREAD
 

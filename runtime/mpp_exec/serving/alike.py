@@ -11,11 +11,11 @@ import os
 import sys
 import sysconfig
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Final
 
-from mpp_exec.records import replace
 from mpp_exec.sandbox.cgroup import VARIABLE
 from mpp_exec.serving.peer import Standing
 from mpp_exec.serving.wire import Hello

@@ -16,10 +16,9 @@ import select
 import socket
 import struct
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
-
-from mpp_exec.records import dataclass
 
 _SO_PEERPIDFD: Final = 77  # <asm-generic/socket.h>, Linux 6.5
 _CREDENTIALS: Final = struct.Struct("iII")

@@ -42,10 +42,10 @@ import select
 import socket
 import struct
 import time
+from dataclasses import dataclass, field
 from typing import Final
 
 from mpp_exec.patterns import lazily
-from mpp_exec.records import dataclass, field
 
 PROTOCOL: Final = b"mpp-exec serve 4"
 """The first words of H. Another number is another protocol."""

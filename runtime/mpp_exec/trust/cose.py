@@ -18,12 +18,12 @@ from __future__ import annotations
 
 import functools
 import hashlib
+from dataclasses import dataclass
 from typing import Final
 
 from mpp_exec.encoding import dumps, loads
 from mpp_exec.errors import PackageError
 from mpp_exec.package.limits import LIMITS
-from mpp_exec.records import dataclass
 from mpp_exec.trust.keys import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, SigningKey, verify_signature
 
 CONTENT_TYPE: Final = "application/mpp-manifest+cbor"

@@ -7,12 +7,12 @@ package must be the one that was approved, and its contents are compared with th
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from mpp_exec.encoding import sha256_digest
 from mpp_exec.errors import PackageError
 from mpp_exec.package.unpacked import check_unpacked, fingerprint, read_signed
-from mpp_exec.records import dataclass, replace
 from mpp_exec.trust.publishers import TrustView
 from mpp_exec.trust.verify import SignedManifest, check_trust, verify_signed
 

@@ -15,12 +15,12 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Literal
 
 from mpp_exec.errors import UsageError
 from mpp_exec.patterns import lazily
-from mpp_exec.records import dataclass, field
 from mpp_exec.trust.keys import is_valid_public_key, key_id
 
 Origin = Literal["added", "first-use", "own"]

@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import os
 import threading
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any, Final
 
@@ -38,7 +39,6 @@ from mpp_exec.package.archive import Progress, UnverifiedPackage
 from mpp_exec.package.limits import LIMITS
 from mpp_exec.package.manifest import MANIFEST_DEPTH, Manifest
 from mpp_exec.package.semver import Version
-from mpp_exec.records import dataclass, field
 from mpp_exec.trust.cose import Envelope, decode
 from mpp_exec.trust.keys import is_valid_public_key, key_id
 from mpp_exec.trust.publishers import TrustView, format_public_key

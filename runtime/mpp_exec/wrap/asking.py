@@ -11,6 +11,7 @@ import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -22,7 +23,6 @@ from mpp_exec.dialogue.session import Asked, Reading, Session
 from mpp_exec.errors import HostError, UsageError
 from mpp_exec.package.manifest import ConfigField, Draft
 from mpp_exec.permissions import Limits, Permissions, Privacy
-from mpp_exec.records import dataclass, replace
 from mpp_exec.sandbox import kernel, spaces, spawn
 from mpp_exec.sandbox.cache import SandboxCache
 from mpp_exec.sandbox.planning import compile_plan

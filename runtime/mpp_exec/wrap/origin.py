@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from mpp_exec.errors import UsageError
 from mpp_exec.patterns import lazily
-from mpp_exec.records import dataclass, field
 
 Kind = Literal["pypi", "npm", "mcpb", "dir"]
 

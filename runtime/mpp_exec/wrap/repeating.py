@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +19,6 @@ from mpp_exec.dialogue.session import Asked, Session
 from mpp_exec.errors import MppError
 from mpp_exec.package.manifest import Draft
 from mpp_exec.package.schema import compile_schema
-from mpp_exec.records import dataclass
 from mpp_exec.wrap.asking import READING, ClosedServer, closed
 
 PATIENCE: Final = 40.0

@@ -7,6 +7,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +16,6 @@ from mpp_exec.errors import InternalError, UsageError
 from mpp_exec.package.authoring import parse_toml
 from mpp_exec.package.manifest import OPERATIONS
 from mpp_exec.package.spdx import check_license
-from mpp_exec.records import dataclass, field, replace
 from mpp_exec.trust.verify import current_platform
 from mpp_exec.vocabulary import VocabularyError, format_size
 from mpp_exec.wrap import bundle, npm, pypi

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from mpp_exec.patterns import lazily
-from mpp_exec.records import dataclass
 
 _BARE: Final = lazily(r"[A-Za-z0-9_-]+", re.ASCII)
 
