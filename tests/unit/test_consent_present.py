@@ -91,6 +91,18 @@ def test_approval_shows_everything(tmp_path: Path) -> None:
     assert "/link" not in text
 
 
+def test_the_name_of_an_argument_passes_for_no_other(tmp_path: Path) -> None:
+    package, settings = everything(tmp_path)
+    names = ("path (required), mode", "", "naïve-name", 'a"b')
+    schema = {"type": "object", "properties": {name: {} for name in names}, "required": [""]}
+    first, *others = package.manifest.tools
+    tools = (replace(first, input_schema=schema), *others)
+    package = replace(package, manifest=replace(package.manifest, tools=tools))
+    assert '  | "path (required), mode", "" (required), naïve-name, "a\\"b"' in approval_text(
+        package, grant(package, settings)
+    )
+
+
 @pytest.mark.parametrize(
     ("destination", "inside"),
     [

@@ -178,7 +178,7 @@ def _shown(offer: Offer) -> list[str]:
         f"publisher {what.publisher} has a new key, says a statement of {what.issued} signed with both",
         f"  from  {what.old_id}",
         f"  to    {what.new_id}",
-        "  whoever has the new key can sign packages in that name; the former key can no longer, for good",
+        "  the new key signs packages in that name; the former key no longer, for good",
         *([f"  runs on as it is, until an update is approved: {names}"] if names else []),
     ]
 

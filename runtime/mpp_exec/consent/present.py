@@ -7,13 +7,15 @@ cannot pass for a line of ours. Control characters are for whoever prints to esc
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from mpp_exec.addresses import is_public
 from mpp_exec.consent.config import Value, all_of, value_text
 from mpp_exec.consent.difference import Change
 from mpp_exec.consent.grant import Grant
+from mpp_exec.encoding import json_dumps
 from mpp_exec.package.manifest import ConfigField, Manifest, Tool
 from mpp_exec.permissions import DEGRADATIONS, Permissions, path_covers
 from mpp_exec.trust.verify import SignedManifest
@@ -112,13 +114,20 @@ def _tool(tool: Tool, grant: Grant) -> list[str]:
 
 
 def _arguments(schema: Mapping[str, Any]) -> str:
-    """Name the properties of an input schema; those that must be given are marked."""
+    """Name the properties of an input schema; those that must be given are marked.
+
+    A name that could pass for several, or for such a mark, is quoted.
+    """
     properties = schema.get("properties")
     required = schema.get("required")
     if not isinstance(properties, dict):
         return ""
     needed = required if isinstance(required, list) else []
-    return ", ".join(f"{name} (required)" if name in needed else name for name in properties)
+    shown = {name: name if _PLAIN.fullmatch(name) else json_dumps(name) for name in properties}
+    return ", ".join(f"{text} (required)" if name in needed else text for name, text in shown.items())
+
+
+_PLAIN: Final = re.compile(r"[\w.$:/@-]+")
 
 
 def _notes(grant: Grant) -> list[str]:
