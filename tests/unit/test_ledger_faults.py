@@ -307,7 +307,7 @@ def holder(tmp_path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def test_nothing_waits_without_a_deadline(tmp_path: Path, holder: sqlite3.Connection) -> None:
-    with open_ledger(tmp_path, deadline=0.3) as ledger:
+    with open_ledger(tmp_path, deadline=1) as ledger:
         call(ledger)
         holder.execute("BEGIN IMMEDIATE")
         for attempt in (
