@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from command import Shell
 
 CODE = """
@@ -54,3 +56,18 @@ def test_a_call_imports_nothing_that_it_does_not_need(tmp_path: Path) -> None:
     assert [each for each in modules if each.startswith(tuple(f"mpp_exec.{part}" for part in OTHERS))] == []
     assert len(modules) <= MOST
     assert ended == "True True"  # the end of the process takes nothing apart, and few looks are taken before
+
+
+@pytest.mark.parametrize("words", [["serve", "--status"], ["mcp"]], ids=" ".join)
+def test_what_lives_long_collects_as_often_as_python_does(tmp_path: Path, words: list[str]) -> None:
+    shell = Shell(tmp_path)
+    shell.install()
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", CODE, "--home", str(shell.home), *words],
+        env=shell.environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr.splitlines()[-1] == "True False"

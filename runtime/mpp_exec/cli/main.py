@@ -27,6 +27,8 @@ Run = Callable[[Namespace, Console], int]
 _PIPE_CLOSED = 128 + signal.SIGPIPE
 _NEW_OBJECTS = 100_000
 """How many objects may be new before the collector looks for those that refer to one another."""
+_LONG_LIVED = ("mcp", "serve")
+"""Verbs whose processes make many calls: each leaves such objects, 20 MiB of them where nobody looks."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -41,10 +43,11 @@ def command() -> int:
     """Do all that a process is for, and return its exit code.
 
     The objects of modules and classes refer to one another and live as long as the process. So the collector
-    seldom looks for more of that kind, and at the end leaves what is there to the kernel: of ``run`` to take
-    it apart was a seventh.
+    seldom looks for more of that kind where the process ends soon, and at the end leaves what is there to the
+    kernel: of ``run`` to take it apart was a seventh.
     """
-    gc.set_threshold(_NEW_OBJECTS, *gc.get_threshold()[1:])
+    if verb_of(sys.argv[1:]) not in _LONG_LIVED:
+        gc.set_threshold(_NEW_OBJECTS, *gc.get_threshold()[1:])
     code = main()
     gc.freeze()
     return code
