@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from mpp_exec.cli.console import Console
@@ -121,7 +121,7 @@ def _take(given: argparse.Namespace, console: Console) -> int:
     from mpp_exec.trust.publishers import format_public_key  # noqa: PLC0415
     from mpp_exec.trust.rotation import MAX_STATEMENT  # noqa: PLC0415
 
-    if given.name != "-" and not Path(given.name).exists():
+    if given.name != "-" and not os.path.exists(given.name):  # noqa: PTH110 -- Path.exists raises for some
         raise UsageError(
             "rotation.not_found",
             f"{given.name} is neither a publisher's name nor a file",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -21,14 +22,20 @@ def place_of(output: str | os.PathLike[str] | None, usual: str) -> Path:
     """Return where a package goes: to *output*, as *usual* into that where it is a folder, or here.
 
     Raises:
-        UsageError: ``build.bad_output``: something else than a file is there.
+        UsageError: ``build.bad_output``: something else than a file is there, or no file can have that name.
     """
     path = Path(output) if output is not None else Path()
-    if path.is_dir():
+    if os.path.isdir(path):  # noqa: PTH112 -- Path.is_dir raises where it is too long, or not reachable
         path /= usual
     try:
         mode = path.lstat().st_mode
-    except OSError:
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:  # the temporary name is short: it would be told too late
+            raise UsageError(
+                "build.bad_output",
+                f"{path} cannot be written: {error.strerror}",
+                "choose a shorter name with -o",
+            ) from None
         return path  # not there, or not reachable: creating the new file tells which
     if not stat.S_ISREG(mode):
         raise UsageError(
