@@ -47,7 +47,7 @@ test-long: $(VENV)/.native  ## 10,000 calls in one process, 1,000 killed hosts; 
 
 # The same attacks, in sandboxes that were prepared ahead of their call, or of which the mounts were. Where the way to
 # confinement is one that another mode has, too, only the attacks on what is mounted are run once more.
-PARKED_MODES ?= early early-grounded copied imaged restored grounded late late-grounded
+PARKED_MODES ?= early-grounded imaged restored early grounded copied late late-grounded
 PARKED_ALL := tests/security/test_attacks_*.py tests/security/test_sandbox_host_files.py \
 	tests/security/test_sandbox_memory.py tests/security/test_sandbox_network.py \
 	tests/security/test_sandbox_system_calls.py tests/live/test_sandbox_grants.py tests/live/test_sandbox_protected.py
@@ -55,8 +55,8 @@ PARKED_MOUNTS := tests/security/test_attacks_files.py tests/security/test_sandbo
 	tests/live/test_sandbox_grants.py tests/live/test_sandbox_protected.py
 PARKED_early := $(PARKED_MOUNTS) tests/security/test_parked_attacks.py
 PARKED_early-grounded := $(PARKED_ALL)
-PARKED_copied := $(PARKED_ALL) tests/live/test_sandbox_bombs.py
-PARKED_imaged := $(PARKED_ALL)
+PARKED_imaged := $(PARKED_ALL) tests/live/test_sandbox_bombs.py
+PARKED_copied := $(PARKED_MOUNTS)
 PARKED_restored := $(PARKED_ALL)
 PARKED_grounded := $(PARKED_MOUNTS)
 PARKED_late := $(PARKED_MOUNTS)
