@@ -249,7 +249,10 @@ class TestWhatIsRefused:
             "    for name in ('example.com', 'granted.example.com'):\n"
             "        try: socket.getaddrinfo(os.environ['TOKEN'] + '.' + name, 443)\n"
             "        except OSError: pass\n"
-            "        else: socket.create_connection((os.environ['TOKEN'] + '.' + name, 1))\n",
+            "        else: ended(os.environ['TOKEN'] + '.' + name)\n"
+            "def ended(name):\n"
+            "    try: socket.create_connection((name, 1)).recv(1)\n"
+            "    except OSError: pass\n",
             permissions=local(peer, "*.granted.example.com:1"),
             user_config=(field,),
             settings=Settings(secrets={"token": "Correct-Horse-Battery"}),

@@ -12,7 +12,6 @@ import socket
 import threading
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -70,6 +69,8 @@ class Resolver:
         self._running = 0
         self._threads = 0
         self.wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._waking = threading.Lock()
+        self._is_closed = False
 
     def ask(self, job: Job) -> None:
         """Have the job done."""
@@ -99,7 +100,9 @@ class Resolver:
         """Have the threads end, each when it has its answer; nothing may be asked any more."""
         for _ in range(self._threads):
             self._free.release()
-        os.close(self.wake)
+        with self._waking:  # its number may be another file's as soon as it is closed
+            self._is_closed = True
+            os.close(self.wake)
 
     def _drop_if_idle(self, whose: str) -> None:
         queue = self._queues[whose]
@@ -133,7 +136,9 @@ class Resolver:
             except (OSError, UnicodeError, ValueError):
                 addresses = []
             self._answers.append((job, addresses))
-            with suppress(OSError):  # closed meanwhile
+            with self._waking:
+                if self._is_closed:
+                    return
                 os.eventfd_write(self.wake, 1)
 
 
