@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import signal
 import stat
 import sys
 import zipfile
@@ -176,6 +177,20 @@ def test_code_that_gets_to_run_in_an_installer_can_do_nothing_to_its_host(tmp_pa
     assert (outside / "theirs").read_text() == "secret"
     assert [path.name for path in outside.iterdir()] == ["theirs"]
     assert not (work / "link").exists()
+
+
+@pytest.mark.parametrize(("number", "name"), [(9, "SIGKILL"), (signal.SIGRTMIN + 3, "signal 37")])
+def test_an_installer_that_was_ended_is_not_said_to_have_failed_for_its_warnings(
+    tmp_path: Path, number: int, name: str
+) -> None:
+    code = f"""import os, sys
+print('WARNING: x', file=sys.stderr, flush=True)
+os.kill(os.getpid(), {int(number)})"""
+    with pytest.raises(HostError) as ended:
+        installers.run_installer([sys.executable, "-I", "-S", "-c", code], tmp_path)
+    assert ended.value.code == "wrap.installer"
+    assert f"was ended by {name}" in ended.value.message
+    assert "WARNING" not in ended.value.message
 
 
 def test_an_installer_can_write_in_its_folder_and_gets_no_steering_variables(

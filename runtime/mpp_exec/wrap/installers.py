@@ -8,6 +8,7 @@ folder, and read no home but its own configuration.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -39,7 +40,8 @@ def run_installer(command: Sequence[str], folder: Path, *, variables: Mapping[st
 
     Raises:
         UsageError: ``wrap.not_found``: the registry has no such thing; the message has its last lines.
-        HostError: ``wrap.installer``: it failed otherwise; ``host.no_landlock``: it was not started.
+        HostError: ``wrap.installer``: it failed otherwise, or was ended; ``host.no_landlock``: it was
+            not started.
         InternalError: ``wrap.installer_timeout``, ``confined.*``.
     """
     temporary = folder / ".tmp"
@@ -70,7 +72,8 @@ def run_installer(command: Sequence[str], folder: Path, *, variables: Mapping[st
         raise InternalError(
             "wrap.installer_timeout",
             f"{_called(command)} was not done after {PATIENCE:.0f} s",
-            "try again; is the registry reachable?",
+            "is the registry reachable? If it is, too many versions were tried: --constraint, --as-of or "
+            "--latest may leave fewer",
         ) from None
     except OSError as error:
         raise HostError(
@@ -78,6 +81,12 @@ def run_installer(command: Sequence[str], folder: Path, *, variables: Mapping[st
             f"{command[0]} cannot be started: {error.strerror}",
             "install it, and make it reachable over PATH",
         ) from None
+    if done.returncode < 0:  # what it said until then are warnings at most, which explain nothing
+        raise HostError(
+            "wrap.installer",
+            f"{_called(command)} was ended by {_signal(-done.returncode)} before it was done",
+            "try again; whoever ends processes here, or a lack of memory, ended it",
+        )
     if done.returncode != 0:
         said = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]
         telling = [line for line in said if "error" in line.lower()] or said
@@ -106,6 +115,14 @@ def pip() -> list[str]:
 def npm() -> list[str]:
     """Return the command line of the host's npm."""
     return ["npm", "--no-audit", "--no-fund", "--ignore-scripts", "--no-update-notifier"]
+
+
+def _signal(number: int) -> str:
+    """Return what people call a signal; one of real time has no name."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def _called(command: Sequence[str]) -> str:
