@@ -8,7 +8,6 @@ folder, and read no home but its own configuration.
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ from typing import Final
 from mpp_exec.confined import run_confined
 from mpp_exec.errors import HostError, InternalError, UsageError
 from mpp_exec.patterns import lazily
+from mpp_exec.sandbox.outcome import signal_name
 
 PATIENCE: Final = 900.0
 """Seconds of one run."""
@@ -84,7 +84,7 @@ def run_installer(command: Sequence[str], folder: Path, *, variables: Mapping[st
     if done.returncode < 0:  # what it said until then are warnings at most, which explain nothing
         raise HostError(
             "wrap.installer",
-            f"{_called(command)} was ended by {_signal(-done.returncode)} before it was done",
+            f"{_called(command)} was ended by {signal_name(-done.returncode)} before it was done",
             "try again; whoever ends processes here, or a lack of memory, ended it",
         )
     if done.returncode != 0:
@@ -115,14 +115,6 @@ def pip() -> list[str]:
 def npm() -> list[str]:
     """Return the command line of the host's npm."""
     return ["npm", "--no-audit", "--no-fund", "--ignore-scripts", "--no-update-notifier"]
-
-
-def _signal(number: int) -> str:
-    """Return what people call a signal; one of real time has no name."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
 
 
 def _called(command: Sequence[str]) -> str:
