@@ -1,11 +1,12 @@
-"""Which addresses are those of the public internet, by their form alone.
+"""Decides by the form of an address alone whether it belongs to the public internet.
 
-``ipaddress.is_global`` is no help alone: it knows no metadata service, takes an address that embeds another
-for what it is outside, and says another thing in each version of Python. So the ranges stand here.
+``ipaddress.is_global`` is not sufficient. It knows no metadata service, it judges an address that embeds
+another one by the outer form, and its answers differ between versions of Python. So the ranges are listed
+here.
 
 Sources: IANA, IPv4 and IPv6 Special-Purpose Address Registries (RFC 6890 and what updates it); RFC 6598
-(shared addresses), RFC 2544 and 5180 (benchmarks), RFC 5737, 3849 and 9637 (documentation), RFC 6052 and 8215
-(NAT64), RFC 3056 (6to4), RFC 4380 (Teredo), RFC 4291 (what else embeds IPv4).
+(shared addresses), RFC 2544 and 5180 (benchmarks), RFC 5737, 3849 and 9637 (documentation), RFC 6052 and
+8215 (NAT64), RFC 3056 (6to4), RFC 4380 (Teredo), RFC 4291 (what else embeds IPv4).
 """
 
 from __future__ import annotations

@@ -1,13 +1,12 @@
-"""How many sandboxes run at once in one process, and who waits for how long until it is their turn.
+"""How many sandboxes run at once in one process, and in which order callers wait for their turn.
 
-Packages take turns, and so do the clients of a runtime that several share: whoever calls one slow tool most
-does not keep the others waiting for all of its calls. Among the calls of one package by one client the first
-to come is the first served. A caller waits no longer than its
-deadline, can be cancelled while it waits, and is refused at once where too many wait already. Nobody holds a
-place while a person is asked.
+Packages take turns, and so do the clients of a shared runtime. A caller that calls one slow tool most often
+therefore does not make the others wait for all of its calls. Calls of one package by one client are served
+in the order in which they arrive. A caller waits no longer than its deadline, and can be cancelled while it
+waits. It is refused at once if too many callers are waiting. A call holds no place while a person is asked.
 
-A client of a shared runtime is given no more places than it leaves free: however slow its tools are, and
-whatever it asks for, the next client finds some.
+A client of a shared runtime gets no more places than it leaves free. So the next client finds some, however
+slow the tools of the first one are and whatever it asks for.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""What is true before a call begins: verified, approved, its arguments checked, confirmed; and still so."""
+"""Checks what must be true before a call begins, and that it is still true later.
+
+The package is verified and approved, and the arguments of the call are checked and confirmed.
+"""
 
 from __future__ import annotations
 

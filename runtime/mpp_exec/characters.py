@@ -1,4 +1,4 @@
-"""Characters that a person does not see, or takes for others: found, refused, written out."""
+"""Finds, refuses and escapes characters that a person cannot see or takes for others."""
 
 from __future__ import annotations
 

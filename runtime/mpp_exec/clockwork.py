@@ -1,4 +1,4 @@
-"""What is kept beside a call that is made: how long each stage took, and whether its start is on record."""
+"""What is recorded beside a call: how long each stage took, and whether the start is on record."""
 
 from __future__ import annotations
 

@@ -1,22 +1,22 @@
-"""Run mpp-exec's own work in a thread, or a process, that Landlock confines: the one door to ``landlock``.
+"""Runs mpp-exec's own work in a thread or process that Landlock confines; the only user of ``landlock``.
 
-This is the second mechanism behind code that reads what strangers wrote. The archive reader checks
-every path itself; should one of its checks have a bug, the kernel still refuses to create, change or
-read a file outside the folders named here. A tool's own confinement is not made here (``sandbox``).
+Landlock is the second mechanism behind code that reads untrusted input. The archive reader checks every path
+itself. If one of its checks has a bug, the kernel still refuses to create, change or read a file outside the
+folders named here. A tool's own confinement is not made here (see ``sandbox``).
 
-Both no_new_privs (prctl(2)) and landlock_restrict_self(2) bind the calling *thread*, and what it
-starts, for good. So the work gets a thread of its own that ends with it, and the host process stays
-as it was. Descriptors that are already open stay usable: that is how the work gets its input.
+Both no_new_privs (prctl(2)) and landlock_restrict_self(2) bind the calling *thread*, and what it starts, for
+good. So the work gets a thread of its own that ends with it, and the host process stays as it was.
+Descriptors that are already open stay usable: that is how the work gets its input.
 
 What ``landlock`` 1.0.0.dev5 does, and why it is not simply called:
 
-* its system call wrappers look at ctypes' copy of errno, not at the result: a stale errno fails the
-  next call that succeeded. Each thread has a copy, which is 0 at its start: so in the new thread it
-  says the truth as long as no failure is passed over, and none is
-* ``Ruleset`` never closes its descriptor
-* ``FSAccess.all()`` is trimmed to the kernel's ABI and ends at ABI 5: all file-system rights but
-  connecting to a UNIX socket by its path (ABI 9). Neither network nor scopes are handled
-* a rule for a file must name file rights only, else EINVAL
+* Its system call wrappers look at ctypes' copy of errno, not at the result, so a stale errno makes the next
+  successful call fail. Each thread has its own copy, which is 0 at its start. In the new thread this copy is
+  therefore correct as long as no failure is ignored, and none is.
+* ``Ruleset`` never closes its descriptor.
+* ``FSAccess.all()`` is trimmed to the kernel's ABI and ends at ABI 5. It has all file-system rights except
+  connecting to a UNIX socket by its path (ABI 9). It handles neither network nor scopes.
+* A rule for a file must name file rights only, otherwise the kernel answers EINVAL.
 
 See landlock(7) and the kernel's ``userspace-api/landlock.rst``.
 """

@@ -1,7 +1,8 @@
-"""Calls that belong together: those of one runtime, or of one client of a runtime that many share.
+"""Calls that belong together: those of one runtime, or of one client of a shared runtime.
 
-What one conversation has, another does not: a token of it is only text to the others, the questions that it
-has open take nobody else's room, and its calls wait for their turn in a queue of their own.
+Conversations share nothing of their own. A token of one conversation is only text in another one. Open
+questions of one conversation take no room from the others. Calls of each conversation wait in a queue of
+their own.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""What the host says of what a tool was denied, on its way out.
+"""Redacts what the host says about denials, on its way out.
 
-Its sentences are made of the tool's words and spell them otherwise: a path without ``//``, a host in lower
-case. So what was tried is redacted as the tool spelled it, and the sentences once more.
+The host builds its sentences from the tool's words and spells them differently: a path without ``//``, a
+host in lower case. So what the tool tried is redacted in the tool's own spelling, and the sentences are
+redacted once more.
 """
 
 from __future__ import annotations

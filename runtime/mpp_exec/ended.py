@@ -1,4 +1,4 @@
-"""A call that has run: what it left is measured, what it said is read, and what is told of it."""
+"""Evaluates a call that has run: measures what it left, reads its output, and builds the report of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can break under a file or a database, as one word each: the rows that stores translate."""
+"""Names each failure of a file or database with one word; stores translate these words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One connection that shares a runtime with others, and nothing else with them."""
+"""One connection that shares a runtime, and nothing else, with other connections."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The images of packages that are called again and again: which there are, and which are worth it.
+"""The images of packages that are called repeatedly: which exist, and which are worth making.
 
-An image (``sandbox.image``) spares a call the look at every installed file. It takes memory, so there are
-some for packages of many files only, within bounds, and for as long as sandboxes are kept for the package.
-They are made in a thread of their own: no call waits for one.
+With an image (``sandbox.image``), a call does not have to check every installed file. An image takes memory.
+So images are made only for packages of many files, within bounds, and only while sandboxes are kept for the
+package. A thread of its own makes them: no call waits for an image.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""Who could change what a path leads to: the user and root, or somebody else.
+"""Decides who could change what a path leads to: only the user and root, or somebody else.
 
-Source: path_resolution(7), inode(7) for the sticky bit, acl(5), whose lists make a mask of the group's bits.
+Source: path_resolution(7), inode(7) for the sticky bit, acl(5): with an access control list, the group bits
+of the mode are the list's mask.
 """
 
 from __future__ import annotations

@@ -1,16 +1,16 @@
-"""What a tool may ask for, and when one asking is no wider than another.
+"""What a tool may ask for, and when one set of permissions is no wider than another.
 
-Values only; no I/O. A :class:`Permissions` occurs twice in a tool's life: in the signed manifest,
-where paths may begin with a ``${user_config.KEY}`` placeholder, and in a grant, where every path is
-the final absolute path that will be mounted.
+Values only; no I/O. A :class:`Permissions` occurs twice in a tool's life: in the signed manifest, where
+paths may begin with a ``${user_config.KEY}`` placeholder, and in a grant, where every path is the final
+absolute path that will be mounted.
 
-``covers`` asks whether everything the narrower value allows is allowed by the wider one. It errs on
-one side only: True is a proof, False may mean that nobody could tell. On values in their
+``covers`` asks whether the wider value allows everything that the narrower one allows. It errs on one side
+only: True is a proof, False may mean that this could not be decided. On values in their
 :meth:`Permissions.reduced` form it is a partial order.
 
-Of the paths that lie in one another the innermost decides: what is granted for reading inside a
-folder that is granted for writing stays read-only. So such an entry takes something away, and
-whatever narrows a value has to keep it.
+If granted paths lie inside one another, the innermost one decides: a folder that is granted for reading
+inside a folder that is granted for writing stays read-only. So such an entry takes a right away, and
+whatever narrows a value has to keep the entry.
 """
 
 from __future__ import annotations

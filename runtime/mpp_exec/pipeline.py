@@ -1,4 +1,4 @@
-"""The whole, for whoever embeds it: a runtime on one home, and the ways to call a tool with it."""
+"""The public entry point: a runtime on one home, and the ways to call a tool with it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Everything that must be true before a call may run, and what the call needs once it is.
+"""Checks everything that must be true before a call may run, and collects what the call needs.
 
-The order is the promises': verified (1), approved (2), enforceable (7). Whatever fails here runs
-nothing. What follows from unchanged inputs is kept; whether they are unchanged is asked at each call.
+The order is that of the promises: verified (1), approved (2), enforceable (7). If a check fails, nothing
+runs. Results that follow from unchanged inputs are kept. Each call checks whether the inputs are unchanged.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What one call has of the network: a way out for each of its sandboxes, and what went that way."""
+"""The network of one call: a way out for each of its sandboxes, and a record of what was connected."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What a running call says of its progress, on its way out: bounded, redacted, no faster than anybody reads.
+"""Passes on the progress messages of a running call: bounded, redacted, and no faster than anybody reads.
 
-Each message is redacted by itself, with what earlier ones of the call have shown to be secret: what a tool
-spreads over several is not seen together before its result.
+Each message is redacted by itself, with the values that earlier messages of the call have shown to be
+secret. A value that a tool spreads over several messages is not seen as a whole before the result.
 """
 
 from __future__ import annotations

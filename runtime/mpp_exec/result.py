@@ -1,6 +1,6 @@
-"""From what a tool said to its result: redacted on every channel at once, in MCP's form.
+"""Turns a tool's output into its result: redacted on all channels together, in MCP's form.
 
-Everything a tool says is hostile until it went through here.
+All output of a tool is hostile until it has passed through here.
 
 Source: Model Context Protocol 2025-11-25, server/tools (``CallToolResult``, content blocks).
 """

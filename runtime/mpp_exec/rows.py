@@ -1,8 +1,8 @@
-r"""A line as the rows of a screen, so that what a terminal would wrap is not taken for a line of its own.
+r"""Breaks a line into screen rows, so that a row that the terminal wraps is not taken for a line of its own.
 
-Where a line is longer than the screen is wide, the terminal begins the rest of it at the first column, where
-lines of ours begin. Whoever wrote the line and guesses the width can have anything stand there: ``it may:``,
-or the end of the arguments of a call. So it is broken before that, and each further row is marked.
+If a line is longer than the screen is wide, the terminal continues it in the first column, where lines of
+ours begin. Whoever wrote the line and guesses the width can make anything appear there: ``it may:``, or the
+end of the arguments of a call. So the line is broken before that, and each further row is marked.
 """
 
 from __future__ import annotations

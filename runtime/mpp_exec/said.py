@@ -1,7 +1,7 @@
-"""What a tool said, read from what came out of its sandbox: parsed, in the form it declared, checked.
+"""Reads a tool's output from its sandbox: parses it, checks it against its declared form.
 
-No byte of it is believed for its form: it may be no JSON, half of it, too deep, not UTF-8, or against the
-tool's own schema. Nothing here is redacted yet.
+No byte of it is trusted to have the right form: it may be no JSON, half a document, too deep, not UTF-8, or
+against the tool's own schema. Nothing is redacted here yet.
 """
 
 from __future__ import annotations

@@ -1,10 +1,13 @@
-"""Whether installed packages are what was signed: the check that every call depends on, and what spares it.
+"""Checks that installed packages are what was signed, and decides when a call does not need the full check.
 
-Verifying reads every file. It is not repeated while a look finds that none was touched, also where the home
-trusts others since: that is asked first, with every change of the home, and takes no longer for a large
-package, so that nobody's withdrawal waits for one (promise 2). The look is spared to calls that run a
-package's image (``images``), which was verified when nobody could change it any more. Then the installed
-files are looked at while the next sandbox is prepared, beside the calls.
+Every call depends on this check. Verifying reads every file. It is not repeated while a look finds that no
+file was touched. This also holds if the home has come to trust other keys: trust is asked first, with every
+change of the home. That takes no longer for a large package, so a withdrawal waits for no package (promise
+2).
+
+Calls that run a package's image (``images``) do not need the look. The image was verified after the point at
+which nobody could change it any more. The installed files are then looked at while the next sandbox is
+prepared, in parallel to the calls.
 """
 
 from __future__ import annotations

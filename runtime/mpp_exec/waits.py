@@ -1,4 +1,4 @@
-"""Waiting for a thread, no longer than until a moment."""
+"""Waits for a thread to end, but no longer than until a given moment."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Ends what may no longer run: a call whose grant was withdrawn, or whose storage is over its bound.
+"""Ends calls that may no longer run: the grant was withdrawn, or the storage is over its bound.
 
-Withdrawing happens in any process of the home; this one looks at the home's change counter and at the
-policy while calls are running, several times a second, and cancels those that lost anything of what they
-were prepared with: grant, trust, permission of the policy (promise 2).
+Any process of the home can withdraw. While calls are running, this process checks the home's change counter
+and the policy several times a second. It cancels the calls that have lost anything that they were prepared
+with: grant, trust, or a permission by the policy (promise 2).
 """
 
 from __future__ import annotations

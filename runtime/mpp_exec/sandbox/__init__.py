@@ -1,1 +1,1 @@
-"""What is enforced: the plan compiled for this kernel, and the spawn that applies it."""
+"""What is enforced: the plan that is compiled for this kernel, and the spawn that applies it."""

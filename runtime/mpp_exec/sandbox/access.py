@@ -1,7 +1,7 @@
 """What a traced call asked the kernel for, as the watcher noted it.
 
-A note says what was asked, never what came of it: the watcher sees a call before the kernel decides it.
-What a path says was the tool's to choose, and may have changed a moment later.
+A note says what was asked, not what came of it: the watcher sees a call before the kernel decides it. The
+tool chose the text of a path, and may have changed it a moment later.
 """
 
 from __future__ import annotations

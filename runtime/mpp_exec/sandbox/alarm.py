@@ -1,7 +1,7 @@
-"""What the thread of the pool waits for: anybody may set it, and to set it wakes nobody before its time.
+"""What the pool's thread waits for. Anybody may set it, and setting it wakes nobody before its time.
 
-A condition variable wakes at once, on another processor: whoever notifies pays for that, and the thread that
-wakes takes the interpreter from a caller who is about to return.
+A condition variable would wake the thread at once, on another processor. The thread that notifies would pay
+for that, and the woken thread would take the interpreter from a caller that is about to return.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The grammar of a policy for system calls: what may be called, on which conditions, and what that means.
+"""The grammar of a system call policy: which calls are allowed, on which conditions, and what that means.
 
-It knows no policy (``profiles``) and no BPF (``seccomp``): a profile is a tuple of :class:`Allow`, and
-:func:`decide` is its meaning, against which every compiled program is held.
+This module knows no policy (``profiles``) and no BPF (``seccomp``). A profile is a tuple of :class:`Allow`.
+:func:`decide` defines its meaning, and every compiled program is compared with it.
 """
 
 from __future__ import annotations

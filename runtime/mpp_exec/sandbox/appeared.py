@@ -1,13 +1,13 @@
-"""Files that other programs obey and that were not there when a call began: found after it, and told.
+"""Finds and reports files that other programs obey and that did not exist when a call began.
 
-What exists of them is mounted read-only (``special``). A name that does not exist cannot be
-guarded: a mount needs something to lie on, Landlock's rights are of whole trees and never of a name, a
-seccomp program sees no path, and a private upper layer would have to be merged by somebody whom the
-tool could then deceive. A placeholder in the user's folder would be seen by the very programs it is
-to protect, and stay there if the host died. So this looks twice and says what is new.
+If such a file exists when a call begins, it is mounted read-only (``special``). A name that does not exist
+cannot be protected. A mount needs an existing target. Landlock's rights are for whole trees and never for a
+name. A seccomp program sees no path. A private upper layer would have to be merged by somebody whom the tool
+could then deceive. A placeholder in the user's folder would be seen by the very programs that it protects,
+and would stay there if the host died. So this module looks twice and reports what is new.
 
-It removes nothing: within a call the user's own editor may have made ``.vscode``, and nothing tells
-whose it is. All processes of the call are dead when it looks the second time.
+It removes nothing: the user's own editor may have made ``.vscode`` during the call, and nothing tells who
+made it. All processes of the call are dead when it looks the second time.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Sandboxes of the project's own in which what a tool may not do is tried, one mechanism at a time.
+"""Self-test sandboxes that try what a tool may not do, with one mechanism at a time.
 
-Files are tried with Landlock alone and with the mount namespace alone, the network with seccomp alone and
-with the network namespace alone. Nothing leaves this machine: connections go to a listener of this process on
-loopback.
+File access is tried with Landlock alone and with the mount namespace alone; network access with seccomp
+alone and with the network namespace alone. Nothing leaves this machine: connections go to a listener of this
+process on loopback.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""The profile for hosts where no namespaces can be had: Landlock, seccomp, rlimits, no_new_privs.
+"""The profile for hosts that give no namespaces: Landlock, seccomp, rlimits, no_new_privs.
 
-Nothing is mounted, so everything is used at the host's own paths: the package, the interpreter, granted
-paths. What a call needs of its own (scratch, the launcher and its sealing program, for a host that is
-root a copy of the package) lies in a folder that is made for it and removed after it.
+Nothing is mounted. So everything is used at the host's own paths: the package, the interpreter, granted
+paths. What a call needs for itself lies in a folder that is made for it and removed after it: scratch, the
+launcher and its sealing program, and, if the host is root, a copy of the package.
 
-What mounts do and Landlock cannot is refused rather than left out: holes in a grant, special files in a
-writable one, ids mapped for a host that is root.
+What only mounts can do is refused rather than left out: holes in a grant, special files in a writable grant,
+and ids mapped for a host that is root.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a call brings into its sandbox, whether that was prepared before or is made for it."""
+"""What a call brings into its sandbox, whether the sandbox was prepared before or is made for the call."""
 
 from __future__ import annotations
 

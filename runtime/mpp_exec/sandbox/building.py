@@ -1,4 +1,4 @@
-"""What a plan mounts, and the Landlock rule of each: made side by side, so that neither is forgotten."""
+"""Builds the mounts of a plan and their Landlock rules together, so that neither is forgotten."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The modules of a Python package, compiled once when it is installed and not at each start of its tools.
+"""Compiles the modules of a Python package once, at installation, instead of at each start of its tools.
 
-A compiler reads what a stranger wrote, so it works in a sandbox of its own. What comes of it is of no more
-worth than the package: it is mounted where that is, and nowhere else.
+The compiler reads untrusted sources, so it works in a sandbox of its own. Its output deserves no more trust
+than the package: it is mounted where the package is, and nowhere else.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Compiled programs and modules, and facts about host programs, kept between processes in the home's cache.
+"""Compiled programs and modules, and facts about host programs, kept in the home's cache between processes.
 
-A cache is never a reason to fail: what cannot be read, is damaged, is another user's or belongs to other
-inputs is made again. Every file carries the digest of its content; the folder is the user's own (0700).
+A cache is never a reason to fail. An entry that cannot be read, is damaged, belongs to another user or to
+other inputs is made again. Every file carries the digest of its content; the folder is the user's own
+(0700).
 """
 
 from __future__ import annotations

@@ -1,18 +1,21 @@
-"""cgroup v2, where it is delegated: each invocation in a group of its own, bounded and counted by the kernel.
+"""Puts each invocation into a cgroup of its own, where cgroup v2 is delegated.
 
-Where a group may be made is not guessed from permissions alone. A host's own processes are never moved,
-and a cgroup that is somebody else's to manage is left alone:
+The kernel then bounds and counts the invocation. Permissions alone do not decide where a group may be made.
+A host's own processes are never moved (except with ``own``, see below), and a cgroup that somebody else
+manages is left alone:
 
 - ``$MPP_CGROUP`` names a folder below which groups may be made. ``own`` stands for the cgroup that this
   process is in and has to itself: the process then moves into a child of it, because the kernel lets a
   cgroup bound its children only when no process is in it (cgroups(7), no internal processes).
-- Else, where systemd runs, the cgroup above this process's, if systemd marked it as delegated.
-- Else the cgroup above, if it belongs to this unprivileged user; or the root of the hierarchy, for root.
+- Otherwise, where systemd runs: the cgroup above this process's, if systemd marked it as delegated.
+- Otherwise: the cgroup above, if it belongs to this unprivileged user; or, for root, the root of the
+  hierarchy.
 
-Whether it works is found out by doing: a trial group is made, bounded, and a process born in it.
+Whether this works is found out by trying: a trial group is made and bounded, and a process is born in it.
 
-Groups are locked by who made them (flock(2) on the folder, which ends with the process), so a later start
-tells the leftovers of a killed host from what is in use, in whichever PID namespace, and removes them.
+The process that makes a group locks it (flock(2) on the folder; the lock ends with the process). So a later
+start can tell the leftovers of a killed host from groups in use, in whichever PID namespace, and removes
+them.
 """
 
 from __future__ import annotations

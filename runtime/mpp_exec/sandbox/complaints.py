@@ -1,8 +1,8 @@
-"""What a program says that it could not have, read out of its error messages.
+"""Reads from a program's error messages what the program could not have.
 
-A launcher notes what a Python tool tries. Of another program, or a server, nothing is known but what it says,
-and most say it in the words of the C library (strerror(3)) or by the name of the error. It is the tool's own
-word, a hint for people, and told only where the plan does deny it (``denial``).
+A launcher notes what a Python tool tries. Of another program or a server nothing is known but its messages,
+and most programs use the words of the C library (strerror(3)) or the name of the error. This is the tool's
+own word and a hint for people. It is reported only where the plan does deny the access (``denial``).
 """
 
 from __future__ import annotations

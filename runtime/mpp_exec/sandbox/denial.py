@@ -1,13 +1,13 @@
-"""Why something did not work inside, and which permission would allow it.
+"""Explains why something did not work inside, and which permission would allow it.
 
-A tool is told ENOENT for what it was not granted, so that it learns nothing; whoever called it is told
-what the sandbox knows: which path was tried, and that no grant names it. Whether the path exists on
-the host is not looked up: the explanation reaches the model, too.
+A tool gets ENOENT for what it was not granted, so that it learns nothing. Its caller is told what the
+sandbox knows: which path was tried, and that no grant names it. Whether the path exists on the host is not
+looked up, because the model reads the explanation, too.
 
-What a Python tool tried and was denied without failing of it, its launcher notes. That is the tool's own
-word, and nothing but a hint for people: each of its notes is held against the plan here, and told only
-where the plan does deny it. So is what another program or a server complains of when it fails
-(``complaints``); what it tried without a word is known of a traced call only.
+The launcher of a Python tool notes what the tool tried and was denied, even if the tool did not fail. These
+notes are the tool's own word, and only a hint for people. Each note is compared with the plan here, and is
+reported only where the plan does deny it. The same holds for the error messages of other programs and
+servers that fail (``complaints``). What these tried without a message is known of a traced call only.
 """
 
 from __future__ import annotations

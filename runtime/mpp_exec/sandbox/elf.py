@@ -1,6 +1,6 @@
 """What a host program needs to be loaded: its loader and its shared libraries.
 
-Only programs of the host are asked about, never a file of a package: the answer comes from the
+This is asked only about programs of the host, never about a file of a package. The answer comes from the
 host's own dynamic loader (``ld.so --list``, ld.so(8)), which does not run the program.
 """
 

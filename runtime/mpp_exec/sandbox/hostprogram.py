@@ -1,8 +1,9 @@
-"""Programs of the host: found over PATH, and asked what they are, where nobody else could have put them.
+"""Finds host programs on PATH and asks them what they are, if no other user could have put them there.
 
-A question is answered by running the program, as the user and outside of any sandbox. So whoever could
-put a file on the way to it would run as the user: every folder, link and file on that way has to be the
-user's or root's, and writable by nobody else. What a shim looks up in turn is looked up in such folders only.
+To ask means to run the program, as the user and outside of any sandbox. So whoever could put a file on its
+path could run code as the user. Every folder, link and file on this path must therefore belong to the user
+or to root, and be writable by nobody else. If the program is a shim, it looks up other programs in such
+folders only.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The image of a package: its files in memory, read-only, where no other process can reach them.
 
-What was found in a sealed image stays so: the kernel lets nobody write there any more, whoever has a
-descriptor of something in it (``native/image.c``). So it is verified once, after that, and never looked at
-again. It has no process and no path; it ends with its last reference, or with the host.
+The content of a sealed image does not change: the kernel lets nobody write to it any more, whoever has a
+descriptor of a file in it (``native/image.c``). So the image is verified once, after it was sealed, and
+never again. It has no process and no path. It ends with its last reference, or with the host.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Programs of the host that a package may run on: found, resolved to real files, described as mounts.
 
 A Python interpreter appears at ``/python`` with its standard library and never with the host's
-site-packages; another program appears at ``/bin/NAME``; the libraries that either loads appear where
-their loader looks. Everything here is a fact about the host, found by asking the program itself, and
-carries the identity of the files it was found from, so that a cached answer is used only while true.
+site-packages. Another program appears at ``/bin/NAME``. The libraries that either loads appear where its
+loader looks. Everything here is a fact about the host, found by asking the program itself. It carries the
+identity of the files that it was found from, so that a cached answer is used only while it is true.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What this kernel offers, as far as a plan is compiled for it.
 
-Only questions that have a short true answer stand here. Whether namespaces can be had is not one of
-them: some systems let the call succeed and fail later (Ubuntu 24.04's AppArmor restriction), so that
-is found out by doing, in ``spaces``. What follows from the facts is in ``properties``.
+This module asks only questions that have a short true answer. Whether namespaces are available is not such a
+question: some systems let the call succeed and fail later (Ubuntu 24.04's AppArmor restriction). ``spaces``
+finds that out by trying. ``properties`` says what follows from the facts.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Which Landlock rights a plan handles and grants, by the ABI of the kernel.
 
-Everything a kernel can handle is handled, so what no rule names is denied. The ruleset itself is
-built by init with raw system calls, since scratch and synthetic files exist in no other mount
-namespace; this module decides what goes into it.
+The plan handles every right that the kernel can handle, so what no rule names is denied. Init builds the
+ruleset itself with raw system calls, because scratch and synthetic files exist in no other mount namespace.
+This module decides what goes into it.
 
 Source: Linux ``include/uapi/linux/landlock.h``, Documentation/userspace-api/landlock.rst.
 """

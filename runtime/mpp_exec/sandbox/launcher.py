@@ -1,4 +1,4 @@
-"""The launcher of Python tools as bytecode: made once for an interpreter, and not at each of its starts."""
+"""The launcher of Python tools as bytecode, compiled once for each interpreter instead of at each start."""
 
 from __future__ import annotations
 

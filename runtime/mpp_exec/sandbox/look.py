@@ -1,8 +1,8 @@
-"""Whether files are still what they were, asked of many at once.
+"""Checks many files at once for changes since they were last looked at.
 
-Device, inode, mode, owner, size, mtime and ctime: nobody but root and the owner can change a file
-without changing one of these. What a name leads to is not opened and says nothing by itself: only
-that two looks are equal is an answer, and it is that nothing was touched between them.
+Compared are device, inode, mode, owner, size, mtime and ctime: nobody but root and the owner can change a
+file without changing one of these. What a name leads to is not opened, and one look says nothing by itself.
+Only two equal looks are an answer: no file was touched between them.
 """
 
 from __future__ import annotations

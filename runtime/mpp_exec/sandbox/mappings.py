@@ -1,7 +1,8 @@
-"""What a process has mapped, as the process itself is told to write it down (``native/snapshot.c``).
+"""What a process has mapped, as the process itself is told it to write its snapshot (``native/snapshot.c``).
 
-Read of ``/proc``, which a tool cannot see inside. What cannot be restored is found here: that is for tools
-which work by chance only, and no defence, since what a tool writes down is its own affair.
+The host reads this from ``/proc``, which a tool cannot see inside. It also finds here what cannot be
+restored. That is for tools that would work only by chance, and is no defence: what a tool saves is its own
+affair.
 """
 
 from __future__ import annotations

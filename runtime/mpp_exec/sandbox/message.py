@@ -1,4 +1,4 @@
-"""What init reads: a plan with what differs from call to call put in, as one message."""
+"""Builds the message that init reads: a plan, completed with what differs from call to call."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the mounts of the host have changed: a sandbox that waits holds those of when it was made."""
+"""Tells whether the host's mounts have changed: a waiting sandbox holds those of the time it was made."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The seam to C: what else needs ``ffi`` and ``lib`` has them from here, and the constants of contract.h.
+"""The seam to C: other modules get ``ffi``, ``lib`` and the constants of contract.h from here.
 
-What is asked of the kernel by a single C call is here, too; a sandbox's life is in ``supervise``.
+What a single C call asks of the kernel is here, too. A sandbox's life is in ``supervise``.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What a sandbox that was granted hosts has of a network: the ports of its sockets, and addresses of its own.
+"""The network of a sandbox with granted hosts: the ports of its sockets, and addresses of its own.
 
-No packet leaves: the namespace has loopback and nothing else. For each granted port it has a socket that the
-broker, outside, will listen on. A name becomes an address of 127.0.0.0/8 that the broker gives it; what was
-granted as an address is put on loopback, so that whoever dials it comes to the same sockets.
+No packet leaves: the network namespace has loopback and nothing else. For each granted port it has a socket
+on which the broker, outside, will listen. The broker gives each name an address of 127.0.0.0/8. An address
+that was granted as such is put on loopback, so that a connection to it reaches the same sockets.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What an ended invocation means: one of the contract's outcomes, and a sentence for people.
 
-Pure: from what the supervisor saw to a word. Where a tool runs into a limit, the kernel tells the tool
-(ENOMEM, EAGAIN), and the tool fails in its own way; what it used tells which limit that was.
+Pure: turns what the supervisor saw into a word. When a tool reaches a limit, the kernel tells the tool
+(ENOMEM, EAGAIN), and the tool fails in its own way. What the tool used tells which limit that was.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """A sandbox that is prepared ahead of its one call.
 
-Everything is there that needs no call: namespaces, mounts, confinement, the interpreter of a Python tool with
-the tool imported, an MCP server with its handshake done, all of it confined as in the call. What the call was
-granted is not: paths, storage and its request come when it does. It serves that call and ends; nobody's data
-is in it before, and nobody's after.
+It has everything that needs no call: namespaces, mounts, confinement, the interpreter of a Python tool with
+the tool imported, or an MCP server with its handshake done. All of it is confined as in the call. It does
+not have what the call was granted: paths, storage and the request come with the call. It serves that call
+and ends; it never holds anybody's data before the call or after it.
 """
 
 from __future__ import annotations

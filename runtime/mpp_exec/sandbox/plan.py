@@ -1,7 +1,7 @@
 """A plan is a value: the same inputs (``planning``) give the same plan and the same digest.
 
-It holds everything a spawn needs but what differs from call to call: variables, the invocation's number, and
-the identity of the granted paths, which is taken when they are opened.
+It holds everything that a spawn needs, except what differs from call to call: variables, the invocation's
+number, and the identity of the granted paths, which is taken when they are opened.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Grant, manifest and kernel facts in; one plan out. Nothing here touches the kernel."""
+"""Compiles grant, manifest and kernel facts into one plan. Nothing here touches the kernel."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
-"""Sandboxes that wait for the calls to come: as many as are used, and none where nobody calls.
+"""Sandboxes that wait for coming calls: as many as are used, and none if nobody calls.
 
-A tool that is called twice within a minute gets a sandbox prepared for its next call; one that is called
-faster than they are made gets more of them, up to what the pool may hold. One sandbox serves one call. What
-the tool burns while it waits, a change of the home or of policy, another plan, age and idleness end them
-(``stock``).
+A tool that is called twice within a minute gets a sandbox prepared for its next call. A tool that is called
+faster than sandboxes are made gets more of them, up to what the pool may hold. One sandbox serves one call.
+A waiting sandbox ends when its tool uses too much while it waits, on a change of the home or of the policy,
+for another plan, by age and by idleness (``stock``).
 
-One thread makes and watches them. It exists while there are any, those at work included: a sandbox is killed
-by the kernel when the thread that made it ends (``PR_SET_PDEATHSIG`` follows the thread).
+One thread makes and watches the sandboxes. It lives while there are any, those at work included, because the
+kernel kills a sandbox when the thread that made it ends (``PR_SET_PDEATHSIG`` follows the thread).
 """
 
 from __future__ import annotations

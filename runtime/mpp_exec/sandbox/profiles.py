@@ -1,14 +1,14 @@
 """Which system calls a tool may make, and why: the policy table, stated without any BPF.
 
 A profile is a tuple of ``allow.Allow``. What is not in it does not exist (ENOSYS): new system calls,
-``clone3`` (its flags lie in memory where no filter sees them), ``openat2``, io_uring, userfaultfd,
-bpf, keyctl, ptrace, process_vm_*, process_madvise, pidfd_getfd, perf_event_open, open_by_handle_at,
-the mount calls old and new, unshare, setns, memfd_create, mknod, inotify, message queues, System V
-IPC, personality, sysinfo, POSIX timers and timers as descriptors, statfs (the host's disk), fadvise
-(what the host's page cache holds), and every socket call beyond a stream pair. A tool that was granted
-hosts has TCP and UDP sockets of its own namespace beside that: no listener, no raw socket, no netlink.
+``clone3`` (its flags lie in memory where no filter sees them), ``openat2``, io_uring, userfaultfd, bpf,
+keyctl, ptrace, process_vm_*, process_madvise, pidfd_getfd, perf_event_open, open_by_handle_at, the old and
+the new mount calls, unshare, setns, memfd_create, mknod, inotify, message queues, System V IPC, personality,
+sysinfo, POSIX timers and timers as descriptors, statfs (the host's disk), fadvise (what the host's page
+cache holds), and every socket call beyond a stream pair. In addition, a tool with granted hosts has TCP and
+UDP sockets of its own namespace: no listener, no raw socket, no netlink.
 
-``allow.decide`` is the meaning of a profile. ``seccomp.prove`` holds every compiled program against it.
+``allow.decide`` is the meaning of a profile. ``seccomp.prove`` compares every compiled program with it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What must hold for a call, what enforces it on this host, and what a person agreed to do without.
 
-A property counts as enforced where at least two mechanisms work for it (promise 7). Where one is left,
-the grant must name what is missing; where none is left, nobody can agree to it. Pure: from facts about
-the kernel to a table, so that every kernel can be asked about on any machine.
+A property counts as enforced if at least two mechanisms work for it (promise 7). If only one works, the
+grant must name what is missing. If none works, nobody can agree to it. Pure: turns facts about the kernel
+into a table, so that the answer for every kernel can be computed on any machine.
 
 Sources: Linux Documentation/userspace-api/landlock.rst (which right came with which ABI), namespaces(7),
 seccomp(2), capabilities(7).

@@ -1,6 +1,7 @@
-"""What to change on a host that gives no namespaces, by where building a sandbox failed.
+"""What to change on a host that gives no namespaces, depending on where building a sandbox failed.
 
-Settings are read only to say which of them it is; that something is missing was found out by doing.
+Settings are read only to find out which of them is the cause. That namespaces are missing was found out by
+trying.
 """
 
 from __future__ import annotations

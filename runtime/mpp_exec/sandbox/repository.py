@@ -1,6 +1,6 @@
-"""What git obeys in a repository: where it is looked for, so that it is protected or told (``special``).
+"""Where git looks for what it obeys in a repository, so that ``special`` can protect or report it.
 
-Git runs what a repository's configuration and hooks say, also for ``git status`` or a shell's prompt, and
+Git runs what a repository's configuration and hooks say, even for ``git status`` or a shell's prompt. It
 takes any folder with HEAD, objects and refs for a repository, whatever its name.
 
 Source: gitrepository-layout(5), git-config(1) on files and safe.bareRepository, gitsubmodules(7).

@@ -1,8 +1,8 @@
-"""Namespaces that are used up at this moment: other sandboxes have them, or the kernel is still freeing some.
+"""Handles namespaces that are used up for now: other sandboxes have them, or the kernel still frees some.
 
-clone(2) says ENOSPC where one of ``user.max_*_namespaces`` (namespaces(7)) is reached, in this user namespace
-or in one around it. A network namespace counts until the kernel has taken it down, which it does behind the
-end of its last process and for all of them in one thread.
+clone(2) answers ENOSPC when one of ``user.max_*_namespaces`` (namespaces(7)) is reached, in this user
+namespace or in one around it. A network namespace counts until the kernel has taken it down. The kernel does
+that after the end of its last process, and for all network namespaces in one thread.
 """
 
 from __future__ import annotations

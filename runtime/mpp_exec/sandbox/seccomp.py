@@ -1,9 +1,9 @@
 """Compiles a profile with libseccomp and proves the result; nothing that was not proven is returned.
 
-libseccomp before 2.6.1 can merge 64-bit comparisons so that a filter becomes weaker
-(GHSA-4q85-33p6-j5g6), and distributions ship older ones. So the compiler is not trusted: every
-program runs through the simulator of ``bpf`` for every system call number and for the boundary
-values of every compared argument, and must agree with the policy table of ``profiles``.
+libseccomp before 2.6.1 can merge 64-bit comparisons so that a filter becomes weaker (GHSA-4q85-33p6-j5g6),
+and distributions ship older versions. So the compiler is not trusted: every program runs through the
+simulator of ``bpf`` for every system call number and for the boundary values of every compared argument, and
+must agree with the policy table of ``profiles``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What this host can enforce, found out by doing it.
+"""Finds out by trying what this host can enforce.
 
-A property counts as enforced where two mechanisms work for it, so each is tried with the other one taken away
-(``attempts``).
+A property counts as enforced if two mechanisms work for it. So each mechanism is tried with the other one
+taken away (``attempts``).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A plan without namespaces gets its folder, for one call."""
+"""Gives a plan without namespaces its folder, for one call."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
-"""A snapshot: the memory of a tool's process that has imported the tool, of which sandboxes are restored.
+"""A snapshot: the memory of a process that has imported a Python tool, from which sandboxes are restored.
 
-One sandbox of the plan, confined like any other and with nothing of a call, imports the tool, writes its own
-memory into a file that the host has given it, and ends. Others of the same plan become that process again,
-each when it is complete and confined (``native/restore.c``). What is in the file is the tool's: the host
-bounds its size, seals it, and reads none of it.
+One sandbox of the plan is confined like any other and holds nothing of a call. It imports the tool, writes
+its own memory into a file that the host has given it, and ends. Other sandboxes of the same plan restore
+that process, each after it is complete and confined (``native/restore.c``). The content of the file is the
+tool's: the host bounds its size, seals it, and reads none of it.
 
-Those that are restored have one address-space layout and one hash secret in common, so a snapshot is of one
-plan, is used for ``COPIES`` sandboxes or ``AGE`` seconds, and only where the user agreed to that.
+Restored sandboxes have one address-space layout and one hash secret in common. So a snapshot belongs to one
+plan, is used for ``COPIES`` sandboxes or ``AGE`` seconds, and is used only where the user agreed to that.
 """
 
 from __future__ import annotations

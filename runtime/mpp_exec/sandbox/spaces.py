@@ -1,7 +1,7 @@
-"""Whether this host gives a sandbox its namespaces and mounts: found out by making one.
+"""Finds out whether this host gives a sandbox its namespaces and mounts, by making one.
 
-No setting tells. A container's seccomp profile refuses the clone; Ubuntu 24.04 lets it succeed and
-refuses what comes after it; a limit of zero looks like a full disk. So an empty sandbox is built by the
+No setting tells this. A container's seccomp profile refuses the clone. Ubuntu 24.04 lets the clone succeed
+and refuses what comes after it. A limit of zero looks like a full disk. So an empty sandbox is built by the
 same code as every other, up to the moment at which it would execute a tool that is not there.
 """
 

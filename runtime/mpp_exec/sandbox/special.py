@@ -1,11 +1,11 @@
-"""What other programs execute or obey: protected where a tool may write beside it.
+"""Protects what other programs execute or obey, where a tool may write beside it.
 
-One policy, ``permissions.is_protected_name``: what approval says is not covered by a write grant is what is
-mounted read-only here, and what ``appeared`` tells of. A folder is listed anew at each call, since it is
-the user's: what is there when the call begins is mounted on itself, read-only. What is not there cannot be.
+There is one policy, ``permissions.is_protected_name``. What approval says is not covered by a write grant is
+mounted read-only here, and ``appeared`` reports it. A folder is listed anew at each call, because it is the
+user's. What exists when the call begins is mounted on itself, read-only. What does not exist cannot be.
 
-A name that is a symbolic link is no mount point. What it leads to is mounted read-only where a write grant
-holds it; the link itself is compared afterwards.
+A name that is a symbolic link cannot be a mount point. The target of the link is mounted read-only if a
+write grant contains it. The link itself is compared afterwards.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What a pool keeps: which sandboxes wait, how many, and what they may have together.
 
-Kept is what is in demand and still what it was when it was made. What is not, and what is too much, is killed
-here and closed when it is dead. What a caller does, and may do at any moment, says that it has the lock; all
-else is for the one thread that makes sandboxes.
+The stock keeps sandboxes that are in demand and whose basis has not changed. All others, and those that are
+too many, are killed here, and closed when they are dead. Methods that a caller may use at any moment require
+the lock, and say so. Everything else is for the one thread that makes sandboxes.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The kernel surface in numbers and in words, from the policy table itself.
 
-What ``explain`` and ``doctor`` say and what ``docs/system-calls.md`` lists comes from here, so that none of
+What ``explain`` and ``doctor`` say, and what ``docs/system-calls.md`` lists, comes from here. So none of
 them can differ from what is enforced.
 """
 

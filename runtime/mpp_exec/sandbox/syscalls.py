@@ -1,7 +1,7 @@
-"""System call numbers by architecture, so that the proof of a program does not lean on its compiler's table.
+"""System call numbers by architecture, so that the proof of a program does not rely on its compiler's table.
 
-Source: Linux ``arch/x86/entry/syscalls/syscall_64.tbl`` (numbers up to Linux 6.15), less the x32-only ones.
-A test compares this table with the kernel headers of the machine and with libseccomp's.
+Source: Linux ``arch/x86/entry/syscalls/syscall_64.tbl`` (numbers up to Linux 6.15), without the x32-only
+ones. A test compares this table with the kernel headers of the machine and with libseccomp's.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""A template: an interpreter that is up, with the launcher loaded, of which a tool's sandboxes are copies.
+"""A template: a running interpreter with the launcher loaded, of which a tool's sandboxes are copies.
 
-To start Python takes ten times as long as to copy it. The template runs on the host and holds the host's own
-code only: no package, no arguments, no secrets. What is copied confines itself as any other sandbox does
+Starting Python takes ten times as long as copying it. The template runs on the host and holds only the
+host's own code: no package, no arguments, no secrets. A copy confines itself as any other sandbox does
 (``native/copies.c``), and then imports the tool. Copies have one address-space layout and one hash secret in
-common, so a template belongs to one plan, and is replaced after ``COPIES`` of them or ``AGE`` seconds.
+common. So a template belongs to one plan, and is replaced after ``COPIES`` copies or ``AGE`` seconds.
 """
 
 from __future__ import annotations

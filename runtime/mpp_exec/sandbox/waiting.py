@@ -1,4 +1,4 @@
-"""A sandbox that waits for its one call, as C has it (``native/park.c``): what a ``Parked`` has inside."""
+"""A sandbox that waits for its one call, as C has it (``native/park.c``): the inside of a ``Parked``."""
 
 from __future__ import annotations
 

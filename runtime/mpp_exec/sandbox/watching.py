@@ -1,12 +1,14 @@
 """What a traced call is watched for: which system calls, and which of their arguments are noted.
 
-Stated without any BPF, as ``profiles`` is. A watched call that the tool's profile allows is noted and let
-on; mounts, Landlock and limits decide about it as they do without tracing. Of two programs the kernel
-takes the stricter answer, and refusing (ERRNO) is stricter than asking (USER_NOTIF): a call that the
-ordinary program refuses would never be heard of. So for the few that a permission could allow, a traced
-tool's program leaves the refusal to the watcher, which refuses them by their number, whatever the tool's
-memory says; where nobody watches any more, the kernel does. :func:`ordinary` is that rule, and
-``seccomp.prove_watch`` holds it against the profile: a traced tool may do what it may do untraced.
+Stated without any BPF, as ``profiles`` is. A watched call that the tool's profile allows is noted and
+continued. Mounts, Landlock and limits decide about it as they do without tracing.
+
+Of two programs the kernel takes the stricter answer, and refusing (ERRNO) is stricter than asking
+(USER_NOTIF). So the watcher would never hear of a call that the ordinary program refuses. For the few calls
+that a permission could allow, a traced tool's program therefore leaves the refusal to the watcher. The
+watcher refuses them by their number, whatever the tool's memory says. If nobody watches any more, the kernel
+refuses them. :func:`ordinary` is that rule. ``seccomp.prove_watch`` compares it with the profile: a traced
+tool may do what it may do untraced.
 
 Source: seccomp_unotify(2), Linux ``kernel/seccomp.c`` (``seccomp_run_filters``).
 """
