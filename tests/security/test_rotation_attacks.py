@@ -69,6 +69,12 @@ class House:
         statement = rotation.sign(publisher, old, new, DAY)
         return rotating.take(self.session, rotating.offered(self.session, statement))
 
+    def add(self, key: SigningKey) -> bool:
+        """Have *key* typed in as that of acme, whatever was known."""
+        if self.session.store.publishers():
+            publishers.remove(self.session, "acme")
+        return publishers.add(self.session, "acme", format_public_key(key.public_key))[1]
+
     def revoke(self, key: SigningKey) -> list[Installed]:
         return publishers.revoke(self.session, publishers.Revoking("key", key.key_id))[1]
 
@@ -149,6 +155,27 @@ STATEMENTS = [
         A,
         lambda house: (house.take(A, B), house.take(B, C)),
     ),
+    Statement(
+        "back to the oldest former key, where the known one was added",
+        "rotation.former_key",
+        C,
+        B,
+        lambda house: (house.add(C), house.take(B, C)),
+    ),
+    Statement(
+        "a second one before a former key",
+        "rotation.fork",
+        D,
+        B,
+        lambda house: (house.add(C), house.take(B, C), house.take(A, B)),
+    ),
+    Statement(
+        "a key that was added in the place of one that was not revoked",
+        "rotation.fork",
+        A,
+        C,
+        lambda house: (house.take(A, B), house.add(C)),
+    ),
     Statement("out of its turn", "rotation.key_mismatch", B, C),
     Statement(
         "to the key of another publisher",
@@ -191,7 +218,7 @@ def test_attack_with_a_statement_that_was_in_order_when_it_was_shown(
     """What a person agreed to is checked again in the transaction that makes it so."""
     what = rotation.read(rotation.sign(statement.publisher, statement.old, statement.new, DAY))
     statement.before(house)
-    offer = rotating.Offer(what, b"", new=True, packages=[])
+    offer = rotating.Offer(what, b"", "follows", what.new_key, packages=[])
     assert refused(house, lambda: rotating.take(house.session, offer)) == statement.code
 
 
@@ -203,6 +230,13 @@ def test_replayed_statements_change_nothing(house: House) -> None:
     assert not house.take(B, C)
     assert house.state() == before
     assert house.session.store.publishers()[0].key == C.public_key
+
+
+def test_what_was_agreed_to_is_what_is_done(house: House) -> None:
+    """Shown as one that only takes away, it is not taken as one that replaces the key."""
+    what = rotation.read(rotation.sign("acme", A, B, DAY))
+    offer = rotating.Offer(what, b"", "bars", C.public_key, packages=[])
+    assert refused(house, lambda: rotating.take(house.session, offer)) == "rotation.changed"
 
 
 def test_a_key_that_policy_does_not_list_is_not_taken(house: House) -> None:
@@ -258,6 +292,71 @@ def test_nor_where_the_new_key_was_added_before_the_statement_came(house: House)
     assert refused(house, lambda: publishers.add(house.session, "acme", format_public_key(A.public_key))) == (
         "publisher.key_former"
     )
+
+
+def arrives(house: House, key: SigningKey, version: str, **options: Any) -> Callable[[], None]:
+    def arrive() -> None:
+        with house.arrived(house.package(key, version), **options):
+            pass
+
+    return arrive
+
+
+def test_nor_where_a_later_key_was_added_and_the_line_is_told_backwards(house: House) -> None:
+    house.add(C)
+    assert house.take(B, C)
+    assert house.take(A, B)
+    assert not house.take(A, B)
+    assert house.session.store.publishers()[0].key == C.public_key
+    assert refused(house, arrives(house, A, "2.0.0")) == "trust.former_key"
+    assert refused(house, arrives(house, C, "0.9.0")) == "trust.rollback"
+    publishers.remove(house.session, "acme")
+    assert refused(house, arrives(house, A, "2.0.0", trust=A.key_id)) == "trust.former_key"
+    assert refused(house, arrives(house, C, "0.9.0", trust=C.key_id)) == "trust.rollback"
+    assert refused(house, lambda: house.add(A)) == "publisher.key_former"
+
+
+def test_a_former_key_that_leaked_brings_nothing_back(house: House) -> None:
+    """Its holder, who once was taken for the publisher here, has a key of theirs go before it."""
+    house.add(C)
+    assert house.take(B, C)
+    assert not house.runs()
+    assert house.take(A, B)
+    assert not house.runs()
+    assert house.session.store.trust_view().distrust(A.key_id, NAME, house.session.store.package(NAME).digest)
+    with house.arrived(house.package(C, "2.0.0")) as arrival:
+        code = refused(house, lambda: installing.install(house.session, arrival, None))
+    assert code == "store.other_key"
+
+
+def test_the_versions_of_a_stolen_key_count_for_the_real_one_and_the_thief_s_do_not(house: House) -> None:
+    """A thief's successor was taken, then revoked, and the real one added: its statement gives the floor."""
+    house.install(A, "1.5.0")
+    house.take(A, D)
+    house.install(D, "9.0.0")
+    house.revoke(D)
+    house.add(C)
+    arrives(house, C, "1.4.0")()  # a key that was typed in begins with no versions
+    assert house.take(A, C)
+    assert refused(house, arrives(house, C, "1.4.0")) == "trust.rollback"
+    assert refused(house, arrives(house, C, "1.5.0")) == "trust.version_conflict"
+    arrives(house, C, "1.5.1")()
+    assert not house.runs()
+    publishers.remove(house.session, "acme")
+    assert refused(house, arrives(house, C, "1.4.0", trust=C.key_id)) == "trust.rollback"
+    assert refused(house, arrives(house, A, "2.0.0", trust=A.key_id)) == "trust.former_key"
+    house.add(C)
+    publishers.lift(house.session, publishers.Revoking("key", D.key_id))
+    assert refused(house, lambda: house.take(A, D)) == "rotation.fork"
+
+
+def test_nor_does_what_a_stolen_key_signed_run_under_the_real_one(house: House) -> None:
+    house.take(A, D)
+    assert house.runs()
+    house.revoke(D)
+    house.add(C)
+    assert house.take(A, C)
+    assert not house.runs()
 
 
 def test_a_package_that_was_verified_just_before_is_not_installed(house: House) -> None:

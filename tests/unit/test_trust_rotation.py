@@ -35,6 +35,10 @@ def taken(old: SigningKey, new: SigningKey, publisher: str = "acme") -> Successi
     return Succession(publisher, old.public_key, new.public_key, DAY.isoformat(), forge.NOW, b"")
 
 
+def barred(old: SigningKey, new: SigningKey) -> Succession:
+    return replace(taken(old, new), speaks=False)
+
+
 def view(key: SigningKey = A, *rotations: Succession, **changes: Any) -> TrustView:
     return forge.view(publishers={"acme": forge.publisher("acme", key)}, rotations=rotations, **changes)
 
@@ -170,6 +174,26 @@ def test_of_a_key_that_was_added_it_says_which_one_is_former() -> None:
     assert rotation.check(rotation.read(STATEMENT), view(B, taken(C, A)))
 
 
+def effect(old: SigningKey, new: SigningKey, trust: TrustView) -> str:
+    return rotation.check(rotation.read(rotation.sign("acme", old, new, DAY)), trust)
+
+
+def test_the_line_of_a_key_that_was_added_is_told_backwards() -> None:
+    """By its own word first; then by that of former keys, which may be anybody's, and can only take away."""
+    assert effect(B, C, view(C)) == "leads"
+    assert effect(A, B, view(C, taken(B, C))) == "bars"
+    assert effect(D, A, view(C, taken(B, C), barred(A, B))) == "bars"
+    assert effect(A, B, view(C, taken(B, C), barred(A, B))) == ""
+    assert effect(C, D, view(C, taken(B, C), barred(A, B))) == "follows"
+
+
+def test_one_that_led_to_a_revoked_key_gives_way_to_the_one_that_leads_to_the_known_key() -> None:
+    revoked = frozenset({D.key_id})
+    assert effect(A, C, view(C, taken(A, D), revoked_keys=revoked)) == "bars"
+    assert effect(A, C, view(C, taken(A, B), taken(B, D), revoked_keys=revoked)) == "bars"
+    assert effect(A, B, view(C, taken(B, C), taken(A, D), revoked_keys=revoked)) == "bars"
+
+
 def test_no_clock_is_asked() -> None:
     for issued in (date(1, 1, 1), date(9999, 12, 31)):
         assert rotation.check(rotation.read(rotation.sign("acme", A, B, issued)), view())
@@ -182,7 +206,16 @@ def test_no_clock_is_asked() -> None:
         (A, B, TrustView(trust_first_use=True), "rotation.unknown_publisher"),
         (C, D, view(), "rotation.key_mismatch"),
         (B, C, view(), "rotation.key_mismatch"),
-        (C, B, view(B, taken(A, B)), "rotation.key_mismatch"),
+        (C, B, view(B, taken(A, B)), "rotation.fork"),
+        (D, B, view(C, taken(A, B), taken(B, C)), "rotation.fork"),
+        (D, C, view(C, taken(A, B), taken(B, C)), "rotation.fork"),
+        (A, B, view(C), "rotation.key_mismatch"),
+        (D, A, view(C, taken(A, B)), "rotation.key_mismatch"),
+        (A, D, view(C, taken(B, C)), "rotation.key_mismatch"),
+        (C, B, view(C, taken(B, C)), "rotation.former_key"),
+        (A, C, view(C, taken(A, B)), "rotation.fork"),
+        (A, C, view(C, taken(A, B), taken(B, D), revoked_keys=frozenset({B.key_id})), "rotation.fork"),
+        (A, D, view(C, taken(A, B), revoked_keys=frozenset({B.key_id})), "rotation.key_mismatch"),
         (A, C, view(B, taken(A, B)), "rotation.fork"),
         (A, C, view(D, taken(A, B), taken(B, D)), "rotation.fork"),
         (A, C, forge.view(publishers={}, rotations=(taken(A, B),)), "rotation.unknown_publisher"),
@@ -250,3 +283,32 @@ def test_versions_are_remembered_along_the_line() -> None:
     assert forgotten.versions_seen(B.public_key, "acme/echo") == trust.versions_seen(
         C.public_key, "acme/echo"
     )
+
+
+def test_a_key_that_only_became_a_former_one_speaks_for_nothing_and_its_versions_count() -> None:
+    """Nor does any that came before it."""
+    seen = {(key.key_id, "acme/echo"): {f"{n}.0.0": f"sha256:{n}"} for n, key in enumerate((A, B, C, D), 1)}
+    trust = view(D, taken(A, B), barred(B, C), taken(C, D), seen=seen, installed=True)
+    assert [each.old_id for each in trust.former_keys("acme")] == [C.key_id, B.key_id, A.key_id]
+    spoken = [
+        key for n, key in enumerate((A, B, C), 1) if trust.speaks_for(key.key_id, "acme/echo", f"sha256:{n}")
+    ]
+    assert spoken == [C]
+    assert [trust.key_of(key.key_id) for key in (A, B, C)] == [None, None, C.public_key]
+    assert [trust.is_succeeded("acme/echo", key.key_id, D.public_key) for key in (A, B, C)] == [
+        False,
+        False,
+        True,
+    ]
+    assert [version for version, _ in trust.versions_seen(D.public_key, "acme/echo")] == [
+        "4.0.0",
+        "3.0.0",
+        "2.0.0",
+        "1.0.0",
+    ]
+
+
+def test_the_last_of_a_line_is_found_and_a_ring_walked_once() -> None:
+    assert view(C, taken(A, B), taken(B, C)).last_key("acme", A.public_key) == C.public_key
+    assert view(C, taken(A, B, "other")).last_key("acme", A.public_key) == A.public_key
+    assert view(C, taken(A, B), taken(B, A)).last_key("acme", A.public_key) == A.public_key

@@ -118,6 +118,7 @@ def _make(given: argparse.Namespace, console: Console) -> int:
 
 def _take(given: argparse.Namespace, console: Console) -> int:
     from mpp_exec.lifecycle import rotating  # noqa: PLC0415 -- not for --help
+    from mpp_exec.trust.keys import key_id  # noqa: PLC0415
     from mpp_exec.trust.publishers import format_public_key  # noqa: PLC0415
     from mpp_exec.trust.rotation import MAX_STATEMENT  # noqa: PLC0415
 
@@ -130,30 +131,38 @@ def _take(given: argparse.Namespace, console: Console) -> int:
     statement = read_input(given.name, MAX_STATEMENT, "the rotation statement")
     with open_session(given) as session:
         offer = rotating.offered(session, statement)
-        if offer.new:
+        if offer.effect:
             _agreed(given, console, offer)
-        rotated = rotating.take(session, offer) if offer.new else False
+        rotated = rotating.take(session, offer) if offer.effect else False
     what = offer.rotation
     if given.json:
         console.json(
             {
                 "publisher": what.publisher,
-                "public_key": format_public_key(what.new_key),
-                "key_id": what.new_id,
+                "public_key": format_public_key(offer.key),
+                "key_id": key_id(offer.key),
                 "former_key_id": what.old_id,
+                "successor_key_id": what.new_id,
                 "issued": what.issued,
                 "rotated": rotated,
             }
         )
         return 0
+    if offer.effect == "bars":
+        console.result([f"former key of {what.publisher}: {what.old_id}"])
+        return 0
     done = "rotated" if rotated else "taken already:"
-    console.result([f"{done} {what.publisher} {what.new_id}"])
+    console.result([f"{done} {what.publisher} {key_id(offer.key)}"])
     return 0
 
 
 def _agreed(given: argparse.Namespace, console: Console, offer: Offer) -> None:
     """Show what a statement means, and make sure that somebody agrees."""
-    lines, name = _shown(offer), offer.rotation.publisher
+    name = offer.rotation.publisher
+    if offer.effect == "bars":
+        lines, what, question = _shown_former(offer), f"a former key of {name}", "Count it as a former key"
+    else:
+        lines, what, question = _shown(offer), f"the new key of {name}", f"Trust the new key for {name}"
     command = shlex.join(["mpp-exec", "publisher", "rotate", given.name, "--yes"])
     with Terminal.opened() as terminal:
         if given.yes or terminal is None:
@@ -163,17 +172,17 @@ def _agreed(given: argparse.Namespace, console: Console, offer: Offer) -> None:
         if terminal is None:
             raise ConsentError(
                 "rotation.not_agreed",
-                f"the new key of {name} was not agreed to, and there is no terminal to ask at",
+                f"{what} was not agreed to, and there is no terminal to ask at",
                 f"to agree to what is shown: {command}",
             )
         terminal.show(lines)
-        if not terminal.confirm(f"Trust the new key for {name}?"):
-            raise ConsentError("rotation.refused", "the new key was not trusted", "nothing was changed")
+        if not terminal.confirm(f"{question}?"):
+            raise ConsentError("rotation.refused", f"{what} was not agreed to", "nothing was changed")
 
 
 def _shown(offer: Offer) -> list[str]:
     what = offer.rotation
-    names = ", ".join(each.name for each in offer.packages)
+    names = _names(offer)
     return [
         f"publisher {what.publisher} has a new key, says a statement of {what.issued} signed with both",
         f"  from  {what.old_id}",
@@ -181,6 +190,26 @@ def _shown(offer: Offer) -> list[str]:
         "  the new key signs packages in that name; the former key no longer, for good",
         *([f"  runs on as it is, until an update is approved: {names}"] if names else []),
     ]
+
+
+def _shown_former(offer: Offer) -> list[str]:
+    """Show a statement that leaves the publisher's key what it is."""
+    from mpp_exec.trust.keys import key_id  # noqa: PLC0415 -- not for --help
+
+    what, names = offer.rotation, _names(offer)
+    between = [f"  then     {what.new_id}"] if what.new_key != offer.key else []
+    return [
+        f"publisher {what.publisher} had another key, says a statement of {what.issued} signed with both",
+        f"  before   {what.old_id}",
+        *between,
+        f"  trusted  {key_id(offer.key)}, as it is",
+        "  the key from before signs nothing any more in that name, for good; the versions seen of it count",
+        *([f"  does not run by this, and is to be installed anew: {names}"] if names else []),
+    ]
+
+
+def _names(offer: Offer) -> str:
+    return ", ".join(each.name for each in offer.packages)
 
 
 VERBS: Final = {"publisher rotate": Verb(_arguments, _rotate)}

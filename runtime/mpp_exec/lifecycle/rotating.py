@@ -19,8 +19,9 @@ from mpp_exec.lifecycle.session import Session
 from mpp_exec.package.output import place_of, replacing
 from mpp_exec.registry.records import Installed
 from mpp_exec.trust import rotation
-from mpp_exec.trust.keys import SigningKey
+from mpp_exec.trust.keys import SigningKey, key_id
 from mpp_exec.trust.publishers import Rotation
+from mpp_exec.trust.rotation import Effect
 
 Unlock = Callable[[str, Callable[[str, str | None], SigningKey]], SigningKey]
 """Loads a private key of a publisher by the given function, asking for its passphrase where it has one."""
@@ -41,11 +42,19 @@ class Rotated:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A statement that may be taken here. *packages* are installed, and signed with the key it replaces."""
+    """A statement that may be taken here.
+
+    Attributes:
+        rotation, statement: what it says, and its bytes.
+        effect: what taking it does.
+        key: the publisher's key once it is taken, raw.
+        packages: installed ones that are signed with the key that it replaces.
+    """
 
     rotation: Rotation
     statement: bytes
-    new: bool
+    effect: Effect
+    key: bytes
     packages: list[Installed]
 
 
@@ -121,27 +130,31 @@ def offered(session: Session, statement: bytes) -> Offer:
         PackageError, ConsentError: ``rotation.*``, or ``policy.publisher``: the new key would be of no use.
     """
     what = rotation.read(statement)
-    new = rotation.check(what, session.store.trust_view())
-    if new:
+    view = session.store.trust_view()
+    effect = rotation.check(what, view)
+    if effect in ("follows", "leads"):
         session.policies.load().require_publisher(what.publisher, what.new_id)
+    key = what.new_key if effect == "follows" else view.publishers[what.publisher].key
     packages = [
         each
         for each in session.store.installed()
         if (each.name.partition("/")[0], each.key_id) == (what.publisher, what.old_id)
     ]
-    return Offer(what, statement, new, packages)
+    return Offer(what, statement, effect, key, packages)
 
 
 def take(session: Session, offer: Offer) -> bool:
-    """Have the new key speak for its publisher, as a person agreed; False if that was so already.
+    """Have the statement do what a person agreed to; False if that was so already.
 
     Raises:
         PackageError, ConsentError: what has changed since it was shown.
     """
-    return _take(session, offer.rotation, offer.statement, "statement")
+    return _take(session, offer.rotation, offer.statement, "statement", offer)
 
 
-def _take(session: Session, what: Rotation, statement: bytes, origin: str) -> bool:
+def _take(
+    session: Session, what: Rotation, statement: bytes, origin: str, agreed: Offer | None = None
+) -> bool:
     detail = {
         "publisher": what.publisher,
         "key": what.new_id,
@@ -149,11 +162,14 @@ def _take(session: Session, what: Rotation, statement: bytes, origin: str) -> bo
         "issued": what.issued,
         "origin": origin,
     }
+    if agreed is not None and agreed.effect == "bars":  # the key stays what it was
+        detail |= {"key": key_id(agreed.key), "successor": what.new_id, "effect": agreed.effect}
     return session.store.rotate_publisher(
         what,
         statement,
         session.clock(),
         record=lambda: session.record(Kind.PUBLISHER_ROTATE, detail=detail),
+        agreed=agreed.effect if agreed is not None else None,
     )
 
 

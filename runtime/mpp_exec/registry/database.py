@@ -67,6 +67,7 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
             PRIMARY KEY (publisher, old_key), UNIQUE (publisher, new_key)
         ) WITHOUT ROWID""",
     ),
+    ("ALTER TABLE rotations ADD COLUMN speaks INTEGER NOT NULL DEFAULT 1",),
 )
 """What brings the schema from version N to N+1, in order. Never edited once released; only appended to."""
 

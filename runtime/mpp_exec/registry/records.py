@@ -22,6 +22,7 @@ from mpp_exec.registry.faults import corrupt
 from mpp_exec.trust import rotation
 from mpp_exec.trust.keys import HomeKey, equal, keyed_hash
 from mpp_exec.trust.publishers import Origin, Publisher, Rotation, Succession, TrustView
+from mpp_exec.trust.rotation import Effect
 from mpp_exec.trust.verify import SignedManifest
 
 _DIGEST: Final = lazily(r"sha256:[0-9a-f]{64}", re.ASCII)
@@ -146,41 +147,50 @@ class Records:
     def rotations(self, rows: Transaction) -> list[Succession]:
         """Return all rotations that were taken, the oldest first."""
         found = rows.rows(
-            "SELECT publisher, old_key, new_key, issued, taken_at, statement FROM rotations ORDER BY taken_at"
+            "SELECT publisher, old_key, new_key, issued, taken_at, statement, speaks "
+            "FROM rotations ORDER BY taken_at"
         )
-        for name, old, new, issued, at, statement in found:
+        for name, old, new, issued, at, statement, speaks in found:
             keys = all(isinstance(key, bytes) and len(key) == 32 for key in (old, new))
             texts = isinstance(issued, str) and isinstance(statement, bytes)
-            if not (keys and texts and isinstance(at, int)):
+            if not (keys and texts and isinstance(at, int) and speaks in (0, 1)):
                 raise corrupt(self._path, f"a rotation of publisher {name} is none")
         return [
-            Succession(str(name), old, new, issued, _time(at), statement)
-            for name, old, new, issued, at, statement in found
+            Succession(str(name), old, new, issued, _time(at), statement, bool(speaks))
+            for name, old, new, issued, at, statement, speaks in found
         ]
 
-    def rotate(self, rows: Transaction, what: Rotation, statement: bytes, now: datetime) -> bool:
-        """Put the new key of *what* in the place of the old; return False if that is so already.
+    def rotate(
+        self, rows: Transaction, what: Rotation, statement: bytes, now: datetime, agreed: Effect | None
+    ) -> bool:
+        """Do what *what* does here, which is what was *agreed* to; return False if that is so already.
 
         Raises:
-            PackageError, ConsentError: as :func:`mpp_exec.trust.rotation.check`.
+            PackageError, ConsentError: as :func:`mpp_exec.trust.rotation.check`, and ``rotation.changed``.
         """
-        if not rotation.check(what, self.view(rows)):
+        effect = rotation.check(what, self.view(rows))
+        if effect == "":
             return False
+        if agreed not in (None, effect):
+            raise ConsentError(
+                "rotation.changed",
+                f"what is known of {what.publisher} has changed since the statement was shown",
+                "run it again, and look at what it says now",
+            )
+        if effect == "follows":
+            rows.run("UPDATE publishers SET key = ? WHERE name = ?", what.new_key, what.publisher)
+        # Of a key that followed the old one, and was revoked.
+        rows.run("DELETE FROM rotations WHERE publisher = ? AND old_key = ?", what.publisher, what.old_key)
         rows.run(
-            "UPDATE publishers SET key = ? WHERE name = ? AND key = ?",
-            what.new_key,
-            what.publisher,
-            what.old_key,
-        )
-        rows.run(
-            "INSERT INTO rotations (publisher, old_key, new_key, issued, taken_at, statement) "
-            "VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT INTO rotations (publisher, old_key, new_key, issued, taken_at, statement, speaks) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?)",
             what.publisher,
             what.old_key,
             what.new_key,
             what.issued,
             _stamp(now),
             statement,
+            int(effect != "bars"),
         )
         rows.changed()
         return True

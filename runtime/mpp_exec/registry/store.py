@@ -31,6 +31,7 @@ from mpp_exec.registry.pending import PendingCalls
 from mpp_exec.registry.records import Installed, Records, Revocation, Revoked
 from mpp_exec.trust.keyfiles import KeyFolder
 from mpp_exec.trust.publishers import Publisher, Rotation, TrustView
+from mpp_exec.trust.rotation import Effect
 from mpp_exec.trust.verify import VerifiedPackage, check_state
 
 CarryOver = Callable[[Grant], Grant | None]
@@ -134,17 +135,24 @@ class Store:
             return added
 
     def rotate_publisher(
-        self, rotation: Rotation, statement: bytes, now: datetime, record: Record | None = None
+        self,
+        rotation: Rotation,
+        statement: bytes,
+        now: datetime,
+        record: Record | None = None,
+        *,
+        agreed: Effect | None = None,
     ) -> bool:
         """Have a new key speak for a publisher; return False, and record nothing, if that is so already.
 
-        What the former key signed and was installed runs on; it counts for nothing that arrives.
+        What the former key signed and was installed runs on; it counts for nothing that arrives. *agreed*
+        is what a person was told that the statement does, None where nobody was asked.
 
         Raises:
-            PackageError, ConsentError: as :func:`mpp_exec.trust.rotation.check`.
+            PackageError, ConsentError: as :func:`mpp_exec.trust.rotation.check`, and ``rotation.changed``.
         """
         with self._database.writing() as rows:
-            rotated = self._records.rotate(rows, rotation, statement, now)
+            rotated = self._records.rotate(rows, rotation, statement, now, agreed)
             if rotated and record is not None:
                 record()
             return rotated

@@ -7,7 +7,8 @@ one form.
 State is kept elsewhere (``registry.store``). Verification is given a :class:`TrustView`, so that it
 is a function of its arguments. A publisher has one key at a time. A :class:`Rotation` that was taken
 puts another in its place, for good: the former key still speaks for what it had signed and was seen
-here by then, and for nothing else.
+here by then, and for nothing else. One that was taken of a key from before those that are known here
+only takes away: that key speaks for nothing, and the versions seen of it count.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import takewhile
 from typing import Final, Literal
 
 from mpp_exec.errors import UsageError
@@ -72,10 +74,14 @@ class Rotation:
 
 @dataclass(frozen=True, slots=True)
 class Succession(Rotation):
-    """A rotation that a home took. *taken_at* is UTC, *statement* what was signed (:mod:`.rotation`)."""
+    """A rotation that a home took. *taken_at* is UTC, *statement* what was signed (:mod:`.rotation`).
+
+    *speaks* says whether what the old key had signed and was seen here by then still runs.
+    """
 
     taken_at: datetime
     statement: bytes = field(repr=False)
+    speaks: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +115,7 @@ class TrustView:
         for known in self.publishers.values():
             if known.key_id == kid:
                 return known.key
-            for former in self.former_keys(known.name) if self.installed else ():
+            for former in self._speaking(known.name, known.key) if self.installed else ():
                 if former.old_id == kid:
                     return former.old_key
         return None
@@ -119,6 +125,13 @@ class TrustView:
         known = self.publishers.get(publisher)
         return [] if known is None else self._line(publisher, known.key)
 
+    def last_key(self, publisher: str, key: bytes) -> bytes:
+        """Return the last of the keys of *publisher* that followed *key* here, *key* if none did."""
+        by_old = {each.old_key: each for each in self.rotations if each.publisher == publisher}
+        while (step := by_old.pop(key, None)) is not None:  # taken out: no ring is walked for ever
+            key = step.new_key
+        return key
+
     def successor(self, publisher: str, kid: str) -> Succession | None:
         """Return what replaced the key *kid* of *publisher* here, None if nothing did."""
         return next(
@@ -127,7 +140,7 @@ class TrustView:
 
     def is_succeeded(self, package: str, old: str, key: bytes) -> bool:
         """Return whether *key* followed the key with the id *old* as that of the publisher of *package*."""
-        return any(each.old_id == old for each in self._line(package.partition("/")[0], key))
+        return any(each.old_id == old for each in self._speaking(package.partition("/")[0], key))
 
     def speaks_for(self, kid: str, package: str, digest: str) -> bool:
         """Return whether the key *kid* is its publisher's, or a former one by which this package was seen."""
@@ -135,7 +148,7 @@ class TrustView:
         known = self.publishers.get(publisher)
         if known is None or known.key_id == kid:
             return known is not None
-        former = any(each.old_id == kid for each in self.former_keys(publisher))
+        former = any(each.old_id == kid for each in self._speaking(publisher, known.key))
         return former and digest in self.seen.get((kid, package), {}).values()
 
     def versions_seen(self, key: bytes, package: str) -> list[tuple[str, str]]:
@@ -150,6 +163,10 @@ class TrustView:
         if kid in self.revoked_keys:
             return "its key was revoked"
         return "" if self.speaks_for(kid, package, digest) else "its publisher is not trusted"
+
+    def _speaking(self, publisher: str, key: bytes) -> list[Succession]:
+        """Return of what led to *key* the part by which former keys speak for what was seen of them."""
+        return list(takewhile(lambda each: each.speaks, self._line(publisher, key)))
 
     def _line(self, publisher: str, key: bytes) -> list[Succession]:
         """Return what led to *key* as the key of *publisher*, the last first."""

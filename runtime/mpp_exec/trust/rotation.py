@@ -13,12 +13,16 @@ clock. What bounds a statement is the key that it replaces: it counts where that
 publisher, and nowhere a second time.
 
 A key has one successor, and is no successor of its own successors: the keys of a publisher are a line.
+Where the known key was typed in, the line is told backwards: by the statement that leads to that key, then
+by the one that leads to the key before it, and so on. Of these only the first is the known key's own word.
+The others are that of keys which count for nothing any more, and may be anybody's by now: so they only take
+away. The key that they name is a former one, and the versions seen of it count; nothing that it signed runs.
 """
 
 from __future__ import annotations
 
 from datetime import date
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from mpp_exec.encoding import dumps, loads
 from mpp_exec.errors import ConsentError, PackageError
@@ -33,6 +37,10 @@ STATEMENT_TYPE: Final = "application/mpp-rotation+cbor"
 AGREED_TYPE: Final = "application/mpp-rotation+cose"
 
 _VERSION: Final = 1
+
+Effect = Literal["", "follows", "leads", "bars"]
+"""What taking a statement does: nothing, it was taken already; the new key follows the known one; it leads to
+the known key, so that the old one is known as a former key; or that, and nothing is given to the old key."""
 
 
 def sign(publisher: str, old: SigningKey, new: SigningKey, issued: date) -> bytes:
@@ -72,8 +80,8 @@ def read(data: bytes) -> Rotation:
     return rotation
 
 
-def check(rotation: Rotation, view: TrustView) -> bool:
-    """Check whether *rotation*, which was :func:`read`, counts in a home; False where it was taken already.
+def check(rotation: Rotation, view: TrustView) -> Effect:
+    """Check what *rotation*, which was :func:`read`, does in a home; "" where it was taken already.
 
     Raises:
         ConsentError: ``rotation.unknown_publisher``.
@@ -96,43 +104,57 @@ def check(rotation: Rotation, view: TrustView) -> bool:
             f"publisher {name} is not known here, so there is no key to replace",
             "ask the publisher for their key, and add that: mpp-exec publisher add NAME KEY",
         )
-    taken = [each for each in view.rotations if each.publisher == name]
-    following = next((each for each in taken if each.old_key == rotation.old_key), None)
-    if following is not None and following.new_key != rotation.new_key:
+    following = view.successor(name, rotation.old_id)
+    if following is not None and following.new_key == rotation.new_key:
+        return ""
+    last = key_id(view.last_key(name, rotation.old_key))
+    if following is not None and last not in view.revoked_keys:
         raise PackageError(
             "rotation.fork",
             f"the key {rotation.old_id} of {name} was replaced by {following.new_id} here, "
             f"and this statement replaces it by {rotation.new_id}",
-            f"one of the two is not {name}'s: ask them which; if it is not the one that is trusted here: "
-            f"mpp-exec publisher revoke {name}",
+            f"one of the two is not {name}'s: ask them which; if it is not the one that was taken here: "
+            f"mpp-exec publisher revoke {name if last == known.key_id else last}",
         )
-    if following is not None:
-        return False
-    there = any(rotation.new_key in (each.old_key, each.new_key) for each in taken)
-    if known.key == rotation.new_key and not there:
-        return True  # it was added, and nothing said so far that the old one is a former key
-    if there and known.key != rotation.new_key:
+    if known.key == rotation.old_key:
+        _check_new(rotation, view)
+        return "follows"
+    line = view.former_keys(name)
+    if rotation.new_key == (line[-1].old_key if line else known.key):
+        return "bars" if line or following is not None else "leads"
+    before = next((each for each in line if each.new_key == rotation.new_key), None)
+    if before is not None:
+        raise PackageError(
+            "rotation.fork",
+            f"the key {rotation.new_id} of {name} followed {before.old_id} here, "
+            f"and in this statement it follows {rotation.old_id}",
+            f"a key follows one other, and this statement changes nothing; tell {name} of it",
+        )
+    raise PackageError(
+        "rotation.key_mismatch",
+        f"publisher {name} is known here with key {known.key_id}, "
+        f"and the statement replaces {rotation.old_id}",
+        "statements are taken one after the other: the one that replaces the key that is known here; or, "
+        "where that key was added by hand, the one that leads to it, and then the one before",
+    )
+
+
+def _check_new(rotation: Rotation, view: TrustView) -> None:
+    """Refuse a key that cannot follow the known one: it was there before, or is somebody else's."""
+    name, new = rotation.publisher, rotation.new_key
+    if any(new in (each.old_key, each.new_key) for each in view.rotations if each.publisher == name):
         raise PackageError(
             "rotation.former_key",
             f"the statement goes back to {rotation.new_id}, a former key of {name}",
             f"a key that was replaced does not return; ask {name} for another one",
         )
-    if known.key != rotation.old_key:
-        raise PackageError(
-            "rotation.key_mismatch",
-            f"publisher {name} is known here with key {known.key_id}, "
-            f"and the statement replaces {rotation.old_id}",
-            "statements are taken one after the other: ask the publisher for the one that replaces the key "
-            "that is known here",
-        )
-    owner = next((each.name for each in view.publishers.values() if each.key == rotation.new_key), "")
+    owner = next((each.name for each in view.publishers.values() if each.key == new), "")
     if owner:
         raise PackageError(
             "rotation.key_in_use",
             f"the new key {rotation.new_id} is the key of publisher {owner} here",
             f"a new key is nobody's yet; ask {name} for another one",
         )
-    return True
 
 
 def _from_value(value: Any) -> Rotation:
