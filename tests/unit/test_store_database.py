@@ -272,6 +272,21 @@ def test_newer_schema_is_refused(path: Path) -> None:
     assert path.read_bytes() == before
 
 
+def test_a_rotation_of_an_earlier_schema_gives_what_it_gave(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(database_module, "MIGRATIONS", MIGRATIONS[:3])
+        earlier = Database(path)
+        with earlier.writing() as rows:
+            rows.run("INSERT INTO rotations VALUES ('acme', x'01', x'02', '2026-06-01', 0, x'03')")
+        earlier.close()
+    later = Database(path)
+    with later.reading() as rows:
+        assert rows.rows("SELECT new_key, speaks FROM rotations") == [(b"\2", 1)]
+    later.close()
+
+
 def test_database_of_another_program_is_refused(path: Path) -> None:
     with sqlite3.connect(path) as connection:
         connection.execute("CREATE TABLE theirs (x)")
