@@ -107,8 +107,8 @@ class Agreement:
         if why := self.lost(prepared):
             raise ConsentError(
                 "grant.lost",
-                f"{prepared.manifest.name} may not do any more {what}: {why}",
-                "call it again; what it may do by then is asked about anew",
+                f"{prepared.manifest.name} may no longer do {what}: {why}",
+                "call it again; you are then asked about what it may do by that time",
             )
 
     def about(self, prepared: Prepared) -> object:

@@ -90,7 +90,7 @@ def run_confined(
     if required and not abi:
         raise HostError(
             "host.no_landlock",
-            "this kernel has no Landlock, without which files from outside are not unpacked here",
+            "this kernel has no Landlock, and without it mpp-exec unpacks no files from outside",
             "boot Linux 5.13 or later with lsm=landlock,…",
         )
     outcome: list[_T] = []
@@ -152,7 +152,7 @@ def confine_process(*, read: Sequence[str | os.PathLike[str]]) -> None:
             ``confined.probe``; ``confined.thread`` where there are other threads, which would stay free.
     """
     if len(os.listdir("/proc/self/task")) != 1:  # noqa: PTH208 -- names are enough
-        raise InternalError("confined.thread", "a process can be confined before it has threads", _HINT)
+        raise InternalError("confined.thread", "a process can be confined only before it has threads", _HINT)
     import ctypes  # noqa: PLC0415 -- needed by an install only
 
     ctypes.set_errno(0)

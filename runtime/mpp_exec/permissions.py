@@ -56,9 +56,9 @@ DEGRADATIONS: Final = {
         "it sees which files exist, their names, owners, sizes and times, where links lead, and no contents",
         "it sees which processes exist, the name of this host, and how busy it is",
         "what is installed beside its interpreter can be read",
-        "a folder that it may change and that holds what has to stay read-only stops each call",
-        "the size of its scratch is looked at several times a second, and may be passed in between",
-        "files that it deletes and keeps open are not counted: as many as it may have open, each as large",
+        "each call is refused if a folder that it may change contains something that must stay read-only",
+        "the size of its scratch is checked several times a second, and can exceed its limit in between",
+        "deleted files that it keeps open are not counted: as many as it may open, each as large as scratch",
     ),
 }
 """What a person can agree to do without, by the name of what is missing, and what that means. A
@@ -68,7 +68,7 @@ IMPORT_ONCE: Final = "import_once"
 """The word of ``--without`` for it, and its name in policies."""
 IMPORTED_ONCE: Final = (
     "be imported once, with nothing of a call, and be copied for each call; copies share"
-    " what it has drawn at random by then, the layout of their memory and the secret of their hashes"
+    " the random values that it has drawn by then, their memory layout and their hash secret"
 )
 
 _AGENT_FILES: Final = frozenset({"agents.md", "claude.md", "gemini.md"})

@@ -104,7 +104,11 @@ class Runtime:
         sandboxes: int | None = None,
     ) -> None:
         if sandboxes is not None and sandboxes < 1:
-            raise UsageError("runtime.sandboxes", f"{sandboxes} sandboxes run nothing", "give at least 1")
+            raise UsageError(
+                "runtime.sandboxes",
+                f"with {sandboxes} sandboxes nothing can run",
+                "give at least 1",
+            )
         self.home = Home.open(Path(home) if home is not None else None)
         self._confirm = confirm
         self._principal = principal

@@ -193,11 +193,11 @@ def _unwritten(plan: SandboxPlan, path: str) -> Denial | None:
 def _path(plan: SandboxPlan, path: str, access: Literal["read", "write"]) -> Denial:
     if any(_within(path, own) for own in _OWN) or path == "/":
         return Denial(
-            "path", path, "", "", f"{path} is the sandbox's own place: no permission shows more of it"
+            "path", path, "", "", f"{path} belongs to the sandbox itself: no permission shows more of it"
         )
     sentence = (
         f"{path} is not granted to {plan.package}: to allow it, the package must ask for it under "
-        f"[permissions.filesystem] {access}, and you approve: mpp-exec approve {plan.package}"
+        f"[permissions.filesystem] {access}, and you must approve it: mpp-exec approve {plan.package}"
     )
     return Denial("path", path, f"filesystem.{access}", _line(access, path), sentence)
 
@@ -252,9 +252,9 @@ _LIKELY: Final = 443
 
 _NOT_HAD: Final = {
     "address": "it leads to a private address, or one of this host: [permissions] network can name an "
-    "address, as in 10.0.0.5:{port}, and you approve it",
-    "hello": "what was sent begins TLS with another host, or with none",
-    "resolve": "the name leads nowhere: no resolver of this host knows an address for it",
+    "address, as in 10.0.0.5:{port}, and you must approve it",
+    "hello": "the tool began TLS for another host name, or for none",
+    "resolve": "the name does not resolve: no resolver of this host knows an address for it",
     "connect": "nothing answers there",
     "limit": "too many connections at once",
 }
@@ -290,7 +290,7 @@ def _unseen(plan: SandboxPlan, name: str, granted: Permissions, asked: Permissio
 def _needs(plan: SandboxPlan, tried: str, what: str, permission: str) -> str:
     return (
         f"{tried} was refused to {plan.package}: {what} needs [permissions] {permission}, "
-        f"and that you approve: mpp-exec approve {plan.package}"
+        f"and you must approve it: mpp-exec approve {plan.package}"
     )
 
 

@@ -171,7 +171,7 @@ def granted(plan: SandboxPlan, grant: Grant) -> dict[str, Any]:
 
 def granted_lines(document: dict[str, Any]) -> list[str]:
     """Return the lines that a person reads, from the document of :func:`granted`."""
-    lines = ["", "Granted, and held to it by:"] if document["granted"] else ["", "Nothing was granted."]
+    lines = ["", "Granted, and enforced by:"] if document["granted"] else ["", "Nothing was granted."]
     lines += [
         f"  {row['permission']} {row['entry']}: {', '.join(row['held_by'])}" for row in document["granted"]
     ]
@@ -210,7 +210,7 @@ def explain_lines(document: dict[str, Any]) -> list[str]:
         for program in document["programs"]
     ]
     for program in document["starts"]:
-        lines.append(f"  it may start {program['name']}; executable beside it are these, and nothing else:")
+        lines.append(f"  it may start {program['name']}; these files are executable, and nothing else:")
         lines += [f"    {path}" for path in program["executable"]]
     alone = "" if document["starts"] else "no other program, no other process, "
     hosts = document["network"] if document["network"] != "none" else []

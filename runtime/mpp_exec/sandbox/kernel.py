@@ -75,7 +75,7 @@ def probe() -> KernelFacts:
     if not os.path.exists("/proc/self/stat"):  # noqa: PTH110 - asked before every call
         raise HostError(
             "host.no_proc",
-            "there is no /proc here, through which sandboxes are set up and measured",
+            "/proc is not mounted here, and mpp-exec sets up and measures sandboxes through it",
             "mount it: mount -t proc proc /proc",
         )
     facts = _probe(os.geteuid())

@@ -176,6 +176,6 @@ def refuse_reserved(paths: Iterable[str]) -> None:
             if path in ("/", own) or path.startswith(f"{own}/"):
                 raise ConsentError(
                     "grant.reserved_path",
-                    f"{path} cannot be granted: the sandbox has something of its own there",
+                    f"{path} cannot be granted: the sandbox uses this path itself",
                     "grant a folder below your home or another data folder",
                 )

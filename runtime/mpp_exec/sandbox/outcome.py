@@ -26,14 +26,14 @@ _STOPS: dict[str, tuple[Outcome, str]] = {
     "cancelled": ("killed", "cancelled by its caller"),
     "blind": (
         "killed",
-        "stopped because what it used could not be read: is /proc masked, or mounted with hidepid?",
+        "stopped because its resource use could not be read: is /proc masked, or mounted with hidepid?",
     ),
     "lost": ("killed", "its sandbox was killed from outside"),
     "hidden": (
         "killed",
-        "stopped because it kept more files in its scratch than it named: deleted, and mapped",
+        "stopped because it kept too many deleted files of its scratch mapped",
     ),
-    "watch": ("killed", "what watched it failed, and an unwatched call was not asked for"),
+    "watch": ("killed", "stopped because its watcher failed, and a traced call must not run unwatched"),
 }
 # Sampling sees memory every 10 ms, and the last allocation is the one that fails.
 _NEAR = 0.8

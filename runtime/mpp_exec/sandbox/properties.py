@@ -271,8 +271,8 @@ def require(facts: KernelFacts, at: Situation, grant: Grant) -> tuple[str, ...]:
     if at.network and not at.namespaces:
         raise HostError(
             "host.network_without_namespaces",
-            "this host has no namespaces to give, and in its own network nothing would hold a tool to the "
-            "granted hosts",
+            "this host gives no namespaces, and in the host's own network nothing would limit the tool to "
+            "the granted hosts",
             f"{_REMEDIES['namespaces']}; or approve without it: mpp-exec approve {grant.package} "
             "--without network",
         )
@@ -298,7 +298,7 @@ def require(facts: KernelFacts, at: Situation, grant: Grant) -> tuple[str, ...]:
         raise HostError(
             _CODES.get(wanting[0], "host.not_enforced"),
             f"this host has {_missing(found.absent)}, so {found.working[0]} alone would ensure {found.holds}",
-            f"{_REMEDIES[wanting[0]]}; or do without it, with open eyes: {command(grant, names)}",
+            f"{_REMEDIES[wanting[0]]}; or accept the risk and do without it: {command(grant, names)}",
         )
     return names
 

@@ -28,7 +28,7 @@ _APPARMOR = (
 _CONFINED = (
     "AppArmor confines this process by its profile {name}, which refuses user namespaces or what takes a "
     "capability in one: mpp-exec doctor prints the profile that allows both, for /etc/apparmor.d/mpp-exec; "
-    "{name} has to let programs go over to it (pix)"
+    "{name} must allow programs a transition to it (pix)"
 )
 _LABELS = ("/proc/thread-self/attr/apparmor/current", "/proc/thread-self/attr/current")
 _SETTINGS = {
@@ -37,7 +37,7 @@ _SETTINGS = {
 }
 _RESTRICTION = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns"
 _PATTERN = lazily(r'[\\"*?\[\]{}^@,]')
-_OR_BARE = "or do without namespaces, with open eyes: mpp-exec approve NAME --degrade namespaces"
+_OR_BARE = "or accept the risk and do without namespaces: mpp-exec approve NAME --degrade namespaces"
 
 
 @dataclass(frozen=True, slots=True)
