@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dis
+import functools
+import itertools
 import linecache
 import sys
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any, Self
 
 
@@ -15,15 +18,19 @@ class CtrlC:
         number: counted from 1; with less, none is raised.
         files: how the names of those files end.
         instructions: count instructions, between any two of which a signal may be handled; else lines.
+        calls: of instructions, count only those behind a call: there a signal is raised that came meanwhile.
 
     Attributes:
         was_raised: whether the code got there.
     """
 
-    def __init__(self, number: int, files: tuple[str, ...], *, instructions: bool = False) -> None:
+    def __init__(
+        self, number: int, files: tuple[str, ...], *, instructions: bool = False, calls: bool = False
+    ) -> None:
         self._left = number
         self._files = files
-        self._instructions = instructions
+        self._instructions = instructions or calls
+        self._calls = calls
         self.was_raised = False
 
     def __enter__(self) -> Self:
@@ -38,11 +45,27 @@ class CtrlC:
         if not frame.f_code.co_filename.endswith(self._files):
             return None
         frame.f_trace_opcodes = self._instructions
-        self._left -= event == "opcode" if self._instructions else event == "line" and is_step(frame)
+        if self._instructions:
+            self._left -= event == "opcode" and self._counts(frame)
+        else:
+            self._left -= event == "line" and is_step(frame)
         if self._left == 0 and not self.was_raised:
             self.was_raised = True
             raise KeyboardInterrupt
         return self._trace
+
+    def _counts(self, frame: FrameType) -> bool:
+        """Return whether the next instruction of *frame* counts."""
+        return not self._calls or frame.f_lasti in behind_calls(frame.f_code)
+
+
+@functools.cache
+def behind_calls(code: CodeType) -> frozenset[int]:
+    """Return where the instructions of *code* are that follow a call."""
+    every = list(dis.get_instructions(code))
+    return frozenset(
+        each.offset for before, each in itertools.pairwise(every) if before.opname.startswith("CALL")
+    )
 
 
 def is_step(frame: FrameType) -> bool:

@@ -8,10 +8,13 @@ import stat
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from ctrl_c import CtrlC
 from mpp_exec.errors import InternalError, MppError
 from mpp_exec.registry import database as database_module
 from mpp_exec.registry.database import APPLICATION_ID, MIGRATIONS, Database, Transaction
@@ -177,6 +180,27 @@ def test_thread_that_waits_for_another_has_a_deadline(path: Path) -> None:
         thread.start()
         thread.join()
     assert [error.code for error in caught] == ["store.busy"]
+    database.close()
+
+
+def test_ctrl_c_behind_any_call_leaves_the_turn_to_other_threads(path: Path) -> None:
+    """A signal that comes with the turn is raised when the turn is taken."""
+    database = Database(path, busy_seconds=0.2)
+    before = database.generation()
+    number = 0
+    interruption = CtrlC(1, (database_module.__file__,), calls=True)
+    while interruption.was_raised or number == 0:
+        number += 1
+        interruption = CtrlC(number, (database_module.__file__,), calls=True)
+        with suppress(KeyboardInterrupt), interruption:
+            with database.writing() as rows:
+                rows.changed()
+            database.generation()
+        with ThreadPoolExecutor(1) as other:
+            now = other.submit(database.generation).result()
+        assert now in (before, before + 1), f"call {number}"
+        before = now
+    assert number > 20
     database.close()
 
 

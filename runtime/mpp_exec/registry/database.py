@@ -168,9 +168,9 @@ class Database:
         connection has committed (https://sqlite.org/pragma.html#pragma_data_version).
         """
         # As with _held and _translated, and without: every call asks twice.
-        if not self._lock.acquire(timeout=self._busy_seconds):
-            raise busy(self.path, self._busy_seconds)
+        held: list[bool] = []
         try:
+            self._hold(held)
             connection = self._connection or self._connected()
             self._require_in_place()
             seen = int(connection.execute("PRAGMA data_version").fetchone()[0])
@@ -183,7 +183,8 @@ class Database:
         except OSError as error:
             raise io_error(error, self.path) from error
         finally:
-            self._lock.release()
+            if held and held[0]:
+                self._lock.release()
 
     def _read_generation(self, connection: sqlite3.Connection) -> int:
         row = connection.execute("SELECT value FROM meta WHERE key = 'generation'").fetchone()
@@ -197,15 +198,23 @@ class Database:
             connection = self._connected()
             self._require_in_place()
             transaction = Transaction(connection)
+            commits = False
             try:
                 connection.execute(begin)  # inside: a signal that arrives meanwhile must not leave it open
                 yield transaction
+                commits = True
                 connection.execute("COMMIT")
-            except BaseException:
-                transaction.undo()
-                if connection.in_transaction:
-                    with suppress(sqlite3.Error):
-                        connection.execute("ROLLBACK")
+            except BaseException as error:
+                # A signal that arrives while it commits is raised when that is done: nothing is undone then.
+                if not commits or isinstance(error, sqlite3.Error) or connection.in_transaction:
+                    try:
+                        transaction.undo()
+                    finally:  # nothing is called before that: a signal may be handled after any call
+                        if connection.in_transaction:
+                            try:  # noqa: SIM105
+                                connection.execute("ROLLBACK")
+                            except sqlite3.Error:
+                                pass
                 raise
             finally:
                 self._generation = None
@@ -213,12 +222,22 @@ class Database:
     @contextmanager
     def _held(self) -> Iterator[None]:
         """Hold this process's turn; no thread waits for ever."""
-        if not self._lock.acquire(timeout=self._busy_seconds):
-            raise busy(self.path, self._busy_seconds)
+        held: list[bool] = []
         try:
+            self._hold(held)
             yield
         finally:
-            self._lock.release()
+            if held and held[0]:
+                self._lock.release()
+
+    def _hold(self, held: list[bool]) -> None:
+        """Take this process's turn; *held* says whether it was taken, also where a signal comes with it.
+
+        That is noted in the same step: between two of them, a signal may be handled.
+        """
+        held.extend(map(self._lock.acquire, (True,), (self._busy_seconds,)))
+        if not held[0]:
+            raise busy(self.path, self._busy_seconds)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
