@@ -28,6 +28,7 @@ static int texts_fit(const uint8_t *message, struct mpp_span span, const char **
         if (!text_fits(offsets[i], plan->size)) return 0;
         if (texts != NULL) texts[i] = (const char *)(message + offsets[i]);
     }
+    if (texts != NULL) texts[span.count] = NULL; /* those of a message before it may have been more */
     return 1;
 }
 

@@ -71,6 +71,14 @@ def test_program_is_started_with_the_command_and_variables_of_its_call(lab: Lab)
     assert (done.outcome, done.output) == ("ok", b"variable word\n")
 
 
+def test_program_gets_nothing_of_a_longer_command_that_it_was_prepared_with(lab: Lab) -> None:
+    """A setting of several values that has none takes words away: the plan's are more than the call's."""
+    compiled = lab.program(None, "sh", "-c", "echo $#:$*", "x", "${user_config.a}", "b", requires=("sh",))
+    with parked(compiled, early=False) as made:
+        done = run(compiled, b"", parked=made, arguments=(*compiled.argv[:-2], "b"))
+    assert (done.outcome, done.output) == ("ok", b"1:b\n")
+
+
 def test_what_is_granted_is_not_there_before_the_call(lab: Lab, ground: Path) -> None:
     """Asked without an event that the launcher could hear: by stat(2)."""
     (ground / "file").write_text("granted")
