@@ -75,13 +75,14 @@ def _rows(by_profile: dict[str, Profile]) -> Iterator[tuple[Allow, list[str]]]:
 
 _HEAD = """# System calls
 
-Which system calls a tool may make, why, and with which arguments. Made from the policy table
-(`runtime/mpp_exec/sandbox/profiles.py`) by `make docs`; a test holds it. What is not listed answers ENOSYS,
-and so does a listed call whose condition does not hold. i386 and x32 calls kill the process.
+This page lists which system calls a tool may make, why, and with which arguments. `make docs` makes it from
+the policy table (`runtime/mpp_exec/sandbox/profiles.py`), and a test compares the two. A call that is not
+listed answers ENOSYS. So does a listed call whose condition does not hold. i386 and x32 calls kill the
+process.
 
-A Python tool meets its profile behind the seal: its launcher gives up `execve` and `seccomp` before it loads
-the tool; with subprocess `execve` stays, and Landlock's execute right names what it can start. An exec tool
-can execute its entry and that one's loader.
+The table shows the profile of a Python tool as tool code meets it: the launcher gives up `execve` and
+`seccomp` before it loads the tool. With subprocess, `execve` stays, and Landlock's execute right names what
+the tool can start. An exec tool can execute its entry and the entry's loader.
 """
 
 
