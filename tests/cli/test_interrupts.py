@@ -16,6 +16,7 @@ import pytest
 from command import DEADLINE, Shell
 from mpp_exec.audit.entry import Entry
 from mpp_exec.lifecycle.session import Session
+from processes_below import alive, descendants
 
 SLOW = """
 import pathlib, time
@@ -49,34 +50,6 @@ def until(condition: Callable[[], bool], what: str) -> None:
     while not condition():
         assert time.monotonic() < end, f"never happened: {what}"
         time.sleep(0.01)
-
-
-def descendants(pid: int) -> set[tuple[int, str]]:
-    """Return pid and start time of every process below *pid*."""
-    parents: dict[int, list[tuple[int, str]]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                stat = (entry / "stat").read_text().rpartition(")")[2].split()
-            except OSError:
-                continue
-            parents.setdefault(int(stat[1]), []).append((int(entry.name), stat[19]))
-    found: set[tuple[int, str]] = set()
-    pending = [pid]
-    while pending:
-        for child in parents.get(pending.pop(), []):
-            found.add(child)
-            pending.append(child[0])
-    return found
-
-
-def alive(process: tuple[int, str]) -> bool:
-    """Say whether a process that was seen still runs; a zombie that waits for init to reap it does not."""
-    try:
-        stat = Path(f"/proc/{process[0]}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return False
-    return stat[19] == process[1] and stat[0] not in "ZX"
 
 
 @contextmanager

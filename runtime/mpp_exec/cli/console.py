@@ -13,12 +13,14 @@ The rules, for everything in this package:
   hold for a pipe only: a tool's own result, and what ``redact`` made of its input, are passed as they
   are, since a program wants the bytes. On a terminal they are escaped too.
 - JSON is escaped as well, as ``\u001b``, which changes nothing for whoever parses it.
-- Colour and progress bars appear on a terminal, and not if ``NO_COLOR`` is set or ``TERM`` is ``dumb``.
+- Colour, progress bars and a line that is drawn anew appear on a terminal, and not if ``NO_COLOR`` is set or
+  ``TERM`` is ``dumb``. Elsewhere a bar is nothing, and such a line a plain one once in a while.
 - Questions are asked at the terminal itself (``terminal``), never over the standard streams.
 """
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import os
 import sys
@@ -30,10 +32,15 @@ from mpp_exec.errors import InternalError, MppError
 
 _STYLES: Final = {"error": "1;31", "warning": "1;33", "hint": "36", "good": "32", "bad": "31", "strong": "1"}
 _BAR: Final = 24
+_CLEAR: Final = "\r\x1b[K"
 _PATIENCE: Final = 0.4
 """Seconds of work before a progress bar appears, and between two drawings a quarter of it."""
+_SECOND: Final = 1.0
+_SELDOM: Final = 30.0
+"""Seconds between two lines about long work, where they stay."""
 
 Progress = Callable[[int, int], None]
+Tell = Callable[[str], None]
 
 
 def escape(text: str, *, keep: str = "") -> str:
@@ -66,6 +73,7 @@ class Console:
         self.out_is_terminal = _is_terminal(self._out)
         self._out_is_fancy = self.out_is_terminal and not plain
         self._err_is_fancy = _is_terminal(self._err) and not plain
+        self._status: _Status | None = None
 
     # -- results -----------------------------------------------------------------------------------
 
@@ -137,6 +145,21 @@ class Console:
         finally:
             bar.clear()
 
+    @contextlib.contextmanager
+    def status(self) -> Iterator[Tell]:
+        """Yield a function that takes what long work is at, in a few words, and can be called in any thread.
+
+        At a terminal that is the last line, with the seconds that the work has taken, until the work ends.
+        """
+        status = _Status(self._err, fancy=self._err_is_fancy)
+        self._status = status
+        try:
+            status.start()
+            yield status.tell
+        finally:
+            status.end()
+            self._status = None
+
     def flush(self) -> None:
         """Hand over everything that was printed.
 
@@ -166,9 +189,8 @@ class Console:
     def _write_err(self, text: str) -> None:
         with contextlib.suppress(OSError):  # nobody is there to be told
             self._out.flush()
-        with contextlib.suppress(OSError):
-            self._err.write(text)
-            self._err.flush()
+        with self._status.aside() if self._status is not None else contextlib.nullcontext():
+            _say(self._err, text)
 
 
 class _Bar:
@@ -193,12 +215,87 @@ class _Bar:
 
     def clear(self) -> None:
         if self._drawn:
-            self._write("\r\x1b[K")
+            self._write(_CLEAR)
 
     def _write(self, text: str) -> None:
-        with contextlib.suppress(OSError, ValueError):
-            self._stream.write(text)
-            self._stream.flush()
+        _say(self._stream, text)
+
+
+class _Status:
+    """What long work is at: a line that a thread draws each second, or says once in a while.
+
+    Bare locks, and no join: an interruption inside of ``threading``'s own leaves them held for ever.
+    """
+
+    def __init__(self, stream: TextIO, *, fancy: bool) -> None:
+        self._stream = stream
+        self._fancy = fancy
+        self._at = ""
+        self._begun = time.monotonic()
+        self._drawing = _thread.allocate_lock()
+        self._running = _thread.allocate_lock()  # held while the work goes on
+        self._drawn = False
+        self._over = False
+
+    def start(self) -> None:
+        # A thread that tells something may be one that cannot read these files.
+        import mpp_exec.characters  # noqa: PLC0415
+        import mpp_exec.rows  # noqa: F401, PLC0415
+
+        self._running.acquire()
+        with contextlib.suppress(RuntimeError):  # no thread can be had: then nothing is told
+            _thread.start_new_thread(self._draw_on, ())
+
+    def tell(self, text: str) -> None:
+        self._at = text
+
+    def end(self) -> None:
+        self._over = True
+        if self._running.locked():
+            self._running.release()
+        with self.aside():
+            pass
+
+    @contextlib.contextmanager
+    def aside(self) -> Iterator[None]:
+        """Have the line be gone, and not come back meanwhile."""
+        with self._drawing:
+            if self._drawn:
+                self._drawn = False
+                _say(self._stream, _CLEAR)
+            yield
+
+    def _draw_on(self) -> None:
+        period = _SECOND if self._fancy else _SELDOM
+        while not self._running.acquire(timeout=period):
+            with self._drawing:
+                if not self._over:
+                    self._draw()
+
+    def _draw(self) -> None:
+        taken = f"{time.monotonic() - self._begun:.0f} s"
+        if not self._fancy:
+            _say(self._stream, f"{escape(self._at or 'still at it')}, {taken}\n")
+            return
+        self._drawn = True
+        at = _cut(escape(self._at), _columns(self._stream) - len(taken) - len("  , "))
+        _say(self._stream, f"\r  {at}, {taken}\x1b[K" if at else f"\r  {taken}\x1b[K")
+
+
+def _cut(text: str, room: int) -> str:
+    """Return as much of *text* as surely fits into so many columns, where others count as in ``rows``."""
+    used = 0
+    for at, character in enumerate(text):
+        used += 1 if character.isascii() else 2
+        if used > room - 2:
+            return f"{text[:at]}…"
+    return text
+
+
+def _say(stream: TextIO, text: str) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        stream.write(text)
+        stream.flush()
 
 
 def _stream(stream: TextIO | None) -> TextIO:
@@ -222,10 +319,16 @@ def _rows_on(stream: TextIO, line: str) -> list[str]:
     """Return *line* as rows that *stream* does not wrap, where it is a terminal."""
     if not _is_terminal(stream):
         return [line]
-    from mpp_exec.rows import rows, width_for, width_of  # noqa: PLC0415 -- not for a pipe
+    from mpp_exec.rows import rows  # noqa: PLC0415 -- not for a pipe
 
-    columns = getattr(stream, "columns", None)  # of one that is elsewhere, and says so itself
-    return rows(line, width_of(stream.fileno()) if columns is None else width_for(columns))
+    return rows(line, _columns(stream))
+
+
+def _columns(terminal: TextIO) -> int:
+    from mpp_exec.rows import width_for, width_of  # noqa: PLC0415 -- not for a pipe
+
+    columns = getattr(terminal, "columns", None)  # of one that is elsewhere, and says so itself
+    return width_of(terminal.fileno()) if columns is None else width_for(columns)
 
 
 def _styled(text: str, style: str) -> str:

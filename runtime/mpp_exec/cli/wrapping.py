@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -95,11 +96,28 @@ def _arguments(parser: VerbParser) -> None:
         help_text="read, write or destructive: for one tool, or for all whose server does not say",
         **several,
     )
+    parser.option(
+        "--timeout",
+        value="S",
+        type=_seconds,
+        help_text="seconds that one run of pip or npm may take; 900 if left out",
+    )
     parser.common()
 
 
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
+    return seconds
+
+
 def _wrap(given: argparse.Namespace, console: Console) -> int:
-    from mpp_exec.wrap.origin import parse_origin  # noqa: PLC0415 -- not for --help
+    from mpp_exec.wrap.heard import PATIENCE, Watch  # noqa: PLC0415 -- not for --help
+    from mpp_exec.wrap.origin import parse_origin  # noqa: PLC0415
     from mpp_exec.wrap.wrapping import Wishes, check_operation, wrap  # noqa: PLC0415
 
     origin = parse_origin(given.source)
@@ -124,7 +142,8 @@ def _wrap(given: argparse.Namespace, console: Console) -> int:
         operations=dict(check_operation(word) for word in given.operation),
     )
     target = folder_of(given.output)
-    done = wrap(origin, target, wishes, console.note)
+    with console.status() as tell:
+        done = wrap(origin, target, wishes, Watch(tell, console.note, given.timeout or PATIENCE))
     if given.json:
         console.json(
             {

@@ -8,24 +8,32 @@ folder, and read no home but its own configuration.
 from __future__ import annotations
 
 import os
+import selectors
+import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from mpp_exec.confined import run_confined
 from mpp_exec.errors import HostError, InternalError, UsageError
 from mpp_exec.patterns import lazily
 from mpp_exec.sandbox.outcome import signal_name
-
-PATIENCE: Final = 900.0
-"""Seconds of one run."""
+from mpp_exec.wrap.heard import Heard, Watch
 
 _PRIVATE: Final = ("home", "root", "tmp", "mnt", "media", "lost+found", "sys", "boot")
 _CONFIGURATION: Final = (".npmrc", ".netrc", ".pip", ".config/pip", ".config/npm")
 _STEERING: Final = ("PYTHON", "NODE_OPTIONS", "NODE_PATH", "LD_", "BASH_", "npm_config_script", "MPP_")
 _LINES: Final = 8
+_CHATTER: Final = "npm http "
+_TICK: Final = 0.2
+"""Seconds after which an interruption, or the end of what has closed its output, is seen."""
+_MAX_SAID: Final = 64 << 20
+_MAX_LINE: Final = 4096
 _NOT_THERE: Final = ("No matching distribution found", "Invalid requirement", "E404", "ETARGET")
 _HINT: Final = "check name and version; --constraint, --as-of or --latest may make what it needs fit"
 _VERSIONS: Final = lazily(r"\(from versions: (?:[^,)]+, ){8,}(?=(?:[^,)]+, ){4})")
@@ -33,10 +41,18 @@ _VERSIONS: Final = lazily(r"\(from versions: (?:[^,)]+, ){8,}(?=(?:[^,)]+, ){4})
 _OTHER_PYTHON: Final = lazily(r"(\S+) Requires-Python (\S+)")
 
 
-def run_installer(command: Sequence[str], folder: Path, *, variables: Mapping[str, str] | None = None) -> str:
+def run_installer(
+    command: Sequence[str],
+    folder: Path,
+    *,
+    step: str = "",
+    watch: Watch = Watch(),  # noqa: B008 -- frozen
+    variables: Mapping[str, str] | None = None,
+) -> str:
     """Run *command* in *folder*, where alone it may write, and return what it printed.
 
-    *variables* are set beside those of this process.
+    *step* says what it does, and *watch* is told of it; *variables* are set beside those of this process.
+    When the caller is interrupted, what was started is ended first.
 
     Raises:
         UsageError: ``wrap.not_found``: the registry has no such thing; the message has its last lines.
@@ -50,30 +66,29 @@ def run_installer(command: Sequence[str], folder: Path, *, variables: Mapping[st
         "TMPDIR": str(temporary),
         "npm_config_cache": str(temporary / "npm"),
         "NO_COLOR": "1",
+        "GIT_TERMINAL_PROMPT": "0",
         **(variables or {}),
     }
+    heard = Heard(step, watch)
+    cancel = threading.Event()
 
     def work() -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            list(command),
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=PATIENCE,
-            check=False,
-        )
+        started = _Started(command, folder, environment)
+        try:
+            started.attend(heard, watch.patience, cancel)
+        finally:
+            code = started.end()
+        return subprocess.CompletedProcess(command, code, *started.said())
 
     try:
-        done = run_confined(work, read=_readable(), write=(folder, "/dev/null"), programs=_programs())
-    except subprocess.TimeoutExpired:
+        done = run_confined(
+            work, read=_readable(), write=(folder, "/dev/null"), programs=_programs(), cancel=cancel
+        )
+    except _PatienceEndedError:
         raise InternalError(
             "wrap.installer_timeout",
-            f"{_called(command)} was not done after {PATIENCE:.0f} s",
-            "is the registry reachable? If it is, too many versions were tried: --constraint, --as-of or "
-            "--latest may leave fewer",
+            f"{_called(command)} was not done after {watch.patience:.0f} s",
+            _hint_at_end(*heard.most_tried()),
         ) from None
     except OSError as error:
         raise HostError(
@@ -88,7 +103,8 @@ def run_installer(command: Sequence[str], folder: Path, *, variables: Mapping[st
             "try again; whoever ends processes here, or a lack of memory, ended it",
         )
     if done.returncode != 0:
-        said = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]
+        said = [line for line in done.stderr.splitlines() if line.strip() and not line.startswith(_CHATTER)]
+        said = said or [line for line in done.stdout.splitlines() if line.strip()]
         telling = [line for line in said if "error" in line.lower()] or said
         message = f"{_called(command)} failed: {' | '.join(telling[-_LINES:])}"
         message = _VERSIONS.sub("(from versions: …, ", message)
@@ -96,6 +112,101 @@ def run_installer(command: Sequence[str], folder: Path, *, variables: Mapping[st
             raise UsageError("wrap.not_found", message, _python_wanted(command, message) or _HINT)
         raise HostError("wrap.installer", message, _HINT)
     return done.stdout
+
+
+class _PatienceEndedError(Exception):
+    """An installer took longer than whoever waits for it wanted to."""
+
+
+class _Started:
+    """An installer at work, without a terminal: a session of its own, which ends as a whole.
+
+    Raises:
+        OSError: it cannot be started.
+    """
+
+    def __init__(self, command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:
+        self._process = subprocess.Popen(
+            list(command),
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        assert self._process.stdout is not None
+        assert self._process.stderr is not None
+        self._streams = (self._process.stdout, self._process.stderr)
+        self._said: dict[IO[bytes], bytearray] = {stream: bytearray() for stream in self._streams}
+        self._line: dict[IO[bytes], bytes] = dict.fromkeys(self._streams, b"")
+
+    def attend(self, heard: Heard, patience: float, cancel: threading.Event) -> None:
+        """Read what it says until it is over, or *cancel* is set.
+
+        Raises:
+            _PatienceEndedError: that took more than *patience* seconds.
+        """
+        until = time.monotonic() + patience
+        with selectors.DefaultSelector() as ready:
+            for stream in self._streams:
+                ready.register(stream, selectors.EVENT_READ)
+            while not cancel.is_set():
+                over = self._is_over()  # looked at before what it said last is read
+                events = ready.select(0 if over else _TICK if ready.get_map() else _TICK / 20)
+                for key, _ in events:
+                    if not self._read(self._of(key.fd), heard):
+                        ready.unregister(key.fd)
+                if over and not events:
+                    return
+                if time.monotonic() >= until:
+                    raise _PatienceEndedError
+
+    def end(self) -> int:
+        """End it, and whatever it has started; return its exit code, or minus the signal's number."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        code = self._process.wait()
+        for stream in self._streams:
+            stream.close()
+        return code
+
+    def said(self) -> tuple[str, str]:
+        """Return what it printed on stdout and stderr; of very much, the end."""
+        out, err = (bytes(self._said[stream]).decode("utf-8", "replace") for stream in self._streams)
+        return out, err
+
+    def _is_over(self) -> bool:
+        """Whether it has ended; it is waited for later, so that its group cannot become another one's."""
+        ended = os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
+        return ended is not None
+
+    def _of(self, descriptor: int) -> IO[bytes]:
+        return next(stream for stream in self._streams if stream.fileno() == descriptor)
+
+    def _read(self, stream: IO[bytes], heard: Heard) -> bool:
+        data = os.read(stream.fileno(), 1 << 16)
+        said = self._said[stream]
+        said += data
+        del said[: max(0, len(said) - _MAX_SAID)]
+        *lines, rest = (self._line[stream] + data).split(b"\n")
+        self._line[stream] = rest[:_MAX_LINE]
+        for line in lines:
+            heard.take(line[:_MAX_LINE].decode("utf-8", "replace"))
+        return bool(data)
+
+
+def _hint_at_end(name: str, versions: int) -> str:
+    """Return what to do about an installer that does not come to an end."""
+    if versions > 1:
+        return (
+            f"it looked at {versions} versions of {name}, more than of anything else: "
+            f"--constraint '{name}==VERSION' leaves one, --as-of or --latest others; --timeout S waits longer"
+        )
+    return (
+        "is the registry reachable? If it is, --constraint, --as-of or --latest may leave less to try; "
+        "--timeout S waits longer"
+    )
 
 
 def _python_wanted(command: Sequence[str], message: str) -> str:
@@ -114,7 +225,7 @@ def pip() -> list[str]:
 
 def npm() -> list[str]:
     """Return the command line of the host's npm."""
-    return ["npm", "--no-audit", "--no-fund", "--ignore-scripts", "--no-update-notifier"]
+    return ["npm", "--no-audit", "--no-fund", "--ignore-scripts", "--no-update-notifier", "--loglevel=http"]
 
 
 def _called(command: Sequence[str]) -> str:

@@ -14,6 +14,7 @@ from typing import Any, Final
 from mpp_exec import encoding
 from mpp_exec.errors import InternalError, UsageError
 from mpp_exec.patterns import lazily
+from mpp_exec.wrap.heard import Watch
 from mpp_exec.wrap.installers import npm, run_installer
 from mpp_exec.wrap.origin import LIBRARY, Fetched, Origin
 
@@ -30,13 +31,14 @@ def fetch(
     as_of: datetime | None,
     latest: bool,
     script: str,
+    watch: Watch = Watch(),  # noqa: B008 -- frozen
 ) -> Fetched:
     """Put the server of *origin* and all it needs into *folder*. All else as in ``pypi.fetch``."""
     notes: list[str] = []
     work = folder / ".wrap"
     work.mkdir()
     if as_of is None and not latest:
-        as_of = _uploaded(origin, work)
+        as_of = _uploaded(origin, work, watch)
         if as_of is None:
             notes.append("the registry does not say when this was uploaded: resolved as of now")
     overrides = dict(_override(each) for each in constraints)
@@ -58,6 +60,8 @@ def fetch(
             f"{origin.name}@{origin.version}",
         ],
         work,
+        step="choosing versions and fetching them",
+        watch=watch,
     )
     for name in ("node_modules", "package.json", "package-lock.json"):
         (work / name).rename(folder / name)
@@ -105,9 +109,10 @@ def _is_unread(path: Path) -> bool:
     return path.with_name(f"{match[1]}{kind}js").is_file()
 
 
-def _uploaded(origin: Origin, work: Path) -> datetime | None:
+def _uploaded(origin: Origin, work: Path, watch: Watch) -> datetime | None:
     """Return the end of the day on which *origin* was uploaded, None where the registry does not say."""
-    printed = run_installer([*npm(), "view", f"{origin.name}@{origin.version}", "time", "--json"], work)
+    command = [*npm(), "view", f"{origin.name}@{origin.version}", "time", "--json"]
+    printed = run_installer(command, work, step="looking up when it was uploaded", watch=watch)
     try:
         times = encoding.json_loads(printed, max_size=_MAX)
         last = datetime.fromisoformat(times[origin.version])

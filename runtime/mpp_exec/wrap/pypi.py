@@ -25,6 +25,7 @@ from typing import Final
 from mpp_exec import encoding
 from mpp_exec.errors import InternalError, UsageError
 from mpp_exec.patterns import lazily
+from mpp_exec.wrap.heard import Watch
 from mpp_exec.wrap.installers import pip, run_installer
 from mpp_exec.wrap.origin import LIBRARY, Fetched, Origin
 from mpp_exec.wrap.starter import VENDOR, compile_ahead, write_starter
@@ -32,6 +33,7 @@ from mpp_exec.wrap.starter import VENDOR, compile_ahead, write_starter
 LOCK: Final = "requirements.lock"
 _ASK_INDEX: Final = "from pip._internal.models.index import PyPI; print(PyPI.simple_url)"
 """Which index pip takes where none is configured: no option of its own tells."""
+_PLAINLY: Final = ("--progress-bar", "off")
 _SIMPLE: Final = "application/vnd.pypi.simple.v1+json"
 _GLIBC: Final = range(17, 36)
 """Minor versions of glibc 2 that a wheel of another platform may ask for (PEP 600)."""
@@ -47,18 +49,20 @@ def fetch(
     latest: bool,
     script: str,
     platforms: Sequence[str] = (),
+    watch: Watch = Watch(),  # noqa: B008 -- frozen
 ) -> Fetched:
     """Unpack the server of *origin* and all it needs into *folder*.
 
     *as_of* is the moment that versions are looked at; without it the end of the day on which the server was
     uploaded, or now (*latest*). *script* is the console script that is the server, "" for the obvious one.
-    *platforms* are those that compiled wheels are taken for beside this one's.
+    *platforms* are those that compiled wheels are taken for beside this one's. *watch* is told what is done.
 
     Raises:
         HostError, UsageError, InternalError: pip failed, or the project has no such script.
     """
     notes: list[str] = []
     if as_of is None and not latest:
+        watch.tell("looking up when it was uploaded")
         as_of = uploaded(origin)
         if as_of is None:
             notes.append(
@@ -69,7 +73,7 @@ def fetch(
     (work / "constraints.txt").write_text("".join(f"{each}\n" for each in constraints))
     report = work / "report.json"
     before = [] if as_of is None else ["--uploaded-prior-to", as_of.strftime("%Y-%m-%dT%H:%M:%SZ")]
-    wheels_only = ["--only-binary", ":all:", "--no-cache-dir", "--quiet"]
+    wheels_only = ["--only-binary", ":all:", "--no-cache-dir", *_PLAINLY]
     run_installer(
         [
             *pip(),
@@ -77,6 +81,8 @@ def fetch(
             *("--constraint", "constraints.txt", "--target", "unused", f"{origin.name}=={origin.version}"),
         ],
         work,
+        step="choosing versions",
+        watch=watch,
         variables=_dated(work) if before else None,
     )
     chosen = _chosen(report)
@@ -91,13 +97,15 @@ def fetch(
             *("--target", VENDOR, "--requirement", LOCK),
         ],
         work,
+        step="fetching them",
+        watch=watch,
     )
     shutil.rmtree(work / VENDOR / "bin", ignore_errors=True)  # starters for an interpreter of this host
-    compile_ahead(work, folder)
+    compile_ahead(work, folder, watch)
     (work / VENDOR).rename(folder / VENDOR)
     compiled = [each for each in sorted(chosen) if _platform_tag(each[3]) != "any"]
     for platform in platforms if compiled else ():
-        _take_compiled(work, folder, platform, compiled)
+        _take_compiled(work, folder, platform, compiled, watch)
     shutil.rmtree(work)
     about = _dist_info(folder / VENDOR, origin)
     name, body = _starter(folder / VENDOR, about, origin, script)
@@ -118,7 +126,7 @@ def fetch(
 
 
 def _take_compiled(
-    work: Path, folder: Path, platform: str, compiled: Sequence[tuple[str, str, str, str]]
+    work: Path, folder: Path, platform: str, compiled: Sequence[tuple[str, str, str, str]], watch: Watch
 ) -> None:
     """Unpack the same versions of what is *compiled*, as built for *platform*, beside what is for this one.
 
@@ -130,19 +138,30 @@ def _take_compiled(
     target = f"{VENDOR}-{machine}"
     report = work / f"{target}.json"
     common = [
-        *("install", "--no-deps", "--only-binary", ":all:", "--no-cache-dir", "--quiet", "--target", target),
+        *("install", "--no-deps", "--only-binary", ":all:", "--no-cache-dir", *_PLAINLY, "--target", target),
         *(word for tag in tags for word in ("--platform", tag)),
         *("--implementation", "cp", "--python-version", f"{sys.version_info[0]}.{sys.version_info[1]}"),
     ]
     pins = [f"{name}=={version}" for name, version, *_ in compiled]
-    run_installer([*pip(), *common, "--dry-run", "--ignore-installed", "--report", str(report), *pins], work)
+    step = f"fetching what is compiled for {platform}"
+    run_installer(
+        [*pip(), *common, "--dry-run", "--ignore-installed", "--report", str(report), *pins],
+        work,
+        step=step,
+        watch=watch,
+    )
     lock = f"requirements-{machine}.lock"
     text = "".join(
         f"{name}=={version} --hash=sha256:{digest}\n" for name, version, digest, _ in sorted(_chosen(report))
     )
     (folder / lock).write_text(text)
     (work / lock).write_text(text)
-    run_installer([*pip(), *common, "--no-compile", "--require-hashes", "--requirement", lock], work)
+    run_installer(
+        [*pip(), *common, "--no-compile", "--require-hashes", "--requirement", lock],
+        work,
+        step=step,
+        watch=watch,
+    )
     shutil.rmtree(work / target / "bin", ignore_errors=True)
     (work / target).rename(folder / target)
 

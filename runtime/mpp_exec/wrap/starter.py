@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from mpp_exec.errors import UsageError
+from mpp_exec.wrap.heard import Watch
 from mpp_exec.wrap.installers import run_installer
 
 VENDOR: Final = "vendor"
@@ -148,9 +149,10 @@ def write_starter(folder: Path, script: str, body: str) -> None:
     (folder / "run.py").write_text(_STARTER.format(script=script, body=body))
 
 
-def compile_ahead(work: Path, folder: Path) -> None:
+def compile_ahead(work: Path, folder: Path, watch: Watch) -> None:
     """Compile the sources in ``vendor`` of *work*, where the compiler is confined to, for *folder*."""
     tag = sys.implementation.cache_tag or "unknown"
-    run_installer([sys.executable, "-I", "-S", "-c", _COMPILE, VENDOR, f"{COMPILED}/{tag}"], work)
+    command = [sys.executable, "-I", "-S", "-c", _COMPILE, VENDOR, f"{COMPILED}/{tag}"]
+    run_installer(command, work, step="compiling", watch=watch)
     if (work / COMPILED).is_dir():
         shutil.move(work / COMPILED, folder / COMPILED)

@@ -6,7 +6,8 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -21,6 +22,7 @@ from mpp_exec.vocabulary import VocabularyError, format_size
 from mpp_exec.wrap import bundle, npm, pypi
 from mpp_exec.wrap.asking import Answered, ask
 from mpp_exec.wrap.cautions import ICONS, cautions
+from mpp_exec.wrap.heard import Watch
 from mpp_exec.wrap.origin import Fetched, Origin, semantic, short_name
 from mpp_exec.wrap.repeating import Repeated, repeat
 from mpp_exec.wrap.schemas import fit, plain_text
@@ -99,12 +101,10 @@ class Wrapped:
     notes: tuple[str, ...]
 
 
-def wrap(
-    origin: Origin, target: Path, wishes: Wishes, say: Callable[[str], None] = lambda _: None
-) -> Wrapped:
+def wrap(origin: Origin, target: Path, wishes: Wishes, watch: Watch = Watch()) -> Wrapped:  # noqa: B008 -- frozen
     """Make *target*, which must not exist or be empty, the source of a package of the server *origin*.
 
-    *say* is told what is being done. Nothing is left behind where it fails.
+    *watch* is told what is being done. Nothing is left behind where it fails, or is interrupted.
 
     Raises:
         UsageError: ``wrap.*``, ``toml.*``.
@@ -117,15 +117,18 @@ def wrap(
         )
     if origin.kind in ("pypi", "npm"):  # these take a while to fetch, and bring no setting of their own
         parse_toml(mpp_toml(**_parts(origin, _STAND_IN, wishes), tools=[_ANY_TOOL], limits={}))
-    target.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    made = [each for each in target.parents if not each.exists()]
+    work: Path | None = None
     try:
-        say(f"fetching {origin}")
-        fetched = _fetch(origin, work, wishes)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        watch.say(f"fetching {origin}")
+        fetched = _fetch(origin, work, wishes, watch)
         fetched = replace(fetched, command=with_preload(fetched.command, work))
         _tidy(work)
-        say("asking the server for its tools, in a closed sandbox")
-        wrapped, text = _describe(origin, fetched, work, wishes)
+        watch.say("asking the server for its tools, in a closed sandbox")
+        watch.tell("starting it")
+        wrapped, text = _describe(origin, fetched, work, wishes, watch)
         (work / "mpp.toml").write_text(text)
         work.chmod(0o755)
         if target.exists():
@@ -136,8 +139,25 @@ def wrap(
             "wrap.io", f"{target} cannot be written: {error.strerror}", "is there room?"
         ) from None
     finally:
-        shutil.rmtree(work, ignore_errors=True)
+        _remove(work, made)
     return wrapped
+
+
+def _remove(work: Path | None, made: Sequence[Path]) -> None:
+    """Remove *work*, and what is empty of *made*; whoever interrupts that too is heard when it is done."""
+    interruption: BaseException | None = None
+    while True:
+        try:
+            if work is not None:
+                shutil.rmtree(work, ignore_errors=True)
+            for folder in made:
+                with suppress(OSError):  # what was asked for is in it
+                    folder.rmdir()
+            break
+        except KeyboardInterrupt as error:
+            interruption = error
+    if interruption is not None:
+        raise interruption
 
 
 def _require_room(target: Path) -> None:
@@ -147,7 +167,7 @@ def _require_room(target: Path) -> None:
         )
 
 
-def _fetch(origin: Origin, folder: Path, wishes: Wishes) -> Fetched:
+def _fetch(origin: Origin, folder: Path, wishes: Wishes, watch: Watch) -> Fetched:
     if wishes.platforms and origin.kind != "pypi":
         raise UsageError(
             "wrap.platform",
@@ -166,6 +186,7 @@ def _fetch(origin: Origin, folder: Path, wishes: Wishes) -> Fetched:
             as_of=wishes.as_of,
             latest=wishes.latest,
             script=wishes.script,
+            watch=watch,
         )
     return pypi.fetch(
         origin,
@@ -175,6 +196,7 @@ def _fetch(origin: Origin, folder: Path, wishes: Wishes) -> Fetched:
         latest=wishes.latest,
         script=wishes.script,
         platforms=tuple(dict.fromkeys(each for each in wishes.platforms if each != current_platform())),
+        watch=watch,
     )
 
 
@@ -196,7 +218,9 @@ def _tidy(folder: Path) -> None:
     folder.chmod(0o755)
 
 
-def _describe(origin: Origin, fetched: Fetched, folder: Path, wishes: Wishes) -> tuple[Wrapped, str]:
+def _describe(
+    origin: Origin, fetched: Fetched, folder: Path, wishes: Wishes, watch: Watch
+) -> tuple[Wrapped, str]:
     parts = _parts(origin, fetched, wishes)
     try:
         answered = ask(parse_toml(mpp_toml(**parts, tools=[_ANY_TOOL], limits={})), folder, wishes.tries)
@@ -214,6 +238,7 @@ def _describe(origin: Origin, fetched: Fetched, folder: Path, wishes: Wishes) ->
         raise UsageError("wrap.operation", f"there is no tool {unknown[0]}", f"tools: {', '.join(names)}")
     draft = parse_toml(mpp_toml(**parts, tools=tools, limits={}))
     found = {str(each.get("name", "")): cautions(each, names) for each in answered.tools}
+    watch.tell("calling each twice")
     repeated = repeat(draft, folder, wishes.tries)
     for name in repeated.forgetful:
         found[name].append(FORGETS)
