@@ -6,17 +6,18 @@
         COSE_Sign1 of the old key, "application/mpp-rotation+cbor", over
             {"rotation_version": 1, "publisher": …, "old_key": …, "new_key": …, "issued": "YYYY-MM-DD"}
 
-The old key says who follows it; the new key, that its holder agrees: so nobody can have a key of
-somebody else's speak for them. There is one statement for two keys, a name and a day: the same bytes
-again (``docs/rotation.cddl``). It does not expire. The day is for people, and no check looks at a
-clock. What bounds a statement is the key that it replaces: it counts where that is the key of its
-publisher, and nowhere a second time.
+The old key says which key follows it. The new key says that its holder agrees. So nobody can have somebody
+else's key speak for them. There is one statement for two keys, a name and a day: the same inputs give the
+same bytes (``docs/rotation.cddl``). A statement does not expire. The day is for people, and no check
+compares it with a clock. A statement is bounded by the key that it replaces: it counts where this key is the
+key of its publisher, and it does not count there a second time.
 
-A key has one successor, and is no successor of its own successors: the keys of a publisher are a line.
-Where the known key was typed in, the line is told backwards: by the statement that leads to that key, then
-by the one that leads to the key before it, and so on. Of these only the first is the known key's own word.
-The others are that of keys which count for nothing any more, and may be anybody's by now: so they only take
-away. The key that they name is a former one, and the versions seen of it count; nothing that it signed runs.
+A key has one successor, and is not a successor of its own successors: the keys of a publisher form a line.
+If the known key was typed in, the line is read backwards: the statement that leads to that key, then the one
+that leads to the key before it, and so on. Of these statements, only the first is signed by the known key.
+The others are signed by keys that no longer count, and that anybody may have by now. So they only take rights
+away. The key that such a statement names is a former one, and the versions seen of it count. Nothing that it
+signed runs.
 """
 
 from __future__ import annotations
