@@ -10,6 +10,7 @@ import functools
 import operator
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,6 +19,7 @@ from typing import Any, Final
 from mpp_exec.audit.entry import PackageRef, Terms
 from mpp_exec.consent.config import fill
 from mpp_exec.consent.grant import Grant, effective
+from mpp_exec.consent.homes import QUICK, is_home
 from mpp_exec.consent.paths import Protected
 from mpp_exec.consent.policy import Policy
 from mpp_exec.consent.policy_file import PolicyFiles
@@ -45,6 +47,9 @@ from mpp_exec.verifier import Verifier
 TRACED: Final = "traced: seccomp user notification, which notes and allows nothing"
 """Stands among the mechanisms of a traced call on the ledger."""
 
+_SEARCHED: Final = 60.0
+"""Seconds after which the folders of a grant are searched for homes again."""
+
 
 class Preparer:
     """Prepares calls against one home. Thread-safe."""
@@ -64,6 +69,7 @@ class Preparer:
         self._verifier = verifier
         self._lock = threading.Lock()
         self._approved: dict[str, Approved] = {}
+        self._found: dict[str, tuple[Grant, float, tuple[str, ...]]] = {}
         self._granted: dict[str, tuple[Grant, Policy, Grant]] = {}
         self._kept: dict[tuple[str, str], _Kept] = {}
         self._making: dict[tuple[str, str], threading.Lock] = {}
@@ -222,12 +228,23 @@ class Preparer:
     def _effective(self, grant: Grant, policy: Policy) -> Grant:
         # What is protected matters to granted paths only, and costs a walk over the host's folders.
         if grant.permissions.read or grant.permissions.write:
-            return effective(grant, policy, self._protected())
+            protected = self._protected()
+            return effective(grant, policy, protected.with_homes(self._homes(grant, protected)))
         known = self._granted.get(grant.package)
         if known is None or known[0] is not grant or known[1] is not policy:
             known = grant, policy, effective(grant, policy, Protected((), ()))
             self._granted[grant.package] = known
         return known[2]
+
+    def _homes(self, grant: Grant, protected: Protected) -> list[str]:
+        """Return the homes that nothing names in what is granted: those that came after the approval, too."""
+        known = self._found.get(grant.package)
+        now = time.monotonic()
+        if known is None or known[0] is not grant or now > known[1] + _SEARCHED:
+            paths = (*grant.permissions.read, *grant.permissions.write)
+            known = grant, now, protected.homes_within(paths, QUICK)
+            self._found[grant.package] = known
+        return [path for path in known[2] if is_home(path)]
 
     def _approval(self, package: str) -> Approved:
         with self._lock:

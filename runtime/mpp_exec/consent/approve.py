@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from mpp_exec.consent.config import Settings, Value, check_uses, expand_path
 from mpp_exec.consent.difference import carries_over, shown
-from mpp_exec.consent.grant import WITHHELD_BY_USER, Grant, covers_of, identities_of, withheld_by_user
+from mpp_exec.consent.grant import WITHHELD_BY_USER, Grant, found_covers, identities_of, withheld_by_user
 from mpp_exec.consent.paths import Protected
 from mpp_exec.consent.policy import ACTIONS, BINARY, BINARY_ACTIONS, Action, Policy, Withheld, stricter
 from mpp_exec.errors import ConsentError, UsageError
@@ -83,7 +83,7 @@ def make_grant(
         privacy=privacy,
         confirm=_confirmations(manifest, policy, confirm or {}),
         redaction=actions,
-        covers=covers_of(permissions, protected),
+        covers=found_covers(permissions, protected),
         identities=identities_of(permissions),
         config=dict(sorted(settings.values.items())),
         secrets=tuple(secrets),
@@ -117,7 +117,7 @@ def carry_over(old: Grant, package: SignedManifest, *, policy: Policy, protected
         common = _common(asked, old.permissions)
         permissions, by_policy = policy.ceiling(common)
         check_uses(manifest, Settings(config), kept=secrets, storage=permissions.storage)
-        covers = covers_of(permissions, protected)
+        covers = found_covers(permissions, protected)
         identities = identities_of(permissions)
     except (UsageError, ConsentError):
         return None  # a folder has gone or is protected now, or the command needs what was withheld

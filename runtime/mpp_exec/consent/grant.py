@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Any, Final
 
 from mpp_exec.consent.config import Value, all_of
+from mpp_exec.consent.homes import THOROUGH, is_home
 from mpp_exec.consent.mounts import MountTable
 from mpp_exec.consent.paths import Protected, is_exposed, pins
 from mpp_exec.consent.policy import ACTIONS, BINARY, Action, Policy, Withheld
@@ -213,7 +214,7 @@ def effective(grant: Grant, policy: Policy, protected: Protected) -> Grant:
         privacy=privacy,
         redaction=redaction,
         confirm={tool: policy.confirmation(operations[tool], asks) for tool, asks in grant.confirm.items()},
-        covers=covers_of(permissions, protected),
+        covers=covers_of(permissions, protected.with_homes(filter(is_home, grant.covers))),
         degradations=tuple(name for name, reason in refused.items() if not reason),
         import_once=import_once,
         withheld=(
@@ -274,6 +275,16 @@ def identities_of(permissions: Permissions) -> dict[str, Identity]:
                 "check its permissions, or approve the package without it",
             ) from error
     return dict(sorted(found.items()))
+
+
+def found_covers(permissions: Permissions, protected: Protected) -> tuple[str, ...]:
+    """Return what :func:`covers_of` does, with homes that nothing names: for what a person agrees to.
+
+    Raises:
+        ConsentError, HostError: as :func:`covers_of`.
+    """
+    homes = protected.homes_within((*permissions.read, *permissions.write), THOROUGH)
+    return covers_of(permissions, protected.with_homes(homes))
 
 
 def covers_of(permissions: Permissions, protected: Protected) -> tuple[str, ...]:

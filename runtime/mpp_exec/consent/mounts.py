@@ -50,6 +50,12 @@ KERNEL_FILE_SYSTEMS = frozenset(
 )
 """File systems that are an interface to the kernel: what lies on one is never granted."""
 
+DISKS = frozenset(
+    {"bcachefs", "btrfs", "exfat", "ext2", "ext3", "ext4", "f2fs", "jfs", "ntfs3", "overlay", "ramfs"}
+    | {"reiserfs", "tmpfs", "vfat", "xfs", "zfs"}
+)
+"""File systems of this machine: to list a folder of theirs asks no server and no other program, and ends."""
+
 
 @dataclass(frozen=True, slots=True)
 class Mount:

@@ -3,7 +3,7 @@
 A granted path is the final absolute path: every link resolved once, at approval, and shown. What
 must never be handed to a tool, because it decides what tools may do or leads out of any sandbox, is
 protected: a grant that equals or lies inside it is refused, one that contains it has it covered by
-an empty mount.
+an empty mount. A home that nothing names (:mod:`.homes`) is protected as well, where it is found.
 """
 
 from __future__ import annotations
@@ -16,15 +16,18 @@ import stat
 import sys
 import sysconfig
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 import mpp_exec
-from mpp_exec.consent.mounts import KERNEL_FILE_SYSTEMS, MountTable, beneath
+from mpp_exec.consent.homes import home_above, homes_in
+from mpp_exec.consent.mounts import DISKS, KERNEL_FILE_SYSTEMS, MountTable, beneath
 from mpp_exec.errors import ConsentError, UsageError
 
 _SYSTEM: Final = ("/proc", "/sys", "/dev", "/run")
+_HOME: Final = "a home of mpp-exec"
 _KERNEL: Final = "an interface to the kernel and to running programs"
 
 
@@ -140,11 +143,33 @@ class Protected:
         """
         paths = [ProtectedPath(path, _KERNEL) for path in _SYSTEM]
         paths.append(ProtectedPath(os.path.realpath(home), "the home of mpp-exec"))
-        paths += [ProtectedPath(os.path.realpath(path), "a home of mpp-exec") for path in others]
+        paths += [ProtectedPath(os.path.realpath(path), _HOME) for path in others]
         paths += [ProtectedPath(os.path.realpath(path), "a policy of mpp-exec") for path in policies]
         paths += _program()
         homes = {path for path in (environ.get("HOME", ""), _database_home()) if path.startswith("/")}
         return cls(tuple(paths), tuple(sorted(os.path.realpath(path) for path in homes)))
+
+    def with_homes(self, homes: Iterable[str]) -> Protected:
+        """Return this and *homes*, which are there."""
+        return replace(self, paths=(*self.paths, *(ProtectedPath(path, _HOME) for path in homes)))
+
+    def homes_within(self, paths: Iterable[str], steps: int) -> tuple[str, ...]:
+        """Return the homes inside of the final *paths*, as far as *steps* of a search go.
+
+        Only disks of this machine are searched, since another file system may never answer.
+
+        Raises:
+            HostError: ``host.mountinfo``.
+        """
+        table = MountTable.read()
+        closed = {each.path for each in self.paths if not each.writes_only}
+        closed.update(mount.point for mount in table.mounts if mount.fstype not in DISKS)
+        folders = []
+        for path in paths:
+            with suppress(OSError):  # what is gone, is told elsewhere
+                if table.holding(path).fstype in DISKS:
+                    folders.append(path)
+        return homes_in(folders, steps, closed)
 
     def check(self, path: str, *, write: bool, table: MountTable | None = None) -> tuple[str, ...]:
         """Return the paths inside the final *path* that must be covered by empty mounts, sorted.
@@ -172,6 +197,8 @@ class Protected:
         for protected in self.paths:
             if write or not protected.writes_only:
                 covers.update(_covers(path, protected, identities, write=write, table=table))
+        if home := home_above(path):
+            raise _protected(path, home, _HOME)
         return tuple(sorted(c for c in covers if not any(c != o and beneath(c, o) for o in covers)))
 
     def _refuse_whole_home(self, path: str, table: MountTable) -> None:
@@ -244,12 +271,16 @@ def _covers(
     through = identities.get(located.identity) if located.identity else None
     for place in located.places:
         if through is not None or beneath(path, place):
-            raise ConsentError(
-                "grant.protected",
-                f"{path} is or lies inside {through or place}: {protected.what}",
-                "no tool can be given this; grant another folder",
-            )
+            raise _protected(path, through or place, protected.what)
     return {place for place in located.places if beneath(place, path) and os.path.lexists(place)}
+
+
+def _protected(path: str, place: str, what: str) -> ConsentError:
+    return ConsentError(
+        "grant.protected",
+        f"{path} is or lies inside {place}: {what}",
+        "no tool can be given this; grant another folder",
+    )
 
 
 def _identity(path: str) -> tuple[int, int]:

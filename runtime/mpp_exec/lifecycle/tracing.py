@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 
 from mpp_exec.characters import visible
 from mpp_exec.consent.config import expand_path
-from mpp_exec.consent.grant import Grant, covers_of, identities_of
+from mpp_exec.consent.grant import Grant, found_covers, identities_of
 from mpp_exec.consent.present import stays_read_only
 from mpp_exec.errors import ConsentError, MppError, UsageError
 from mpp_exec.lifecycle.proposing import AskSetting, ReadSecret, Wishes, propose
@@ -165,7 +165,7 @@ def _widened(session: Session, grant: Grant, wider: Wider) -> Grant:
     return replace(
         grant,
         permissions=permissions,
-        covers=covers_of(permissions, session.protected()),
+        covers=found_covers(permissions, session.protected()),
         identities=identities_of(permissions) | dict(grant.identities),
     )
 

@@ -50,7 +50,7 @@ from mpp_exec.trust.keys import (
 from mpp_exec.trust.publishers import PUBLISHER_NAME
 
 _MAGIC: Final = "mpp-exec-private-key/1"
-_HOME_KEY: Final = "_home.key"
+HOME_KEY: Final = "_home.key"
 _MAX_FILE: Final = 1024  # bytes; the longest well-formed file has 279
 _FILE = lazily(
     rf"{re.escape(_MAGIC)} (?P<publisher>{PUBLISHER_NAME.pattern}) (?P<form>plain|argon2id) "
@@ -195,15 +195,15 @@ class KeyFolder:
         """
         with self._opened(create=True) as folder:
             try:
-                data = _read(folder, _HOME_KEY, self.path)
+                data = _read(folder, HOME_KEY, self.path)
             except FileNotFoundError:
                 with suppress(FileExistsError):  # another process was faster: its key is the key
-                    _write_new(folder, _HOME_KEY, random_bytes(SEED_BYTES))
-                data = _read(folder, _HOME_KEY, self.path)
+                    _write_new(folder, HOME_KEY, random_bytes(SEED_BYTES))
+                data = _read(folder, HOME_KEY, self.path)
         if len(data) != SEED_BYTES:
             raise UsageError(
                 "key.malformed",
-                f"{self.path / _HOME_KEY} is not a home key: it has {len(data)} bytes",
+                f"{self.path / HOME_KEY} is not a home key: it has {len(data)} bytes",
                 "restore it from a backup; without it, stored secrets and the ledger's seal cannot be read",
             )
         return HomeKey(data)
