@@ -99,11 +99,14 @@ class Opened:
         """Have *work* done in a thread of those that ``acall`` waits in, which are made when first needed.
 
         Raises:
-            InternalError: ``call.busy``: as many calls wait as may.
+            InternalError: ``call.busy``: as many calls wait as may; ``host.exhausted``: no thread can be had.
+            UsageError: ``runtime.closed``.
         """
-        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 -- not for a single call
+        from concurrent.futures import Future, ThreadPoolExecutor  # noqa: PLC0415 -- not for a single call
 
+        future: Future[ToolResult] = Future()
         with self._lock:
+            self.admission.refuse_closed()
             if self._pool is None:
                 # Those that are asked about may take theirs for hours, and leave one for each place.
                 workers = MOST_ASKED + max(32, self.admission.bound)
@@ -111,7 +114,17 @@ class Opened:
             if self._submitted >= self.admission.bound + self.admission.waiting:
                 raise self.admission.busy(self._submitted)
             self._submitted += 1
-            future = self._pool.submit(work)
+            try:
+                self._pool.submit(_done, future, work)
+            except RuntimeError as error:
+                # It stays in the queue all the same, for a thread that is free later; or one has taken it.
+                if future.cancel():
+                    self._submitted -= 1
+                    raise InternalError(
+                        "host.exhausted",
+                        f"no thread is left for the call: {error}",
+                        "try again later, or raise the limit on processes (ulimit -u)",
+                    ) from error
         future.add_done_callback(self._ended)
         return future
 
@@ -195,3 +208,12 @@ class Opened:
         if self._pool is not None:
             self._pool.shutdown(wait=in_time)
         return in_time
+
+
+def _done(future: Future[ToolResult], work: Callable[[], ToolResult]) -> None:
+    """Do *work*, unless it is not wanted any more, and have its *future* told."""
+    if future.set_running_or_notify_cancel():
+        try:
+            future.set_result(work())
+        except BaseException as error:  # noqa: BLE001 -- handed to whoever waits
+            future.set_exception(error)

@@ -211,6 +211,33 @@ def test_a_tasks_deadline_includes_the_wait_for_a_thread(stage: Stage, callers: 
     assert stage.runtime.ledger.show(result.invocation).outcome == "timeout"
 
 
+def test_a_task_for_which_there_is_no_thread_is_refused_and_does_not_run_later(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name.startswith("mpp-exec-call"):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    async def main() -> None:
+        first = asyncio.ensure_future(stage.runtime.acall(NAME, "run", {"seconds": 1}))
+        await asyncio.to_thread(until, lambda: bool(init_processes()))
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", refuse)
+            with pytest.raises(InternalError) as refused:
+                await stage.runtime.acall(NAME)
+        assert refused.value.code == "host.exhausted"
+        assert not (await first).is_error
+        assert not (await stage.runtime.acall(NAME)).is_error
+
+    asyncio.run(main())
+    ledger = stage.runtime.ledger
+    stage.runtime.close()  # nobody is waited for who never came
+    assert len(list(ledger.list(kinds=["start"]))) == 2
+
+
 def test_more_than_may_wait_are_refused_at_once(stage: Stage, callers: ThreadPoolExecutor) -> None:
     stage.runtime._open().admission.waiting = 1
     with occupied(stage, callers):
