@@ -31,6 +31,7 @@ from mpp_exec.sandbox import cache, kernel, parked, planning, settle, spawn, sys
 from mpp_exec.sandbox.allow import Allow
 from mpp_exec.sandbox.bounds import bounds_of
 from mpp_exec.sandbox.building import APP
+from mpp_exec.sandbox.call import Call
 from mpp_exec.sandbox.ground import FindGround, Ground
 from mpp_exec.sandbox.image import Image
 from mpp_exec.sandbox.plan import SandboxPlan
@@ -211,24 +212,28 @@ class Lab:
 
 
 def run(compiled: SandboxPlan, request: bytes = b"{}", **options: Any) -> spawn.Completed:
-    """Run *compiled* once with *request* on its descriptor 0."""
+    """Run *compiled* once with *request* on its descriptor 0; *options* as of ``Call`` and ``spawn.run``."""
+    of_call = {each.name for each in dataclasses.fields(Call)} & options.keys()
+    called = Call(request, "lab", **{name: options.pop(name) for name in of_call})
     if compiled.bare is not None:
         with tempfile.TemporaryDirectory(prefix="mpp-place-", dir=PLACES) as place:
             Path(place).chmod(0o755)
             settled = settle.settle(compiled, Path(place), CACHE)
-            return spawn.run(settled, request, cache=CACHE, invocation="lab", **options)
+            return spawn.run(settled, called, cache=CACHE, **options)
     if PARKED == "grounded" and "parked" not in options and "ground" not in options:
-        return _on_ground(compiled, request, **options)
-    ready = prepared(compiled, **options) if PARKED and "parked" not in options else None
+        return _on_ground(compiled, called, **options)
+    ready = None
+    if PARKED and "parked" not in options and not options.get("traced"):
+        ready = prepared(compiled, may_start=not called.variables)
     try:
-        return spawn.run(compiled, request, cache=CACHE, invocation="lab", **{"parked": ready, **options})
+        return spawn.run(compiled, called, cache=CACHE, **{"parked": ready, **options})
     finally:
         if ready is not None:  # whatever came of it, as who lends it does
             ready.close()
 
 
-def _on_ground(compiled: SandboxPlan, request: bytes, **options: Any) -> spawn.Completed:
-    done = spawn.run(compiled, request, cache=CACHE, invocation="lab", ground=ground_of(compiled), **options)
+def _on_ground(compiled: SandboxPlan, called: Call, **options: Any) -> spawn.Completed:
+    done = spawn.run(compiled, called, cache=CACHE, ground=ground_of(compiled), **options)
     laid = _laid.get(id(compiled))
     assert laid is None or laid[1].fits or stands_on_the_host(compiled)
     return done
@@ -259,11 +264,11 @@ def stands_on_the_host(compiled: SandboxPlan) -> bool:
     return not compiled.root and any(entry.kind == "bind" for entry in compiled.entries[compiled.late :])
 
 
-def prepared(compiled: SandboxPlan, **options: Any) -> parked.Parked | None:
+def prepared(compiled: SandboxPlan, *, may_start: bool = True) -> parked.Parked | None:
     """Return a sandbox of *compiled* that waits for its call; None where that cannot be."""
-    if options.get("traced") or not parked.can_be_parked(compiled):
+    if not parked.can_be_parked(compiled):
         return None
-    early = PARKED != "late" and compiled.kind == "python" and not options.get("variables")
+    early = PARKED != "late" and compiled.kind == "python" and may_start
     image = None
     if PARKED == "imaged":
         with contextlib.suppress(InternalError):  # a link in it, say: such a package has none

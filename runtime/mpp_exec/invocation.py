@@ -36,6 +36,7 @@ from mpp_exec.relay import ProgressRelay, ShowProgress
 from mpp_exec.result import ToolResult, not_run, redaction_bounds
 from mpp_exec.said import MAX_DEPTH, MAX_VALUES
 from mpp_exec.sandbox import scarce, spawn
+from mpp_exec.sandbox.call import Call
 from mpp_exec.sandbox.parked import Parked
 from mpp_exec.sandbox.plan import SandboxPlan
 from mpp_exec.sandbox.settle import settle
@@ -335,23 +336,26 @@ class Invocation:
 
         def attempt() -> Completed:
             left = None if self._deadline is None else self._deadline - time.perf_counter()
-            return spawn.run(
-                plan,
+            call = Call(
                 agreed.request if session is None else session.opening(),
-                cache=self._parts.cache,
-                invocation=agreed.invocation,
+                agreed.invocation,
                 variables=agreed.prepared.variables(self._environ),
                 arguments=agreed.prepared.command(),
                 wall_ms=None if left is None else _milliseconds(left),
                 told_ms=None if self._timeout is None else _milliseconds(self._timeout),
                 cancel_fd=self._cancel.fd,
-                traced=self._trace is not None,
                 dialogue=session,
-                parked=parked,
                 meanwhile=self._beside,
+                serve=reach.serve,
+            )
+            return spawn.run(
+                plan,
+                call,
+                cache=self._parts.cache,
+                traced=self._trace is not None,
+                parked=parked,
                 look=agreed.prepared.look,
                 until=stack,
-                serve=reach.serve,
                 ground=functools.partial(self._parts.grounds.of, plan, agreed.prepared.recipe.basis),
             )
 

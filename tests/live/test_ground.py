@@ -19,6 +19,7 @@ from mcp_servers import server
 from mpp_exec.permissions import Permissions
 from mpp_exec.sandbox import spawn, supervise
 from mpp_exec.sandbox.bounds import bounds_of
+from mpp_exec.sandbox.call import Call
 from mpp_exec.sandbox.ground import Ground
 from mpp_exec.sandbox.parked import Parked
 from mpp_exec.sandbox.plan import SandboxPlan
@@ -27,6 +28,7 @@ from sandbox_lab import CACHE, Lab, answer, call, ground_of, run, stands_on_the_
 from stage import NAME, Stage
 
 ROOT = os.geteuid() == 0
+NOTHING = Call(b'{"arguments":{}}', "lab")
 
 VIEW = """
 import os
@@ -83,7 +85,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
 def on_ground(compiled: SandboxPlan, **arguments: Any) -> Any:
     """Make a call of a Python tool on the ground of its plan; return what it returned."""
     request = json.dumps({"arguments": arguments}).encode()
-    done = spawn.run(compiled, request, cache=CACHE, invocation="lab", ground=ground_of(compiled))
+    done = spawn.run(compiled, Call(request, "lab"), cache=CACHE, ground=ground_of(compiled))
     assert done.outcome == "ok", done
     return json.loads(done.output)["value"]
 
@@ -199,7 +201,7 @@ def test_source_that_was_replaced_is_not_what_it_shows(lab: Lab, seen: Seen) -> 
     (app / "words.py").write_text("said = 2\n")
     ground = ground_of(compiled)(b"")
     assert ground is not None
-    done = spawn.run(compiled, b'{"arguments":{}}', cache=CACHE, invocation="lab", ground=lambda _: ground)
+    done = spawn.run(compiled, NOTHING, cache=CACHE, ground=lambda _: ground)
     assert json.loads(done.output)["value"] == 2
     assert seen.grounded == [True, False]
     assert not ground.fits
@@ -208,7 +210,7 @@ def test_source_that_was_replaced_is_not_what_it_shows(lab: Lab, seen: Seen) -> 
 def test_plan_that_differs_is_not_built_on_it(laid: tuple[SandboxPlan, Ground], lab: Lab, seen: Seen) -> None:
     _, ground = laid
     other = lab.python("def run():\n    return 'other'\n")
-    done = spawn.run(other, b'{"arguments":{}}', cache=CACHE, invocation="lab", ground=lambda _: ground)
+    done = spawn.run(other, NOTHING, cache=CACHE, ground=lambda _: ground)
     assert json.loads(done.output)["value"] == "other"
     assert seen.grounded == [False]
 
@@ -225,9 +227,7 @@ def test_host_that_closed_what_was_open_builds_on_nothing(
             own = os.open(f"/proc/self/ns/{name}", os.O_RDONLY | os.O_CLOEXEC)
             os.dup2(own, number, inheritable=False)
             os.close(own)
-        done = spawn.run(
-            compiled, b'{"arguments":{}}', cache=CACHE, invocation="lab", ground=lambda _: ground
-        )
+        done = spawn.run(compiled, NOTHING, cache=CACHE, ground=lambda _: ground)
         assert done.outcome == "ok"
         assert seen.grounded == [False]
     finally:

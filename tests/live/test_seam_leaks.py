@@ -89,7 +89,13 @@ class Call:
             spoil(ffi.cast("struct mpp_plan *", ffi.from_buffer(message)), message)
         bounds = self.options["bounds"]
         of_bounds = {name: changes.pop(name) for name in list(changes) if hasattr(bounds, name)}
-        options = {**self.options, "bounds": dataclasses.replace(bounds, **of_bounds), **changes}
+        of_made = {name: changes.pop(name) for name in list(changes) if name in supervise.Made._fields}
+        options = {
+            **self.options,
+            "bounds": dataclasses.replace(bounds, **of_bounds),
+            "made": self.options["made"]._replace(**of_made),
+            **changes,
+        }
         return supervise.invoke(bytes(message), self.request, **options)
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from eventually import until
 from mpp_exec.sandbox import launcher
-from mpp_exec.sandbox.brought import Brought
+from mpp_exec.sandbox.call import Brought, Call
 from mpp_exec.sandbox.parked import Parked
 from mpp_exec.sandbox.plan import SandboxPlan
 from mpp_exec.sandbox.snapshot import Snapshot
@@ -244,7 +244,8 @@ def test_maker_is_given_a_call(lab: Lab) -> None:
     try:
         assert until(lambda: made.look(100) == "ready")
         made.save()
-        raw = made.call(Brought(b'{"arguments":{"secret":1}}', CACHE, "lab", wall_ns=10**9))
+        call = Call(b'{"arguments":{"secret":1}}', "lab")
+        raw = made.call(Brought(call, call.request, (), wall_ns=10**9, cache=CACHE))
         assert (raw.step, raw.output) == ("release", b"")
         assert answer(run(compiled, b'{"arguments":{"secret":1}}'))["value"] == {"secret": 1}
     finally:

@@ -25,6 +25,7 @@ from mpp_exec.permissions import Limits
 from mpp_exec.sandbox import bare, building, interpreter, kernel, launcher, properties, spawn
 from mpp_exec.sandbox.allow import Allow
 from mpp_exec.sandbox.cache import SandboxCache
+from mpp_exec.sandbox.call import Call
 from mpp_exec.sandbox.network import Serve
 from mpp_exec.sandbox.plan import SandboxPlan
 from mpp_exec.sandbox.planning import own_plan
@@ -232,7 +233,7 @@ def _attempt(
     plan: SandboxPlan, request: dict[str, Any], cache: SandboxCache, serve: Serve | None = None
 ) -> dict[str, Any]:
     asked = json.dumps({"arguments": request}).encode()
-    done = spawn.run(plan, asked, cache=cache, invocation="00000000-doctor", serve=serve)
+    done = spawn.run(plan, Call(asked, "00000000-doctor", serve=serve), cache=cache)
     try:
         value = json.loads(done.output)["value"]
     except (ValueError, KeyError, TypeError) as error:

@@ -19,6 +19,7 @@ from mpp_exec.permissions import Limits
 from mpp_exec.sandbox import interpreter, kernel, spawn
 from mpp_exec.sandbox.building import APP
 from mpp_exec.sandbox.cache import SandboxCache
+from mpp_exec.sandbox.call import Call
 from mpp_exec.sandbox.planning import own_plan
 
 WORTH: Final = 4 << 10
@@ -78,7 +79,7 @@ def compile_modules(
     )
     names = [module.path for module in modules]
     request = {"arguments": {"folder": _PACKAGE, "app": APP, "names": names}}
-    done = spawn.run(plan, json.dumps(request).encode(), cache=cache, invocation=_INVOCATION)
+    done = spawn.run(plan, Call(json.dumps(request).encode(), _INVOCATION), cache=cache)
     answer = _answered(done.output) if done.outcome == "ok" else None
     if answer is None:
         raise HostError("host.compiling", f"the modules could not be compiled: {done.reason or 'no answer'}")

@@ -17,11 +17,12 @@ from mpp_exec.errors import InternalError
 from mpp_exec.sandbox import cgroup, mappings, message, native, network, supervise
 from mpp_exec.sandbox.access import watched_rows
 from mpp_exec.sandbox.bounds import bounds_of
-from mpp_exec.sandbox.brought import Brought
 from mpp_exec.sandbox.cache import SandboxCache
+from mpp_exec.sandbox.call import Brought
 from mpp_exec.sandbox.ground import FindGround
 from mpp_exec.sandbox.image import Image
 from mpp_exec.sandbox.plan import SandboxPlan
+from mpp_exec.sandbox.supervise import Made
 from mpp_exec.sandbox.template import Template
 from mpp_exec.sandbox.waiting import ParkedSandbox
 
@@ -152,15 +153,17 @@ class Parked:
                     first,
                     bounds=bounds_of(plan),
                     wall_ns=plan.limits.wall_ms * 1_000_000,
-                    cgroup_fd=group,
+                    made=Made(
+                        cgroup_fd=group,
+                        watched=watched_rows(plan.tool_profile) if traced else (),
+                        alone=not plan.started,
+                        template=source,
+                        image=native.ffi.NULL if image is None else image.handle,
+                        ground=native.ffi.NULL if found is None else found.handle,
+                        snapshot_fd=snapshot_fd,
+                    ),
                     greeting=self._greeted,
                     answers=early_start and plan.kind == "python",
-                    alone=not plan.started,
-                    template=source,
-                    image=native.ffi.NULL if image is None else image.handle,
-                    watched=watched_rows(plan.tool_profile) if traced else (),
-                    snapshot_fd=snapshot_fd,
-                    ground=native.ffi.NULL if found is None else found.handle,
                 )
             if found is not None and not self._sandbox.is_grounded:
                 found.fits = False
@@ -240,35 +243,27 @@ class Parked:
         """
         with contextlib.ExitStack() as stack:
             stack.push(self._stack)
-            call = b""  # one that was started and gets no grant is told nothing but its request
+            call = brought.call
+            said = b""  # one that was started and gets no grant is told nothing but its request
             if not self.early_start or brought.special or self._has_grants:
-                call = message.for_call(
-                    self.plan,
-                    brought.special,
-                    arguments=brought.arguments,
-                    variables=brought.variables,
-                    cache=brought.cache,
-                    invocation=brought.invocation,
-                    traced=self._traced,
-                    early_start=self.early_start,
-                )
+                said = brought.message(self.plan, traced=self._traced, early_start=self.early_start)
             request = brought.request
-            if self._greeted is not None and brought.dialogue is not None:
+            if self._greeted is not None and call.dialogue is not None:
                 # Many servers still say something behind their handshake. Heard after the request is sent it
                 # could be taken for an answer, so one that speaks then is not used.
                 if self._sandbox.look() != "ready":
                     self._sandbox.kill()  # and is refused, like any that ended while it waited
-                request = brought.dialogue.resume(self._greeted)
+                request = call.dialogue.resume(self._greeted)
             elif self.early_start:
-                request = f'{{"invocation":"{brought.invocation}",'.encode("ascii") + request.lstrip()[1:]
-            self._serve(brought.serve)
+                request = f'{{"invocation":"{call.invocation}",'.encode("ascii") + request.lstrip()[1:]
+            self._serve(call.serve)
             outcome = self._sandbox.call(
-                call,
+                said,
                 request,
                 wall_ns=brought.wall_ns,
-                cancel_fd=brought.cancel_fd,
-                dialogue=brought.dialogue,
-                meanwhile=brought.meanwhile,
+                cancel_fd=call.cancel_fd,
+                dialogue=call.dialogue,
+                meanwhile=call.meanwhile,
             )
             if outcome.leaving and self.plan.touches and not self._sandbox.left():
                 outcome = outcome._replace(leaving=False)

@@ -10,21 +10,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
-from mpp_exec.dialogue.session import Session
 from mpp_exec.errors import HostError, InternalError
-from mpp_exec.sandbox import cgroup, message, native, network, scarce, supervise
+from mpp_exec.sandbox import cgroup, native, scarce, supervise
 from mpp_exec.sandbox.access import Access, read_notes, watched_rows
 from mpp_exec.sandbox.appeared import appeared
 from mpp_exec.sandbox.bounds import bounds_of
 from mpp_exec.sandbox.bpf import RET_USER_NOTIF
-from mpp_exec.sandbox.brought import Brought
 from mpp_exec.sandbox.cache import SandboxCache
+from mpp_exec.sandbox.call import Brought, Call
 from mpp_exec.sandbox.ground import FindGround
 from mpp_exec.sandbox.outcome import Outcome, judge
 from mpp_exec.sandbox.parked import Parked
 from mpp_exec.sandbox.plan import SandboxPlan
 from mpp_exec.sandbox.special import mounts_of, survey
-from mpp_exec.sandbox.supervise import RawOutcome
+from mpp_exec.sandbox.supervise import Made, RawOutcome
 
 # No more than a spawn on a loaded machine needs; the wall limit of the call runs from the same moment.
 # A parked sandbox was cloned before.
@@ -63,37 +62,22 @@ class Completed(NamedTuple):
 
 def run(
     plan: SandboxPlan,
-    request: bytes,
+    call: Call,
     *,
     cache: SandboxCache,
-    invocation: str,
-    variables: tuple[tuple[str, str], ...] = (),
-    arguments: tuple[str, ...] | None = None,
-    wall_ms: int | None = None,
-    told_ms: int | None = None,
-    cancel_fd: int = -1,
     traced: bool = False,
-    dialogue: Session | None = None,
     parked: Parked | None = None,
-    meanwhile: supervise.Meanwhile | None = None,
     look: Callable[[], object] = lambda: None,
-    serve: network.Serve | None = None,
     until: contextlib.ExitStack | None = None,
     ground: FindGround = lambda _: None,
 ) -> Completed:
-    """Run *plan* once with *request* on descriptor 0, in a sandbox that nothing else has seen.
+    """Run *plan* once for *call*, in a sandbox that nothing else has seen. The calling thread waits.
 
-    *variables* are what was granted of the environment; *arguments* replace the plan's command line
-    where values were put into it; *wall_ms* shortens the limit of time, and is spoken of as *told_ms* where
-    it is what is left of that. The calling thread waits. A *traced* call is confined in the same way, and
-    watched. A *dialogue* answers what the tool says while it runs, and ends it; *request* is then its
-    opening. A *parked* sandbox, made from this plan, is used up; where the call does not fit it any more,
-    another one is made, after a *look* at the installed files, which raises where they are not what was
-    signed. *meanwhile* is told when the tool has begun, once or twice. *serve* is given the sockets of a plan
-    with hosts before the tool is, once for each sandbox that is made: what it raises ends the call there.
-    What the kernel is still freeing of one that was made for this call is waited for when *until* ends;
-    without it, here. One that is made for this call is built on the
-    *ground* of its message, where there is one.
+    A *traced* call is confined in the same way, and watched. A *parked* sandbox, made from this plan, is used
+    up. Where the call does not fit it any more, another one is made, after a *look* at the installed files,
+    which raises where they are not what was signed. One that is made for this call is built on the *ground*
+    of its message, where there is one. What the kernel is still freeing of it is waited for when *until*
+    ends; without *until*, before this returns.
 
     Raises:
         HostError: a step of the spawn was refused by this kernel, or a granted path or a cgroup changed;
@@ -113,22 +97,15 @@ def run(
             "Linux 5.5 or later has it; without a trace the tool runs as ever",
         )
     limits = plan.limits
-    if wall_ms and wall_ms < limits.wall_ms:
-        limits = replace(limits, wall_ms=wall_ms)
+    if call.wall_ms and call.wall_ms < limits.wall_ms:
+        limits = replace(limits, wall_ms=call.wall_ms)
     before = survey(plan)
-    special = mounts_of(plan, before) if plan.bare is None else ()
     brought = Brought(
-        request,
-        cache,
-        invocation,
+        call,
+        call.request,
+        special=mounts_of(plan, before) if plan.bare is None else (),
         wall_ns=limits.wall_ms * 1_000_000,
-        special=special,
-        arguments=arguments,
-        variables=variables,
-        cancel_fd=cancel_fd,
-        dialogue=dialogue,
-        meanwhile=meanwhile,
-        serve=serve,
+        cache=cache,
     )
     if parked is not None:
         raw = parked.call(brought)
@@ -136,18 +113,17 @@ def run(
         # What was prepared does not fit any more, and nothing of the call has reached it: from the beginning.
         if parked is not None and parked.image is not None:
             look()  # it would not have had the installed files
-        if parked is not None and dialogue is not None:
-            brought = brought._replace(request=dialogue.opening())
+        if parked is not None and call.dialogue is not None:
+            brought = brought._replace(request=call.dialogue.opening())
         made = _served if plan.streams else _cold
         raw = made(plan, brought, traced=traced, until=until, ground=ground)
     # One that was cloned for this call is another one.
     restored = parked.restored_us if parked is not None and not raw.stamps["cloned"] else 0
     if raw.step != "none":
-        raise _spawn_error(
-            raw, [entry.target for entry in (*plan.entries, *special)], [path for path, _ in plan.rules]
-        )
-    if told_ms is not None and limits.wall_ms < plan.limits.wall_ms:
-        limits = replace(limits, wall_ms=told_ms)
+        entries = (*plan.entries, *brought.special)
+        raise _spawn_error(raw, [entry.target for entry in entries], [path for path, _ in plan.rules])
+    if call.told_ms is not None and limits.wall_ms < plan.limits.wall_ms:
+        limits = replace(limits, wall_ms=call.told_ms)
     outcome, reason = judge(raw, limits)
     return Completed(
         outcome=outcome,
@@ -174,31 +150,26 @@ def _cold(
     ground: FindGround,
 ) -> RawOutcome:
     """Build a sandbox for this call alone, and run it. Until when its end may be put off, see ``run``."""
-    call = message.for_call(
-        plan,
-        brought.special,
-        arguments=brought.arguments,
-        variables=brought.variables,
-        cache=brought.cache,
-        invocation=brought.invocation,
-        traced=traced,
-    )
-    found = None if traced else ground(call)
+    call = brought.call
+    message = brought.message(plan, traced=traced)
+    found = None if traced else ground(message)
     with contextlib.ExitStack() as here:
         group = (here if until is None else until).enter_context(cgroup.entered(plan.cgroup))
         raw = supervise.invoke(
-            call,
+            message,
             brought.request,
             bounds=bounds_of(plan),
+            made=Made(
+                cgroup_fd=group,
+                watched=watched_rows(plan.tool_profile) if traced else (),
+                alone=not plan.started,
+                ground=native.ffi.NULL if found is None else found.handle,
+            ),
             wall_ns=brought.wall_ns,
-            cancel_fd=brought.cancel_fd,
-            watched=watched_rows(plan.tool_profile) if traced else (),
-            cgroup_fd=group,
-            dialogue=brought.dialogue,
-            meanwhile=brought.meanwhile,
-            alone=not plan.started,
+            cancel_fd=call.cancel_fd,
+            dialogue=call.dialogue,
+            meanwhile=call.meanwhile,
             until=until,
-            ground=native.ffi.NULL if found is None else found.handle,
         )
     if found is not None and not raw.grounded:
         found.fits = False

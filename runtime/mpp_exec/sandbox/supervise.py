@@ -106,6 +106,32 @@ class Bounds:
     namespaces: int = ALL_NAMESPACES
 
 
+class Made(NamedTuple):
+    """What a sandbox is made of and in, beside its message.
+
+    Attributes:
+        cgroup_fd: the folder of the cgroup in which everything is born; -1 for none.
+        watched: what to note of a traced call, whose message holds a watching program.
+        alone: its tool can start no process.
+        template: what it is copied from, where that serves (``struct mpp_template *``).
+        image: where entries of an image come from (``struct mpp_image *``).
+        ground: what it is built on, where that fits (``struct mpp_ground *``).
+        snapshot_fd: goes with a message that has a use for it; else -1.
+    """
+
+    cgroup_fd: int = -1
+    watched: Sequence[WatchedRow] = ()
+    alone: bool = False
+    template: Any = ffi.NULL
+    image: Any = ffi.NULL
+    ground: Any = ffi.NULL
+    snapshot_fd: int = -1
+
+
+PLAIN: Final = Made()
+"""A program of its own, on nothing, in no cgroup, unwatched."""
+
+
 class Dialogue(Protocol):
     """What answers a tool while it runs."""
 
@@ -132,25 +158,19 @@ def invoke(
     *,
     bounds: Bounds,
     wall_ns: int,
+    made: Made = PLAIN,
     cancel_fd: int = -1,
-    watched: Sequence[WatchedRow] = (),
-    cgroup_fd: int = -1,
     dialogue: Dialogue | None = None,
     meanwhile: Meanwhile | None = None,
-    alone: bool = False,
     until: contextlib.ExitStack | None = None,
-    ground: Any = ffi.NULL,
 ) -> RawOutcome:
     """Run one sandbox from *message* to its end; every process of it is dead and reaped on return.
 
     The calling thread waits without the GIL. A signal lets Python's handlers run; what they raise
-    kills the sandbox first and then passes on. *cancel_fd* kills it when it becomes readable.
-    *watched* says what to note of a traced call, whose message holds a watching program. Everything
-    is born in the cgroup of *cgroup_fd*, where that is given. A *dialogue* goes on after the request, until
-    it or the tool ends it; without one the tool sees the end of its input after the request. *meanwhile* is
-    told that it is on its way. Of a tool that is *alone*, which can start no process, what the kernel is
+    kills the sandbox first and then passes on. *cancel_fd* kills it when it becomes readable. A *dialogue*
+    goes on after the request, until it or the tool ends it; without one the tool sees the end of its input
+    after the request. *meanwhile* is told that it is on its way. Of a tool that is alone, what the kernel is
     still freeing once it is dead is waited for when *until* ends, and the outcome says ``leaving``.
-    It is built on *ground* (``struct mpp_ground *``), where that is one and fits.
     A spawn that failed is an outcome as well: ``step`` and ``error`` say where and why.
     """
     launch, _kept = launched(
@@ -158,12 +178,9 @@ def invoke(
         request,
         bounds=bounds,
         wall_ns=wall_ns,
+        made=made if until is not None else made._replace(alone=False),
         cancel_fd=cancel_fd,
-        watched=watched,
-        cgroup_fd=cgroup_fd,
         dialogue=dialogue is not None,
-        alone=alone and until is not None,
-        ground=ground,
         init_fd=native.init_program(),
     )
     outcome = ffi.new("struct mpp_outcome *")
@@ -207,18 +224,12 @@ def launched(
     *,
     bounds: Bounds,
     wall_ns: int,
+    made: Made = PLAIN,
     cancel_fd: int = -1,
-    watched: Sequence[WatchedRow] = (),
-    cgroup_fd: int = -1,
     dialogue: bool = False,
     parked: bool = False,
     answers: bool = False,
-    alone: bool = False,
     init_fd: int = -1,
-    template: Any = ffi.NULL,
-    image: Any = ffi.NULL,
-    ground: Any = ffi.NULL,
-    snapshot_fd: int = -1,
 ) -> tuple[Any, tuple[object, ...]]:
     """Return ``struct mpp_launch``, and what has to live as long as it is used."""
     launch = ffi.new("struct mpp_launch *")
@@ -230,7 +241,7 @@ def launched(
     launch.request_size = len(request)
     launch.init_fd = init_fd
     launch.cancel_fd = cancel_fd
-    launch.cgroup_fd = cgroup_fd
+    launch.cgroup_fd = made.cgroup_fd
     launch.outer_uid_base = OUTER_ID_BASE if bounds.as_root else 0
     launch.namespaces = bounds.namespaces
     launch.dialogue = dialogue
@@ -240,17 +251,17 @@ def launched(
     launch.output = bounds.output
     launch.processes = bounds.processes
     launch.parked = parked
-    launch.answers, launch.alone = answers, alone
-    launch.template, launch.image, launch.ground = template, image, ground
-    launch.snapshot_fd = snapshot_fd
+    launch.answers, launch.alone = answers, made.alone
+    launch.template, launch.image, launch.ground = made.template, made.image, made.ground
+    launch.snapshot_fd = made.snapshot_fd
     rows = None
-    if watched:
-        rows = ffi.new("struct mpp_watched[]", len(watched))
-        for row, each in zip(rows, watched, strict=True):
+    if made.watched:
+        rows = ffi.new("struct mpp_watched[]", len(made.watched))
+        for row, each in zip(rows, made.watched, strict=True):
             row.number, row.path, row.folder = each.number, each.path, each.folder
             row.word, row.refuse = each.word, each.refuse
         launch.watched = rows
-        launch.watched_count = len(watched)
+        launch.watched_count = len(made.watched)
     return launch, (plan_buffer, request_buffer, rows)
 
 

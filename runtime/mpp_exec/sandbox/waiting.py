@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from mpp_exec.errors import InternalError
 from mpp_exec.sandbox.native import ffi, init_program, lib
 from mpp_exec.sandbox.supervise import (
+    PLAIN,
     Bounds,
     Dialogue,
+    Made,
     Meanwhile,
     RawOutcome,
-    WatchedRow,
     collected,
     launched,
     to_the_end,
@@ -50,40 +50,27 @@ class ParkedSandbox:
         *,
         bounds: Bounds,
         wall_ns: int,
-        cgroup_fd: int = -1,
+        made: Made = PLAIN,
         greeting: Greeting | None = None,
         answers: bool = False,
-        alone: bool = False,
-        template: Any = ffi.NULL,
-        image: Any = ffi.NULL,
-        watched: Sequence[WatchedRow] = (),
-        snapshot_fd: int = -1,
-        ground: Any = ffi.NULL,
     ) -> None:
         """Begin to prepare one from *message*, within *wall_ns* from now. The bounds are those of its call.
 
         With a *greeting* it is ready when that is done. One that *answers* ends its call with a line end on
-        descriptor 1; one that is *alone* can start no process. Entries of the image come from
-        *image* (``struct mpp_image *``). It is copied from the *template* (``struct mpp_template *``) if that
-        serves, or built on the *ground* (``struct mpp_ground *``) if that fits. *watched* is as of
-        ``invoke``, for one whose tool is started by its call. *snapshot_fd* goes with a message that has a
-        use for it. Where it fails at once, :attr:`state` is ``ended``.
+        descriptor 1. What is to be watched belongs to one whose tool is started by its call. Where it fails
+        at once, :attr:`state` is ``ended``.
         """
-        self._launch = functools.partial(launched, bounds=bounds, parked=True, answers=answers, alone=alone)
+        self._launch = functools.partial(launched, bounds=bounds, parked=True, answers=answers)
+        self._alone = made.alone
         self._greeting = greeting
         said = b"" if greeting is None else greeting.opening()
         launch, self._kept = self._launch(
             message,
             said,
             wall_ns=wall_ns,
-            cgroup_fd=cgroup_fd,
+            made=made,
             dialogue=greeting is not None,
             init_fd=init_program(),
-            template=template,
-            image=image,
-            watched=watched,
-            snapshot_fd=snapshot_fd,
-            ground=ground,
         )
         self._outcome = ffi.new("struct mpp_outcome *")
         # Released also where an interruption lost it.
@@ -193,7 +180,12 @@ class ParkedSandbox:
         *meanwhile* is told that the tool has its request.
         """
         launch, _kept = self._launch(
-            message, request, wall_ns=wall_ns, cancel_fd=cancel_fd, dialogue=dialogue is not None
+            message,
+            request,
+            wall_ns=wall_ns,
+            made=Made(alone=self._alone),
+            cancel_fd=cancel_fd,
+            dialogue=dialogue is not None,
         )
         self.state = "ended"
         try:

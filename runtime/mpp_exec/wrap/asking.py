@@ -25,6 +25,7 @@ from mpp_exec.package.manifest import ConfigField, Draft
 from mpp_exec.permissions import Limits, Permissions, Privacy
 from mpp_exec.sandbox import kernel, spaces, spawn
 from mpp_exec.sandbox.cache import SandboxCache
+from mpp_exec.sandbox.call import Call
 from mpp_exec.sandbox.planning import compile_plan
 from mpp_exec.sandbox.spawn import Completed
 
@@ -159,16 +160,15 @@ class ClosedServer:
         Raises:
             HostError: this host cannot confine it, or lacks its interpreter.
         """
-        return spawn.run(
-            self._plan,
+        call = Call(
             session.opening(),
-            cache=SandboxCache(None),
-            invocation=_INVOCATION,
+            _INVOCATION,
             variables=tuple(self._filled.env.items()),
             arguments=(self._plan.argv[0], *self._filled.command[1:]),
             wall_ms=wall_ms,
             dialogue=session,
         )
+        return spawn.run(self._plan, call, cache=SandboxCache(None))
 
 
 @contextmanager
