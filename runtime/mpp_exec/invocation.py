@@ -62,55 +62,59 @@ class Asking:
     conversation: Conversation | None = None
 
 
-class Invocation:
-    """One call of one tool; to be made once.
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a call is made.
 
-    Args:
-        parts: what the runtime holds open.
-        asking: on whose behalf.
-        timeout: seconds that shorten the package's limit, None for the limit itself. They count from when
-            the call *began* (``time.perf_counter_ns``), less what a person took to confirm it.
+    Attributes:
         cancel: ends the call when it is set; the caller closes it.
+        began: when the call began (``time.perf_counter_ns``); 0 for now.
+        timeout: seconds that shorten the package's limit, None for the limit itself. They count from when
+            the call began, less what a person took to confirm it.
         trace: takes what a watched call tried; None for an ordinary one.
         progress: told how far the call is, redacted, where its server says so.
         trace_context: of the client, for a tool that is an MCP server (``dialogue.tracing``).
         begins: called before anything of the call is on record or runs; what it raises ends the call there.
     """
 
-    def __init__(
-        self,
-        parts: Opened,
-        asking: Asking,
-        *,
-        timeout: float | None,
-        cancel: Cancellation,
-        began: int = 0,
-        trace: Trace | None = None,
-        progress: ShowProgress | None = None,
-        trace_context: Mapping[str, str] | None = None,
-        begins: Callable[[], None] | None = None,
-    ) -> None:
+    cancel: Cancellation
+    began: int = 0
+    timeout: float | None = None
+    trace: Trace | None = None
+    progress: ShowProgress | None = None
+    trace_context: Mapping[str, str] | None = None
+    begins: Callable[[], None] | None = None
+
+
+class Invocation:
+    """One call of one tool; to be made once.
+
+    Args:
+        parts: what the runtime holds open.
+        asking: on whose behalf.
+        options: how it is made.
+    """
+
+    def __init__(self, parts: Opened, asking: Asking, options: Options) -> None:
         self._parts = parts
         self._conversation = asking.conversation or parts.conversation
-        self._begins = begins
         self._caller = asking.caller
         self._environ = asking.environ
-        self._timeout = timeout
-        self._cancel = cancel
-        self._trace = trace
-        self._progress = progress
-        self._trace_context = trace_context
+        self._options = options
+        self._timeout = options.timeout
+        self._cancel = options.cancel
+        self._trace = options.trace
         self._agreement = Agreement(
             parts,
             self._conversation,
             asking.caller,
             asking.confirm,
-            None if trace is None else trace.temporary,
+            None if options.trace is None else options.trace.temporary,
         )
-        began = began or time.perf_counter_ns()
+        began = options.began or time.perf_counter_ns()
         self._clock = Clockwork(began)
         self._clock.stage("queue")
-        self._deadline = None if timeout is None else began / 1e9 + timeout
+        self._deadline = None if options.timeout is None else began / 1e9 + options.timeout
         self._beside: Beside | None = None
         self._traffic: Traffic | None = None
 
@@ -199,8 +203,8 @@ class Invocation:
             parked = stack.enter_context(self._parts.sandboxes.lent(prepared.recipe))
             self._clock.parts["sandbox.lend"] = self._clock.stage("sandbox")  # copied for this call, perhaps
         self._looked(agreed, parked)
-        if self._begins is not None:
-            self._begins()
+        if self._options.begins is not None:
+            self._options.begins()
         # Its start is committed while the tool runs, and its sandbox is built where none was ready. That is
         # one commit more, for its end, which takes from other calls; a server on the usual libraries takes
         # longer than its start in any case.
@@ -312,15 +316,15 @@ class Invocation:
         if prepared.plan.kind != "mcp":
             return None
         relay = None
-        if self._progress is not None:
+        if self._options.progress is not None:
             # The redactor of the result: what it finds while the call runs it knows at the end.
-            relay = ProgressRelay(self._progress, redactor, time.monotonic)
+            relay = ProgressRelay(self._options.progress, redactor, time.monotonic)
         return Session(
             Asked("tools/call", agreed.request.decode()),
             Reading(prepared.plan.limits.output, MAX_DEPTH, MAX_VALUES),
             progress=None if relay is None else relay.take,
             finished=(lambda: None) if relay is None else relay.finish,
-            meta=self._trace_context,
+            meta=self._options.trace_context,
         )
 
     def _completed(

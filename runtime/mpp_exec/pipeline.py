@@ -19,7 +19,7 @@ from mpp_exec.audit.ledger import Ledger
 from mpp_exec.consent.confirm import Confirm
 from mpp_exec.consent.policy_file import PolicyFiles
 from mpp_exec.errors import MppError, UsageError
-from mpp_exec.invocation import Asking, Invocation
+from mpp_exec.invocation import Asking, Invocation, Options
 from mpp_exec.opened import Opened
 from mpp_exec.prepare import Preparer
 from mpp_exec.prepared import Temporary, Trace
@@ -236,17 +236,15 @@ class Runtime:
         began = time.perf_counter_ns()
         cancel = cancellation or Cancellation()
         try:
-            return self._call(
-                package,
-                tool,
-                dict(arguments or {}),
-                timeout,
+            options = Options(
                 cancel,
-                began=began,
+                began,
+                timeout,
                 progress=progress,
                 trace_context=trace_context,
                 begins=begins,
             )
+            return self._call(package, tool, dict(arguments or {}), options)
         finally:
             cancel.close()
 
@@ -270,19 +268,15 @@ class Runtime:
         Raises:
             as :meth:`call`.
         """
-        began = time.perf_counter_ns()
-        return self._call(
-            package,
-            tool,
-            dict(arguments),
-            timeout,
+        options = Options(
             cancellation,
-            began=began,
-            asking=asking,
+            time.perf_counter_ns(),
+            timeout,
             progress=progress,
             trace_context=trace_context,
             begins=begins,
         )
+        return self._call(package, tool, dict(arguments), options, asking)
 
     async def acall(
         self,
@@ -301,9 +295,8 @@ class Runtime:
         began = time.perf_counter_ns()
         parts = self._open()
         cancel = Cancellation()
-        work = functools.partial(
-            self._call, package, tool, dict(arguments or {}), timeout, cancel, began=began
-        )
+        options = Options(cancel, began, timeout)
+        work = functools.partial(self._call, package, tool, dict(arguments or {}), options)
         try:
             queued = parts.submit(work)
         except BaseException:
@@ -346,10 +339,8 @@ class Runtime:
         cancel = Cancellation()
         trace = Trace(temporary)
         try:
-            began = time.perf_counter_ns()
-            return self._call(
-                package, tool, dict(arguments), timeout, cancel, began=began, trace=trace
-            ), trace
+            options = Options(cancel, time.perf_counter_ns(), timeout, trace)
+            return self._call(package, tool, dict(arguments), options), trace
         finally:
             cancel.close()
 
@@ -358,32 +349,14 @@ class Runtime:
         package: str,
         tool: str,
         arguments: dict[str, Any],
-        timeout: float | None,
-        cancel: Cancellation,
-        *,
-        began: int,
-        trace: Trace | None = None,
-        progress: ShowProgress | None = None,
-        trace_context: Mapping[str, str] | None = None,
-        begins: Callable[[], None] | None = None,
+        options: Options,
         asking: Asking | None = None,
     ) -> ToolResult:
         parts = self._open()
         if asking is None:
             caller = Caller.current(principal=self._principal, client=self._client)
             asking = Asking(caller, self._confirm, os.environ)
-        call = Invocation(
-            parts,
-            asking,
-            timeout=timeout,
-            cancel=cancel,
-            began=began,
-            trace=trace,
-            progress=progress,
-            trace_context=trace_context,
-            begins=begins,
-        )
         try:
-            return call.run(package, tool, arguments)
+            return Invocation(parts, asking, options).run(package, tool, arguments)
         finally:
             parts.call_is_over()
