@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from mpp_exec.audit.entry import PackageRef, Terms
 from mpp_exec.consent.config import fill
@@ -49,6 +49,24 @@ TRACED: Final = "traced: seccomp user notification, which notes and allows nothi
 
 _SEARCHED: Final = 60.0
 """Seconds after which the folders of a grant are searched for homes again."""
+
+
+class _Found(NamedTuple):
+    """What a call is prepared from, as it is at this moment.
+
+    Attributes:
+        approved: the home's word: which package, under which grant, with which secrets.
+        verified: the package, as it is installed.
+        tool: the tool that is called.
+        granted: what policy leaves of the grant.
+        policy: that policy.
+    """
+
+    approved: Approved
+    verified: InstalledPackage
+    tool: Tool
+    granted: Grant
+    policy: Policy
 
 
 class Preparer:
@@ -103,31 +121,28 @@ class Preparer:
                 verified, image = relied  # of what is installed nothing is said
             else:
                 verified = self._verifier.verified(approved.installed, folder, approved.view)
-            manifest = verified.manifest
-            tool = _choose(manifest, tool_name)
-            granted = self._effective(approved.grant, policy)
+            tool = _choose(verified.manifest, tool_name)
+            found = _Found(approved, verified, tool, self._effective(approved.grant, policy), policy)
             if temporary is not None:
-                yield self._assemble(approved, verified, tool, granted, policy, traced=True)
+                yield self._assemble(found, traced=True)
                 return
             look = _nothing if image is None else functools.partial(self._verifier.look, approved)
-            made = self._kept_or_made(approved, verified, tool, granted, policy, look=look)
+            made = self._kept_or_made(found, look)
             yield made if image is None else replace(made, image=image, look=look)
         finally:
             for folder in held:
                 os.close(folder)
 
-    def _kept_or_made(
-        self,
-        approved: Approved,
-        verified: InstalledPackage,
-        tool: Tool,
-        granted: Grant,
-        policy: Policy,
-        *,
-        look: Callable[[], object],
-    ) -> Prepared:
-        inputs = (approved.installed.digest, verified.fingerprint, granted, approved.secrets, policy)
-        key = (approved.installed.name, tool.name)
+    def _kept_or_made(self, found: _Found, look: Callable[[], object]) -> Prepared:
+        approved, verified = found.approved, found.verified
+        inputs = (
+            approved.installed.digest,
+            verified.fingerprint,
+            found.granted,
+            approved.secrets,
+            found.policy,
+        )
+        key = (approved.installed.name, found.tool.name)
         kept = self._still_kept(key, inputs)
         if kept is None:
             with self._lock:
@@ -136,12 +151,12 @@ class Preparer:
                 kept = self._still_kept(key, inputs)
                 if kept is None:
                     look()  # a plan is made of what is installed
-                    kept = _Kept(inputs, self._assemble(approved, verified, tool, granted, policy))
+                    kept = _Kept(inputs, self._assemble(found))
                     self._kept[key] = kept
         if kept.prepared.approved is not approved:
             # The home has changed, and nothing that this call depends on: what is prepared for the next one
             # is made under what holds now.
-            recipe = replace(kept.prepared.recipe, **self._basis(approved, verified, policy))
+            recipe = replace(kept.prepared.recipe, **self._basis(found))
             kept = _Kept(inputs, replace(kept.prepared, approved=approved, recipe=recipe))
             self._kept[key] = kept
         return kept.prepared
@@ -156,10 +171,11 @@ class Preparer:
             return None
         return kept if kept.is_current() else None
 
-    def _basis(self, approved: Approved, verified: InstalledPackage, policy: Policy) -> dict[str, Any]:
+    def _basis(self, found: _Found) -> dict[str, Any]:
         """Return what a recipe is good for: the home's state, and files that are still those."""
+        approved, verified = found.approved, found.verified
         return {
-            "basis": (approved.generation, policy),
+            "basis": (approved.generation, found.policy),
             "unchanged": functools.partial(self._verifier.is_unchanged, approved, verified),
             "image": functools.partial(self._verifier.image, approved, verified),
             "image_failed": functools.partial(self._verifier.images.failed, approved.installed.digest),
@@ -273,18 +289,9 @@ class Preparer:
             stored=StoredGrant(temporary.grant, b""),
         )
 
-    def _assemble(
-        self,
-        approved: Approved,
-        verified: InstalledPackage,
-        tool: Tool,
-        grant: Grant,
-        policy: Policy,
-        *,
-        traced: bool = False,
-    ) -> Prepared:
+    def _assemble(self, found: _Found, *, traced: bool = False) -> Prepared:
+        approved, tool, grant, manifest = found.approved, found.tool, found.granted, found.verified.manifest
         home = self._store.home
-        manifest = verified.manifest
         storage = None
         if grant.permissions.storage:
             storage = home.storage_folder(manifest.name)
@@ -320,16 +327,16 @@ class Preparer:
             result=compile_schema(tool.output_schema) if tool.output_schema is not None else None,
             filled=filled,
             secrets=secrets,
-            redaction=self._redaction(manifest, grant, policy),
+            redaction=self._redaction(manifest, grant, found.policy),
             terms=_terms(manifest, tool, grant, plan, facts, traced=traced),
             storage=storage,
             recipe=Recipe(
                 plan,
-                verified.fingerprint,
+                found.verified.fingerprint,
                 constants,
                 early_start=early,
                 command=command_line(plan, filled) if early else None,
-                **self._basis(approved, verified, policy),
+                **self._basis(found),
             ),
             approved=approved,
         )
