@@ -25,12 +25,12 @@ from mpp_exec.errors import (
 )
 
 if TYPE_CHECKING:
+    from mpp_exec.calls.result import ToolResult as ToolResult
     from mpp_exec.consent.confirm import ConfirmationRequest as ConfirmationRequest
     from mpp_exec.pipeline import Runtime as Runtime
     from mpp_exec.privacy.finding import Finding as Finding
     from mpp_exec.privacy.redact import Redacted as Redacted
     from mpp_exec.privacy.redact import redact as redact
-    from mpp_exec.result import ToolResult as ToolResult
 
 __version__ = "0.1.0"
 
@@ -39,7 +39,7 @@ _LAZY = {
     "Finding": "mpp_exec.privacy.finding",
     "Redacted": "mpp_exec.privacy.redact",
     "Runtime": "mpp_exec.pipeline",
-    "ToolResult": "mpp_exec.result",
+    "ToolResult": "mpp_exec.calls.result",
     "redact": "mpp_exec.privacy.redact",
 }
 

@@ -9,17 +9,17 @@ from typing import Any
 
 from mpp_exec.audit.entry import Caller
 from mpp_exec.audit.ledger import Ledger
+from mpp_exec.calls.conversation import Conversation
+from mpp_exec.calls.invocation import Asking
+from mpp_exec.calls.opened import CLOSING
+from mpp_exec.calls.prepare import Preparer
+from mpp_exec.calls.relay import ShowProgress
+from mpp_exec.calls.result import ToolResult
+from mpp_exec.calls.withdraw import Cancellation
 from mpp_exec.consent.confirm import Confirm
-from mpp_exec.conversation import Conversation
 from mpp_exec.errors import UsageError
-from mpp_exec.invocation import Asking
-from mpp_exec.opened import CLOSING
 from mpp_exec.pipeline import Runtime
-from mpp_exec.prepare import Preparer
 from mpp_exec.registry.store import Store
-from mpp_exec.relay import ShowProgress
-from mpp_exec.result import ToolResult
-from mpp_exec.withdraw import Cancellation
 
 
 class Guest:

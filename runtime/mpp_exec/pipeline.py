@@ -13,23 +13,23 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from mpp_exec.admission import default_bound
 from mpp_exec.audit.entry import Caller
 from mpp_exec.audit.ledger import Ledger
+from mpp_exec.calls.admission import default_bound
+from mpp_exec.calls.invocation import Asking, Invocation, Options
+from mpp_exec.calls.opened import Opened
+from mpp_exec.calls.prepare import Preparer
+from mpp_exec.calls.prepared import Temporary, Trace
+from mpp_exec.calls.relay import ShowProgress
+from mpp_exec.calls.result import ToolResult
+from mpp_exec.calls.withdraw import Cancellation
 from mpp_exec.consent.confirm import Confirm
 from mpp_exec.consent.policy_file import PolicyFiles
 from mpp_exec.errors import MppError, UsageError
-from mpp_exec.invocation import Asking, Invocation, Options
-from mpp_exec.opened import Opened
-from mpp_exec.prepare import Preparer
-from mpp_exec.prepared import Temporary, Trace
 from mpp_exec.registry.home import Home
 from mpp_exec.registry.store import Store
-from mpp_exec.relay import ShowProgress
-from mpp_exec.result import ToolResult
 from mpp_exec.sandbox.cache import SandboxCache
 from mpp_exec.sandbox.pool import SANDBOXES
-from mpp_exec.withdraw import Cancellation
 
 
 class Host(Protocol):

@@ -23,6 +23,7 @@ import cbor2
 import forge
 from fuzz import egress
 from mpp_exec.audit import entry as ledger_entry
+from mpp_exec.calls.result import read_result
 from mpp_exec.consent.grant import Grant
 from mpp_exec.consent.policy_file import parse_layer
 from mpp_exec.dialogue.protocol import is_id
@@ -39,7 +40,6 @@ from mpp_exec.package.schema import compile_schema
 from mpp_exec.package.semver import Version
 from mpp_exec.permissions import HostPort, Permissions
 from mpp_exec.privacy.redact import Redactor
-from mpp_exec.result import read_result
 from mpp_exec.sandbox.outcome import Outcome
 from mpp_exec.sandbox.spawn import Completed
 from mpp_exec.serving import wire

@@ -27,7 +27,7 @@ import pytest
 
 from command import Shell
 from mpp_exec import Runtime
-from mpp_exec.result import ToolResult
+from mpp_exec.calls.result import ToolResult
 from needs import missing
 
 pytestmark = pytest.mark.timeout(1200)  # registries, and the first run makes the environment of the SDK

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from eventually import until
-from mpp_exec import ended, invocation, opened
+from mpp_exec.calls import ended, invocation, opened
+from mpp_exec.calls.images import FILES_LEAST, Images
 from mpp_exec.errors import InternalError, MppError
-from mpp_exec.images import FILES_LEAST, Images
 from mpp_exec.package.manifest import FileEntry
 from sandbox_lab import init_processes
 from stage import NAME, Stage

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from eventually import until
-from mpp_exec import images as images_module
+from mpp_exec.calls import images as images_module
+from mpp_exec.calls.images import FILES_LEAST, Images, size_of
 from mpp_exec.errors import InternalError
-from mpp_exec.images import FILES_LEAST, Images, size_of
 from mpp_exec.package.manifest import FileEntry
 from mpp_exec.sandbox import stock
 from mpp_exec.sandbox.image import Image

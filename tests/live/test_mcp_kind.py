@@ -13,10 +13,10 @@ import pytest
 from command import Shell
 from mcp_peer import Peer
 from mcp_servers import LEGACY, MODERN, server
+from mpp_exec.calls.withdraw import Cancellation
 from mpp_exec.dialogue.session import Progress
 from mpp_exec.package.requirement import Requirement
 from mpp_exec.permissions import Limits, Permissions
-from mpp_exec.withdraw import Cancellation
 from needs import missing
 from stage import NAME, Stage
 

@@ -22,13 +22,13 @@ from egress_room import Server, echo
 from eventually import until
 from hosts import granted
 from mcp_servers import server as mcp_server
+from mpp_exec.calls.prepared import Temporary
+from mpp_exec.calls.result import ToolResult
+from mpp_exec.calls.withdraw import Cancellation
 from mpp_exec.consent.config import Settings
 from mpp_exec.errors import HostError
 from mpp_exec.package.manifest import ConfigField
 from mpp_exec.permissions import Permissions
-from mpp_exec.prepared import Temporary
-from mpp_exec.result import ToolResult
-from mpp_exec.withdraw import Cancellation
 from sandbox_lab import UNHURRIED, bounded, descendants
 from stage import NAME, Stage
 

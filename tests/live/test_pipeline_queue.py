@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 from mpp_exec import ConsentError, InternalError, UsageError
-from mpp_exec.admission import default_bound
+from mpp_exec.calls.admission import default_bound
+from mpp_exec.calls.result import ToolResult
+from mpp_exec.calls.withdraw import Cancellation
 from mpp_exec.permissions import Limits
-from mpp_exec.result import ToolResult
 from mpp_exec.sandbox import spawn
-from mpp_exec.withdraw import Cancellation
 from sandbox_lab import init_processes
 from stage import NAME, Stage
 

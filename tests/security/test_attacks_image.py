@@ -15,8 +15,8 @@ import pytest
 
 from eventually import until
 from mpp_exec import ConsentError, InternalError, PackageError, UsageError
-from mpp_exec import verifier as verifier_module
-from mpp_exec.images import FILES_LEAST
+from mpp_exec.calls import verifier as verifier_module
+from mpp_exec.calls.images import FILES_LEAST
 from mpp_exec.sandbox import shelf as shelf_module
 from mpp_exec.sandbox.image import Image
 from mpp_exec.sandbox.native import ffi, lib

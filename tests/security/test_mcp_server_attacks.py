@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from mcp_servers import raw, server
+from mpp_exec.calls.said import MAX_VALUES
 from mpp_exec.dialogue.session import MAX_LINES, Progress
 from mpp_exec.mcp.catalog import build
 from mpp_exec.permissions import Limits
-from mpp_exec.said import MAX_VALUES
 from sandbox_lab import init_processes
 from stage import NAME, Stage
 

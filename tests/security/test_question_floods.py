@@ -13,9 +13,9 @@ import pytest
 from command import Shell
 from mcp_peer import Peer
 from mpp_exec import ConsentError
+from mpp_exec.calls.result import ToolResult
 from mpp_exec.consent.confirm import MOST_ASKED, MOST_OF_PACKAGE, ConfirmationRequest
 from mpp_exec.mcp.calling import MAX_RUNNING
-from mpp_exec.result import ToolResult
 from stage import Stage
 
 TOOL = "def run(**arguments):\n    return 1\n"

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from mcp_servers import server
+from mpp_exec.calls.result import ToolResult
 from mpp_exec.consent.policy import Action
 from mpp_exec.dialogue.session import Progress
 from mpp_exec.errors import InternalError
 from mpp_exec.permissions import Permissions, Privacy
 from mpp_exec.privacy.policy import RedactionPolicy
 from mpp_exec.privacy.redact import Redactor
-from mpp_exec.result import ToolResult
 from mpp_exec.sandbox import special
 from stage import NAME, Stage
 

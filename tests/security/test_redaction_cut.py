@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from mpp_exec.calls.result import ToolResult
 from mpp_exec.consent.config import Settings
 from mpp_exec.package.manifest import ConfigField
 from mpp_exec.privacy.redact import CUT_OFF, Redactor
-from mpp_exec.result import ToolResult
 from sandbox_lab import UNHURRIED
 from stage import NAME, Stage
 

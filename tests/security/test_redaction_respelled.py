@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from mcp_servers import server
+from mpp_exec.calls.result import ToolResult
 from mpp_exec.consent.config import Settings
 from mpp_exec.lifecycle.tracing import _spellings
 from mpp_exec.package.manifest import ConfigField
 from mpp_exec.privacy.redact import redact
-from mpp_exec.result import ToolResult
 from sandbox_lab import UNHURRIED
 from stage import NAME, Stage
 

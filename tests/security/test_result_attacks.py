@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from mpp_exec.calls.result import MAX_FINDINGS, ToolResult, read_result, redaction_bounds
+from mpp_exec.calls.said import MAX_VALUES
 from mpp_exec.package.manifest import Tool
 from mpp_exec.permissions import Limits
 from mpp_exec.privacy.redact import Redactor
-from mpp_exec.result import MAX_FINDINGS, ToolResult, read_result, redaction_bounds
-from mpp_exec.said import MAX_VALUES
 from mpp_exec.sandbox.spawn import Completed
 from stage import NAME, Stage
 

@@ -18,6 +18,7 @@ import pytest
 
 import forge
 from eventually import until
+from mpp_exec.calls.result import ToolResult
 from mpp_exec.consent.config import check_settings
 from mpp_exec.errors import MppError
 from mpp_exec.lifecycle import installing, publishers, rotating
@@ -28,7 +29,6 @@ from mpp_exec.package.archive import open_package
 from mpp_exec.package.manifest import ConfigField
 from mpp_exec.permissions import Permissions
 from mpp_exec.registry.records import Installed, Revocation
-from mpp_exec.result import ToolResult
 from mpp_exec.trust import rotation
 from mpp_exec.trust.installed import verify_installed
 from mpp_exec.trust.keys import SigningKey

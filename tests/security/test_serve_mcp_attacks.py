@@ -19,7 +19,7 @@ import pytest
 from command import Shell
 from eventually import until
 from mcp_peer import Peer, meta
-from mpp_exec.admission import default_bound
+from mpp_exec.calls.admission import default_bound
 from mpp_exec.consent.confirm import MOST_OF_PACKAGE
 from mpp_exec.lifecycle.session import Session
 from mpp_exec.mcp.calling import MAX_RUNNING

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from mpp_exec import ConsentError, withdraw
+from mpp_exec import ConsentError
+from mpp_exec.calls import withdraw
+from mpp_exec.calls.withdraw import Cancellation, RunningCall, Watchdog, folder_size
 from mpp_exec.permissions import Limits, Permissions
-from mpp_exec.withdraw import Cancellation, RunningCall, Watchdog, folder_size
 from stage import NAME, Stage
 
 DEEP = """

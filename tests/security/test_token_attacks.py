@@ -13,13 +13,13 @@ import pytest
 
 from mcp_servers import server
 from mpp_exec import Runtime
+from mpp_exec.calls.result import ToolResult
 from mpp_exec.consent.confirm import ConfirmationRequest
 from mpp_exec.dialogue.session import Progress
 from mpp_exec.errors import UsageError
 from mpp_exec.mcp.confirming import BadStateError, Proofs, question
 from mpp_exec.permissions import Permissions, Privacy
 from mpp_exec.privacy.vault import MAX_TOKENS, Vault
-from mpp_exec.result import ToolResult
 from mpp_exec.trust.keys import HomeKey
 from stage import Stage
 

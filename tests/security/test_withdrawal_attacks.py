@@ -20,22 +20,22 @@ from typing import Any
 import pytest
 
 from eventually import until
-from mpp_exec import verifier
+from mpp_exec.calls import verifier
+from mpp_exec.calls.prepare import Preparer
+from mpp_exec.calls.prepared import Prepared, Temporary
+from mpp_exec.calls.result import ToolResult
+from mpp_exec.calls.verifier import Verifier
+from mpp_exec.calls.withdraw import Cancellation, RunningCall, Watchdog
 from mpp_exec.consent.config import check_settings
 from mpp_exec.consent.confirm import ConfirmationRequest
 from mpp_exec.errors import ConsentError, MppError
 from mpp_exec.package.manifest import ConfigField
 from mpp_exec.permissions import Permissions
-from mpp_exec.prepare import Preparer
-from mpp_exec.prepared import Prepared, Temporary
 from mpp_exec.registry.records import Revocation, Revoked
 from mpp_exec.registry.store import Approved
-from mpp_exec.result import ToolResult
 from mpp_exec.trust.installed import InstalledPackage, check_trusted, verify_installed
 from mpp_exec.trust.publishers import TrustView
 from mpp_exec.trust.verify import SignedManifest
-from mpp_exec.verifier import Verifier
-from mpp_exec.withdraw import Cancellation, RunningCall, Watchdog
 from sandbox_lab import bounded, descendants
 from stage import NAME, Stage
 

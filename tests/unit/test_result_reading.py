@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from mpp_exec.calls.result import ToolResult, read_result
+from mpp_exec.calls.said import MAX_DEPTH, Violations
 from mpp_exec.package.manifest import ResultForm, Tool
 from mpp_exec.privacy.redact import Redactor
-from mpp_exec.result import ToolResult, read_result
-from mpp_exec.said import MAX_DEPTH, Violations
 from mpp_exec.sandbox.outcome import Outcome
 from mpp_exec.sandbox.spawn import Completed
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from mpp_exec.calls.prepared import HostAsked
 from mpp_exec.lifecycle.suggesting import Host, Suggestion, suggest
 from mpp_exec.package.manifest import ConfigField, RuntimeSpec
 from mpp_exec.permissions import Permissions
-from mpp_exec.prepared import HostAsked
 from mpp_exec.sandbox.access import Access
 from mpp_exec.vocabulary import parse_host_port
 

@@ -21,9 +21,9 @@ from mpp_exec.cli.terminal import Terminal
 from mpp_exec.errors import ConsentError, UsageError
 
 if TYPE_CHECKING:
+    from mpp_exec.calls.result import ToolResult
     from mpp_exec.consent.confirm import ConfirmationRequest
     from mpp_exec.pipeline import Runtime
-    from mpp_exec.result import ToolResult
     from mpp_exec.serving.visit import Visit
 
 _Result = TypeVar("_Result")
@@ -94,8 +94,8 @@ def run_for(visit: Visit, runtime: Runtime) -> Run:
     a person is left to that process, which has a terminal, or none.
     """
     from mpp_exec.audit.entry import Caller  # noqa: PLC0415 -- not for a call of one's own
+    from mpp_exec.calls.invocation import Asking  # noqa: PLC0415
     from mpp_exec.cli.arguments import read_arguments, split_words  # noqa: PLC0415
-    from mpp_exec.invocation import Asking  # noqa: PLC0415
     from mpp_exec.serving.visit import ElsewhereError  # noqa: PLC0415
 
     def confirm(_: ConfirmationRequest) -> bool:
@@ -132,7 +132,7 @@ def given_arguments(word: str | None, read: Callable[[str], bytes] | None = None
 
 
 def _read_arguments(word: str) -> bytes:
-    from mpp_exec.prepared import MAX_ARGUMENTS  # noqa: PLC0415 -- not for --help
+    from mpp_exec.calls.prepared import MAX_ARGUMENTS  # noqa: PLC0415 -- not for --help
 
     return read_input(word.removeprefix("@"), MAX_ARGUMENTS, "the arguments")
 

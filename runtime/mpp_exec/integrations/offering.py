@@ -12,12 +12,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from mpp_exec.calls.result import ToolResult
 from mpp_exec.encoding import json_dumps
 from mpp_exec.errors import InternalError, MppError
 from mpp_exec.mcp import catalog
 from mpp_exec.patterns import lazily
 from mpp_exec.pipeline import Runtime
-from mpp_exec.result import ToolResult
 
 MAX_NAME: Final = 64
 """Characters of a function's name, and which, by the interfaces of the large models."""

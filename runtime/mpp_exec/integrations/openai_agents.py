@@ -14,6 +14,7 @@ from typing import Any
 
 from agents import FunctionTool, ToolOutputImage, ToolOutputText
 
+from mpp_exec.calls.prepared import MAX_ARGUMENTS
 from mpp_exec.encoding import JsonError, json_loads
 from mpp_exec.errors import MppError, UsageError
 from mpp_exec.integrations.offering import (
@@ -26,7 +27,6 @@ from mpp_exec.integrations.offering import (
     text_of,
 )
 from mpp_exec.pipeline import Runtime
-from mpp_exec.prepared import MAX_ARGUMENTS
 
 
 def tools(runtime: Runtime, packages: Sequence[str] = ()) -> list[FunctionTool]:

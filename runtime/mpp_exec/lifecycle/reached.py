@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
+from mpp_exec.calls.prepared import HostAsked
 from mpp_exec.permissions import Permissions
-from mpp_exec.prepared import HostAsked
 from mpp_exec.sandbox.access import Access
 from mpp_exec.vocabulary import HostPort, VocabularyError, parse_host_port
 

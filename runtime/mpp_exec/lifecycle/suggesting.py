@@ -17,10 +17,10 @@ from pathlib import PurePosixPath
 from typing import Any, Final
 
 from mpp_exec import encoding
+from mpp_exec.calls.prepared import HostAsked, Prepared
 from mpp_exec.consent.config import all_of
 from mpp_exec.lifecycle.reached import hosts_of
 from mpp_exec.permissions import Permissions
-from mpp_exec.prepared import HostAsked, Prepared
 from mpp_exec.sandbox.access import Access
 from mpp_exec.sandbox.building import STORAGE
 from mpp_exec.vocabulary import (

@@ -9,6 +9,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeVar
 
+from mpp_exec.calls.prepared import Prepared, Temporary
+from mpp_exec.calls.result import ToolResult
+from mpp_exec.calls.said import tried_by
 from mpp_exec.characters import visible
 from mpp_exec.consent.config import expand_path
 from mpp_exec.consent.grant import Grant, found_covers, identities_of
@@ -19,10 +22,7 @@ from mpp_exec.lifecycle.session import Session
 from mpp_exec.lifecycle.suggesting import Host, Suggestion, suggest
 from mpp_exec.permissions import HostPort, Permissions
 from mpp_exec.pipeline import Runtime
-from mpp_exec.prepared import Prepared, Temporary
 from mpp_exec.privacy.redact import Redactor
-from mpp_exec.result import ToolResult
-from mpp_exec.said import tried_by
 from mpp_exec.vocabulary import (
     VocabularyError,
     parse_env_name,

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
+from mpp_exec.calls.withdraw import Cancellation
 from mpp_exec.consent.confirm import MOST_ASKED, Confirm, ConfirmationRequest
 from mpp_exec.dialogue.protocol import RequestId
 from mpp_exec.errors import ConsentError
@@ -17,7 +18,6 @@ from mpp_exec.mcp.confirming import PATIENCE
 from mpp_exec.mcp.messages import Response
 from mpp_exec.mcp.shares import Share
 from mpp_exec.mcp.wire import WireClosedError
-from mpp_exec.withdraw import Cancellation
 
 MAX_RUNNING: Final = 64 + MOST_ASKED
 """Calls at once, those that wait for a person beside the others; what comes beyond is told to come again."""

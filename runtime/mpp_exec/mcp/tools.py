@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from mpp_exec.calls.result import ToolResult
 from mpp_exec.consent.confirm import Confirm, ConfirmationRequest
 from mpp_exec.dialogue.protocol import RequestId, is_id
 from mpp_exec.dialogue.tracing import trace_context
@@ -36,7 +37,6 @@ from mpp_exec.mcp.shares import Share
 from mpp_exec.mcp.wire import WireClosedError
 from mpp_exec.pipeline import Host
 from mpp_exec.registry.pending import Asker
-from mpp_exec.result import ToolResult
 
 
 class Ends(NamedTuple):

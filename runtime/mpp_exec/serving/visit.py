@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from mpp_exec.calls.withdraw import Cancellation
 from mpp_exec.errors import MppError
 from mpp_exec.registry.home import Home, resolve_home
 from mpp_exec.serving.peer import Challenge, Peer
 from mpp_exec.serving.wire import AWAY, BEGIN, DONE, ERR, GO, OUT, PIECE, TURN, Frames, Hello, WireError
-from mpp_exec.withdraw import Cancellation
 
 PROMPT: Final = 10.0
 """Seconds that a client has for its part of the protocol, which waits for no person."""

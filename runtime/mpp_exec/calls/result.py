@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from mpp_exec import encoding
-from mpp_exec.denied import Deny, Explain, Tried, redacted_denials
+from mpp_exec.calls.denied import Deny, Explain, Tried, redacted_denials
+from mpp_exec.calls.said import Said, Violations, read_said
 from mpp_exec.dialogue.blocks import text_parts, with_binary, without_binary
 from mpp_exec.dialogue.session import End
 from mpp_exec.package.manifest import Tool
@@ -22,7 +23,6 @@ from mpp_exec.package.schema import json_pointer
 from mpp_exec.privacy.meter import Bounds, StoppedError
 from mpp_exec.privacy.policy import BINARY
 from mpp_exec.privacy.redact import Redactor
-from mpp_exec.said import Said, Violations, read_said
 from mpp_exec.sandbox.complaints import complaints
 from mpp_exec.sandbox.outcome import Outcome
 from mpp_exec.sandbox.spawn import Completed

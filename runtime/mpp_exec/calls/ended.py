@@ -6,21 +6,21 @@ import functools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from mpp_exec import reaching
 from mpp_exec.audit.entry import Outcome
 from mpp_exec.audit.record import Ending
+from mpp_exec.calls import reaching
+from mpp_exec.calls.prepared import Prepared
+from mpp_exec.calls.result import ToolResult, read_result
+from mpp_exec.calls.said import Violations
+from mpp_exec.calls.withdraw import RunningCall, folder_size
 from mpp_exec.dialogue.session import Session
 from mpp_exec.errors import ConsentError
 from mpp_exec.package.schema import Validator
-from mpp_exec.prepared import Prepared
 from mpp_exec.privacy.received import Received
 from mpp_exec.privacy.redact import Redactor
-from mpp_exec.result import ToolResult, read_result
-from mpp_exec.said import Violations
 from mpp_exec.sandbox.denial import denials, explain_denial
 from mpp_exec.sandbox.plan import SandboxPlan
 from mpp_exec.sandbox.spawn import Completed
-from mpp_exec.withdraw import RunningCall, folder_size
 
 if TYPE_CHECKING:
     from mpp_exec.egress.traffic import Traffic

@@ -17,6 +17,8 @@ from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 from mpp_exec.audit.entry import PackageRef, Terms
+from mpp_exec.calls.prepared import Prepared, Temporary, command_line
+from mpp_exec.calls.verifier import Verifier
 from mpp_exec.consent.config import fill
 from mpp_exec.consent.grant import Grant, effective
 from mpp_exec.consent.homes import QUICK, is_home
@@ -28,7 +30,6 @@ from mpp_exec.errors import ConsentError, PackageError, UsageError
 from mpp_exec.package.fields import nearest
 from mpp_exec.package.manifest import Manifest, Tool
 from mpp_exec.package.schema import compile_schema
-from mpp_exec.prepared import Prepared, Temporary, command_line
 from mpp_exec.privacy.policy import RedactionPolicy, effective_actions
 from mpp_exec.registry.grants import StoredGrant
 from mpp_exec.registry.records import Installed
@@ -42,7 +43,6 @@ from mpp_exec.sandbox.planning import compile_plan
 from mpp_exec.sandbox.shelf import Recipe
 from mpp_exec.trust.installed import InstalledPackage, check_trusted
 from mpp_exec.trust.verify import SignedManifest
-from mpp_exec.verifier import Verifier
 
 TRACED: Final = "traced: seccomp user notification, which notes and allows nothing"
 """Stands among the mechanisms of a traced call on the ledger."""

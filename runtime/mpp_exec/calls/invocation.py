@@ -15,33 +15,33 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from mpp_exec import reaching
-from mpp_exec.agreement import Agreement
 from mpp_exec.audit.entry import Caller, Outcome
 from mpp_exec.audit.ledger import Token
 from mpp_exec.audit.record import Ending
-from mpp_exec.clockwork import Beside, Clockwork
+from mpp_exec.calls import reaching
+from mpp_exec.calls.agreement import Agreement
+from mpp_exec.calls.clockwork import Beside, Clockwork
+from mpp_exec.calls.conversation import Conversation
+from mpp_exec.calls.ended import FULL, Agreed, ending, measured, meta, read
+from mpp_exec.calls.opened import Opened
+from mpp_exec.calls.prepared import Trace
+from mpp_exec.calls.reaching import Reach
+from mpp_exec.calls.relay import ProgressRelay, ShowProgress
+from mpp_exec.calls.result import ToolResult, not_run, redaction_bounds
+from mpp_exec.calls.said import MAX_DEPTH, MAX_VALUES
+from mpp_exec.calls.withdraw import Cancellation, RunningCall
 from mpp_exec.consent.confirm import Confirm
-from mpp_exec.conversation import Conversation
 from mpp_exec.dialogue.session import Asked, Reading, Session
-from mpp_exec.ended import FULL, Agreed, ending, measured, meta, read
 from mpp_exec.errors import InternalError, MppError, UsageError
-from mpp_exec.opened import Opened
-from mpp_exec.prepared import Trace
 from mpp_exec.privacy.meter import StoppedError
 from mpp_exec.privacy.redact import MakeToken, Redactor
-from mpp_exec.reaching import Reach
 from mpp_exec.registry.places import call_folder
-from mpp_exec.relay import ProgressRelay, ShowProgress
-from mpp_exec.result import ToolResult, not_run, redaction_bounds
-from mpp_exec.said import MAX_DEPTH, MAX_VALUES
 from mpp_exec.sandbox import scarce, spawn
 from mpp_exec.sandbox.call import Call
 from mpp_exec.sandbox.parked import Parked
 from mpp_exec.sandbox.plan import SandboxPlan
 from mpp_exec.sandbox.settle import settle
 from mpp_exec.sandbox.spawn import Completed
-from mpp_exec.withdraw import Cancellation, RunningCall
 
 if TYPE_CHECKING:
     from mpp_exec.egress.traffic import Traffic

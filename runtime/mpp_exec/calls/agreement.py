@@ -13,13 +13,13 @@ from typing import Any
 
 from mpp_exec.audit.entry import Caller
 from mpp_exec.audit.record import new_invocation
-from mpp_exec.clockwork import Clockwork
+from mpp_exec.calls.clockwork import Clockwork
+from mpp_exec.calls.conversation import Conversation
+from mpp_exec.calls.ended import Agreed, require_room
+from mpp_exec.calls.opened import Opened
+from mpp_exec.calls.prepared import MAX_ARGUMENTS, Prepared, Receive, Temporary
 from mpp_exec.consent.confirm import Confirm, ConfirmationRequest, require_confirmation
-from mpp_exec.conversation import Conversation
-from mpp_exec.ended import Agreed, require_room
 from mpp_exec.errors import ConsentError
-from mpp_exec.opened import Opened
-from mpp_exec.prepared import MAX_ARGUMENTS, Prepared, Receive, Temporary
 from mpp_exec.privacy.received import Received
 
 

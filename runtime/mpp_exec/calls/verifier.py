@@ -17,8 +17,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime
 
+from mpp_exec.calls.images import Images, size_of
 from mpp_exec.errors import MppError
-from mpp_exec.images import Images, size_of
 from mpp_exec.package.unpacked import fingerprint, identified
 from mpp_exec.registry.records import Installed
 from mpp_exec.registry.store import Approved, Store

@@ -10,28 +10,28 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
-from mpp_exec.admission import Admission
 from mpp_exec.audit.entry import Caller, Kind, PackageRef
 from mpp_exec.audit.ledger import Ledger
+from mpp_exec.calls.admission import Admission
+from mpp_exec.calls.conversation import Conversation
+from mpp_exec.calls.prepare import Preparer
+from mpp_exec.calls.verifier import Verifier
+from mpp_exec.calls.withdraw import Watchdog
 from mpp_exec.consent.confirm import MOST_ASKED
 from mpp_exec.consent.paths import Protected
 from mpp_exec.consent.policy_file import PolicyFiles
-from mpp_exec.conversation import Conversation
 from mpp_exec.errors import InternalError, MppError
-from mpp_exec.prepare import Preparer
 from mpp_exec.registry.home import Home, other_homes
 from mpp_exec.registry.store import Store
 from mpp_exec.sandbox.cache import SandboxCache
 from mpp_exec.sandbox.ground import Grounds
 from mpp_exec.sandbox.pool import Pool
-from mpp_exec.verifier import Verifier
-from mpp_exec.withdraw import Watchdog
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
 
+    from mpp_exec.calls.result import ToolResult
     from mpp_exec.egress.broker import Broker
-    from mpp_exec.result import ToolResult
 
 CLOSING: Final = 30.0
 """Seconds that everything has to end when a runtime closes; a sandbox that dies slowly has 20 of its own."""

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Protocol
 
+from mpp_exec.calls.prepared import HostAsked
 from mpp_exec.permissions import HostPort, Permissions
-from mpp_exec.prepared import HostAsked
 from mpp_exec.privacy.meter import StoppedError
 from mpp_exec.privacy.redact import Redactor
 
