@@ -213,6 +213,7 @@ static int names_many(char *text)
 
         if ((size_t)(end - line) < sizeof deleted - 1) continue;
         if (memcmp(end - (sizeof deleted - 1), deleted, sizeof deleted - 1) != 0) continue;
+        *end = '\0'; /* sscanf(3) looks for the end of what it is given first: of all the lines, for each of them */
         if (sscanf(line, "%*s %*s %*s %x:%x %llu", &one.major, &one.minor, &one.inode) != 3) continue;
         while (known < count &&
                (seen[known].inode != one.inode || seen[known].major != one.major || seen[known].minor != one.minor))

@@ -1,11 +1,13 @@
 /* The tool that hides what it uses from whoever samples it: one static program, its first argument says how. */
 #define _GNU_SOURCE
+#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -96,10 +98,22 @@ static int tables(char **words)
     return 0;
 }
 
+/* COUNT NAME: so many mappings of a file that is deleted, and then nothing. */
+static int mappings(char **words)
+{
+    int count = atoi(words[0]), file = open(words[1], O_RDWR | O_CREAT, 0600);
+
+    if (file < 0 || ftruncate(file, 4096) < 0 || unlink(words[1]) < 0) return 5;
+    for (int made = 0; made < count; made++)
+        if (mmap(NULL, 4096, PROT_READ, MAP_PRIVATE, file, 0) == MAP_FAILED) return 6;
+    for (;;) pause();
+}
+
 int main(int count, char **words)
 {
     if (count > 3 && strcmp(words[1], "leaderless") == 0) return leaderless(words + 2);
     if (count > 4 && strcmp(words[1], "crowd") == 0) return crowd(words + 2);
     if (count > 2 && strcmp(words[1], "tables") == 0) return tables(words + 2);
+    if (count > 3 && strcmp(words[1], "mappings") == 0) return mappings(words + 2);
     return 99;
 }

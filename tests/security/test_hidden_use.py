@@ -61,6 +61,14 @@ def test_call_that_cannot_be_watched_ends(lab: Lab, probe: Path) -> None:
     assert not sandbox_lab.init_processes()
 
 
+def test_limit_of_time_is_kept_for_one_with_tens_of_thousands_of_mappings(lab: Lab, hider: Path) -> None:
+    """Without namespaces what it has mapped is looked at: that took six seconds, also of one cancelled."""
+    limits = replace(LIMITS, wall_ms=1000, memory=512 * MIB)
+    done = run(lab.without_namespaces().program(hider, "mappings", "65000", "x" * 120, limits=limits))
+    assert done.outcome == "timeout"
+    assert done.timing["run"] < 4_000_000
+
+
 def test_thread_with_descriptors_of_its_own(lab: Lab, hider: Path) -> None:
     compiled = lab.program(hider, "tables", "8", limits=Limits(open_files=32))
     refused, total = map(int, run(compiled).output.split())
