@@ -72,14 +72,14 @@ def run_confined(
     """Call *work* in a short-lived thread that can open nothing outside *read* and *write*; return its value.
 
     Beneath *read*, files can be read and folders listed. Beneath *write*, regular files and folders
-    can also be created, changed and removed: no links, devices, sockets or programs. What lies beneath
-    *programs* can be read and executed, and what it starts is confined as *work* is. Every path must
-    exist. Modules that *work* imports late must lie in *read* too.
+    can also be created, changed and removed, but no links, devices, sockets or programs. Files beneath
+    *programs* can be read and executed, and what they start is confined like *work*. Every path must
+    exist. Modules that *work* imports late must be in *read* as well.
 
-    An exception of *work* is raised again here. When the caller is interrupted meanwhile (Ctrl-C),
-    *cancel* is set, the end of *work* is awaited, and the interruption raised: nothing goes on
-    writing behind the caller's back. Where the kernel has no Landlock, *work* is not called if that is
-    *required*; else it is, with its own checks alone.
+    An exception of *work* is raised again here. If the caller is interrupted in the meantime (Ctrl-C),
+    *cancel* is set, the end of *work* is awaited, and the interruption is raised. So nothing continues to
+    write unnoticed. If the kernel has no Landlock and it is *required*, *work* is not called. If it is not
+    required, *work* is called with only its own checks.
 
     Raises:
         HostError: ``host.no_landlock``, where it is *required*; *work* was not called.

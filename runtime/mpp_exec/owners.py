@@ -55,10 +55,10 @@ def _birth(path: str) -> int:
 
 
 def stranger(path: str, *, also: Collection[int] = ()) -> tuple[str, os.stat_result] | None:
-    """Return the first thing on the way to *path* that somebody else could change, and its facts.
+    """Return the first part of the way to *path* that somebody else could change, and its facts.
 
-    None where there is none: then nobody but the user, root and *also* can change what is there, or put
-    something else in its place.
+    None if there is no such part: then nobody but the user, root and *also* can change what is at *path*, or
+    replace it.
 
     Raises:
         OSError: it is not there, or leads over too many links.

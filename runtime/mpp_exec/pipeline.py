@@ -147,12 +147,12 @@ class Runtime:
     def close(self) -> None:
         """End running calls, write what is left on the ledger, and let everything go. May be repeated.
 
-        It takes half a minute at the most, and some seconds for the ledger on a disk that hangs.
+        It takes at most half a minute, and some seconds more for the ledger on a disk that hangs.
 
         Raises:
             InternalError: ``ledger.*``: something could not be put on record. ``runtime.hangs``: something
-                did not end, a *confirm* that never returns, say. Closed it is all the same: what ends later
-                does nothing and is told so.
+                did not end, for example a *confirm* that never returns. The runtime is closed all the same:
+                what ends later does nothing, and is told that the runtime is closed.
         """
         with self._lock:
             self._closed = True

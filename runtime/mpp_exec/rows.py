@@ -25,9 +25,10 @@ _BEGINNING: Final = lazily(r" {0,8}")
 def rows(line: str, width: int = WIDTH) -> list[str]:
     """Return *line*, in which nothing is invisible, as rows of at most *width* columns.
 
-    Further rows begin as the line does where it is quoted (``  | ``), else with a bar that is indented
-    deeper. Characters beyond ASCII count as two columns, as some of them are: of which ones, terminals
-    disagree. The end of one word, as of a digest, stays whole, so that it can be copied.
+    If the line is quoted (``  | ``), further rows begin in the same way, otherwise with a bar that is
+    indented deeper. Characters beyond ASCII count as two columns, because some of them take two, and
+    terminals disagree about which ones. The end of one word, such as a digest, stays whole, so that it can be
+    copied.
     """
     if len(line) <= width and line.isascii() and "\t" not in line:
         return [line]

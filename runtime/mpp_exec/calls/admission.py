@@ -169,7 +169,7 @@ class Admission:
         self._held[ticket.client] += 1
 
     def _next(self) -> _Ticket | None:
-        """Take who is first in the queue whose turn it is, None if nobody may; it goes behind the others."""
+        """Take the first caller of the queue whose turn it is, None if nobody may; that queue goes last."""
         share = next((name for name, queue in self._queues.items() if self._may_enter(queue[0])), None)
         if share is None:
             return None

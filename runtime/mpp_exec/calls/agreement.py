@@ -29,9 +29,9 @@ class Agreement:
     Args:
         parts: what the runtime holds open.
         conversation: of the calls that it belongs to.
-        caller: who stands on record as having confirmed it.
+        caller: who is recorded as having confirmed it.
         confirm: asks a person; None where nobody can be asked.
-        temporary: the grant of a watched call, which holds for that alone; None for an ordinary one.
+        temporary: the grant of a watched call, which holds for this call alone; None for an ordinary call.
     """
 
     def __init__(

@@ -95,8 +95,8 @@ def counts(traffic: Traffic) -> dict[str, int | bool]:
 def on_record(traffic: Traffic, granted: Permissions, redactor: Redactor) -> Mapping[str, Any]:
     """Return what the ledger says of *traffic*.
 
-    A host that is granted by its name stands there as it is; of another one the tool has chosen the words,
-    and whatever stands on the ledger stays there.
+    A host that is granted by its name is recorded as it is. The tool has chosen the name of any other host,
+    and what is written to the ledger stays there.
     """
     named = {each.host for each in granted.network}
 

@@ -35,7 +35,7 @@ class ProgressRelay:
         self._kept: Progress | None = None
 
     def take(self, told: Progress) -> None:
-        """Pass on *told* if it is time for it; else keep it until something newer comes, or the end."""
+        """Pass on *told* if it is time for it; otherwise keep it until a newer one comes, or the end."""
         now = self._clock()
         self._kept = told
         if now >= self._next and self._count < _MOST:

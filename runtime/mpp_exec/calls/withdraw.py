@@ -86,9 +86,9 @@ class RunningCall:
 
     Attributes:
         lost: says why it may not run any more, "" while it may.
-        withdrawn: says the same of all that is told without a look at files.
-        about: what the answer depends on. Calls of which it is equal are asked about once in a round: the
-            answer may take a look at thousands of files. None for a call that is like no other.
+        withdrawn: says the same, as far as that can be told without a look at files.
+        about: what the answer depends on. Calls with an equal value are asked about once in a round, because
+            the answer may need a look at thousands of files. None for a call that is like no other.
         reason: why it was ended, "" while it was not.
     """
 

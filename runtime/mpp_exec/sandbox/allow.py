@@ -31,8 +31,8 @@ class Arg:
 class Allow:
     """A system call that may be made, the reason, and the conditions (all of them must hold).
 
-    Where those of ``idle`` hold instead, it is answered with success and not made; where those of one of
-    ``also`` do, it is made, too.
+    If the conditions of ``idle`` hold instead, the call is answered with success and not made. If those of
+    one of ``also`` hold, it is made as well.
     """
 
     name: str

@@ -28,8 +28,8 @@ _NOTHING: Final = (special.ABSENT, special.ABSENT)
 def appeared(plan: SandboxPlan, before: special.Survey) -> tuple[str, ...]:
     """Return what is there now and was not, or was another link, or leads to what has changed.
 
-    A folder that cannot be listed any more is named itself; behind TOLD_MAX new names, so are the others
-    as a whole. The names are the tool's choice: what would not be seen in them is written out.
+    A folder that can no longer be listed is itself returned. Beyond TOLD_MAX new names, one entry stands for
+    all others. The tool chose the names, so invisible characters in them are escaped.
     """
     found: list[str] = []
     for root in plan.write_roots:

@@ -41,8 +41,8 @@ _TEXT_MAX: Final = 1024
 class Denial:
     """One thing that a tool tried and was not given.
 
-    All of it is for people and models to read, a line each: a path is the tool's choice, and what would not
-    be seen in it, line breaks among it, is written out.
+    All of it is for people and models to read, one line each. The tool chose the path, so invisible
+    characters in it, including line breaks, are escaped.
 
     Attributes:
         kind: ``path``, ``host``, ``program``, ``variable`` or ``call``.
@@ -70,8 +70,8 @@ class Denial:
     def told_as(self, given: str, clean: Clean) -> Denial:
         """Return it without what *clean* takes out of *given*, the tool's own spelling of what was tried.
 
-        What is told is spelled otherwise (a path without ``//``, a host in lower case), so that a value that
-        stands in it would no longer be recognised.
+        The report spells it differently (a path without ``//``, a host in lower case), so a value in it would
+        no longer be recognised.
         """
         shown = clean(given)
         if shown == given:
@@ -122,11 +122,11 @@ def denials(
 ) -> tuple[Denial, ...]:
     """Return what *plan* denies of what it is said was *tried*, each once, DENIALS_MAX at most.
 
-    *tried* is the tool's word, of any form; *clean* is shown each as the tool spelled it, before it is told
-    in another way. What stands there as ``refused`` is the broker's: host, port (0 for a question about a
-    name), and why. *granted* is what the plan was made of; of variables only
-    those are told that the package *asked* for and was not given: programs look for many that are
-    nowhere set.
+    *tried* is the tool's own report, of any form. *clean* gets each entry in the tool's spelling, before it
+    is reported in another one. The entries of ``refused`` come from the broker: host, port (0 for a question
+    about a name), and the reason. *granted* is what the plan was made from. Variables are reported only if
+    the package *asked* for them and was not given them, because programs look for many variables that are set
+    nowhere.
     """
     found: dict[Denial, None] = {}
     words: dict[str, Callable[[str], Denial | None]] = {

@@ -142,9 +142,9 @@ class Layout:
 def shown(entries: Iterable[Entry], limit: int, *, traced: bool = False, hosts: bool = False) -> bytes:
     """Return, as JSON, what the launcher of a Python tool knows: the paths shown, and the output's bound.
 
-    It notes what lies beside these paths, and tells those that come late, as *hosts* do where there are any.
-    They are no secret to a tool, which can try each of them, but one to other users: they stand in a file
-    inside, and on no command line.
+    The launcher notes accesses beside these paths. It can tell which of them come late, as *hosts* do if
+    there are any. The paths are no secret to a tool, which can try each of them, but they are a secret to
+    other users. So they are in a file inside, and on no command line.
     """
     entries = tuple(entries)
     first = next((i for i, entry in enumerate(entries) if entry.late), len(entries))

@@ -141,10 +141,10 @@ class Pool:
             return sum(len(shelf.ready) for shelf in self._stock.shelves.values())
 
     def close(self, until: float = math.inf) -> bool:
-        """End all of them, and the thread; return whether they have ended. Those that are lent are awaited.
+        """End all of them, and the thread; return whether they have ended. Lent ones are waited for.
 
-        For no longer than *until*, of ``time.monotonic``. Then the thread is to end all the same, and the
-        kernel kills with it what it has made: nothing that is lent runs on behind a runtime that is closed.
+        They are waited for until *until* (of ``time.monotonic``) at the latest. Then the thread ends all the
+        same, and the kernel kills what the thread has made. So no lent sandbox outlives a closed runtime.
         """
         with self._wake:
             self._closing = True

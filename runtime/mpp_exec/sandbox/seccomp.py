@@ -171,8 +171,8 @@ def prove_seal(program: bytes, away: tuple[str, ...] = SEALED_AWAY) -> None:
 def prove_watch(program: bytes, profile: tuple[Allow, ...]) -> None:
     """Hold the watching *program* against its rows, and the rows against *profile*.
 
-    With the ordinary program replaced by that of ``told_profile``, a traced tool may do what *profile*
-    allows and nothing else: what only the traced one allows is asked of the watcher, which refuses it.
+    If the program of ``told_profile`` replaces the ordinary one, a traced tool may do what *profile* allows
+    and nothing else: calls that only the traced program allows are sent to the watcher, which refuses them.
 
     Raises:
         InternalError: it asks of another call, or says anything but "ask" and "allow".

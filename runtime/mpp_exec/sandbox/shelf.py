@@ -30,13 +30,14 @@ class Recipe:
 
     Attributes:
         plan: the plan, which is compared by identity: the same inputs give the same object.
-        files: what tells the installed files from changed ones.
-        constants: variables that every call has, and that are nobody's secret.
+        files: what distinguishes the installed files from changed ones.
+        constants: variables that every call has; none of them is a secret.
         early_start: whether the tool may be started before its call.
         command: its command line, with the user's values put in; None for the plan's.
-        basis: what it was made under; nothing is prepared from it where that is not so any more.
-        unchanged: looks at whether the installed files are still those that were verified.
-        image: the verified image of the package's files, None while there is none; called, it may be made.
+        basis: what it was made under; nothing is prepared from it once that has changed.
+        unchanged: checks whether the installed files are still those that were verified.
+        image: returns the verified image of the package's files, None while there is none; a call may have it
+            made.
         image_failed: told that no sandbox could be made of it.
     """
 

@@ -246,7 +246,7 @@ def mounts_of(plan: SandboxPlan, found: Survey) -> tuple[Entry, ...]:
 def _can_be_guarded(plan: SandboxPlan, path: str, *, lead: bool) -> bool:
     """Return whether *path* is something in a writable folder that a mount can lie on and has to.
 
-    *lead* tells that a link leads there: what the grant names itself stays the grant's, whatever does.
+    *lead* means that a link leads there. A path that the grant names itself stays writable.
     """
     if path in plan.write_roots or not any(path.startswith(f"{root}/") for root in plan.write_roots):
         return False

@@ -37,14 +37,14 @@ class Stock:
 
     Args:
         cache: compiled programs.
-        basis: returns what holds now; where it is not what they were made under, or raises, they end.
+        basis: returns what holds now; if it differs from what they were made under, or raises, they end.
         sandboxes: how many may wait at once, over all tools.
-        memory: bytes that all that wait may have together.
+        memory: bytes that all waiting sandboxes may have together.
         keep_images: told for which packages, by digest, sandboxes are kept.
-        grounds: what those are built on that are no copies; None for nothing.
+        grounds: what sandboxes that are no copies are built on; None for nothing.
 
     Attributes:
-        lock: guards all the others, and what its pool has beside them.
+        lock: guards all other attributes, and those of its pool.
         shelves: those that wait, by ``Recipe.key``.
         dying: killed, and not all dead yet.
         leaving: as *dying*, after their call.
@@ -86,7 +86,7 @@ class Stock:
         return bool(self.leaving or self.dying)
 
     def mounted(self) -> int | None:
-        """Return what tells the host's mounts from those of another moment. The caller has the lock."""
+        """Return what tells the host's mounts of now from those of another time. The caller has the lock."""
         if self._mounts is None:
             self._mounts = MountTable()
         return self._mounts.changes()

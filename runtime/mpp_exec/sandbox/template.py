@@ -144,7 +144,7 @@ class Template:
 
     @contextlib.contextmanager
     def lent(self) -> Iterator[object]:
-        """Yield it as C wants it, for one copy; NULL where it is closed. It is nobody else's meanwhile."""
+        """Yield it as C wants it, for one copy; NULL if it is closed. Nobody else has it in the meantime."""
         with self._lock:
             self.copies += 1
             yield self._slot[0]
