@@ -155,7 +155,7 @@ class Opened:
     def _known_tool(self, package: str, tool: str) -> str:
         """Return *tool* if there is one of that name, "" otherwise: what else a caller writes is a text.
 
-        Whatever stands on the ledger stays there, and nobody has looked for what may be in it.
+        What is written to the ledger stays there, and nobody has searched other text for sensitive data.
         """
         try:
             _, manifest = self.preparer.manifest(package)

@@ -90,10 +90,10 @@ class ToolResult:
         return self
 
     def told(self) -> list[dict[str, Any]]:
-        """Return the content, and behind it what whoever reads nothing else would miss of a failure.
+        """Return the content, followed by what a reader of nothing else would miss about a failure.
 
-        That is what the tool was denied, where it says so in words of its own alone; of one that says
-        nothing, why it failed.
+        That is what the tool was denied, unless the content has the same words. If there is no content, it
+        is also why the tool failed.
         """
         if not self.is_error:
             return self.content
@@ -141,16 +141,17 @@ def read_result(
 ) -> ToolResult:
     """Return the redacted result of *completed*.
 
-    What it costs is bounded by *max_size*, by MAX_VALUES and by the bounds of *redactor*, whatever the tool
-    prints. A result that passes the latter is withheld, and nobody reads that of a call that is *cancelled*.
+    The cost is bounded by *max_size*, by MAX_VALUES and by the bounds of *redactor*, whatever the tool
+    prints. A result that exceeds the bounds of *redactor* is withheld. The result of a *cancelled* call is
+    not read.
 
-    *violations* checks the structured content against the tool's outputSchema, None without one;
-    *explain* says for a path and an errno which permission would have allowed it, "" if none would;
-    *denials* what of that was denied which was tried, as a launcher notes or another program complains;
-    *reason* says why the call was cancelled, where it was; that can happen while its result is read;
-    *end* is how the session with a server ended, *aside* what that wrote beside its messages;
-    *drops_binary* leaves a line of text in the place of what is no text; *refused* is what the broker did not
-    connect to (``reaching.refused``), which no word of the tool's takes the place of.
+    *violations* checks the structured content against the tool's outputSchema, None without one.
+    *explain* says for a path and an errno which permission would have allowed it, "" if none would.
+    *denials* says which of the attempts were denied that a launcher noted or another program complained of.
+    *reason* says why the call was cancelled, if it was; that can happen while its result is read.
+    *end* is how the session with a server ended, *aside* what the server wrote beside its messages.
+    *drops_binary* replaces what is not text by a line of text. *refused* is what the broker did not connect
+    to (``reaching.refused``); nothing that the tool says replaces it.
     """
     if cancelled():
         return _withheld("cancelled", kind, invocation, reason())
@@ -206,8 +207,8 @@ def read_result(
 def _complained(said: Said, errors: str, clean: Mapping[str, Any], redactor: Redactor) -> Mapping[str, Any]:
     """Return what its words say it was denied, less what may be the half of a value.
 
-    A path ends where a blank is, and a name at a sign: a value may go on behind it, and nothing knows the
-    half of one. Where the same is read out of the words with their values masked, it holds them whole.
+    A path ends at a blank, and a name at a sign. A value may continue after that, and no detector recognises
+    half of a value. If the same is read from the words with their values masked, it contains only whole ones.
     """
     told = complaints(errors, said.message, *(block.get("text") for block in said.blocks))
     if not told:
@@ -255,7 +256,7 @@ def _breaks(place: Sequence[str | int], keyword: str) -> str:
 
 
 def _withheld(why: str, kind: str, invocation: str, reason: str) -> ToolResult:
-    """Return the result of a call of which nothing is handed over; *reason* is who cancelled it, or ""."""
+    """Return the result of a call from which nothing is handed over; *reason* is who cancelled it, or ""."""
     outcome, code, sentence = _WITHHELD[why]
     sentence = reason if reason and outcome == "killed" else sentence
     return ToolResult(
