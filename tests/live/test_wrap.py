@@ -179,6 +179,25 @@ def test_a_bundle_becomes_a_package_with_its_settings(shell: Shell) -> None:
     assert json.loads(shell.ok("run", "acme/their-bundle", "look").out) == [[str(place)], "look"]
 
 
+@pytest.mark.parametrize("written", ["server/main.py", "./server/main.py", "${__dirname}/server/main.py"])
+def test_a_bundle_may_name_its_files_as_if_it_were_started_among_them(shell: Shell, written: str) -> None:
+    """The examples of its specification do; a word that only looks like one of its files stays as it is."""
+    config = {
+        "command": "python3",
+        "args": [written, "server", "/server/main.py", "../server/main.py", "not/there.py"],
+        "env": {"PLACE": "server/data", "WORD": "server"},
+    }
+    path = bundle(shell, mcp_config=config)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("server/main.py", archive.read("server.py"))
+        archive.writestr("server/data/x", "")
+    shell.ok("wrap", f"mcpb:{path}", "-o", "out")
+    runtime = declared(shell.cwd / "out")["runtime"]
+    kept = ["server", "/server/main.py", "../server/main.py", "not/there.py"]
+    assert runtime["command"] == ["python", "${app}/server/main.py", *kept]
+    assert runtime["env"] == {"PLACE": "${app}/server/data", "WORD": "server"}
+
+
 SEVERAL = {"type": "directory", "required": True, "multiple": True, "default": ["${HOME}/x"]}
 
 

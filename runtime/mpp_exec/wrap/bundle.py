@@ -66,8 +66,9 @@ def fetch_bundle(origin: Origin, folder: Path) -> Fetched:
     config = _table(server, "mcp_config")
     config |= _table(_table(config, "platform_overrides"), "linux")
     command = [_text(config, "command"), *_texts(config, "args")]
-    words = [_placed(word) for word in command]
-    env = {name: _placed(text) for name, text in _table(config, "env").items() if isinstance(text, str)}
+    words = [_placed(command[0]), *(_placed(_found(word, folder)) for word in command[1:])]
+    variables = _table(config, "env").items()
+    env = {name: _placed(_found(text, folder)) for name, text in variables if isinstance(text, str)}
     settings, notes = _settings(_table(about, "user_config"), words, env)
     _refuse_secrets(words, settings)
     program = Path(words[0].removeprefix("${app}/")).name
@@ -254,6 +255,20 @@ def _manifest(folder: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise _refused(f"has a {_MANIFEST} that is not an object", "")
     return value
+
+
+def _found(word: str, folder: Path) -> str:
+    """Return *word*, with its place in front of it if that is the path of a part of the bundle in *folder*.
+
+    The specification's own examples leave ``${__dirname}`` out, as if the server were started there.
+    """
+    path = os.path.normpath(word)
+    try:
+        check_path(path)
+    except MppError:
+        return word
+    looks = "/" in path or _SCRIPT.fullmatch(path)
+    return f"${{__dirname}}/{path}" if looks and (folder / path).exists() else word
 
 
 _PLACES: Final = {"__dirname": "${app}", "/": "/", "pathSeparator": "/"}
