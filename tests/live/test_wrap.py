@@ -118,6 +118,21 @@ def test_what_the_server_does_not_say_is_left_to_the_author(shell: Shell) -> Non
     assert "operation" not in declared(shell.cwd / "out")["tools"][2]
 
 
+def test_a_tool_that_changes_something_and_may_change_nothing_is_told_of(shell: Shell) -> None:
+    """Its calls would fail in a way that only whoever reads the server's source understands."""
+    source = write(shell.root / "server")
+    words = ("wrap", f"dir:{source}", "--setting", "place=directory", "--json")
+    command = ("--", "python", "server.py", "${user_config.place}")
+    (note,) = shell.ok(*words, "-o", "out", *command).json["notes"]
+    assert "that wipe could change: --write '${user_config.place}'" in note
+    for number, more in enumerate(
+        (("--write", "${user_config.place}"), ("--storage", "1MiB"), ("--network", "example.com:443"))
+    ):
+        assert "could change" not in str(
+            shell.ok(*words, "-o", f"more{number}", *more, *command).json["notes"]
+        )
+
+
 def test_icons_are_left_out_with_a_word(shell: Shell) -> None:
     """A picture can pass for another server's, or for a word of the client's, and a terminal shows none."""
     source = write(shell.root / "source")
@@ -166,7 +181,7 @@ def bundle(shell: Shell, place: dict[str, Any] | None = None, **server: Any) -> 
 def test_a_bundle_becomes_a_package_with_its_settings(shell: Shell) -> None:
     done = shell.ok("wrap", f"mcpb:{bundle(shell)}", "-o", "out", "--json").json
     assert (done["name"], done["version"]) == ("acme/their-bundle", "1.2.0")
-    assert done["notes"] == ["setting place: its default cannot be carried over", ICONS]
+    assert done["notes"][:2] == ["setting place: its default cannot be carried over", ICONS]
     toml = declared(shell.cwd / "out")
     assert toml["package"]["description"] == "Does things"
     assert toml["runtime"]["command"] == ["python", "${app}/server.py", "${user_config.place}"]
@@ -204,7 +219,7 @@ SEVERAL = {"type": "directory", "required": True, "multiple": True, "default": [
 def test_a_setting_of_a_bundle_takes_several_values(shell: Shell) -> None:
     """Each is an argument of its own, and a grant of its own."""
     done = shell.ok("wrap", f"mcpb:{bundle(shell, SEVERAL)}", "-o", "out", "--json").json
-    assert done["notes"] == ["setting place: its default cannot be carried over", ICONS]
+    assert done["notes"][:2] == ["setting place: its default cannot be carried over", ICONS]
     assert declared(shell.cwd / "out")["user_config"]["place"]["multiple"] is True
     places = [str(shell.root / name) for name in ("first", "second", "third")]
     for place in places:

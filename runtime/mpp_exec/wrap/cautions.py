@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from mpp_exec.characters import forbidden_character, visible
+from mpp_exec.package.manifest import Draft
 from mpp_exec.patterns import lazily
 
 _INSTRUCTIONS: Final = lazily(
@@ -75,3 +76,16 @@ def _inside(value: Any, where: str) -> Iterator[tuple[str, str]]:
 def _excerpt(text: str, match: re.Match[str]) -> str:
     begin = max(0, match.start() - 16)
     return f"…{visible(text[begin : begin + _SHOWN])}…"
+
+
+def changes_nothing(draft: Draft) -> list[str]:
+    """Return a note where a tool is said to change something, and there is nothing that it could change."""
+    asked = draft.permissions
+    names = [tool.name for tool in draft.tools if tool.operation in ("write", "destructive")]
+    if not names or asked.write or asked.storage or asked.network or asked.subprocess:
+        return []
+    paths = [each.key for each in draft.user_config if each.type in ("file", "directory")]
+    path = f"'${{user_config.{paths[0]}}}'" if paths else "PATH"
+    return [
+        f"nothing is asked for that {', '.join(names)} could change: --write {path}, --storage, --network"
+    ]

@@ -21,7 +21,7 @@ from mpp_exec.trust.verify import current_platform
 from mpp_exec.vocabulary import VocabularyError, format_size
 from mpp_exec.wrap import bundle, npm, pypi
 from mpp_exec.wrap.asking import Answered, ask
-from mpp_exec.wrap.cautions import ICONS, cautions
+from mpp_exec.wrap.cautions import ICONS, cautions, changes_nothing
 from mpp_exec.wrap.heard import Watch
 from mpp_exec.wrap.origin import Fetched, Origin, semantic, short_name
 from mpp_exec.wrap.repeating import Repeated, repeat
@@ -246,6 +246,7 @@ def _describe(
     draft = parse_toml(text)
     if draft.permissions.storage and any(tool.operation == "read" for tool in draft.tools):
         notes.append(READS_STORAGE)
+    notes += changes_nothing(draft)
     return (
         Wrapped(
             name=draft.name,
