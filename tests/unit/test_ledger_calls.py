@@ -206,6 +206,7 @@ def test_filters(tmp_path: Path) -> None:
         assert tools(outcome="ok", limit=1) == ["save"]
         assert tools(since=NOW + timedelta(hours=1)) == ["save"]
         assert tools(package="acme/csv", since=NOW + timedelta(hours=1), tool="query") == []
+        assert tools(package="acme/\udcff") == tools(tool="\udcff") == []  # of a command line: no UTF-8
 
 
 def test_a_long_ledger_is_read_to_its_end(tmp_path: Path) -> None:
@@ -234,7 +235,7 @@ def test_an_entry_is_shown_by_id_prefix_or_number(tmp_path: Path) -> None:
     assert ledger.show("#3").invocation == first
 
 
-@pytest.mark.parametrize("name", ["", "x", "99", "ffffffff-ffff", "-1", "%", "9" * 30, "٣"])
+@pytest.mark.parametrize("name", ["", "x", "99", "ffffffff-ffff", "-1", "%", "9" * 30, "٣", "\udcff" * 4])
 def test_an_entry_that_is_not_there(tmp_path: Path, name: str) -> None:
     fill(tmp_path, 1)
     with pytest.raises(UsageError) as caught:

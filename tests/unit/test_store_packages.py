@@ -313,6 +313,8 @@ def test_unknown_package_names_the_nearest(store: Store, packages: Path) -> None
     install(store, packages)
     assert refusal(store.package, "acme/ecko").hint == "did you mean 'acme/echo'?"
     assert refusal(store.revoke, "acme/ecko").code == "store.not_installed"
+    assert refusal(store.approved, "acme/\udcff").code == "store.not_installed"  # no UTF-8
+    assert refusal(store.pending.find, "\udcff", NOW).code == "confirm.unknown"
 
 
 # Publishers

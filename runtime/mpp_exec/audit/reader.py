@@ -18,6 +18,7 @@ from mpp_exec.audit.database import Database
 from mpp_exec.audit.entry import ENDINGS, Entry, Kind, milliseconds, moment
 from mpp_exec.audit.faults import busy, tampered, translated
 from mpp_exec.audit.record import SEAL_PURPOSE, open_key
+from mpp_exec.audit.storable import clip
 from mpp_exec.errors import MppError, UsageError
 
 if TYPE_CHECKING:
@@ -70,8 +71,8 @@ class Reader:
                     before=before,
                     limit=chunk,
                     kinds=kinds,
-                    package=package,
-                    tool=tool,
+                    package=None if package is None else clip(package),
+                    tool=None if tool is None else clip(tool),
                     since=None if since is None else milliseconds(since),
                 )
                 if not database or not rows:
@@ -232,7 +233,7 @@ class Reader:
 
     def _find(self, database: Database, name: str) -> Row | None:
         if len(name) >= _SHORTEST_PREFIX:
-            calls = database.calls_like(name.lower(), 2)
+            calls = database.calls_like(clip(name.lower()), 2)
             if len(calls) > 1:
                 raise UsageError(
                     "ledger.ambiguous", f"{name} begins more than one invocation", "give more of the id"

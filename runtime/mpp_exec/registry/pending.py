@@ -165,7 +165,7 @@ class PendingCalls:
             return decided
 
     def _standing(self, rows: Transaction, name: str, now: datetime) -> PendingCall:
-        found = self._find(rows, "id", name)
+        found = self._find(rows, "id", name) if name.isascii() else None
         if found is None or not found.stands(now):
             raise UsageError(
                 "confirm.unknown",

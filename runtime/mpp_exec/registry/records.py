@@ -239,6 +239,8 @@ class Records:
 
     def find_package(self, rows: Transaction, name: str) -> Installed | None:
         """Return the installed package called *name*, if there is one."""
+        if _NAME.fullmatch(name) is None:
+            return None  # and no text for SQLite, perhaps: words of a command line may be no UTF-8
         row = rows.row(f"{_PACKAGES} WHERE name = ?", name)
         return self._installed(*row) if row else None
 
