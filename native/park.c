@@ -129,8 +129,11 @@ static int is_alive(const struct mpp_sandbox *sandbox)
         { .fd = sandbox->pidfd, .events = POLLIN },
         { .fd = sandbox->control, .events = POLLIN }, /* init has nothing to say while it waits */
     };
+    int ready;
 
-    return !sandbox->killed && poll(ended, sizeof ended / sizeof ended[0], 0) == 0;
+    do ready = poll(ended, sizeof ended / sizeof ended[0], 0);
+    while (ready < 0 && errno == EINTR); /* by a signal to the host, even if it is not to wait */
+    return !sandbox->killed && ready == 0;
 }
 
 /* What was said before the call is no answer to it. */

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ import pytest
 
 from mpp_exec.errors import HostError
 from mpp_exec.permissions import Limits
+from mpp_exec.sandbox.call import Brought, Call
 from mpp_exec.sandbox.parked import Parked
 from mpp_exec.sandbox.plan import SandboxPlan
 from sandbox_lab import CACHE, Lab, answer, descendants, prepared, run
@@ -136,6 +138,25 @@ def test_one_serves_one_call(lab: Lab) -> None:
         assert serve(made, {"n": 1}) == {"n": 1}
         assert made.state == "ended"
         assert serve(made, {"n": 2}) == {"n": 2}, "in another one"
+
+
+def test_signal_of_the_host_ends_no_sandbox(lab: Lab) -> None:
+    """One that came when it was looked whether it lives; a call with hosts came to nothing by that."""
+    compiled = lab.program(None, "sh", "-c", "echo done", requires=("sh",))
+    call = Call(b"", "lab")
+    before = signal.signal(signal.SIGALRM, lambda *_: None)
+    said = []
+    try:
+        for _ in range(100):
+            with parked(compiled, early=False) as made:
+                signal.setitimer(signal.ITIMER_REAL, 0.00003, 0.00003)
+                raw = made.call(Brought(call, b"", (), wall_ns=10**10, cache=CACHE))
+                signal.setitimer(signal.ITIMER_REAL, 0)
+                said.append((raw.step, raw.output))
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert said == [("none", b"done\n")] * 100
 
 
 def test_limit_of_time_runs_from_the_call(lab: Lab) -> None:
