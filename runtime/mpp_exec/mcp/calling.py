@@ -203,7 +203,7 @@ class Questions:
             raise ConsentError(
                 "confirm.withdrawn",
                 f"what tool {about.tool} of {about.package} may do has changed since a person was asked",
-                "call it again; what it may do by then is asked about anew",
+                "call it again; you are then asked about what it may do by that time",
             )
         # An answer that came together with the cancellation is none any more.
         if call.silenced or not answer or answer[0] is None:
