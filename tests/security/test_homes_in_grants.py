@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mpp_exec import prepare
+from mpp_exec.calls import prepare
 from mpp_exec.consent import homes
 from mpp_exec.consent.paths import Protected
 from mpp_exec.errors import ConsentError
