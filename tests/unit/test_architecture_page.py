@@ -6,8 +6,10 @@ import re
 import tomllib
 from pathlib import Path
 
+import mpp_exec
+
 ROOT = Path(__file__).parents[2]
-CODE = ROOT / "runtime" / "mpp_exec"
+CODE = Path(mpp_exec.__file__).parent
 PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 
 
