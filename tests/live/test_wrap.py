@@ -267,6 +267,26 @@ def test_a_folder_is_wrapped_with_a_setting_of_several_values(shell: Shell) -> N
     assert refused.code == 2
 
 
+@pytest.mark.parametrize(
+    "line", ["#!/usr/bin/env python3", "#! /opt/python/bin/python3.12 -u", "#!/usr/bin/env -S python"]
+)
+def test_a_server_that_is_a_script_is_started_by_the_interpreter_that_it_names(
+    shell: Shell, line: str
+) -> None:
+    """A sandbox has one, at a place of its own."""
+    source = write(shell.root / "server")
+    (source / "serve").write_text(f"{line}\n{(source / 'server.py').read_text()}")
+    shell.ok("wrap", f"dir:{source}", "-o", "out", "--operation", "read", "--", "./serve", "--flag")
+    runtime = declared(shell.cwd / "out")["runtime"]
+    assert runtime["command"] == ["python", "${app}/serve", "--flag"]
+    config = {"command": "${__dirname}/serve", "args": ["--flag"]}
+    path = bundle(shell, mcp_config=config)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.write(source / "serve", "serve")
+    shell.ok("wrap", f"mcpb:{path}", "-o", "packed")
+    assert declared(shell.cwd / "packed")["runtime"]["command"] == runtime["command"]
+
+
 def test_a_launcher_is_refused_with_the_source_to_wrap_instead(shell: Shell) -> None:
     """What it fetches when it starts would be another thing every time, and there is no network inside."""
     config = {"command": "npx", "args": ["-y", "@acme/files@1.2.3", "${user_config.place}"]}

@@ -31,6 +31,7 @@ from mpp_exec.wrap.origin import Fetched, Origin
 
 _MANIFEST: Final = "manifest.json"
 _MAX_MANIFEST: Final = 1 << 20
+_MAX_SHEBANG: Final = 256
 _CHUNK: Final = 1 << 20
 _SHOWN: Final = 20  # files of a folder that a hint chooses from
 _LINKS: Final = 8  # that are named
@@ -71,6 +72,7 @@ def fetch_bundle(origin: Origin, folder: Path) -> Fetched:
     env = {name: _placed(_found(text, folder)) for name, text in variables if isinstance(text, str)}
     settings, notes = _settings(_table(about, "user_config"), words, env)
     _refuse_secrets(words, settings)
+    words = _with_interpreter(words, folder)
     program = Path(words[0].removeprefix("${app}/")).name
     bound = _bound(folder)
     requires = _requirement(program, _table(_table(about, "compatibility"), "runtimes"), bound)
@@ -113,7 +115,7 @@ def fetch_folder(origin: Origin, folder: Path, command: Sequence[str]) -> Fetche
         source, folder, symlinks=True, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*_LEFT_OUT)
     )
     notes = _follow_links(source, folder)
-    first, *rest = command
+    first, *rest = _with_interpreter(command, folder)
     bound = _bound(folder)
     requires = _requirement(first, {}, bound)
     if not requires and not (folder / first).is_file():
@@ -139,6 +141,29 @@ def fetch_folder(origin: Origin, folder: Path, command: Sequence[str]) -> Fetche
         version="0.1.0",
         notes=notes,
     )
+
+
+def _with_interpreter(command: Sequence[str], folder: Path) -> list[str]:
+    """Return *command*, with the interpreter that its first line names where it starts a script of *folder*.
+
+    Source: execve(2). The kernel would look for that interpreter at a path where a sandbox has none.
+    """
+    path = os.path.normpath(command[0].removeprefix("${app}/"))
+    if _short(path) in INTERPRETERS:
+        return list(command)
+    try:
+        check_path(path)
+        with (folder / path).open("rb") as opened:
+            line = opened.readline(_MAX_SHEBANG)
+    except (MppError, OSError):
+        return list(command)
+    if not line.startswith(b"#!"):
+        return list(command)
+    words = [
+        Path(word).name for word in line[2:].decode(errors="replace").split() if not word.startswith("-")
+    ]
+    program = _short(next((word for word in words if word != "env"), ""))
+    return [program, f"${{app}}/{path}", *command[1:]] if program in INTERPRETERS else list(command)
 
 
 def _follow_links(source: Path, folder: Path) -> tuple[str, ...]:
