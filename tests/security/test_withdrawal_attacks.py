@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from eventually import until
-from mpp_exec.calls import verifier
+from mpp_exec.calls import verifier, withdraw
 from mpp_exec.calls.prepare import Preparer
 from mpp_exec.calls.prepared import Prepared, Temporary
 from mpp_exec.calls.result import ToolResult
@@ -381,6 +381,50 @@ def test_what_was_taken_away_before_a_call_is_watched_ends_it(now: tuple[int, st
     try:
         with watchdog.watch(call, (1, "wide")):
             assert call.reason == "it was not to run any more: it was withdrawn"
+    finally:
+        call.cancellation.close()
+        watchdog.close()
+
+
+def test_a_question_that_fails_ends_the_call_and_others_are_still_asked_about() -> None:
+    """A thread that ended with that would leave whatever runs to run on."""
+    changes = [1]
+
+    def fails() -> str:
+        raise MemoryError
+
+    def lost() -> str:
+        return "it was withdrawn" if changes[0] == 3 else ""
+
+    watchdog = Watchdog(lambda: changes[0], lambda: None)
+    with ExitStack() as stack:
+        stack.callback(watchdog.close)
+        for question, change, reason in (
+            (fails, 2, "whether it may run could not be checked: MemoryError"),
+            (lost, 3, "it may not run any more: it was withdrawn"),
+        ):
+            call = RunningCall(lambda: "", Cancellation(), withdrawn=question)
+            stack.callback(call.cancellation.close)
+            threads = set(threading.enumerate())
+            with watchdog.watch(call, (changes[0], None)):
+                changes[0] = change
+                until(call.cancellation.is_set)
+            assert call.reason == reason
+        assert threads == set(threading.enumerate()), "it is the same thread still"
+
+
+def test_a_measure_that_fails_ends_the_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(_folder: Path, _limit: int) -> int:
+        raise MemoryError
+
+    monkeypatch.setattr(withdraw, "folder_size", fails)
+    watchdog = Watchdog(lambda: 1, lambda: None)
+    call = RunningCall(lambda: "", Cancellation())
+    call.bound(tmp_path, 1, "full")
+    try:
+        with watchdog.watch(call, (1, None)):
+            until(call.cancellation.is_set)
+            assert call.reason == "what it has written could not be measured: MemoryError"
     finally:
         call.cancellation.close()
         watchdog.close()

@@ -219,9 +219,10 @@ class Watchdog:
                 # All of them, before the first look: the files of one may take longer than any call has.
                 _ask(calls, lambda call: call.withdrawn())
                 _ask([call for call in calls if not call.reason], lambda call: call.lost())
-        except MppError as error:
+        except Exception as error:  # noqa: BLE001 -- memory that is used up, say: whatever it is, it is no yes
+            what = error.message if isinstance(error, MppError) else type(error).__name__
             for call in calls:
-                call.cancel(f"whether it may run could not be checked: {error.message}")
+                call.cancel(f"whether it may run could not be checked: {what}")
             return seen
         return now
 
@@ -237,8 +238,16 @@ class Watchdog:
             for call in calls:
                 if self._closing.is_set():
                     return
-                if call.cancellation.fd >= 0 and (why := call.overflow()):
+                if call.cancellation.fd >= 0 and (why := _overflow(call)):
                     call.cancel(why)
+
+
+def _overflow(call: RunningCall) -> str:
+    """Return why *call* must end for what it has written, or since nobody can tell what it has."""
+    try:
+        return call.overflow()
+    except Exception as error:  # noqa: BLE001 -- as above
+        return f"what it has written could not be measured: {type(error).__name__}"
 
 
 def _ask(calls: list[RunningCall], question: Callable[[RunningCall], str]) -> None:
