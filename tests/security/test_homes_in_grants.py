@@ -11,6 +11,7 @@ import pytest
 
 from mpp_exec.calls import prepare
 from mpp_exec.consent import homes
+from mpp_exec.consent.grant import found_covers
 from mpp_exec.consent.paths import Protected
 from mpp_exec.errors import ConsentError
 from mpp_exec.permissions import Permissions
@@ -37,6 +38,13 @@ def run(home, beside):
         except OSError as error:
             found.append(type(error).__name__)
     return found
+"""
+
+LISTS = """
+import os
+
+def run(folder):
+    return [len(os.listdir(each)) for each in os.scandir(os.fsencode(folder)) if each.is_dir()]
 """
 
 
@@ -121,6 +129,24 @@ def test_one_that_is_gone_is_in_nobodys_way(stage: Stage, ground: Path) -> None:
         aside.rename(home)
 
 
+@pytest.mark.parametrize("name", [b"a\nb", b"\x1b[31m", "\u202e".encode(), b"\xff"], ids=ascii)
+def test_whatever_the_folder_is_called(stage: Stage, ground: Path, name: bytes) -> None:
+    """A call covers it, and approval names it, or says of which name that cannot be done."""
+    permissions = Permissions(write=(str(ground),))
+    stage.python(LISTS, permissions=permissions, tool={"operation": "write"})
+    home = key_in(ground / os.fsdecode(name))
+    result = stage.runtime.call(NAME, "run", {"folder": str(ground)})
+    assert result.structured == {"result": [0]}
+    protected = Protected.of_host(stage.home)
+    if name != b"\xff":
+        assert found_covers(permissions, protected) == (home,)
+        return
+    with pytest.raises(ConsentError) as refused:
+        found_covers(permissions, protected)
+    assert refused.value.code == "grant.uncoverable"
+    assert "udcff" in refused.value.message
+
+
 def test_a_link_leads_to_none(stage: Stage, ground: Path) -> None:
     home = made(ground / "work/of/last/year/.home")
     state = (home / "state.db").read_bytes()
@@ -162,6 +188,7 @@ def test_the_keys_alone_are_known_where_they_are_mounted_elsewhere(tmp_path: Pat
     program = """
 import ctypes, sys
 from pathlib import Path
+from mpp_exec.consent.grant import found_covers
 from mpp_exec.consent.paths import Protected
 from mpp_exec.errors import ConsentError
 from mpp_exec.registry.home import Home

@@ -153,6 +153,20 @@ def test_root_folder_and_nul_are_refused(tmp_path: Path) -> None:
     assert caught.value.code == "home.unknown"
 
 
+def test_what_is_no_text_is_refused_and_not_made(tmp_path: Path) -> None:
+    """SQLite is told a path as text, and so is the ledger."""
+    odd = tmp_path / os.fsdecode(b"\xff")
+    odd.mkdir()
+    (tmp_path / "link").symlink_to(odd)
+    for path in (tmp_path / os.fsdecode(b"\xfe/home"), odd / "home", tmp_path / "link/home"):
+        with pytest.raises(MppError) as caught:
+            Home.open(path)
+        assert caught.value.code == "home.unknown"
+        assert "UTF-8" in caught.value.message
+    assert sorted(tmp_path.iterdir()) == [tmp_path / "link", odd]
+    assert list(odd.iterdir()) == []
+
+
 def test_parent_that_everybody_can_write_is_refused(tmp_path: Path) -> None:
     """Somebody else could rename the home away and put another in its place."""
     (tmp_path / "open").mkdir()

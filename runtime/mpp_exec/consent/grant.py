@@ -16,7 +16,7 @@ from typing import Any, Final
 from mpp_exec.consent.config import Value, all_of
 from mpp_exec.consent.homes import THOROUGH, is_home
 from mpp_exec.consent.mounts import MountTable
-from mpp_exec.consent.paths import Protected, is_exposed, pins
+from mpp_exec.consent.paths import Protected, is_exposed, is_text, pins
 from mpp_exec.consent.policy import ACTIONS, BINARY, Action, Policy, Withheld
 from mpp_exec.encoding import dumps, loads, sha256_digest
 from mpp_exec.errors import ConsentError, PackageError
@@ -281,10 +281,18 @@ def found_covers(permissions: Permissions, protected: Protected) -> tuple[str, .
     """Return what :func:`covers_of` does, with homes that nothing names: for what a person agrees to.
 
     Raises:
-        ConsentError, HostError: as :func:`covers_of`.
+        ConsentError, HostError: as :func:`covers_of`, and ``grant.uncoverable`` for what is no text.
     """
     homes = protected.homes_within((*permissions.read, *permissions.write), THOROUGH)
-    return covers_of(permissions, protected.with_homes(homes))
+    covers = covers_of(permissions, protected.with_homes(homes))
+    for path in covers:
+        if not is_text(path):
+            raise ConsentError(
+                "grant.uncoverable",
+                f"{path!a} would have to be covered, and is not UTF-8 text",
+                "rename what is not, or grant a folder further in",
+            )
+    return covers
 
 
 def covers_of(permissions: Permissions, protected: Protected) -> tuple[str, ...]:

@@ -25,16 +25,24 @@ _FOLDER: Final = 8  # steps; to open one takes as long as to read that many name
 
 def is_home(path: str) -> bool:
     """Tell whether the folder *path* is a home, or the ``keys`` of one that are seen without it."""
-    return os.path.lexists(f"{path}/keys/{HOME_KEY}") or os.path.lexists(f"{path}/{HOME_KEY}")
+    return _has_keys(path) or _is_keys(path)
+
+
+def _has_keys(path: str) -> bool:
+    return os.path.lexists(f"{path}/keys/{HOME_KEY}")
+
+
+def _is_keys(path: str) -> bool:
+    return os.path.lexists(f"{path}/{HOME_KEY}")
 
 
 def home_above(path: str) -> str:
     """Return the home that the final *path* is or lies in, "" if there is none."""
-    folders = path.split("/")
-    for length in range(len(folders), 0, -1):
-        folder = "/".join(folders[:length])
-        if is_home(folder):
+    folder = path
+    for further in range(path.count("/") + 1):
+        if _has_keys(folder) or (further < 2 and _is_keys(folder)):  # there are no folders in those
             return folder or "/"
+        folder = folder.rpartition("/")[0]
     return ""
 
 

@@ -48,7 +48,7 @@ def canonical_path(text: str, *, kind: str = "", what: str = "path") -> str:
         raise UsageError(
             "path.dotdot", f"{what} {text} contains ..", "write the path that is meant, without going up"
         )
-    if not _is_text(text):
+    if not is_text(text):
         raise UsageError(
             "path.encoding",
             f"{what} {text!a} is not UTF-8 text",
@@ -70,7 +70,7 @@ def canonical_path(text: str, *, kind: str = "", what: str = "path") -> str:
             f"{what} {text} cannot be reached: {error.strerror}",
             "check its permissions and links",
         ) from error
-    if not _is_text(final):
+    if not is_text(final):
         raise UsageError(
             "path.encoding",
             f"{what} {text} leads to {final!a}, which is not UTF-8 text",
@@ -83,7 +83,7 @@ def canonical_path(text: str, *, kind: str = "", what: str = "path") -> str:
     return final
 
 
-def _is_text(path: str) -> bool:
+def is_text(path: str) -> bool:
     """Whether *path* can be written down: no NUL, no byte that is no UTF-8 (a lone surrogate here)."""
     return "\0" not in path and not any("\ud800" <= character <= "\udfff" for character in path)
 

@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Final
 
 from mpp_exec import owners
+from mpp_exec.consent.paths import is_text
 from mpp_exec.consent.policy_file import SYSTEM_POLICY
 from mpp_exec.errors import ConsentError, MppError, UsageError
 from mpp_exec.patterns import lazily
@@ -103,8 +104,7 @@ class Home:
             InternalError: ``store.*``, the disk said no.
         """
         wanted = (path if path is not None else resolve_home(environ=environ)).absolute()
-        if "\0" in str(wanted):
-            raise UsageError("home.unknown", "the path of the home holds a NUL", "name another: --home DIR")
+        _refuse_no_text(wanted)
         try:
             _refuse_place_of_policy(wanted)
             _refuse_exposed_way(wanted)
@@ -113,6 +113,7 @@ class Home:
                 _refuse_exposed_way(wanted)
             _make_parents(wanted)
             real = Path(os.path.realpath(wanted.parent)) / wanted.name
+            _refuse_no_text(real)
             with suppress(FileExistsError):
                 real.mkdir(mode=0o700)
             descriptor = _open_folder(real)
@@ -210,6 +211,16 @@ def _open_folder(path: Path) -> int:
         if path.exists() and not os.access(path, os.R_OK | os.X_OK) and path.stat().st_uid != os.geteuid():
             raise _foreign(path, path.stat().st_uid) from None
         raise
+
+
+def _refuse_no_text(home: Path) -> None:
+    """Refuse a path that cannot be written down, as SQLite and the ledger have to."""
+    if not is_text(str(home)):
+        raise UsageError(
+            "home.unknown",
+            f"the path of the home is {str(home)!a}, which is not UTF-8 text",
+            "name another: --home DIR or MPP_HOME",
+        )
 
 
 def _refuse_exposed_way(home: Path) -> None:
