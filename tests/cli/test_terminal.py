@@ -90,6 +90,32 @@ def test_a_new_key_is_trusted_by_a_yes(
     assert len(shell.ok("publisher", "show", "acme", "--json").json["former"]) == former
 
 
+@pytest.mark.parametrize(("answer", "code", "former"), [("y\n", 0, 2), ("n\n", 4, 1)])
+def test_a_key_from_before_is_a_former_one_by_a_yes(
+    shell: Shell, tmp_path: Path, answer: str, code: int, former: int
+) -> None:
+    """Its statement is shown as one about that key: the trusted one stays what it is."""
+    first = rotated(shell, tmp_path)
+    other = Shell(tmp_path / "elsewhere")
+    other.ok("publisher", "rotate", "acme", "-o", str(tmp_path / "second.rotation"))
+    shell.ok("publisher", "remove", "acme")
+    shell.ok("publisher", "add", "acme", other.ok("publisher", "show", "acme", "--json").json["public_key"])
+    shell.ok("publisher", "rotate", str(tmp_path / "second.rotation"), "--yes")
+    before = shell.ok("publisher", "show", "acme", "--json").json
+    with shell.at_terminal("publisher", "rotate", str(first)) as terminal:
+        shown = terminal.expect("Count it as a former key? [y/N]")
+        assert "publisher acme had another key" in shown
+        assert f"now   {before['key_id']}" in shown
+        assert "new key" not in shown
+        terminal.type(answer)
+        assert terminal.end()[0] == code
+    after = shell.ok("publisher", "show", "acme", "--json").json
+    assert after["key_id"] == before["key_id"]
+    assert len(after["former"]) == former
+    again = shell.ok("publisher", "rotate", str(tmp_path / "second.rotation"), "--json").json
+    assert (again["key_id"], again["rotated"]) == (before["key_id"], False)
+
+
 def test_later_installs_without_an_approval(shell: Shell) -> None:
     with shell.at_terminal("install", str(shell.package())) as terminal:
         terminal.expect("Approve?")

@@ -236,6 +236,21 @@ def test_where_it_does_not_count(old: SigningKey, new: SigningKey, trust: TrustV
     assert refusal(old, new, trust) == code
 
 
+@pytest.mark.parametrize(
+    ("trust", "revoked"),
+    [
+        (view(B, taken(A, B)), "acme"),
+        (view(C, taken(A, B), taken(B, C)), "acme"),
+        (view(C, taken(A, B)), B.key_id),
+        (view(C, taken(A, B), taken(B, SigningKey(bytes([5]) * 32))), SigningKey(bytes([5]) * 32).key_id),
+    ],
+)
+def test_what_is_to_be_revoked_is_what_followed_and_not_the_real_key(trust: TrustView, revoked: str) -> None:
+    with pytest.raises(PackageError) as error:
+        rotation.check(rotation.read(rotation.sign("acme", A, D, DAY)), trust)
+    assert error.value.hint.endswith(f"mpp-exec publisher revoke {revoked}")
+
+
 def test_the_statement_of_another_publisher_says_nothing_of_this_one() -> None:
     both = forge.view(publishers={"acme": forge.publisher("acme", A), "evil": forge.publisher("evil", C)})
     assert refusal(C, D, both, "acme") == "rotation.key_mismatch"

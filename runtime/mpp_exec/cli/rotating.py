@@ -197,13 +197,14 @@ def _shown_former(offer: Offer) -> list[str]:
     from mpp_exec.trust.keys import key_id  # noqa: PLC0415 -- not for --help
 
     what, names = offer.rotation, _names(offer)
-    between = [f"  then     {what.new_id}"] if what.new_key != offer.key else []
+    between = [f"  then  {what.new_id}"] if what.new_key != offer.key else []
     return [
         f"publisher {what.publisher} had another key, says a statement of {what.issued} signed with both",
-        f"  before   {what.old_id}",
+        f"  was   {what.old_id}",
         *between,
-        f"  trusted  {key_id(offer.key)}, as it is",
-        "  the key from before signs nothing any more in that name, for good; the versions seen of it count",
+        f"  now   {key_id(offer.key)}",
+        "  the last stays trusted; the first signs nothing in that name, for good",
+        "  versions that were seen of the first count for the last",
         *([f"  does not run by this, and is to be installed anew: {names}"] if names else []),
     ]
 
