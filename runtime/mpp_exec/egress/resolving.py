@@ -12,6 +12,7 @@ import socket
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -121,9 +122,18 @@ class Resolver:
             queue.running += 1
             self._running += 1
             if self._running > self._threads:
-                self._threads += 1
-                _thread.start_new_thread(self._work, ())
-            self._free.release()
+                self._add_thread()
+            if self._threads:
+                self._free.release()
+            else:  # nobody would do it: it has no addresses, as far as anybody can tell
+                self._answers.append((self._ready.pop(), []))
+                os.eventfd_write(self.wake, 1)
+
+    def _add_thread(self) -> None:
+        """Have one more thread. Where none can be had, what waits is for those that there are."""
+        with suppress(RuntimeError):
+            _thread.start_new_thread(self._work, ())
+            self._threads += 1
 
     def _work(self) -> None:
         while True:
