@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import select
@@ -264,6 +265,19 @@ class TestLife:
         assert caught.value.code == "broker.start"
         assert caught.value.message.endswith(f"cannot be started: {why}")
         assert broker._process is None
+
+    def test_without_descriptors_there_is_none_and_it_is_told(
+        self, broker: Broker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refuse(*_: object) -> None:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+        with monkeypatch.context() as patch:
+            patch.setattr(socket, "socketpair", refuse)
+            with pytest.raises(InternalError) as caught:
+                opened(broker, free_port())
+        assert caught.value.code == "broker.start"
+        assert not opened(broker, free_port())[0].end().lost
 
     def test_a_process_that_is_not_confined_is_no_broker(
         self, broker: Broker, monkeypatch: pytest.MonkeyPatch

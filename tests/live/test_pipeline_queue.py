@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -249,6 +251,23 @@ def test_more_than_may_wait_are_refused_at_once(stage: Stage, callers: ThreadPoo
         assert refused.value.code == "call.busy"
         cancel.set()
         call.result(30)
+    assert not stage.runtime.call(NAME).is_error
+
+
+def test_a_call_that_has_no_descriptor_to_wait_with_is_told_so(
+    stage: Stage, callers: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with occupied(stage, callers):
+        cancel = Cancellation()
+        monkeypatch.setattr(os, "eventfd", refuse)
+        with pytest.raises(InternalError) as refused:
+            stage.runtime.call(NAME, cancellation=cancel)
+        monkeypatch.undo()
+        assert refused.value.code == "host.exhausted"
+        assert waiting(stage) == 0
     assert not stage.runtime.call(NAME).is_error
 
 

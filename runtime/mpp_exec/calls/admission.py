@@ -84,7 +84,7 @@ class Admission:
         ``time.perf_counter``, None for any; *cancel_fd* becomes readable when the call is cancelled.
 
         Raises:
-            InternalError: ``call.busy``: too many wait.
+            InternalError: ``call.busy``: too many wait; ``host.exhausted``: no descriptor is left.
             UsageError: ``runtime.closed``.
         """
         ticket = _Ticket(share, client)
@@ -121,7 +121,14 @@ class Admission:
                 return True
             if (waiting := self.queued) >= self.waiting:
                 raise self.busy(waiting)
-            ticket.fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+            try:
+                ticket.fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+            except OSError as error:
+                raise InternalError(
+                    "host.exhausted",
+                    f"no descriptor is left for the call to wait with: {error.strerror}",
+                    "try again later, or raise the limit on open files (ulimit -n)",
+                ) from error
             self._queues.setdefault(ticket.share, deque()).append(ticket)
             return False
 

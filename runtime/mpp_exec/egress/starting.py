@@ -69,7 +69,10 @@ class Process:
     """
 
     def __init__(self) -> None:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        except OSError as error:
+            raise _not_started(error) from error
         self.attach(ours)
         try:
             with theirs:
@@ -78,11 +81,7 @@ class Process:
             code, said, hint = wire.read_first(self._received(START_SECONDS))
         except (OSError, ValueError, NoAnswer) as error:
             self.kill()
-            raise InternalError(
-                "broker.start",
-                f"the process that connects for tools cannot be started: {error}",
-                "nothing ran; try again, and report it if it stays",
-            ) from error
+            raise _not_started(error) from error
         except BaseException:
             self.kill()
             raise
@@ -183,6 +182,14 @@ class Process:
         self._pid = -1
         self._socket.close()
         self._reap()
+
+
+def _not_started(error: Exception) -> InternalError:
+    return InternalError(
+        "broker.start",
+        f"the process that connects for tools cannot be started: {error}",
+        "nothing ran; try again, and report it if it stays",
+    )
 
 
 def _ready(descriptor: int, seconds: float) -> bool:
