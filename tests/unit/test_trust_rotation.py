@@ -327,3 +327,17 @@ def test_the_last_of_a_line_is_found_and_a_ring_walked_once() -> None:
     assert view(C, taken(A, B), taken(B, C)).last_key("acme", A.public_key) == C.public_key
     assert view(C, taken(A, B, "other")).last_key("acme", A.public_key) == A.public_key
     assert view(C, taken(A, B), taken(B, A)).last_key("acme", A.public_key) == A.public_key
+
+
+def test_versions_of_a_key_that_this_one_did_not_follow_are_others() -> None:
+    seen = {
+        (A.key_id, "acme/echo"): {"1.0.0": "sha256:a"},
+        (D.key_id, "acmeister/echo"): {"1.0.0": "sha256:d"},
+    }
+    for trust, others in (
+        (view(B, seen=seen), True),
+        (view(A, seen=seen), False),
+        (view(B, barred(A, B), seen=seen), False),
+        (view(C, taken(B, C), seen=seen), True),
+    ):
+        assert trust.has_other_versions(trust.publishers["acme"]) is others

@@ -105,10 +105,16 @@ def _add(given: argparse.Namespace, console: Console) -> int:
 
     with open_session(given) as session:
         publisher, added = publishers.add(session, given.name, given.key)
+        others = session.store.trust_view().has_other_versions(publisher)
     if given.json:
         console.json({**_document(publisher), "added": added})
         return 0
     console.result([f"{'added' if added else 'known already'}: {publisher.name} {publisher.key_id}"])
+    if others:
+        console.note(
+            f"versions of {publisher.name} were seen here under another key; they do not count for this one "
+            f"until you take the statement that leads to it: mpp-exec publisher rotate FILE"
+        )
     return 0
 
 

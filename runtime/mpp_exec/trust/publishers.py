@@ -156,6 +156,11 @@ class TrustView:
         ids = [key_id(key), *(each.old_id for each in self._line(package.partition("/")[0], key))]
         return [found for kid in ids for found in self.seen.get((kid, package), {}).items()]
 
+    def has_other_versions(self, publisher: Publisher) -> bool:
+        """Return whether versions were seen in the name of *publisher* that its key does not go on from."""
+        ids = {publisher.key_id, *(each.old_id for each in self._line(publisher.name, publisher.key))}
+        return any(kid not in ids and package.startswith(f"{publisher.name}/") for kid, package in self.seen)
+
     def distrust(self, kid: str, package: str, digest: str) -> str:
         """Return why the installed *package* is not to run, in words, "" where it is trusted."""
         if digest in self.revoked_digests:
