@@ -299,6 +299,36 @@ def test_a_forked_child_is_a_writer_of_its_own(tmp_path: Path) -> None:
     assert len({entry.content["writer"] for entry in starts}) == 9
 
 
+@pytest.mark.parametrize("begun", [True, False], ids=["by others", "by its parent"])
+def test_a_forked_child_knows_that_there_was_a_ledger(tmp_path: Path, *, begun: bool) -> None:
+    fill(tmp_path, 1)
+    program = """
+import os, sys
+from pathlib import Path
+from ledger_samples import *
+from mpp_exec.audit.entry import Kind
+from mpp_exec.errors import MppError
+
+home, begun = Path(sys.argv[1]), BEGUN
+with open_ledger(home, begun=begun) as ledger:
+    if not begun:
+        call(ledger)
+    pid = os.fork()
+    if pid == 0:
+        for each in home.glob("ledger.*"):
+            each.unlink()
+        try:
+            ledger.event(Kind.POLICY, CALLER)
+        except MppError as error:
+            print(error.code, [each.code for each in ledger.verify().problems], flush=True)
+        os._exit(0)
+    os.waitpid(pid, 0)
+    os._exit(0)
+"""
+    done = run(program.replace("BEGUN", str(begun)), tmp_path)
+    assert done.stdout == "ledger.tampered ['database.missing']\n"
+
+
 def test_a_child_that_only_exits_takes_nothing_with_it(tmp_path: Path) -> None:
     run(
         """

@@ -356,8 +356,11 @@ class Ledger:
         is_clean = self._journal.abandon()
         if not (is_clean and self._held):
             return  # the process id stays the parent's, so every method refuses
-        self._reader = Reader(self._files, self._key, deadline=self._deadline)
-        self._journal = Journal(self._files, self._key, clock=self._clock, deadline=self._deadline)
+        begun = self._journal.begun or self._journal.last() > 0
+        self._reader = Reader(self._files, self._key, deadline=self._deadline, begun=begun)
+        self._journal = Journal(
+            self._files, self._key, clock=self._clock, deadline=self._deadline, begun=begun
+        )
         self._committer = Committer(self._journal, deadline=self._deadline)
         self._closing = threading.Lock()
         self._process = os.getpid()
