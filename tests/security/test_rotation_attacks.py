@@ -246,6 +246,15 @@ def test_a_key_that_policy_does_not_list_is_not_taken(house: House) -> None:
     assert refused(house, lambda: house.take(A, B)) == "policy.publisher"
 
 
+def test_a_row_that_says_neither_is_none(house: House) -> None:
+    house.take(A, B)
+    connection = sqlite3.connect(house.session.home.state)
+    with connection:
+        connection.execute("UPDATE rotations SET speaks = 2")
+    connection.close()
+    assert refused(house, house.session.store.trust_view) == "store.corrupt"
+
+
 # What a former key signs
 
 

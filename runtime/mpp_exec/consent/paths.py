@@ -151,7 +151,8 @@ class Protected:
 
     def with_homes(self, homes: Iterable[str]) -> Protected:
         """Return this and *homes*, which are there."""
-        return replace(self, paths=(*self.paths, *(ProtectedPath(path, _HOME) for path in homes)))
+        more = [ProtectedPath(path, _HOME) for path in homes]
+        return replace(self, paths=(*self.paths, *more)) if more else self
 
     def homes_within(self, paths: Iterable[str], steps: int) -> tuple[str, ...]:
         """Return the homes inside of the final *paths*, as far as *steps* of a search go.
