@@ -60,6 +60,18 @@ def test_without_a_folder_it_keeps_to_itself(compilations: list[object]) -> None
     assert len(compilations) == 1
 
 
+def test_asked_again_it_keeps_nothing_more() -> None:
+    """A program embeds a runtime for months, and traces a call now and then."""
+    cache = SandboxCache(None)
+    kept = set()
+    for _ in range(3):
+        cache.filter(PROFILE)
+        cache.watch(PROFILE)
+        cache.seal(profiles.SEALED_AWAY)
+        kept.add(len(cache._held))
+    assert kept == {3}
+
+
 def test_seal_and_profile_are_different_programs(folder: Path) -> None:
     cache = SandboxCache(folder)
     assert cache.seal(profiles.SEALED_AWAY) == seccomp.compile_seal()

@@ -8,6 +8,7 @@ other inputs is made again. Every file carries the digest of its content; the fo
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 import stat
@@ -67,7 +68,7 @@ class SandboxCache:
         Raises:
             HostError, InternalError: as ``seccomp.compile_watch``.
         """
-        return self._compiled(("watch", *profile), lambda: seccomp.compile_watch(profile))
+        return self._compiled(_watched(profile), lambda: seccomp.compile_watch(profile))
 
     def message(self, plan: object, differs: tuple[object, ...], encode: Callable[[], bytes]) -> bytes:
         """Return what *encode* makes of *plan* with what *differs* between its calls; a few are kept.
@@ -235,6 +236,11 @@ class SandboxCache:
                 there.append((path.lstat().st_mtime_ns, path))
         for _, path in sorted(there)[: -_KEPT[kind]]:
             path.unlink(missing_ok=True)
+
+
+@functools.lru_cache(maxsize=8)  # the same object each time: what is compiled is found by that
+def _watched(profile: tuple[Allow, ...]) -> tuple[Allow | str, ...]:
+    return "watch", *profile
 
 
 def _modules_of(digest: str) -> str:
