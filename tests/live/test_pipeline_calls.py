@@ -53,6 +53,16 @@ def test_the_meta_of_a_result_is_the_contracts(stage: Stage) -> None:
     assert all(value >= 0 for value in meta["mpp-exec/timing"].values())
 
 
+def test_of_versions_that_were_replaced_nothing_is_kept(stage: Stage) -> None:
+    """A resident runtime sees hundreds of them where somebody works on a package."""
+    for number in range(3):
+        stage.python(ECHO, version=f"1.0.{number}")
+        for _ in range(2):
+            assert stage.runtime.call(NAME, "run", {}).outcome == "ok"
+    verifier = stage.runtime._open().verifier
+    assert [len(kept) for kept in (verifier._checked, verifier._trusted)] == [1, 1]
+
+
 def test_a_call_and_its_outcome_are_on_the_ledger_without_their_text(stage: Stage) -> None:
     stage.python(ECHO)
     result = stage.runtime.call(NAME, "run", {"word": "needle-in-arguments"})

@@ -271,10 +271,10 @@ def test_what_was_verified_is_verified_anew_when_it_may_be_otherwise(
         files = store.home.package_folder(prepared.grant.digest) / "files"
         os.utime(next(path for path in files.rglob("*") if path.is_file()))
     else:
-        checked = preparer._verifier._checked[prepared.grant.digest]
+        checked = preparer._verifier._checked[NAME]
         day, platform = checked.basis
         other = (day - timedelta(1), platform) if changed == "day" else (day, "linux-other")
-        preparer._verifier._checked[prepared.grant.digest] = replace(checked, basis=other)
+        preparer._verifier._checked[NAME] = replace(checked, basis=other)
     assert preparer.lost(prepared) == ""
     assert asked == [1]
 

@@ -40,6 +40,7 @@ class Verifier:
         self.images = Images()
         self._store = store
         self._clock = clock
+        # By name: of each package the version that was verified last, however many there have been.
         self._checked: dict[str, _Checked] = {}
         self._trusted: dict[str, tuple[InstalledPackage, TrustView]] = {}
 
@@ -119,21 +120,27 @@ class Verifier:
         Raises:
             PackageError, UnknownPublisherError: as that.
         """
-        known = self._trusted.get(package.digest)
+        name = package.manifest.name
+        known = self._trusted.get(name)
         if known is None or known[0] is not package or known[1] is not view:
             check_trusted(package, view)
-            self._trusted[package.digest] = package, view
+            self._trusted[name] = package, view
 
     def _known(self, installed: Installed) -> _Checked | None:
         """Return what was verified on the same day for the same platform; trust may be another since."""
-        known = self._checked.get(installed.digest)
+        known = self._last(installed)
         basis = self._clock().date(), kernel.probe().platform
         return known if known is not None and known.basis == basis else None
+
+    def _last(self, installed: Installed) -> _Checked | None:
+        """Return what was verified last of the very package that is *installed*."""
+        known = self._checked.get(installed.name)
+        return known if known is not None and known.package.digest == installed.digest else None
 
     def _verify(self, installed: Installed, folder: int, view: TrustView) -> InstalledPackage:
         now = self._clock()
         basis = now.date(), kernel.probe().platform
-        known = self._checked.get(installed.digest)
+        known = self._last(installed)
         checked = verify_installed(
             folder,
             installed.digest,
@@ -145,7 +152,7 @@ class Verifier:
         look = Look(identified(checked.manifest.files), folder)
         # The look is of what was verified only if nothing changed in between.
         if fingerprint(folder, checked.manifest.files) == checked.fingerprint:
-            self._checked[installed.digest] = _Checked(basis, checked, look)
+            self._checked[installed.name] = _Checked(basis, checked, look)
         if checked.fingerprint != installed.fingerprint:
             self._store.note_fingerprint(installed, checked.fingerprint)
         return checked
