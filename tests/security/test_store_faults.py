@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import resource
@@ -21,6 +22,7 @@ import forge
 from mpp_exec.errors import MppError
 from mpp_exec.package.archive import open_package
 from mpp_exec.registry import folders
+from mpp_exec.registry import store as store_module
 from mpp_exec.registry.folders import Workspace, retire, sweep
 from mpp_exec.registry.store import Store
 from mpp_exec.trust.installed import verify_installed
@@ -435,12 +437,30 @@ def test_out_of_descriptors(tmp_path: Path, packages: Path, more: int) -> None:
                     failed = error.code
         assert failed in ("", *STARVED)
         store.repair()
-        if failed and store.package(NAME).version == "1.0.0":
-            assert store.installed() == [first]
+        assert (store.installed() == [first]) == bool(failed)
         check_whole(store)
 
 
 # Folders
+
+
+def test_a_change_whose_remains_cannot_be_removed_is_made_all_the_same(
+    tmp_path: Path, packages: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who is told that it failed would believe that the package is still what it was, or still there."""
+
+    def fail(_: Path) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with open_store(tmp_path / "home") as store:
+        install(store, packages)
+        monkeypatch.setattr(store_module, "sweep", fail)
+        assert install(store, packages, version="2.0.0").version == "2.0.0"
+        assert store.uninstall(NAME).version == "2.0.0"
+        assert store.installed() == []
+        monkeypatch.undo()
+        store.repair()
+        check_whole(store)
 
 
 def test_repair_removes_what_a_crash_left(tmp_path: Path, packages: Path) -> None:

@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Self
 
 from mpp_exec.consent.grant import Grant
-from mpp_exec.errors import ConsentError
+from mpp_exec.errors import ConsentError, InternalError
 from mpp_exec.package.archive import Progress
 from mpp_exec.package.unpacked import fingerprint
 from mpp_exec.registry.database import Database, Transaction
@@ -263,7 +263,7 @@ class Store:
                         record()
         except OSError as error:
             raise io_error(error, self.home.path) from error
-        self.repair()
+        self._tidy()
         return found
 
     def _require_current(self, rows: Transaction, package: VerifiedPackage, *, allow_downgrade: bool) -> None:
@@ -305,7 +305,7 @@ class Store:
             self._records.remove_package(rows, name)
             if record is not None:
                 record()
-        self.repair()
+        self._tidy()
         return found
 
     @contextmanager
@@ -450,6 +450,11 @@ class Store:
             sweep(self.home.tmp)
         except OSError as error:
             raise io_error(error, self.home.tmp) from error
+
+    def _tidy(self) -> None:
+        """Repair after a change. It is made: where its remains cannot be removed now, they are later."""
+        with suppress(InternalError):
+            self.repair()
 
     def _orphans(self, rows: Transaction) -> list[Path]:
         """Return the folders of packages and of storage that belong to no installed package."""
