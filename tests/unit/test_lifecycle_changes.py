@@ -14,6 +14,7 @@ from mpp_exec.audit.entry import Kind
 from mpp_exec.consent.config import Setting
 from mpp_exec.errors import ConsentError, InternalError
 from mpp_exec.lifecycle import installing, publishers
+from mpp_exec.lifecycle.compiling import compile_ahead
 from mpp_exec.lifecycle.installing import Arrival
 from mpp_exec.lifecycle.proposing import Proposal, Wishes, propose
 from mpp_exec.lifecycle.session import Session
@@ -74,6 +75,22 @@ def test_an_approval_that_was_withdrawn_meanwhile_is_not_carried_over(shell: She
         standing = session.find("acme/echo")
         assert standing is not None
         assert (standing.state, standing.installed.version) == ("not approved", "1.1.0")
+
+
+def test_a_change_that_is_made_does_not_fail_for_what_is_cleared_away_behind_it(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def busy(_: Store) -> None:
+        raise InternalError("store.busy", "another process holds it", "try again")
+
+    with Session(shell.home) as session:
+        installed(session, shell.package())
+        found = session.store.package("acme/echo")
+        monkeypatch.setattr(Store, "installed", busy)
+        compile_ahead(session, found)
+        assert installing.uninstall(session, "acme/echo") == found
+        monkeypatch.undo()
+        assert session.store.installed() == []
 
 
 def test_an_approval_of_what_was_replaced_meanwhile_is_refused(shell: Shell) -> None:

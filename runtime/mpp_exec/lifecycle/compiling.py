@@ -54,4 +54,5 @@ def _compile(session: Session, installed: Installed, cache: SandboxCache) -> Non
 
 
 def _forget(session: Session, cache: SandboxCache) -> None:
-    cache.forget_modules([each.digest for each in session.store.installed()])
+    with contextlib.suppress(MppError):  # where the home cannot be read, the next one forgets it
+        cache.forget_modules([each.digest for each in session.store.installed()])
