@@ -93,6 +93,23 @@ def test_a_change_that_is_made_does_not_fail_for_what_is_cleared_away_behind_it(
         assert session.store.installed() == []
 
 
+def test_a_key_that_cannot_be_recorded_is_not_made(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be in nobody's list, and in the way of the next attempt."""
+
+    def full(*_: object, **__: object) -> None:
+        raise InternalError("ledger.full", "there is no room to write", "free space")
+
+    with Session(shell.home) as session:
+        before = session.keys.publishers()
+        monkeypatch.setattr(session.ledger, "event", full)
+        with pytest.raises(InternalError):
+            publishers.keygen(session, "other", None)
+        monkeypatch.undo()
+        assert session.keys.publishers() == before
+        made = publishers.keygen(session, "other", None)
+        assert publishers.required(session, "other").key == session.keys.load("other").public_key == made.key
+
+
 def test_an_approval_of_what_was_replaced_meanwhile_is_refused(shell: Shell) -> None:
     first, second = shell.package(), shell.package(version="1.1.0")
     with Session(shell.home) as session, Session(shell.home) as other:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mpp_exec.audit.entry import Kind
-from mpp_exec.errors import ConsentError, UsageError
+from mpp_exec.errors import ConsentError, MppError, UsageError
 from mpp_exec.lifecycle.session import Session
 from mpp_exec.package.fields import nearest
 from mpp_exec.registry.records import Installed, Revocation, Revoked
@@ -31,7 +31,11 @@ def keygen(session: Session, publisher: str, passphrase: str | None) -> Publishe
     key = session.keys.create(publisher, passphrase)
     made = Publisher(publisher, key.public_key, session.clock(), "own")
     detail = {"publisher": publisher, "key": made.key_id, "encrypted": passphrase is not None}
-    session.store.add_publisher(made, record=lambda: session.record(Kind.KEYGEN, detail=detail))
+    try:
+        session.store.add_publisher(made, record=lambda: session.record(Kind.KEYGEN, detail=detail))
+    except MppError:  # a key that is not trusted here would only be in the way of the next attempt
+        session.keys.discard(publisher, key)
+        raise
     return made
 
 

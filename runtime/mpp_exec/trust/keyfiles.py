@@ -99,6 +99,18 @@ class KeyFolder:
                 ) from None
         return key
 
+    def discard(self, publisher: str, key: SigningKey) -> None:
+        """Remove *key*, which :meth:`create` has just made, and which nobody trusts: it came to nothing.
+
+        Raises:
+            ConsentError, InternalError: as :meth:`create`.
+        """
+        found = self._header(publisher, f"{publisher}.key")
+        if found is not None and found["key_id"] == key.key_id:
+            with self._opened(create=True) as folder:
+                os.unlink(f"{publisher}.key", dir_fd=folder)
+                os.fsync(folder)
+
     def _load(self, publisher: str, name: str, passphrase: str | None) -> SigningKey:
         _check_publisher(publisher)
         try:
