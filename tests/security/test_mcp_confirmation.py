@@ -7,6 +7,7 @@ import json
 import shlex
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -204,6 +205,21 @@ def test_a_client_that_says_it_can_ask_and_answers_with_an_error_runs_nothing(pe
     assert result["_meta"]["mpp-exec/error"]["code"] == "confirm.pending"
 
 
+def test_an_answer_that_is_a_result_and_an_error_is_no_yes(peer: Peer) -> None:
+    """JSON-RPC 2.0 has either; null stands for what was left out, as some clients write it."""
+    peer.initialize(elicitation={})
+    for error, is_error in (
+        ({"code": -1, "message": "no"}, True),
+        ("no", True),
+        (False, True),
+        (None, False),
+    ):
+        name = peer.request("tools/call", {"name": NAME, "arguments": {"error": error}})
+        asking = peer.notified("elicitation/create")
+        peer.send(id=asking["id"], result=YES["confirm"], error=error)
+        assert peer.answer(name)["result"]["isError"] is is_error
+
+
 def test_an_answer_to_a_question_that_was_not_asked_confirms_nothing(peer: Peer) -> None:
     peer.initialize(elicitation={})
     peer.ask("tools/list")  # before it has any use for tools, a server passes answers over
@@ -312,6 +328,44 @@ def test_a_call_of_more_lines_than_anybody_reads_is_not_asked_about_at_a_termina
     assert "Run this call?" not in screen
 
 
+SETTING = """
+[user_config.account]
+type = "string"
+default = "test"
+"""
+
+
+@pytest.mark.parametrize("words", [("revoke",), ("approve", "--yes", "--set", "account=real")], ids=str)
+def test_a_proof_ends_with_the_approval_that_it_was_asked_under(
+    tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    """What nobody was shown, as a setting, may be another one by then."""
+    shell = Shell(tmp_path)
+    extra = 'operation = "destructive"'
+    shell.install("acme/set", code=CODE, schema='{ type = "object" }', extra=extra, toml=SETTING)
+    with Peer(shell) as peer:
+        result = peer.call("acme_set_call", _meta=meta(**FORM))["result"]
+        verb, *more = words
+        shell.ok(verb, "acme/set", *more)
+        shell.ok("approve", "acme/set", "--yes")
+        assert again(peer, result["requestState"], name="acme_set_call")["error"]["code"] == -32602
+        result = peer.call("acme_set_call", _meta=meta(**FORM))["result"]
+        assert again(peer, result["requestState"], name="acme_set_call")["result"]["isError"] is False
+    assert refusals(shell)[:2] == ["confirm.asked", "confirm.bad_state"]
+
+
+def test_a_call_whose_client_goes_while_a_person_is_asked_is_on_the_ledger(shell: Shell) -> None:
+    before = refusals(shell).count("confirm.unanswered")
+    for number in range(1, 6):
+        with Peer(shell) as peer:
+            peer.initialize(elicitation={})
+            names = [peer.request("tools/call", {"name": NAME, "arguments": {"n": n}}) for n in range(3)]
+            for _ in names:
+                peer.notified("elicitation/create")
+            assert peer.end() == 0
+        assert refusals(shell).count("confirm.unanswered") == before + 3 * number
+
+
 def test_a_proof_that_is_refused_is_on_the_ledger(peer: Peer, shell: Shell) -> None:
     """Who tries states over and over is to be seen; and so is each question."""
     state = asked(peer, {"what": "recorded"})
@@ -341,8 +395,9 @@ def test_a_proof_expires() -> None:
         replace(REQUEST, tool="other"),
         replace(REQUEST, arguments_json="{}"),
         replace(REQUEST, reach=("change /home/user/data",)),
+        replace(REQUEST, approved="2026-01-01T00:00:00.000+00:00"),
     ],
-    ids=["another version", "another tool", "other arguments", "more reach"],
+    ids=["another version", "another tool", "other arguments", "more reach", "another approval"],
 )
 def test_a_proof_is_bound_to_its_call(other: ConfirmationRequest) -> None:
     proofs = Proofs(HomeKey(bytes(32)))

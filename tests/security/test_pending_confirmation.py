@@ -77,8 +77,9 @@ def test_what_was_refused_stays_refused_however_often_it_is_asked(store: Store) 
         replace(REQUEST, description="Reads."),
         replace(REQUEST, package="acme/other"),
         replace(REQUEST, confirmation="once"),
+        replace(REQUEST, approved="2026-01-01T00:00:00.000+00:00"),
     ],
-    ids=["arguments", "tool", "version", "key", "reach", "description", "package", "once"],
+    ids=["arguments", "tool", "version", "key", "reach", "description", "package", "once", "approval"],
 )
 def test_a_yes_to_one_call_is_none_to_another(store: Store, other: ConfirmationRequest) -> None:
     granted(store)
@@ -346,6 +347,38 @@ def test_a_no_is_a_no(peer: Peer, shell: Shell) -> None:
     with shell.at_terminal("confirm", name) as terminal:
         code, screen = terminal.end()
     assert (code, "[confirm.answered]" in screen) == (4, True)
+
+
+@pytest.mark.parametrize(("first", "second", "state"), [("n", "y", "refused"), ("y", "n", "granted")])
+def test_of_two_people_at_two_terminals_the_first_one_answers(
+    peer: Peer, shell: Shell, first: str, second: str, state: str
+) -> None:
+    """And the second is told what that means."""
+    arguments = {"case": f"terminals {first}"}
+    name = refused(peer, arguments)
+    with shell.at_terminal("confirm", name) as one, shell.at_terminal("confirm", name) as other:
+        for terminal in (one, other):
+            terminal.expect("Let it run, once?")
+        one.type(f"{first}\n")
+        assert one.end()[0] == 0
+        other.type(f"{second}\n")
+        code, screen = other.end()
+    assert (code, f"was {state} already" in screen) == (4, True)
+    assert ("runs once" if state == "granted" else "holds for ten minutes") in screen
+    assert code_of(peer, arguments) == ("ran" if state == "granted" else "confirm.refused")
+
+
+def test_a_call_whose_approval_changes_while_it_is_shown_is_told(peer: Peer, shell: Shell) -> None:
+    arguments = {"case": "approval"}
+    name = refused(peer, arguments)
+    with shell.at_terminal("confirm", name) as terminal:
+        terminal.expect("Let it run, once?")
+        shell.ok("approve", "acme/echo", "--yes")
+        terminal.type("y\n")
+        code, screen = terminal.end()
+    assert (code, "[confirm.unknown]" in screen) == (2, True)
+    assert "ended when the approval changed" in screen
+    assert refused(peer, arguments) != name
 
 
 @pytest.mark.parametrize("letter", ["", "l", "later", "yy", "\x04"], ids=repr)

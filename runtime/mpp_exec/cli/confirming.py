@@ -81,7 +81,8 @@ def _answer(session: Session, call: PendingCall, console: Console) -> int:
     confirming.decide(session, call, granted=answer == "y")
     if answer == "y":
         then = "runs, and later ones of this tool are not asked about" if every else "runs once"
-        console.result([f"granted: the same call, made again within ten minutes, {then} ({call.id})"])
+        same = "the same call, made again by the same client within ten minutes"
+        console.result([f"granted: {same}, {then} ({call.id})"])
     else:
         console.result([f"refused: this call does not run ({call.id})"])
     return 0

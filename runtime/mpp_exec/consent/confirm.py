@@ -56,6 +56,7 @@ class ConfirmationRequest:
         arguments_json: all arguments, as the JSON text that the tool will be given.
         reach: one line for each thing that the tool can reach.
         receives: for each token in the arguments that this tool is given the value of, the kind of it.
+        approved: when the grant was agreed to that it is made under: an answer ends with that grant.
     """
 
     package: str
@@ -70,6 +71,7 @@ class ConfirmationRequest:
     arguments_json: str
     reach: tuple[str, ...]
     receives: Mapping[str, str] = field(default_factory=dict)
+    approved: str = ""
 
     @property
     def is_remembered(self) -> bool:
@@ -174,6 +176,7 @@ class ConfirmationRequest:
             arguments_json=json_dumps(arguments),
             reach=tuple(grant.permissions.describe()),
             receives=dict(sorted((receives or {}).items())),
+            approved=grant.approved_at.isoformat(timespec="milliseconds"),
         )
 
 

@@ -22,6 +22,9 @@ from mpp_exec.mcp.wire import WireClosedError
 MAX_RUNNING: Final = 64 + MOST_ASKED
 """Calls at once, those that wait for a person beside the others; what comes beyond is told to come again."""
 
+_ENDING: Final = 5.0
+"""Seconds that calls have to end when their client has gone: a moment, unless a disk hangs."""
+
 _KEPT: Final = 4
 """Threads that wait for another call: to start one takes longer than all else that is done for a message."""
 
@@ -66,6 +69,7 @@ class Calls:
     def __init__(self, share: Share) -> None:
         self._share = share
         self._lock = threading.Lock()
+        self._none_open = threading.Condition(self._lock)
         self._running: dict[RequestId, Call] = {}
         self._open = 0  # those, and those whose answer is on its way
         self._current = threading.local()
@@ -98,13 +102,15 @@ class Calls:
         return True
 
     def close(self) -> None:
-        """End every call, and the threads that wait for one."""
+        """End every call, and the threads that wait for one; how each ended can be put on record first."""
         self.cancel_all()
         with self._lock:
             self._closed = True
             idle, self._idle = self._idle, 0
         for _ in range(idle):
             self._jobs.put(None)
+        with self._none_open:
+            self._none_open.wait_for(lambda: self._open == 0, _ENDING)
 
     def cancel(self, request: RequestId) -> None:
         """End the call of *request*, if it is still on its way."""
@@ -159,6 +165,7 @@ class Calls:
         call.cancellation.close()
         with self._lock:
             self._open -= 1
+            self._none_open.notify_all()
         self._share.give()
 
 

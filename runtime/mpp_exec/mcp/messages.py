@@ -136,7 +136,8 @@ def classify(value: Any) -> Request | Response:
         raise InvalidMessageError(INVALID_REQUEST, "jsonrpc must be 2.0", known)
     if "method" not in value:
         if "result" in value or "error" in value:  # an answer has none itself, or two peers never stop
-            return Response(known, value.get("result"))
+            # Both at once is no answer (JSON-RPC 2.0, 5); some write null for the one that they leave out.
+            return Response(known, value.get("result") if value.get("error") is None else None)
         raise InvalidMessageError(INVALID_REQUEST, "a message has a method, a result or an error", known)
     method = value["method"]
     # Some clients write null for what they leave out.

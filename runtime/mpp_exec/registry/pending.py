@@ -170,8 +170,8 @@ class PendingCalls:
             raise UsageError(
                 "confirm.unknown",
                 f"no call waits as {name}",
-                "it was used, is over ten minutes old, or is another home's (--home DIR); "
-                "mpp-exec confirm lists those that wait",
+                "it was used, is over ten minutes old, gave way to later ones of its client, ended when the "
+                "approval changed, or is another home's (--home DIR); mpp-exec confirm lists those that wait",
             )
         return found
 
@@ -226,11 +226,12 @@ def forget(rows: Transaction, package: str) -> None:
 
 def answered(call: PendingCall) -> ConsentError:
     """Return the error for an answer to a call that is not waiting for one."""
-    return ConsentError(
-        "confirm.answered",
-        f"the call {call.id} was {call.state} already",
-        "to run it yourself: mpp-exec run with --confirm",
+    hint = (
+        "it runs once, if its client makes it again in time: mpp-exec confirm lists how long that is"
+        if call.state == "granted"
+        else "that holds for ten minutes; to run it yourself all the same: mpp-exec run with --confirm"
     )
+    return ConsentError("confirm.answered", f"the call {call.id} was {call.state} already", hint)
 
 
 def _forget_old(rows: Transaction, now: datetime) -> None:
