@@ -72,7 +72,7 @@ ffi.set_source(
         for name in (
             *("alarm", "bury", "cgroup", "child", "clock", "descriptors", "dialogue", "guard"),
             *("ground", "ids", "image", "leave", "look", "notify", "park", "probe"),
-            *("sockets", "sound", "sources", "spawn", "supervise", "template", "watch"),
+            *("sockets", "sound", "sources", "spawn", "supervise", "template", "thread", "watch"),
         )
     ],
     depends=[f"native/{name}.h" for name in ("contract", "descriptors", "kernel", "sandbox", "sound", "sys")],

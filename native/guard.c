@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
@@ -13,7 +12,6 @@
 
 #define TICK_NS 10000000l
 #define SECOND_NS 1000000000l
-#define STACK_SIZE (256 * 1024)
 
 /* Freed by the thread: nobody waits for its end, who has nothing left to do with it. */
 struct mpp_guard {
@@ -72,30 +70,11 @@ static void *look_after(void *given)
     return NULL;
 }
 
-/* With every signal blocked: those of the host are for its own threads. */
-static int start(struct mpp_guard *guard)
-{
-    pthread_attr_t attributes;
-    pthread_t thread;
-    sigset_t all;
-    sigset_t before;
-    int error = pthread_attr_init(&attributes);
-
-    if (error != 0) return error;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    error = pthread_attr_setstacksize(&attributes, STACK_SIZE);
-    if (error == 0) error = pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    if (error == 0) error = pthread_create(&thread, &attributes, look_after, guard);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_attr_destroy(&attributes);
-    return error;
-}
-
 static int make(struct mpp_sandbox *sandbox)
 {
     struct mpp_guard *guard = calloc(1, sizeof *guard);
     pthread_condattr_t clock;
+    pthread_t thread;
     int error;
 
     if (guard == NULL) return ENOMEM;
@@ -105,12 +84,14 @@ static int make(struct mpp_sandbox *sandbox)
     pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
     pthread_cond_init(&guard->turn, &clock);
     pthread_condattr_destroy(&clock);
-    error = start(guard);
-    if (error != 0)
+    error = mpp_thread(&thread, look_after, guard);
+    if (error != 0) {
         free(guard);
-    else
-        sandbox->guard = guard;
-    return error;
+        return error;
+    }
+    pthread_detach(thread);
+    sandbox->guard = guard;
+    return 0;
 }
 
 int mpp_guard(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)

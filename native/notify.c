@@ -6,27 +6,31 @@
  * The few numbers that are marked are refused, whatever their arguments, and so is one that is in no row; if
  * nobody listens any more, the kernel refuses all of them (seccomp_unotify(2)).
  *
- * The tool chooses how many calls it makes, from how many threads, and where its pointers point: what is kept is
- * bounded, a round handles so many calls and then goes back to the deadline, and no memory of the tool is waited
- * for. */
+ * The tool chooses how many calls it makes, from how many threads, and where its pointers point: into a file that it
+ * was granted, say, on a file system that does not answer, where whoever reads it waits for as long as that. So what is
+ * kept is bounded, and a thread does all this, which nobody waits for: not the deadline, and not the end. */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/seccomp.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "kernel.h"
 #include "sandbox.h"
 #include "sys.h"
 
-#define ROUND 64 /* calls between two looks at the deadline */
 #define PLACES (2 * MPP_NOTES_MAX)
+#define PATIENCE_NS 200000000l /* for the thread of a tool that is dead; one that waits for memory is left to itself */
+#define SECOND_NS 1000000000l
 #define PAGE 4096u /* no architecture has smaller ones, so a read within one faults as a whole or not at all */
 
 /* The kernel copies structures of its own size, which may have grown since this was compiled. */
@@ -41,65 +45,137 @@ union answer {
 };
 
 struct mpp_watcher {
-    const struct mpp_watched *rows;
+    struct mpp_watched *rows; /* of its own: the thread may live longer than the call */
     uint32_t row_count;
+    pid_t owner;
+    pthread_t thread;
+    int runs;    /* the thread was started */
+    int failure; /* an event: it cannot go on */
+    int wake;    /* an event, for the thread: it is over */
     int listener;
+    pthread_mutex_t lock; /* of what is below */
+    pthread_cond_t turn;
+    int ended;     /* the thread has */
+    int closed;    /* nothing is noted any more */
+    int abandoned; /* the thread frees it */
     struct mpp_buffer notes;
     uint32_t count;
     uint64_t lost;
     uint32_t places[PLACES]; /* offset of a note plus 1; open addressing */
 };
 
+static void destroy(struct mpp_watcher *watcher)
+{
+    mpp_close(&watcher->listener);
+    mpp_close(&watcher->failure);
+    mpp_close(&watcher->wake);
+    pthread_cond_destroy(&watcher->turn);
+    pthread_mutex_destroy(&watcher->lock);
+    free(watcher->notes.data);
+    free(watcher->rows);
+    free(watcher);
+}
+
+static void tell(int event)
+{
+    while (eventfd_write(event, 1) < 0 && errno == EINTR) continue;
+}
+
 int mpp_watcher_open(struct mpp_sandbox *sandbox)
 {
+    uint32_t count = sandbox->launch.watched_count;
     struct seccomp_notif_sizes sizes;
     struct mpp_watcher *watcher;
+    pthread_condattr_t clock;
     long error;
 
-    if (sandbox->launch.watched_count == 0) return 0;
+    if (count == 0) return 0;
     error = sys3(SYS_seccomp, SECCOMP_GET_NOTIF_SIZES, 0, &sizes);
     if (error < 0) return (int)-error;
     if (sizes.seccomp_notif > sizeof(union request) || sizes.seccomp_notif_resp > sizeof(union answer))
         return EOVERFLOW;
     watcher = calloc(1, sizeof *watcher);
     if (watcher == NULL) return ENOMEM;
-    watcher->rows = sandbox->launch.watched;
-    watcher->row_count = sandbox->launch.watched_count;
+    pthread_mutex_init(&watcher->lock, NULL);
+    pthread_condattr_init(&clock);
+    pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
+    pthread_cond_init(&watcher->turn, &clock);
+    pthread_condattr_destroy(&clock);
+    watcher->owner = getpid();
     watcher->listener = -1;
-    sandbox->watcher = watcher;
+    watcher->failure = eventfd(0, EFD_CLOEXEC);
+    watcher->wake = eventfd(0, EFD_CLOEXEC);
+    sandbox->watcher = watcher; /* and is closed with it, whatever is missing */
+    if (watcher->failure < 0 || watcher->wake < 0) return errno;
+    watcher->rows = malloc(count * sizeof *watcher->rows);
+    if (watcher->rows == NULL) return ENOMEM;
+    memcpy(watcher->rows, sandbox->launch.watched, count * sizeof *watcher->rows);
+    watcher->row_count = count;
     return 0;
 }
 
 int mpp_watcher_fd(const struct mpp_watcher *watcher)
 {
-    return watcher != NULL ? watcher->listener : -1;
+    return watcher != NULL ? watcher->failure : -1;
 }
 
-void mpp_watcher_tell(const struct mpp_watcher *watcher, struct mpp_outcome *outcome)
+int mpp_watcher_wants(const struct mpp_watcher *watcher)
+{
+    return watcher != NULL && !watcher->runs;
+}
+
+/* Waits for the thread, whose tool is dead, but not for long. */
+static void settle(struct mpp_watcher *watcher)
+{
+    struct timespec until;
+
+    if (!watcher->runs || watcher->closed) return;
+    tell(watcher->wake);
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += PATIENCE_NS;
+    if (until.tv_nsec >= SECOND_NS) {
+        until.tv_nsec -= SECOND_NS;
+        until.tv_sec++;
+    }
+    pthread_mutex_lock(&watcher->lock);
+    while (!watcher->ended && pthread_cond_timedwait(&watcher->turn, &watcher->lock, &until) == 0) continue;
+    watcher->closed = 1;
+    pthread_mutex_unlock(&watcher->lock);
+}
+
+void mpp_watcher_tell(struct mpp_watcher *watcher, struct mpp_outcome *outcome)
 {
     if (watcher == NULL) return;
+    settle(watcher);
     outcome->notes = watcher->notes.data;
     outcome->notes_size = watcher->notes.size;
     outcome->notes_lost = watcher->lost;
 }
 
-void mpp_watcher_close(struct mpp_watcher **watcher)
+void mpp_watcher_close(struct mpp_watcher **slot)
 {
-    if (*watcher == NULL) return;
-    mpp_close(&(*watcher)->listener);
-    free((*watcher)->notes.data);
-    free(*watcher);
-    *watcher = NULL;
-}
+    struct mpp_watcher *watcher = *slot;
+    int abandoned = 0;
 
-int mpp_watcher_wants(const struct mpp_watcher *watcher)
-{
-    return watcher != NULL && watcher->listener < 0;
-}
-
-void mpp_watcher_take(struct mpp_watcher *watcher, int listener)
-{
-    watcher->listener = listener;
+    *slot = NULL;
+    if (watcher == NULL) return;
+    /* In a child of the host the thread is not there, and its lock may be held for ever. */
+    if (watcher->runs && watcher->owner != getpid()) {
+        mpp_close(&watcher->listener);
+        mpp_close(&watcher->failure);
+        mpp_close(&watcher->wake);
+        return;
+    }
+    settle(watcher);
+    if (watcher->runs) {
+        pthread_mutex_lock(&watcher->lock);
+        abandoned = watcher->abandoned = !watcher->ended;
+        if (abandoned) pthread_detach(watcher->thread);
+        pthread_mutex_unlock(&watcher->lock);
+        if (abandoned) return;
+        pthread_join(watcher->thread, NULL);
+    }
+    destroy(watcher);
 }
 
 static uint64_t hash_of(const uint8_t *data, size_t size)
@@ -120,17 +196,11 @@ static size_t note_size(const struct mpp_note *note)
     return sizeof *note + padded((size_t)note->folder_size + note->path_size);
 }
 
-/* Keeps a note unless it is known or there is no room. Returns 0, or -1 without memory. */
-static int keep(struct mpp_watcher *watcher, const struct mpp_note *note, const char *folder, const char *path)
+/* Keeps a note as it was made unless it is known or there is no room. Returns 0, or -1 without memory. */
+static int keep_made(struct mpp_watcher *watcher, const uint8_t *made, size_t size)
 {
-    uint8_t made[sizeof *note + 2 * PATH_MAX + 8] = { 0 };
-    size_t size = note_size(note);
-    uint32_t place;
+    uint32_t place = (uint32_t)(hash_of(made, size) % PLACES);
 
-    memcpy(made, note, sizeof *note);
-    memcpy(made + sizeof *note, folder, note->folder_size);
-    memcpy(made + sizeof *note + note->folder_size, path, note->path_size);
-    place = (uint32_t)(hash_of(made, size) % PLACES);
     /* There are twice as many places as notes, so the search ends. */
     for (; watcher->places[place] != 0; place = (place + 1) % PLACES) {
         const uint8_t *known = watcher->notes.data + watcher->places[place] - 1;
@@ -152,6 +222,20 @@ static int keep(struct mpp_watcher *watcher, const struct mpp_note *note, const 
     watcher->notes.size += size;
     watcher->count++;
     return 0;
+}
+
+static int keep(struct mpp_watcher *watcher, const struct mpp_note *note, const char *folder, const char *path)
+{
+    uint8_t made[sizeof *note + 2 * PATH_MAX + 8] = { 0 };
+    int kept;
+
+    memcpy(made, note, sizeof *note);
+    memcpy(made + sizeof *note, folder, note->folder_size);
+    memcpy(made + sizeof *note + note->folder_size, path, note->path_size);
+    pthread_mutex_lock(&watcher->lock);
+    kept = watcher->closed ? 0 : keep_made(watcher, made, note_size(note));
+    pthread_mutex_unlock(&watcher->lock);
+    return kept;
 }
 
 /* Reads a path from the tool's memory, up to its NUL. Returns its length, or -EFAULT where the tool's pointer is
@@ -250,20 +334,48 @@ static int attend_one(struct mpp_watcher *watcher)
     return known ? 1 : -1; /* a call that nobody asked to be told of: program and rows disagree */
 }
 
-int mpp_watcher_attend(struct mpp_watcher *watcher, short events)
+/* Returns 1 while there may be more, 0 where nobody is left to ask or it is over, -1 where it cannot go on. */
+static int attend(struct mpp_watcher *watcher)
 {
-    struct pollfd more = { .fd = watcher->listener, .events = POLLIN, .revents = events };
+    struct pollfd waited[] = { { .fd = watcher->listener, .events = POLLIN },
+                               { .fd = watcher->wake, .events = POLLIN } };
 
-    for (int i = 0; i < ROUND; i++) {
-        if ((more.revents & (POLLERR | POLLNVAL)) != 0) return -1;
-        if ((more.revents & POLLIN) == 0) {
-            /* Everybody who could have asked is dead. */
-            if ((more.revents & POLLHUP) != 0) mpp_close(&watcher->listener);
-            return 0;
-        }
-        /* Received only after poll(2) saw one: RECV waits, and nobody may make the owner wait. */
-        if (attend_one(watcher) < 0) return -1;
-        if (poll(&more, 1, 0) < 0) return errno == EINTR ? 0 : -1;
-    }
-    return 0;
+    if (poll(waited, sizeof waited / sizeof waited[0], -1) < 0) return errno == EINTR ? 1 : -1;
+    if (waited[1].revents != 0) return 0;
+    if ((waited[0].revents & (POLLERR | POLLNVAL)) != 0) return -1;
+    if ((waited[0].revents & POLLIN) == 0) return 0; /* everybody who could have asked is dead */
+    return attend_one(watcher) < 0 ? -1 : 1;
+}
+
+static void *watch(void *given)
+{
+    struct mpp_watcher *watcher = given;
+    int abandoned;
+    int state;
+
+    do state = attend(watcher);
+    while (state > 0);
+    /* Where it cannot go on, whoever has asked waits, and is killed. */
+    if (state < 0)
+        tell(watcher->failure);
+    else
+        mpp_close(&watcher->listener);
+    pthread_mutex_lock(&watcher->lock);
+    watcher->ended = 1;
+    abandoned = watcher->abandoned;
+    pthread_cond_signal(&watcher->turn);
+    pthread_mutex_unlock(&watcher->lock);
+    if (abandoned) destroy(watcher);
+    return NULL;
+}
+
+int mpp_watcher_take(struct mpp_watcher *watcher, int fd)
+{
+    int error;
+
+    watcher->listener = fd;
+    error = mpp_thread(&watcher->thread, watch, watcher);
+    if (error != 0) watcher->listener = -1;
+    watcher->runs = error == 0;
+    return error;
 }

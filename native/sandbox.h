@@ -2,6 +2,7 @@
 #ifndef MPP_SANDBOX_H
 #define MPP_SANDBOX_H
 
+#include <pthread.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -120,13 +121,14 @@ void mpp_feed(struct mpp_sandbox *sandbox); /* writes what the pipe takes of the
 int mpp_unsent(const struct mpp_sandbox *sandbox);  /* whether there is something left to write */
 int mpp_unheard(const struct mpp_sandbox *sandbox); /* whether a dialogue has something to hear */
 /* The watcher of a traced call (notify.c). All but mpp_watcher_close may be given NULL, for a call that is not traced. */
-int mpp_watcher_open(struct mpp_sandbox *sandbox); /* 0 or an errno */
-int mpp_watcher_fd(const struct mpp_watcher *watcher);
-int mpp_watcher_attend(struct mpp_watcher *watcher, short events); /* 0, or -1 where it cannot go on */
-void mpp_watcher_tell(const struct mpp_watcher *watcher, struct mpp_outcome *outcome);
+int mpp_watcher_open(struct mpp_sandbox *sandbox);         /* 0 or an errno */
+int mpp_watcher_fd(const struct mpp_watcher *watcher);     /* readable where it cannot go on */
+int mpp_watcher_wants(const struct mpp_watcher *watcher);  /* whether its listener is still to come */
+int mpp_watcher_take(struct mpp_watcher *watcher, int fd); /* 0, and the listener is the watcher's; or an errno */
+void mpp_watcher_tell(struct mpp_watcher *watcher, struct mpp_outcome *outcome); /* once its tool is dead */
 void mpp_watcher_close(struct mpp_watcher **watcher);
-int mpp_watcher_wants(const struct mpp_watcher *watcher);         /* whether its listener is still to come */
-void mpp_watcher_take(struct mpp_watcher *watcher, int listener); /* which is the watcher's then */
+/* Starts a thread that takes no signal. Returns 0 or an errno. */
+int mpp_thread(pthread_t *thread, void *(*run)(void *), void *argument);
 /* The sockets of a plan with streams (sockets.c). Taken: 0, and they are the sandbox's; or an errno. */
 int mpp_take_sockets(struct mpp_sandbox *sandbox, const int *sockets, size_t count);
 void mpp_close_sockets(struct mpp_sandbox *sandbox);

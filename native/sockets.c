@@ -39,10 +39,9 @@ ssize_t mpp_receive_report(struct mpp_sandbox *sandbox, struct mpp_report *repor
 
     if (got < 0) return got;
     if (got < (ssize_t)sizeof *report) report->kind = MPP_REPORT_NONE;
-    if (report->kind == MPP_REPORT_WATCHED && count == 1 && mpp_watcher_wants(sandbox->watcher)) {
-        mpp_watcher_take(sandbox->watcher, descriptors[0]);
+    if (report->kind == MPP_REPORT_WATCHED && count == 1 && mpp_watcher_wants(sandbox->watcher) &&
+        mpp_watcher_take(sandbox->watcher, descriptors[0]) == 0)
         return got;
-    }
     if (report->kind == MPP_REPORT_NETWORK && mpp_take_sockets(sandbox, descriptors, count) == 0) return got;
     for (size_t i = 0; i < count; i++) mpp_close(&descriptors[i]);
     /* What was not asked for, or is missing: read as the end of the channel. */

@@ -283,8 +283,7 @@ int mpp_supervise(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome, uint
         if (outcome->stop == MPP_STOP_ANSWERED) break; /* how it ends after that is of no importance */
         if (slots[SLOT_CONTROL].revents != 0) over = mpp_listen(sandbox, outcome);
         if (over) break;
-        if (slots[SLOT_WATCHER].revents != 0 && mpp_watcher_attend(sandbox->watcher, slots[SLOT_WATCHER].revents) < 0)
-            mpp_stop(outcome, MPP_STOP_WATCH);
+        if (slots[SLOT_WATCHER].revents != 0) mpp_stop(outcome, MPP_STOP_WATCH);
         if (slots[SLOT_CANCEL].revents != 0) mpp_stop(outcome, MPP_STOP_CANCELLED);
         now = mpp_now_ns();
         if (sandbox->tick_ns != 0 && now >= sandbox->tick_ns) {

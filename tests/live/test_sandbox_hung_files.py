@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -54,3 +55,36 @@ def test_tool_that_cannot_die_is_given_up_and_reaped_when_it_has(
     server.wait()
     # Each call looks for those that have died since.
     assert until(lambda: call(small) == 5 and init_processes() == set())
+
+
+PATH_THERE = """
+import ctypes, mmap
+def run():
+    with open(FILE, "rb") as file:
+        held = mmap.mmap(file.fileno(), 1, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE)
+    ctypes.CDLL(None).open(ctypes.c_void_p(ctypes.addressof(ctypes.c_char.from_buffer(held))), 0)
+"""
+
+
+def test_path_that_lies_there_holds_no_trace(lab: Lab, hung: tuple[Path, subprocess.Popen[bytes]]) -> None:
+    """Whoever watches has to read it, and waits as the tool would; the deadline is kept all the same."""
+    folder, server = hung
+    code = PATH_THERE.replace("FILE", repr(f"{folder}/f"))
+    compiled = lab.python(code, read=[folder], limits=Limits(wall_ms=1000))
+    before = own("task"), own("fd")
+    in_time = threading.Timer(10, server.kill)
+    in_time.start()
+    done = run(compiled, b'{"arguments":{}}', traced=True)
+    in_time.cancel()
+    in_time.join()
+    assert done.outcome == "timeout"
+    assert done.timing["run"] < 5_000_000
+    assert f"{folder}/f" in {each.path for each in done.accesses}, "what was seen before is told"
+    assert own("task") > before[0], "one thread still waits"
+    server.kill()
+    server.wait()
+    assert until(lambda: (own("task"), own("fd")) == before)
+
+
+def own(what: str) -> int:
+    return len(list(Path("/proc/self", what).iterdir()))
