@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import io
 import re
 import shutil
 import signal
+import sys
 import threading
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
@@ -20,7 +23,8 @@ from command import DEADLINE, Shell, error_lines
 from eventually import until
 from mpp_exec.cli import console as printing
 from mpp_exec.cli.console import Console
-from mpp_exec.wrap import wrapping
+from mpp_exec.errors import HostError
+from mpp_exec.wrap import pypi, wrapping
 from mpp_exec.wrap.heard import MANY, Heard, Watch
 from mpp_exec.wrap.origin import Origin
 from processes_below import alive, descendants
@@ -219,6 +223,35 @@ def test_who_tries_version_after_version_is_told_which_project_to_bound(tmp_path
     said = [line for line in done.err.splitlines() if line.startswith("no version of choosy fits so far")]
     assert len(said) == 1
     assert "--constraint 'choosy==VERSION'" in said[0]
+
+
+def test_a_pip_that_is_missing_or_too_old_is_told_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python 3.11 brings one that is; environments of some tools have none."""
+
+    def fetch(**more: Any) -> HostError:
+        given = {"constraints": (), "as_of": None, "latest": False, "script": "", **more}
+        with pytest.raises(HostError) as failed:
+            pypi.fetch(Origin("pypi", "server", "1.0"), tmp_path, **given)
+        assert list(tmp_path.iterdir()) == []
+        return failed.value
+
+    monkeypatch.setattr(importlib.metadata, "version", lambda _: "23.0.1")
+    monkeypatch.setattr(pypi, "uploaded", lambda _: datetime.now(UTC))
+    old = fetch()
+    assert "pip 23.0.1 cannot choose versions as of a day" in old.message
+    assert f"{sys.executable} -m pip install --upgrade pip" in old.hint
+    assert "--latest" in old.hint
+
+    def absent(name: str) -> str:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", absent)
+    for more in ({}, {"latest": True}):
+        missing = fetch(**more)
+        assert (missing.code, missing.exit_code) == ("wrap.installer", 5)
+        assert missing.hint == f"{sys.executable} -m ensurepip --upgrade"
 
 
 class Told:

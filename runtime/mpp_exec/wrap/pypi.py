@@ -8,8 +8,10 @@ times); the lock is what pip reads with ``--require-hashes``.
 from __future__ import annotations
 
 import configparser
+import importlib.metadata
 import os
 import re
+import shlex
 import shutil
 import ssl
 import subprocess
@@ -23,7 +25,7 @@ from pathlib import Path
 from typing import Final
 
 from mpp_exec import encoding
-from mpp_exec.errors import InternalError, UsageError
+from mpp_exec.errors import HostError, InternalError, UsageError
 from mpp_exec.patterns import lazily
 from mpp_exec.wrap.heard import Watch
 from mpp_exec.wrap.installers import pip, run_installer
@@ -35,6 +37,8 @@ _ASK_INDEX: Final = "from pip._internal.models.index import PyPI; print(PyPI.sim
 """Which index pip takes where none is configured: no option of its own tells."""
 _PLAINLY: Final = ("--progress-bar", "off")
 _SIMPLE: Final = "application/vnd.pypi.simple.v1+json"
+_DATED: Final = 26
+"""The major version of pip that has ``--uploaded-prior-to``."""
 _GLIBC: Final = range(17, 36)
 """Minor versions of glibc 2 that a wheel of another platform may ask for (PEP 600)."""
 _MAX_PAGE: Final = 64 << 20
@@ -61,6 +65,7 @@ def fetch(
         HostError, UsageError, InternalError: pip failed, or the project has no such script.
     """
     notes: list[str] = []
+    _require_pip()
     if as_of is None and not latest:
         watch.tell("looking up when it was uploaded")
         as_of = uploaded(origin)
@@ -68,6 +73,8 @@ def fetch(
             notes.append(
                 "the index does not say when this was uploaded: what it needs was resolved as of now"
             )
+    if as_of is not None:
+        _require_pip(_DATED)
     work = folder / ".wrap"
     work.mkdir()
     (work / "constraints.txt").write_text("".join(f"{each}\n" for each in constraints))
@@ -164,6 +171,25 @@ def _take_compiled(
     )
     shutil.rmtree(work / target / "bin", ignore_errors=True)
     (work / target).rename(folder / target)
+
+
+def _require_pip(least: int = 0) -> None:
+    """Raise HostError ``wrap.installer`` unless this interpreter has a pip, of the major version *least*."""
+    python = shlex.quote(sys.executable)
+    try:
+        version = importlib.metadata.version("pip")
+    except importlib.metadata.PackageNotFoundError:
+        raise HostError(
+            "wrap.installer",
+            "the Python that mpp-exec runs in has no pip, which fetches a server",
+            f"{python} -m ensurepip --upgrade",
+        ) from None
+    if int(version.partition(".")[0]) < least:
+        raise HostError(
+            "wrap.installer",
+            f"pip {version} cannot choose versions as of a day, pip {least} can",
+            f"{python} -m pip install --upgrade pip; or take what is there now: --latest",
+        )
 
 
 def uploaded(origin: Origin) -> datetime | None:
