@@ -99,7 +99,7 @@ def test_import_is_made_once_for_all_calls(lab: Lab) -> None:
         seen = set()
         for _ in range(3):
             made = restored(compiled, source)
-            assert (made.state, made.is_restored) == ("ready", True)
+            assert (made.state, made.restored_us > 0) == ("ready", True)
             seen.add(value(made))
             made.close()
     assert len(seen) == 1
@@ -228,7 +228,7 @@ def recipe(compiled: SandboxPlan) -> Recipe:
 def lend(pool: Pool, wanted: Recipe) -> bool | None:
     """Make a call; return whether its sandbox was a restored one, None where it was not prepared."""
     with pool.lent(wanted) as made:
-        was = made.is_restored if made is not None else None
+        was = made.restored_us > 0 if made is not None else None
         request = json.dumps({"arguments": {}}).encode()
         answer(run(wanted.plan, request, parked=made))
     pool.call_is_over()

@@ -185,11 +185,6 @@ class Parked:
         """Whether it was copied from a template, or restored."""
         return self._source is not None or self._sandbox.is_copied
 
-    @property
-    def is_restored(self) -> bool:
-        """Whether it was restored from a snapshot."""
-        return self._source is not None
-
     def save(self) -> None:
         """Have one that is ready write itself down, and end. It is looked after meanwhile like any other.
 
