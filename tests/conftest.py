@@ -12,6 +12,7 @@ import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
@@ -19,6 +20,9 @@ import pytest
 import sandbox_lab
 from needs import missing
 from sandbox_lab import Lab
+
+if TYPE_CHECKING:
+    from egress_room import Server
 
 # A property is no promise about time: how long one example takes depends on who else is on the machine.
 hypothesis.settings.register_profile("house", deadline=None)
@@ -41,6 +45,15 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
     except HostError as error:
         missing(f"this host cannot confine: {error}")
     return made
+
+
+@pytest.fixture
+def peer() -> Iterator[Server]:
+    """A server on loopback that sends back whatever it is sent; a module may have one of its own."""
+    from egress_room import echoing  # noqa: PLC0415 -- tests of other rooms need no native part
+
+    with echoing() as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

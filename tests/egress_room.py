@@ -95,6 +95,16 @@ def echo(connection: socket.socket) -> None:
         connection.sendall(data)
 
 
+@contextmanager
+def echoing() -> Iterator[Server]:
+    """Yield a server that sends back whatever it is sent."""
+    made = Server(echo)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
 class Room:
     """The exchange, and what asks it. *leads* says what names lead to; asked names are kept in ``asked``."""
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from command import Shell
-from egress_room import Server, echo
+from egress_room import Server, echoing
 from served import run_client, serving
 
 CODE = """\
@@ -26,9 +26,8 @@ import json
 
 @pytest.fixture(scope="module")
 def peer() -> Iterator[Server]:
-    made = Server(echo)
-    yield made
-    made.close()
+    with echoing() as made:
+        yield made
 
 
 @pytest.fixture(scope="module")

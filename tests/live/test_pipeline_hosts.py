@@ -59,13 +59,6 @@ SERVER = """
 
 
 @pytest.fixture
-def peer() -> Iterator[Server]:
-    made = Server(echo)
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def stage(tmp_path: Path) -> Iterator[Stage]:
     tmp_path.chmod(0o755)
     with Stage(tmp_path) as made:

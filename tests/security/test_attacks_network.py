@@ -30,7 +30,7 @@ from typing import Any
 
 import pytest
 
-from egress_room import Server, echo
+from egress_room import Server
 from egress_world import PUBLIC, run_in_world
 from hosts import NAMED, OpenDoor, granted, open_door
 from mpp_exec.egress.broker import Broker, Sockets
@@ -122,13 +122,6 @@ def run(tries):
 def door() -> Iterator[OpenDoor]:
     with open_door() as made:
         yield made
-
-
-@pytest.fixture
-def peer() -> Iterator[Server]:
-    made = Server(echo)
-    yield made
-    made.close()
 
 
 def attack(
