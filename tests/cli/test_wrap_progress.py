@@ -333,6 +333,21 @@ def test_what_is_tried_most_is_named_once() -> None:
     )
 
 
+def test_how_much_of_a_file_has_come_is_told() -> None:
+    here = Told()
+    here.heard.take("Progress 1 of 2")
+    for line in (
+        "  Downloading big-1.0-py3-none-any.whl (800 MB)",
+        "Progress 0 of 800",
+        "Progress 336 of 800",
+    ):
+        here.heard.take(line)
+    for line in ("Progress 5 of 0", "Progress 900 of 800", "Progress -1 of 5", f"Progress 1 of {'9' * 5000}"):
+        here.heard.take(line)
+    file = "choosing: downloading big-1.0-py3-none-any.whl"
+    assert here.at == ["choosing", file, f"{file}, 42 %"]
+
+
 class Screen(io.StringIO):
     """A terminal of some width."""
 

@@ -25,6 +25,7 @@ _MAX_LINE: Final = 2000
 _PIP: Final = lazily(
     r" *(Collecting|Downloading|Processing|Using cached|Installing|WARNING: Retrying)\b ?(\S*)"
 )
+_PROGRESS: Final = lazily(r"Progress (\d{1,15}) of (\d{1,15})")
 _NPM: Final = lazily(r"npm http (?:fetch GET (\d{3})|cache) (\S+)")
 _NAME: Final = lazily(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _FILE: Final = lazily(r"@?[A-Za-z0-9][A-Za-z0-9@/._+~!-]{0,150}")
@@ -57,17 +58,24 @@ class Heard:
         self._watch = watch
         self._versions: dict[str, set[str]] = defaultdict(set)
         self._warned = False
+        self._at = ""
         watch.tell(step)
 
     def take(self, line: str) -> None:
         """Hear one line."""
+        if match := _PROGRESS.fullmatch(line):
+            done, whole = int(match[1]), int(match[2])
+            if self._at and 0 < done <= whole:
+                self._watch.tell(f"{self._at}, {done * 100 // whole} %")
+            return
         words = _doing(line[:_MAX_LINE])
         if not words:
             return
         verb, what = words
         name, tried = self._counted(what) if verb == "downloading" else ("", 0)
         again = f"{tried} versions of {name} tried, " if tried > 2 else ""
-        self._watch.tell(f"{self._step}: {again}{verb} {what}".rstrip())
+        self._at = f"{self._step}: {again}{verb} {what}".rstrip()
+        self._watch.tell(self._at)
         if tried >= MANY and not self._warned:
             self._warned = True
             self._watch.say(

@@ -35,10 +35,11 @@ from mpp_exec.wrap.starter import VENDOR, compile_ahead, write_starter
 LOCK: Final = "requirements.lock"
 _ASK_INDEX: Final = "from pip._internal.models.index import PyPI; print(PyPI.simple_url)"
 """Which index pip takes where none is configured: no option of its own tells."""
-_PLAINLY: Final = ("--progress-bar", "off")
 _SIMPLE: Final = "application/vnd.pypi.simple.v1+json"
 _DATED: Final = 26
 """The major version of pip that has ``--uploaded-prior-to``."""
+_TELLING: Final = 25
+"""One that says in plain lines how much of a file has come."""
 _GLIBC: Final = range(17, 36)
 """Minor versions of glibc 2 that a wheel of another platform may ask for (PEP 600)."""
 _MAX_PAGE: Final = 64 << 20
@@ -65,7 +66,7 @@ def fetch(
         HostError, UsageError, InternalError: pip failed, or the project has no such script.
     """
     notes: list[str] = []
-    _require_pip()
+    plainly = ("--progress-bar", "raw" if _require_pip() >= _TELLING else "off")
     if as_of is None and not latest:
         watch.tell("looking up when it was uploaded")
         as_of = uploaded(origin)
@@ -80,7 +81,7 @@ def fetch(
     (work / "constraints.txt").write_text("".join(f"{each}\n" for each in constraints))
     report = work / "report.json"
     before = [] if as_of is None else ["--uploaded-prior-to", as_of.strftime("%Y-%m-%dT%H:%M:%SZ")]
-    wheels_only = ["--only-binary", ":all:", "--no-cache-dir", *_PLAINLY]
+    wheels_only = ["--only-binary", ":all:", "--no-cache-dir", *plainly]
     run_installer(
         [
             *pip(),
@@ -145,7 +146,8 @@ def _take_compiled(
     target = f"{VENDOR}-{machine}"
     report = work / f"{target}.json"
     common = [
-        *("install", "--no-deps", "--only-binary", ":all:", "--no-cache-dir", *_PLAINLY, "--target", target),
+        *("install", "--no-deps", "--only-binary", ":all:", "--no-cache-dir", "--progress-bar", "off"),
+        *("--target", target),
         *(word for tag in tags for word in ("--platform", tag)),
         *("--implementation", "cp", "--python-version", f"{sys.version_info[0]}.{sys.version_info[1]}"),
     ]
@@ -173,8 +175,12 @@ def _take_compiled(
     (work / target).rename(folder / target)
 
 
-def _require_pip(least: int = 0) -> None:
-    """Raise HostError ``wrap.installer`` unless this interpreter has a pip, of the major version *least*."""
+def _require_pip(least: int = 0) -> int:
+    """Return the major version of this interpreter's pip.
+
+    Raises:
+        HostError: ``wrap.installer``: it has none, or one below *least*.
+    """
     python = shlex.quote(sys.executable)
     try:
         version = importlib.metadata.version("pip")
@@ -184,12 +190,14 @@ def _require_pip(least: int = 0) -> None:
             "the Python that mpp-exec runs in has no pip, which fetches a server",
             f"{python} -m ensurepip --upgrade",
         ) from None
-    if int(version.partition(".")[0]) < least:
+    major = int(version.partition(".")[0])
+    if major < least:
         raise HostError(
             "wrap.installer",
             f"pip {version} cannot choose versions as of a day, pip {least} can",
             f"{python} -m pip install --upgrade pip; or take what is there now: --latest",
         )
+    return major
 
 
 def uploaded(origin: Origin) -> datetime | None:
