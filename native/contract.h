@@ -365,7 +365,7 @@ int mpp_tool_folder(const struct mpp_sandbox *sandbox);
 int mpp_park_tell(struct mpp_sandbox *sandbox, const uint8_t *data, size_t size);
 
 /* Gives a parked sandbox that is ready its call: from here on it is one that was just spawned. Takes of launch what
- * a call brings: plan (as it was parked with, and entries behind), request, cancel_fd, wall_ns, output. Returns 0;
+ * a call brings: plan (as it was parked with, and entries behind), request, cancel_fd, wall_ns, dialogue. Returns 0;
  * or 1 with step and error filled in: nothing of the call has reached the tool, and the sandbox is to be released. One
  * that was released already (NULL) takes no call. */
 int mpp_unpark(struct mpp_sandbox *sandbox, const struct mpp_launch *launch, struct mpp_outcome *outcome);

@@ -207,7 +207,8 @@ int mpp_unpark(struct mpp_sandbox *sandbox, const struct mpp_launch *launch, str
     if (mpp_plan_of(sandbox)->streams.count > 0 && sandbox->socket_count == 0) error = EPROTO;
     mpp_close_sockets(sandbox);
     if (error == 0 && waits) error = send_release(sandbox, outcome);
-    sandbox->parked = 0; /* it has its call now, or is of no use any more */
+    sandbox->parked = 0;
+    sandbox->called = 1;
     if (error != 0) {
         outcome->error = error;
         return 1;

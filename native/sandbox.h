@@ -53,6 +53,7 @@ struct mpp_sandbox {
     int blind;              /* looks in a row at what it uses that failed */
     int held;               /* the request is not to be written yet: parked, or its grants are not mounted */
     int parked;             /* init has said that it is */
+    int called;             /* parked: it has its call, or is of no use any more */
     int told;               /* parked: it was told what is no call */
     int greeted;            /* in a dialogue: nothing is left to say before the call */
     uint64_t parked_cpu_us; /* what it had used when it became ready, and when that was */

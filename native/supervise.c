@@ -17,6 +17,7 @@
 #define HIDDEN_LOOKS 20              /* ticks between two looks at what it has mapped */
 #define BLIND_MAX 10                 /* ticks for which what a sandbox uses may be unknown */
 #define DEATH_NS (10000 * NS_PER_MS) /* a killed sandbox that is still there after this is given up on */
+#define GOODBYE_NS (100 * NS_PER_MS) /* one that says how it ended and is still there after this is killed */
 /* A signal in the moment before poll(2) interrupts nothing: the caller looks for it this often. */
 #define BACK_MS 100u
 
@@ -70,9 +71,9 @@ void mpp_kill_all(struct mpp_sandbox *sandbox)
 }
 
 /* Waits for init to be gone, and with it, by the kernel's rule, its whole PID namespace. */
-static void reap(struct mpp_sandbox *sandbox)
+static void reap(struct mpp_sandbox *sandbox, uint64_t patience_ns)
 {
-    uint64_t limit = mpp_now_ns() + DEATH_NS;
+    uint64_t limit = mpp_now_ns() + patience_ns;
     siginfo_t ended;
 
     while (!sandbox->reaped) {
@@ -133,6 +134,22 @@ void mpp_sample(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
         mpp_stop(outcome, MPP_STOP_HIDDEN);
 }
 
+/* Whether init could say this now. A second beginning would have what it used until then forgotten. */
+static int is_in_turn(const struct mpp_sandbox *sandbox, const struct mpp_outcome *outcome,
+                      const struct mpp_report *said)
+{
+    switch (said->kind) {
+    case MPP_REPORT_READY:
+        return outcome->ready_ns == 0 && sandbox->launch.parked == (uint32_t)sandbox->called;
+    case MPP_REPORT_PARKED:
+        return sandbox->launch.parked && !sandbox->parked && !sandbox->called;
+    case MPP_REPORT_FAILED:
+        return said->step != MPP_STEP_NONE && said->step < MPP_STEP_COUNT && said->error > 0;
+    default:
+        return 1;
+    }
+}
+
 /* Returns 1 when init said how it ended, or is gone. */
 int mpp_listen(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
 {
@@ -142,7 +159,7 @@ int mpp_listen(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
         ssize_t got = mpp_receive_report(sandbox, &said);
 
         if (got < 0 && errno == EAGAIN) return 0;
-        if (got != (ssize_t)sizeof said) {
+        if (got != (ssize_t)sizeof said || !is_in_turn(sandbox, outcome, &said)) {
             mpp_stop(outcome, MPP_STOP_LOST);
             return 1;
         }
@@ -218,11 +235,11 @@ static void finish(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
     }
     /* Once: an init without a PID namespace that is told twice ends before it has ended the tool. */
     if (outcome->stop != MPP_STOP_NONE && !outcome->leaving && !sandbox->killed) mpp_kill_all(sandbox);
-    if (!outcome->leaving) reap(sandbox);
+    if (!outcome->leaving) reap(sandbox, sandbox->killed ? DEATH_NS : GOODBYE_NS);
     /* It said goodbye and did not go; or it has no PID namespace, and was only asked. */
     if (!sandbox->reaped && !outcome->leaving && (!sandbox->killed || sandbox->launch.namespaces == 0)) {
         mpp_kill_all(sandbox);
-        reap(sandbox);
+        reap(sandbox, DEATH_NS);
     }
     if (!sandbox->reaped && !outcome->leaving) {
         sandbox->given_up = 1;
@@ -322,7 +339,7 @@ void mpp_release(struct mpp_sandbox **slot)
 
         for (; tries > 0 && !sandbox->reaped; tries--) {
             mpp_kill_all(sandbox);
-            reap(sandbox);
+            reap(sandbox, DEATH_NS);
         }
         if (!sandbox->reaped) mpp_bury_later(&sandbox->pidfd);
     }
