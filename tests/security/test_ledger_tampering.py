@@ -153,6 +153,25 @@ def copy_an_entry_to_the_end(database: sqlite3.Connection) -> None:
     )
 
 
+def put_one_before_the_first(database: sqlite3.Connection, number: int = 0) -> None:
+    """A call that never was, whose hash is its own: nothing in the chain knows of it."""
+    call = "0" * 36
+    body = edited(body_of(database, 3), call=call)
+    digest = entry_hash(number, bytes(32), body) if number == 0 else bytes(32)
+    database.execute(
+        "INSERT INTO entries SELECT ?, ?, ?, ?, kind, at, ?, package, tool FROM entries WHERE sequence = 3",
+        (number, bytes(32), body, digest, call),
+    )
+    database.execute(
+        "INSERT INTO calls SELECT ?, NULL, ?, writer FROM calls WHERE started = 3", (number, call)
+    )
+    database.execute("INSERT INTO keys SELECT ?, sealed FROM keys WHERE sequence = 3", (number,))
+
+
+def put_one_far_before_the_first(database: sqlite3.Connection) -> None:
+    put_one_before_the_first(database, -(1 << 63))
+
+
 def replace_the_first(database: sqlite3.Connection) -> None:
     body = edited(body_of(database, 1), nonce=bytes(32))
     database.execute("UPDATE entries SET body = ? WHERE sequence = 1", (body,))
@@ -189,6 +208,8 @@ def write_a_body_in_a_way_that_is_not_canonical(database: sqlite3.Connection) ->
         (put_one_in, ["entry.misplaced", "entry.changed"]),
         (put_one_in_and_rechain, ["head.differs"]),
         (copy_an_entry_to_the_end, ["entry.misplaced", "entry.changed"]),
+        (put_one_before_the_first, ["entry.misplaced"]),
+        (put_one_far_before_the_first, ["entry.misplaced"]),
         (replace_the_first, ["head.differs"]),
         (make_a_body_unreadable, ["entry.changed"]),
         (write_a_body_in_a_way_that_is_not_canonical, ["entry.malformed"]),
@@ -286,6 +307,31 @@ def test_a_change_shows_in_the_entry_itself(tmp_path: Path) -> None:
     assert entry.ending is not None
     assert not entry.ending.intact
     assert entry.to_json()["ending"]["intact"] is False
+
+
+@pytest.mark.parametrize("number", [0, -1, -(1 << 63)])
+def test_what_stands_before_the_first_entry_is_shown_as_none(tmp_path: Path, number: int) -> None:
+    fill(tmp_path, 1)
+    with attacker(tmp_path) as database:
+        put_one_before_the_first(database, number)
+    shown = open_ledger(tmp_path).show("0" * 36)
+    assert shown.sequence == number
+    assert shown.to_json()["intact"] is False
+
+
+def test_one_that_was_appended_where_nobody_wrote_is_told_as_not_sealed(tmp_path: Path) -> None:
+    """That is all that can be told: a process that was killed leaves such entries, too."""
+    fill(tmp_path, 3)
+    with attacker(tmp_path) as database:
+        (previous,) = database.execute("SELECT hash FROM entries WHERE sequence = 8").fetchone()
+        body = body_of(database, 2)
+        database.execute(
+            "INSERT INTO entries SELECT 9, ?, body, ?, kind, at, call, package, tool "
+            "FROM entries WHERE sequence = 2",
+            (previous, entry_hash(9, previous, body)),
+        )
+    report = open_ledger(tmp_path).verify()
+    assert (report.ok, report.entries, report.sealed_sequence, report.unsealed) == (True, 9, 8, 1)
 
 
 def test_the_outcome_of_another_call_is_not_taken_for_a_calls_own(tmp_path: Path) -> None:

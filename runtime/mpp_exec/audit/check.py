@@ -4,7 +4,8 @@ What is compared with what, in this order; each difference is a :class:`Problem`
 change makes one or two of them, not one for every entry that follows:
 
 1. the file's structure, by SQLite (``database.damaged``), and its tables (``database.foreign``)
-2. numbers without a gap (``entry.missing``), each entry after the one it names (``entry.misplaced``)
+2. numbers without a gap (``entry.missing``), each entry after the one it names, and none before the first
+   (``entry.misplaced``)
 3. each body with its hash (``entry.changed``), and that it is an entry (``entry.malformed``)
 4. the search columns with the body (``columns.differ``), the index of calls (``index.differs``)
 5. commitment keys with their digest (``key.changed``), absent ones with an ``erase`` (``key.missing``)

@@ -233,6 +233,12 @@ class Database:
         """Return up to *limit* entries that follow number *after*, in the order of the chain."""
         return self._rows("WHERE e.sequence > ? ORDER BY e.sequence LIMIT ?", (after, limit))
 
+    def outside(self, limit: int) -> list[int]:
+        """Return up to *limit* numbers of entries before the first that a ledger can have."""
+        with self._translated:
+            found = self._execute("SELECT sequence FROM entries WHERE sequence < 1 LIMIT ?", (limit,))
+            return [number for (number,) in found]
+
     def row(self, sequence: int) -> Row | None:
         """Return the entry of this number."""
         return next(iter(self._rows("WHERE e.sequence = ?", (sequence,))), None)

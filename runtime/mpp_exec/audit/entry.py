@@ -301,7 +301,8 @@ class Entry:
     @property
     def intact(self) -> bool:
         """Whether the body is readable and gives this hash. Only ``Ledger.verify`` proves the chain."""
-        return bool(self.content) and link(self.sequence, self.previous, self.body) == self.hash
+        is_one = bool(self.content) and self.sequence > 0
+        return is_one and link(self.sequence, self.previous, self.body) == self.hash
 
     @property
     def kind(self) -> str:

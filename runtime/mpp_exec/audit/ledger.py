@@ -14,8 +14,9 @@ Safe to use from many threads and processes, and across ``os.fork``. The clock i
 nothing depends on it but the times that are shown.
 
 Not defended: someone who can write the home's files *and* read its key can write another history;
-a home put back as a whole to an older state looks like that older home; and entries that a killed
-process had not sealed yet (up to a second's) can be cut off unnoticed. Whoever needs more keeps
+a home put back as a whole to an older state looks like that older home; entries that a killed
+process had not sealed yet (up to a second's) can be cut off unnoticed; and whoever can write the database
+alone can append entries behind the last one, which the next writer seals. Whoever needs more keeps
 copies of ``ledger.head`` elsewhere: a later ledger must contain the entry that each of them names.
 """
 

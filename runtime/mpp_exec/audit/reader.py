@@ -196,6 +196,8 @@ class Reader:
                 checker.report("database.damaged", line)
             for name in database.foreign_objects():
                 checker.report("database.foreign", f"{name} is not as mpp-exec makes it")
+            for number in database.outside(_CHUNK):
+                checker.report("entry.misplaced", f"entry {number} stands before the first", number)
             total = database.total()
         if sealed is not None:
             checker.watch(sealed.sequence)
