@@ -64,7 +64,8 @@ static void measure_waiting(struct mpp_sandbox *sandbox, struct mpp_outcome *out
     if (usage.resident > launch->memory)
         mpp_stop(outcome, MPP_STOP_MEMORY);
     else if (usage.cpu_us >= launch->cpu_us ||
-             usage.cpu_us - sandbox->parked_cpu_us > IDLE_CPU_US + (now - sandbox->parked_ns) / 1000 / IDLE_CPU_SHARE)
+             /* What /proc tells is less than it was where a process has ended that its parent did not wait for. */
+             usage.cpu_us > sandbox->parked_cpu_us + IDLE_CPU_US + (now - sandbox->parked_ns) / 1000 / IDLE_CPU_SHARE)
         mpp_stop(outcome, MPP_STOP_CPU);
 }
 

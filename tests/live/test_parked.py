@@ -13,12 +13,13 @@ from typing import Any
 
 import pytest
 
+from eventually import until
 from mpp_exec.errors import HostError
 from mpp_exec.permissions import Limits
 from mpp_exec.sandbox.call import Brought, Call
 from mpp_exec.sandbox.parked import Parked
 from mpp_exec.sandbox.plan import SandboxPlan
-from sandbox_lab import CACHE, Lab, answer, descendants, prepared, run
+from sandbox_lab import CACHE, Lab, answer, descendants, prepared, run, without_cgroup
 
 ECHO = "def run(**given):\n    return given\n"
 LOOK = """
@@ -183,6 +184,30 @@ def test_what_it_uses_while_it_waits_ends_it(lab: Lab, hog: str) -> None:
             if made.look(20) == "ended":
                 return
     pytest.fail("it still waits")
+
+
+ENDING = """
+import os, signal, time
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+ready, done = os.pipe()
+if os.fork() == 0:
+    while time.process_time() < 0.5:
+        pass
+    os.write(done, b"x")
+    time.sleep(1)
+    os._exit(0)
+os.read(ready, 1)
+"""
+
+
+def test_process_that_ends_while_it_waits_ends_no_sandbox(lab: Lab) -> None:
+    """Without a cgroup what it had used is in no sum any more: less than before is not too much."""
+    compiled = without_cgroup(lab.python(f"{ENDING}{ECHO}", subprocess=("true",)))
+    with parked(compiled) as made:
+        assert made.state == "ready"
+        there = descendants(os.getpid())
+        assert until(lambda: made.look(20) == "ended" or len(descendants(os.getpid())) < len(there))
+        assert [made.look(20) for _ in range(5)] == ["ready"] * 5
 
 
 def test_tool_that_does_not_get_ready_is_given_up_after_its_limit_of_time(lab: Lab) -> None:
