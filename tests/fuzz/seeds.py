@@ -112,6 +112,7 @@ def seeds() -> dict[str, list[bytes]]:
             b"H\0\0\0\1\0",
         ],
         "server": [chosen + _said(*lines) for chosen in (b"\1", b"\0", b"\7") for lines in _SERVERS],
+        "installer": ["\n".join(lines).encode() for lines in _INSTALLERS],
         "client": [_said(line) for line in _CLIENTS],
         "hello": [
             hellos.hello_for("api.example.com"),
@@ -168,6 +169,24 @@ _CLIENTS: Final[tuple[dict[str, Any], ...]] = (
     {"id": 2, "method": "tools/list", "params": {"cursor": "after:t", "_meta": _MODERN}},
     {"id": "mpp-exec-1", "result": {"action": "accept", "content": {"confirm": True}}},
     {"method": "notifications/cancelled", "params": {"requestId": 1}},
+)
+_INSTALLERS: Final = (
+    (
+        "Looking in indexes: https://user:secret@index.example/simple",
+        "Collecting a>=1 (from b==2)",
+        *(f"  Downloading https://user:secret@index.example/A_b-{n}.0-py3-none-any.whl" for n in range(14)),
+        "Progress 262144 of 16336222",
+        "Processing /files/c-1.0.tar.gz (from b==2)",
+        "WARNING: Retrying (Retry(total=4)) after connection broken",
+        "Installing collected packages: a, b",
+    ),
+    (
+        "npm http fetch GET 200 https://user:secret@registry.example/@scope%2fname 131ms (cache miss)",
+        "npm http cache b@https://registry.example/b/-/b-1.0.0.tgz 0ms (cache hit)",
+        "npm http fetch GET 503 https://registry.example/b?x=%1b attempt 2",
+        "npm error code E404",
+    ),
+    ("Collecting \x1b[2J\u202e", "  Downloading \u200b-1.0.whl", "npm http fetch GET 200 %0a//\x07"),
 )
 _HELLO: Final = (
     b"mpp-exec serve 4\0" + b"0" * 32 + b"\0/usr/bin\0/home/jane\x001:2\0o80e80\0-\x004\0"

@@ -57,6 +57,7 @@ from mpp_exec.vocabulary import (
     parse_program,
     parse_size,
 )
+from mpp_exec.wrap.heard import Heard, Watch
 
 SECRET: Final = "horse battery-staple 1234"
 _MAX_SIZE: Final = 1 << 20
@@ -407,6 +408,21 @@ def hear_client(data: bytes) -> None:
             json.dumps(error.answer(None), allow_nan=False)
 
 
+def hear_installer(data: bytes) -> None:
+    """Whatever pip and npm print, a person is told names of plain characters, and few of them."""
+    told: list[str] = []
+    heard = Heard("fetching", Watch(told.append, told.append))
+    for line in data.decode("utf-8", "replace").split("\n"):
+        heard.take(line)
+    name, versions = heard.most_tried()
+    assert bool(name) == bool(versions)
+    for text in (*told, name):
+        assert text.isascii(), text
+        assert text.isprintable(), text
+        assert len(text) < 500, text
+        assert "//" not in text, text  # no address, which may hold a password
+
+
 @dataclass(frozen=True)
 class Target:
     """One reader under attack.
@@ -449,6 +465,7 @@ TARGETS: Final[dict[str, Target]] = {
     "frames": Target(read_frames),
     "server": Target(hear_server, "json", skip=1),
     "client": Target(hear_client, "json"),
+    "installer": Target(hear_installer, "text"),
     "hello": Target(egress.hear_hello),
     "question": Target(egress.answer_question, max_size=600),
     "broker": Target(egress.hear_broker, "json"),
