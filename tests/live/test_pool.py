@@ -171,6 +171,26 @@ def test_nothing_is_prepared_where_that_is_not_wanted(tmp_path: Path) -> None:
         assert not [each for each in threading.enumerate() if each.name == "mpp-exec-pool"]
 
 
+def test_without_a_thread_to_be_had_nothing_is_prepared_and_all_of_it_is_closed(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name == "mpp-exec-pool":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    stage.python(WHEN)
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    for _ in range(3):
+        assert stage.runtime.call(NAME).outcome == "ok"
+    opened = stage.runtime._open()
+    stage.runtime.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        opened.store.installed()
+
+
 def test_closing_leaves_no_process_and_no_thread(stage: Stage) -> None:
     stage.python(WHEN)
     warm(stage)

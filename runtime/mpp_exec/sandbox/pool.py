@@ -235,9 +235,10 @@ class Pool:
                 self._alarm = self._alarm or Alarm()
             except InternalError:
                 return  # no descriptor: nothing is prepared
-            self._thread = threading.Thread(target=self._keep, name="mpp-exec-pool", daemon=True)
+            thread = threading.Thread(target=self._keep, name="mpp-exec-pool", daemon=True)
             with contextlib.suppress(RuntimeError):  # no thread: nothing is prepared
-                self._thread.start()
+                thread.start()
+                self._thread = thread
 
     # -- the thread --------------------------------------------------------------------------------
 
