@@ -28,7 +28,7 @@ from mpp_exec.calls.verifier import Verifier
 from mpp_exec.calls.withdraw import Cancellation, RunningCall, Watchdog
 from mpp_exec.consent.config import check_settings
 from mpp_exec.consent.confirm import ConfirmationRequest
-from mpp_exec.errors import ConsentError, MppError
+from mpp_exec.errors import ConsentError, InternalError, MppError
 from mpp_exec.package.manifest import ConfigField
 from mpp_exec.permissions import Permissions
 from mpp_exec.registry.records import Revocation, Revoked
@@ -428,3 +428,27 @@ def test_a_measure_that_fails_ends_the_call(tmp_path: Path, monkeypatch: pytest.
     finally:
         call.cancellation.close()
         watchdog.close()
+
+
+@pytest.mark.parametrize("name", ["mpp-exec-watchdog", "mpp-exec-measure"])
+def test_a_call_that_nobody_could_watch_does_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    tmp_path.chmod(0o755)
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name == name:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    with Stage(tmp_path, parked=0) as stage:
+        stage.python("def run():\n    return 1\n", permissions=Permissions(storage=1 << 20))
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", refuse)
+            with pytest.raises(InternalError) as refused:
+                stage.runtime.call(NAME)
+        assert refused.value.code == "host.exhausted"
+        (entry,) = stage.runtime.ledger.list(kinds=["start"])
+        assert (entry.outcome, entry.ending and entry.ending.content["code"]) == ("failed", "host.exhausted")
+        assert stage.runtime.call(NAME).outcome == "ok"

@@ -141,14 +141,17 @@ class Watchdog:
 
     @contextmanager
     def watch(self, call: RunningCall, basis: object) -> Iterator[RunningCall]:
-        """Watch *call* for the length of the block. *basis*: the counter and policy it was prepared under."""
+        """Watch *call* for the length of the block. *basis*: the counter and policy it was prepared under.
+
+        Raises:
+            InternalError: ``host.exhausted``: no thread is left to watch it.
+        """
         with self._wake:
             if self._closed:
                 call.cancel("the runtime was closed")
             self._calls.add(call)
             if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._look, name="mpp-exec-watchdog", daemon=True)
-                self._thread.start()
+                self._thread = _started(self._look, "mpp-exec-watchdog")
             if call.is_bounded:
                 self._start_measuring()
         try:
@@ -163,15 +166,18 @@ class Watchdog:
                     self._wake.notify_all()
 
     def bound(self, call: RunningCall, folder: Path, limit: int, reason: str) -> None:
-        """Bound a *call* that is watched already, as :meth:`RunningCall.bound` does."""
+        """Bound a *call* that is watched already, as :meth:`RunningCall.bound` does.
+
+        Raises:
+            as :meth:`watch`.
+        """
         with self._wake:
             call.bound(folder, limit, reason)
             self._start_measuring()
 
     def _start_measuring(self) -> None:
         if self._measuring is None or not self._measuring.is_alive():
-            self._measuring = threading.Thread(target=self._measure, name="mpp-exec-measure", daemon=True)
-            self._measuring.start()
+            self._measuring = _started(self._measure, "mpp-exec-measure")
 
     def close(self, until: float = math.inf) -> bool:
         """Cancel every call, and wait until all have ended, and the threads; return whether they have.
@@ -240,6 +246,24 @@ class Watchdog:
                     return
                 if call.cancellation.fd >= 0 and (why := _overflow(call)):
                     call.cancel(why)
+
+
+def _started(work: Callable[[], None], name: str) -> threading.Thread:
+    """Return a thread that does *work*.
+
+    Raises:
+        InternalError: ``host.exhausted``.
+    """
+    thread = threading.Thread(target=work, name=name, daemon=True)
+    try:
+        thread.start()
+    except RuntimeError as error:
+        raise InternalError(
+            "host.exhausted",
+            f"no thread is left to watch the call: {error}",
+            "try again later, or raise the limit on processes (ulimit -u)",
+        ) from error
+    return thread
 
 
 def _overflow(call: RunningCall) -> str:
