@@ -224,6 +224,30 @@ static int names_many(char *text)
     return 0;
 }
 
+/* What a process has mapped. A first thread that has ended shows nothing, though the others still have it. Returns as
+ * read_all; -ENOMEM, too, where threads come and go faster than they are looked at. */
+static ssize_t read_maps(pid_t pid, char **text, size_t *room)
+{
+    char path[96];
+    struct dirent *task;
+    unsigned int seen = 0;
+    ssize_t size = 0;
+    DIR *tasks;
+
+    snprintf(path, sizeof path, "/proc/%d/task", (int)pid);
+    tasks = opendir(path);
+    if (tasks == NULL) return -errno;
+    while ((size == 0 || gone((int)-size)) && (task = readdir(tasks)) != NULL) {
+        long id = strtol(task->d_name, NULL, 10);
+
+        if (id <= 0) continue;
+        snprintf(path, sizeof path, "/proc/%d/task/%ld/maps", (int)pid, id);
+        size = ++seen > THREADS_NEW ? -ENOMEM : read_all(path, text, room);
+    }
+    closedir(tasks);
+    return size;
+}
+
 int mpp_hides(pid_t init)
 {
     struct found found = { NULL, 0, 64 };
@@ -237,10 +261,8 @@ int mpp_hides(pid_t init)
     snprintf(path, sizeof path, "/proc/%d/task/%d", (int)init, (int)init);
     if (add_children(path, &found) == 0)
         for (size_t i = 0; !hides && i < found.count; i++) {
-            ssize_t size;
+            ssize_t size = read_maps(found.processes[i], &text, &room);
 
-            snprintf(path, sizeof path, "/proc/%d/maps", (int)found.processes[i]);
-            size = read_all(path, &text, &room);
             hides = size == -ENOMEM || (size > 0 && names_many(text));
         }
     free(found.processes);

@@ -109,11 +109,40 @@ static int mappings(char **words)
     for (;;) pause();
 }
 
+static int files_wanted;
+
+static void *keep_files(void *unused)
+{
+    usleep(50000); /* until the first thread has ended, if it does */
+    for (int made = 0; made < files_wanted; made++) {
+        int file = open("deleted", O_RDWR | O_CREAT | O_EXCL, 0600);
+
+        if (file < 0 || ftruncate(file, 4096) < 0 || unlink("deleted") < 0) syscall(SYS_exit_group, 5);
+        if (mmap(NULL, 4096, PROT_READ, MAP_SHARED, file, 0) == MAP_FAILED) syscall(SYS_exit_group, 6);
+        close(file);
+    }
+    for (;;) pause();
+    return unused;
+}
+
+/* COUNT ENDS: keeps so many deleted files by mapping them, in a thread; where ENDS is not 0 the first one ends. */
+static int deleted(char **words)
+{
+    pthread_t thread;
+
+    files_wanted = atoi(words[0]);
+    pthread_create(&thread, NULL, keep_files, NULL);
+    if (atoi(words[1]) != 0) syscall(SYS_exit, 0);
+    pthread_join(thread, NULL);
+    return 7;
+}
+
 int main(int count, char **words)
 {
     if (count > 3 && strcmp(words[1], "leaderless") == 0) return leaderless(words + 2);
     if (count > 4 && strcmp(words[1], "crowd") == 0) return crowd(words + 2);
     if (count > 2 && strcmp(words[1], "tables") == 0) return tables(words + 2);
     if (count > 3 && strcmp(words[1], "mappings") == 0) return mappings(words + 2);
+    if (count > 3 && strcmp(words[1], "deleted") == 0) return deleted(words + 2);
     return 99;
 }

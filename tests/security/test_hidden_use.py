@@ -69,6 +69,13 @@ def test_limit_of_time_is_kept_for_one_with_tens_of_thousands_of_mappings(lab: L
     assert done.timing["run"] < 4_000_000
 
 
+@pytest.mark.parametrize("ends", [0, 1], ids=["before it", "behind one that ended"])
+def test_deleted_files_that_a_thread_keeps_are_counted(lab: Lab, hider: Path, ends: int) -> None:
+    """Without namespaces scratch is on the host's disk. A first thread that has ended shows no mapping."""
+    done = run(lab.without_namespaces().program(hider, "deleted", "300", str(ends), limits=LIMITS))
+    assert (done.outcome, "deleted" in done.reason) == ("killed", True)
+
+
 def test_thread_with_descriptors_of_its_own(lab: Lab, hider: Path) -> None:
     compiled = lab.program(hider, "tables", "8", limits=Limits(open_files=32))
     refused, total = map(int, run(compiled).output.split())
