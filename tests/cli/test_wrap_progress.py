@@ -269,11 +269,14 @@ LINES = {
     "  Downloading https://me:secret@x.example/mcp-2.3.tar.gz?key=secret": "downloading mcp-2.3.tar.gz",
     "Processing /opt/files/mcp-2.3.0.zip (from x)": "downloading mcp-2.3.0.zip",
     "Installing collected packages: a, b": "unpacking",
-    "WARNING: Retrying (Retry(total=4))": "the index does not answer, trying again",
+    "WARNING: Retrying (Retry(total=4))": "the registry does not answer, trying again",
     "npm http fetch GET 200 https://me:secret@r.example/@a%2fname 131ms (cache miss)": "fetched @a/name",
     "npm http fetch GET 200 https://r.example/p/is-odd 131ms": "fetched is-odd",
     "npm http fetch GET 200 https://r.example/@a/b/-/b-1.0.tgz 63ms": "fetched b-1.0.tgz",
     "npm http cache b@https://r.example/b/-/b-1.0.tgz 0ms": "fetched b-1.0.tgz",
+    "npm http fetch GET https://r.example/b attempt 1 failed with ECONNREFUSED": (
+        "the registry does not answer, trying again"
+    ),
     "npm http fetch GET 503 https://r.example/b attempt 1": "the registry answers 503 for b",
 }
 

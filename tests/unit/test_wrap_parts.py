@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 
 from mpp_exec import UsageError
 from mpp_exec.cli.wrapping import _by_line
+from mpp_exec.errors import HostError
 from mpp_exec.package.schema import check_schema
 from mpp_exec.package.semver import Version
 from mpp_exec.wrap.asking import _remedy
 from mpp_exec.wrap.cautions import cautions
-from mpp_exec.wrap.installers import _python_wanted
+from mpp_exec.wrap.installers import _python_wanted, run_installer
 from mpp_exec.wrap.launchers import fetched_by
 from mpp_exec.wrap.origin import Origin, parse_origin, semantic, short_name
 from mpp_exec.wrap.repeating import sample_arguments
@@ -229,6 +230,34 @@ def test_a_server_for_another_python_is_told_apart_from_one_that_is_not_there() 
     assert "needs Python >=3.14:" in _python_wanted(["pip", "x==1.10"], said)
     assert "needs Python >=3.13:" in _python_wanted(["pip", "x==1.9"], said)
     assert _python_wanted(["pip", "x==1.1"], said) == ""
+
+
+NPM = """\
+npm http fetch GET https://r.example/http-errors attempt 1 failed with ECONNREFUSED
+npm error code ECONNREFUSED
+npm error FetchError: request to https://r.example/http-errors failed, reason: connect
+npm error     at emitErrorEvent (node:_http_client:104:11) {
+npm error   code: 'ECONNREFUSED',
+npm error }
+npm error
+npm error A complete log of this run can be found in: debug-0.log
+"""
+PIP = """\
+WARNING: Retrying (Retry(total=0, connect=None)) after connection broken by 'NewConnectionError'
+ERROR: No matching distribution found for x==1
+"""
+
+
+@pytest.mark.parametrize(("said", "lines"), [(NPM, (1, 3)), (PIP, (1, 2))], ids=["npm", "pip"])
+def test_a_registry_that_cannot_be_reached_is_told_apart_from_a_name_that_is_not_there(
+    tmp_path: Path, said: str, lines: tuple[int, int]
+) -> None:
+    code = f"import sys; sys.exit({said!r})"
+    with pytest.raises(HostError) as failed:
+        run_installer([sys.executable, "-I", "-S", "-c", code], tmp_path)
+    first, last = lines
+    assert failed.value.message.endswith(f" failed: {' | '.join(said.splitlines()[first:last])}")
+    assert "is it reachable from here?" in failed.value.hint
 
 
 def test_a_vendored_backport_does_not_take_the_place_of_the_standard_library(tmp_path: Path) -> None:

@@ -22,11 +22,10 @@ MANY: Final = 12
 """Versions of one project that are tried before somebody is told: pip itself speaks up about there."""
 
 _MAX_LINE: Final = 2000
-_PIP: Final = lazily(
-    r" *(Collecting|Downloading|Processing|Using cached|Installing|WARNING: Retrying)\b ?(\S*)"
-)
+_PIP: Final = lazily(r" *(Collecting|Downloading|Processing|Using cached|Installing)\b ?(\S*)")
 _PROGRESS: Final = lazily(r"Progress (\d{1,15}) of (\d{1,15})")
 _NPM: Final = lazily(r"npm http (?:fetch GET (\d{3})|cache) (\S+)")
+_RETRYING: Final = lazily(r"WARNING: Retrying\b|npm http fetch GET \S+ attempt \d+ failed")
 _NAME: Final = lazily(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _FILE: Final = lazily(r"@?[A-Za-z0-9][A-Za-z0-9@/._+~!-]{0,150}")
 
@@ -103,13 +102,12 @@ def _second(pair: tuple[str, int]) -> int:
 
 def _doing(line: str) -> tuple[str, str] | None:
     """Return what *line* says is done, and to what; None where it says nothing of the kind."""
+    if _RETRYING.match(line):
+        return "the registry does not answer, trying again", ""
     if match := _PIP.match(line):
-        verb, word = match[1], match[2]
-        if verb == "WARNING: Retrying":
-            return "the index does not answer, trying again", ""
-        if verb == "Installing":
+        if match[1] == "Installing":
             return "unpacking", ""
-        return ("looking at" if verb == "Collecting" else "downloading"), _last(word)
+        return ("looking at" if match[1] == "Collecting" else "downloading"), _last(match[2])
     if match := _NPM.match(line):
         if match[1] is not None and not match[1].startswith(("2", "3")):
             return f"the registry answers {match[1]} for", _of_registry(match[2])

@@ -29,7 +29,13 @@ _PRIVATE: Final = ("home", "root", "tmp", "mnt", "media", "lost+found", "sys", "
 _CONFIGURATION: Final = (".npmrc", ".netrc", ".pip", ".config/pip", ".config/npm")
 _STEERING: Final = ("PYTHON", "NODE_OPTIONS", "NODE_PATH", "LD_", "BASH_", "npm_config_script", "MPP_")
 _LINES: Final = 8
-_CHATTER: Final = "npm http "
+_ASIDE: Final = lazily(r"npm http |npm error *[{}]?$|npm error {2,}|npm error A complete log|WARNING: ")
+"""Lines that do not say why it failed."""
+_UNREACHED: Final = lazily(r"\(Retry\(total=0,|npm error code (?:ECONN|ENOTFOUND|EAI_AGAIN|E\w*TIMEDOUT)")
+_REACH: Final = (
+    "the registry did not answer: is it reachable from here? The configuration of pip or npm names it, and a "
+    "proxy where there is one"
+)
 _TICK: Final = 0.2
 """Seconds after which an interruption, or the end of what has closed its output, is seen."""
 _MAX_SAID: Final = 64 << 20
@@ -103,11 +109,10 @@ def run_installer(
             "try again; whoever ends processes here, or a lack of memory, ended it",
         )
     if done.returncode != 0:
-        said = [line for line in done.stderr.splitlines() if line.strip() and not line.startswith(_CHATTER)]
-        said = said or [line for line in done.stdout.splitlines() if line.strip()]
-        telling = [line for line in said if "error" in line.lower()] or said
-        message = f"{_called(command)} failed: {' | '.join(telling[-_LINES:])}"
+        message = f"{_called(command)} failed: {' | '.join(_telling(done.stderr, done.stdout))}"
         message = _VERSIONS.sub("(from versions: …, ", message)
+        if _UNREACHED.search(done.stderr):
+            raise HostError("wrap.installer", message, _REACH)
         if any(word in message for word in _NOT_THERE):
             raise UsageError("wrap.not_found", message, _python_wanted(command, message) or _HINT)
         raise HostError("wrap.installer", message, _HINT)
@@ -207,6 +212,13 @@ def _hint_at_end(name: str, versions: int) -> str:
         "is the registry reachable? If it is, --constraint, --as-of or --latest may leave less to try; "
         "--timeout S waits longer"
     )
+
+
+def _telling(err: str, out: str) -> list[str]:
+    """Return the lines that say why an installer failed, out of what it wrote on its streams."""
+    said = [line for line in err.splitlines() if line.strip() and not _ASIDE.match(line)]
+    said = said or [line for line in (err or out).splitlines() if line.strip()]
+    return ([line for line in said if "error" in line.lower()] or said)[-_LINES:]
 
 
 def _python_wanted(command: Sequence[str], message: str) -> str:
