@@ -160,6 +160,31 @@ def test_image_that_is_never_made(held: threading.Event) -> None:
     assert images.close()
 
 
+def test_ctrl_c_while_it_is_closed_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever caught it, in a notebook say, cannot close the runtime a second time."""
+    monkeypatch.setattr(opened, "CLOSING", 20.0)
+    tmp_path.chmod(0o755)
+    with Stage(tmp_path) as stage:
+        stage.python(ECHO)
+        for _ in range(3):
+            stage.runtime.call(NAME)
+        parts = stage.runtime._open()
+        assert until(lambda: parts.sandboxes.waiting > 0)
+
+        def interrupted(_: float) -> bool:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patched:
+            patched.setattr(parts.watchdog, "close", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                stage.runtime.close()
+        assert not init_processes()
+        with pytest.raises(RuntimeError, match="closed"):
+            parts.store.installed()
+        assert parts.ledger.verify().unsealed == 0
+        assert parts.watchdog.close()
+
+
 def test_what_ends_in_time_is_no_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(opened, "CLOSING", 60.0)
     tmp_path.chmod(0o755)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import threading
@@ -178,28 +179,37 @@ class Opened:
             InternalError: ``runtime.hangs``, and what; or as ``Ledger.close``. Closed it is all the same.
         """
         until = time.monotonic() + CLOSING
-        self.admission.close()
-        ended = {"calls": self.watchdog.close(until)}
-        self.conversation.close()
-        ended["calls of tasks"] = self._tasks_end(until)
-        ended["prepared sandboxes"] = self.sandboxes.close(until)
-        self.grounds.close()
-        ended["the image of a package"] = self.verifier.images.close(until)
-        with self._lock:
-            self._is_closed = True
-            broker = self._broker
-        if broker is not None:
-            broker.close()
-        try:
-            self.ledger.close()
-        finally:
-            self.store.close()
-        if hung := [what for what, has_ended in ended.items() if not has_ended]:
+        hung: list[str] = []
+
+        def wait(what: str, close: Callable[[float], bool]) -> None:
+            if not close(until):
+                hung.append(what)
+
+        # From the last to the first, and all of them, also where a Ctrl-C ends one.
+        with contextlib.ExitStack() as stack:
+            stack.callback(self.store.close)
+            stack.callback(self.ledger.close)
+            stack.callback(self._close_broker)
+            stack.callback(wait, "the image of a package", self.verifier.images.close)
+            stack.callback(self.grounds.close)
+            stack.callback(wait, "prepared sandboxes", self.sandboxes.close)
+            stack.callback(wait, "calls of tasks", self._tasks_end)
+            stack.callback(self.conversation.close)
+            stack.callback(wait, "calls", self.watchdog.close)
+            stack.callback(self.admission.close)
+        if hung:
             raise InternalError(
                 "runtime.hangs",
                 f"the runtime is closed, and did not see the end of: {', '.join(hung)}",
                 "end this process; what waits for a person, a disk or a server there ends with it",
             )
+
+    def _close_broker(self) -> None:
+        with self._lock:
+            self._is_closed = True
+            broker = self._broker
+        if broker is not None:
+            broker.close()
 
     def _tasks_end(self, until: float) -> bool:
         """Wait for what was submitted, and end the threads; return whether all of it has ended."""
