@@ -34,7 +34,7 @@ int mpp_map_ids(int proc, pid_t pid, int pidfd, const struct mpp_ids *ids)
 {
     struct pollfd alive = { .fd = pidfd, .events = POLLIN, .revents = 0 };
     char path[32];
-    char host[2][24] = { "", "" };
+    char host[2][32] = { "", "" }; /* two numbers of ten digits, and more */
     char line[72];
     int directory;
     int ready;

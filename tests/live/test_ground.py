@@ -244,6 +244,19 @@ def test_host_stays_as_dumpable_as_it_was(laid: tuple[SandboxPlan, Ground]) -> N
     assert prctl(3, 0, 0, 0, 0) == before
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="root alone has a group of that number")
+def test_group_of_ten_digits_has_one(lab: Lab, seen: Seen) -> None:
+    """As a directory service numbers them; its map lost its line end."""
+    compiled = lab.python("def run():\n    return 1\n")
+    before = os.getegid()
+    os.setegid(1_500_000_000)
+    try:
+        on_ground(compiled)
+    finally:
+        os.setegid(before)
+    assert seen.grounded == [True]
+
+
 def test_message_of_another_form_lays_nothing(lab: Lab) -> None:
     compiled = lab.python("def run():\n    return 1\n")
     with pytest.raises(Exception, match="no ground"):
