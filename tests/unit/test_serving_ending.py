@@ -71,6 +71,41 @@ def test_runtime_that_hangs_is_told_of_and_given_up(
     assert "calls, sandboxes and the ledger (serving.service._close_runtime), and gave up" in line
 
 
+def test_without_a_thread_to_be_had_the_runtime_is_closed_all_the_same(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[int] = []
+    made = served(place, tmp_path, lambda: closed.append(1))
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        assert made.close() == ([], True)
+    assert closed == [1]
+
+
+def test_a_fault_of_the_runtime_at_its_end_is_told(place: Place, tmp_path: Path) -> None:
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    made = served(place, tmp_path, fail)
+    with pytest.raises(ZeroDivisionError):
+        made.close()
+
+
+def test_how_long_it_is_there_is_no_matter_of_the_clock(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is started while the machine starts sees the clock jump when the network is there."""
+    made = served(place, tmp_path, lambda: None)
+    with monkeypatch.context() as patched:
+        patched.setattr(time, "time", lambda: 4e9)
+        assert 0 <= made.status()["seconds"] < 60
+    made.close()
+
+
 def test_what_ends_in_time_is_not_told() -> None:
     waiting = Ending()
     done = threading.Thread(target=lambda: None)

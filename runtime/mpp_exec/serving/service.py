@@ -110,7 +110,7 @@ class Service:
         self._waiting_for_the_end: list[socket.socket] = []
         self._ending = False
         self._last = time.monotonic()
-        self._began = time.time()
+        self._began = time.monotonic()
         self._calls = 0
         self._away: list[str] = []
         self._sent_away = 0
@@ -187,9 +187,12 @@ class Service:
             visit.hurry()
         for visit in served:  # before anything of theirs is ended here
             visit.move()
-        failed: list[InternalError] = []
+        failed: list[Exception] = []
         closing = threading.Thread(target=self._close_runtime, args=(failed,), name="closing", daemon=True)
-        closing.start()
+        try:
+            closing.start()
+        except RuntimeError:  # no thread can be had: then this one does it, however long it takes
+            self._close_runtime(failed)
         is_closed = ending.wait("calls, sandboxes and the ledger", lambda: [closing], _CLOSING)
         if not ending.wait("clients to take their results", self._talking, ENDING, meanwhile=self._see_leave):
             with self._lock:
@@ -204,10 +207,10 @@ class Service:
             raise failed[0]
         return ending.told, is_closed
 
-    def _close_runtime(self, failed: list[InternalError]) -> None:
+    def _close_runtime(self, failed: list[Exception]) -> None:
         try:
             self._runtime.close()
-        except InternalError as error:
+        except Exception as error:  # noqa: BLE001 -- raised where somebody waits for it
             failed.append(error)
 
     def _talking(self) -> list[threading.Thread]:
@@ -228,7 +231,7 @@ class Service:
                 "build": self._alike.build,
                 "home": str(self._runtime.home.path),
                 "socket": str(self._place.path / "socket"),
-                "seconds": round(time.time() - self._began, 1),
+                "seconds": round(time.monotonic() - self._began, 1),
                 "idle": self._idle,
                 "clients": len(self._places) - len(self._waiting_for_the_end) - 1,
                 "connections": len(self._served),
