@@ -54,6 +54,17 @@ def test_the_new_key_signs_and_the_statement_is_for_others(session: Session, tmp
         assert publishers.required(other, "acme").key_id == new.key_id
 
 
+def test_the_statement_is_written_whole(
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """write(2) may take a part of it, on a disk that is nearly full; and the home takes no other."""
+    write = os.write
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:10]))
+        made = rotating._write(_any(session), b"x" * 1000, str(tmp_path / "whole"))
+    assert made.read_bytes() == b"x" * 1000
+
+
 def test_it_is_on_record(session: Session, tmp_path: Path) -> None:
     made = rotate(session, tmp_path)
     entry = next(session.ledger.list())
@@ -65,6 +76,11 @@ def test_it_is_on_record(session: Session, tmp_path: Path) -> None:
         "issued": made.rotation.issued,
         "origin": "own",
     }
+
+
+def _any(session: Session) -> Rotation:
+    key = session.keys.load("acme").public_key
+    return Rotation("acme", key, key, "2026-01-01")
 
 
 class Crash(BaseException):

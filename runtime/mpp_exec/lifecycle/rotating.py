@@ -7,7 +7,6 @@ between leaves the key that waits, and the next attempt goes on with it.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,7 +117,8 @@ def _write(
     """Write *statement* for others, once *agreed* returns: one that this home refuses is given to nobody."""
     path = place_of(output, f"{what.publisher}-{what.new_id.removeprefix('sha256:')[:8]}.rotation")
     with replacing(path) as descriptor:
-        os.write(descriptor, statement)
+        with open(descriptor, "wb", closefd=False) as file:  # os.write may write a part of it
+            file.write(statement)
         agreed()
     return path
 
