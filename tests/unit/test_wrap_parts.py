@@ -240,6 +240,7 @@ npm error     at emitErrorEvent (node:_http_client:104:11) {
 npm error   code: 'ECONNREFUSED',
 npm error }
 npm error
+npm error 404
 npm error A complete log of this run can be found in: debug-0.log
 """
 PIP = """\

@@ -29,7 +29,7 @@ _PRIVATE: Final = ("home", "root", "tmp", "mnt", "media", "lost+found", "sys", "
 _CONFIGURATION: Final = (".npmrc", ".netrc", ".pip", ".config/pip", ".config/npm")
 _STEERING: Final = ("PYTHON", "NODE_OPTIONS", "NODE_PATH", "LD_", "BASH_", "npm_config_script", "MPP_")
 _LINES: Final = 8
-_ASIDE: Final = lazily(r"npm http |npm error *[{}]?$|npm error {2,}|npm error A complete log|WARNING: ")
+_ASIDE: Final = lazily(r"npm http |npm error *\d* *[{}]?$|npm error {2,}|npm error A complete log|WARNING: ")
 """Lines that do not say why it failed."""
 _UNREACHED: Final = lazily(r"\(Retry\(total=0,|npm error code (?:ECONN|ENOTFOUND|EAI_AGAIN|E\w*TIMEDOUT)")
 _REACH: Final = (
