@@ -28,7 +28,7 @@ enum mpp_step {
     MPP_STEP_LANDLOCK,     /* init: ruleset; detail is the rule's index */
     MPP_STEP_RELEASE,      /* init, parked: the release received and fit for what was prepared */
     MPP_STEP_FORK,         /* init: fork the tool */
-    MPP_STEP_LIMITS,       /* tool: one rlimit; detail is its index */
+    MPP_STEP_LIMITS,       /* tool: one rlimit; detail is its index, or their number: init's own */
     MPP_STEP_STDIO,        /* tool: descriptors 0, 1, 2 */
     MPP_STEP_WATCH,        /* tool, traced: install the watching program, send its listener */
     MPP_STEP_SECCOMP,      /* tool: install the program */

@@ -98,6 +98,20 @@ static void use_up_a_number(void)
     if ((pid = sys4(SYS_wait4, pid, 0, 0, 0)) < 0) fail(MPP_STEP_FORK, pid, 3);
 }
 
+/* No signal is heard here, so whatever the tool sends is kept, as many as there is room for: of the host's user, whose
+ * other programs have none then. That a process has ended is told all the same. The tool's own limit is set later. */
+static long keep_no_signals(void)
+{
+    struct {
+        uint64_t soft;
+        uint64_t hard;
+    } limit;
+    long error = sys4(SYS_prlimit64, 0, RLIMIT_SIGPENDING, 0, &limit);
+
+    limit.soft = 0;
+    return error < 0 ? error : sys4(SYS_prlimit64, 0, RLIMIT_SIGPENDING, &limit, 0);
+}
+
 /* Returns where the tool has begun already: in a copy, whose caller is the tool. */
 static void become_tool(struct init_context *context, long init)
 {
@@ -305,6 +319,7 @@ void init_run(void)
     reset_signals();
     children = sys4(SYS_signalfd4, -1, &child_signal, 8, O_CLOEXEC);
     if (children < 0) fail(MPP_STEP_FORK, children, 0);
+    if ((error = keep_no_signals()) < 0) fail(MPP_STEP_LIMITS, error, context.plan->limits.count);
     if (context.plan->snapshot == MPP_SNAPSHOT_SAVED) use_up_a_number();
     tool = fork_tool();
     if (tool < 0) fail(MPP_STEP_FORK, tool, 1);

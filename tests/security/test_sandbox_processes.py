@@ -90,6 +90,22 @@ class TestSignals:
         assert call(lab.python(code)) == 1
         assert call(without_landlock(lab.python(code))) == 1
 
+    def test_signals_to_init_take_no_room(self, lab: Lab) -> None:
+        """It hears none, and each was kept: as many as the host's user may have, who had no timer then."""
+        code = (
+            "import os, signal\n"
+            "def run():\n"
+            "    number = signal.SIGRTMIN\n"
+            "    signal.pthread_sigmask(signal.SIG_BLOCK, [number])\n"
+            "    for target in [1] * 2000 + [os.getpid()] * 20:\n"
+            "        try: os.kill(target, number)\n"
+            "        except PermissionError: pass\n"
+            "    seen = 0\n"
+            "    while signal.sigtimedwait([number], 0) is not None: seen += 1\n"
+            "    return seen\n"
+        )
+        assert call(lab.python(code)) == 20, "where there is no room, of one number one is kept"
+
     def test_process_group_of_init(self, lab: Lab) -> None:
         """Init leads the session, and the tool is in its group: signalling it is signalling oneself."""
         code = "import os, signal\ndef run():\n    os.kill(0, signal.SIGTERM)\n"
