@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import resource
 import socket
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mpp_exec.consent import policy_file
-from mpp_exec.consent.policy import Policy
+from mpp_exec.consent.policy import Policy, PolicyLayer
 from mpp_exec.consent.policy_file import MAX_POLICY, SYSTEM_POLICY, PolicyFiles
 from mpp_exec.errors import ConsentError, InternalError
 from private_mounts import run_in_private_mounts
@@ -290,6 +292,21 @@ def test_settled_policy_is_not_parsed_again(
     system.write_text("broken")
     with pytest.raises(ConsentError):
         files.load()
+
+
+def test_another_thread_may_read_a_further_file_meanwhile(home: Path, system: Path) -> None:
+    files = PolicyFiles(home, system=system, system_owner=MINE, environ={})
+    others = map(Path, map(str, itertools.count()))
+
+    class Seen(tuple[Any, ...]):  # noqa: SLOT001
+        """What one thread looks at while another one has just read a file for the first time."""
+
+        def __getitem__(self, index: Any) -> Any:
+            files._seen[next(others)] = ((), PolicyLayer(source=""))
+            return super().__getitem__(index)
+
+    files._seen[Path("/seen")] = Seen(((), PolicyLayer(source="")))
+    assert files.load().layers
 
 
 def test_policy_that_becomes_untrusted_is_dropped_from_memory(home: Path, system: Path) -> None:

@@ -121,7 +121,7 @@ class PolicyFiles:
         ]
         policy = Policy(tuple(layer for layer in layers if layer is not None))
         # Kept where it is what stood in files that had settled, and nobody touched one meanwhile.
-        settled = [seen[1] for seen in self._seen.values()]
+        settled = [seen[1] for seen in list(self._seen.values())]  # at once: another thread may add to it
         is_kept = all(layer is None or any(layer is each for each in settled) for layer in layers)
         self._last = (looked, policy) if looked and is_kept and self._looked(*user) == looked else None
         return policy
