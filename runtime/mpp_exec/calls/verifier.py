@@ -128,26 +128,25 @@ class Verifier:
 
     def _known(self, installed: Installed) -> _Checked | None:
         """Return what was verified on the same day for the same platform; trust may be another since."""
-        known = self._last(installed)
-        basis = self._clock().date(), kernel.probe().platform
-        return known if known is not None and known.basis == basis else None
-
-    def _last(self, installed: Installed) -> _Checked | None:
-        """Return what was verified last of the very package that is *installed*."""
         known = self._checked.get(installed.name)
-        return known if known is not None and known.package.digest == installed.digest else None
+        basis = self._clock().date(), kernel.probe().platform
+        is_it = known is not None and known.package.digest == installed.digest
+        return known if known is not None and is_it and known.basis == basis else None
 
     def _verify(self, installed: Installed, folder: int, view: TrustView) -> InstalledPackage:
         now = self._clock()
         basis = now.date(), kernel.probe().platform
-        known = self._last(installed)
+        known = self._checked.get(installed.name)
+        is_it = known is not None and known.package.digest == installed.digest
         checked = verify_installed(
             folder,
             installed.digest,
             view,
             now=now,
             platform=basis[1],
-            known_fingerprint=known.package.fingerprint if known is not None else installed.fingerprint,
+            known_fingerprint=known.package.fingerprint
+            if known is not None and is_it
+            else installed.fingerprint,
         )
         look = Look(identified(checked.manifest.files), folder)
         # The look is of what was verified only if nothing changed in between.

@@ -170,7 +170,9 @@ class Database:
         # As with _held and _translated, and without: every call asks twice.
         held: list[bool] = []
         try:
-            self._hold(held)
+            held.extend(map(self._lock.acquire, (True,), (self._busy_seconds,)))
+            if not held[0]:
+                raise busy(self.path, self._busy_seconds)
             connection = self._connection or self._connected()
             self._require_in_place()
             seen = int(connection.execute("PRAGMA data_version").fetchone()[0])
@@ -224,20 +226,14 @@ class Database:
         """Hold this process's turn; no thread waits for ever."""
         held: list[bool] = []
         try:
-            self._hold(held)
+            # Taken, and noted that it is, in one step: between two of them, a signal may be handled.
+            held.extend(map(self._lock.acquire, (True,), (self._busy_seconds,)))
+            if not held[0]:
+                raise busy(self.path, self._busy_seconds)
             yield
         finally:
             if held and held[0]:
                 self._lock.release()
-
-    def _hold(self, held: list[bool]) -> None:
-        """Take this process's turn; *held* says whether it was taken, also where a signal comes with it.
-
-        That is noted in the same step: between two of them, a signal may be handled.
-        """
-        held.extend(map(self._lock.acquire, (True,), (self._busy_seconds,)))
-        if not held[0]:
-            raise busy(self.path, self._busy_seconds)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
