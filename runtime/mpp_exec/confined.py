@@ -143,7 +143,7 @@ def run_confined(
 
 
 def confine_process(*, read: Sequence[str | os.PathLike[str]]) -> None:
-    """Confine this process, for good, to reading what lies beneath *read*. It must have one thread.
+    """Confine this process permanently to reading files beneath *read*. It must have only one thread.
 
     Every path must exist.
 
@@ -209,10 +209,10 @@ def _restrict_this_thread(
 
 
 def _require_enforcement(readable: list[str], writable: list[str]) -> None:
-    """Refuse to go on unless the kernel now refuses what was not named: found out by trying.
+    """Refuse to go on unless the kernel now refuses paths that were not named; test this by opening two.
 
-    Two things that every host has and that opening does not change: listing ``/`` and writing to
-    ``/dev/null`` (absent in some chroots).
+    Every host has them, and opening them changes nothing: ``/`` for listing, and ``/dev/null`` for writing
+    (absent in some chroots).
     """
     probes = [(readable, "/", os.O_RDONLY | os.O_DIRECTORY), (writable, "/dev/null", os.O_WRONLY)]
     for granted, path, flags in probes:

@@ -85,7 +85,7 @@ def is_protected_name(name: str) -> bool:
 
 
 def path_covers(wider: str, narrower: str, *, write: bool = False) -> bool:
-    """Return whether a grant of *wider* gives *narrower* too, to read or (*write*) to write."""
+    """Return whether a grant of *wider* also grants *narrower*, for reading or (with *write*) for writing."""
     if wider == narrower:
         return True
     prefix = wider if wider == "/" else f"{wider}/"
@@ -115,13 +115,13 @@ class Permissions:
     write: tuple[str, ...] = ()
 
     def covers(self, narrower: Permissions) -> bool:
-        """Return whether *narrower* allows nothing that this does not."""
+        """Return whether this value allows everything that *narrower* allows."""
         return self.gives(narrower) and not any(
             narrower.mounts_writable(path) and not self.mounts_writable(path) for path in self.read
         )
 
     def gives(self, entries: Permissions) -> bool:
-        """Return whether this gives each of *entries*, whatever it keeps read-only inside them."""
+        """Return whether this grants each of *entries*, even if it keeps paths inside them read-only."""
         return (
             all(self._reaches(destination) for destination in entries.network)
             and set(entries.environment) <= set(self.environment)
@@ -143,15 +143,16 @@ class Permissions:
         return self.mounts_writable(path) and any(path_covers(each, path, write=True) for each in self.write)
 
     def mounts_writable(self, path: str) -> bool:
-        """Return whether the innermost of the granted folders that hold *path* is granted for writing.
+        """Return whether the innermost granted folder that contains *path* is granted for writing.
 
-        What is protected by its name has a mount of its own besides, where the sandbox looks for it.
+        Paths that are protected by their names also have mounts of their own, where the sandbox looks for
+        such names.
         """
         written = max((len(each) for each in self.write if path_covers(each, path)), default=0)
         return written > 0 and not any(len(each) > written and path_covers(each, path) for each in self.read)
 
     def _less(self, path: str) -> Permissions:
-        """Return this without the entries that are exactly *path*."""
+        """Return a copy without the entries that are exactly *path*."""
         return replace(
             self,
             read=tuple(each for each in self.read if each != path),
@@ -159,7 +160,7 @@ class Permissions:
         )
 
     def reduced(self) -> Permissions:
-        """Return the smallest value that allows the same: without what another of its entries covers."""
+        """Return the smallest value that allows the same: without entries that another entry covers."""
         network = [
             destination
             for destination in self.network
@@ -177,7 +178,7 @@ class Permissions:
         )
 
     def _decides(self, path: str) -> bool:
-        """Return whether it makes a difference that *path* is granted for reading."""
+        """Return whether the read grant of *path* makes a difference."""
         less = self._less(path)
         return not less.may_read(path) or less.mounts_writable(path)
 
@@ -188,7 +189,7 @@ class Permissions:
         ]
         paths = (*self.read, *self.write, *other.read, *other.write)
         write = [path for path in paths if self.may_write(path) and other.may_write(path)]
-        # Where neither mounts anything read-only, an entry for reading would: a name alone protects there.
+        # If neither value mounts a path read-only, a read entry would do so: only its name protects it there.
         read = [
             path
             for path in paths
@@ -214,7 +215,7 @@ class Permissions:
         return tuple(path for path in self.read if self._less(path).mounts_writable(path))
 
     def keeping(self, paths: Iterable[str]) -> Permissions:
-        """Return this with those of *paths* read-only that it would make writable."""
+        """Return a copy that grants for reading those of *paths* that would otherwise be writable."""
         kept = self
         for path in sorted(paths):
             if kept.mounts_writable(path):
@@ -222,7 +223,7 @@ class Permissions:
         return kept
 
     def words(self) -> list[str]:
-        """Return every word that :meth:`without` takes here, the general ones before the particular."""
+        """Return every word that :meth:`without` accepts here, general words before particular ones."""
         words: list[str] = []
         kept = self.kept_read_only()
         read = tuple(path for path in self.read if path not in kept)
@@ -242,16 +243,16 @@ class Permissions:
         return words
 
     def without(self, word: str) -> Permissions:
-        """Return this less one permission: ``network``, ``filesystem.read=/data``, ``environment=TZ``, ….
+        """Return a copy less one permission: ``network``, ``filesystem.read=/data``, ``environment=TZ``, ….
 
-        A word without ``=`` withholds all of its kind; one with it withholds that entry and what it
-        covers (``network=*.example.com:443``, a folder and what lies below). Reading and writing are
-        two lists, as in ``mpp.toml``: a path in both stays readable without ``filesystem.write``. What
-        is granted for reading inside a folder that stays writable stays, too: without it, it could be
-        written.
+        A word without ``=`` withholds all entries of its kind. A word with ``=`` withholds that entry and
+        the entries that it covers (``network=*.example.com:443``; a folder and everything below it).
+        Reading and writing are two lists, as in ``mpp.toml``: a path in both lists stays readable without
+        ``filesystem.write``. A read entry inside a folder that stays writable is kept: without the entry,
+        that path would become writable.
 
         Raises:
-            UsageError: ``permission.unknown`` when nothing was asked for under that word.
+            UsageError: ``permission.unknown``: no permission was requested under that word.
         """
         name, equals, entry = word.partition("=")
         lists = _WITHHELD.get(name, ())
@@ -268,7 +269,7 @@ class Permissions:
         return kept
 
     def less(self, words: Iterable[str]) -> Permissions:
-        """Return this :meth:`without` each of *words*, as far as it is there."""
+        """Return a copy :meth:`without` each of *words*; words that match nothing are ignored."""
         kept = self
         for word in words:
             with contextlib.suppress(UsageError):
@@ -325,7 +326,7 @@ _WITHHELD: Final[dict[str, tuple[str, ...]]] = {
 
 
 def _without_entry(entries: tuple[Any, ...], name: str, entry: str) -> tuple[Any, ...]:
-    """Return *entries* less those that *entry* covers; all of them if it is no word of that kind."""
+    """Return *entries* without those that *entry* covers; all of them if *entry* is no word of that kind."""
     try:
         if name == "network":
             destination = parse_host_port(entry)
@@ -386,7 +387,7 @@ class Privacy:
     receive: tuple[str, ...] = field(default=())
 
     def covers(self, narrower: Privacy) -> bool:
-        """Return whether *narrower* lets no further kind through."""
+        """Return whether *narrower* lets no other kind through."""
         return set(narrower.allow) <= set(self.allow) and set(narrower.receive) <= set(self.receive)
 
     def intersect(self, other: Privacy) -> Privacy:

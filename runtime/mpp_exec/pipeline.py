@@ -33,7 +33,7 @@ from mpp_exec.sandbox.pool import SANDBOXES
 
 
 class Host(Protocol):
-    """What makes calls on one home for one connection: a :class:`Runtime`, or a guest of one."""
+    """An object that makes calls on one home for one connection: a :class:`Runtime`, or a guest of one."""
 
     @property
     def store(self) -> Store:
@@ -45,11 +45,11 @@ class Host(Protocol):
 
     @property
     def preparer(self) -> Preparer:
-        """What makes calls ready."""
+        """The object that prepares calls."""
 
     @property
     def pid(self) -> int:
-        """The process that calls are on record for."""
+        """The id of the process that calls are recorded for."""
 
     def call(
         self,
@@ -65,29 +65,32 @@ class Host(Protocol):
         """Make a call, as :meth:`Runtime.call`."""
 
     def close(self) -> None:
-        """End every call, and let the home go."""
+        """End every call and release the home."""
 
 
 class Runtime:
-    """Calls installed tools. One serves any number of threads and tasks.
+    """Calls installed tools. One runtime serves any number of threads and tasks.
 
-    A context manager; :meth:`close` ends running calls and leaves no process, thread, descriptor or
-    file. Safe across ``os.fork``: the child's first call opens everything anew.
+    It is a context manager; :meth:`close` ends running calls and leaves no process, thread, descriptor or
+    file. It is safe across ``os.fork``: the child's first call opens everything anew.
 
     Args:
-        home: the folder of a home; default ``$MPP_HOME`` or the user's own.
-        confirm: asked for calls that a person must confirm; it gets everything to be seen and
-            answers True or False. Without it, such calls are refused, and so are those that come while 32
-            wait for an answer, or 16 of the same package (``confirm.too_many``).
-        principal: on whose behalf calls are made, for the ledger; ``client`` the program that asks.
-        parked: how many sandboxes may wait for calls to come, over all tools; 0 for none. Those of tools
-            that are called repeatedly are prepared ahead of their next call (``sandbox.pool``). Default as
-            many as are useful, and none without a *session*.
-        policies: where policy comes from; default the system's, ``$MPP_POLICY`` and the home's.
-        session: whether there may be later calls, which may use the tokens that a result holds. Without
-            it, for calls that have nothing to do with one another, what would be a token is masked.
-        sandboxes: how many run at once in this process; default by its processors and the machine's
-            memory. Other calls wait for their turn, in the order in which they came.
+        home: the folder of a home; by default ``$MPP_HOME`` or the user's own home.
+        confirm: a function that is asked about each call that a person must confirm. It gets everything
+            that the person must see, and answers True or False. Without it, such calls are refused. Such a
+            call is also refused while 32 calls, or 16 of its package, wait for an answer
+            (``confirm.too_many``).
+        principal: on whose behalf calls are made, for the ledger.
+        client: the program that asks, for the ledger.
+        parked: how many sandboxes may wait for future calls, over all tools; 0 for none. Sandboxes of tools
+            that are called repeatedly are prepared ahead of their next call (``sandbox.pool``). The default
+            is as many as are useful, and none without a *session*.
+        policies: where policy comes from; by default the system's files, ``$MPP_POLICY`` and the home's.
+        session: whether later calls may follow, which may use the tokens in a result. Pass False for
+            calls that have nothing to do with one another: values are then masked instead of replaced by
+            tokens.
+        sandboxes: how many sandboxes run at once in this process; the default follows from its processors
+            and the machine's memory. Other calls wait for their turn, in the order in which they arrived.
     """
 
     def __init__(
@@ -140,19 +143,19 @@ class Runtime:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        import asyncio  # noqa: PLC0415 -- whoever runs a loop has loaded it
+        import asyncio  # noqa: PLC0415 -- a caller that runs an event loop has loaded it
 
         await asyncio.to_thread(self.close)
 
     def close(self) -> None:
-        """End running calls, write what is left on the ledger, and let everything go. May be repeated.
+        """End running calls, write pending records to the ledger, and release everything. May be repeated.
 
-        It takes at most half a minute, and some seconds more for the ledger on a disk that hangs.
+        This takes at most half a minute, and some seconds more for the ledger if the disk hangs.
 
         Raises:
-            InternalError: ``ledger.*``: something could not be put on record. ``runtime.hangs``: something
-                did not end, for example a *confirm* that never returns. The runtime is closed all the same:
-                what ends later does nothing, and is told that the runtime is closed.
+            InternalError: ``ledger.*``: a record could not be written. ``runtime.hangs``: something did not
+                end, for example a *confirm* that never returns. The runtime is closed all the same:
+                whatever ends later does nothing, and is told that the runtime is closed.
         """
         with self._lock:
             self._closed = True
@@ -187,17 +190,17 @@ class Runtime:
 
     @property
     def preparer(self) -> Preparer:
-        """What makes calls ready; ``explain`` asks it for plans."""
+        """The object that prepares calls; ``explain`` asks it for plans."""
         return self._open().preparer
 
     @property
     def pid(self) -> int:
-        """The process that calls are on record for."""
+        """The id of the process that calls are recorded for."""
         return os.getpid()
 
     @property
     def cache(self) -> SandboxCache:
-        """Compiled programs, and facts about the host's."""
+        """The cache of compiled programs and of facts about the host's programs."""
         return self._open().cache
 
     # -- calls -------------------------------------------------------------------------------------
@@ -216,22 +219,28 @@ class Runtime:
     ) -> ToolResult:
         """Call *tool* of *package* with *arguments* and wait for its result.
 
-        The name of the tool may be left out where there is one. *timeout*, in seconds, shortens the
-        package's limit of time, and includes the wait for a turn: a call whose time passes in the queue has
-        the outcome ``timeout``, and nothing of it runs. Another thread ends the call by setting
-        *cancellation*, which is for this call alone and closed with it. *progress* is told how far it is,
-        redacted, where the tool is one of an MCP server that says so; it is called while the call is
-        supervised, and must not wait. *trace_context* (``dialogue.tracing``) goes to such a server with the
-        call. *begins* is called once nothing but the call itself is left to do, and before anything of it is
-        on record. That the tool failed or was stopped is a result, not an exception.
+        A tool that failed or was stopped is a result, not an exception.
+
+        Args:
+            package: the name of an installed package.
+            tool: the name of the tool; it may be left out if the package has only one.
+            arguments: the arguments of the call.
+            timeout: seconds that shorten the package's time limit. They include the wait for a turn: a call
+                whose time passes in the queue has the outcome ``timeout``, and nothing of it runs.
+            cancellation: another thread ends the call by setting it. It is for this call alone, and is
+                closed with the call.
+            progress: is told how far the call is, redacted, if the tool belongs to an MCP server that
+                reports progress. It is called while the call is supervised, and must not block.
+            trace_context: is sent to such a server with the call (``dialogue.tracing``).
+            begins: is called when only the call itself is left to do, before anything of it is recorded.
 
         Raises:
-            UsageError: no such package or tool; arguments that are no JSON or against the schema.
-            PackageError: what is installed is not what was signed.
+            UsageError: no such package or tool; the arguments are not JSON or violate the schema.
+            PackageError: the installed files are not the signed ones.
             ConsentError: not trusted, not approved, not confirmed, or against policy.
             HostError: this host cannot enforce the plan. Nothing ran.
-            InternalError: the home or the machine failed; what ran, if anything, is on the ledger. Or
-                ``call.busy``: too many calls wait.
+            InternalError: the home or the machine failed; whatever ran is on the ledger. Or ``call.busy``:
+                too many calls wait.
         """
         began = time.perf_counter_ns()
         cancel = cancellation or Cancellation()
@@ -263,7 +272,8 @@ class Runtime:
     ) -> ToolResult:
         """Do what :meth:`call` does on behalf of another process of this user, which *asking* describes.
 
-        The caller closes *cancellation*. What ``asking.confirm`` raises ends the call before anything ran.
+        The caller closes *cancellation*. An exception of ``asking.confirm`` ends the call before anything
+        runs.
 
         Raises:
             as :meth:`call`.
@@ -306,7 +316,7 @@ class Runtime:
         try:
             if timeout is not None:
                 await asyncio.wait({future}, timeout=timeout)
-                if queued.cancel():  # no thread has taken it, and its time has passed: this puts it on record
+                if queued.cancel():  # its time passed before a thread took it: this call records that
                     return await asyncio.to_thread(work)
             return await asyncio.shield(future)
         except asyncio.CancelledError:
@@ -316,7 +326,7 @@ class Runtime:
                     await asyncio.shield(future)
             raise
         finally:
-            # Closed when the thread is through with it, however often this task is cancelled meanwhile.
+            # Close it when the thread has finished with it, however often this task is cancelled meanwhile.
             queued.add_done_callback(lambda _: cancel.close())
 
     def trace(
@@ -328,10 +338,10 @@ class Runtime:
         *,
         timeout: float | None = None,
     ) -> tuple[ToolResult, Trace]:
-        """Call a tool once under a *temporary* grant, watched, and return what it tried as well.
+        """Call a tool once under a *temporary* grant, watch it, and return the result and what it tried.
 
-        It is confined as any other call, and on the ledger as a traced one. A tool that has to be
-        confirmed is asked about each time; no answer is remembered.
+        The call is confined like any other, and is on the ledger as a traced call. If the tool needs
+        confirmation, a person is asked each time; no answer is remembered.
 
         Raises:
             as :meth:`call`.

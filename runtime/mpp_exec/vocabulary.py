@@ -17,7 +17,7 @@ from mpp_exec.patterns import lazily
 
 
 class VocabularyError(ValueError):
-    """A word that cannot be read. Callers say where it stood and whose mistake that is."""
+    """A word that cannot be parsed. Callers add where it stood and whose mistake it is."""
 
     def __init__(self, message: str, hint: str = "", *, reason: str = "bad_value") -> None:
         super().__init__(message, hint)
@@ -27,7 +27,7 @@ class VocabularyError(ValueError):
 
 
 def refuse_forbidden(text: str, what: str = "") -> None:
-    """Refuse *text* if it holds a :func:`forbidden_character`; *what* it is stands in the error."""
+    """Refuse *text* if it holds a :func:`forbidden_character`; the error names the text as *what*."""
     if found := forbidden_character(text):
         raise VocabularyError(
             f"{what} holds the character {found}".lstrip(),
@@ -80,10 +80,11 @@ def _format_quantity(quantity: int, units: dict[str, int]) -> str:
 
 @dataclass(frozen=True, slots=True, order=True)
 class HostPort:
-    """One network destination: host and port; the name decides, never the address behind it.
+    """One network destination: host and port. The name decides, never the address it resolves to.
 
-    ``host`` is a lower-case A-label name, ``*.`` and such a name (any host below it, at any depth,
-    not itself), an IPv4 address, or an IPv6 address without brackets in RFC 5952 form.
+    ``host`` is one of: a lower-case A-label name; ``*.`` followed by such a name (any host below that
+    name, at any depth, but not the name itself); an IPv4 address; an IPv6 address without brackets in
+    RFC 5952 form.
     """
 
     host: str
@@ -93,7 +94,7 @@ class HostPort:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     def covers(self, other: HostPort) -> bool:
-        """Return whether whoever may reach this may reach *other*."""
+        """Return whether permission to reach this destination includes *other*."""
         if self.port != other.port:
             return False
         if self.host == other.host:
@@ -112,8 +113,8 @@ _DESTINATION_HINT: Final = "write a host name and a port, as in api.example.com:
 def parse_host_port(text: str) -> HostPort:
     """Parse ``host:port``; case, one trailing dot, internationalised labels and IPv6 forms are canonicalised.
 
-    Wildcards stand only as a leading ``*.`` over at least two labels. Address forms that resolvers
-    read differently (``0x7f.1``, ``2130706433``, ``::ffff:127.0.0.1``) are refused.
+    A wildcard is allowed only as a leading ``*.`` before at least two labels. Address forms that resolvers
+    interpret differently (``0x7f.1``, ``2130706433``, ``::ffff:127.0.0.1``) are refused.
     """
     refuse_forbidden(text, "a destination")
     if "//" in text or "/" in text:
@@ -221,8 +222,8 @@ _ENV_NAME: Final = lazily(r"[A-Za-z_][A-Za-z0-9_]{0,127}", re.ASCII)
 _PROGRAM: Final = lazily(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,63}", re.ASCII)
 _KIND: Final = lazily(r"[a-z][a-z0-9_]{0,31}", re.ASCII)
 
-# Set by mpp-exec for every call, or read by the C library before any code of the tool runs
-# (glibc sysdeps/generic/unsecvars.h): nobody else decides these.
+# mpp-exec sets these for every call, or the C library reads them before any code of the tool runs
+# (glibc sysdeps/generic/unsecvars.h). Nobody else may set them.
 _RESERVED_ENV: Final = frozenset(
     {
         "PATH",
@@ -243,8 +244,8 @@ _RESERVED_ENV: Final = frozenset(
     }
 )
 _RESERVED_ENV_PREFIXES: Final = ("MPP_", "LD_", "MALLOC_")
-# Name code that an interpreter loads or runs. A signed constant may (it names code of the package);
-# a value from the host or from the user must not.
+# These name code that an interpreter loads or runs. A signed constant may set them (it names code of the
+# package); a value from the host or from the user must not.
 _STEERING_ENV: Final = frozenset(
     {
         "BASH_ENV",
@@ -284,8 +285,8 @@ _STEERING_ENV_PREFIXES: Final = (
 def parse_env_name(text: str, *, constant: bool = False) -> str:
     """Return *text* if a tool may be given an environment variable of that name.
 
-    Variables that mpp-exec sets itself or that the loader obeys are refused always; those that
-    name code for an interpreter only where the value is no *constant* of the signed manifest.
+    Variables that mpp-exec sets itself or that the loader obeys are always refused. Variables that name
+    code for an interpreter are refused unless the value is a *constant* of the signed manifest.
     """
     if _ENV_NAME.fullmatch(text) is None:
         raise VocabularyError(
@@ -314,7 +315,7 @@ def parse_program(text: str) -> str:
 
 
 def parse_kind(text: str) -> str:
-    """Return *text* if it can name a kind of sensitive data; an organisation may add kinds of its own."""
+    """Return *text* if it can name a kind of sensitive data; an organisation may add its own kinds."""
     if _KIND.fullmatch(text) is None:
         raise VocabularyError(
             f"{text!r} is not a kind of sensitive data", "kinds are lower-case words such as email"
@@ -332,8 +333,8 @@ _MAX_PATH: Final = 4_095  # linux/limits.h PATH_MAX, without the terminating NUL
 def parse_path(text: str, *, placeholder: bool = False) -> str:
     """Return the normalised form of an absolute path: no ``.``, no empty component, no slash at the end.
 
-    With *placeholder* it may begin with ``${user_config.KEY}`` instead of ``/``. Nothing is looked
-    up, so ``..`` cannot be resolved and is refused.
+    With *placeholder*, the path may begin with ``${user_config.KEY}`` instead of ``/``. Nothing is looked
+    up on disk, so ``..`` cannot be resolved and is refused.
     """
     refuse_forbidden(text, "a path")
     if len(text.encode()) > _MAX_PATH:

@@ -33,13 +33,13 @@ Entered = Literal["at once", "later", "timeout", "cancelled"]
 
 
 def default_bound() -> int:
-    """Return how many sandboxes run at once unless told otherwise: by processors and memory."""
+    """Return the default number of sandboxes that run at once; it follows from processors and memory."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return max(1, min(_PER_PROCESSOR * len(os.sched_getaffinity(0)), memory // _MEMORY))
 
 
 class _Ticket:
-    """One caller; *fd* is an eventfd that becomes readable with its turn, -1 while it need not wait."""
+    """One caller; *fd* is an eventfd that becomes readable at its turn, or -1 while it need not wait."""
 
     __slots__ = ("client", "fd", "share")
 
@@ -50,25 +50,25 @@ class _Ticket:
 
 
 class Admission:
-    """The turnstile before the sandboxes of one process. Thread-safe."""
+    """Admits callers to the sandboxes of one process. Thread-safe."""
 
     def __init__(self, bound: int, *, waiting: int = MOST_WAITING) -> None:
         self.bound = bound
         self.waiting = waiting
         self._lock = threading.RLock()
         self._inside: set[_Ticket] = set()
-        self._held: Counter[str] = Counter()  # places by client, of those that have a name
-        self._queues: dict[str, deque[_Ticket]] = {}  # by share, in the order of their turns; none is empty
+        self._held: Counter[str] = Counter()  # places by client, for clients that have a name
+        self._queues: dict[str, deque[_Ticket]] = {}  # by share, in turn order; none is empty
         self._closed = False
 
     @property
     def is_alone(self) -> bool:
-        """Whether no more than one has its turn."""
+        """Whether at most one caller has its turn."""
         return len(self._inside) <= 1
 
     @property
     def queued(self) -> int:
-        """How many wait."""
+        """The number of waiting callers."""
         with self._lock:
             return sum(map(len, self._queues.values()))
 
@@ -76,15 +76,16 @@ class Admission:
     def admitted(
         self, share: str, cancel_fd: int, deadline: float | None, *, client: str = ""
     ) -> Iterator[Entered]:
-        """Wait for a turn of *share* (package and client), which ends with the block; yield how that went.
+        """Wait for a turn of *share* (package and client) and yield how the wait ended.
 
-        *client* is one of those that share the runtime, "" where nobody does.
+        The turn ends with the block. If this yields ``timeout`` or ``cancelled``, nothing may run.
 
-        Where it yields ``timeout`` or ``cancelled``, nothing may run. *deadline* is of
-        ``time.perf_counter``, None for any; *cancel_fd* becomes readable when the call is cancelled.
+        *client* names one client of a shared runtime; it is "" if the runtime is not shared. *deadline* is
+        a time of ``time.perf_counter``, None for no deadline. *cancel_fd* becomes readable when the call is
+        cancelled.
 
         Raises:
-            InternalError: ``call.busy``: too many wait; ``host.exhausted``: no descriptor is left.
+            InternalError: ``call.busy``: too many callers wait; ``host.exhausted``: no descriptor is left.
             UsageError: ``runtime.closed``.
         """
         ticket = _Ticket(share, client)
@@ -97,7 +98,7 @@ class Admission:
             self._leave(ticket)
 
     def busy(self, waiting: int) -> InternalError:
-        """Return the error for a call that finds *waiting* others."""
+        """Return the error for a call that finds *waiting* other callers in the queues."""
         return InternalError(
             "call.busy",
             f"{self.bound} sandboxes run at once, and {waiting} calls wait",
@@ -105,7 +106,7 @@ class Admission:
         )
 
     def close(self) -> None:
-        """Send everybody away who waits, and whoever comes."""
+        """Turn away every waiting caller and every later one."""
         with self._lock:
             self._closed = True
             for queue in self._queues.values():
@@ -115,7 +116,7 @@ class Admission:
     def _enter(self, ticket: _Ticket) -> bool:
         with self._lock:
             self.refuse_closed()
-            # Who waits while there is room waits for places of the same client's own.
+            # A caller that waits although there is room waits for places of its own client.
             if self._may_enter(ticket) and ticket.share not in self._queues:
                 self._let_in(ticket)
                 return True
@@ -176,7 +177,10 @@ class Admission:
         self._held[ticket.client] += 1
 
     def _next(self) -> _Ticket | None:
-        """Take the first caller of the queue whose turn it is, None if nobody may; that queue goes last."""
+        """Remove and return the first caller of the queue whose turn it is; that queue then goes last.
+
+        Return None if no caller may enter.
+        """
         share = next((name for name, queue in self._queues.items() if self._may_enter(queue[0])), None)
         if share is None:
             return None
@@ -187,7 +191,7 @@ class Admission:
         return ticket
 
     def refuse_closed(self) -> None:
-        """Go on unless it is closed.
+        """Raise if this is closed.
 
         Raises:
             UsageError: ``runtime.closed``.

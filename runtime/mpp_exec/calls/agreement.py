@@ -24,13 +24,13 @@ from mpp_exec.privacy.received import Received
 
 
 class Agreement:
-    """What was agreed for one call, and whether that still holds.
+    """What was agreed for one call, and whether the agreement still holds.
 
     Args:
         parts: what the runtime holds open.
-        conversation: of the calls that it belongs to.
-        caller: who is recorded as having confirmed it.
-        confirm: asks a person; None where nobody can be asked.
+        conversation: the conversation that the call belongs to.
+        caller: the caller that is recorded as having confirmed the call.
+        confirm: asks a person; None if nobody can be asked.
         temporary: the grant of a watched call, which holds for this call alone; None for an ordinary call.
     """
 
@@ -56,9 +56,9 @@ class Agreement:
         tool: str,
         arguments: dict[str, Any],
     ) -> Agreed:
-        """Check everything that must be true before a call; nothing has begun.
+        """Check everything that must be true before a call begins.
 
-        What is held for it is held until *stack* ends.
+        Whatever is held for the call is held until *stack* ends.
 
         Raises:
             as ``Runtime.call``.
@@ -72,7 +72,7 @@ class Agreement:
         return Agreed(new_invocation(), prepared, arguments, request, received, confirmed)
 
     def _receive(self, prepared: Prepared) -> Receive | None:
-        """Return what puts values in the place of tokens, None where this tool is to have none."""
+        """Return the object that replaces tokens by their values, None if this tool may receive no values."""
         kinds = prepared.grant.privacy.receive
         vault = self._conversation.vault if self._conversation.has_tokens else None
         if not kinds or vault is None:
@@ -80,7 +80,7 @@ class Agreement:
         return functools.partial(vault.receive, kinds=kinds, max_size=MAX_ARGUMENTS)
 
     def _confirmed(self, prepared: Prepared, arguments: dict[str, Any], received: Received) -> str:
-        """Ask where a person must agree; return who did, "" where nobody had to."""
+        """Ask a person if one must agree; return who agreed, "" if nobody had to."""
         tool = prepared.tool.name
         if prepared.grant.confirm[tool] == "never":
             return ""
@@ -95,7 +95,7 @@ class Agreement:
             confirm = functools.partial(self._conversation.questions.ask, confirm)
         if not require_confirmation(request, confirm, remembered=remembered):
             return ""
-        # Whoever was asked had time, and so had whoever took something away meanwhile, or closed the runtime.
+        # While the person was asked, another may have taken a permission away or closed the runtime.
         self._parts.admission.refuse_closed()
         self.require_kept(prepared, "what was asked about")
         if request.confirmation == "once" and remember:
@@ -103,7 +103,7 @@ class Agreement:
         return self._caller.principal or f"uid {os.getuid()}"
 
     def require_kept(self, prepared: Prepared, what: str) -> None:
-        """Refuse a call that lost something while somebody was asked, or while it waited for its turn."""
+        """Refuse a call that lost something while a person was asked, or while it waited for its turn."""
         if why := self.lost(prepared):
             raise ConsentError(
                 "grant.lost",
@@ -112,15 +112,15 @@ class Agreement:
             )
 
     def about(self, prepared: Prepared) -> object:
-        """Return what is equal for calls that can lose the same only."""
+        """Return a key that is equal only for calls that can lose the same things."""
         if self._temporary is not None:
             return None
         return prepared.grant, prepared.secrets, prepared.redaction, prepared.tool.name
 
     def lost(self, prepared: Prepared) -> str:
-        """Return why the call may not run any more, "" where it may."""
+        """Return why the call may no longer run, "" if it may."""
         return self._parts.preparer.lost(prepared, self._temporary)
 
     def withdrawn(self, prepared: Prepared) -> str:
-        """Return what :meth:`lost` does, as far as it takes no look at files."""
+        """Return the part of :meth:`lost` that can be decided without looking at files."""
         return self._parts.preparer.withdrawn(prepared, self._temporary)

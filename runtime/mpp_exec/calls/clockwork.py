@@ -9,9 +9,9 @@ from mpp_exec.audit.ledger import Ledger, Token
 
 
 class Clockwork:
-    """Times the stages of one call, in µs since it was *began* (``time.perf_counter_ns``).
+    """Times the stages of one call, in µs from *began* (``time.perf_counter_ns``).
 
-    Every moment belongs to one stage, also after rounding: their sum is the whole.
+    Every moment belongs to one stage. Also after rounding, the sum of the stages is the whole time.
     """
 
     def __init__(self, began: int) -> None:
@@ -21,7 +21,7 @@ class Clockwork:
         self._last = 0
 
     def stage(self, name: str) -> int:
-        """End a stage; return how long it took."""
+        """End a stage; return how long it took, in µs."""
         now = (time.perf_counter_ns() - self._began) // 1000
         took = now - self._last
         self._last = now
@@ -31,7 +31,7 @@ class Clockwork:
 
 
 class Beside:
-    """What is done beside the tool: its start is put on record, if that was not done before it began."""
+    """The work beside the running tool: record its start, if that was not done before the tool began."""
 
     def __init__(self, begin: Callable[[], Token], ledger: Ledger, *, at_once: bool) -> None:
         self._begin = begin
@@ -42,11 +42,11 @@ class Beside:
 
     @property
     def failed(self) -> bool:
-        """Whether the start could not be put on record."""
+        """Whether recording the start failed."""
         return self.tried and self._token is None
 
     def begun(self) -> None:
-        """Put the start on record, once."""
+        """Record the start, once."""
         if not self.tried:
             self.tried = True
             self._token = self._begin()
@@ -54,11 +54,11 @@ class Beside:
                 self._ledger.wake()
 
     def lasts(self) -> None:
-        """See to it that the start is written though the call has not ended."""
+        """Make sure that the start is written even though the call has not ended."""
         self._ledger.wake()
 
     def token(self) -> Token:
-        """Return what its end is put on record with."""
+        """Return the token with which the end of the call is recorded."""
         self.begun()
         assert self._token is not None
         return self._token

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 class Conversation:
-    """What its calls share. Thread-safe.
+    """The state that the calls of one conversation share. Thread-safe.
 
     Args:
-        tokens: whether a later call may use the tokens that a result holds.
-        name: tells it from others in the same runtime.
+        tokens: whether a later call may use the tokens in a result.
+        name: distinguishes this conversation from others in the same runtime.
     """
 
     def __init__(self, *, tokens: bool, name: str = "") -> None:
@@ -33,7 +33,7 @@ class Conversation:
 
     @property
     def vault(self) -> Vault | None:
-        """Its tokens; made when first needed, None where one call is all there is."""
+        """The tokens of this conversation, made when first needed; None if it has only one call."""
         if not self._tokens:
             return None
         from mpp_exec.privacy.vault import Vault  # noqa: PLC0415 -- few have tokens
@@ -45,7 +45,7 @@ class Conversation:
 
     @property
     def has_tokens(self) -> bool:
-        """Whether any token was made yet."""
+        """Whether any token has been made."""
         return self._vault is not None
 
     def close(self) -> None:

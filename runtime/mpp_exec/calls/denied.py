@@ -24,7 +24,7 @@ Deny = Callable[[Mapping[str, Any], Clean], Sequence[Denial]]
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """What a tool failed of, and what its launcher noted. The tool's own words."""
+    """Why a tool failed, and what its launcher noted, in the tool's own words."""
 
     path: str | None
     errno: int | None
@@ -46,10 +46,10 @@ _NOTHING: Final = Denied("", "", ())
 def redacted_denials(
     tried: Tried, explain: Explain, deny: Deny, redactor: Redactor, counts: Counter[str]
 ) -> Denied:
-    """Return what is told of *tried*, and add to *counts* what was found in it.
+    """Return what is reported about *tried*, redacted, and add the findings to *counts*.
 
     Raises:
-        StoppedError: *redactor* has passed its bounds, or was cancelled.
+        StoppedError: *redactor* exceeded its bounds or was cancelled.
     """
     if not (tried.notes or tried.path or tried.errno):
         return _NOTHING
@@ -63,9 +63,9 @@ def redacted_denials(
 
     hint = explain(tried.path, tried.errno, clean) if tried.path or tried.errno else ""
     told = deny(tried.notes, clean)
-    # What failed the call comes first; a denial that the tool handled itself says no more than that.
+    # The cause of the call's failure comes first; a denial that the tool handled itself adds no more to it.
     sentences = dict.fromkeys([*([hint] if hint else []), *(each.sentence for each in told)])
-    # The words of the hint and of each denial stand in the sentences, too, and are counted there.
+    # The words of the hint and of each denial are also in the sentences, and are counted there.
     words = redactor.redact_many(
         {"sentences": "\n".join(sentences), "hint": hint, "denials": [each.to_value() for each in told]}
     )

@@ -29,9 +29,9 @@ FULL: Final = "its storage is full"
 
 
 class Agreed(NamedTuple):
-    """A call that may be made: its number, what it is given, who confirmed it ("" where nobody had to).
+    """A call that may be made: its number, its input, and who confirmed it ("" if nobody had to).
 
-    ``arguments`` are as the caller wrote them, ``request`` and ``received`` with values for tokens.
+    ``arguments`` are as the caller wrote them; ``request`` and ``received`` hold values in place of tokens.
     """
 
     invocation: str
@@ -43,7 +43,7 @@ class Agreed(NamedTuple):
 
 
 def ending(result: ToolResult, timing: dict[str, int], network: Mapping[str, Any] | None = None) -> Ending:
-    """Return what goes on record of a call that has *result*, and had *network* (``reaching.on_record``)."""
+    """Return the record of a call that ended with *result* and used *network* (``reaching.on_record``)."""
     body = {"content": result.content, "structuredContent": result.structured, "isError": result.is_error}
     return Ending(
         Outcome(result.outcome),
@@ -65,7 +65,7 @@ def read(
     redactor: Redactor,
     traffic: Traffic | None = None,
 ) -> ToolResult:
-    """Return the redacted result of a call that ran as *plan*, ended as *completed*, and had *traffic*."""
+    """Return the redacted result of a call that ran as *plan*, ended as *completed*, and made *traffic*."""
     prepared, cancelled = agreed.prepared, running.cancellation.is_set
     max_size = prepared.plan.limits.output
     return read_result(
@@ -119,9 +119,9 @@ def meta(
 
 
 def measured(prepared: Prepared, completed: Completed) -> Completed:
-    """Return *completed* as it ended, killed where what it left is over its bound.
+    """Return *completed*, changed to killed if the files that the call left exceed its bound.
 
-    The watchdog looks at times; what was written and left between two looks is the same offence.
+    The watchdog looks only at intervals; files that were written between two looks are the same offence.
     """
     if not is_full(prepared):
         return completed
@@ -132,13 +132,13 @@ def measured(prepared: Prepared, completed: Completed) -> Completed:
 
 
 def is_full(prepared: Prepared) -> bool:
-    """Return whether the storage of the call is over its bound, or cannot be measured."""
+    """Return whether the storage of the call exceeds its bound or cannot be measured."""
     limit = prepared.grant.permissions.storage
     return prepared.storage is not None and folder_size(prepared.storage, limit) > limit
 
 
 def require_room(prepared: Prepared) -> None:
-    """Refuse a call whose storage is full before it begins.
+    """Refuse a call whose storage is already full.
 
     Raises:
         ConsentError: ``storage.full``.

@@ -29,14 +29,14 @@ ALL_MOST: Final = 128 << 20
 """Bytes of all images of a process, one that is being made included."""
 
 _PAGE: Final = 4096
-_EACH: Final = 1024  # bytes of the kernel's for a file or folder
-_BACKOFF: Final = 30.0  # seconds after a failure, twice as long after each further one
+_EACH: Final = 1024  # bytes of kernel memory for each file or folder
+_BACKOFF: Final = 30.0  # seconds after a failure; doubled after each further one
 _BACKOFF_MOST: Final = 3600.0
 _FAILURES_KEPT: Final = 256
 
 
 def size_of(files: Sequence[FileEntry]) -> int:
-    """Return the bytes of memory that the image of *files* takes, the kernel's own included."""
+    """Return the bytes of memory that the image of *files* takes, kernel memory included."""
     return sum(-(-entry.size // _PAGE) * _PAGE + 2 * _EACH for entry in files)
 
 
@@ -47,19 +47,19 @@ class Images:
         self._lock = threading.Lock()  # guards everything below
         self._made: dict[str, tuple[Image, int]] = {}
         self._kept: frozenset[str] = frozenset()
-        self._failed: dict[str, tuple[int, float]] = {}  # how often, and not again before
+        self._failed: dict[str, tuple[int, float]] = {}  # failures; no retry before
         self._making: threading.Thread | None = None
         self._closing = False
 
     def of(self, digest: str) -> Image | None:
-        """Return the verified image of the package with *digest*, None where there is none."""
+        """Return the verified image of the package with *digest*, None if there is none."""
         made = self._made.get(digest)
         return None if made is None else made[0]
 
     def wanted(self, digest: str, files: Sequence[FileEntry], make: Callable[[], Image]) -> Image | None:
-        """Return the image of a package of *files*; where there is none, have it made if it is worth that.
+        """Return the image of a package of *files*. If there is none and one is worthwhile, have it made.
 
-        *make* returns it verified, or raises MppError.
+        *make* returns the verified image, or raises MppError.
         """
         found = self.of(digest)
         if found is not None or len(files) < FILES_LEAST:
@@ -83,7 +83,7 @@ class Images:
     def _make(self, digest: str, size: int, make: Callable[[], Image]) -> None:
         image = None
         try:
-            with contextlib.suppress(MppError):  # what is wrong with the installed files, their look says
+            with contextlib.suppress(MppError):  # the check of the installed files reports faults
                 image = make()
         finally:
             with self._lock:
@@ -101,20 +101,20 @@ class Images:
             del self._failed[next(iter(self._failed))]
 
     def failed(self, digest: str) -> None:
-        """Do without the image of a package for a while: no sandbox could be made of it."""
+        """Do without the image of a package for a while: no sandbox could be made from it."""
         with self._lock:
             gone = self._made.pop(digest, None)
             self._failed_again(digest)
-        del gone  # freed here, and not beside whoever waits for the lock
+        del gone  # freed here, outside of the lock
 
     def drop(self, digest: str) -> None:
-        """Let the image of a package go: what is installed is not what it was, or nobody knows."""
+        """Release the image of a package: the installed files changed, or nobody knows whether they did."""
         with self._lock:
             gone = self._made.pop(digest, None)
         del gone
 
     def keep(self, digests: frozenset[str]) -> None:
-        """Let all images go but those of *digests*: for these, sandboxes are kept."""
+        """Release all images except those of *digests*, for which sandboxes are kept."""
         if digests == self._kept:
             return
         with self._lock:
@@ -123,9 +123,9 @@ class Images:
         del gone
 
     def close(self, until: float = math.inf) -> bool:
-        """Let all of them go, and wait for the thread that makes one; return whether it has ended.
+        """Release all images and wait for the thread that makes one; return whether that thread has ended.
 
-        It waits for no longer than *until*, of ``time.monotonic``. What is made later is let go at once.
+        The wait ends at *until* (``time.monotonic``). An image that is made later is released at once.
         """
         with self._lock:
             self._closing = True

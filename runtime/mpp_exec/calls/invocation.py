@@ -1,7 +1,7 @@
 """One call, from the name of a tool to its redacted result.
 
-Verified, approved, checked, confirmed, on record, run, read, redacted, on record again: in this
-order, and what fails ends the call there.
+A call is verified, approved, checked, confirmed, recorded, run, read, redacted and recorded again, in this
+order. A step that fails ends the call.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ _LONGEST: Final = 24 * 3600.0  # seconds; no limit of a package is longer
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """For whom a call is made: who stands on record, who is asked, and whose variables the tool may see.
+    """For whom a call is made: who is recorded, who is asked, and whose variables the tool may see.
 
-    *conversation* is that of the other calls it belongs to, None for the runtime's own.
+    *conversation* is the one that the call belongs to, None for the runtime's own.
     """
 
     caller: Caller
@@ -69,12 +69,12 @@ class Options:
     Attributes:
         cancel: ends the call when it is set; the caller closes it.
         began: when the call began (``time.perf_counter_ns``); 0 for now.
-        timeout: seconds that shorten the package's limit, None for the limit itself. They count from when
-            the call began, less what a person took to confirm it.
-        trace: takes what a watched call tried; None for an ordinary one.
-        progress: told how far the call is, redacted, where its server says so.
-        trace_context: of the client, for a tool that is an MCP server (``dialogue.tracing``).
-        begins: called before anything of the call is on record or runs; what it raises ends the call there.
+        timeout: seconds that shorten the package's limit, None for the limit itself. They count from the
+            start of the call, without the time that a person took to confirm it.
+        trace: receives what a watched call tried; None for an ordinary call.
+        progress: is told how far the call is, redacted, if its server reports progress.
+        trace_context: the client's trace context, for a tool that is an MCP server (``dialogue.tracing``).
+        begins: is called before anything of the call is recorded or runs; an exception ends the call.
     """
 
     cancel: Cancellation
@@ -87,12 +87,12 @@ class Options:
 
 
 class Invocation:
-    """One call of one tool; to be made once.
+    """One call of one tool; to be run once.
 
     Args:
         parts: what the runtime holds open.
-        asking: on whose behalf.
-        options: how it is made.
+        asking: on whose behalf the call is made.
+        options: how the call is made.
     """
 
     def __init__(self, parts: Opened, asking: Asking, options: Options) -> None:
@@ -161,7 +161,7 @@ class Invocation:
     def _agreed(
         self, stack: contextlib.ExitStack, package: str, tool: str, arguments: dict[str, Any]
     ) -> Agreed:
-        """Check everything that must be true before a call; nothing has begun."""
+        """Check everything that must be true before a call begins."""
         if self._timeout is not None and not self._timeout > 0:
             raise UsageError(
                 "call.timeout", f"a timeout of {self._timeout} s leaves no time", "give seconds above zero"
@@ -173,7 +173,7 @@ class Invocation:
         return agreed
 
     def _never_run(self, agreed: Agreed, entered: Literal["timeout", "cancelled"]) -> ToolResult:
-        """Put on record a call that ended before its turn, and say so."""
+        """Record a call that ended before its turn; return its result."""
         ledger, prepared = self._parts.ledger, agreed.prepared
         result = not_run(entered, prepared.plan.kind, agreed.invocation)
         token = ledger.begin(
@@ -205,13 +205,13 @@ class Invocation:
         self._looked(agreed, parked)
         if self._options.begins is not None:
             self._options.begins()
-        # Its start is committed while the tool runs, and its sandbox is built where none was ready. That is
-        # one commit more, for its end, which takes from other calls; a server on the usual libraries takes
-        # longer than its start in any case.
+        # The start is committed while the tool runs and, if no sandbox was ready, while one is built. That
+        # costs one more commit, for the end, which takes time from other calls. A server on the usual
+        # libraries takes longer than the commit of its start in any case.
         soon = prepared.plan.kind == "mcp" or self._parts.admission.is_alone
         beside = Beside(functools.partial(self._begun, agreed, at_once=soon), ledger, at_once=soon)
-        # Without a way to the outside a tool may begin before its start is on record: until that is durable,
-        # nobody has its result. Where that did not work, it comes first.
+        # A tool that cannot reach the outside may begin before its start is recorded: nobody gets its result
+        # until that record is durable. If recording failed before, the record comes first.
         if prepared.terms.reaches_outside or not ledger.works:
             beside.begun()
         self._beside = beside
@@ -219,7 +219,7 @@ class Invocation:
         redactor: Redactor | None = None
         try:
             redactor = self._redactor(agreed, running)
-            # Watched until its end is on the ledger: who closes the runtime waits for that, too.
+            # Watch it until its end is on the ledger: closing the runtime waits for that record, too.
             stack.enter_context(self._parts.watchdog.watch(running, prepared.recipe.basis))
             plan = self._placed(prepared.plan, running, stack)
             session = self._session(agreed, redactor)
@@ -248,7 +248,7 @@ class Invocation:
         return result
 
     def _looked(self, agreed: Agreed, parked: Parked | None) -> None:
-        """Look at the installed files where the call is to run them, and not the image that it relied on."""
+        """Check the installed files if the call runs them instead of the image that it relied on."""
         prepared = agreed.prepared
         if prepared.image is None or (parked is not None and parked.image is prepared.image):
             return
@@ -261,7 +261,7 @@ class Invocation:
             self._clock.stage("verify")
 
     def _begun(self, agreed: Agreed, *, at_once: bool) -> Token:
-        """Put on record that the call begins; *at_once* where there is time for that until it ends."""
+        """Record that the call begins; *at_once* if there is time for that before it ends."""
         try:
             return self._parts.ledger.begin(
                 agreed.prepared.terms,
@@ -279,14 +279,14 @@ class Invocation:
             raise UsageError("runtime.closed", "the runtime is closed", "open another one") from error
 
     def _redactor(self, agreed: Agreed, running: RunningCall) -> Redactor:
-        """Return what redacts everything that this call says."""
+        """Return the redactor for everything that this call outputs."""
         prepared, package = agreed.prepared, agreed.prepared.manifest.name
         received = agreed.received.values
         tokens: MakeToken | None = None
         needs = prepared.redaction.makes_tokens or self._conversation.has_tokens
         vault = self._conversation.vault if needs else None
         secrets = list(prepared.secrets.values())
-        if prepared.plan.network:  # names of hosts are told in lower case
+        if prepared.plan.network:  # host names are reported in lower case
             secrets += [each.lower() for each in secrets]
         if vault is not None:
             tokens = functools.partial(vault.token, package)
