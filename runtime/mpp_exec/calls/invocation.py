@@ -300,7 +300,7 @@ class Invocation:
         )
 
     def _placed(self, plan: SandboxPlan, running: RunningCall, stack: contextlib.ExitStack) -> SandboxPlan:
-        """Return *plan*; one that mounts nothing gets a folder of the call's own, until *stack* ends."""
+        """Return *plan*; a plan that mounts nothing gets a folder for this call, until *stack* ends."""
         if plan.bare is None:
             return plan
         place = stack.enter_context(call_folder(self._parts.home, root=plan.root))
@@ -311,13 +311,13 @@ class Invocation:
         return placed
 
     def _session(self, agreed: Agreed, redactor: Redactor) -> Session | None:
-        """Return what speaks with the server of a package that is one."""
+        """Return the session with the MCP server of the package, None if the package is no server."""
         prepared = agreed.prepared
         if prepared.plan.kind != "mcp":
             return None
         relay = None
         if self._options.progress is not None:
-            # The redactor of the result: what it finds while the call runs it knows at the end.
+            # The same redactor as for the result: values it finds while the call runs are known at the end.
             relay = ProgressRelay(self._options.progress, redactor, time.monotonic)
         return Session(
             Asked("tools/call", agreed.request.decode()),
@@ -335,7 +335,7 @@ class Invocation:
         session: Session | None,
         parked: Parked | None,
     ) -> Completed:
-        """Run it, and however it ends close what it had of the network."""
+        """Run the call; however it ends, close its network connections."""
         reach = Reach(self._parts.broker, agreed.prepared.manifest.name, agreed.invocation, plan.network)
 
         def attempt() -> Completed:
@@ -369,7 +369,7 @@ class Invocation:
             self._traffic = reach.end(drop=self._cancel.is_set())
 
     def _on_record(self, agreed: Agreed, redactor: Redactor) -> Mapping[str, Any]:
-        """Return what the ledger says of the network of the call."""
+        """Return the ledger's record of the network use of the call."""
         if self._traffic is None:
             return {}
         return reaching.on_record(self._traffic, agreed.prepared.grant.permissions, redactor)
@@ -381,13 +381,13 @@ class Invocation:
         return not wanted.poll(seconds * 1000)
 
     def _failed(self, error: BaseException) -> Ending:
-        """Return the end of a call that *error* ended, Ctrl-C included: what began has an end on record."""
+        """Return the end of a call that *error* ended, Ctrl-C included: every recorded start gets an end."""
         code = error.code if isinstance(error, MppError) else f"python.{type(error).__name__}"
         return Ending(Outcome.FAILED, code=code, timing=self._clock.stages)
 
 
 def _redact(error: MppError, redactor: Redactor) -> None:
-    """Redact what *error* says: names that tools gave to files may stand in it."""
+    """Redact the text of *error*: it may contain names that tools gave to files."""
     try:
         clean = redactor.redact_many({"message": error.message, "hint": error.hint})
     except StoppedError:

@@ -39,7 +39,7 @@ CLOSING: Final = 30.0
 
 
 class Opened:
-    """Everything that a runtime opens with its first call, and closes with itself."""
+    """Everything that a runtime opens at its first call, and closes when it is closed."""
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class Opened:
         self._over = threading.Condition(self._lock)
 
     def broker(self) -> Broker:
-        """Return what connects for tools that were granted hosts; it starts with the first that needs it."""
+        """Return the broker that connects for tools with granted hosts; it starts when first needed."""
         from mpp_exec.egress.broker import Broker  # noqa: PLC0415 -- most runtimes reach no host
 
         with self._lock:
@@ -97,10 +97,10 @@ class Opened:
             return self._broker
 
     def submit(self, work: Callable[[], ToolResult]) -> Future[ToolResult]:
-        """Have *work* done in a thread of those that ``acall`` waits in, which are made when first needed.
+        """Run *work* in one of the threads of ``acall``, which are made when first needed.
 
         Raises:
-            InternalError: ``call.busy``: as many calls wait as may; ``host.exhausted``: no thread can be had.
+            InternalError: ``call.busy``: too many calls wait; ``host.exhausted``: no thread can be started.
             UsageError: ``runtime.closed``.
         """
         from concurrent.futures import Future, ThreadPoolExecutor  # noqa: PLC0415 -- not for a single call
@@ -109,7 +109,7 @@ class Opened:
         with self._lock:
             self.admission.refuse_closed()
             if self._pool is None:
-                # Those that are asked about may take theirs for hours, and leave one for each place.
+                # Calls that wait for a person may hold threads for hours; one is left for each place.
                 workers = MOST_ASKED + max(32, self.admission.bound)
                 self._pool = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="mpp-exec-call")
             if self._submitted >= self.admission.bound + self.admission.waiting:
@@ -118,7 +118,7 @@ class Opened:
             try:
                 self._pool.submit(_done, future, work)
             except RuntimeError as error:
-                # It stays in the queue all the same, for a thread that is free later; or one has taken it.
+                # The work stays queued all the same, for a thread that becomes free; or one has taken it.
                 if future.cancel():
                     self._submitted -= 1
                     raise InternalError(
@@ -135,7 +135,7 @@ class Opened:
             self._over.notify_all()
 
     def refused(self, package: str, tool: str, caller: Caller, error: MppError) -> None:
-        """Put on record that a call of an installed package was refused before anything ran."""
+        """Record that a call of an installed package was refused before anything ran."""
         if isinstance(error, InternalError) or self._is_closed:
             return
         installed = next((each for each in self.store.installed() if each.name == package), None)
@@ -149,14 +149,15 @@ class Opened:
         try:
             self.ledger.event(Kind.REFUSED, caller, package=reference, tool=name, code=error.code)
         except InternalError as fault:
-            # Sent away since the runtime closes, which is what the caller is to hear; so does the ledger.
+            # Refused because the runtime closes, and so does the ledger: the caller is to be told the former.
             if (error.code, fault.code) != ("runtime.closed", "ledger.closed"):
                 raise
 
     def _known_tool(self, package: str, tool: str) -> str:
-        """Return *tool* if there is one of that name, "" otherwise: what else a caller writes is a text.
+        """Return *tool* if the package has a tool of that name, "" otherwise.
 
-        What is written to the ledger stays there, and nobody has searched other text for sensitive data.
+        Any other text of the caller has not been searched for sensitive data, and the ledger keeps what is
+        written to it.
         """
         try:
             _, manifest = self.preparer.manifest(package)
@@ -165,18 +166,19 @@ class Opened:
         return tool if manifest.tool(tool) is not None else ""
 
     def call_is_over(self) -> None:
-        """Let be done what was put off while a call was made: soon, but not beside whoever has its result."""
+        """Start work that was deferred during a call: soon, but not while the caller handles the result."""
         if not self.sandboxes.call_is_over():
             self.ledger.wake()
 
     def close(self) -> None:
-        """End running calls, write what is left on the ledger, close everything.
+        """End running calls, write pending records to the ledger, and close everything.
 
-        What does not end in time is left behind: it finds all of this closed, can begin nothing and hands
+        Work that does not end in time is left behind. It finds everything closed, can begin nothing, hands
         nobody anything, and ends with the process.
 
         Raises:
-            InternalError: ``runtime.hangs``, and what; or as ``Ledger.close``. Closed it is all the same.
+            InternalError: ``runtime.hangs``, with what hangs; or as ``Ledger.close``. Everything is closed
+                all the same.
         """
         until = time.monotonic() + CLOSING
         hung: list[str] = []
@@ -185,7 +187,7 @@ class Opened:
             if not close(until):
                 hung.append(what)
 
-        # From the last to the first, and all of them, also where a Ctrl-C ends one.
+        # Close from the last to the first, and close all of them even if a Ctrl-C ends one.
         with contextlib.ExitStack() as stack:
             stack.callback(self.store.close)
             stack.callback(self.ledger.close)
@@ -212,7 +214,7 @@ class Opened:
             broker.close()
 
     def _tasks_end(self, until: float) -> bool:
-        """Wait for what was submitted, and end the threads; return whether all of it has ended."""
+        """Wait for submitted work, and end the threads; return whether all of it has ended."""
         with self._lock:
             in_time = self._over.wait_for(lambda: self._submitted == 0, max(0.0, until - time.monotonic()))
         if self._pool is not None:
@@ -221,9 +223,9 @@ class Opened:
 
 
 def _done(future: Future[ToolResult], work: Callable[[], ToolResult]) -> None:
-    """Do *work*, unless it is not wanted any more, and have its *future* told."""
+    """Do *work* unless it is no longer wanted, and set its *future*."""
     if future.set_running_or_notify_cancel():
         try:
             future.set_result(work())
-        except BaseException as error:  # noqa: BLE001 -- handed to whoever waits
+        except BaseException as error:  # noqa: BLE001 -- handed to the waiting caller
             future.set_exception(error)

@@ -52,14 +52,14 @@ _SEARCHED: Final = 60.0
 
 
 class _Found(NamedTuple):
-    """What a call is prepared from, as it is at this moment.
+    """The inputs from which a call is prepared, as they are at this moment.
 
     Attributes:
-        approved: the home's word: which package, under which grant, with which secrets.
-        verified: the package, as it is installed.
+        approved: what the home has approved: which package, under which grant, with which secrets.
+        verified: the installed package.
         tool: the tool that is called.
-        granted: what policy leaves of the grant.
-        policy: that policy.
+        granted: the part of the grant that policy leaves.
+        policy: the policy that was applied.
     """
 
     approved: Approved
@@ -98,15 +98,15 @@ class Preparer:
     ) -> Iterator[Prepared]:
         """Yield the call of *tool_name* ("" for the only one) of *package*, ready to run.
 
-        A traced call may have a *temporary* grant in the place of the stored one. Policy and what is
-        protected bound it as they do any other.
+        A traced call may have a *temporary* grant instead of the stored one. Policy and protected paths
+        bound it like any other grant.
 
-        For the length of the block the installed files stay where they are, also when another
-        process installs another version or removes the package.
+        During the block the installed files stay where they are, even if another process installs another
+        version or removes the package.
 
         Raises:
             UsageError: no such package or tool.
-            PackageError: what is installed is not what was signed.
+            PackageError: the installed files are not the signed ones.
             ConsentError: not trusted, not approved, or against policy.
             HostError: this host cannot enforce the plan.
         """
@@ -118,7 +118,7 @@ class Preparer:
             image = None
             relied = self._verifier.relied_on(approved) if temporary is None else None
             if relied is not None:
-                verified, image = relied  # of what is installed nothing is said
+                verified, image = relied  # nothing is claimed about the installed files
             else:
                 verified = self._verifier.verified(approved.installed, folder, approved.view)
             tool = _choose(verified.manifest, tool_name)
@@ -147,32 +147,32 @@ class Preparer:
         if kept is None:
             with self._lock:
                 making = self._making.setdefault(key, threading.Lock())
-            with making:  # of calls that come at once one makes it, and the others have the same plan
+            with making:  # of simultaneous calls, one makes the plan and the others share it
                 kept = self._still_kept(key, inputs)
                 if kept is None:
-                    look()  # a plan is made of what is installed
+                    look()  # a plan is made from the installed files
                     kept = _Kept(inputs, self._assemble(found))
                     self._kept[key] = kept
         if kept.prepared.approved is not approved:
-            # The home has changed, and nothing that this call depends on: what is prepared for the next one
-            # is made under what holds now.
+            # The home changed, but nothing that this call depends on. Sandboxes for the next call are
+            # prepared under the current state.
             recipe = replace(kept.prepared.recipe, **self._basis(found))
             kept = _Kept(inputs, replace(kept.prepared, approved=approved, recipe=recipe))
             self._kept[key] = kept
         return kept.prepared
 
     def _still_kept(self, key: tuple[str, str], inputs: tuple[object, ...]) -> _Kept | None:
-        """Return what was made from the same *inputs* and programs of the host, None where nothing was."""
+        """Return the call that was prepared from the same *inputs* and host programs, None without one."""
         kept = self._kept.get(key)
         if kept is None:
             return None
-        # The very same values need no comparison; of what was read anew, the content counts.
+        # Identical objects need no comparison; values that were read again are compared by content.
         if not all(map(operator.is_, kept.inputs, inputs)) and kept.inputs != inputs:
             return None
         return kept if kept.is_current() else None
 
     def _basis(self, found: _Found) -> dict[str, Any]:
-        """Return what a recipe is good for: the home's state, and files that are still those."""
+        """Return the state under which a recipe is valid: the home's state, and unchanged files."""
         approved, verified = found.approved, found.verified
         return {
             "basis": (approved.generation, found.policy),
@@ -182,16 +182,16 @@ class Preparer:
         }
 
     def lost(self, prepared: Prepared, temporary: Temporary | None = None) -> str:
-        """Return why a call that is *prepared* may not run any more; "" where all that was true still is.
+        """Return why the *prepared* call may no longer run; "" if everything that was true still is.
 
         Raises:
-            ConsentError: ``policy.*``, it cannot be read.
-            InternalError: the store cannot.
+            ConsentError: ``policy.*``: policy cannot be read.
+            InternalError: the store cannot be read.
         """
         return self._lost(prepared, temporary, looks=True)
 
     def withdrawn(self, prepared: Prepared, temporary: Temporary | None = None) -> str:
-        """Return what :meth:`lost` does, but for what the installed files have become: it looks at none.
+        """Return what :meth:`lost` returns, without looking at the installed files.
 
         Raises:
             as :meth:`lost`.
@@ -220,7 +220,7 @@ class Preparer:
         return lost(prepared.grant, granted, prepared.tool.name)
 
     def offered(self, package: str) -> tuple[Manifest, Grant]:
-        """Return the manifest of *package*, verified now, and what is left of its grant under today's policy.
+        """Return the manifest of *package*, verified now, and its grant as far as current policy leaves it.
 
         Raises:
             UsageError, PackageError, ConsentError: as :meth:`prepared`.
@@ -242,7 +242,7 @@ class Preparer:
             return installed, self._verifier.verified(installed, folder, self._store.trust_view()).manifest
 
     def _effective(self, grant: Grant, policy: Policy) -> Grant:
-        # What is protected matters to granted paths only, and costs a walk over the host's folders.
+        # Protected paths matter only to granted paths, and finding them costs a walk over the host's folders.
         if grant.permissions.read or grant.permissions.write:
             protected = self._protected()
             return effective(grant, policy, protected.with_homes(self._homes(grant, protected)))
@@ -253,7 +253,7 @@ class Preparer:
         return known[2]
 
     def _homes(self, grant: Grant, protected: Protected) -> list[str]:
-        """Return the homes that nothing names in what is granted: those that came after the approval, too."""
+        """Return the homes inside granted paths that nothing names, also those made after the approval."""
         known = self._found.get(grant.package)
         now = time.monotonic()
         if known is None or known[0] is not grant or now > known[1] + _SEARCHED:
@@ -361,11 +361,11 @@ def _nothing() -> None:
 def _may_start_early(manifest: Manifest, grant: Grant, plan: SandboxPlan) -> bool:
     """Return whether a tool may be started ahead of its call.
 
-    Every call must have the same variables, which stand in the package for everybody to read: code that runs
-    early could ask for others where nobody sees it (getenv in a library). It is not run without those that
-    its call will have, and nobody's are kept waiting. An MCP server may look for what it is granted
-    when it starts, and nothing would tell; of a Python tool the launcher does. Other programs touch the
-    outside: they are started by a call that is on record, and not before.
+    All its calls must have the same variables, and these must stand in the package, which everybody can read:
+    code that runs early could read other variables unseen (getenv in a library). So it is not started
+    without the variables that its call will have, and no user's variables wait in a sandbox. An MCP server
+    may look for what it is granted when it starts, and nothing would report that; for a Python tool the
+    launcher does. Other programs touch the outside: only a recorded call starts them.
     """
     if grant.permissions.subprocess or not can_start_early(plan):
         return False
@@ -377,7 +377,7 @@ def _may_start_early(manifest: Manifest, grant: Grant, plan: SandboxPlan) -> boo
 
 
 class _Kept:
-    """A call that was prepared, what it was made from, and whether the host's programs are what they were."""
+    """A prepared call, its inputs, and a check whether the host's programs are unchanged."""
 
     __slots__ = ("_look", "inputs", "prepared")
 
@@ -387,9 +387,9 @@ class _Kept:
         self._look: Look | None = None
 
     def is_current(self) -> bool:
-        """Tell whether the programs that the plan mounts and lets start are still the same.
+        """Return whether the programs that the plan mounts and allows to start are unchanged.
 
-        Asked at each call, of all of their files at once, after they were compared one by one.
+        Each call asks this for all of their files at once, after they were compared one by one.
         """
         if self._look is not None:
             return self._look.is_same()

@@ -1,4 +1,4 @@
-"""A call that is ready to be made: one tool of one package, verified, granted and planned."""
+"""A call that is ready to run: one tool of one package, verified, granted and planned."""
 
 from __future__ import annotations
 
@@ -37,21 +37,22 @@ class Prepared:
     """One tool of one package, verified, granted and planned.
 
     Attributes:
-        manifest, tool: what is called.
-        grant: what is left of the grant under the policy of this moment.
-        plan: what it is confined by.
-        arguments: validator of the inputSchema; ``result`` of the outputSchema, None without one.
-        filled: command and variables with the user's values put in.
+        manifest, tool: the package and the tool that is called.
+        grant: the grant as far as the policy of this moment leaves it.
+        plan: how the call is confined.
+        arguments: the validator of the inputSchema.
+        result: the validator of the outputSchema, None without one.
+        filled: command and variables with the user's values filled in.
         secrets: sensitive values, by setting; redacted wherever they appear.
-        redaction: what happens to each kind of sensitive data.
-        terms: what the ledger records of it.
-        storage: the private folder on the host, None where none is granted.
-        recipe: what sandboxes for later calls are prepared from.
-        approved: what was agreed, as of the moment of this call.
-        image: where it is verified that the files lie which this call may run; the installed ones were not
-            looked at. None where they were: then they are what was verified.
-        look: looks at the installed files, and raises PackageError where they are not what was signed. To be
-            called before anything runs that does not come from *image*.
+        redaction: the action for each kind of sensitive data.
+        terms: what the ledger records about the call.
+        storage: the private folder on the host, None if none is granted.
+        recipe: how sandboxes for later calls are prepared.
+        approved: what was agreed, at the time of this call.
+        image: the verified image with the files that this call may run; the installed files were not looked
+            at. None if the installed files themselves were verified.
+        look: checks the installed files, and raises PackageError if they are not the signed ones. It must
+            be called before anything runs that does not come from *image*.
     """
 
     manifest: Manifest
@@ -71,22 +72,22 @@ class Prepared:
     look: Callable[[], object] = field(repr=False, default=lambda: None)
 
     def variables(self, environ: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-        """Return the granted variables of the host and those of the package, for one call."""
+        """Return the granted variables of the host and the variables of the package, for one call."""
         granted = {name: environ[name] for name in self.grant.permissions.environment if name in environ}
         return tuple((granted | dict(self.filled.env)).items())
 
     def request(self, arguments: dict[str, Any], receive: Receive | None = None) -> tuple[bytes, Received]:
-        """Check *arguments* and return what the tool reads, with what *receive* put into it for tokens.
+        """Check *arguments*; return the bytes that the tool reads, and the values *receive* put for tokens.
 
-        What is checked against the schema is what the tool will read; what an error says of it is a
-        place and a keyword, neither of which holds a value.
+        The schema is checked against exactly what the tool will read. An error names a place and a keyword,
+        neither of which holds a value.
 
         Raises:
-            UsageError: they are no JSON, too large or deep, or against the inputSchema.
+            UsageError: the arguments are not JSON, too large, too deep, or violate the inputSchema.
         """
         try:
             text = encoding.json_dumps(arguments)
-            # Read back: what is checked is what the tool will read, and nobody can change it meanwhile.
+            # Parse it again: exactly what the tool will read is checked, and nobody can change it meanwhile.
             checked = encoding.json_loads(text, max_size=MAX_ARGUMENTS)
         except encoding.JsonError as error:
             raise UsageError(
@@ -108,7 +109,7 @@ class Prepared:
         return f'{{"arguments":{text},"name":{encoding.json_dumps(self.tool.name)}}}'.encode(), received
 
     def command(self) -> tuple[str, ...]:
-        """Return the plan's command line with the user's values put in."""
+        """Return the plan's command line with the user's values filled in."""
         return command_line(self.plan, self.filled)
 
 
@@ -121,11 +122,11 @@ class Temporary:
 
 
 class HostAsked(NamedTuple):
-    """Hosts that a call asked for, as far as that is known.
+    """Hosts that a call asked for, as far as they are known.
 
     Attributes:
-        refused: host, port (0: unknown) and why, of what it did not reach.
-        reached: host and port of what it did; None where not all of them are known.
+        refused: host, port (0: unknown) and reason of each destination that it did not reach.
+        reached: host and port of each destination that it reached; None if not all are known.
     """
 
     refused: tuple[tuple[str, int, str], ...] = ()
@@ -133,11 +134,12 @@ class HostAsked(NamedTuple):
 
 
 class Trace:
-    """One traced call: the grant it is made under, and, once it has ended, what the tool tried.
+    """One traced call: its grant and, once the call has ended, what the tool tried.
 
     Attributes:
-        prepared: the call as it was made; *completed* what came out, with ``accesses``.
-        asked: the hosts that it asked for.
+        prepared: the call as it was made.
+        completed: the outcome, with ``accesses``.
+        asked: the hosts that the call asked for.
     """
 
     def __init__(self, temporary: Temporary) -> None:
@@ -148,5 +150,5 @@ class Trace:
 
 
 def command_line(plan: SandboxPlan, filled: Filled) -> tuple[str, ...]:
-    """Return the command line of *plan* with the user's values put in."""
+    """Return the command line of *plan* with the user's values filled in."""
     return plan.argv if plan.kind == "python" else (plan.argv[0], *filled.command[1:])

@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 
 
 class Ends(Protocol):
-    """An outlet of the broker's."""
+    """An outlet of the broker."""
 
     def end(self, *, drop: bool = False) -> Traffic:
-        """Close every connection, and return what there was."""
+        """Close every connection, and return the traffic."""
 
 
 class Reach:
-    """What a call of *package* with *destinations* has, as number *invocation*.
+    """The network access of one call: number *invocation*, of *package*, to *destinations*.
 
-    *broker* returns what connects for it.
+    *broker* returns the broker that connects for the call.
 
-    One call can have several sandboxes, one after another: what was prepared may not fit any more.
+    One call can have several sandboxes, one after another: a prepared sandbox may no longer fit.
     """
 
     def __init__(
@@ -45,35 +45,38 @@ class Reach:
         self._outlet: Ends | None = None
 
     def serve(self, streams: tuple[int, ...], names: int) -> None:
-        """Have the sandbox that these sockets are of reach the destinations, and none before it any more.
+        """Let the sandbox with these sockets reach the destinations, and cut off any earlier sandbox.
 
         Raises:
-            HostError: this host cannot confine what would connect.
-            InternalError: it cannot be started, or has no room.
+            HostError: this host cannot confine the broker.
+            InternalError: the broker cannot be started, or has no room.
         """
         from mpp_exec.egress.broker import Sockets  # noqa: PLC0415 -- most calls reach no host
 
-        self.end()  # of one that was never given the call
+        self.end()  # of a sandbox that never got the call
         self._outlet = self._broker().open(
             self._invocation, self._destinations, Sockets(streams, names), self._package
         )
 
     def end(self, *, drop: bool = False) -> Traffic | None:
-        """Close every connection, and return what there was: None where nothing was ever served.
+        """Close every connection, and return the traffic, None if nothing was ever served.
 
-        With *drop*, what was sent and is not yet taken is not handed on.
+        With *drop*, data that was sent but not yet taken is not forwarded.
         """
         outlet, self._outlet = self._outlet, None
         return None if outlet is None else outlet.end(drop=drop)
 
 
 def refused(traffic: Traffic | None) -> tuple[tuple[str, int, str], ...]:
-    """Return what was not had, as ``denial.denials`` takes it: host, port (0: unknown), why."""
+    """Return the destinations that were refused, as ``denial.denials`` takes them: host, port, reason.
+
+    Port 0 means unknown.
+    """
     return () if traffic is None else tuple((each.host, each.port, each.why) for each in traffic.denied)
 
 
 def asked(traffic: Traffic | None) -> HostAsked:
-    """Return all that is known of the hosts that a call asked for."""
+    """Return everything known about the hosts that a call asked for."""
     if traffic is None:
         return HostAsked()
     whole = not traffic.lost and not traffic.more_connections
@@ -82,7 +85,7 @@ def asked(traffic: Traffic | None) -> HostAsked:
 
 
 def counts(traffic: Traffic) -> dict[str, int | bool]:
-    """Return what ``_meta`` says of *traffic*."""
+    """Return what ``_meta`` says about *traffic*."""
     told: dict[str, int | bool] = {
         "connections": len(traffic.connections) + traffic.more_connections,
         "denied": len(traffic.denied) + traffic.more_denied,
@@ -93,7 +96,7 @@ def counts(traffic: Traffic) -> dict[str, int | bool]:
 
 
 def on_record(traffic: Traffic, granted: Permissions, redactor: Redactor) -> Mapping[str, Any]:
-    """Return what the ledger says of *traffic*.
+    """Return what the ledger says about *traffic*.
 
     A host that is granted by its name is recorded as it is. The tool has chosen the name of any other host,
     and what is written to the ledger stays there.

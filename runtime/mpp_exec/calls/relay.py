@@ -19,12 +19,12 @@ ShowProgress = Callable[[Progress], None]
 MAX_MESSAGE: Final = 2048
 """Code points of a message about progress; of a longer one only the numbers are passed on."""
 
-_INTERVAL: Final = 0.05  # seconds between two that are passed on
-_MOST: Final = 2000  # of one call
+_INTERVAL: Final = 0.05  # seconds between two messages that are passed on
+_MOST: Final = 2000  # messages of one call
 
 
 class ProgressRelay:
-    """Passes on the progress of one call to *show*. Of what comes too fast the latest is kept for the end."""
+    """Passes the progress of one call to *show*. If messages come too fast, the latest waits for the end."""
 
     def __init__(self, show: ShowProgress, redactor: Redactor, clock: Callable[[], float]) -> None:
         self._show = show
@@ -35,7 +35,7 @@ class ProgressRelay:
         self._kept: Progress | None = None
 
     def take(self, told: Progress) -> None:
-        """Pass on *told* if it is time for it; otherwise keep it until a newer one comes, or the end."""
+        """Pass on *told* if it is due; otherwise keep it until a newer message comes or the call ends."""
         now = self._clock()
         self._kept = told
         if now >= self._next and self._count < _MOST:
@@ -43,7 +43,7 @@ class ProgressRelay:
             self.finish()
 
     def finish(self) -> None:
-        """Pass on what was kept: where a call ends, how far it came is not lost."""
+        """Pass on the message that was kept, so that the last progress of a call is not lost."""
         told, self._kept = self._kept, None
         if told is not None:
             self._pass_on(told)

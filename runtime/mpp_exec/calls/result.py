@@ -32,7 +32,7 @@ MAX_FINDINGS: Final = 50_000
 
 _SECONDS: Final = 5.0
 _SECONDS_PER_MIB: Final = 1.0
-# Why redaction has ended without a result: outcome, error code and sentence.
+# Why redaction ended without a result: outcome, error code and sentence.
 _WITHHELD: Final[Mapping[str, tuple[Outcome, str, str]]] = {
     "timeout": ("timeout", "", "its time passed while it waited for its turn: nothing of it ran"),
     "cancelled": ("killed", "", "cancelled by its caller"),
@@ -51,21 +51,22 @@ _WITHHELD: Final[Mapping[str, tuple[Outcome, str, str]]] = {
 
 @dataclass(frozen=True, slots=True)
 class ToolResult:
-    """What a caller gets of one invocation. Nothing in it is unredacted.
+    """The result of one invocation for its caller. Nothing in it is unredacted.
 
     Attributes:
         content: MCP content blocks.
-        structured: MCP structuredContent, None where the tool returned blocks without it.
+        structured: MCP structuredContent, None if the tool returned blocks without it.
         is_error: MCP isError: the tool failed, or was stopped.
-        outcome: one of the contract's words; ``reason`` is a sentence, "" for ``ok``.
-        stderr: what it wrote to stderr, as text.
-        redactions: how many values of each kind were found, and blocks of ``binary`` withheld.
-        invocation: the number under which the ledger has it.
-        denied: which permissions would have allowed what failed, a line for each, "" where none was missing.
-        kind: of the package. What a tool that is not Python was denied is not known, unless it is traced.
-        denials: the same as JSON, with what a Python tool tried without failing of it.
-        appeared: files that other programs obey and that were not there before.
-        withheld: error code of a result that could not be redacted within its bounds; nothing of it is here.
+        outcome: one of the contract's words.
+        reason: a sentence that explains the outcome, "" for ``ok``.
+        stderr: what the tool wrote to stderr, as text.
+        redactions: how many values of each kind were found, and how many blocks of ``binary`` were withheld.
+        invocation: the number of the call on the ledger.
+        denied: the permissions that would have allowed what failed, a line for each; "" if none was missing.
+        kind: the kind of the package. For a tool that is not Python, denials are unknown unless it is traced.
+        denials: the same as JSON, with denied attempts of a Python tool that did not make it fail.
+        appeared: files that other programs obey and that did not exist before.
+        withheld: the error code if redaction exceeded its bounds; nothing of the tool's result is here then.
         meta: ``_meta`` of the contract.
     """
 
@@ -85,12 +86,12 @@ class ToolResult:
     meta: Mapping[str, Any] = field(default_factory=dict)
 
     def with_meta(self, meta: Mapping[str, Any]) -> ToolResult:
-        """Give it its ``_meta`` and return it. For whoever made it: nobody else has it yet."""
+        """Set ``_meta`` and return this result. Only its maker may call this: nobody else has it yet."""
         object.__setattr__(self, "meta", meta)
         return self
 
     def told(self) -> list[dict[str, Any]]:
-        """Return the content, followed by what a reader of nothing else would miss about a failure.
+        """Return the content, followed by what a reader of the content alone would miss about a failure.
 
         That is what the tool was denied, unless the content has the same words. If there is no content, it
         is also why the tool failed.
@@ -113,9 +114,9 @@ class ToolResult:
 
 
 def redaction_bounds(max_size: int, cancelled: Callable[[], bool]) -> Bounds:
-    """Return what redacting the result of a call may cost whose output is at most *max_size* bytes.
+    """Return the bounds for redacting the result of a call whose output is at most *max_size* bytes.
 
-    The clock is the thread's own: many results at once take longer, and none is withheld for it.
+    The clock counts the thread's own time: many results at once take longer, but none is withheld for that.
     """
     seconds = _SECONDS + _SECONDS_PER_MIB * max_size / (1 << 20)
     return Bounds(MAX_FINDINGS, seconds, time.thread_time, cancelled)
@@ -180,7 +181,7 @@ def read_result(
         tried = said.tried
         if is_error and kind != "python":
             tried = _complained(said, errors + aside, clean, redactor)
-        if refused or "refused" in tried:  # the broker's word, and not the tool's
+        if refused or "refused" in tried:  # the broker's claim, not the tool's
             tried = {**tried, "refused": refused}
         denied = redacted_denials(
             Tried(said.denied_path, said.denied_errno, tried), explain, denials, redactor, counts
@@ -205,10 +206,11 @@ def read_result(
 
 
 def _complained(said: Said, errors: str, clean: Mapping[str, Any], redactor: Redactor) -> Mapping[str, Any]:
-    """Return what its words say it was denied, less what may be the half of a value.
+    """Return the denials that the tool's words report, without those that may contain half of a value.
 
     A path ends at a blank, and a name at a sign. A value may continue after that, and no detector recognises
-    half of a value. If the same is read from the words with their values masked, it contains only whole ones.
+    half of a value. If the same denial is read from the words with their values masked, it contains only
+    whole values.
     """
     told = complaints(errors, said.message, *(block.get("text") for block in said.blocks))
     if not told:
@@ -225,18 +227,18 @@ def _complained(said: Said, errors: str, clean: Mapping[str, Any], redactor: Red
 
 
 def _channels(said: Said, errors: str, appeared: tuple[str, ...]) -> dict[str, Any]:
-    """Return everything that leaves, by channel. One that nothing is in is not there: most are not."""
+    """Return everything that leaves, by channel. Empty channels, which are most, are left out."""
     channels: dict[str, Any] = {}
     if said.has_value:
         channels["value"] = said.value
     if said.blocks:
         channels["blocks"] = [text_parts(block) for block in said.blocks]
-    if said.form == "mcp":  # else it is made from the value
+    if said.form == "mcp":  # else the content is made from the value
         channels["structured"] = said.structured
     if said.message:
         channels["message"] = said.message
     if said.reason:
-        channels["reason"] = said.reason  # the words of a server may be in it
+        channels["reason"] = said.reason  # may contain the words of a server
     if said.broken is not None:
         channels["place"] = list(said.broken[0])  # names that the tool chose
     if appeared:
@@ -285,7 +287,7 @@ def _content(
         value = clean["value"]
         text = value if isinstance(value, str) else encoding.json_dumps(value)
         structured = value if isinstance(value, dict) else {"result": value}
-        # A failed program's value is told as it is, and makes no claim to fit the outputSchema.
+        # The value of a failed program is passed on as it is, and does not claim to fit the outputSchema.
         return [{"type": "text", "text": text}], None if is_error else structured
     lines = [line for line in (clean.get("message", ""), said.reason, hint) if line]
     return [{"type": "text", "text": "\n".join(lines) or "the tool failed"}], None

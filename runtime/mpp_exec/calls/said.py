@@ -55,7 +55,7 @@ def read_said(
     max_size: int,
     end: End | None,
 ) -> Said:
-    """Return what *completed* has said; the arguments as of ``read_result``."""
+    """Return what *completed* said; the arguments are those of ``read_result``."""
     if end is not None:
         said = _read_server(completed, end)
     else:
@@ -96,7 +96,7 @@ def _read_python(completed: Completed, max_size: int) -> Said:
 
 
 def tried_by(completed: Completed, max_size: int) -> Mapping[str, Any]:
-    """Return what the launcher of a Python tool noted, {} for nothing. The tool's own word, not redacted."""
+    """Return what the launcher of a Python tool noted, {} for nothing. The tool's own claim, not redacted."""
     try:
         document = _parse(completed.output, max_size)
     except encoding.JsonError:
@@ -134,7 +134,7 @@ def _read_server(completed: Completed, end: End) -> Said:
 
 
 def _as_defined(value: Any) -> Said:
-    """Return a server's result less what MCP does not define: servers add it, and clients pass over it."""
+    """Return a server's result without members that MCP does not define; clients ignore such members."""
     if not isinstance(value, dict):
         return Said("protocol", "the server does not speak MCP: its result is not an object")
     if value.get("resultType") == "input_required":
@@ -150,7 +150,7 @@ def _parse(data: bytes, max_size: int) -> Any:
     """Parse what a tool printed.
 
     Raises:
-        JsonError: it is no JSON that will be read.
+        JsonError: the text is not JSON, or is not accepted.
     """
     if data.count(b",") + data.count(b"[") + data.count(b"{") > MAX_VALUES:
         raise encoding.JsonError("too_long", f"JSON text with more than {MAX_VALUES} values")
@@ -163,7 +163,7 @@ def _protocol(completed: Completed, what: str) -> Said:
 
 
 def _shape(said: Said, tool: Tool, violations: Violations | None) -> None:
-    """Bring a value into the form its tool declared, or say that it has another."""
+    """Bring a value into the form that its tool declared, or say that it has another form."""
     if tool.result == "mcp":
         fault = _take_blocks(said)
         if fault:
@@ -181,7 +181,7 @@ def _shape(said: Said, tool: Tool, violations: Violations | None) -> None:
 
 
 def _take_blocks(said: Said) -> str:
-    """Take an MCP CallToolResult apart, less its ``_meta``; return what is wrong with it, or ""."""
+    """Take an MCP CallToolResult apart, without its ``_meta``; return what is wrong with it, or ""."""
     value = said.value
     if not isinstance(value, dict) or not isinstance(value.get("content"), list):
         return "no content list"

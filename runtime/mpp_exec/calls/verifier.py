@@ -33,19 +33,19 @@ class Verifier:
     """Verifies the packages of one home. Thread-safe.
 
     Attributes:
-        images: of packages that are verified.
+        images: the images of verified packages.
     """
 
     def __init__(self, store: Store, clock: Callable[[], datetime]) -> None:
         self.images = Images()
         self._store = store
         self._clock = clock
-        # By name: of each package the version that was verified last, however many there have been.
+        # By name of the package: only the version that was verified last, however many there have been.
         self._checked: dict[str, _Checked] = {}
         self._trusted: dict[str, tuple[InstalledPackage, TrustView]] = {}
 
     def verified(self, installed: Installed, folder: int, view: TrustView) -> InstalledPackage:
-        """Return what lies in the open *folder*, where *installed* does, verified: it is looked at now.
+        """Return the package of *installed* in the open *folder*, verified: its files are checked now.
 
         Raises:
             PackageError, UnknownPublisherError, InternalError: as ``verify_installed``.
@@ -54,18 +54,18 @@ class Verifier:
         try:
             if known is not None:
                 self._require_trusted(known.package, view)
-                # Same day, same platform: what was verified holds for as long as no file changed.
+                # Same day, same platform: the verification is valid as long as no file changed.
                 if known.look.is_same(folder):
                     return known.package
             return self._verify(installed, folder, view)
         except MppError:
-            self.images.drop(installed.digest)  # the next call looks at what is installed, and says so
+            self.images.drop(installed.digest)  # the next call checks the installed files, and reports it
             raise
 
     def relied_on(self, approved: Approved) -> tuple[InstalledPackage, Image] | None:
-        """Return a package that needs no look, and its image; None where there is none, or it is not trusted.
+        """Return a package that needs no look, and its image; None if there is none or it is not trusted.
 
-        Whoever runs anything else than the image MUST :meth:`look` first.
+        A caller that runs anything but the image MUST :meth:`look` first.
         """
         image = self.images.of(approved.installed.digest)
         known = self._known(approved.installed) if image is not None else None
@@ -74,29 +74,29 @@ class Verifier:
         try:
             self._require_trusted(known.package, approved.view)
         except MppError:
-            return None  # who asks for it to be verified is told why
+            return None  # a caller that asks for verification is told why
         return known.package, image
 
     def look(self, approved: Approved) -> InstalledPackage:
         """Look at the installed files, and verify them if they were touched.
 
         Raises:
-            PackageError: they are not what was signed, and others as :meth:`verified`.
+            PackageError: they are not the signed files; other errors as :meth:`verified`.
             ConsentError: the package was just uninstalled or replaced.
         """
         with self._store.leased(approved.installed) as folder:
             return self.verified(approved.installed, folder, approved.view)
 
     def is_unchanged(self, approved: Approved, verified: InstalledPackage) -> bool:
-        """Look at whether the installed files are still those that were *verified*."""
+        """Return whether the installed files are still those that were *verified*."""
         try:
-            # Calls that came at once have each verified them, and none of them is wrong.
+            # Simultaneous calls have each verified the files, and none of them is wrong.
             return self.look(approved).fingerprint == verified.fingerprint
         except MppError:
             return False
 
     def image(self, approved: Approved, verified: InstalledPackage) -> Image | None:
-        """Return the image of a package; where there is none, it may be made, beside whoever asks."""
+        """Return the image of a package; if there is none, it may be made, in another thread."""
         make = functools.partial(self._make_image, approved, verified)
         return self.images.wanted(approved.installed.digest, verified.manifest.files, make)
 
@@ -104,7 +104,7 @@ class Verifier:
         installed, files = approved.installed, verified.manifest.files
         with self._store.leased(installed) as folder:
             image = Image(folder, [name for name in identified(files) if name != "."], size_of(files))
-        # In the image, and after it was sealed: so it does not matter what was copied, or changed meanwhile.
+        # Verify the image itself, after it was sealed: what was copied or changed meanwhile does not matter.
         verify_installed(
             image.folder,
             installed.digest,
@@ -115,10 +115,10 @@ class Verifier:
         return image
 
     def _require_trusted(self, package: InstalledPackage, view: TrustView) -> None:
-        """Do what ``check_trusted`` does, once for a view: every change of the home makes another one.
+        """Do what ``check_trusted`` does, once for each view: every change of the home makes a new view.
 
         Raises:
-            PackageError, UnknownPublisherError: as that.
+            PackageError, UnknownPublisherError: as ``check_trusted``.
         """
         name = package.manifest.name
         known = self._trusted.get(name)
@@ -127,7 +127,7 @@ class Verifier:
             self._trusted[name] = package, view
 
     def _known(self, installed: Installed) -> _Checked | None:
-        """Return what was verified on the same day for the same platform; trust may be another since."""
+        """Return what was verified on the same day for the same platform; trust may have changed since."""
         known = self._checked.get(installed.name)
         basis = self._clock().date(), kernel.probe().platform
         is_it = known is not None and known.package.digest == installed.digest
@@ -149,7 +149,7 @@ class Verifier:
             else installed.fingerprint,
         )
         look = Look(identified(checked.manifest.files), folder)
-        # The look is of what was verified only if nothing changed in between.
+        # The look describes the verified files only if nothing changed in between.
         if fingerprint(folder, checked.manifest.files) == checked.fingerprint:
             self._checked[installed.name] = _Checked(basis, checked, look)
         if checked.fingerprint != installed.fingerprint:
@@ -159,7 +159,7 @@ class Verifier:
 
 @dataclass(frozen=True, slots=True)
 class _Checked:
-    """A package whose files were compared with its manifest, and who they were then."""
+    """A package whose files were compared with its manifest, and the identity of those files then."""
 
     basis: tuple[date, str]
     package: InstalledPackage

@@ -22,13 +22,13 @@ from mpp_exec.errors import InternalError, MppError
 from mpp_exec.waits import ended_by
 
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_SMALLEST: Final = 4096  # what an empty file takes of a file system, about
+_SMALLEST: Final = 4096  # bytes that an empty file takes of a file system, approximately
 _DEEPEST: Final = 128  # folders in folders; each holds a descriptor while it is counted
 
 _Seen = tuple[int, object]
 """The home's change counter and the policy, when calls were last asked about."""
 
-_LINGER: Final = 300  # looks without a call after which a thread ends: to start one costs the next call more
+_LINGER: Final = 300  # looks without a call before a thread ends: starting one costs the next call more
 
 PERIOD = 0.2
 """Seconds between two looks; a withdrawn grant ends its calls within twice this time."""
@@ -37,8 +37,8 @@ PERIOD = 0.2
 class Cancellation:
     """An eventfd that ends a call once it is set. Setting it after :meth:`close` does nothing.
 
-    An interruption can leave a call on a list that it should have been taken from; the number of its
-    descriptor may be somebody else's by then.
+    An interruption can leave a call on a list from which it should have been removed. By then the number of
+    its descriptor may have been reused.
 
     Raises:
         InternalError: ``host.exhausted``: no descriptor is left, so the call could not be ended.
@@ -62,7 +62,7 @@ class Cancellation:
         return self._fd
 
     def is_set(self) -> bool:
-        """Tell whether the call was ended; also after :meth:`close`."""
+        """Return whether the call was ended; also valid after :meth:`close`."""
         return self._is_set
 
     def set(self) -> None:
@@ -85,11 +85,11 @@ class RunningCall:
     """A call that can be ended from outside.
 
     Attributes:
-        lost: says why it may not run any more, "" while it may.
-        withdrawn: says the same, as far as that can be told without a look at files.
-        about: what the answer depends on. Calls with an equal value are asked about once in a round, because
-            the answer may need a look at thousands of files. None for a call that is like no other.
-        reason: why it was ended, "" while it was not.
+        lost: says why the call may no longer run, "" while it may.
+        withdrawn: says the same, as far as that can be decided without looking at files.
+        about: what the answer depends on. Calls with an equal value are checked once per round, because the
+            answer may need a look at thousands of files. None for a call that is like no other.
+        reason: why the call was ended, "" while it was not.
     """
 
     lost: Callable[[], str]
@@ -105,11 +105,11 @@ class RunningCall:
 
     @property
     def is_bounded(self) -> bool:
-        """Whether there is anything to measure."""
+        """Whether the call has a folder to measure."""
         return bool(self._bounds)
 
     def overflow(self) -> str:
-        """Return why the call must end for what it has written, "" where it need not."""
+        """Return why the call must end because of what it has written, "" if it need not."""
         return next((why for folder, limit, why in self._bounds if folder_size(folder, limit) > limit), "")
 
     def cancel(self, reason: str) -> None:
@@ -120,13 +120,13 @@ class RunningCall:
 
 
 class Watchdog:
-    """Watches running calls from two threads, which exist while there are any, and for a minute.
+    """Watches running calls from two threads, which exist while there are calls and for a minute after.
 
-    One asks for grants, the other measures what calls have written: a package whose files take seconds to
-    count delays nobody's withdrawal.
+    One thread checks grants. The other measures what calls have written, so a package whose files take
+    seconds to count delays no withdrawal.
 
-    *changed* returns the home's change counter, *policy* the policy of the moment. What a call has lost is
-    asked when either is another. Where one cannot be asked, the calls end: a doubt is a no.
+    *changed* returns the home's change counter, *policy* the current policy. When either changes, the thread
+    checks what each call has lost. If either cannot be read, the calls end: a doubt is a no.
     """
 
     def __init__(self, changed: Callable[[], int], policy: Callable[[], object]) -> None:
@@ -141,7 +141,7 @@ class Watchdog:
 
     @contextmanager
     def watch(self, call: RunningCall, basis: object) -> Iterator[RunningCall]:
-        """Watch *call* for the length of the block. *basis*: the counter and policy it was prepared under.
+        """Watch *call* during the block. *basis* is the counter and policy under which it was prepared.
 
         Raises:
             InternalError: ``host.exhausted``: no thread is left to watch it.
@@ -155,7 +155,7 @@ class Watchdog:
             if call.is_bounded:
                 self._start_measuring()
         try:
-            # Withdrawn between being prepared and being watched: the thread may have passed over it.
+            # If it was withdrawn between being prepared and being watched, the thread may have missed it.
             if (self._changed(), self._policy()) != basis and (why := call.lost()):
                 call.cancel(f"it was not to run any more: {why}")
             yield call
@@ -166,7 +166,7 @@ class Watchdog:
                     self._wake.notify_all()
 
     def bound(self, call: RunningCall, folder: Path, limit: int, reason: str) -> None:
-        """Bound a *call* that is watched already, as :meth:`RunningCall.bound` does.
+        """Bound a *call* that is already watched, as :meth:`RunningCall.bound` does.
 
         Raises:
             as :meth:`watch`.
@@ -180,9 +180,9 @@ class Watchdog:
             self._measuring = _started(self._measure, "mpp-exec-measure")
 
     def close(self, until: float = math.inf) -> bool:
-        """Cancel every call, and wait until all have ended, and the threads; return whether they have.
+        """Cancel every call; wait until all calls and the threads have ended; return whether they have.
 
-        It waits for no longer than *until*, of ``time.monotonic``.
+        The wait ends at *until* (``time.monotonic``).
         """
         with self._wake:
             self._closed = True
@@ -202,7 +202,7 @@ class Watchdog:
 
     def _look(self) -> None:
         idle = 0
-        seen: _Seen | None = None  # the first calls are asked about once in any case
+        seen: _Seen | None = None  # the first calls are checked once in any case
         while True:
             with self._wake:
                 self._wake.wait(PERIOD)
@@ -222,10 +222,10 @@ class Watchdog:
         try:
             now = self._changed(), self._policy()
             if now != seen:
-                # All of them, before the first look: the files of one may take longer than any call has.
+                # Check all calls before the first look at files: one look may take longer than any call has.
                 _ask(calls, lambda call: call.withdrawn())
                 _ask([call for call in calls if not call.reason], lambda call: call.lost())
-        except Exception as error:  # noqa: BLE001 -- memory that is used up, say: whatever it is, it is no yes
+        except Exception as error:  # noqa: BLE001 -- for example used-up memory: no error counts as a yes
             what = error.message if isinstance(error, MppError) else type(error).__name__
             for call in calls:
                 call.cancel(f"whether it may run could not be checked: {what}")
@@ -267,7 +267,7 @@ def _started(work: Callable[[], None], name: str) -> threading.Thread:
 
 
 def _overflow(call: RunningCall) -> str:
-    """Return why *call* must end for what it has written, or since nobody can tell what it has."""
+    """Return why *call* must end: for what it has written, or because that cannot be measured."""
     try:
         return call.overflow()
     except Exception as error:  # noqa: BLE001 -- as above
@@ -275,7 +275,7 @@ def _overflow(call: RunningCall) -> str:
 
 
 def _ask(calls: list[RunningCall], question: Callable[[RunningCall], str]) -> None:
-    """Ask of each of *calls* whether it may run, once of those that are alike, and cancel it where not."""
+    """Ask whether each of *calls* may run, once for calls that are alike; cancel those that may not."""
     answers: list[tuple[object, str]] = []
     for call in calls:
         about = call if call.about is None else call.about
@@ -288,11 +288,11 @@ def _ask(calls: list[RunningCall], question: Callable[[RunningCall], str]) -> No
 
 
 def folder_size(folder: Path, limit: int) -> int:
-    """Return the bytes that all below *folder* takes, links not followed, or more than *limit* at a doubt.
+    """Return the bytes that everything below *folder* takes, or more than *limit* if in doubt.
 
-    Folders are opened one from another, so that no depth and no length of a path hides anything. What
-    cannot be looked into (a tool closed it to its owner) counts as too much: a doubt is a no. Counting
-    ends where the limit is passed: no more entries are looked at than *limit* / 4096, and one.
+    Links are not followed. Each folder is opened relative to its parent, so that no depth and no path length
+    hides anything. A folder that cannot be read (a tool closed it to its owner) counts as too much: a doubt
+    is a no. Counting ends when the limit is passed: at most *limit* / 4096 + 1 entries are looked at.
     """
     total: int = 0
     stack: list[Any] = []  # of os.scandir, whose type has no public name
@@ -308,7 +308,7 @@ def folder_size(folder: Path, limit: int) -> int:
                 continue
             try:
                 status = entry.stat(follow_symlinks=False)
-                # Blocks, not length: a sparse file takes less, many small ones take more.
+                # Count blocks, not length: a sparse file takes less, many small files take more.
                 total += max(int(status.st_blocks) * 512, _SMALLEST)
                 if total > limit:
                     return total
