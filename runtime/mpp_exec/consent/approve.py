@@ -1,7 +1,7 @@
 """From a verified manifest and a person's decisions to a grant.
 
-Every step takes something away from what the manifest asks for: what the person withholds, what has
-no value, what policy does not admit, what is protected. No step adds anything.
+Every step removes something from what the manifest asks for: permissions that the person withholds, settings
+without a value, permissions that policy does not admit, and protected paths. No step adds anything.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ def make_grant(
     kept_secrets: Iterable[str] = (),
     redaction: Mapping[str, Action] | None = None,
 ) -> Grant:
-    """Return what a person who agrees to *package* grants it.
+    """Return the grant that a person gives *package* by agreeing to it.
 
-    *without* holds words of ``--without`` (``network=…``, ``filesystem.write``, ``privacy.allow=email``),
-    *degrade* names of protections to do without, of those in *degradable*; *confirm* raises the
-    confirmation of single tools; *kept_secrets* names sensitive settings whose stored value stays;
-    *redaction* is what is done with kinds of sensitive data in its results. A kind that is to be anything
-    else is not returned in the clear, and ``allow`` stands only for what the manifest asks to return.
+    *without* holds words of ``--without`` (``network=…``, ``filesystem.write``, ``privacy.allow=email``).
+    *degrade* names protections to do without, out of *degradable*. *confirm* raises the confirmation of
+    single tools. *kept_secrets* names sensitive settings whose stored value stays. *redaction* is the action
+    for kinds of sensitive data in results. A kind with any action but ``allow`` is not returned in the clear,
+    and ``allow`` is possible only for kinds that the manifest asks to return.
 
     Raises:
         ConsentError: ``policy.publisher``, ``policy.degradation``, ``grant.*`` for a protected path,
@@ -63,7 +63,7 @@ def make_grant(
     import_once, not_once = policy.once(
         asked=manifest.runtime.import_once and IMPORT_ONCE not in set(without)
     )
-    # What stood inside something to write, and was kept for that, goes with it.
+    # A read entry that was kept because it lay inside a writable folder goes together with that folder.
     permissions = permissions.less(withheld_by_user(withheld))
     limits, lowered = policy.bound(manifest.limits)
     asked_privacy, chosen, not_returned = _chosen(manifest, asked_privacy, redaction or {})
@@ -98,7 +98,7 @@ def make_grant(
 def carry_over(old: Grant, package: SignedManifest, *, policy: Policy, protected: Protected) -> Grant | None:
     """Return the grant of *package* that follows from *old* without asking, None if a person must agree.
 
-    It holds what both *old* and the new manifest allow: a permission that was withheld stays so.
+    It holds what both *old* and the new manifest allow: a withheld permission stays withheld.
 
     Raises:
         ConsentError: ``policy.publisher``.
@@ -120,7 +120,7 @@ def carry_over(old: Grant, package: SignedManifest, *, policy: Policy, protected
         covers = found_covers(permissions, protected)
         identities = identities_of(permissions)
     except (UsageError, ConsentError):
-        return None  # a folder has gone or is protected now, or the command needs what was withheld
+        return None  # a folder is gone or is now protected, or the command needs a withheld permission
     if any(old.identities.get(path) != identity for path, identity in identities.items()):
         return None  # another user could have put it there since
     limits, lowered = policy.bound(manifest.limits.intersect(old.limits))
@@ -157,10 +157,10 @@ def carry_over(old: Grant, package: SignedManifest, *, policy: Policy, protected
 
 
 def _common(asked: Permissions, granted: Permissions) -> Permissions:
-    """Return those entries of *asked* that *granted* covers: what was agreed to and is still wanted.
+    """Return the entries of *asked* that *granted* covers: those that were agreed to and are still wanted.
 
-    What *granted* keeps read-only inside them stays so: a setting may have put it there, which nobody
-    can see who compares two manifests.
+    Paths that *granted* keeps read-only inside these entries stay read-only: they may come from a setting,
+    which a comparison of two manifests does not show.
     """
     common = Permissions(
         network=tuple(e for e in asked.network if granted.gives(Permissions(network=(e,)))),
@@ -176,10 +176,10 @@ def _common(asked: Permissions, granted: Permissions) -> Permissions:
 def _without(
     manifest: Manifest, values: Mapping[str, Value], words: list[str]
 ) -> tuple[Permissions, Privacy, list[Withheld]]:
-    """Take the *words* off what *manifest* asks for, and resolve the paths of the rest.
+    """Withhold the *words* from what *manifest* asks for, and resolve the paths of the rest.
 
-    A word may name a path as the manifest writes it, also one that does not exist here, or as the
-    final path that was shown: so words are tried before the paths are resolved and again after.
+    A word may name a path as the manifest writes it, even if the path does not exist here, or as the final
+    path that was shown. So words are tried before the paths are resolved, and again after.
     """
     privacy_words = [word for word in words if word.partition("=")[0].partition(".")[0] == "privacy"]
     once = manifest.runtime.import_once  # no permission: it reaches nothing
@@ -226,7 +226,7 @@ def _without_privacy(privacy: Privacy, words: Iterable[str]) -> Privacy:
 
 
 def parse_redaction(words: Iterable[str]) -> dict[str, Action]:
-    """Read words of ``--privacy``: ``KIND=ACTION``. Whether there is such a kind is for whoever knows them.
+    """Parse words of ``--privacy``: ``KIND=ACTION``. The caller checks whether such a kind exists.
 
     Raises:
         UsageError: ``privacy.malformed``, ``privacy.unknown_action`` or ``privacy.twice``.
@@ -253,7 +253,7 @@ def parse_redaction(words: Iterable[str]) -> dict[str, Action]:
 def _chosen(
     manifest: Manifest, asked: Privacy, redaction: Mapping[str, Action]
 ) -> tuple[Privacy, dict[str, Action], list[Withheld]]:
-    """Return what is left of *asked* beside *redaction*, the actions to be kept, and what is not returned."""
+    """Return what *redaction* leaves of *asked*, the actions to be kept, and the kinds not returned."""
     for kind, action in redaction.items():
         if action == "allow" and kind != BINARY and kind not in asked.allow:
             raise UsageError(

@@ -44,7 +44,7 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Checked values. ``secrets`` is what is sensitive, as text, and is never shown."""
+    """Checked values. ``secrets`` holds the sensitive values, as text; they are never shown."""
 
     values: Mapping[str, Value] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -72,7 +72,7 @@ def parse_setting(text: str, fields: Iterable[ConfigField]) -> Setting:
 
 
 def secret_text(data: bytes, key: str) -> str:
-    """Return what a file or standard input holds as the value of *key*, less one line break at its end.
+    """Return the value of *key* from a file or standard input, without one line break at its end.
 
     Raises:
         UsageError: ``config.too_long`` or ``config.not_text``.
@@ -95,8 +95,8 @@ def check_settings(
 ) -> Settings:
     """Check values against the fields of a manifest, fill in defaults, resolve paths.
 
-    *plain* holds what was typed (as text) or a typed value (from Python, or from an earlier grant);
-    *secrets* what was read for sensitive fields; *kept* names sensitive fields whose stored value
+    *plain* holds values as typed text, or as typed values (from Python, or from an earlier grant).
+    *secrets* holds what was read for sensitive fields. *kept* names sensitive fields whose stored value
     stays as it is. The result has no entry for an optional field without a value.
 
     Raises:
@@ -216,7 +216,7 @@ def _checked_text(key: str, text: str) -> str:
 
 
 def value_text(value: Value) -> str:
-    """Return a value as it is put into a command line or an environment variable; several as JSON."""
+    """Return a value as text for a command line or an environment variable; several values as JSON."""
     return value if isinstance(value, str) else json.dumps(value)
 
 
@@ -228,16 +228,16 @@ def placeholders(text: str) -> list[str]:
 def substitute(text: str, lookup: Callable[[str], str]) -> str:
     """Replace each ``${NAME}`` in *text* by what *lookup* returns for NAME, once.
 
-    What is put in is not looked at again: a value that itself reads ``${storage}`` stays as it is.
+    Inserted text is not expanded again: a value that itself reads ``${storage}`` stays as it is.
     """
     return _PLACEHOLDER.sub(lambda match: lookup(match[1]), text)
 
 
 def expand_path(path: str, values: Mapping[str, Value]) -> tuple[str, ...]:
-    """Return the final absolute paths that *path* of a manifest leads to: one for each value of its setting.
+    """Return the final absolute paths of the manifest's *path*: one for each value of its setting.
 
     Raises:
-        UsageError: ``path.*``, or ``path.relative`` for a setting that is no absolute path.
+        UsageError: ``path.*``, or ``path.relative`` for a setting that is not an absolute path.
     """
     key = path_placeholder(path)
     if not key:
@@ -260,7 +260,7 @@ def all_of(value: Value) -> tuple[Scalar, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Filled:
-    """What a process is started with: *command* and *env* with every placeholder replaced."""
+    """The *command* and *env* with which a process is started, with every placeholder replaced."""
 
     command: tuple[str, ...]
     env: Mapping[str, str] = field(repr=False)
@@ -274,10 +274,10 @@ def fill(
     storage: str,
     app: str = "/app",
 ) -> Filled:
-    """Fill in ``command`` and ``env`` of *draft*, and hand each setting with ``env`` under that name.
+    """Fill in ``command`` and ``env`` of *draft*, and pass each setting that has ``env`` under that name.
 
-    *storage* is the folder inside the sandbox, empty where none was granted. A variable whose
-    setting has no value is left out.
+    *storage* is the folder inside the sandbox, empty if none was granted. A variable whose setting has no
+    value is left out.
 
     Raises:
         ConsentError: ``config.no_storage`` or ``config.no_value``: the command cannot be completed.
@@ -338,6 +338,6 @@ def fill(
 
 
 def check_uses(draft: Draft, settings: Settings, *, kept: Iterable[str] = (), storage: int) -> None:
-    """Refuse at approval what :func:`fill` would refuse at every call; *storage* is what was granted."""
+    """Refuse at approval what :func:`fill` would refuse at every call; *storage* is the granted size."""
     secrets = dict.fromkeys((*settings.secrets, *kept), "")
     fill(draft, settings.values, secrets, storage="/storage" if storage else "")

@@ -55,8 +55,8 @@ class ConfirmationRequest:
         confirmation: ``once`` (the answer is remembered with the grant) or ``always``.
         arguments_json: all arguments, as the JSON text that the tool will be given.
         reach: one line for each thing that the tool can reach.
-        receives: for each token in the arguments that this tool is given the value of, the kind of it.
-        approved: when the grant was agreed to that it is made under: an answer ends with that grant.
+        receives: the kind of each token in the arguments whose value this tool is given.
+        approved: when the grant of the call was approved: an answer ends with that grant.
     """
 
     package: str
@@ -75,19 +75,19 @@ class ConfirmationRequest:
 
     @property
     def is_remembered(self) -> bool:
-        """Whether a yes is one to every later call of the tool, too."""
+        """Whether a yes also applies to every later call of the tool."""
         return self.confirmation == "once"
 
     @property
     def arguments(self) -> Any:
-        """The arguments as a value: a fresh copy, so that nobody changes them after they were shown."""
+        """A fresh copy of the arguments as a value, so that nobody changes them after they were shown."""
         return json.loads(self.arguments_json)
 
     def lines(self, width: int = WIDTH) -> list[str]:
-        """Return all of it as lines for a person, with nothing invisible in them, in rows (``rows``).
+        """Return the whole request as lines for a person, without invisible characters, in rows (``rows``).
 
         Raises:
-            ConsentError: ``confirm.too_large``: nobody could look at all of it.
+            ConsentError: ``confirm.too_large``: nobody could read all of it.
         """
         lines = [row for line in self._lines() for row in rows(exact(line), width)]
         if len(lines) >= _SCREEN:
@@ -111,7 +111,7 @@ class ConfirmationRequest:
             f"tool {self.tool}: {_EFFECTS[self.operation]}, says its publisher",
             *(f"  | {line}" for text in (self.title, self.description) for line in text.splitlines()),
             "its arguments:",
-            *(f"  | {line}" for line in arguments.split("\n")),  # of other line ends each is written out
+            *(f"  | {line}" for line in arguments.split("\n")),  # other line ends are escaped
             *(
                 f"  for {token} it is given the real {kind} value, which the caller has not seen"
                 for token, kind in self.receives.items()
@@ -129,11 +129,12 @@ class ConfirmationRequest:
         ]
 
     def text(self) -> str:
-        """Return all of it as one text, for a window that is not ours.
+        """Return the whole request as one text, for a window of another program.
 
-        It may be read as Markdown there: what is indented by four columns is code, in which nothing is markup
-        (CommonMark 4.4). Else an argument could hide what stands behind it in a comment of HTML. The line in
-        front is for who strips a text: without its indent, the first line would make a paragraph of all.
+        That window may render it as Markdown. So the text is indented by four columns, which makes it code
+        without markup (CommonMark 4.4). Otherwise an argument could hide text after it in an HTML comment.
+        The line in front is for programs that strip a text: without its indent, the first line would turn
+        everything into a paragraph.
 
         Raises:
             ConsentError: as :meth:`lines`.
@@ -141,12 +142,12 @@ class ConfirmationRequest:
         return "\n".join([_HEAD, "", *(_CODE + line for line in self.lines(WIDTH - len(_CODE)))])
 
     def to_map(self) -> dict[str, Any]:
-        """Return it as a map of strings, a list of them and a map of them."""
+        """Return the request as a map of strings, with one list of strings and one map of strings."""
         return asdict(self) | {"reach": list(self.reach)}
 
     @classmethod
     def of_map(cls, value: Mapping[str, Any]) -> ConfirmationRequest:
-        """Return what :meth:`to_map` made a map of; *value* must be one."""
+        """Return the request from a map of :meth:`to_map`; *value* must be such a map."""
         return cls(**{**value, "reach": tuple(value["reach"])})
 
     @classmethod
@@ -159,8 +160,8 @@ class ConfirmationRequest:
     ) -> ConfirmationRequest:
         """Return the request for one call under *grant*, which must be the effective one.
 
-        *arguments* are as the caller wrote them; *receives* holds the kind of each token in them that the
-        tool will be given the value of.
+        *arguments* are as the caller wrote them; *receives* holds the kind of each token in them whose value
+        the tool will be given.
         """
         shown = next(each for each in grant.shown["tools"] if each["name"] == tool)
         return cls(
@@ -192,10 +193,10 @@ class OpenQuestions:
         self._open: Counter[str] = Counter()
 
     def ask(self, confirm: Confirm, request: ConfirmationRequest) -> bool:
-        """Return what *confirm* says to *request*.
+        """Return the answer of *confirm* to *request*.
 
         Raises:
-            ConsentError: ``confirm.too_many``: as many wait already as may; nobody was asked.
+            ConsentError: ``confirm.too_many``: too many calls wait already; nobody was asked.
         """
         with self._one_more(request.package):
             return confirm(request)
@@ -226,10 +227,10 @@ class OpenQuestions:
 def require_confirmation(
     request: ConfirmationRequest, confirm: Confirm | None, *, remembered: bool = False
 ) -> bool:
-    """Ask, if *request* needs it: True if a person agreed just now, False if nobody had to.
+    """Ask a person if *request* needs it; return True if one agreed just now, False if nobody had to.
 
-    *remembered* says that this tool was confirmed before under the same grant, which counts for
-    ``once`` and never for ``always``. After True, the caller MUST remember a ``once``.
+    *remembered* says that this tool was confirmed before under the same grant. That counts for ``once`` and
+    never for ``always``. After True, the caller MUST remember a ``once``.
 
     Raises:
         ConsentError: ``confirm.required`` (there is nobody to ask) or ``confirm.refused``.

@@ -1,7 +1,7 @@
-"""What a new version asks that the person who approved the old one was not shown.
+"""Compares what a new version asks for with what was shown to the person who approved the old one.
 
 An update keeps its grant only if nothing that was shown is different, or each difference is
-provably narrower. Whatever this module does not know how to compare counts as wider.
+provably narrower. Anything that this module cannot compare counts as wider.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from mpp_exec.permissions import Permissions
 from mpp_exec.trust.verify import SignedManifest
 from mpp_exec.vocabulary import format_size
 
-# Not shown at approval, or not a promise to whoever approved: all else is. So a key that a later
-# version of the manifest adds is shown, and compared, until somebody decides otherwise.
+# These keys are not shown at approval, or are no promise to the person who approves; all other keys are.
+# So a key that a later version of the manifest adds is shown and compared until somebody decides otherwise.
 _NOT_SHOWN: Final = frozenset(
     {"manifest_version", "name", "version", "license", "homepage", "expires", "publisher_key", "files"}
 )
@@ -71,8 +71,8 @@ def difference(old: Grant, new: SignedManifest) -> list[Change]:
 def carries_over(old: Grant, new: SignedManifest, policy: Policy) -> bool:
     """Return whether *new* may run under what was agreed to for *old*, without asking anybody.
 
-    True only if everything shown is the same or provably narrower, the key is the same, the version
-    is a later one, and policy allows carrying over. Going back to an older version is never covered.
+    This is True only if everything shown is the same or provably narrower, the key is the same, the version
+    is later, and policy allows carrying over. It is never True for an older version.
     """
     return (
         policy.carry_over
@@ -84,7 +84,7 @@ def carries_over(old: Grant, new: SignedManifest, policy: Policy) -> bool:
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Whether two values are the same to a reader of CBOR or JSON: to Python, 1 == 1.0 == True."""
+    """Return whether two values are the same in CBOR or JSON; Python says 1 == 1.0 == True."""
     return dumps(one) == dumps(other)
 
 
@@ -160,7 +160,7 @@ def _permissions(before: Any, after: Any) -> Iterable[Change]:
 
 
 def _entries(permissions: Permissions) -> Iterable[tuple[str, Permissions]]:
-    """Yield each single permission but storage, with its word and alone."""
+    """Yield each single permission except storage: its word, and a value with that permission alone."""
     words: tuple[tuple[str, str], ...] = (
         ("network", "network"),
         ("environment", "environment"),

@@ -1,8 +1,8 @@
-"""A grant: what a person agreed to, pinned to one package digest, and what is left of it at a call.
+"""A grant: what a person agreed to, pinned to one package digest, and how much of it remains at a call.
 
-A grant is never wider than the manifest asked for, and at a call it is cut down once more by the
-policy of that moment. It remembers everything that was shown when it was given (``shown``), so that
-a later version can be compared with what the person saw, not with what the publisher says it was.
+A grant is never wider than what the manifest asks for. At a call, the policy of that moment narrows it
+again. It stores everything that was shown when it was given (``shown``), so that a later version can be
+compared with what the person saw, not with what the publisher claims was shown.
 """
 
 from __future__ import annotations
@@ -58,10 +58,10 @@ class Grant:
         confirm: per tool, when a person is asked.
         covers: paths inside granted ones that the sandbox covers with empty mounts, at approval;
             :func:`effective` finds them anew.
-        identities: which files the granted paths are that another user could replace, at approval;
-            anything else in their place is not what was approved, and is not mounted.
+        identities: the files, at approval, behind those granted paths that another user could replace. Any
+            other file in their place was not approved and is not mounted.
         config: the plain values of user_config; ``secrets`` names the sensitive ones that have a value.
-        withheld: what was asked for and is not granted, with reasons.
+        withheld: permissions that were requested and are not granted, with reasons.
         degradations: protections that the user agreed to do without, by name.
         import_once: the user agreed that the tool is imported once, and that its calls are served by copies.
         approved_at: when a person agreed, UTC, whole milliseconds.
@@ -105,7 +105,7 @@ class Grant:
     def pins(self) -> tuple[str, ...]:
         """Return the folders that must be mounted on themselves so that nothing inside can be moved away.
 
-        Inside a write grant that is what is covered, and what is granted for reading only.
+        Inside a write grant, this concerns covered paths and paths that are granted for reading only.
         """
         inner = (*self.covers, *self.permissions.read)
         found = {pin for path in self.permissions.write for pin in pins(path, inner)}
@@ -182,15 +182,15 @@ class Grant:
 
 
 def withheld_by_user(withheld: Iterable[Withheld]) -> list[str]:
-    """Return the words that a person withheld by, as they were typed."""
+    """Return the words with which a person withheld permissions, as typed."""
     return [each.permission for each in withheld if each.reason == WITHHELD_BY_USER]
 
 
 def effective(grant: Grant, policy: Policy, protected: Protected) -> Grant:
-    """Return what is left of *grant* at this moment: under *policy*, with today's mounts.
+    """Return what remains of *grant* at this moment: under *policy*, with the current mounts.
 
-    Everything can only become less. Paths that have vanished stay in: resolving them is the
-    sandbox's, which refuses a missing one.
+    The result is never wider. Paths that have vanished stay in: the sandbox resolves paths, and refuses a
+    missing one.
 
     Raises:
         ConsentError: ``policy.publisher``, or ``grant.*`` for a path that is protected by now.
@@ -198,7 +198,7 @@ def effective(grant: Grant, policy: Policy, protected: Protected) -> Grant:
     """
     policy.require_publisher(grant.publisher, grant.key_id)
     permissions, less_permissions = policy.ceiling(grant.permissions)
-    # As when it was given: what was kept inside something to write goes with that.
+    # As at approval: a read entry kept inside a writable folder goes together with that folder.
     permissions = permissions.less(withheld_by_user(grant.withheld))
     _require_unexposed(grant, permissions)
     limits, less_limits = policy.bound(grant.limits)
@@ -230,7 +230,7 @@ def effective(grant: Grant, policy: Policy, protected: Protected) -> Grant:
 
 
 def _redacted(kind: str, action: Action) -> str:
-    """Say what choosing *action* for *kind* means, "" where it is what is done anyway."""
+    """Say what choosing *action* for *kind* means, "" if it is the default action."""
     if kind == BINARY:
         return "return no images, sounds, files or links" if action == "drop" else ""
     return {
@@ -258,7 +258,7 @@ def _require_unexposed(grant: Grant, permissions: Permissions) -> None:
 
 
 def identities_of(permissions: Permissions) -> dict[str, Identity]:
-    """Return which files those paths are of *permissions* that another user could replace.
+    """Return the identities of the files behind those *permissions* paths that another user could replace.
 
     Raises:
         ConsentError: ``grant.unreachable``.
@@ -278,10 +278,10 @@ def identities_of(permissions: Permissions) -> dict[str, Identity]:
 
 
 def found_covers(permissions: Permissions, protected: Protected) -> tuple[str, ...]:
-    """Return what :func:`covers_of` does, with homes that nothing names: for what a person agrees to.
+    """Return the paths of :func:`covers_of` and the homes that nothing names; used at approval.
 
     Raises:
-        ConsentError, HostError: as :func:`covers_of`, and ``grant.uncoverable`` for what is no text.
+        ConsentError, HostError: as :func:`covers_of`, and ``grant.uncoverable`` for a path that is not text.
     """
     homes = protected.homes_within((*permissions.read, *permissions.write), THOROUGH)
     covers = covers_of(permissions, protected.with_homes(homes))
@@ -296,7 +296,7 @@ def found_covers(permissions: Permissions, protected: Protected) -> tuple[str, .
 
 
 def covers_of(permissions: Permissions, protected: Protected) -> tuple[str, ...]:
-    """Check every path of *permissions* against *protected* and return what must be covered, sorted.
+    """Check every path of *permissions* against *protected*; return the paths to be covered, sorted.
 
     Raises:
         ConsentError: ``grant.*``, see :meth:`.paths.Protected.check`.

@@ -1,8 +1,8 @@
-"""Homes of mpp-exec that no variable names, found by their looks: an earlier ``$MPP_HOME``, say.
+"""Finds homes of mpp-exec that no variable names, for example an earlier ``$MPP_HOME``, by their contents.
 
-A home holds private keys, and what decides about grants. Whatever its folder is called, the key of the
-home lies in its ``keys``, from the first use on. Above a path such folders are found for certain. Below
-one they are searched for, the nearest first, and no longer than a person or a call can wait.
+A home holds private keys and the data that decides about grants. Whatever the name of its folder, the key of
+the home lies in its ``keys`` from the first use on. Homes above a path are found for certain. Homes below a
+path are searched for, the nearest first, and no longer than a person or a call can wait.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _FOLDER: Final = 8  # steps; to open one takes as long as to read that many name
 
 
 def is_home(path: str) -> bool:
-    """Tell whether the folder *path* is a home, or the ``keys`` of one that are seen without it."""
+    """Return whether the folder *path* is a home, or the ``keys`` folder of a home, seen without the home."""
     return _has_keys(path) or _is_keys(path)
 
 
@@ -37,7 +37,7 @@ def _is_keys(path: str) -> bool:
 
 
 def home_above(path: str) -> str:
-    """Return the home that the final *path* is or lies in, "" if there is none."""
+    """Return the home that equals or contains the final *path*, "" if there is none."""
     folder = path
     for further in range(path.count("/") + 1):
         if _has_keys(folder) or (further < 2 and _is_keys(folder)):  # there are no folders in those
@@ -47,11 +47,11 @@ def home_above(path: str) -> str:
 
 
 def homes_in(folders: Iterable[str], steps: int, closed: Collection[str] = ()) -> tuple[str, ...]:
-    """Return the homes found inside of *folders*, in so many *steps* at most.
+    """Return the homes found inside *folders*, in at most *steps* steps.
 
-    Links are not followed, what cannot be listed holds none, and what is *closed* is not looked into.
+    Links are not followed. A folder that cannot be listed counts as empty. *closed* folders are skipped.
     """
-    given = set(folders)  # what these are themselves is not asked
+    given = set(folders)  # whether these are homes themselves is not checked
     found: list[str] = []
     pending = deque(sorted(given))
     while pending and steps > 0:
@@ -68,7 +68,7 @@ def homes_in(folders: Iterable[str], steps: int, closed: Collection[str] = ()) -
 def _listed(path: str, most: int) -> tuple[list[str], bool, int]:
     """Return the folders in the folder *path*, whether it may be a home, and how many names were read.
 
-    Those are *most* at most, and one.
+    At most *most* + 1 names are read.
     """
     inner: list[str] = []
     looks = False

@@ -1,8 +1,8 @@
 """The mount table, and every place where one folder of the host can be seen.
 
-A path is a poor name for a folder: bind mounts show the same folder, or a part of it, elsewhere.
-What identifies it is the file system and the path inside that file system, and
-``/proc/thread-self/mountinfo`` (proc_pid_mountinfo(5)) gives both for every mount.
+A path does not identify a folder: bind mounts show the same folder, or a part of it, elsewhere. The file
+system and the path inside that file system identify it. ``/proc/thread-self/mountinfo``
+(proc_pid_mountinfo(5)) gives both for every mount.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Mount:
 
 
 def beneath(path: str, folder: str) -> bool:
-    """Whether the canonical absolute *path* is *folder* or lies inside it, by text."""
+    """Return whether the canonical absolute *path* is *folder* or lies inside it; compares only the text."""
     return path == folder or path.startswith(folder if folder.endswith("/") else folder + "/")
 
 
@@ -93,7 +93,7 @@ class MountTable:
         """Read the table of the calling thread's mount namespace.
 
         Raises:
-            HostError: ``host.mountinfo`` without ``/proc``: what cannot be looked up is not granted.
+            HostError: ``host.mountinfo`` without ``/proc``: a path that cannot be looked up is not granted.
         """
         try:
             return _parsed(_read(_MOUNTINFO).decode("utf-8", "surrogateescape"))
@@ -104,7 +104,7 @@ class MountTable:
     def parse(cls, text: str) -> MountTable:
         """Parse the text of a mountinfo file. Malformed lines raise ValueError or IndexError."""
         mounts = []
-        # Not splitlines: the kernel escapes line feeds in names, and nothing else that ends a line there.
+        # Not splitlines: the kernel escapes line feeds in names, but no other character that it splits at.
         for line in text.removesuffix("\n").split("\n"):
             left, right = line.split(" - ", 1)
             number, _, device, root, point = left.split(" ")[:5]
@@ -162,7 +162,7 @@ def _parsed(text: str) -> MountTable:
 
 
 def _read(path: str) -> bytes:
-    """Read a file of ``/proc`` in as few pieces as it gives: between two, the list can change."""
+    """Read a file of ``/proc`` in as few reads as possible: the list can change between two reads."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         chunks = []

@@ -1,9 +1,9 @@
 """Which path a person means, and which paths no grant may reach.
 
-A granted path is the final absolute path: every link resolved once, at approval, and shown. What
-must never be handed to a tool, because it decides what tools may do or leads out of any sandbox, is
-protected: a grant that equals or lies inside it is refused, one that contains it has it covered by
-an empty mount. A home that nothing names (:mod:`.homes`) is protected as well, where it is found.
+A granted path is the final absolute path: every link is resolved once, at approval, and the result is shown.
+A path is protected if it decides what tools may do or leads out of any sandbox. It must never be handed to a
+tool: a grant that equals it or lies inside it is refused. In a grant that contains it, an empty mount covers
+it. A home that nothing names (:mod:`.homes`) is protected as well, if it is found.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def canonical_path(text: str, *, kind: str = "", what: str = "path") -> str:
         )
     if text == "~" or text.startswith("~/"):
         text = home_folder() + text[1:]
-    text = re.sub("^/+", "/", text)  # two slashes in front would survive, and //a is no other path than /a
+    text = re.sub("^/+", "/", text)  # two leading slashes would survive, and //a is the same path as /a
     try:
         final = os.path.realpath(text, strict=True)
         mode = os.stat(final).st_mode  # noqa: PTH116 -- Path would normalise the text
@@ -84,7 +84,7 @@ def canonical_path(text: str, *, kind: str = "", what: str = "path") -> str:
 
 
 def is_text(path: str) -> bool:
-    """Whether *path* can be written down: no NUL, no byte that is no UTF-8 (a lone surrogate here)."""
+    """Return whether *path* is valid text: no NUL, no byte that is not UTF-8 (here a lone surrogate)."""
     return "\0" not in path and not any("\ud800" <= character <= "\udfff" for character in path)
 
 
@@ -99,7 +99,7 @@ def _database_home() -> str:
 
 @functools.lru_cache(maxsize=8)
 def _home_of(user: int) -> str:
-    """Ask the password database once: on some hosts, it is on the network."""
+    """Return the home folder of *user*; ask the password database once, as it may be on the network."""
     try:
         return pwd.getpwuid(user).pw_dir
     except KeyError:
@@ -108,7 +108,7 @@ def _home_of(user: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ProtectedPath:
-    """One path that no grant may reach; *what* says in words why, *writes_only* leaves reading free."""
+    """One path that no grant may reach; *what* says why in words, *writes_only* allows reading it."""
 
     path: str
     what: str
@@ -121,7 +121,7 @@ class Protected:
 
     Attributes:
         paths: protected files and folders; one that does not exist yet counts by its text.
-        homes: home folders: none of them, and nothing above, is granted for writing.
+        homes: home folders: neither they nor folders above them are granted for writing.
     """
 
     paths: tuple[ProtectedPath, ...]
@@ -136,10 +136,10 @@ class Protected:
         policies: Iterable[Path] = (),
         environ: Mapping[str, str] = os.environ,
     ) -> Protected:
-        """Collect what is protected here: *home* and *others*, policies, the program.
+        """Collect the protected paths of this host: *home* and *others*, policies, the program.
 
-        Beyond the contract's list, what Python imports for mpp-exec is protected from writing: a
-        module beside the installed package would run in the next host process.
+        Beyond the contract's list, the folders from which Python imports for mpp-exec are protected from
+        writing: a module beside the installed package would run in the next host process.
         """
         paths = [ProtectedPath(path, _KERNEL) for path in _SYSTEM]
         paths.append(ProtectedPath(os.path.realpath(home), "the home of mpp-exec"))
@@ -150,12 +150,12 @@ class Protected:
         return cls(tuple(paths), tuple(sorted(os.path.realpath(path) for path in homes)))
 
     def with_homes(self, homes: Iterable[str]) -> Protected:
-        """Return this and *homes*, which are there."""
+        """Return a copy that also protects *homes*, which must exist."""
         more = [ProtectedPath(path, _HOME) for path in homes]
         return replace(self, paths=(*self.paths, *more)) if more else self
 
     def homes_within(self, paths: Iterable[str], steps: int) -> tuple[str, ...]:
-        """Return the homes inside of the final *paths*, as far as *steps* of a search go.
+        """Return the homes inside the final *paths* that a search of *steps* steps finds.
 
         Only disks of this machine are searched, since another file system may never answer.
 
@@ -167,7 +167,7 @@ class Protected:
         closed.update(mount.point for mount in table.mounts if mount.fstype not in DISKS)
         folders = []
         for path in paths:
-            with suppress(OSError):  # what is gone, is told elsewhere
+            with suppress(OSError):  # a vanished path is reported elsewhere
                 if table.holding(path).fstype in DISKS:
                     folders.append(path)
         return homes_in(folders, steps, closed)
@@ -214,7 +214,7 @@ class Protected:
 
 @functools.cache
 def _program() -> tuple[ProtectedPath, ...]:
-    """Return where mpp-exec is installed, and what it imports: fixed for the life of a process."""
+    """Return where mpp-exec is installed and where it imports from; both are fixed for the process's life."""
     installed = os.path.dirname(os.path.realpath(mpp_exec.__file__))  # noqa: PTH120
     imported = {os.path.dirname(installed)}  # noqa: PTH120
     imported.update(os.path.realpath(sysconfig.get_path(name)) for name in ("purelib", "platlib"))
@@ -228,7 +228,7 @@ def _program() -> tuple[ProtectedPath, ...]:
 
 @dataclass(frozen=True, slots=True)
 class _Located:
-    """Where a path is now. *identity* is device and inode, None where it is missing or out of reach."""
+    """Where a path is now. *identity* is device and inode, None if the path is missing or out of reach."""
 
     identity: tuple[int, int] | None
     places: tuple[str, ...]
@@ -240,13 +240,13 @@ def _located(path: str, table: MountTable) -> _Located:
         return _existing(path, _identity(path), table)
     except FileNotFoundError:
         return _Located(None, (path,), missing=True)
-    except OSError:  # Not ours to look into: its text is all that is known.
+    except OSError:  # We may not look at it: only its text is known.
         return _Located(None, (path,))
 
 
 @functools.lru_cache(maxsize=128)
 def _existing(path: str, identity: tuple[int, int], table: MountTable) -> _Located:
-    """Where this very file or folder appears changes only with the table of mounts."""
+    """Return where this file or folder appears; that changes only with the mount table."""
     return _Located(identity, table.appearances(path))
 
 
@@ -299,10 +299,10 @@ def _identities(path: str) -> dict[tuple[int, int], str]:
 
 
 def is_exposed(path: str) -> bool:
-    """Tell whether another user could put something else in the place of the granted *path*.
+    """Return whether another user could replace the granted *path*.
 
-    That takes write access to a folder above it: by being its owner, by its group or everybody's bits,
-    or, in a sticky folder, by owning what lies in it. Root is not another user.
+    That takes write access to a folder above it: as its owner, by its group's or everybody's bits, or, in a
+    sticky folder, as the owner of the entry in it. Root is not another user.
 
     Raises:
         OSError: a folder above cannot be looked at.
@@ -323,9 +323,9 @@ def is_exposed(path: str) -> bool:
 def pins(granted: str, covers: Iterable[str]) -> tuple[str, ...]:
     """Return the folders between a write grant and the *covers* inside it, outermost first.
 
-    A mount point cannot be renamed, but a folder above one can: a tool that may write *granted*
-    would move such a folder away and build what was covered anew. The sandbox must mount each of
-    these folders on itself, so that it cannot be renamed either.
+    A mount point cannot be renamed, but a folder above it can: a tool that may write *granted* could move
+    such a folder away and create the covered path anew. The sandbox must bind-mount each of these folders on
+    itself, so that it cannot be renamed either.
     """
     found = {
         str(parent)

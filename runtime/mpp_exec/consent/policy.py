@@ -1,8 +1,8 @@
-"""What the organisation allows at most, as values: a stack of layers, each of which can only take away.
+"""The most that the organisation allows, as values: a stack of layers that can only take rights away.
 
-A permission stands when every layer admits it, a bound is the smallest of all, a confirmation the
-strictest. So it does not matter in which order layers come, and none can widen another. Reading
-layers from files is ``policy_file``.
+A permission stands if every layer admits it. A bound is the smallest of all layers, a confirmation the
+strictest. So the order of layers does not matter, and no layer can widen another. ``policy_file`` reads
+layers from files.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def stricter(one: Confirm, other: Confirm) -> Confirm:
 
 @dataclass(frozen=True, slots=True)
 class Withheld:
-    """One permission that was asked for and not granted: its word, as ``--without`` takes it, and why."""
+    """One permission that was requested and not granted: its word, as ``--without`` takes it, and why."""
 
     permission: str
     reason: str
@@ -72,11 +72,11 @@ class NetworkPattern:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyLayer:
-    """One policy file. None means that it does not bound this; an empty tuple that nothing is allowed.
+    """One policy file. None means that the file sets no bound; an empty tuple means that nothing is allowed.
 
     Attributes:
         source: where it came from, for messages.
-        carry_over: whether an update that is no wider may keep its grant.
+        carry_over: whether an update that is not wider may keep its grant.
         publishers: names and key ids of publishers that may be used.
         denied_publishers: names and key ids that may not, whatever ``publishers`` says.
         network, environment, subprocess: what may be granted.
@@ -88,7 +88,7 @@ class PolicyLayer:
         import_once: whether a tool may be imported once, and its calls be served by copies.
         confirm: the least confirmation for tools of an operation.
         redaction: action per kind of sensitive data.
-        redaction_rules: what the organisation has redacted besides.
+        redaction_rules: the organisation's own rules, in addition.
         second_opinion: ``presidio``, "" for none.
     """
 
@@ -136,8 +136,8 @@ class PolicyLayer:
         if self.storage is not None and storage > self.storage:
             storage = self.storage
             withheld.append(Withheld("storage", f"{self.source} allows {format_size(self.storage)} at most"))
-        # What may be written may be read, so a bound on reading holds for writing too unless
-        # writing has one of its own.
+        # A path that may be written may be read. So a bound on reading also applies to writing unless
+        # writing has a bound of its own.
         readable = None if self.read is None else (*self.read, *(self.write or ()))
         writable = self.read if self.write is None else self.write
         allowed = Permissions(
@@ -160,7 +160,7 @@ class PolicyLayer:
         return replace(asked, **lowered), withheld
 
     def to_json(self) -> dict[str, Any]:
-        """Return what this layer bounds, in the words of the file; what it leaves alone is left out."""
+        """Return the bounds of this layer, in the words of the file; fields without a bound are left out."""
         listed: dict[str, Any] = {
             "source": self.source,
             "carry_over": self.carry_over,
@@ -221,8 +221,8 @@ class Policy:
     def disclose(self, asked: Privacy) -> tuple[Privacy, tuple[Withheld, ...]]:
         """Return *asked* less the kinds that a layer wants redacted in every case.
 
-        A kind is received where a token is the least that is done with it: what is to be made
-        unrecognisable for good is nothing that another tool is handed.
+        A tool may receive a kind only if no layer demands more than a token for it: a value that is to be
+        made unrecognisable for good is not handed to another tool.
         """
         actions = self.redaction
         admitted = {"allow": ("allow",), "receive": ("allow", "token")}
@@ -239,7 +239,7 @@ class Policy:
         return Privacy(tuple(kept["allow"]), tuple(kept["receive"])), tuple(withheld)
 
     def redact(self, chosen: Mapping[str, Action]) -> tuple[dict[str, Action], tuple[Withheld, ...]]:
-        """Return the actions that a person has *chosen*, each no less than the layers demand of its kind."""
+        """Return the *chosen* actions, each raised to at least what the layers demand for its kind."""
         least = self.redaction
         actions = {
             kind: max(action, least.get(kind, action), key=ACTIONS.index)
@@ -266,7 +266,7 @@ class Policy:
         return ""
 
     def once(self, *, asked: bool) -> tuple[bool, tuple[Withheld, ...]]:
-        """Return whether a tool of which that is *asked* may be imported once, and why not."""
+        """Return whether a tool that *asked* for it may be imported once, and why not."""
         refused = next((layer for layer in self.layers if not layer.import_once), None)
         if not asked or refused is None:
             return asked, ()
@@ -279,7 +279,7 @@ class Policy:
 
     @property
     def redaction(self) -> dict[str, Action]:
-        """The action per kind: what the layers say, the one that leaves least where they differ."""
+        """The action per kind; if layers differ, the action that leaves least of the value."""
         merged: dict[str, Action] = {}
         for layer in self.layers:
             for kind, action in layer.redaction.items():
@@ -288,16 +288,16 @@ class Policy:
 
     @property
     def second_opinion(self) -> str:
-        """Who is asked about free text besides, "" for nobody. No layer can take it back."""
+        """The additional detector for free text, "" for none. No layer can take it back."""
         return next((layer.second_opinion for layer in self.layers if layer.second_opinion), "")
 
     @property
     def redaction_rules(self) -> tuple[RedactionRule, ...]:
-        """The rules of all layers: none of them can take another's away."""
+        """The rules of all layers; no layer can remove the rules of another."""
         return tuple(dict.fromkeys(rule for layer in self.layers for rule in layer.redaction_rules))
 
     def to_json(self) -> dict[str, Any]:
-        """Return the effective policy: its layers, and what single values come to with all of them."""
+        """Return the effective policy: its layers, and the combined value of each field."""
         storages = [layer.storage for layer in self.layers if layer.storage is not None]
         limits: dict[str, int] = {}
         for layer in self.layers:

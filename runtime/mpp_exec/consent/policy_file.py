@@ -1,8 +1,8 @@
-"""Where policy comes from: files that the organisation and the user wrote, read with suspicion.
+"""Reads policy from files that the organisation and the user wrote, and trusts none of them unchecked.
 
-The organisation's policy is ``/etc/mpp-exec/policy.toml``, owned by root and writable by nobody
-else. Only ENOENT means that there is none: one that cannot be read, parsed or trusted stops every
-call. ``$MPP_POLICY`` and the home's own ``policy.toml`` are further layers, and layers only narrow.
+The organisation's policy is ``/etc/mpp-exec/policy.toml``, owned by root and writable by nobody else. Only
+ENOENT means that there is no policy: a file that cannot be read, parsed or trusted stops every call.
+``$MPP_POLICY`` and the home's own ``policy.toml`` are further layers, and layers only narrow.
 """
 
 from __future__ import annotations
@@ -65,10 +65,10 @@ _LIMITS: Final[dict[str, tuple[str, Callable[[str], int] | None]]] = {  # TOML k
 
 
 class PolicyFiles:
-    """The files that make up the policy of one home, read again whenever one of them changed.
+    """The files that make up the policy of one home; they are read again whenever one of them changes.
 
-    *system* and *system_owner* (a uid) are parameters of the program, for tests of it; nothing in
-    the environment can move them. Thread-safe without a lock, and so usable after a fork.
+    *system* and *system_owner* (a uid) are parameters for tests; nothing in the environment can change them.
+    Thread-safe without a lock, and so usable after a fork.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class PolicyFiles:
         self._own = home / "policy.toml"
         self._seen: dict[Path, tuple[tuple[int, ...], PolicyLayer]] = {}
         self._places = [
-            # How each layer's folder is looked at, as in _open_trusted: the system's may be no link.
+            # Each folder is looked at as in _open_trusted: the system's folder may not be a link.
             (os.lstat if path == system else os.stat, os.fspath(path.parent), os.fspath(path))
             for path in (self._system, self._named, self._own)
             if path is not None
@@ -93,7 +93,7 @@ class PolicyFiles:
         self._last: tuple[tuple[int, ...], Policy] | None = None
 
     def protected(self) -> tuple[Path, ...]:
-        """Return what a grant must not reach: the folder of the organisation's policy, the user's file.
+        """Return the paths that no grant may reach: the folder of the organisation's policy, the user's file.
 
         The home's own policy is inside the home, which is protected as a whole.
         """
@@ -120,14 +120,14 @@ class PolicyFiles:
             self._layer(self._own, user, narrowing=True),
         ]
         policy = Policy(tuple(layer for layer in layers if layer is not None))
-        # Kept where it is what stood in files that had settled, and nobody touched one meanwhile.
+        # Keep the policy only if the files had settled before, and none was touched meanwhile.
         settled = [seen[1] for seen in list(self._seen.values())]  # at once: another thread may add to it
         is_kept = all(layer is None or any(layer is each for each in settled) for layer in layers)
         self._last = (looked, policy) if looked and is_kept and self._looked(*user) == looked else None
         return policy
 
     def _looked(self, *users: int) -> tuple[int, ...]:
-        """Return who all folders and files are now, absent ones too; () where that cannot be told."""
+        """Return the identities of all folders and files now, absent ones too; () if they are unknown."""
         found = [*users]
         for look, folder, path in self._places:
             for ask, name in ((look, folder), (os.lstat, path)):
@@ -170,9 +170,9 @@ class PolicyFiles:
 
 
 def _refuse_exposed(path: Path) -> None:
-    """Refuse a *path* on which a stranger could put another file of the user's in the place of this one.
+    """Refuse a *path* on which a stranger could replace this file by another file of the user.
 
-    The system's and the home's own need no such look: nobody but root and the user changes their ways.
+    The system's file and the home's own need no such check: only root and the user can change their paths.
     """
     try:
         found = stranger(os.fspath(path.parent), also=(Path("/").stat().st_uid,))  # root, in a user namespace
@@ -184,10 +184,10 @@ def _refuse_exposed(path: Path) -> None:
 
 
 def _open_trusted(path: Path, owners: set[int], *, strict: bool) -> int:
-    """Open *path* if only *owners* can have written it, or replaced it in its folder.
+    """Open *path* if only *owners* can have written it or replaced it in its folder.
 
-    FileNotFoundError passes through; whatever else goes wrong is an MppError. *strict*: the
-    folder may not be a link either, nor sticky and open to all like ``/tmp``.
+    FileNotFoundError passes through; any other failure is an MppError. With *strict*, the folder also may
+    not be a link, nor sticky and open to all like ``/tmp``.
     """
     folder = path.parent if strict else Path(os.path.realpath(path.parent))
     flags = os.O_NOFOLLOW | os.O_CLOEXEC
@@ -216,7 +216,7 @@ def _require_owner(status: os.stat_result, path: Path, owners: set[int], *, stic
     if stat.S_IFMT(status.st_mode) != kind:
         raise _refusal("link", path, "is not a regular file")
     if sticky and status.st_mode & stat.S_ISVTX:
-        return  # /tmp: others can add files there, and not touch ours
+        return  # /tmp: others can add files there, but not touch ours
     if status.st_uid not in owners:
         names = " or ".join(map(str, sorted(owners)))
         hint = f"if its text is right: chown {max(owners)} {path}"
@@ -244,7 +244,7 @@ def _read(descriptor: int, path: Path) -> str:
 
 
 def _unreadable(path: Path, error: OSError) -> MppError:
-    """Return what stops the call: the machine has no more of something, or the file is not to be read."""
+    """Return the error that stops the call: a host resource is exhausted, or the file cannot be read."""
     what = f"cannot be read: {error.strerror}"
     if of_os_error(error) in ("descriptors", "memory"):
         return InternalError("host.exhausted", f"policy {path} {what}", "try again later")
@@ -258,7 +258,7 @@ def _refusal(reason: str, path: Path, what: str, hint: str = _STOPPED) -> Consen
 def parse_layer(text: str, source: str, *, narrowing: bool) -> PolicyLayer:
     """Parse the TOML of one policy file. Unknown keys are errors that name the nearest known one.
 
-    A *narrowing* layer is a user's, which may not say that something is left unredacted.
+    A *narrowing* layer is a user's layer. It may not leave any kind unredacted.
 
     Raises:
         ConsentError: ``policy.malformed``, ``policy.unknown_key``, ``policy.wrong_type``,
@@ -373,10 +373,10 @@ def _redaction(value: Any, *, narrowing: bool) -> dict[str, Action]:
 
 
 def parse_network_pattern(text: str) -> NetworkPattern:
-    """Parse ``host:port`` as in a manifest, where the host may be ``*`` for any and the port too.
+    """Parse ``host:port`` as in a manifest; here ``*`` may stand for any host and for any port.
 
     Raises:
-        VocabularyError: it is neither.
+        VocabularyError: the text is neither.
     """
     host, _, port = text.rpartition(":")
     if port == "*":

@@ -1,7 +1,7 @@
 """What a person must see before agreeing, as lines of text.
 
-Text of the publisher's is set apart: every line of it begins with ``| ``, so that a description
-cannot pass for a line of ours. Control characters are for whoever prints to escape.
+Text of the publisher is set apart: each of its lines begins with ``| ``, so that a description cannot pass
+for a line of mpp-exec. The caller that prints the lines must escape control characters.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def approval_text(package: SignedManifest, grant: Grant) -> list[str]:
 
 
 def update_text(package: SignedManifest, old: Grant, changes: Iterable[Change]) -> list[str]:
-    """Return what is different from what was agreed to for *old*; ``+`` asks for more, ``-`` for less."""
+    """Return the differences from what was agreed to for *old*; ``+`` asks for more, ``-`` for less."""
     lines = [f"package {old.package}: {old.version} → {package.manifest.version}, digest {package.digest}"]
     if package.key_id != old.key_id:
         lines.append(f"signed with another key: was {old.key_id}, now {package.key_id}")
@@ -53,9 +53,9 @@ def update_text(package: SignedManifest, old: Grant, changes: Iterable[Change]) 
 
 
 def stays_read_only(permissions: Permissions) -> list[str]:
-    """Return what a tool cannot change inside of what it may change; [] where it may change nothing.
+    """Return what a tool cannot change inside the paths that it may write; [] if it may write nothing.
 
-    The rule in words, since what is there is looked up at each call.
+    This states the rule in words, since each call looks up which files exist.
     """
     written = permissions.write
     if not written:
@@ -149,7 +149,7 @@ def _notes(grant: Grant) -> list[str]:
 
 
 def _hosts(permissions: Permissions) -> list[str]:
-    """Say what the granted hosts come to: what is sent there is not looked at, and some are no strangers."""
+    """Say what the granted hosts mean: data sent there is not inspected, and some hosts are internal."""
     lines = ["note: it can send to these hosts whatever it may read: that is counted, not bounded"]
     inside = [str(each) for each in permissions.network if _is_inside(each.host)]
     if inside:

@@ -8,8 +8,8 @@ r"""Rules by which an organisation's own identifiers are redacted: a pattern, an
     match = ["EMP-123456"]            # texts in which it must find something
     no_match = ["EMP-12", "TEMP-1"]   # texts in which it must not
 
-They only add to what is redacted, so every layer of policy may have some. What a pattern means is known to
-the engine alone (``privacy.patterns``); here is what a file says.
+Rules only add to what is redacted, so every layer of policy may have some. Only the engine
+(``privacy.patterns``) interprets patterns; this module reads what a file says.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def parse_rules(value: Any) -> tuple[RedactionRule, ...]:
     """Return the rules of a ``[[redaction_rule]]`` array.
 
     Raises:
-        FieldError: it is none, or has too much.
+        FieldError: the value is not such an array, or is too large.
     """
     if not isinstance(value, list) or len(value) > _MOST_RULES:
         raise FieldError("wrong_type", KEY, f"must be at most {_MOST_RULES} tables, [[{KEY}]]")

@@ -1,4 +1,4 @@
-"""Whether a grant as it is now still gives what it gave when a call was prepared."""
+"""Decides whether a grant still gives what it gave when a call was prepared."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from mpp_exec.package.manifest import CONFIRMS
 
 
 def lost(then: Grant, now: Grant, tool: str) -> str:
-    """Return what *now* does not give any more of what *then* gave *tool*, in words; "" for nothing.
+    """Return in words what *then* gave *tool* and *now* no longer gives; "" for nothing.
 
-    Both are effective grants. What makes it wider is no loss; a setting or a choice of redaction that is
-    another one is, since nobody can tell which is less.
+    Both are effective grants. A wider grant is no loss. A changed setting or choice of redaction is a loss,
+    since nobody can tell which of the two is less.
     """
     if (now.package, now.digest, now.key_id) != (then.package, then.digest, then.key_id):
         return "another version was approved"
