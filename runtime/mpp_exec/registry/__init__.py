@@ -1,1 +1,1 @@
-"""Where tools come from and where they are kept: the home's store."""
+"""The home's store: where tools come from and where they are kept."""

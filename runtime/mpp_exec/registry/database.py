@@ -1,8 +1,8 @@
-"""The one connection to ``state.db``: transactions that hold, a schema that grows, a cheap change counter.
+"""The one connection to ``state.db``: durable transactions, schema migrations, a cheap change counter.
 
-SQLite in WAL mode with ``synchronous=FULL``: a commit is on disk when it returns. Any number of
-processes share a home; writers wait for one another with a deadline. See https://sqlite.org/wal.html
-and, for why a connection is never used on the other side of a fork, https://sqlite.org/howtocorrupt.html.
+SQLite runs in WAL mode with ``synchronous=FULL``: a commit is on disk when it returns. Any number of
+processes share a home; writers wait for one another with a deadline. See https://sqlite.org/wal.html.
+https://sqlite.org/howtocorrupt.html says why a connection is never used on the other side of a fork.
 """
 
 from __future__ import annotations
@@ -71,11 +71,11 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
 )
 """What brings the schema from version N to N+1, in order. Never edited once released; only appended to."""
 
-_inherited: list[sqlite3.Connection] = []  # of the parent process; never to be used nor closed here
+_inherited: list[sqlite3.Connection] = []  # of the parent process; never to be used or closed here
 
 
 class Transaction:
-    """One transaction: statements, and what to undo beside the database when it does not commit."""
+    """One transaction: statements, and actions outside of the database to undo if it does not commit."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
@@ -95,15 +95,18 @@ class Transaction:
         return found
 
     def changed(self) -> None:
-        """Count this transaction as one that running processes must notice."""
+        """Mark this transaction as a change that running processes must notice."""
         self.run("UPDATE meta SET value = value + 1 WHERE key = 'generation'")
 
     def on_rollback(self, undo: Callable[[], None]) -> None:
-        """Call *undo* if the transaction does not commit, last one first, while others still wait."""
+        """Register *undo* to be called if the transaction does not commit, while other writers still wait.
+
+        The last registered function is called first.
+        """
         self._undo.append(undo)
 
     def undo(self) -> None:
-        """Undo what was registered."""
+        """Call the registered undo functions."""
         while self._undo:
             with suppress(OSError):
                 self._undo.pop()()
@@ -142,7 +145,7 @@ class Database:
             self._connected()
 
     def close(self) -> None:
-        """Close the connection; using it again is a fault."""
+        """Close the connection; using it again is an error."""
         with self._held():
             self._closed = True
             if self._connection is not None:
@@ -151,20 +154,20 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Transaction]:
-        """Yield a transaction that sees one state of the database and changes nothing."""
+        """Yield a read transaction, which sees one state of the database and changes nothing."""
         with self._transaction("BEGIN") as transaction:
             yield transaction
 
     @contextmanager
     def writing(self) -> Iterator[Transaction]:
-        """Yield a transaction that nobody else's changes come between; it commits, or leaves no trace."""
+        """Yield a write transaction, isolated from other writers; it commits, or leaves no trace."""
         with self._transaction("BEGIN IMMEDIATE") as transaction:
             yield transaction
 
     def generation(self) -> int:
         """Return a number that grows with every change that running processes must notice.
 
-        Costs microseconds while nothing changes: SQLite tells by shared memory whether another
+        This costs microseconds while nothing changes: SQLite reports through shared memory whether another
         connection has committed (https://sqlite.org/pragma.html#pragma_data_version).
         """
         # As with _held and _translated, and without: every call asks twice.
@@ -226,7 +229,7 @@ class Database:
         """Hold this process's turn; no thread waits for ever."""
         held: list[bool] = []
         try:
-            # Taken, and noted that it is, in one step: between two of them, a signal may be handled.
+            # Take the lock and note it in one step: a signal may be handled between two steps.
             held.extend(map(self._lock.acquire, (True,), (self._busy_seconds,)))
             if not held[0]:
                 raise busy(self.path, self._busy_seconds)
@@ -255,7 +258,7 @@ class Database:
         return self._connection
 
     def _require_in_place(self) -> None:
-        """Refuse a database that is not at its path any more: what others withdraw is in the one that is.
+        """Refuse a database that is no longer at its path: withdrawals by others go to the one that is there.
 
         Raises:
             InternalError: ``store.replaced``.
@@ -264,7 +267,7 @@ class Database:
             raise replaced(self.path)
 
     def _connect(self) -> sqlite3.Connection:
-        # SQLite gives its other files the mode of this one, and would make it by the umask.
+        # SQLite gives its other files the mode of this one, and would create this one with the umask.
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
         self._identity = _identity_of(self.path)
         connection = sqlite3.connect(
@@ -337,9 +340,9 @@ class Database:
             raise
 
     def _before_fork(self) -> None:
-        """Wait for this process's transactions, and close: SQLite's own tables of locks survive a fork.
+        """Wait for this process's transactions, and close: SQLite's own lock tables survive a fork.
 
-        A connection that the child opened would find them and believe in locks that only the parent has.
+        A connection that the child opened would find them and assume locks that only the parent holds.
         """
         if self._lock.acquire(timeout=self._busy_seconds):
             self._forking = True

@@ -1,6 +1,6 @@
-"""What broke underneath the store, in the words of :mod:`mpp_exec.errors`.
+"""Translates failures below the store into errors of :mod:`mpp_exec.errors`.
 
-Whatever it is, the state before stays: every change is one transaction.
+After any of them the previous state remains: every change is one transaction.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def sqlite_error(error: Exception, path: Path) -> InternalError:
 
 
 def replaced(path: Path) -> InternalError:
-    """Return the error for a database that another file has taken the place of while it was in use."""
+    """Return the error for a database whose file was replaced while it was in use."""
     return InternalError(
         "store.replaced",
         f"{path} cannot be used, it is another file than when it was opened",
@@ -66,12 +66,12 @@ def replaced(path: Path) -> InternalError:
 
 
 def corrupt(path: Path, what: str) -> InternalError:
-    """Return the error for a database that holds something that was never written there."""
+    """Return the error for a database that holds data which mpp-exec never wrote there."""
     code, _, hint = _FAULTS["damaged"]
     return InternalError(code, f"{path} is damaged: {what}", hint)
 
 
 def busy(path: Path, seconds: float) -> InternalError:
-    """Return the error for a lock on *path* that was not had within *seconds*."""
+    """Return the error for a lock on *path* that could not be taken within *seconds*."""
     code, what, hint = _FAULTS["busy"]
     return InternalError(code, f"{path} cannot be used, {what} for more than {seconds:g} s", hint)

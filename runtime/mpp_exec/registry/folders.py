@@ -1,9 +1,9 @@
-"""Folders that appear whole and vanish whole, whoever is killed when.
+"""Folders that appear and vanish atomically, whichever process is killed at whatever time.
 
-What is being made or removed lies in ``tmp/``, held by a lock on the folder itself (flock(2)) for as
-long as its owner lives: a lock ends with its process, while a process id may come back as somebody
-else's. What is in ``tmp/`` without a lock is nobody's, and :func:`sweep` removes it. A call takes a
-shared lock on the package it runs, so that its files stay until it is over.
+A folder that is being made or removed lies in ``tmp/``. Its owner holds a lock on the folder itself
+(flock(2)) for as long as the owner lives: a lock ends with its process, while a process id may be reused.
+A folder in ``tmp/`` without a lock has no owner, and :func:`sweep` removes it. A call takes a shared lock on
+the package that it runs, so that its files stay until the call is over.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _RENAME_EXCHANGE: Final = 2  # <linux/fs.h>
 class Workspace:
     """A new, locked, empty folder in *tmp*; at the end of a ``with`` statement nothing of it is left there.
 
-    *mode* is its own; a folder that others could open they could lock, too (flock(2) asks for no right
-    to write), and so keep whoever sweeps from removing it.
+    *mode* is the mode of the folder. If others could open the folder, they could also lock it (flock(2)
+    requires no write permission), and so keep :func:`sweep` from removing it.
 
     Attributes:
-        descriptor: of the open folder.
-        path: where it is until it is published.
+        descriptor: the descriptor of the open folder.
+        path: where the folder is until it is published.
     """
 
     def __init__(self, tmp: Path, mode: int = 0o755) -> None:
@@ -56,7 +56,7 @@ class Workspace:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Remove what lies in ``tmp/``, the folder or what it has replaced, and unlock it."""
+        """Remove what lies in ``tmp/`` (the folder, or the folder that it replaced), and unlock it."""
         try:
             if _is_at(self.descriptor, self.path):
                 with suppress(OSError):  # under the lock that is held: nobody comes between
@@ -66,9 +66,9 @@ class Workspace:
         _sweep_entry(self.path)
 
     def publish(self, target: Path) -> bool:
-        """Move the folder to *target* in one step and unlock it; return whether it replaced something.
+        """Move the folder to *target* atomically and unlock it; return whether it replaced a folder.
 
-        What it replaced lies in ``tmp/`` then, unlocked, and may be gone at any moment.
+        The replaced folder then lies in ``tmp/``, unlocked, and may vanish at any moment.
 
         Raises:
             OSError: it stays where it was.
@@ -94,7 +94,7 @@ class Workspace:
 
 
 def retire(folder: Path, tmp: Path) -> None:
-    """Move *folder* out of sight, into *tmp*. Whatever has it open or mounted keeps it for now.
+    """Move *folder* into *tmp*. Processes that have it open or mounted keep it for now.
 
     Raises:
         OSError: it stays where it was.
@@ -108,7 +108,7 @@ def retire(folder: Path, tmp: Path) -> None:
 
 
 def sweep(tmp: Path) -> None:
-    """Remove everything in *tmp* that nobody holds; what cannot be removed stays for the next time.
+    """Remove everything in *tmp* that is not locked; entries that cannot be removed stay for the next time.
 
     Raises:
         OSError: *tmp* cannot be listed.
@@ -127,7 +127,7 @@ def _sweep_entry(path: Path) -> None:
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except FileNotFoundError:
             return
-        except OSError:  # a link or a socket: nothing that could be locked
+        except OSError:  # a link or a socket, which cannot be locked
             path.unlink()
             return
         try:
@@ -138,10 +138,10 @@ def _sweep_entry(path: Path) -> None:
 
 
 def _remove(path: Path) -> None:
-    """Remove *path* and all below it, whatever a tool made of it: closed folders, thousands of levels.
+    """Remove *path* and everything below it, even closed folders and thousands of levels made by a tool.
 
-    No recursion and no long path: a folder that lies deeper than one level is first moved up beside its
-    parent. What cannot be removed stays for the next time.
+    This uses no recursion and no long path: a folder deeper than one level is first moved up beside its
+    parent. Entries that cannot be removed stay for the next time.
     """
     if not stat.S_ISDIR(path.lstat().st_mode):
         path.unlink()
@@ -183,7 +183,7 @@ def _remove_entry(top: int, name: str, pending: list[str]) -> None:
 
 
 def _open_up(folder: str, parent: int | None = None) -> None:
-    """Make *folder*, and nothing that was put in its place, accessible to its owner."""
+    """Make *folder* accessible to its owner, and never a file that was put in its place."""
     flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(folder, flags, dir_fd=parent)
     try:
@@ -193,10 +193,11 @@ def _open_up(folder: str, parent: int | None = None) -> None:
 
 
 def lease(folder: Path, held: list[int]) -> int:
-    """Return a descriptor of *folder*, which will not be removed until whoever has it closes it.
+    """Return a descriptor of *folder*; the folder will not be removed until that descriptor is closed.
 
-    It is put into *held* in the same step in which it is opened, whatever comes of it: a signal that is
-    handled between any two steps of the interpreter's finds it there, and who gave the list closes it.
+    The descriptor is put into *held* in the same step in which it is opened, whatever happens after. A signal
+    that is handled between any two steps of the interpreter finds it there; the caller, who gave the list,
+    closes it.
 
     Raises:
         FileNotFoundError: it is not there, or was just replaced or removed.
@@ -218,7 +219,7 @@ def _try_lock(descriptor: int, kind: int) -> bool:
 
 
 def _is_at(descriptor: int, path: Path) -> bool:
-    """Whether the open folder is still what *path* names."""
+    """Return whether *path* still names the open folder."""
     held = os.fstat(descriptor)
     try:
         found = os.lstat(path)

@@ -1,9 +1,9 @@
 """Rows about consent: grants that only this home can have written, secrets that only it can read.
 
-A grant row carries a MAC under a key derived from the home's: a row that somebody edited, or copied
-from another home or name, is refused. A confirmation is bound to the MAC of its grant, so it ends
-with the grant. A secret is sealed together with what it belongs to; secretbox has no associated
-data, so that context stands inside the plaintext and is compared when it is opened.
+A grant row carries a MAC under a key derived from the home's key. A row that somebody edited, or copied from
+another home or name, is refused. A confirmation is bound to the MAC of its grant, so it ends with the grant.
+A secret is sealed together with its context. secretbox has no associated data, so the context is inside the
+plaintext and is compared when the secret is opened.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Grants:
         return stored
 
     def put(self, rows: Transaction, grant: Grant, secrets: Mapping[str, str]) -> None:
-        """Store *grant* and new values of its *secrets*; those it names besides stay as they are.
+        """Store *grant* and new values of its *secrets*; other secrets that it names keep their values.
 
         Raises:
             ConsentError: ``grant.secret_missing``: a secret that the grant names has no value.

@@ -12,7 +12,7 @@
     tmp/                0700: what is being made; whatever is left there is removed
     policy.toml         the user's own policy, if there is one
 
-A home decides what runs with the user's rights, so one that somebody else could write to, or put in
+A home decides what runs with the user's rights. So a home that somebody else could write to, or could put in
 place of the real one, is refused rather than repaired.
 """
 
@@ -43,7 +43,7 @@ _NAME: Final = lazily(r"([a-z0-9][a-z0-9-]{0,62})/([a-z0-9][a-z0-9-]{0,62})", re
 
 
 def other_homes(home: Path, environ: Mapping[str, str] = os.environ) -> tuple[Path, ...]:
-    """Return where a home of this user's may be beside the *home* in use: the one that needs no name."""
+    """Return where another home of this user may be besides *home*: the default one."""
     unnamed = {name: value for name, value in environ.items() if name != "MPP_HOME"}
     try:
         usual = resolve_home(environ=unnamed)
@@ -53,7 +53,7 @@ def other_homes(home: Path, environ: Mapping[str, str] = os.environ) -> tuple[Pa
 
 
 def is_usual(home: Path) -> bool:
-    """Tell whether *home* is that of a command which names none, with the variables of this process."""
+    """Return whether a command that names no home would use *home*, with the variables of this process."""
     try:
         return resolve_home() == home
     except UsageError:
@@ -89,13 +89,13 @@ def resolve_home(option: str | None = None, environ: Mapping[str, str] = os.envi
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """A home that was found to be the user's own. *path* is canonical."""
+    """A home that was checked to be the user's own. *path* is canonical."""
 
     path: Path
 
     @classmethod
     def open(cls, path: Path | None = None, environ: Mapping[str, str] = os.environ) -> Home:
-        """Check the home at *path* (default: :func:`resolve_home`), making it if it is not there.
+        """Check the home at *path* (default: :func:`resolve_home`); create it if it does not exist.
 
         Raises:
             UsageError: ``home.unknown``, ``home.not_a_folder``, ``home.link``, ``home.not_a_home``,
@@ -148,19 +148,19 @@ class Home:
 
     @property
     def cache(self) -> Path:
-        """The folder of what can be made again."""
+        """The folder of files that can be made again."""
         return self.path / "cache"
 
     @property
     def tmp(self) -> Path:
-        """The folder of what is being made or removed."""
+        """The folder of files that are being made or removed."""
         return self.path / "tmp"
 
     def package_folder(self, digest: str) -> Path:
         """Return where the package with *digest* is unpacked.
 
         Raises:
-            ValueError: *digest* is none, so that no path can be made of it.
+            ValueError: *digest* is not a digest, so no path can be made of it.
         """
         return _package_folder(self.path, digest)
 
@@ -168,7 +168,7 @@ class Home:
         """Return the private folder of package *name*; it exists once something was stored.
 
         Raises:
-            ValueError: *name* is no package name.
+            ValueError: *name* is not a package name.
         """
         match = _NAME.fullmatch(name)
         if match is None:
@@ -185,7 +185,7 @@ def _package_folder(home: Path, digest: str) -> Path:
 
 
 def _make_parents(path: Path) -> None:
-    """Make the folders above *path* that are missing, closed to others (Path.mkdir would go by the umask)."""
+    """Make the missing folders above *path*, closed to others (Path.mkdir would use the umask)."""
     for parent in reversed(path.parents):
         if not parent.exists():
             with suppress(FileExistsError):
@@ -214,7 +214,7 @@ def _open_folder(path: Path) -> int:
 
 
 def _refuse_no_text(home: Path) -> None:
-    """Refuse a path that cannot be written down, as SQLite and the ledger have to."""
+    """Refuse a path that is not valid text: SQLite and the ledger have to write it down."""
     if not is_text(str(home)):
         raise UsageError(
             "home.unknown",
@@ -224,12 +224,13 @@ def _refuse_no_text(home: Path) -> None:
 
 
 def _refuse_exposed_way(home: Path) -> None:
-    """Refuse a home that a stranger could rename away, or lead elsewhere, to put another folder in its place.
+    """Refuse a home that a stranger could rename away or redirect, to put another folder in its place.
 
-    What is in it is opened by path, so who could do that once could do it between any two looks: a group
-    counts as strangers, unless it is root's or the user's alone. The way is looked at as it is named: whose
-    link it leads over, and whose folder that lies in, decides where it ends. It is looked at before a missing
-    part of it is made, so that nothing is made in a stranger's folder, or where a stranger's link leads.
+    Files in the home are opened by path, so a stranger who could do that once could do it between any two
+    looks (TOCTOU). A group counts as strangers, unless it is root's or the user's alone. The path is checked
+    as it is named: the owners of its links, and of the folders that hold them, decide where it ends. It is
+    checked before a missing part of it is made, so that nothing is made in a stranger's folder, or where a
+    stranger's link leads.
     """
     there = next((parent for parent in home.parents if os.path.lexists(parent)), Path("/"))
     root = Path("/").stat().st_uid  # in a user namespace, root shows as another id
@@ -253,7 +254,7 @@ def _refuse_exposed_way(home: Path) -> None:
 
 
 def _refuse_place_of_policy(home: Path) -> None:
-    """Refuse root a home beside the organisation's policy: closed to others, it would stop their calls."""
+    """Refuse root a home in the policy's folder: closed to others, it would stop the calls of others."""
     if os.geteuid() != 0:
         return  # to nobody else it belongs
     real, folder = Path(os.path.realpath(home)), Path(os.path.realpath(SYSTEM_POLICY.parent))
@@ -293,7 +294,7 @@ def _foreign(path: Path, owner: int) -> MppError:
 
 
 def _furnish(descriptor: int, path: Path) -> None:
-    """Close the home to others, and make the folders in it that are missing."""
+    """Close the home to others, and make its missing folders."""
     if stat.S_IMODE(os.fstat(descriptor).st_mode) != 0o700:
         os.fchmod(descriptor, 0o700)
     for name, mode in _FOLDERS.items():

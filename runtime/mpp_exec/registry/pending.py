@@ -1,9 +1,9 @@
-"""Calls that wait for a person: asked for by somebody who cannot ask, answered at a terminal, used once.
+"""Calls that wait for a person: from a client that cannot ask, answered at a terminal, used once.
 
-A row is about exactly one call of one asker: everything that is shown of it, down to the arguments and what
-the tool can reach, must be the same again when the answer is used. All of it lies sealed under a key of this
-home, with the row's own id and state inside: what somebody edited, copied from another row or brought from
-another home is none. Rows end with the grant they were asked under.
+A row is about exactly one call of one asker. Everything that is shown of the call, down to the arguments and
+what the tool can reach, must be the same again when the answer is used. The row is sealed under a key of this
+home, with its own id and state inside: a row that somebody edited, copied from another row or brought from
+another home does not count. Rows end with the grant under which they were asked.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ MAX_OF_HOME: Final = 64
 
 State = Literal["waiting", "granted", "refused"]
 
-_MAX_SEALED: Final = 1 << 20  # bytes; four times what a call that can be shown takes
+_MAX_SEALED: Final = 1 << 20  # bytes; four times the size of a call that can be shown
 
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """Whose call it is, and who alone can use the answer.
+    """The party that makes a call, which alone can use the answer.
 
     Attributes:
-        principal: on whose behalf.
-        connection: unlike that of any other connection.
-        client: what the program calls itself; for the person who looks at it.
+        principal: on whose behalf the call is made.
+        connection: unique among all connections.
+        client: the program's own name for itself, shown to the person.
     """
 
     principal: str
@@ -60,7 +60,7 @@ class PendingCall:
     until: datetime
 
     def stands(self, now: datetime) -> bool:
-        """Whether it is neither too old nor, by a clock that was set back, from the future."""
+        """Return whether it is neither too old nor (if the clock was set back) from the future."""
         return self.since <= now < self.until
 
 
@@ -77,9 +77,9 @@ class PendingCalls:
         self._name_key = key.derive("pending-calls-names")
 
     def ask(self, request: ConfirmationRequest, asker: Asker, now: datetime, used: Record) -> PendingCall:
-        """Return how it stands with this very call of *asker*; one that was not there waits from now on.
+        """Return the state of this very call of *asker*; a call that is not listed waits from now on.
 
-        ``granted`` is said once, to one caller, after *used* has put it on record: it is gone then.
+        ``granted`` is returned once, to one caller, after *used* has recorded it; the row is then gone.
 
         Raises:
             ConsentError: ``confirm.too_many``: other callers fill the list.
@@ -125,7 +125,7 @@ class PendingCalls:
         return made
 
     def all(self, now: datetime) -> list[PendingCall]:
-        """Return what waits for an answer or for its use, the oldest first."""
+        """Return the calls that wait for an answer or for its use, the oldest first."""
         with self._database.reading() as rows:
             names = rows.rows("SELECT id FROM pending ORDER BY since, rowid")
             found = [self._find(rows, "id", name) for (name,) in names]
@@ -135,16 +135,16 @@ class PendingCalls:
         """Return the call with this id.
 
         Raises:
-            UsageError: ``confirm.unknown``: there is none, or none any more.
+            UsageError: ``confirm.unknown``: there is no such call, or it has ended.
         """
         with self._database.reading() as rows:
             return self._standing(rows, name, now)
 
     def decide(self, shown: PendingCall, *, granted: bool, now: datetime, record: Record) -> PendingCall:
-        """Store a person's answer to the call that was *shown*; it is good for LIFETIME from *now*.
+        """Store a person's answer to the call that was *shown*; it is valid for LIFETIME from *now*.
 
         Raises:
-            UsageError: ``confirm.unknown``: it has ended meanwhile.
+            UsageError: ``confirm.unknown``: the call has ended meanwhile.
             ConsentError: ``confirm.answered``: somebody has answered it already.
         """
         with self._database.writing() as rows:
@@ -220,7 +220,7 @@ class PendingCalls:
 
 
 def forget(rows: Transaction, package: str) -> None:
-    """End what waits for calls of *package*: its grant has changed."""
+    """End the waiting calls of *package*: its grant has changed."""
     rows.run("DELETE FROM pending WHERE name = ?", package)
 
 

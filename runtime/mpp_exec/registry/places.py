@@ -1,9 +1,10 @@
-"""Folders for one call each, where a sandbox has no mounts to keep scratch in.
+"""Folders for one call each, for sandboxes without mounts, which need a place for scratch.
 
-Made locked, and removed with all that a tool left in it; what a SIGKILL of the host leaves there is
-nobody's, and the next call removes it. For a host that is root it lies outside of the home, which the
-tool's own id cannot enter, in a folder of root's that others can pass through and not list. The folder of
-a call can be passed through, too, and not opened: who can open it can hold a lock on it that keeps it there.
+A folder is made locked, and is removed with everything that a tool left in it. After a SIGKILL of the host,
+the folder is unlocked, and the next call removes it. If the host is root, the folder lies outside of the
+home, which the tool's own id cannot enter: in a folder of root that others can traverse but not list. The
+folder of a call can be traversed, too, but not opened: a process that can open it could hold a lock on it
+and so keep it from being removed.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ def call_folder(home: Home, *, root: bool, shelf: Path = SHELF) -> Iterator[Path
     """Yield a new, empty folder whose path is free of links; nothing of it is left at the end.
 
     Raises:
-        HostError: the host is root, and there is nowhere that the tool's own id could reach.
-        InternalError: ``store.*``, the disk said no.
+        HostError: the host is root, and there is no place that the tool's own id could reach.
+        InternalError: ``store.*``, the disk failed.
     """
     parent = _shelf(shelf) if root else home.tmp
     try:

@@ -1,8 +1,8 @@
 """Rows about publishers, versions and packages: read with suspicion, written inside a transaction.
 
-``versions`` remembers every version that was ever installed, by key. Neither uninstalling nor
-removing the publisher forgets it: else going back to an old version would only take a detour. The same
-goes for ``rotations``, and for going back to an old key.
+``versions`` remembers every version that was ever installed, by key. Neither uninstalling the package nor
+removing the publisher deletes a version: otherwise that detour would allow a downgrade to an old version.
+The same holds for ``rotations`` and a return to an old key.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ class Installed:
     """One installed package.
 
     Attributes:
-        name, version, digest, key_id: what was verified when it was installed.
+        name, version, digest, key_id: as verified when it was installed.
         installed_at: UTC.
-        fingerprint: what :func:`mpp_exec.trust.installed.verify_installed` said of its files last.
+        fingerprint: the last one that :func:`mpp_exec.trust.installed.verify_installed` returned.
     """
 
     name: str
@@ -52,7 +52,7 @@ Revoked = Literal["key", "digest"]
 
 @dataclass(frozen=True, slots=True)
 class Revocation:
-    """What counts for nothing here any more: a key by its id, or a package by its digest. *at*: UTC."""
+    """A revoked key, by its id, or a revoked package, by its digest. *at* is UTC."""
 
     kind: Revoked
     id: str
@@ -85,7 +85,7 @@ class Records:
         )
 
     def any(self, rows: Transaction) -> bool:
-        """Say whether anybody was ever trusted, or any version seen."""
+        """Return whether any publisher was ever trusted, or any version seen."""
         found = rows.rows(
             "SELECT EXISTS (SELECT 1 FROM publishers) OR EXISTS (SELECT 1 FROM versions) "
             "OR EXISTS (SELECT 1 FROM rotations)"
@@ -105,7 +105,7 @@ class Records:
         return Publisher(str(name), key, _time(added_at), origin)
 
     def add_publisher(self, rows: Transaction, publisher: Publisher) -> bool:
-        """Trust *publisher*; return False if that is so already.
+        """Trust *publisher*; return False if it is already trusted.
 
         Raises:
             ConsentError: ``publisher.key_changed``, ``publisher.key_revoked``, ``publisher.key_former``.
@@ -145,7 +145,7 @@ class Records:
         return True
 
     def rotations(self, rows: Transaction) -> list[Succession]:
-        """Return all rotations that were taken, the oldest first."""
+        """Return all rotations that were accepted, the oldest first."""
         found = rows.rows(
             "SELECT publisher, old_key, new_key, issued, taken_at, statement, speaks "
             "FROM rotations ORDER BY taken_at"
@@ -163,7 +163,7 @@ class Records:
     def rotate(
         self, rows: Transaction, what: Rotation, statement: bytes, now: datetime, agreed: Effect | None
     ) -> bool:
-        """Do what *what* does here, which is what was *agreed* to; return False if that is so already.
+        """Apply the rotation *what*, whose effect must be the *agreed* one; return False if already applied.
 
         Raises:
             PackageError, ConsentError: as :func:`mpp_exec.trust.rotation.check`, and ``rotation.changed``.
@@ -196,7 +196,7 @@ class Records:
         return True
 
     def remove_publisher(self, rows: Transaction, name: str) -> None:
-        """Trust *name* no longer; what was seen of its versions stays.
+        """Stop trusting *name*; the record of its seen versions stays.
 
         Raises:
             UsageError: ``publisher.unknown``.
@@ -209,14 +209,14 @@ class Records:
         rows.changed()
 
     def revocations(self, rows: Transaction) -> list[Revocation]:
-        """Return what counts for nothing here any more, the oldest first."""
+        """Return all revocations, the oldest first."""
         found = rows.rows("SELECT kind, id, at FROM revoked ORDER BY at, kind, id")
         if any(kind not in get_args(Revoked) or not isinstance(at, int) for kind, _, at in found):
             raise corrupt(self._path, "a revocation is none")
         return [Revocation(kind, str(id_), _time(at)) for kind, id_, at in found]
 
     def add_revocation(self, rows: Transaction, what: Revocation) -> bool:
-        """Have *what* count for nothing any more, and forget whose key it is; False if that is so already."""
+        """Revoke *what*, and forget the publisher of a revoked key; return False if already revoked."""
         if any((each.kind, each.id) == (what.kind, what.id) for each in self.revocations(rows)):
             return False
         rows.run("INSERT INTO revoked (kind, id, at) VALUES (?, ?, ?)", what.kind, what.id, _stamp(what.at))
@@ -227,7 +227,7 @@ class Records:
         return True
 
     def remove_revocation(self, rows: Transaction, kind: Revoked, id_: str) -> bool:
-        """Take a revocation back; False if there is none."""
+        """Take a revocation back; return False if there is none."""
         if not rows.run("DELETE FROM revoked WHERE kind = ? AND id = ?", kind, id_):
             return False
         rows.changed()
@@ -259,7 +259,7 @@ class Records:
     def _installed(  # noqa: PLR0917 -- a row
         self, name: Any, version: Any, digest: Any, key_id: Any, at: Any, fingerprint: Any, mac: Any
     ) -> Installed:
-        # A digest and a name become paths: nothing but what was once verified may.
+        # A digest and a name become paths: only verified ones may.
         texts = all(isinstance(each, str) for each in (name, version, digest, key_id))
         if not (texts and isinstance(at, int) and _NAME.fullmatch(name) and _DIGEST.fullmatch(digest)):
             raise corrupt(self._path, f"the row of package {name!r} is none")
@@ -293,12 +293,12 @@ class Records:
         rows.changed()
 
     def remove_package(self, rows: Transaction, name: str) -> None:
-        """Forget the installed package *name*, but not that its version was seen."""
+        """Delete the row of the installed package *name*; the record of its seen version stays."""
         rows.run("DELETE FROM packages WHERE name = ?", name)
         rows.changed()
 
     def note_fingerprint(self, rows: Transaction, digest: str, fingerprint: str) -> None:
-        """Remember what the files of an installed package looked like when they were last all hashed."""
+        """Store the fingerprint that the files of an installed package had when all were last hashed."""
         rows.run(
             "UPDATE packages SET fingerprint = ?, fingerprint_mac = ? WHERE digest = ?",
             fingerprint,

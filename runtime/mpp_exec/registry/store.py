@@ -1,9 +1,9 @@
-"""The store of a home: who is trusted, what is installed, what was agreed to. One transaction a change.
+"""The store of a home: trusted publishers, installed packages, grants. Every change is one transaction.
 
-Installing is unpack to ``tmp/``, sync, then in one transaction: check again what may have changed
-meanwhile, move the folder to its place, write the rows, commit. A crash at any instruction leaves the
-state before or the state after; what else it leaves, :meth:`Store.repair` finds when the store is
-opened. A row never names a folder that is not there, because a folder goes only when no row names it.
+To install, the store unpacks to ``tmp/`` and syncs. Then, in one transaction, it checks again what may have
+changed meanwhile, moves the folder to its place, writes the rows, and commits. A crash at any instruction
+leaves the state before or the state after; :meth:`Store.repair` finds other remains when the store is
+opened. A row never names a missing folder, because a folder is removed only when no row names it.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ Record = Callable[[], None]
 
 @dataclass(frozen=True, slots=True)
 class Approved:
-    """An installed package with the grant it may run under, as of one moment.
+    """An installed package with the grant under which it may run, as of one moment.
 
     Attributes:
         installed: the package.
-        grant: pinned to its digest, and not yet cut down to the policy (``consent.grant.effective``).
+        grant: pinned to its digest, and not yet narrowed by policy (``consent.grant.effective``).
         secrets: the values of the sensitive settings; never to be shown or logged.
         view: what verification needs to know.
-        generation: of the store; when it has moved on, this may be out of date.
+        generation: the change counter of the store; if the store's has grown, this may be out of date.
     """
 
     installed: Installed
@@ -64,12 +64,12 @@ class Approved:
 class Store:
     """All state of one home. Thread-safe; usable after a fork; any number of processes share a home.
 
-    Every method raises InternalError ``store.*`` when the disk, the database or a limit fails, and
-    nothing has changed then.
+    Every method raises InternalError ``store.*`` if the disk, the database or a limit fails; nothing has
+    changed then.
     """
 
     def __init__(self, home: Home) -> None:
-        """Open the store, making what is not there yet, and repair what a crash has left.
+        """Open the store, create missing parts, and repair the remains of a crash.
 
         Raises:
             UsageError: ``store.newer``, ``store.foreign``, ``key.malformed``.
@@ -106,24 +106,24 @@ class Store:
         return self._database.generation()
 
     def has_records(self) -> bool:
-        """Say whether anybody was ever trusted or anything installed; it went on record before it was so."""
+        """Return whether any publisher was ever trusted or package installed; both are recorded first."""
         with self._database.reading() as rows:
             return self._records.any(rows)
 
     # Trust
 
     def trust_view(self, *, allow_downgrade: bool = False, trust_first_use: str | bool = False) -> TrustView:
-        """Return what verification needs to know of this home."""
+        """Return what verification needs to know about this home."""
         with self._database.reading() as rows:
             return self._records.view(rows, allow_downgrade=allow_downgrade, first_use=trust_first_use)
 
     def publishers(self) -> list[Publisher]:
-        """Return whom this home trusts, by name."""
+        """Return the publishers that this home trusts, by name."""
         with self._database.reading() as rows:
             return self._records.publishers(rows)
 
     def add_publisher(self, publisher: Publisher, record: Record | None = None) -> bool:
-        """Trust *publisher*; return False, and record nothing, if that is so already.
+        """Trust *publisher*; return False, and record nothing, if it is already trusted.
 
         Raises:
             ConsentError: ``publisher.key_changed``.
@@ -143,10 +143,10 @@ class Store:
         *,
         agreed: Effect | None = None,
     ) -> bool:
-        """Have a new key speak for a publisher; return False, and record nothing, if that is so already.
+        """Let a new key speak for a publisher; return False, and record nothing, if it already does.
 
-        What the former key signed and was installed runs on; it counts for nothing that arrives. *agreed*
-        is what a person was told that the statement does, None where nobody was asked.
+        Installed packages that the former key signed keep running; that key does not count for packages that
+        arrive. *agreed* is the effect of the statement that a person was told, None if nobody was asked.
 
         Raises:
             PackageError, ConsentError: as :func:`mpp_exec.trust.rotation.check`, and ``rotation.changed``.
@@ -158,7 +158,7 @@ class Store:
             return rotated
 
     def remove_publisher(self, name: str, record: Record | None = None) -> None:
-        """Trust *name* no longer. Its packages stop running; the versions seen are not forgotten.
+        """Stop trusting *name*. Its packages stop running; the record of seen versions stays.
 
         Raises:
             UsageError: ``publisher.unknown``.
@@ -169,15 +169,15 @@ class Store:
                 record()
 
     def revocations(self) -> list[Revocation]:
-        """Return what counts for nothing here any more, the oldest first."""
+        """Return all revocations, the oldest first."""
         with self._database.reading() as rows:
             return self._records.revocations(rows)
 
     def add_revocation(self, what: Revocation, record: Record | None = None) -> bool:
-        """Have a key or a package count for nothing any more; return False if that is so already.
+        """Revoke a key or a package; return False if it is already revoked.
 
-        What it signed, or it itself, stops running in every process; a publisher whose key it is, is
-        forgotten. Which versions were seen is not.
+        The packages that the key signed, or the package itself, stop running in every process. The publisher
+        of a revoked key is removed; the record of seen versions stays.
         """
         with self._database.writing() as rows:
             revoked = self._records.add_revocation(rows, what)
@@ -186,7 +186,7 @@ class Store:
             return revoked
 
     def remove_revocation(self, kind: Revoked, id_: str, record: Record | None = None) -> bool:
-        """Take a revocation back; return False if there is none. Nobody is trusted by that."""
+        """Take a revocation back; return False if there is none. This makes no publisher trusted."""
         with self._database.writing() as rows:
             lifted = self._records.remove_revocation(rows, kind, id_)
             if lifted and record is not None:
@@ -224,13 +224,13 @@ class Store:
     ) -> Installed:
         """Unpack *package* and make it the active version of its name.
 
-        A publisher that was verified on first use is pinned in the same transaction, and a *grant* that
-        a person gave for this package is stored with its *secrets*. Without one, the grant of an earlier
-        version is handed to *carry_over*; unless that returns one for this package, nothing of it runs
-        until it is approved. *progress* is called in another thread.
+        The same transaction pins a publisher that was verified on first use, and stores a *grant* that a
+        person gave for this package, with its *secrets*. Without *grant*, the grant of an earlier version is
+        passed to *carry_over*. Unless that returns a grant for this package, nothing of it runs until it is
+        approved. *progress* is called in another thread.
 
         Raises:
-            PackageError: what the file has become since it was verified, or ``trust.*``.
+            PackageError: the file changed since it was verified, or ``trust.*``.
             ConsentError: ``trust.unknown_publisher``, ``publisher.key_changed``, ``store.other_key``,
                 and those of :meth:`approve`.
         """
@@ -283,7 +283,7 @@ class Store:
         try:
             stored = self._grants.find(rows, package.manifest.name)
         except ConsentError:
-            return  # nothing that could be carried over; it goes on being refused until approved anew
+            return  # there is nothing to carry over; calls stay refused until it is approved anew
         if stored is None or carry_over is None or stored.grant.digest == package.digest:
             return
         grant = carry_over(stored.grant)
@@ -310,7 +310,7 @@ class Store:
 
     @contextmanager
     def leased(self, installed: Installed) -> Iterator[int]:
-        """Yield the open folder of *installed*, which stays until the end of the ``with`` statement.
+        """Yield the open folder of *installed*; the folder stays until the end of the ``with`` statement.
 
         Raises:
             ConsentError: ``store.package_gone``: it was just uninstalled or replaced.
@@ -323,9 +323,9 @@ class Store:
                 os.close(folder)
 
     def lease(self, installed: Installed, held: list[int]) -> int:
-        """Return a descriptor of the folder of *installed*, which stays until the caller closes that.
+        """Return a descriptor of the folder of *installed*; the folder stays until the caller closes it.
 
-        It is in *held*, an empty list of the caller's: to be closed there also where this raises.
+        The descriptor is also in *held*, an empty list of the caller, who must close it even if this raises.
 
         Raises:
             ConsentError: ``store.package_gone``: it was just uninstalled or replaced.
@@ -342,7 +342,7 @@ class Store:
             raise io_error(error, self.home.packages) from error
 
     def note_fingerprint(self, installed: Installed, fingerprint: str) -> None:
-        """Remember what ``verify_installed`` said of the files of *installed*, for the next process."""
+        """Store the fingerprint from ``verify_installed`` of *installed*, for the next process."""
         if installed.fingerprint != fingerprint:
             with self._database.writing() as rows:
                 self._records.note_fingerprint(rows, installed.digest, fingerprint)
@@ -362,7 +362,7 @@ class Store:
     def approve(
         self, grant: Grant, secrets: Mapping[str, str] | None = None, record: Record | None = None
     ) -> None:
-        """Store *grant*, with values for its secrets; those without a new one keep the old.
+        """Store *grant* with values for its secrets; secrets without a new value keep the old one.
 
         Raises:
             UsageError: ``store.not_installed``.
@@ -422,22 +422,22 @@ class Store:
             )
 
     def is_confirmed(self, approved: Approved, tool: str) -> bool:
-        """Return whether a person confirmed *tool* before, under this very grant."""
+        """Return whether a person has confirmed *tool* under this very grant."""
         with self._database.reading() as rows:
             return self._grants.is_confirmed(rows, approved.stored, tool)
 
     def remember_confirmation(self, approved: Approved, tool: str) -> None:
-        """Remember that a person confirmed *tool*, for as long as this grant stands."""
+        """Remember, as long as this grant stands, that a person confirmed *tool*."""
         with self._database.writing() as rows:
             self._grants.remember_confirmation(rows, approved.stored, tool)
 
     # Repair
 
     def repair(self) -> None:
-        """Remove what no row names and nobody holds: the remains of a crash, or of an uninstall.
+        """Remove folders that no row names and nobody holds: the remains of a crash or an uninstall.
 
-        Safe beside any other process: folders change places only inside a writing transaction, so
-        what has no row under that lock is an orphan; what is being made is locked by its maker.
+        This is safe beside any other process. Folders are moved only inside a write transaction, so a folder
+        without a row under that lock is an orphan. A folder that is being made is locked by its maker.
         """
         with self._database.reading() as rows:
             orphans = self._orphans(rows)
@@ -452,7 +452,7 @@ class Store:
             raise io_error(error, self.home.tmp) from error
 
     def _tidy(self) -> None:
-        """Repair after a change. It is made: where its remains cannot be removed now, they are later."""
+        """Repair after a change. The change is done: remains that cannot be removed now are removed later."""
         with suppress(InternalError):
             self.repair()
 

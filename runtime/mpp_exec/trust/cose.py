@@ -1,4 +1,4 @@
-"""The signature envelope: COSE_Sign1 (RFC 9052 §4.2), in the one form that there is here.
+"""The signature envelope: COSE_Sign1 (RFC 9052 §4.2), in the only form that is accepted here.
 
 ::
 
@@ -7,11 +7,11 @@
          payload,         -- bstr: of a package the manifest, deterministic CBOR
          signature ])     -- bstr, 64 bytes, Ed25519 over the Sig_structure of §4.4
 
-There is exactly one envelope for a payload, its content type and a key, so nothing in it is
-negotiated: the protected header is compared with the bytes that would be written here, never
-interpreted. So what was signed as one thing never passes for another. The algorithm is
-that of the key (-19, Ed25519, RFC 9864 §2.2), whatever a message may say. ``kid`` is the SHA-256 of
-the raw public key: it finds the pinned key, and proves nothing.
+There is exactly one envelope for a payload, its content type and a key, so nothing in it is negotiated. The
+protected header is never interpreted; it is compared with the bytes that this module would write. So data
+that was signed as one content type never passes for another. The algorithm is that of the key (-19, Ed25519,
+RFC 9864 §2.2), whatever a message says. ``kid`` is the SHA-256 of the raw public key: it finds the pinned
+key, and proves nothing.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ _HINT: Final = "the file was not written by `mpp-exec build`, or was changed on 
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """A COSE_Sign1 whose form is right and whose signature nobody has checked.
+    """A COSE_Sign1 with the right form and an unchecked signature.
 
     Attributes:
-        kid: digest of the public key that is said to have signed, 32 bytes.
-        payload: what is signed, as *content_type* says.
+        kid: digest of the public key that is claimed to have signed, 32 bytes.
+        payload: the signed bytes, of type *content_type*.
         signature: 64 bytes.
     """
 
@@ -55,7 +55,7 @@ class Envelope:
         return f"sha256:{self.kid.hex()}"
 
     def is_signed_by(self, public_key: bytes) -> bool:
-        """Say whether the raw *public_key* made the signature. The caller MUST trust that key."""
+        """Return whether the raw *public_key* made the signature. The caller MUST trust that key."""
         if len(public_key) != PUBLIC_KEY_BYTES or hashlib.sha256(public_key).digest() != self.kid:
             return False
         protected = _protected(self.content_type) + self.kid
@@ -71,7 +71,7 @@ class ManifestSigner:
         self._key = key
 
     def signed_size(self, manifest_size: int) -> int:
-        """Return how long :meth:`sign` makes a manifest of *manifest_size* bytes."""
+        """Return the size in bytes of what :meth:`sign` returns for a manifest of *manifest_size* bytes."""
         return len(_envelope(bytes(KID_BYTES), bytes(manifest_size), bytes(SIGNATURE_BYTES)))
 
     def sign(self, manifest: bytes) -> bytes:
@@ -80,18 +80,18 @@ class ManifestSigner:
 
 
 def sign(payload: bytes, key: SigningKey, content_type: str) -> bytes:
-    """Return the envelope of *payload*, which is a *content_type*, signed with *key*."""
+    """Return the envelope of *payload*, of type *content_type*, signed with *key*."""
     kid = hashlib.sha256(key.public_key).digest()
     signature = key.sign(_to_be_signed(_protected(content_type) + kid, payload))
     return _envelope(kid, payload, signature, content_type)
 
 
 def decode(data: bytes, content_type: str = CONTENT_TYPE, *, max_size: int = LIMITS.manifest) -> Envelope:
-    """Take the envelope of a *content_type* apart, of *max_size* bytes. Nothing in it is to be believed yet.
+    """Parse an envelope of type *content_type*, of at most *max_size* bytes. Nothing in it is trusted yet.
 
     Raises:
-        PackageError: ``cbor.*`` where it is no deterministic CBOR, ``package.bad_envelope`` where it
-            is no COSE_Sign1 of the only form there is.
+        PackageError: ``cbor.*`` if it is not deterministic CBOR, ``package.bad_envelope`` if it is not a
+            COSE_Sign1 of the accepted form.
     """
     value = loads(data, max_size=max_size, max_depth=2, tag=_TAG)
     if not isinstance(value, list) or [type(item) for item in value] != [bytes, dict, bytes, bytes]:
@@ -110,7 +110,7 @@ def decode(data: bytes, content_type: str = CONTENT_TYPE, *, max_size: int = LIM
 
 @functools.cache
 def _protected(content_type: str) -> bytes:
-    """Return the protected header, a map with its keys in order (RFC 8949 §4.2.1), but for the key id."""
+    """Return the protected header without the key id: a map with its keys in order (RFC 8949 §4.2.1)."""
     return (
         b"\xa3"
         b"\x01\x32"  # alg (1): -19, Ed25519

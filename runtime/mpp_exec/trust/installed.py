@@ -1,8 +1,8 @@
-"""An installed package, verified again before something in it runs.
+"""Verifies an installed package again before anything in it runs.
 
-What was right at installation can have changed since: the files on disk, the keys and digests that
-are revoked, the day. So checks 1 to 8 of :mod:`.verify` are made again on what lies in the home, the
-package must be the one that was approved, and its contents are compared with the signed table.
+The state may have changed since installation: the files on disk, the revoked keys and digests, the day. So
+checks 1 to 8 of :mod:`.verify` are made again on the files in the home. The package must be the approved
+one, and its contents are compared with the signed table.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from mpp_exec.trust.verify import SignedManifest, check_trust, verify_signed
 
 @dataclass(frozen=True, slots=True)
 class InstalledPackage(SignedManifest):
-    """An installed package in order. Only :func:`verify_installed` makes one.
+    """A verified installed package. Only :func:`verify_installed` makes one.
 
     Attributes:
-        fingerprint: of the files as they were found; to be handed in at the next verification.
+        fingerprint: of the files as they were found; to be passed to the next verification.
     """
 
     fingerprint: str
@@ -39,13 +39,13 @@ def verify_installed(
 ) -> InstalledPackage:
     """Verify the unpacked package in the open *folder*, which must be the one with *digest*.
 
-    Every file is hashed, unless the file system's account of them is still *known_fingerprint*, which
-    an earlier call returned for this folder. Then only signature, trust, day and platform are checked
-    again: a few hundred microseconds instead of the time to read everything. A fingerprint MUST be
-    kept where only the owner of the home can write, and never be taken from the package.
+    Every file is hashed, unless the files' metadata still matches *known_fingerprint*, which an earlier call
+    returned for this folder. Then only signature, trust, day and platform are checked again, which takes a
+    few hundred microseconds instead of the time to read everything. A fingerprint MUST be kept where only the
+    owner of the home can write, and MUST never be taken from the package.
 
-    *view* is that of the home; trust on first use is no answer here, the publisher must be known. A key that
-    was replaced since still counts for what had been seen of it.
+    *view* is that of the home. Trust on first use does not apply here: the publisher must be known. A key
+    that was replaced since still counts for packages that had been seen of it.
 
     Raises:
         PackageError: ``package.digest_mismatch``, ``package.missing_member``,
@@ -73,9 +73,9 @@ def verify_installed(
 
 
 def check_trusted(package: SignedManifest, view: TrustView) -> None:
-    """Check that a *package* that was verified is trusted under *view* too, whatever its size in no time.
+    """Check that a verified *package* is trusted under *view* too; the time does not depend on its size.
 
-    It says nothing of the files, the day and the platform: those MUST be what they were when it was verified.
+    This does not check the files, the day and the platform: they MUST be what they were at verification.
 
     Raises:
         PackageError, UnknownPublisherError: ``trust.*``, as :func:`verify_installed`.

@@ -14,8 +14,8 @@ exactly what would be written for the key it holds, and that key has the id in t
 
 The key of the home itself is 32 raw bytes in ``_home.key``: no publisher's name begins with ``_``.
 
-A key that is to replace another is ``acme.next`` until it does; the one that it replaced stays as
-``acme.former-<8 hex digits of its id>.key``, which nothing here signs with any more.
+A key that is to replace another is named ``acme.next`` until it does. The replaced key stays as
+``acme.former-<8 hex digits of its id>.key``; nothing here signs with it any more.
 
 Files appear whole or not at all, and a key is never overwritten.
 """
@@ -100,7 +100,7 @@ class KeyFolder:
         return key
 
     def discard(self, publisher: str, key: SigningKey) -> None:
-        """Remove *key*, which :meth:`create` has just made, and which nobody trusts: it came to nothing.
+        """Remove *key*, which :meth:`create` has just made and which nobody trusts: the operation failed.
 
         Raises:
             ConsentError, InternalError: as :meth:`create`.
@@ -135,7 +135,7 @@ class KeyFolder:
         return self._load(publisher, f"{publisher}.key", passphrase)
 
     def next_id(self, publisher: str) -> str | None:
-        """Return the id of the key that is to replace that of *publisher*, None where there is none.
+        """Return the id of the key that is to replace the key of *publisher*, None if there is none.
 
         Raises:
             UsageError: ``key.malformed``.
@@ -146,7 +146,7 @@ class KeyFolder:
         return None if found is None else found["key_id"]
 
     def is_encrypted(self, publisher: str) -> bool:
-        """Return whether the private key of *publisher* needs a passphrase; False where there is none.
+        """Return whether the private key of *publisher* needs a passphrase; False if there is no key.
 
         Raises as :meth:`next_id`.
         """
@@ -165,20 +165,20 @@ class KeyFolder:
         return match
 
     def create_next(self, publisher: str, passphrase: str | None = None) -> SigningKey:
-        """Make the key pair that is to replace that of *publisher*.
+        """Make the key pair that is to replace the key pair of *publisher*.
 
         Raises:
-            UsageError: ``key.exists``: there is one, of a rotation that did not come to its end.
+            UsageError: ``key.exists``: there is one, from a rotation that was not completed.
             ConsentError, InternalError: as :meth:`create`.
         """
         return self._create(publisher, f"{publisher}.next", passphrase)
 
     def load_next(self, publisher: str, passphrase: str | None = None) -> SigningKey:
-        """Return the key that is to replace that of *publisher*. Raises as :meth:`load`."""
+        """Return the key that is to replace the key of *publisher*. Raises as :meth:`load`."""
         return self._load(publisher, f"{publisher}.next", passphrase)
 
     def promote_next(self, publisher: str, former_id: str) -> Path:
-        """Put the next key of *publisher* in the place of the one with *former_id*; return where that is now.
+        """Replace the key with *former_id* by the next key of *publisher*; return the former key's new path.
 
         May be repeated after a crash at any instruction.
 
@@ -188,7 +188,7 @@ class KeyFolder:
         """
         name, former = f"{publisher}.key", f"{publisher}.former-{former_id.removeprefix('sha256:')[:8]}.key"
         with self._opened(create=True) as folder:
-            with suppress(FileExistsError):  # an earlier attempt came as far as this
+            with suppress(FileExistsError):  # an earlier attempt got this far
                 os.link(name, former, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
             os.fsync(folder)
             os.rename(f"{publisher}.next", name, src_dir_fd=folder, dst_dir_fd=folder)
@@ -198,7 +198,7 @@ class KeyFolder:
     def home_key(self) -> HomeKey:
         """Return the key of this home, making it if there is none.
 
-        Of several processes that do so at once, one makes it and all get the same.
+        If several processes do so at once, one makes the key and all get the same key.
 
         Raises:
             UsageError: ``key.malformed``.
@@ -356,10 +356,10 @@ def _read(folder: int, name: str, where: Path) -> bytes:
 
 
 def _write_new(folder: int, name: str, data: bytes) -> None:
-    """Make the file *name* with *data*, durable, whole or not at all; FileExistsError if it is there.
+    """Create the file *name* with *data*, durably and atomically; FileExistsError if it exists.
 
-    The file has no name until it is complete (open(2), O_TMPFILE), so a crash leaves nothing. Some
-    file systems have no such files (NFS, older overlayfs): there it has a temporary name for a moment.
+    The file has no name until it is complete (open(2), O_TMPFILE), so a crash leaves nothing. Some file
+    systems lack O_TMPFILE (NFS, older overlayfs): there the file has a temporary name for a moment.
     """
     try:
         descriptor = os.open(".", os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600, dir_fd=folder)

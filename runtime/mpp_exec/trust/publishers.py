@@ -4,11 +4,11 @@ A public key is written ``ed25519:`` and 43 characters of unpadded base64url (RF
 is typed, the prefix may be missing and the key may also be 64 hex digits; it is shown only in the
 one form.
 
-State is kept elsewhere (``registry.store``). Verification is given a :class:`TrustView`, so that it
-is a function of its arguments. A publisher has one key at a time. A :class:`Rotation` that was taken
-puts another in its place, for good: the former key still speaks for what it had signed and was seen
-here by then, and for nothing else. One that was taken of a key from before those that are known here
-only takes away: that key speaks for nothing, and the versions seen of it count.
+State is kept elsewhere (``registry.store``). Verification receives a :class:`TrustView`, so that it is a
+function of its arguments. A publisher has one key at a time. A :class:`Rotation` that was accepted replaces
+the key for good. The former key still speaks for packages that it had signed and that had been seen here by
+then, and for nothing else. A rotation of a key that is older than the keys known here only takes rights away:
+that key speaks for nothing, and the versions seen of it count.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Publisher:
 
 @dataclass(frozen=True, slots=True)
 class Rotation:
-    """That *new_key* follows *old_key* as the key of *publisher*. Keys are raw; *issued* is YYYY-MM-DD."""
+    """States that *new_key* follows *old_key* as the key of *publisher*; raw keys, *issued* is YYYY-MM-DD."""
 
     publisher: str
     old_key: bytes
@@ -74,9 +74,10 @@ class Rotation:
 
 @dataclass(frozen=True, slots=True)
 class Succession(Rotation):
-    """A rotation that a home took. *taken_at* is UTC, *statement* what was signed (:mod:`.rotation`).
+    """A rotation that a home accepted. *taken_at* is UTC, *statement* the signed bytes (:mod:`.rotation`).
 
-    *speaks* says whether what the old key had signed and was seen here by then still runs.
+    *speaks* says whether packages that the old key had signed, and that had been seen here by then, still
+    run.
     """
 
     taken_at: datetime
@@ -89,16 +90,16 @@ class TrustView:
     """Everything verification needs to know about a home.
 
     Attributes:
-        publishers: whom the home trusts, by name.
-        rotations: every rotation that was taken here. It outlives removing the publisher.
-        revoked_keys: key ids that count for nothing any more.
-        revoked_digests: package digests that are refused whoever signed them.
+        publishers: the publishers that the home trusts, by name.
+        rotations: every rotation that was accepted here. They outlive the removal of the publisher.
+        revoked_keys: ids of keys that no longer count for anything.
+        revoked_digests: package digests that are refused, whoever signed them.
         seen: for each key id and package name, every version that was ever installed and its package
-            digest. It outlives uninstalling and removing the publisher.
+            digest. It outlives uninstalling and the removal of the publisher.
         allow_downgrade: accept a version below the highest one seen.
         trust_first_use: accept a publisher that is not in ``publishers``: any (True), or only with
-            the key of this id. It never replaces a key that is there.
-        installed: what is verified is installed: a former key counts for what was seen of it.
+            the key of this id. It never replaces an existing key.
+        installed: the package to verify is installed: a former key counts for packages seen of it.
     """
 
     publishers: Mapping[str, Publisher] = field(default_factory=dict)
@@ -111,7 +112,7 @@ class TrustView:
     installed: bool = False
 
     def key_of(self, kid: str) -> bytes | None:
-        """Return the trusted key that has the id *kid*, or None; of installed packages also a former one."""
+        """Return the trusted key with the id *kid*, or None; for installed packages also a former key."""
         for known in self.publishers.values():
             if known.key_id == kid:
                 return known.key
@@ -121,29 +122,29 @@ class TrustView:
         return None
 
     def former_keys(self, publisher: str) -> list[Succession]:
-        """Return how *publisher* came to the key that is trusted, the last rotation first."""
+        """Return the rotations that led *publisher* to the trusted key, the last rotation first."""
         known = self.publishers.get(publisher)
         return [] if known is None else self._line(publisher, known.key)
 
     def last_key(self, publisher: str, key: bytes) -> bytes:
-        """Return the last of the keys of *publisher* that followed *key* here, *key* if none did."""
+        """Return the last key of *publisher* in the line that follows *key* here, *key* if none follows."""
         by_old = {each.old_key: each for each in self.rotations if each.publisher == publisher}
         while (step := by_old.pop(key, None)) is not None:  # taken out: no ring is walked for ever
             key = step.new_key
         return key
 
     def successor(self, publisher: str, kid: str) -> Succession | None:
-        """Return what replaced the key *kid* of *publisher* here, None if nothing did."""
+        """Return the rotation that replaced the key *kid* of *publisher* here, None if there is none."""
         return next(
             (each for each in self.rotations if each.publisher == publisher and each.old_id == kid), None
         )
 
     def is_succeeded(self, package: str, old: str, key: bytes) -> bool:
-        """Return whether *key* followed the key with the id *old* as that of the publisher of *package*."""
+        """Return whether *key* followed the key with the id *old* as key of the publisher of *package*."""
         return any(each.old_id == old for each in self._speaking(package.partition("/")[0], key))
 
     def speaks_for(self, kid: str, package: str, digest: str) -> bool:
-        """Return whether the key *kid* is its publisher's, or a former one by which this package was seen."""
+        """Return whether *kid* is its publisher's key, or a former key with which this package was seen."""
         publisher = package.partition("/")[0]
         known = self.publishers.get(publisher)
         if known is None or known.key_id == kid:
@@ -152,17 +153,17 @@ class TrustView:
         return former and digest in self.seen.get((kid, package), {}).values()
 
     def versions_seen(self, key: bytes, package: str) -> list[tuple[str, str]]:
-        """Return each version of *package*, with its digest, of *key* and of those that it followed."""
+        """Return each version of *package* seen of *key* and of the keys that it followed, with digests."""
         ids = [key_id(key), *(each.old_id for each in self._line(package.partition("/")[0], key))]
         return [found for kid in ids for found in self.seen.get((kid, package), {}).items()]
 
     def has_other_versions(self, publisher: Publisher) -> bool:
-        """Return whether versions were seen in the name of *publisher* that its key does not go on from."""
+        """Return whether versions were seen under the name of *publisher* that its key does not continue."""
         ids = {publisher.key_id, *(each.old_id for each in self._line(publisher.name, publisher.key))}
         return any(kid not in ids and package.startswith(f"{publisher.name}/") for kid, package in self.seen)
 
     def distrust(self, kid: str, package: str, digest: str) -> str:
-        """Return why the installed *package* is not to run, in words, "" where it is trusted."""
+        """Return why the installed *package* must not run, in words, "" if it is trusted."""
         if digest in self.revoked_digests:
             return "it was revoked"
         if kid in self.revoked_keys:
@@ -170,11 +171,11 @@ class TrustView:
         return "" if self.speaks_for(kid, package, digest) else "its publisher is not trusted"
 
     def _speaking(self, publisher: str, key: bytes) -> list[Succession]:
-        """Return of what led to *key* the part by which former keys speak for what was seen of them."""
+        """Return those rotations that led to *key* by which former keys speak for packages seen of them."""
         return list(takewhile(lambda each: each.speaks, self._line(publisher, key)))
 
     def _line(self, publisher: str, key: bytes) -> list[Succession]:
-        """Return what led to *key* as the key of *publisher*, the last first."""
+        """Return the rotations that led to *key* as the key of *publisher*, the last first."""
         by_new = {each.new_key: each for each in self.rotations if each.publisher == publisher}
         line: list[Succession] = []
         while (step := by_new.pop(key, None)) is not None:  # taken out: no ring is walked for ever

@@ -59,7 +59,7 @@ def sign(publisher: str, old: SigningKey, new: SigningKey, issued: date) -> byte
 def read(data: bytes) -> Rotation:
     """Read a statement, and check that both keys in it have signed it.
 
-    Anybody can sign that a key of theirs follows another of theirs: the caller MUST :func:`check` it.
+    Anybody can sign that one of their keys follows another of their keys: the caller MUST :func:`check` it.
 
     Raises:
         PackageError: ``rotation.malformed``, ``rotation.bad_signature``.
@@ -82,7 +82,7 @@ def read(data: bytes) -> Rotation:
 
 
 def check(rotation: Rotation, view: TrustView) -> Effect:
-    """Check what *rotation*, which was :func:`read`, does in a home; "" where it was taken already.
+    """Return the effect in a home of *rotation*, which :func:`read` returned; "" if it was already accepted.
 
     Raises:
         ConsentError: ``rotation.unknown_publisher``.
@@ -141,7 +141,7 @@ def check(rotation: Rotation, view: TrustView) -> Effect:
 
 
 def _check_new(rotation: Rotation, view: TrustView) -> None:
-    """Refuse a key that cannot follow the known one: it was there before, or is somebody else's."""
+    """Refuse a key that cannot follow the known key: it was used before, or belongs to somebody else."""
     name, new = rotation.publisher, rotation.new_key
     if any(new in (each.old_key, each.new_key) for each in view.rotations if each.publisher == name):
         raise PackageError(

@@ -1,21 +1,21 @@
-"""From a file that nobody vouches for to a package that its publisher does: one function, no state.
+"""Verifies an untrusted file as a package of its publisher: one function, no state.
 
-:func:`verify` makes every check below, in this order, and each carries its number where it is made.
-It reads the open package and nothing else: trust comes in as a value, and so does the time.
+:func:`verify` makes every check below, in this order. The code marks each check with its number.
+It reads only the open package: trust and the time are passed in as values.
 
 1.  The package digest is not revoked.
 2.  The signature stands in the one acceptable envelope: algorithm and content type are fixed.
-3.  The key that is said to have signed is not revoked.
-4.  That key is a pinned one and made the signature. The embedded key is only compared with it; where
-    no pinned key has that id, the embedded one stands in, and check 6 decides whether it may.
-5.  What was signed is a manifest: strict CBOR, a known version, every field, path and schema valid.
+3.  The key that is claimed to have signed is not revoked.
+4.  That key is pinned and made the signature. The embedded key is only compared with it. If no pinned
+    key has that id, the embedded key is used instead, and check 6 decides whether that is allowed.
+5.  The signed payload is a manifest: strict CBOR, a known version, every field, path and schema valid.
 6.  The manifest carries the key that verified, and the publisher's name is bound to that key: by the
-    home, or, where the name has no key yet, because the user asked to trust on first use. A key that
-    was replaced (:mod:`.rotation`) counts for packages that are installed, and for nothing that arrives.
+    home, or, if the name has no key yet, because the user asked to trust on first use. A key that was
+    replaced (:mod:`.rotation`) counts for installed packages only, not for packages that arrive.
 7.  It has not expired.
 8.  It is for this platform.
-9.  Its version is not one that was seen with another digest, and not below the highest one seen,
-    under this key or one that it followed.
+9.  Its version was not seen with another digest, and is not below the highest version seen under this
+    key or a key that it followed.
 10. Every byte of the archive is what the manifest says: records, names, modes, contents.
 
 The caller MUST pin the key of a result with ``first_use`` and record its version as seen, in the
@@ -47,10 +47,10 @@ _HINT_TAMPERED: Final = "the file was changed after it was signed, or was never 
 
 
 class UnknownPublisherError(ConsentError):
-    """A package in order, of a publisher that this home does not know: the user may decide to trust it.
+    """A correct package of a publisher that this home does not know: the user may decide to trust it.
 
     Attributes:
-        publisher: its name.
+        publisher: the publisher's name.
         public_key: raw, 32 bytes; the package is signed with it.
     """
 
@@ -67,12 +67,12 @@ class UnknownPublisherError(ConsentError):
 
 @dataclass(frozen=True, slots=True)
 class SignedManifest:
-    """A manifest that passed checks 1 to 8: who says it, and that it may be said here and now.
+    """A manifest that passed checks 1 to 8: its publisher is known, and it is valid here and now.
 
     Attributes:
-        manifest: what was signed.
+        manifest: the signed manifest.
         digest: the package digest.
-        key_id: of the key that verified.
+        key_id: the id of the key that verified.
         first_use: the publisher had no key here; the caller MUST pin ``manifest.publisher_key``.
     """
 
@@ -93,7 +93,7 @@ class VerifiedPackage(SignedManifest):
     ) -> None:
         """Unpack into the empty, open *folder*: ``manifest.cose``, and the files under ``files/``.
 
-        This happens in a thread that Landlock keeps to that folder. On failure nothing is left in it.
+        This happens in a thread that Landlock confines to that folder. On failure nothing is left in it.
         *progress* is called in that thread. The package must still be open.
 
         Raises:
@@ -106,7 +106,7 @@ class VerifiedPackage(SignedManifest):
             lambda: extract(self.package, self.manifest.files, folder, progress, stop),
             write=[f"/proc/self/fd/{folder}"],
             cancel=stop,
-            required=False,  # a user may have agreed to do without Landlock; what runs is refused elsewhere
+            required=False,  # a user may have agreed to do without Landlock; calls are refused elsewhere
         )
 
 
@@ -120,11 +120,11 @@ def verify(
 ) -> VerifiedPackage:
     """Make every check on *package* and return it verified. *now* must know its time zone.
 
-    *platform* is where it is to run, None where it is only passed on.
+    *platform* is the platform on which it is to run, None if it is only passed on.
 
     Raises:
-        PackageError: a check failed; see each for the code.
-        UnknownPublisherError: check 6, everything up to there being in order.
+        PackageError: a check failed; see each check for its code.
+        UnknownPublisherError: check 6 failed, and all checks before it passed.
         InternalError: ``package.io``.
     """
     claim = verify_signed(package.signed, package.digest, view, now=now, platform=platform)
@@ -144,7 +144,7 @@ def verify_signed(
 ) -> SignedManifest:
     """Make checks 1 to 8 on the bytes of ``manifest.cose``, whose SHA-256 is *digest*.
 
-    The caller MUST make the remaining two: the version against those seen, and the contents.
+    The caller MUST make the remaining two checks: the version against seen versions, and the contents.
 
     Raises:
         PackageError: ``trust.revoked_digest``, ``package.bad_envelope``, ``cbor.*``,
@@ -167,7 +167,7 @@ def verify_signed(
 
 
 def check_trust(claim: SignedManifest, view: TrustView) -> None:
-    """Make checks 1, 3 and 6 again: whether the home still trusts who signed *claim*, and has not revoked it.
+    """Make checks 1, 3 and 6 again: the home still trusts the signer of *claim*, and has not revoked it.
 
     Raises:
         PackageError: ``trust.*``.
@@ -179,10 +179,10 @@ def check_trust(claim: SignedManifest, view: TrustView) -> None:
 
 
 def check_state(claim: SignedManifest, view: TrustView) -> None:
-    """Make checks 1, 3, 6 and 9 again, those that depend on what the home believes.
+    """Make checks 1, 3, 6 and 9 again, which depend on the state of the home.
 
-    For the transaction that makes use of *claim*: between verification and now, another process may
-    have removed the publisher, revoked the key or installed a later version.
+    The transaction that uses *claim* calls this: since verification, another process may have removed the
+    publisher, revoked the key or installed a later version.
 
     Raises:
         PackageError: ``trust.*``.
@@ -203,7 +203,7 @@ def _decoded(envelope: Envelope) -> Any:
 
 
 def _embedded_key(envelope: Envelope) -> bytes:
-    """Return the key that the manifest claims, for want of a pinned one. It proves nothing (check 6)."""
+    """Return the key that the manifest claims, if no key is pinned. It proves nothing (check 6)."""
     value = _decoded(envelope)
     key = value.get("publisher_key") if isinstance(value, dict) else None
     if not isinstance(key, bytes) or not is_valid_public_key(key):
@@ -265,7 +265,7 @@ def _speaks_as_former(kid: str, manifest: Manifest, digest: str, view: TrustView
 
 
 def _check_not_replaced(name: str, kid: str, view: TrustView) -> None:
-    """Refuse a key that another one replaced, also where the publisher was removed since."""
+    """Refuse a key that another key replaced, even if the publisher was removed since."""
     following = view.successor(name, kid)
     if following is not None:
         raise PackageError(
