@@ -1,4 +1,4 @@
-"""What connects for a sandbox: a confined process on the host's side, and the handle that the host has of it.
+"""The broker, which connects for sandboxes: a confined process of the host, and the host's handle of it.
 
-Empty, so that the process imports no more than it needs: the host's door is ``egress.broker``.
+This file is empty, so that the process imports no more than it needs. The host uses ``egress.broker``.
 """

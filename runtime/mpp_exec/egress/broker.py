@@ -1,7 +1,7 @@
-"""The host's handle of what connects for its sandboxes: started when it is needed, replaced when it is gone.
+"""The host's handle of the broker process, which is started when needed and replaced when it is gone.
 
-A process is confined to the resolver's files as they are. When they become others, as on another network, the
-next sandbox has a new process, and the old one ends with its last sandbox.
+A process is confined to the resolver's files as they are. When these files are replaced, as on another
+network, the next sandbox gets a new process, and the old process ends with its last sandbox.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ _LOST: Final = Traffic(lost=True)
 
 @dataclass(frozen=True, slots=True)
 class Sockets:
-    """Sockets that were made inside the network namespace of a sandbox. Whoever made them closes them.
+    """Sockets that were made inside the network namespace of a sandbox. Their maker closes them.
 
     Attributes:
-        streams: of TCP, bound to all addresses and one port each.
-        names: of UDP, for questions about names; -1 for none.
+        streams: TCP sockets, each bound to all addresses and one port.
+        names: a UDP socket for name queries; -1 for none.
     """
 
     streams: tuple[int, ...]
@@ -42,9 +42,9 @@ class Sockets:
 
 
 class Broker:
-    """What connects for the sandboxes of this process. Nothing is started before the first needs it.
+    """Connects for the sandboxes of this process. Nothing is started before the first sandbox needs it.
 
-    It may be used by many threads. After a fork, the child has a broker of its own.
+    Thread-safe. After a fork, the child has a broker of its own.
     """
 
     def __init__(self) -> None:
@@ -57,13 +57,13 @@ class Broker:
     def open(
         self, invocation: str, destinations: tuple[HostPort, ...], sockets: Sockets, whose: str = ""
     ) -> Outlet:
-        """Have the sandbox that *sockets* are of reach *destinations* from now on.
+        """Let the sandbox of *sockets* reach *destinations* from now on.
 
-        All sandboxes with the same *whose* share what one may take from others; "" shares with none.
-        The sockets listen when this returns: no connection to a granted port is refused for being early.
+        All sandboxes with the same *whose* share one quota; "" shares with none. The sockets listen when this
+        returns, so no connection to a granted port is refused for being early.
 
         Raises:
-            HostError: ``host.broker_…``: what connects cannot be confined on this host.
+            HostError: ``host.broker_…``: the broker process cannot be confined on this host.
             InternalError: ``broker.…``: it cannot be started, or has no room; ``host.exhausted``.
         """
         if len(sockets.streams) + 1 > wire.SOCKETS_MAX or len(destinations) > wire.DESTINATIONS_MAX:
@@ -111,7 +111,7 @@ class Broker:
             return Outlet(self, process, invocation)
 
     def _current(self) -> Process:
-        """Return the process to be asked, a new one where there is none that fits."""
+        """Return the process to ask; start a new one if none fits."""
         known = self._process
         if known is not None and not known.is_alive():
             self._end(known)
@@ -132,7 +132,7 @@ class Broker:
             self._process = None
 
     def _ended(self, outlet: Outlet, *, drop: bool) -> Traffic:
-        # Not a lock of the outlet's: in a child, nobody would let go of one that another thread had.
+        # Not a lock of the outlet: in a child, nobody would release a lock that another thread held.
         with self._lock:
             if outlet.traffic is None:
                 outlet.traffic = self._traffic(outlet.process, outlet.invocation, drop=drop)
@@ -153,7 +153,7 @@ class Broker:
         return traffic
 
     def close(self) -> None:
-        """End the process and all that it has. What was open is lost."""
+        """End the process. Its open connections are lost."""
         with self._lock:
             self._is_closed = True
             for process in (self._process, *self._retired):
@@ -163,7 +163,7 @@ class Broker:
             self._retired.clear()
 
     def _forget(self) -> None:
-        """In a child of this process: have nothing of what is its parent's."""
+        """In a forked child: drop everything that belongs to the parent."""
         self._lock = threading.Lock()
         for process in (self._process, *self._retired):
             if process is not None:
@@ -180,7 +180,7 @@ class Broker:
 
 
 class Outlet:
-    """What one sandbox has of its broker, until it is ended. The attributes are the broker's."""
+    """The share of one sandbox in its broker, until it is ended. The broker uses the attributes."""
 
     def __init__(self, broker: Broker, process: Process, invocation: str) -> None:
         self._broker = broker
@@ -189,15 +189,15 @@ class Outlet:
         self.traffic: Traffic | None = None
 
     def end(self, *, drop: bool = False) -> Traffic:
-        """Close every connection, and return what there was. The second time, what was returned before.
+        """Close every connection, and return the traffic. A second call returns the same value again.
 
-        What the tool had sent is still handed on, as fast as it is taken; with *drop* it is thrown away.
+        Data that the tool had sent is still forwarded, as fast as it is taken; with *drop* it is discarded.
         """
         return self._broker._ended(self, drop=drop)  # noqa: SLF001
 
 
 def _prepare(sockets: Sockets) -> None:
-    """Have all of them listen. Who owns the namespace may bind any of its ports; the broker may not."""
+    """Make all sockets listen. The namespace's owner may bind any of its ports; the broker may not."""
     try:
         for stream in sockets.streams:
             with _borrowed(stream) as sock:

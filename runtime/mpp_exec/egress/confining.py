@@ -1,8 +1,9 @@
-"""What the process does to itself before it reads anything from a sandbox, and what tells that it worked.
+"""How the broker process confines itself before it reads anything from a sandbox, and checks the result.
 
-No other descriptor, no variable of the host, no rights, no root; Landlock leaves it the files that the
-resolver reads, and seccomp the calls that it needs: no program can be started, no file written, no UNIX
-socket made, no process signalled, nothing listened on. Each of it has to succeed, or there is no broker.
+It keeps no other descriptor, no variable of the host, no rights, and no root. Landlock leaves it the files
+that the resolver reads; seccomp leaves it the system calls that it needs. It can start no program, write no
+file, make no UNIX socket, signal no process, and listen on nothing. Each step has to succeed, or there is no
+broker.
 """
 
 from __future__ import annotations
@@ -34,11 +35,11 @@ RESOLVER_FILES: Final = (
     "/etc/gai.conf",
     "/etc/ld.so.cache",
 )
-_LIBRARIES: Final = ("/lib", "/lib64", "/usr/lib", "/usr/lib64")  # where the C library finds how to resolve
+_LIBRARIES: Final = ("/lib", "/lib64", "/usr/lib", "/usr/lib64")  # where the C library's resolver lies
 
 DESCRIPTORS: Final = 16_384
 _MEMORY: Final = 2 << 30
-_ARENAS, _ARENAS_MAX = -8, 2  # M_ARENA_MAX, malloc.h: each thread that resolves would reserve 64 MiB
+_ARENAS, _ARENAS_MAX = -8, 2  # M_ARENA_MAX, malloc.h: each resolver thread would reserve 64 MiB
 _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS, _PR_CAP_AMBIENT, _CLEAR_ALL = 22, 38, 47, 4  # linux/prctl.h
 _CAPABILITY_VERSION_3: Final = 0x20080522  # linux/capability.h
 _SECCOMP_MODE_FILTER: Final = 2
@@ -46,7 +47,7 @@ _HINT: Final = "mpp-exec doctor says what is missing; a grant without network ne
 
 
 def confine() -> int:
-    """Confine this process, which has one thread, for good; return how many descriptors it may have.
+    """Confine this single-threaded process permanently; return how many descriptors it may have.
 
     Raises:
         HostError: ``host.broker_*``, naming what this host does not offer.
@@ -90,7 +91,7 @@ def _bound() -> int:
 
 
 def _give_up_root() -> None:
-    """Be an unprivileged user that is nobody else, where this is root; have no capability in any case."""
+    """If this is root, become an unprivileged user that nobody else is; drop all capabilities in any case."""
     libc = ctypes.CDLL(None, use_errno=True)
     if os.geteuid() == 0 or os.getuid() == 0:
         own = OUTER_ID_BASE + os.getpid()
@@ -124,7 +125,7 @@ def _filter() -> None:
 
 
 def _require_enforcement() -> None:
-    """Refuse to go on unless the kernel now refuses: found out by trying, as Landlock's door has done."""
+    """Refuse to go on unless the kernel now refuses; this is tried out, as was already done for Landlock."""
     if os.geteuid() == 0:
         raise _unconfined("ids", errno.EPERM)
     try:

@@ -1,4 +1,4 @@
-"""Connecting to the first of some addresses that answers; where one is slow, the next is tried (RFC 8305)."""
+"""Connects to the first of several addresses that answers; if one is slow, the next is tried (RFC 8305)."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ ADDRESSES_MAX: Final = 4
 
 
 class Timer(Protocol):
-    """What was asked to happen later."""
+    """A scheduled call."""
 
     def cancel(self) -> None:
-        """Have it not happen."""
+        """Cancel the scheduled call."""
 
 
 class Watching(Protocol):
-    """Where sockets are watched, and time is."""
+    """An event loop: watches sockets, and schedules calls."""
 
     def watch(self, sock: socket.socket, mask: int, handler: Callable[[int], None]) -> None:
-        """Have *handler* called with what of *mask* is so of *sock*."""
+        """Call *handler* with the events of *mask* that occur on *sock*."""
 
     def unwatch(self, sock: socket.socket) -> None:
-        """Watch it no more."""
+        """Stop watching *sock*."""
 
     def after(self, seconds: float, call: Callable[[], None]) -> Timer:
-        """Have *call* called."""
+        """Schedule *call* in *seconds*."""
 
 
 class Dial:
-    """One attempt at a connection. *done* is told once: the socket and its address, or None."""
+    """One attempt at a connection. *done* is called once: with the socket and its address, or None."""
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class Dial:
             self._try_next()
 
     def cancel(self) -> None:
-        """Tell nobody, and close what is open."""
+        """Close open sockets without calling *done*."""
         self._done = _nobody
         self._end(None)
 
@@ -105,7 +105,7 @@ class Dial:
 
 
 def _nobody(_: object) -> None:
-    """Nobody is to be told."""
+    """Do nothing: nobody is to be told."""
 
 
 def _begun(address: str, port: int) -> socket.socket | None:

@@ -1,4 +1,4 @@
-"""The loop of the process: sandboxes take turns, the host's messages come first, and time passes."""
+"""The event loop of the process: the host's messages come first, sandboxes take turns, timers expire."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LATER: Final = 1_024
 
 
 class Later:
-    """What was asked to happen later."""
+    """A scheduled call."""
 
     __slots__ = ("call",)
 
@@ -29,7 +29,7 @@ class Later:
         self.call: Callable[[], None] | None = call
 
     def cancel(self) -> None:
-        """Have it not happen."""
+        """Cancel the scheduled call."""
         self.call = None
 
 
@@ -53,7 +53,7 @@ class Exchange:
         self.links_max = links_max
         self.may_dial = may_dial
         self.resolver = Resolver(resolve)
-        self._shares = Counter[str]()  # of links, by whose they are
+        self._shares = Counter[str]()  # number of links, by owner
         self._tenants: dict[str, Tenant] = {}
         self._by_fd: dict[int, Tenant] = {}
         self._order = itertools.count()
@@ -70,10 +70,10 @@ class Exchange:
         names: socket.socket | None,
         whose: str = "",
     ) -> None:
-        """Begin to serve a sandbox; its sockets are kept. *whose* as in ``Broker.open``.
+        """Begin to serve a sandbox, and keep its sockets. *whose* as in ``Broker.open``.
 
         Raises:
-            ValueError: it is served already.
+            ValueError: the sandbox is already served.
         """
         if invocation in self._tenants:
             raise ValueError("it is open already")
@@ -83,10 +83,10 @@ class Exchange:
         self._events.register(tenant.fileno(), select.EPOLLIN)
 
     def end(self, invocation: str, *, drop: bool = False) -> Traffic:
-        """End all that a sandbox has, and return what there was. *drop* as in ``Outlet.end``.
+        """End all connections of a sandbox, and return its traffic. *drop* as in ``Outlet.end``.
 
         Raises:
-            ValueError: there is none.
+            ValueError: there is no such sandbox.
         """
         tenant = self._tenants.pop(invocation, None)
         if tenant is None:
@@ -96,25 +96,25 @@ class Exchange:
         return tenant.end(drop=drop)
 
     def has_room(self, whose: str) -> bool:
-        """Return whether one connection more leaves as many for others as *whose* there are."""
+        """Return whether, after one more connection, as many are left for others as *whose* has."""
         return self._shares[whose] <= self.links_max - self.links - 1
 
     def linked(self, whose: str, change: int) -> None:
-        """Count a connection that has begun (1), or ended (-1)."""
+        """Count a connection that has begun (1) or ended (-1)."""
         self.links += change
         self._shares[whose] += change
         if not self._shares[whose]:
             del self._shares[whose]
 
     def close(self) -> None:
-        """End every sandbox, and have nothing open."""
+        """End every sandbox, and close everything."""
         for invocation in list(self._tenants):
             self.end(invocation)
         self._events.close()
         self.resolver.close()
 
     def after(self, seconds: float, call: Callable[[], None]) -> Later:
-        """Have *call* called in *seconds*."""
+        """Schedule *call* in *seconds*."""
         later = Later(call)
         if len(self._later) >= self._later_most:  # most are of connections that ended long before
             self._later = [each for each in self._later if each[2].call is not None]
@@ -128,7 +128,7 @@ class Exchange:
         self._events.register(control, select.EPOLLIN)
         while True:
             ready = self._ready()
-            # What a sandbox does must not delay that it is ended.
+            # No activity of a sandbox may delay its own end.
             if control in ready and not read_control():
                 return
             self.turn(ready)
@@ -137,7 +137,7 @@ class Exchange:
         return {fd for fd, _ in self._events.poll(self._wait())}
 
     def turn(self, ready: set[int] | None = None) -> None:
-        """Give each sandbox that is *ready* its turn; without that, wait until one is."""
+        """Give each sandbox in *ready* its turn; without *ready*, wait until one is ready."""
         ready = self._ready() if ready is None else ready
         if self.resolver.wake in ready:
             self.resolver.deliver()

@@ -1,7 +1,7 @@
 """The seccomp program of the process: which system calls it may make, and why. Anything else is EPERM.
 
-A list that is walked from the beginning is as good as a tree here: for calls that no argument decides, the
-kernel keeps the answer (Linux 5.11). Calls of i386 and x32 kill.
+A linear list is as good as a tree here: for system calls that no argument decides, the kernel caches the
+answer (Linux 5.11). Calls of the i386 and x32 ABIs kill the process.
 
 Sources: linux/filter.h, linux/seccomp.h, linux/bpf_common.h; the numbers are those of
 ``arch/x86/entry/syscalls/syscall_64.tbl``.
@@ -26,8 +26,8 @@ ALLOWED: Final = {
     "close": 3,
     "lseek": 8,
     "pread64": 17,
-    "openat": 257,  # Landlock says of what
-    "open": 2,  # as musl does it
+    "openat": 257,  # Landlock decides which files
+    "open": 2,  # used by musl
     "fstat": 5,
     "newfstatat": 262,
     "stat": 4,
@@ -106,7 +106,7 @@ CLONE_NEW: Final = 0x7E020080
 
 
 def program() -> bytes:
-    """Return the instructions."""
+    """Return the instructions of the filter."""
     code = [
         (_LOAD, 0, 0, _ARCHITECTURE),
         (_IF_EQUAL, 1, 0, _X86_64),

@@ -1,8 +1,8 @@
 """Which names and addresses a sandbox may reach, and which address inside stands for which name.
 
-Whoever in the sandbox asks for a granted name is told an address of 127.64.0.0/10, which leads nowhere but to
-the listener there. It stands for that name, in that sandbox, until the end of the call: so a connection's own
-address says what was meant, and no client has to be told of a proxy.
+A client in the sandbox that looks up a granted name gets an address of 127.64.0.0/10, which leads only to the
+listener there. The address stands for that name, in that sandbox, until the end of the call. So the address
+of a connection says which name was meant, and no client has to know of a proxy.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _FIRST: Final = int(ipaddress.IPv4Address("127.64.0.1"))
 
 
 def is_address(host: str) -> bool:
-    """Return whether *host*, in canonical form, is an address and no name."""
+    """Return whether *host*, in canonical form, is an address rather than a name."""
     return ":" in host or host.rpartition(".")[2].isdigit()
 
 
 class Granted:
-    """The destinations of one sandbox, and its names in the order in which they were asked for."""
+    """The destinations of one sandbox, and its names in the order in which they were looked up."""
 
     def __init__(self, destinations: tuple[HostPort, ...]) -> None:
         self._destinations = destinations
@@ -49,7 +49,7 @@ class Granted:
         return not is_address(name) and any(each.covers(wanted) for each in self._hosts)
 
     def address_of(self, name: str) -> str | None:
-        """Return what stands for *name*, which is granted; None where there are too many names."""
+        """Return the address that stands for the granted *name*; None if there are too many names."""
         if name == LOCALHOST:
             return LOOPBACKS[0]
         known = self._addresses.get(name)
@@ -69,7 +69,7 @@ class Granted:
     def meant(self, address: str, port: int) -> tuple[str, bool]:
         """Return which host a connection to *address* and *port* inside means, and whether it is granted.
 
-        The host is *address* itself where it stands for no name.
+        The host is *address* itself if that stands for no name.
         """
         name = self._names.get(address)
         if name is not None:

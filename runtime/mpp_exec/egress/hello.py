@@ -1,11 +1,11 @@
-"""The name in a TLS ClientHello, read before anything of it is handed on.
+"""Reads the name in a TLS ClientHello before any of its bytes are forwarded.
 
-What begins as TLS must be TLS, with the one name that the connection was made for. Whatever a server could
-read otherwise is refused: a second name, a second extension of a kind, a length that does not add up. With
-encrypted hellos (ECH) the outer one counts, since it decides who can read the inner.
+A connection that begins as TLS must be TLS, with the one name that the connection was made for. Anything that
+a server could read differently is refused: a second name, a second extension of one kind, a length that does
+not add up. With encrypted hellos (ECH) the outer hello counts, since it decides who can read the inner one.
 
-Source: RFC 8446 sections 4.1.2, 4.2 and 5.1, RFC 6066 section 3; RFC 5246 appendix E.2 for hellos in the form
-of SSL 2, which servers still read, and which have no name.
+Source: RFC 8446 sections 4.1.2, 4.2 and 5.1, RFC 6066 section 3; RFC 5246 appendix E.2 for hellos in SSL 2
+form, which servers still read, and which have no name.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ PLAIN: Final = ""
 """What begins otherwise: it is no TLS, and has no name."""
 
 HELLO_MAX: Final = 16_384
-_RAW_MAX: Final = 20_480  # with what records add: small ones are a way to be slow
+_RAW_MAX: Final = 20_480  # includes record headers: small records are a way to be slow
 _KINDS: Final = range(20, 27)  # of records. Some servers pass over an alert that stands before a hello,
 _MAJOR_MAX: Final = 16  # and do not look at the version of the first record, if it is below this one
 _HANDSHAKE, _CLIENT_HELLO, _MAJOR, _SERVER_NAME = 22, 1, 3, 0
 
 
 class HelloError(ValueError):
-    """It begins as TLS, and is no hello that can be handed on."""
+    """The bytes begin as TLS, but are not a hello that may be forwarded."""
 
 
 class Hello:
@@ -33,19 +33,19 @@ class Hello:
 
     def __init__(self) -> None:
         self._raw = bytearray()
-        self._at = 0  # of the next record
+        self._at = 0  # offset of the next record
         self._body = bytearray()
 
     @property
     def is_begun(self) -> bool:
-        """Whether anything has come."""
+        """Whether any byte has arrived."""
         return bool(self._raw)
 
     def feed(self, data: bytes) -> str | None:
-        """Take *data*; return the canonical name of the server, ``PLAIN``, or None where it goes on.
+        """Take *data*; return the canonical name of the server, ``PLAIN``, or None if more bytes are needed.
 
         Raises:
-            HelloError: it must not be handed on.
+            HelloError: the bytes must not be forwarded.
         """
         self._raw += data
         raw = self._raw
@@ -101,7 +101,7 @@ def _as_in_ssl_2(raw: bytearray) -> str | None:
 
 
 class _Bytes:
-    """What is left to be read; reading beyond the end is refused."""
+    """The bytes that are left to read; reading beyond the end is refused."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -122,7 +122,7 @@ class _Bytes:
         return int.from_bytes(self.take(size), "big")
 
     def vector(self, size: int) -> _Bytes:
-        """Return what stands behind its length of *size* bytes."""
+        """Return the vector that follows its length of *size* bytes."""
         return _Bytes(self.take(self.number(size)))
 
     def end(self) -> None:

@@ -1,7 +1,8 @@
-"""One connection of a sandbox: what it means, where it leads, and the bytes both ways.
+"""One connection of a sandbox: which host it means, where it leads, and the bytes in both directions.
 
-Nothing that the tool sends is handed on before its first bytes are known to be no TLS, or TLS for the name
-that was meant. What the other side says is handed on from the beginning: some protocols begin there.
+Nothing that the tool sends is forwarded before its first bytes are known to be either not TLS, or TLS for the
+name that was meant. Data from the other side is forwarded from the beginning: in some protocols the server
+speaks first.
 """
 
 from __future__ import annotations
@@ -35,9 +36,9 @@ RESOLVING: Final = 12.0
 GREETING: Final = 10.0
 """Seconds for a name's addresses, and from the first byte of a hello to its end."""
 
-RESET: Final = struct.pack("ii", 1, 0)  # struct linger: none of what waits is sent
-_LAST_MS: Final = 2_000  # a peer that takes nothing for so long has what is left of a call that is over
-_LAST_BYTES: Final = 1 << 20  # that the kernel sends for a call that is over, or as many as it allows
+RESET: Final = struct.pack("ii", 1, 0)  # struct linger: no waiting data is sent
+_LAST_MS: Final = 2_000  # after a call, a peer that takes nothing for this long gets no more
+_LAST_BYTES: Final = 1 << 20  # that the kernel sends after the end of a call, or as many as it allows
 _LAST_CHUNKS: Final = 64
 _USER_TIMEOUT: Final = 18  # TCP_USER_TIMEOUT, linux/tcp.h
 _READ, _WRITE = select.EPOLLIN, select.EPOLLOUT
@@ -45,29 +46,29 @@ _buffer = memoryview(bytearray(CHUNK))
 
 
 class Around(Watching, Protocol):
-    """What a connection has from its sandbox's side."""
+    """The services that a connection uses from its sandbox."""
 
     granted: Granted
     notes: Notes
 
     def rewatch(self, sock: socket.socket, mask: int) -> None:
-        """Watch it for something else."""
+        """Watch *sock* for other events."""
 
     def resolve(self, name: str, port: int, done: Callable[[list[str]], None]) -> Job:
-        """Have *done* be told the addresses of *name*."""
+        """Resolve *name*, and call *done* with its addresses."""
 
     def drop(self, job: Job) -> None:
-        """Have it not be told."""
+        """Drop *job*: its callback is not called."""
 
     def may_dial(self, address: str) -> bool:
         """Return whether a name may lead to *address*."""
 
     def closed(self, link: Link) -> None:
-        """Be told that it has ended."""
+        """Note that *link* has ended."""
 
 
 class _Way:
-    """Bytes from one socket to the other. What could not be written waits, and nothing is read meanwhile."""
+    """Bytes from one socket to the other. Unwritten bytes wait, and nothing is read meanwhile."""
 
     def __init__(self) -> None:
         self.waiting: bytes | memoryview = b""
@@ -75,7 +76,7 @@ class _Way:
         self.is_done = False  # and the other side was told so
 
     def read(self, source: socket.socket) -> memoryview | None:
-        """Return what has come, None where there is nothing yet. Empty at its end."""
+        """Return the bytes that have arrived, None if there are none yet; empty at the end of the stream."""
         try:
             count = source.recv_into(_buffer)
         except BlockingIOError:
@@ -85,7 +86,7 @@ class _Way:
         return _buffer[:count]
 
     def write(self, target: socket.socket, data: bytes | memoryview) -> int:
-        """Write what goes, keep the rest; return how much went."""
+        """Write as much as possible and keep the rest; return how many bytes were written."""
         try:
             count = target.send(data)
         except BlockingIOError:
@@ -129,7 +130,7 @@ class Link:
         self._guarded(lambda: None)
 
     def refuse(self, why: Why) -> None:
-        """Reset it, and note why."""
+        """Reset the connection, and note why."""
         if self.is_open:
             self._is_told = True
             self._around.notes.denied(self._host, self._port, why)
@@ -143,7 +144,7 @@ class Link:
         if not addresses:
             self.refuse("resolve")
             return
-        # A name server can send thousands, and each is a question to the kernel.
+        # A name server can send thousands of addresses, and each costs a query to the kernel.
         vetted = filter(self._around.may_dial, addresses[:VETTED_MAX])
         allowed = list(itertools.islice(vetted, ADDRESSES_MAX))
         if not allowed:
@@ -178,7 +179,7 @@ class Link:
     # -- bytes -------------------------------------------------------------------------------------
 
     def _guarded(self, step: Callable[[], None]) -> None:
-        """Take a *step*; where one side was reset or is gone, so is the other."""
+        """Take a *step*; if one side was reset or is gone, reset the other."""
         try:
             step()
             self._look_again()
@@ -207,7 +208,7 @@ class Link:
         return not self._up.is_read and (self._hello is not None or not self._up.waiting)
 
     def _read_up(self) -> bool:
-        """Read from the tool, and hand it on if it may be; return whether there was anything to read."""
+        """Read from the tool, and forward the data if allowed; return whether there was anything to read."""
         if not self._may_read_up():
             return False
         data = self._up.read(self._inner)
@@ -222,7 +223,7 @@ class Link:
         return True
 
     def _greet(self, data: bytes) -> None:
-        """Look at the first bytes; keep them until it is known what they are."""
+        """Inspect the first bytes; keep them until it is known what they are."""
         assert self._hello is not None
         self._held += data
         try:
@@ -279,7 +280,7 @@ class Link:
         self._finish()
 
     def _finish(self) -> None:
-        """Tell each side when the other has said all, and close when both have."""
+        """Signal each side when the other has ended its stream; close when both have."""
         if self._outer is None:
             return
         pairs = ((self._up, self._outer), (self._down, self._inner))
@@ -291,7 +292,7 @@ class Link:
             self._close()
 
     def _look_again(self) -> None:
-        """Watch both sides for what can be done next. One that has said and heard all is watched no more."""
+        """Watch both sides for the next possible step; stop watching a side that is done both ways."""
         if not self.is_open:
             return
         inner = (_READ if self._may_read_up() else 0) | (_WRITE if self._down.waiting else 0)
@@ -317,7 +318,7 @@ class Link:
     # -- the end -----------------------------------------------------------------------------------
 
     def last(self) -> None:
-        """Hand on what the tool has sent before it ended, as far as it goes at once; then close."""
+        """Forward what the tool sent before it ended, as far as possible without waiting; then close."""
         if self.is_open and self._outer is not None:
             with suppress(OSError):
                 self._outer.setsockopt(socket.IPPROTO_TCP, _USER_TIMEOUT, _LAST_MS)
@@ -334,7 +335,7 @@ class Link:
             self.reset()
 
     def reset(self) -> None:
-        """Close both sides, and have both know that it was no proper end."""
+        """Close both sides so that both see a reset instead of a proper end."""
         if self.is_open:
             for sock in (self._inner, self._outer):
                 if sock is not None:

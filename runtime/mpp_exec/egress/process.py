@@ -1,7 +1,7 @@
-"""The process that connects for sandboxes: started by the host for itself, confined before anything else.
+"""The broker process: each host process starts its own, which confines itself before anything else.
 
-``python -I -S -c STARTER OWNER PATH…`` with its end of a socket pair as descriptor 3; it ends when that does,
-or when the host does. It writes nothing anywhere.
+It runs as ``python -I -S -c STARTER OWNER PATH…`` with its end of a socket pair as descriptor 3. It ends when
+that socket is closed or the host ends. It writes nothing anywhere.
 """
 
 from __future__ import annotations
@@ -57,13 +57,13 @@ def _serve(owner: int) -> None:
 
 
 def shares(descriptors: int) -> tuple[int, int]:
-    """Return how many connections there may be at once, and how many descriptors sandboxes may have."""
+    """Return the most connections at once, and the most descriptors of sandboxes."""
     links = min(LINKS_MAX, max(0, descriptors // 2 - _OWN) // DESCRIPTORS)
     return links, max(0, descriptors - _OWN - links * DESCRIPTORS)
 
 
 def _import_early() -> None:
-    """Have what is imported when it is first used: no module can be read later."""
+    """Import now the modules that are otherwise imported at first use: no module can be read later."""
     import encodings.ascii  # noqa: PLC0415
     import encodings.idna  # noqa: F401, PLC0415
 
@@ -77,7 +77,7 @@ def _end_with(alive: int) -> None:
 
 
 class Served:
-    """The host's requests, and what they need of descriptors."""
+    """Answers the host's requests, and counts the descriptors that they need."""
 
     def __init__(self, control: socket.socket, exchange: Exchange, *, room: int) -> None:
         self._control = control
@@ -86,14 +86,14 @@ class Served:
         self._taken: dict[str, tuple[str, int]] = {}  # by invocation: whose, and how many
 
     def run(self) -> None:
-        """Go on until the host ends it."""
+        """Run until the host ends it."""
         try:
             self._exchange.run(self._control.fileno(), self._answer)
         finally:
             self._exchange.close()
 
     def _answer(self) -> bool:
-        """Read a request and answer it; False at the end, and at anything that is no request."""
+        """Read and answer one request; return False at the end, and for anything that is not a request."""
         try:
             message, descriptors, flags, _ = socket.recv_fds(
                 self._control, wire.MESSAGE_MAX + 1, wire.SOCKETS_MAX, socket.MSG_CMSG_CLOEXEC
@@ -110,7 +110,7 @@ class Served:
         return True
 
     def _answered(self, message: bytes, sockets: list[socket.socket]) -> bytes:
-        """Do what is asked and return the answer; raises ValueError where it is no request."""
+        """Carry out a request and return the answer; raises ValueError if it is not a request."""
         kind, number, invocation, whose, destinations, has_names = wire.read_request(message)
         if kind in (wire.END, wire.DROP):
             known = self._taken.pop(invocation, None) is not None
@@ -131,6 +131,6 @@ class Served:
         return wire.encoded(wire.OPENED, number)
 
     def _has_room(self, whose: str, more: int) -> bool:
-        """Return whether as many descriptors are left for others as *whose* other sandboxes have."""
+        """Return whether, with *more*, as many descriptors are left for others as *whose* sandboxes have."""
         left = self._room - sum(count for _, count in self._taken.values()) - more
         return sum(count for each, count in self._taken.values() if each == whose) <= left

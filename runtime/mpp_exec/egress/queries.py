@@ -1,7 +1,7 @@
-"""The questions that a sandbox asks about names: DNS messages, read strictly and answered.
+"""Parses the DNS queries of a sandbox strictly, and builds the answers.
 
-Source: RFC 1035 section 4, RFC 6891 for the one record that may stand behind a question (EDNS). No name in a
-question is compressed, and an answer points to the question's.
+Source: RFC 1035 section 4, RFC 6891 for the one record that may follow a question (EDNS). No name in a
+question is compressed; an answer points to the name in the question.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ class Question(NamedTuple):
     """One message of a client.
 
     Attributes:
-        number: the client's; the answer has it too.
-        flags: of the header.
-        error: what it has to be answered, 0 where it can be read.
-        raw: the question's bytes, "" where they cannot be read.
-        name: canonical, as of a host; "" where it is none.
-        kind: ``A``, ``AAAA`` or another number.
-        space: its class, ``INTERNET`` or another number.
+        number: the client's message id; the answer has the same.
+        flags: the flags of the header.
+        error: the error to answer with, 0 if the question can be read.
+        raw: the bytes of the question, empty if they cannot be read.
+        name: the canonical host name; "" if it is not a host name.
+        kind: the record type: ``A``, ``AAAA`` or another number.
+        space: the class: ``INTERNET`` or another number.
     """
 
     number: int
@@ -58,7 +58,7 @@ class Question(NamedTuple):
 
 
 def read(message: bytes) -> Question | None:  # noqa: PLR0911 -- one for each reason
-    """Return the question in *message*, None where it is no question and must have no answer."""
+    """Return the question in *message*, None if it is not a question and must not be answered."""
     if len(message) < _HEADER.size:
         return None
     number, flags, questions, answers, authorities, others = _HEADER.unpack_from(message)
@@ -81,7 +81,7 @@ def read(message: bytes) -> Question | None:  # noqa: PLR0911 -- one for each re
 
 
 def _labels(message: bytes) -> tuple[list[bytes], int]:
-    """Return the labels of the name behind the header, and where it ends."""
+    """Return the labels of the name after the header, and the offset of its end."""
     at, labels = _HEADER.size, list[bytes]()
     while length := message[at]:
         label = message[at + 1 : at + 1 + length]
@@ -102,7 +102,7 @@ def _behind_options(message: bytes, at: int) -> int:
 
 
 def _host(labels: list[bytes]) -> str:
-    """Return the canonical name of a host; "" where a label has anything else in it, such as a dot or NUL."""
+    """Return the canonical host name; "" if a label contains another character, such as a dot or NUL."""
     if not labels or labels[-1].isdigit() or not all(map(_LABEL.fullmatch, labels)):
         return ""
     try:

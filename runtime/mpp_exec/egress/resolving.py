@@ -1,7 +1,8 @@
-"""Asking the host's resolver for the addresses of a name, in a few threads, since it takes its time.
+"""Asks the host's resolver for the addresses of names, in a few threads, since the resolver blocks.
 
-Sandboxes take turns, and each has a few at once at most: one whose names are slow waits for itself. A thread
-that waits for a name server cannot be called back; its answer is dropped when nobody wants it any more.
+Sandboxes take turns, and each has at most a few names being resolved: a sandbox whose names are slow delays
+only itself. A thread that waits for a name server cannot be cancelled; its answer is dropped if it is no
+longer wanted.
 """
 
 from __future__ import annotations
@@ -26,19 +27,19 @@ Resolve = Callable[[str, int], list[str]]
 
 
 def ask_host(name: str, port: int) -> list[str]:
-    """Return the addresses of *name* as the host's resolver has them, in the order to try them.
+    """Return the addresses of *name* from the host's resolver, in the order to try them.
 
     Raises:
-        OSError: it has none.
+        OSError: the resolver has none.
     """
-    # As bytes, or it would be encoded anew, which imports.
+    # Pass bytes: text would be encoded again, which imports a module.
     found = socket.getaddrinfo(name.encode("ascii"), port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(row[4][0]) for row in found))
 
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """A name to be resolved for a sandbox; *done* is called with its addresses, with none if it has none."""
+    """A name to resolve for a sandbox; *done* is called with its addresses, or with an empty list."""
 
     whose: str
     name: str
@@ -48,14 +49,14 @@ class Job:
 
 @dataclass(slots=True)
 class _Queue:
-    """What one sandbox waits for."""
+    """The jobs of one sandbox."""
 
     jobs: deque[Job] = field(default_factory=deque)
     running: int = 0
 
 
 class Resolver:
-    """Resolves names for many sandboxes. All but ``_work`` is for the one thread that has the loop.
+    """Resolves names for many sandboxes. Only the loop's thread may call methods other than ``_work``.
 
     Attributes:
         wake: a descriptor that is readable when there are answers to :meth:`deliver`.
@@ -74,12 +75,12 @@ class Resolver:
         self._is_closed = False
 
     def ask(self, job: Job) -> None:
-        """Have the job done."""
+        """Queue *job*."""
         self._queues.setdefault(job.whose, _Queue()).jobs.append(job)
         self._begin()
 
     def drop(self, job: Job) -> None:
-        """Have its ``done`` not called: what waits is not begun, what runs is not waited for."""
+        """Never call ``done`` of *job*: a waiting job is not begun, a running job is not waited for."""
         job.done = _nobody
         queue = self._queues.get(job.whose)
         if queue is not None and job in queue.jobs:
@@ -87,7 +88,7 @@ class Resolver:
             self._drop_if_idle(job.whose)
 
     def deliver(self) -> None:
-        """Hand over the answers that have come."""
+        """Deliver the answers that have arrived."""
         os.eventfd_read(self.wake)
         while self._answers:
             job, addresses = self._answers.popleft()
@@ -98,7 +99,7 @@ class Resolver:
         self._begin()
 
     def close(self) -> None:
-        """Have the threads end, each when it has its answer; nothing may be asked any more."""
+        """Make the threads end, each when it has its answer; no job may be queued afterwards."""
         for _ in range(self._threads):
             self._free.release()
         with self._waking:  # its number may be another file's as soon as it is closed
@@ -111,7 +112,7 @@ class Resolver:
             del self._queues[whose]
 
     def _begin(self) -> None:
-        """Start what may run, one of each sandbox in turn."""
+        """Start the jobs that may run, one of each sandbox in turn."""
         while self._running < THREADS_MAX:
             whose = next((w for w, q in self._queues.items() if q.jobs and q.running < EACH_MAX), None)
             if whose is None:
