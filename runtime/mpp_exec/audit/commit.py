@@ -19,7 +19,7 @@ class Store(Protocol):
         """Make *records* durable, all or none."""
 
     def last(self) -> int:
-        """Return the number of an entry behind which everything lies that is committed from now on."""
+        """Return the number of an entry; everything that is committed from now on follows that entry."""
 
     def seal(self) -> None:
         """Renew the head over everything committed."""
@@ -49,7 +49,7 @@ class Commit:
         return self._settled.is_set()
 
     def settle(self, error: BaseException | None = None) -> None:
-        """Say that it is durable, or why it is not."""
+        """Record that the commit is durable, or the *error* why it is not."""
         self._error = None if error is None else as_ours(error)
         self._settled.set()
 
@@ -99,7 +99,7 @@ class Pending:
 
 
 def as_ours(error: BaseException) -> MppError:
-    """Return *error* as one of the project's."""
+    """Return *error* as an MppError."""
     if isinstance(error, MppError):
         return error
     what = f"the ledger failed: {type(error).__name__}: {error}"
@@ -107,5 +107,5 @@ def as_ours(error: BaseException) -> MppError:
 
 
 def copy_of(error: MppError) -> MppError:
-    """Return *error* anew, for one of several threads that raise it."""
+    """Return a copy of *error*, for one of several threads that raise it."""
     return type(error)(error.code, error.message, error.hint)

@@ -1,4 +1,4 @@
-"""Keyed commitments: what an entry says of arguments and results without saying what they are.
+"""Keyed commitments: what an entry says about arguments and results without revealing them.
 
 A commitment is HMAC-SHA256 (RFC 2104) of the value's canonical JSON under a random key of its own.
 The entry holds the commitment and the key's digest; the key itself lies outside of the chain,
@@ -47,7 +47,7 @@ def new_key() -> bytes:
 
 
 def key_digest(key: bytes) -> bytes:
-    """Return what an entry says of the key: 32 bytes."""
+    """Return the digest of the key that an entry holds: 32 bytes."""
     return hashlib.sha256(_KEY_LABEL + key).digest()
 
 

@@ -1,9 +1,9 @@
-"""Group commit: who is alone writes for itself, and one thread writes what many hand it.
+"""Group commit: a lone caller writes its own record, and one thread writes the records of many callers.
 
-A caller who meets nobody else commits in its own thread, which saves two changes of thread. While
-that or any other commit waits for the disk, whatever arrives joins the next one, which the
-committer's thread makes: concurrent callers share an fsync, and a lone caller waits for no timer.
-The thread also does what has a time to be done by:
+A caller without concurrent callers commits in its own thread, which saves two thread switches. While that or
+any other commit waits for the disk, new records join the next commit, which the committer's thread makes. So
+concurrent callers share an fsync, and a lone caller waits for no timer. The thread also does work that is
+due at a certain time:
 
 ==================  ===========================================================================
 ``START_AFTER``     a start, for which nobody waits yet, is committed
@@ -124,14 +124,14 @@ class Committer:
             return pending
 
     def wake(self) -> None:
-        """See to it that what was held quietly is committed, and sealed, in time."""
+        """Make sure that records that were held quietly are committed, and sealed, in time."""
         with self._lock:
             due = self._due()
             if due is not None:
                 self._wake_by(due)
 
     def alone(self, pending: Pending, *more: Record) -> bool:
-        """Commit *pending*, and *more* with it, in this thread; False, and nothing is done, in company.
+        """Commit *pending* and *more* in this thread; do nothing and return False if there are other callers.
 
         Raises:
             InternalError: it cannot be committed, and will not be.
@@ -149,7 +149,7 @@ class Committer:
         return done
 
     def commit(self, pending: Pending) -> Commit:
-        """Put *pending* into the next commit of all, and return that."""
+        """Put *pending* into the next shared commit, and return that commit."""
         with self._lock:
             if pending.commit is None:
                 self._held.pop(pending, None)
@@ -178,7 +178,7 @@ class Committer:
                 self._wake_by(self._late_due)
 
     def flush(self) -> None:
-        """Commit what is held or deferred now, and wait until nothing is on its way to the disk.
+        """Commit held and deferred records now, and wait until nothing is on its way to the disk.
 
         Raises:
             InternalError: why it cannot be committed.

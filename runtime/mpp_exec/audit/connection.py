@@ -1,7 +1,7 @@
-"""One connection to SQLite: transactions that happen as a whole or not at all, waiting for other processes.
+"""One connection to SQLite: atomic transactions, which wait for other processes.
 
-No descriptor of the database file is ever opened here but by SQLite: closing one would drop the
-locks of every connection of the process (fcntl(2), ``F_SETLK``).
+Only SQLite opens descriptors of the database file here: closing any other descriptor would drop the locks of
+every connection of the process (fcntl(2), ``F_SETLK``).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _LONGEST_PAUSE: Final = 0.005
 
 
 class _Transaction:
-    """What is done in a ``with`` block happens as a whole or not at all. One may be used again."""
+    """Makes the statements in a ``with`` block atomic. It may be used again."""
 
     __slots__ = ("_begin", "_commit", "_roll_back")
 
@@ -137,17 +137,17 @@ class Connection:
             pause = min(pause * 1.5, _LONGEST_PAUSE)
 
     def check_identity(self) -> None:
-        """Refuse to commit into a file that no longer has its name: nobody would ever read it again."""
+        """Refuse to commit into a file that no longer has its name: nobody would read that file again."""
         if self._look() != self._identity:
             self.close()
             raise tampered(f"{self._path} or its log was removed or replaced")
 
     def remember(self) -> None:
-        """Note which file this is, and which log is its own, for :meth:`check_identity`."""
+        """Note the identity of this file and of its log, for :meth:`check_identity`."""
         self._identity = self._look()
 
     def _look(self) -> tuple[int, int, int] | None:
-        """Return what tells this database and its log from others of the same name."""
+        """Return what distinguishes this database and its log from others of the same name."""
         try:
             found, log = os.lstat(self._path), os.lstat(f"{self._path}-wal")
         except FileNotFoundError:

@@ -1,1 +1,1 @@
-"""The resident runtime: one process of a home that makes the calls of others of the same user."""
+"""The resident runtime: one process of a home that makes calls for other processes of the same user."""

@@ -1,7 +1,7 @@
 """Whether a call that a client asks for would be the same call if this process made it.
 
-What decides about a call beside the home and the policy is where the process stands (``peer``), which
-installation it is, and a few of its variables. Where any of it differs, the client makes the call itself.
+Besides the home and the policy, three things decide about a call: the standing of the process (``peer``), its
+installation, and a few of its variables. If any of them differs, the client makes the call itself.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _CONFINED: Final = "it has other rights, or is in a sandbox"
 
 
 def build() -> str:
-    """Return the digest of what this installation was built from, "" where nobody wrote it down."""
+    """Return the digest of what this installation was built from, "" if it was not recorded."""
     try:
         return resources.files("mpp_exec").joinpath("serving/build-id").read_text(encoding="ascii").strip()
     except OSError:
@@ -54,7 +54,7 @@ class Likeness:
         self._environ = _deciding(environ)
 
     def differs(self, hello: Hello, standing: Standing | None) -> str:
-        """Return in words what is different for that client, "" where nothing is."""
+        """Return in words what is different for that client, "" if nothing is."""
         if not self.build or hello.build != self.build:
             return "it is another version"
         if hello.programs != self.programs:

@@ -16,7 +16,7 @@ from mpp_exec.serving.wire import AWAY, BEGIN, DONE, GO, OUT, QUIT, STATUS, Fram
 
 
 def ask_status(place: Place) -> bytes | None:
-    """Return what the runtime in *place* says of itself, a JSON object; None where none is there.
+    """Return the status of the runtime in *place*, a JSON object; None if there is no runtime.
 
     Raises:
         ConsentError: ``serve.owner``, ``serve.confined``: it does not answer this process.
@@ -26,7 +26,7 @@ def ask_status(place: Place) -> bytes | None:
 
 
 def ask_to_end(place: Place) -> bool:
-    """End the runtime in *place*, and wait until it has; False where none is there.
+    """End the runtime in *place*, and wait until it has ended; return False if there is none.
 
     Raises:
         as :func:`ask_status`.

@@ -1,4 +1,4 @@
-"""The end of a resident runtime: whatever it waits for has a bound, and is told where it took long."""
+"""The end of a resident runtime: every wait has a bound, and a wait that took long is reported."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Final
 SLOW: Final = 2.0
 """Seconds beyond which it is told what the end of the runtime waited for."""
 
-_LOOK: Final = 0.2  # seconds between two looks at who is still there
-_TOLD: Final = 4  # places that are told of one wait
+_LOOK: Final = 0.2  # seconds between two looks at which threads still live
+_TOLD: Final = 4  # places that are reported for one wait
 
 
 class Ending:

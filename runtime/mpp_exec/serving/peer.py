@@ -1,9 +1,9 @@
-"""Who is at the other end of a connection, as the kernel tells it, and whether it stands where we stand.
+"""Identifies the peer of a connection, as the kernel reports it, and compares its standing with our own.
 
-A call must not reach further through the resident runtime than in the client's own process. So whoever is
-another user, lives in other namespaces, or is confined in a way that this process is not, is sent away.
+A call must not reach further through the resident runtime than in the client's own process. So a client is
+sent away if it is another user, lives in other namespaces, or is confined in a way that this process is not.
 
-What confines it and cannot be seen it has to disprove (:class:`Challenge`).
+A client has to disprove confinement that cannot be seen from outside (:class:`Challenge`).
 
 Source: unix(7) for SO_PEERCRED and SO_PEERPIDFD, proc_pid_status(5), namespaces(7), landlock(7).
 """
@@ -35,17 +35,17 @@ PROOF: Final = 16
 
 
 class Challenge:
-    """Bytes that only a process can read that the kernel lets look into this one (ptrace(2), access mode).
+    """Bytes that only a process with ptrace access to this one can read (ptrace(2), access mode).
 
-    That a process is confined to a Landlock domain shows nowhere in /proc; but the kernel lets nobody in one
-    look at a process outside. A context manager.
+    /proc does not show whether a process is confined to a Landlock domain; but the kernel lets no process in
+    a domain look at a process outside. A context manager.
     """
 
     def __init__(self) -> None:
-        """Hold them under a descriptor.
+        """Hold the bytes under a descriptor.
 
         Raises:
-            OSError: there is no descriptor to be had.
+            OSError: no descriptor is available.
         """
         self._proof = os.urandom(PROOF)
         self._descriptor = os.memfd_create("mpp-serve", os.MFD_CLOEXEC)
@@ -59,11 +59,11 @@ class Challenge:
 
     @property
     def name(self) -> bytes:
-        """Where they are: the number below ``/proc/PID/fd``."""
+        """Where the bytes are: the number below ``/proc/PID/fd``."""
         return b"%d" % self._descriptor
 
     def is_met(self, answer: bytes) -> bool:
-        """Return whether *answer* is what stands there."""
+        """Return whether *answer* is these bytes."""
         return hmac.compare_digest(answer, self._proof)
 
 
@@ -107,9 +107,9 @@ def own_standing() -> Standing:
 
 
 def standing_of(connection: socket.socket, peer: Peer) -> Standing | None:
-    """Return how *peer* stands, None where it cannot be told, or has gone meanwhile.
+    """Return the standing of *peer*, None if it is unknown or *peer* has ended meanwhile.
 
-    Its number may be another process's once it has gone; a descriptor of it says that it has not.
+    Once *peer* has ended, its process id may be reused; a pidfd shows that it has not ended.
     """
     try:
         held = _held(connection, peer)

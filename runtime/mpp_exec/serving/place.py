@@ -88,7 +88,7 @@ class Place:
         os.close(self._descriptor)
 
     def lock(self) -> int | None:
-        """Return a descriptor that holds the lock of this home until it is closed; None where another does.
+        """Return a descriptor that holds the lock of this home until closed; None if another holds the lock.
 
         Raises:
             InternalError: ``serve.io``.
@@ -130,7 +130,7 @@ class Place:
         return listener
 
     def identity(self) -> tuple[int, int] | None:
-        """Return which socket is here, None where there is none."""
+        """Return the identity of the socket here, None if there is none."""
         try:
             facts = os.stat(_SOCKET, dir_fd=self._descriptor, follow_symlinks=False)
         except OSError:
@@ -138,7 +138,7 @@ class Place:
         return facts.st_dev, facts.st_ino
 
     def is_reached(self) -> bool:
-        """Tell whether the home's path still leads here."""
+        """Return whether the home's path still leads here."""
         try:
             here, there = os.fstat(self._descriptor), os.lstat(self.path)
         except OSError:
@@ -191,10 +191,10 @@ class Place:
             )
 
     def on_demand(self) -> int | None:
-        """Return after how many idle seconds one that is started on demand ends; None where none is started.
+        """Return after how many idle seconds an on-demand runtime ends; None if none is started on demand.
 
         Raises:
-            UsageError: ``serve.setting``: the setting is no number.
+            UsageError: ``serve.setting``: the setting is not a number.
         """
         try:
             text = (self.path / _SETTING).read_text(encoding="ascii").strip()
@@ -209,7 +209,7 @@ class Place:
             ) from None
 
     def set_on_demand(self, idle: int | None) -> None:
-        """Have one started with the next call that finds none, to end after *idle* seconds; None: never.
+        """Let a call that finds no runtime start one, which ends after *idle* seconds; None: start none.
 
         Raises:
             InternalError: ``serve.io``.

@@ -1,8 +1,8 @@
-"""Who has one of the places of a resident runtime, and who gives one up to a newcomer when all are taken.
+"""Which clients hold the places of a resident runtime, and which gives one up to a newcomer if all are taken.
 
-A process of the same user that is confined may reach the socket, and hold what it likes there for as long as
-a client may take to say what it wants. What it cannot do is prove that nothing confines it. So a place is a
-client's own once it has proven that; until then it may be taken from whichever process holds most of them.
+A confined process of the same user may reach the socket, and hold places for as long as a client may take to
+say what it wants. It cannot prove that nothing confines it. So a place belongs to a client once the client
+has proven that. Until then, it may be taken from whichever process holds most places.
 """
 
 from __future__ import annotations
@@ -52,6 +52,6 @@ class Places:
         return number in self._taken
 
     def leave(self, number: int) -> None:
-        """Have a client's place free."""
+        """Free a client's place."""
         self._taken.discard(number)
         self._unproven.pop(number, None)

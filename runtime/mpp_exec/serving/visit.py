@@ -102,12 +102,12 @@ class Visit:
 
     @property
     def words(self) -> list[str]:
-        """Its command line."""
+        """The client's command line."""
         return list(self.hello.words)
 
     @property
     def environ(self) -> Mapping[str, str]:
-        """Its variables, the only ones that its call may see."""
+        """The client's variables, the only ones that its call may see."""
         return self.hello.environ
 
     def given_input(self, name: str) -> bytes:
@@ -208,5 +208,5 @@ class Visit:
         self.frames.send(DONE, bytes([code]), PATIENCE)
 
     def send_away(self, reason: str) -> None:
-        """Have it make the call itself; *reason* is for people who look at the wire."""
+        """Tell the client to make the call itself; *reason* is for people who look at the wire."""
         self.frames.send(AWAY, reason.encode("utf-8", "backslashreplace"), PROMPT)
