@@ -258,7 +258,7 @@ class Committer:
             self._sealed_later(quietly=pending.quiet)
 
     def _refuse_own_turn(self) -> None:
-        """Refuse to wait for a commit that this thread was interrupted in, by a signal's handler."""
+        """Refuse, in a signal handler, to wait for a commit of this thread that the signal interrupted."""
         if self._turn is not None and self._owner == threading.get_ident():
             raise busy("the ledger is being written by what this call has interrupted")
 
@@ -387,7 +387,7 @@ class Committer:
             self._store.close()
 
     def _take(self) -> tuple[list[_Queued], Commit]:
-        """Take what is due, and the commit in which it will be."""
+        """Take the records that are due, and the commit that will contain them."""
         with self._lock:
             now = time.monotonic()
             everything = self._flushing or self._closing

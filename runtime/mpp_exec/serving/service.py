@@ -118,7 +118,7 @@ class Service:
     # -- life --------------------------------------------------------------------------------------
 
     def run(self) -> str:
-        """Serve until there is a reason to end, and return it. MUST be closed after it."""
+        """Serve until there is a reason to end, and return that reason. :meth:`close` MUST follow."""
         self._poll.register(self._listener, select.EPOLLIN)
         self._poll.register(self._wake, select.EPOLLIN)
         accepting, looked = True, time.monotonic()
@@ -157,13 +157,13 @@ class Service:
             return self._idle is not None and not self._clients and now - self._last >= self._idle
 
     def _lost(self) -> str:
-        """Return why nobody can come any more, "" while somebody can."""
+        """Return why no client can connect any more, "" while clients can."""
         if not self._place.is_reached() or self._place.identity() != self._listening:
             return "its socket is gone"
         return "" if build() in ("", self._alike.build) else "it was replaced by another version"
 
     def stop(self) -> None:
-        """Have :meth:`run` return."""
+        """Make :meth:`run` return."""
         os.eventfd_write(self._wake, 1)
 
     def close(self) -> tuple[list[str], bool]:
@@ -222,7 +222,7 @@ class Service:
             self._left(descriptor)
 
     def status(self) -> dict[str, Any]:
-        """Return how it is, as a JSON object."""
+        """Return the status, as a JSON object."""
         with self._lock:
             return {
                 "running": True,
@@ -243,7 +243,7 @@ class Service:
     # -- clients -----------------------------------------------------------------------------------
 
     def _accept(self) -> bool:
-        """Take the next client; False where this process has no room for a descriptor."""
+        """Accept the next client; return False if this process has no room for a descriptor."""
         try:
             connection, _ = self._listener.accept()
         except (BlockingIOError, ConnectionAbortedError, InterruptedError):
@@ -272,7 +272,7 @@ class Service:
         return True
 
     def _has_place(self, process: int) -> bool:
-        """Return whether there is a place for a client of *process*; another one may lose its own to it."""
+        """Return whether there is a place for a client of *process*; another client may lose its place."""
         there_is, leaving = self._places.is_there_one(process)
         if leaving is not None:
             if len(self._clients) - len(self._places) >= MAX_LEAVING:

@@ -28,7 +28,7 @@ _HURRY: Final = 2.0  # and all that it is told, when the runtime ends
 
 
 class ElsewhereError(BaseException):
-    """The client has to make this call itself: nothing was done. No failure, so nothing takes it for one."""
+    """The client has to make this call itself: nothing was done. It is no failure, and not caught as one."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -121,10 +121,10 @@ class Visit:
         return self._data
 
     def require_home(self, option: str | None, home: Home) -> None:
-        """Make sure that the home it means, by *option* or its variables, is *home*, and the user's own.
+        """Check that the home that the client means, by *option* or its variables, is *home*, the user's own.
 
         Raises:
-            ElsewhereError: it is another one.
+            ElsewhereError: the client means another home.
             ConsentError, UsageError, InternalError: as ``Home.open``.
         """
         if option is not None and (not option or option.startswith("~")):
@@ -143,7 +143,7 @@ class Visit:
         Home.open(wanted)
 
     def begin(self, moves: Callable[[], None] | None = None) -> None:
-        """Hand the call over: from the client's word on it is made here, once.
+        """Take the call over: once the client has agreed, it is made here, once.
 
         With *moves* it is a connection, of which *moves* ends what is said to the client.
 
