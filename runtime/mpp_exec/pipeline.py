@@ -7,6 +7,7 @@ import functools
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -126,6 +127,7 @@ class Runtime:
         self._lock = threading.Lock()
         self._parts: Opened | None = None
         self._closed = False
+        _runtimes.add(self)
 
     # -- life --------------------------------------------------------------------------------------
 
@@ -370,3 +372,15 @@ class Runtime:
             return Invocation(parts, asking, options).run(package, tool, arguments)
         finally:
             parts.call_is_over()
+
+
+_runtimes: weakref.WeakSet[Runtime] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    """In a forked child: a thread that held the lock of a runtime is not there to release it."""
+    for runtime in list(_runtimes):
+        runtime._lock = threading.Lock()  # noqa: SLF001
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -412,24 +413,53 @@ def test_a_closed_runtime_refuses(stage: Stage) -> None:
     assert refused.value.code == "runtime.closed"
 
 
-def test_a_forked_child_calls_on_its_own(stage: Stage) -> None:
+@contextlib.contextmanager
+def held(lock: threading.Lock) -> Iterator[None]:
+    """Have another thread hold *lock* for the length of the block."""
+    taken, over = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with lock:
+            taken.set()
+            over.wait(60)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    taken.wait(60)
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("busy", [False, True], ids=["", "while a thread opens the runtime"])
+def test_a_forked_child_calls_on_its_own(stage: Stage, busy: bool) -> None:
     stage.python(ECHO)
     stage.runtime.call(NAME)
     read_end, write_end = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        status = 1
-        try:
-            result = stage.runtime.call(NAME, "run", {"who": "child"})
-            os.write(write_end, json.dumps(result.structured).encode())
-            status = 0
-        finally:
-            os._exit(status)
+    with contextlib.ExitStack() as stack:
+        if busy:
+            stack.enter_context(held(stage.runtime._lock))
+        pid = os.fork()
+        if pid == 0:
+            _call_as_child(stage, write_end)
     os.close(write_end)
     _, status = os.waitpid(pid, 0)
     with os.fdopen(read_end) as answers:
         assert (status, json.load(answers)) == (0, {"who": "child"})
     assert stage.runtime.call(NAME, "run", {"who": "parent"}).structured == {"who": "parent"}
+
+
+def _call_as_child(stage: Stage, answer: int) -> NoReturn:
+    status = 1
+    signal.alarm(60)  # a child that waits for a thread of the parent's waits for ever
+    try:
+        result = stage.runtime.call(NAME, "run", {"who": "child"})
+        os.write(answer, json.dumps(result.structured).encode())
+        status = 0
+    finally:
+        os._exit(status)
 
 
 def test_a_denial_that_the_tool_handles_itself_is_told(stage: Stage) -> None:
