@@ -417,3 +417,24 @@ def test_the_line_goes_however_the_work_ends(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(KeyboardInterrupt):
         work()
     assert stream.getvalue().endswith("\r\x1b[K")
+
+
+def test_the_line_about_long_work_is_over_with_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its thread has begun and is through: one that begins while the interpreter ends crashes it."""
+    seen: list[str] = []
+    draw_on = printing._Status._draw_on
+
+    def drawn(status: printing._Status) -> None:
+        seen.append("begun")
+        draw_on(status)
+
+    monkeypatch.setattr(printing._Status, "_draw_on", drawn)
+    quiet = Console(out=io.StringIO(), err=io.StringIO(), environ={})
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(60)  # no thread begins but while this one waits
+    try:
+        with quiet.status():
+            pass
+        assert seen == ["begun"]
+    finally:
+        sys.setswitchinterval(interval)

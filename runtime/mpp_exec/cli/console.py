@@ -38,6 +38,8 @@ _PATIENCE: Final = 0.4
 _SECOND: Final = 1.0
 _SELDOM: Final = 30.0
 """Seconds between two lines about long work, where they stay."""
+_LEAVING: Final = 5.0
+"""Seconds in which a thread has to end; it is never there where a Ctrl-C came just before its start."""
 
 Progress = Callable[[int, int], None]
 Tell = Callable[[str], None]
@@ -224,7 +226,8 @@ class _Bar:
 class _Status:
     """What long work is at: a line that a thread draws each second, or says once in a while.
 
-    Bare locks, and no join: an interruption inside of ``threading``'s own leaves them held for ever.
+    Bare locks, and no join: an interruption inside of ``threading``'s own leaves them held for ever. The
+    thread is waited for all the same: one that begins while the interpreter ends crashes it (Python 3.11).
     """
 
     def __init__(self, stream: TextIO, *, fancy: bool) -> None:
@@ -234,6 +237,7 @@ class _Status:
         self._begun = time.monotonic()
         self._drawing = _thread.allocate_lock()
         self._running = _thread.allocate_lock()  # held while the work goes on
+        self._there = _thread.allocate_lock()  # held while there is a thread
         self._drawn = False
         self._over = False
 
@@ -243,8 +247,11 @@ class _Status:
         import mpp_exec.rows  # noqa: F401, PLC0415
 
         self._running.acquire()
-        with contextlib.suppress(RuntimeError):  # no thread can be had: then nothing is told
+        self._there.acquire()
+        try:
             _thread.start_new_thread(self._draw_on, ())
+        except RuntimeError:  # no thread can be had: then nothing is told
+            self._there.release()
 
     def tell(self, text: str) -> None:
         self._at = text
@@ -253,6 +260,7 @@ class _Status:
         self._over = True
         if self._running.locked():
             self._running.release()
+        self._there.acquire(timeout=_LEAVING)
         with self.aside():
             pass
 
@@ -267,10 +275,13 @@ class _Status:
 
     def _draw_on(self) -> None:
         period = _SECOND if self._fancy else _SELDOM
-        while not self._running.acquire(timeout=period):
-            with self._drawing:
-                if not self._over:
-                    self._draw()
+        try:
+            while not self._running.acquire(timeout=period):
+                with self._drawing:
+                    if not self._over:
+                        self._draw()
+        finally:
+            self._there.release()
 
     def _draw(self) -> None:
         taken = f"{time.monotonic() - self._begun:.0f} s"
