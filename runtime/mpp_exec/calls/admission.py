@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from typing import Final, Literal
 
 from mpp_exec.errors import InternalError, UsageError
+from mpp_exec.waits import event
 
 MOST_WAITING: Final = 1000
 """Calls that may wait in one process."""
@@ -122,14 +123,7 @@ class Admission:
                 return True
             if (waiting := self.queued) >= self.waiting:
                 raise self.busy(waiting)
-            try:
-                ticket.fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-            except OSError as error:
-                raise InternalError(
-                    "host.exhausted",
-                    f"no descriptor is left for the call to wait with: {error.strerror}",
-                    "try again later, or raise the limit on open files (ulimit -n)",
-                ) from error
+            ticket.fd = event("the call to wait with")
             self._queues.setdefault(ticket.share, deque()).append(ticket)
             return False
 

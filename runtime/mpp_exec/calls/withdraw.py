@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from mpp_exec.errors import InternalError, MppError
-from mpp_exec.waits import ended_by
+from mpp_exec.waits import ended_by, event
 
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _SMALLEST: Final = 4096  # bytes that an empty file takes of a file system, approximately
@@ -46,14 +46,7 @@ class Cancellation:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        try:
-            self._fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        except OSError as error:
-            raise InternalError(
-                "host.exhausted",
-                f"no descriptor is left for the call: {error.strerror}",
-                "try again later, or raise the limit on open files (ulimit -n)",
-            ) from error
+        self._fd = event("the call")
         self._is_set = False
 
     @property
