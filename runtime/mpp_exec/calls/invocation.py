@@ -68,7 +68,7 @@ class Options:
 
     Attributes:
         cancel: ends the call when it is set; the caller closes it.
-        began: when the call began (``time.perf_counter_ns``); 0 for now.
+        began: when the call began (``time.perf_counter_ns``).
         timeout: seconds that shorten the package's limit, None for the limit itself. They count from the
             start of the call, without the time that a person took to confirm it.
         trace: receives what a watched call tried; None for an ordinary call.
@@ -78,7 +78,7 @@ class Options:
     """
 
     cancel: Cancellation
-    began: int = 0
+    began: int
     timeout: float | None = None
     trace: Trace | None = None
     progress: ShowProgress | None = None
@@ -101,9 +101,6 @@ class Invocation:
         self._caller = asking.caller
         self._environ = asking.environ
         self._options = options
-        self._timeout = options.timeout
-        self._cancel = options.cancel
-        self._trace = options.trace
         self._agreement = Agreement(
             parts,
             self._conversation,
@@ -111,10 +108,9 @@ class Invocation:
             asking.confirm,
             None if options.trace is None else options.trace.temporary,
         )
-        began = options.began or time.perf_counter_ns()
-        self._clock = Clockwork(began)
+        self._clock = Clockwork(options.began)
         self._clock.stage("queue")
-        self._deadline = None if options.timeout is None else began / 1e9 + options.timeout
+        self._deadline = None if options.timeout is None else options.began / 1e9 + options.timeout
         self._beside: Beside | None = None
         self._traffic: Traffic | None = None
 
@@ -129,7 +125,7 @@ class Invocation:
                 agreed = self._agreed(stack, package, tool, arguments)
                 turn = self._parts.admission.admitted(
                     f"{self._conversation.name} {package}",
-                    self._cancel.fd,
+                    self._options.cancel.fd,
                     self._deadline,
                     client=self._conversation.name,
                 )
@@ -162,9 +158,10 @@ class Invocation:
         self, stack: contextlib.ExitStack, package: str, tool: str, arguments: dict[str, Any]
     ) -> Agreed:
         """Check everything that must be true before a call begins."""
-        if self._timeout is not None and not self._timeout > 0:
+        timeout = self._options.timeout
+        if timeout is not None and not timeout > 0:
             raise UsageError(
-                "call.timeout", f"a timeout of {self._timeout} s leaves no time", "give seconds above zero"
+                "call.timeout", f"a timeout of {timeout} s leaves no time", "give seconds above zero"
             )
         agreed = self._agreement.reached(stack, self._clock, package, tool, arguments)
         took = self._clock.stage("confirm")
@@ -192,14 +189,14 @@ class Invocation:
         ledger, prepared = self._parts.ledger, agreed.prepared
         running = RunningCall(
             functools.partial(self._agreement.lost, prepared),
-            self._cancel,
+            self._options.cancel,
             self._agreement.about(prepared),
             functools.partial(self._agreement.withdrawn, prepared),
         )
         if prepared.storage is not None:
             running.bound(prepared.storage, prepared.grant.permissions.storage, FULL)
         parked = None
-        if self._trace is None:
+        if self._options.trace is None:
             parked = stack.enter_context(self._parts.sandboxes.lent(prepared.recipe))
             self._clock.parts["sandbox.lend"] = self._clock.stage("sandbox")  # copied for this call, perhaps
         self._looked(agreed, parked)
@@ -238,9 +235,9 @@ class Invocation:
             if isinstance(error, MppError) and redactor is not None:
                 _redact(error, redactor)
             raise
-        if self._trace is not None:
-            self._trace.prepared, self._trace.completed = prepared, completed
-            self._trace.asked = reaching.asked(self._traffic)
+        if (trace := self._options.trace) is not None:
+            trace.prepared, trace.completed = prepared, completed
+            trace.asked = reaching.asked(self._traffic)
         self._clock.parts |= {f"sandbox.{name}": value for name, value in completed.timing.items()}
         network = self._on_record(agreed, redactor)
         ledger.finish(beside.token(), ending(result, self._clock.stages | self._clock.parts, network))
@@ -346,8 +343,8 @@ class Invocation:
                 variables=agreed.prepared.variables(self._environ),
                 arguments=agreed.prepared.command(),
                 wall_ms=None if left is None else _milliseconds(left),
-                told_ms=None if self._timeout is None else _milliseconds(self._timeout),
-                cancel_fd=self._cancel.fd,
+                told_ms=None if self._options.timeout is None else _milliseconds(self._options.timeout),
+                cancel_fd=self._options.cancel.fd,
                 dialogue=session,
                 meanwhile=self._beside,
                 serve=reach.serve,
@@ -356,7 +353,7 @@ class Invocation:
                 plan,
                 call,
                 cache=self._parts.cache,
-                traced=self._trace is not None,
+                traced=self._options.trace is not None,
                 parked=parked,
                 look=agreed.prepared.look,
                 until=stack,
@@ -366,7 +363,7 @@ class Invocation:
         try:
             return scarce.patiently(attempt, self._parts.sandboxes.make_room, self._pauses)
         finally:
-            self._traffic = reach.end(drop=self._cancel.is_set())
+            self._traffic = reach.end(drop=self._options.cancel.is_set())
 
     def _on_record(self, agreed: Agreed, redactor: Redactor) -> Mapping[str, Any]:
         """Return the ledger's record of the network use of the call."""
@@ -377,7 +374,7 @@ class Invocation:
     def _pauses(self, seconds: float) -> bool:
         """Wait for *seconds*; return whether the call is still wanted."""
         wanted = select.poll()
-        wanted.register(self._cancel.fd, select.POLLIN)
+        wanted.register(self._options.cancel.fd, select.POLLIN)
         return not wanted.poll(seconds * 1000)
 
     def _failed(self, error: BaseException) -> Ending:
