@@ -155,12 +155,12 @@ class _Started:
         until = time.monotonic() + patience
         with selectors.DefaultSelector() as ready:
             for stream in self._streams:
-                ready.register(stream, selectors.EVENT_READ)
+                ready.register(stream, selectors.EVENT_READ, stream)
             while not cancel.is_set():
                 over = self._is_over()  # looked at before what it said last is read
                 events = ready.select(0 if over else _TICK if ready.get_map() else _TICK / 20)
                 for key, _ in events:
-                    if not self._read(self._of(key.fd), heard):
+                    if not self._read(key.data, heard):
                         ready.unregister(key.fd)
                 if over and not events:
                     return
@@ -185,9 +185,6 @@ class _Started:
         """Whether it has ended; it is waited for later, so that its group cannot become another one's."""
         ended = os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
         return ended is not None
-
-    def _of(self, descriptor: int) -> IO[bytes]:
-        return next(stream for stream in self._streams if stream.fileno() == descriptor)
 
     def _read(self, stream: IO[bytes], heard: Heard) -> bool:
         data = os.read(stream.fileno(), 1 << 16)
