@@ -198,7 +198,7 @@ base = Path(sys.argv[1])
 home = base / "earlier"
 with Store(Home.open(home)):
     pass
-seen = base / "work/seen"
+seen = base / "granted/seen"
 seen.mkdir(parents=True)
 libc = ctypes.CDLL(None, use_errno=True)
 assert libc.mount(str(home / "keys").encode(), str(seen).encode(), None, 4096, None) == 0
@@ -210,11 +210,11 @@ for path in (seen, seen / "_home.key"):
         print(error.code)
 print(protected.homes_within([str(base)], 1000))
 found = protected.with_homes([str(home)])
-print(found.check(str(base / "work"), write=False))
+print(found.check(str(base / "granted"), write=False))
 """
     out = run_in_private_mounts(program, tmp_path).splitlines()
     assert out[:2] == ["grant.protected"] * 2
-    assert out[2:] == [f"('{tmp_path}/earlier', '{tmp_path}/work/seen')", f"('{tmp_path}/work/seen',)"]
+    assert out[2:] == [f"('{tmp_path}/earlier', '{tmp_path}/granted/seen')", f"('{tmp_path}/granted/seen',)"]
 
 
 def key_in(folder: Path) -> str:
