@@ -1,13 +1,13 @@
-/* PID 1 of a sandbox: the project's own code, never a tool's. A program of its own (begin_exec.c), or what a copy of a
- * template begins with (copies.c).
+/* PID 1 of a sandbox: the project's own code, never a tool's. It is a program of its own (begin_exec.c), or the first
+ * code that a copy of a template runs (copies.c).
  *
- * It receives one message (the plan and its descriptors) on descriptor 3, builds the sandbox around itself,
- * gives up every privilege, forks the tool, and then does two things only: reap, and watch for the death of
- * its owner. When it ends, the kernel kills everything in its PID namespace. Where there are no namespaces it
- * is no PID 1, and kills and reaps the tool itself; should it be killed, the kernel kills the tool.
+ * Init receives one message (the plan and its descriptors) on descriptor 3, builds the sandbox around itself, gives up
+ * every privilege, and forks the tool. After that it does only two things: it reaps, and it watches for the death of
+ * its owner. When init ends, the kernel kills everything in its PID namespace. Without namespaces init is not PID 1,
+ * and kills and reaps the tool itself; if init is killed then, the kernel kills the tool.
  *
- * The order of the steps is enum mpp_step; each stands once in init_run(), and a failure is reported with the
- * step, the errno and an index. seccomp comes last, in the tool's process, after the last call it forbids. */
+ * enum mpp_step gives the order of the steps. Each step occurs once in init_run(), and a failure is reported with the
+ * step, the errno and an index. seccomp comes last, in the tool's process, after the last call that it forbids. */
 #include <asm/siginfo.h>
 #include <asm/signal.h>
 #include <linux/errno.h>
@@ -44,14 +44,15 @@ static long new_session(const struct init_context *context)
     const char *name = text_at(context, context->plan->host_name);
     long error = sys0(SYS_setsid); /* no controlling terminal */
 
-    /* The names are the host's own. */
+    /* Here the host name and domain name are the host's own, so they are not set. */
     if (!context->plan->namespaces || context->plan->ground == MPP_GROUND_MADE) return error < 0 ? error : 0;
     if (error > 0) error = sys2(SYS_sethostname, name, text_size(name));
     if (error == 0) error = sys2(SYS_setdomainname, name, text_size(name));
     return error;
 }
 
-/* Without a PID namespace: dies with init, and its group is its own, so that no process is beside it there. */
+/* Without a PID namespace: the tool dies with init, and gets a process group of its own, with no other process in
+ * it. */
 static long stand_alone(long init)
 {
     long error = sys5(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
@@ -61,7 +62,7 @@ static long stand_alone(long init)
     return error < 0 ? error : 0;
 }
 
-/* Makes the network of a plan with streams, and hands its sockets to the owner: no copy of one stays inside. */
+/* Makes the network of a plan with streams, and hands the sockets to the owner. No copy of a socket stays inside. */
 static void make_network(const struct init_context *context)
 {
     static int sockets[1 + MPP_STREAMS_MAX];
@@ -76,19 +77,19 @@ static void make_network(const struct init_context *context)
     for (uint32_t i = 0; i < count; i++) sys1(SYS_close, sockets[i]);
 }
 
-/* Installs the watching program of a traced call and hands its listener to the owner. It is closed by execve. */
+/* Installs the watching program of a traced call and hands its listener to the owner. execve closes the listener. */
 static long send_listener(const struct init_context *context)
 {
     struct mpp_report watched = { .kind = MPP_REPORT_WATCHED };
-    /* As execve will make it: till then the owner, who is asked about that execve, could not read its path. */
+    /* execve sets this, too. Without it the owner, which is asked about that very execve, could not read its path. */
     long error = sys5(SYS_prctl, PR_SET_DUMPABLE, 1, 0, 0, 0);
     long listener = error < 0 ? error : confine_watch(context);
 
     return listener < 0 ? listener : hand_over(&watched, (const int[]){ (int)listener }, 1);
 }
 
-/* A process that is saved has another number than those that become it: libraries tell by that that they are copies, and
- * make their randomness anew. */
+/* Gives the process that will be saved another pid than the processes that are restored from it. Libraries recognise by
+ * the changed pid that they run in a copy, and reseed their random numbers. */
 static void use_up_a_number(void)
 {
     long pid = fork_tool();
@@ -98,8 +99,9 @@ static void use_up_a_number(void)
     if ((pid = sys4(SYS_wait4, pid, 0, 0, 0)) < 0) fail(MPP_STEP_FORK, pid, 3);
 }
 
-/* No signal is heard here, so whatever the tool sends is kept, as many as there is room for: of the host's user, whose
- * other programs have none then. That a process has ended is told all the same. The tool's own limit is set later. */
+/* Init takes no signals, so every signal that the tool sends to it stays queued, up to the limit of the host's user.
+ * The user's other programs would then have no room for theirs. SIGCHLD still arrives when a process ends. The tool's
+ * own limit is set later. */
 static long keep_no_signals(void)
 {
     struct {
@@ -112,7 +114,7 @@ static long keep_no_signals(void)
     return error < 0 ? error : sys4(SYS_prlimit64, 0, RLIMIT_SIGPENDING, &limit, 0);
 }
 
-/* Returns where the tool has begun already: in a copy, whose caller is the tool. */
+/* Returns only if the tool has begun already: in a copy, where the caller is the tool. */
 static void become_tool(struct init_context *context, long init)
 {
     const struct mpp_plan *plan = context->plan;
@@ -121,7 +123,7 @@ static void become_tool(struct init_context *context, long init)
     uint32_t detail = 0;
     long error;
 
-    if (starts_before_grants(plan)) { /* init is not confined yet: it still has to mount */
+    if (starts_before_grants(plan)) { /* init is not confined yet, since it still has to mount the grants */
         if ((error = confine_capabilities()) < 0) fail(MPP_STEP_CAPABILITIES, error, 0);
         if (plan->landlock && (error = confine_landlock(context, 1, &detail)) < 0)
             fail(MPP_STEP_LANDLOCK, error, detail);
@@ -137,17 +139,17 @@ static void become_tool(struct init_context *context, long init)
     }
     confine_processors(plan->processors);
     sys1(SYS_umask, 022);
-    /* Closed by execve, not now: a failure below is still to be reported. */
+    /* execve closes them, not this call: a failure below must still be reported. */
     error = sys3(SYS_close_range, 3, ~0U, MPP_CLOSE_RANGE_CLOEXEC);
     if (error < 0) fail(MPP_STEP_STDIO, error, 0);
     if ((error = let_go(context)) < 0) fail(MPP_STEP_STDIO, error, 2);
-    /* In the place of the owner's pidfd; all others are closed by execve. */
+    /* It replaces the owner's pidfd. execve closes all the others. */
     if (plan->snapshot && (error = sys3(SYS_dup3, context->snapshot, MPP_SNAPSHOT_FD, 0)) < 0)
         fail(MPP_STEP_STDIO, error, 3);
     error = sys4(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, &unblocked, 0, sizeof unblocked);
     if (error < 0) fail(MPP_STEP_STDIO, error, 1);
-    /* Below the ordinary program, which would refuse this call. The order does not matter to the kernel: of two
-     * answers it takes the stricter one, and a refusal is stricter than a notification. */
+    /* Installed before the ordinary program, which would refuse this call. The order does not matter to the kernel: it
+     * takes the stricter of two answers, and a refusal is stricter than a notification. */
     if (plan->watch.count > 0 && (error = send_listener(context)) < 0) fail(MPP_STEP_WATCH, error, 0);
     if (plan->own_signals && (error = confine_signals()) < 0) fail(MPP_STEP_SECCOMP, error, 2);
     error = confine_seccomp(context, plan->filter);
@@ -156,7 +158,7 @@ static void become_tool(struct init_context *context, long init)
         fail(MPP_STEP_EXEC, error, 0);
 }
 
-/* Reaps whatever ended; returns 1 with its report filled in when that was the tool. */
+/* Reaps every process that has ended. Returns 1 with the report filled in if the tool was one of them. */
 static int reap(long tool, struct mpp_report *what)
 {
     struct rusage usage;
@@ -176,9 +178,9 @@ static int reap(long tool, struct mpp_report *what)
     return ended;
 }
 
-/* Where no PID namespace ends with init: the tool cannot fork, and its group is its own, so whatever it should
- * have forked all the same is in that group, and init's to reap. Before the tool itself is reaped: until then
- * nobody else can get its number. */
+/* Without a PID namespace, which would end with init. The tool cannot fork, and it has a process group of its own. So
+ * any process that it forked nevertheless is in that group, and init reaps it. The group is killed before the tool
+ * itself is reaped: until then no other process can get the tool's pid. */
 static void end_group_of_dead(long tool)
 {
     siginfo_t ended = { 0 };
@@ -191,14 +193,14 @@ static void end_living(long tool)
 {
     long pid;
 
-    sys2(SYS_kill, tool, SIGKILL); /* it may not have made its group yet */
+    sys2(SYS_kill, tool, SIGKILL); /* the tool may not have made its group yet */
     sys2(SYS_kill, -tool, SIGKILL);
     do pid = sys4(SYS_wait4, -1, 0, 0, 0);
     while (pid > 0 || pid == -EINTR);
 }
 
-/* Watches the owner and, where one was started, the tool: ends with either. Returns only where it waits for the
- * release of a parked sandbox, when the owner has said something. */
+/* Watches the owner and, if it was started, the tool, and ends when either of them ends. Returns only while it waits
+ * for the release of a parked sandbox, and only when the owner has sent something. */
 static void attend(const struct init_context *context, long children, long tool, int for_release)
 {
     int alone = !context->plan->namespaces;
@@ -211,7 +213,8 @@ static void attend(const struct init_context *context, long children, long tool,
 
         if (ready < 0 && ready != -EINTR) leave(1);
         if (ready <= 0) continue;
-        /* The owner closed its end, or is dead even though a child of it holds the end open. */
+        /* If this condition fails, the owner closed its end, or is dead although a child of the owner holds the end
+         * open. */
         if (for_release && watched[0].revents == POLLIN && watched[1].revents == 0) return;
         if (watched[0].revents != 0 || watched[1].revents != 0) {
             if (alone) end_living(tool);
@@ -228,7 +231,7 @@ static void attend(const struct init_context *context, long children, long tool,
     }
 }
 
-/* Init's own confinement, once it has nothing to mount any more. */
+/* Init's own confinement, once it has nothing left to mount. */
 static void confine_self(const struct init_context *context)
 {
     uint32_t detail = 0;
@@ -239,7 +242,7 @@ static void confine_self(const struct init_context *context)
         fail(MPP_STEP_LANDLOCK, error, detail);
 }
 
-/* Waits for the call of a parked sandbox, and mounts what it was granted. */
+/* Waits for the call of a parked sandbox, and mounts what the call was granted. */
 static void take_call(struct init_context *context, long children, long tool)
 {
     uint32_t detail = 0;
@@ -261,7 +264,7 @@ static void build_root(struct init_context *context)
     if ((error = confine_privileges()) < 0) fail(MPP_STEP_CAPABILITIES, error, 1);
 }
 
-/* What has been built is a ground: the owner takes it over, and kills this process. */
+/* This process has built a ground: the owner takes it over, and kills this process. */
 static _Noreturn void be_ground(void)
 {
     struct mpp_report made = { .kind = MPP_REPORT_PARKED };
@@ -285,17 +288,18 @@ void init_run(void)
     long tool;
 
     sys1(SYS_umask, 0);
-    /* Until the plan has come, the owner's death shows as the end of the socket, unless a child that the owner
-     * forked at this moment holds it open. */
+    /* Until the plan has come, the owner's death shows as the end of the socket, unless a child that the owner forked
+     * at this moment holds the socket open. */
     if ((error = sys5(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0)) < 0) fail(MPP_STEP_OWNER, error, 2);
     if ((error = receive_plan(&context)) < 0) fail(MPP_STEP_RECEIVE, error, 0);
     before_grants = starts_before_grants(context.plan);
-    /* A host that is root, and has no namespace for the tool to be harmless in: before the ids, since changing
-     * them takes the right away. empty_groups says that the host is root. */
+    /* The host is root (empty_groups says so), and there is no namespace to make the tool's privileges harmless. This
+     * step comes before the ids are changed, since changing them takes away the right to do it. */
     if (!context.plan->namespaces && context.plan->empty_groups && (error = confine_privileges()) < 0)
         fail(MPP_STEP_CAPABILITIES, error, 1);
     if ((error = become_nobody(context.plan)) < 0) fail(MPP_STEP_IDS, error, 0);
-    /* Second line behind the socket and the owner's pidfd, set after the ids since changing them clears it. */
+    /* The second line of defence behind the socket and the owner's pidfd. It is set again, since changing the ids
+     * clears it. */
     if ((error = sys5(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0)) < 0) fail(MPP_STEP_OWNER, error, 0);
     if ((error = sys5(SYS_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0)) < 0) fail(MPP_STEP_OWNER, error, 1);
     if ((error = new_session(&context)) < 0) fail(MPP_STEP_SESSION, error, 0);
@@ -306,9 +310,9 @@ void init_run(void)
     } else {
         error = sys1(SYS_chdir, text_at(&context, context.plan->working_directory));
         if (error < 0) fail(MPP_STEP_PIVOT, error, 0);
-        /* What the tool leaves behind becomes a child of init, not of the host's. */
+        /* A process that the tool leaves behind becomes a child of init, not of a process of the host. */
         if ((error = sys5(SYS_prctl, PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)) < 0) fail(MPP_STEP_OWNER, error, 3);
-        if (!context.plan->landlock) fail(MPP_STEP_LANDLOCK, -ENOSYS, 0); /* nothing would confine files */
+        if (!context.plan->landlock) fail(MPP_STEP_LANDLOCK, -ENOSYS, 0); /* nothing else would confine file access */
     }
     if (context.plan->parked && !context.plan->early_start) {
         report(&parked);
@@ -329,7 +333,7 @@ void init_run(void)
     }
 
     report(context.plan->parked && context.plan->early_start ? &parked : &started);
-    /* The tool's ends are the tool's alone: their closing must be seen by the owner. */
+    /* Only the tool may hold the tool's ends, so that the owner sees when the tool closes them. */
     sys3(SYS_close_range, 0, 2, 0);
     if (context.plan->snapshot) sys1(SYS_close, context.snapshot);
     if (before_grants) {
