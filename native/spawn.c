@@ -1,9 +1,9 @@
-/* Starts a sandbox without forking the host: one clone that shares memory only until the child has become the
- * init program, a few writes into /proc, one message.
+/* Starts a sandbox without forking the host: one clone that shares memory only until the child has become the init
+ * program, a few writes into /proc, and one message.
  *
- * Everything the child needs is converted and opened before the clone. Between clone and execve the child
- * runs on the parent's memory: it makes raw system calls, allocates nothing, takes no lock, touches no errno,
- * and the calling thread stands still until it is gone (CLONE_VFORK). */
+ * Everything that the child needs is converted and opened before the clone. Between clone and execve the child runs on
+ * the parent's memory. So it makes raw system calls, allocates nothing, takes no lock, and does not touch errno. The
+ * calling thread is suspended until the child has called execve or is gone (CLONE_VFORK). */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
@@ -45,8 +45,8 @@ static int open_channels(struct mpp_sandbox *sandbox, int *child_control)
     if (pipe2(in, O_CLOEXEC | O_NONBLOCK) < 0) return errno;
     sandbox->request = in[WRITE_END];
     sandbox->peers[PEER_REQUEST] = in[READ_END];
-    /* Most requests fit into the pipe. Closed at once, its end cannot be kept open by a child that another
-     * thread of the host forks meanwhile, for which the tool would wait. */
+    /* Most requests fit into the pipe, so its write end can be closed at once. Otherwise a child that another thread of
+     * the host forks meanwhile could keep it open, and the tool would wait for that child. */
     if (!sandbox->held) mpp_feed(sandbox);
     if (fcntl(in[READ_END], F_SETFL, 0) < 0) return errno;
     if (pipe2(out, O_CLOEXEC) < 0) return errno;
@@ -55,7 +55,7 @@ static int open_channels(struct mpp_sandbox *sandbox, int *child_control)
     if (pipe2(err, O_CLOEXEC) < 0) return errno;
     sandbox->errors = err[READ_END];
     sandbox->peers[PEER_ERRORS] = err[WRITE_END];
-    /* Readable when this process is dead, whoever else may have inherited its descriptors. */
+    /* Readable when this process is dead, even if other processes have inherited its descriptors. */
     sandbox->peers[PEER_OWNER] = (int)syscall(SYS_pidfd_open, getpid(), 0);
     if (sandbox->peers[PEER_OWNER] < 0) return errno;
     if (fcntl(sandbox->output, F_SETFL, O_NONBLOCK) < 0 || fcntl(sandbox->errors, F_SETFL, O_NONBLOCK) < 0)
@@ -68,10 +68,12 @@ struct child {
     int init_fd;
     int namespaces;
     int network;
-    volatile long error; /* written by the child in the shared memory, read once it is gone or execed */
+    volatile long
+        error; /* written by the child in the shared memory, read once the child is gone or has called execve */
 };
 
-/* execve drops capabilities of an id that is not 0 inside, and no id is mapped yet: ambient ones stay. */
+/* execve drops the capabilities of a process whose id inside is not 0, and no id is mapped yet. Ambient capabilities
+ * stay. */
 MPP_NEVER_RETURNS static long keep_capabilities(int network)
 {
     static const unsigned int kept[] = { CAP_SYS_ADMIN, CAP_SETUID,    CAP_SETGID,
@@ -88,7 +90,7 @@ MPP_NEVER_RETURNS static long keep_capabilities(int network)
     return error;
 }
 
-/* The child. Shares the parent's memory: see the top of this file. */
+/* The child. It shares the parent's memory: see the top of this file. */
 MPP_NEVER_RETURNS static int become_init(void *shared)
 {
     struct child *child = shared;
@@ -101,7 +103,7 @@ MPP_NEVER_RETURNS static int become_init(void *shared)
         init_fd = sys3(SYS_fcntl, init_fd, F_DUPFD_CLOEXEC, 4);
         if (init_fd < 0) error = init_fd;
     }
-    /* Descriptor 3 is the only one that survives execve. */
+    /* Only descriptor 3 survives execve. */
     if (error == 0 && child->control != 3) {
         error = sys3(SYS_dup3, child->control, 3, 0);
         if (error > 0) error = 0;
@@ -116,7 +118,8 @@ MPP_NEVER_RETURNS static int become_init(void *shared)
     return 0;
 }
 
-/* The ids of a sandbox seen from the host; or of a ground, in which those of the sandboxes on it have a place. */
+/* The ids of a sandbox as seen from the host; or the ids of a ground, whose range has room for the ids of the sandboxes
+ * on it. */
 static struct mpp_ids ids_of(struct mpp_sandbox *sandbox)
 {
     uint32_t inside = mpp_plan_of(sandbox)->uid;
@@ -128,7 +131,7 @@ static struct mpp_ids ids_of(struct mpp_sandbox *sandbox)
     return (struct mpp_ids){ inside, outer, outer, 1, 0, 0 };
 }
 
-/* A child of the host's that has entered the ground clones init there. */
+/* Has a child of the host enter the ground and clone init there. */
 static int clone_on_ground(struct mpp_sandbox *sandbox, int child_control)
 {
     alignas(16) char stack[16384];
@@ -174,8 +177,8 @@ static int clone_init(struct mpp_sandbox *sandbox, int child_control, uint32_t *
     return error;
 }
 
-/* As clone_init, on the ground where there is one that fits; or by the template where there is one that serves: that
- * copy is init, and becomes the tool. */
+/* Does what clone_init does, but on the ground if there is one that fits, or by the template if there is one that
+ * serves. The template's copy is init, and also becomes the tool. */
 static int copy_init(struct mpp_sandbox *sandbox, int *child_control, struct mpp_outcome *outcome)
 {
     const struct mpp_launch *launch = &sandbox->launch;
@@ -186,7 +189,7 @@ static int copy_init(struct mpp_sandbox *sandbox, int *child_control, struct mpp
         error = clone_on_ground(sandbox, *child_control);
         outcome->grounded = error == 0;
         if (error == 0) return 0;
-        mpp_close(&sandbox->control); /* as below */
+        mpp_close(&sandbox->control); /* for the same reason as below */
         mpp_close(child_control);
         error = open_control(sandbox, child_control);
         if (error != 0) return error;
@@ -195,7 +198,8 @@ static int copy_init(struct mpp_sandbox *sandbox, int *child_control, struct mpp
     error = mpp_template_copy(launch->template, launch->namespaces, *child_control, launch->cgroup_fd, &sandbox->pid,
                               &sandbox->pidfd, &refused);
     if (error != 0 && !refused) {
-        /* Another socket: a copy that was made all the same has the first one, and would take this one's plan. */
+        /* Use another socket: the template may have made a copy nevertheless, which would hold the first socket and
+         * take the plan of the sandbox that is made now. */
         mpp_close(&sandbox->control);
         mpp_close(child_control);
         error = open_control(sandbox, child_control);
@@ -212,7 +216,7 @@ int mpp_send_plan(struct mpp_sandbox *sandbox, const int *descriptors, uint32_t 
     return mpp_send(sandbox->control, sandbox->plan, sandbox->launch.plan_size, descriptors, count);
 }
 
-/* What only the parent knows. */
+/* Fills in the fields that only the parent knows. */
 void mpp_fill_plan(struct mpp_sandbox *sandbox)
 {
     struct mpp_plan *plan = mpp_plan_of(sandbox);
@@ -225,7 +229,7 @@ void mpp_fill_plan(struct mpp_sandbox *sandbox)
 
 static int start(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
 {
-    int handed[PEER_COUNT + MPP_TREES_MAX + 1]; /* the tool's ends and the owner, then the trees, and a snapshot */
+    int handed[PEER_COUNT + MPP_TREES_MAX + 1]; /* the tool's ends and the owner's pidfd, then the trees, a snapshot */
     int *trees = handed + PEER_COUNT;
     uint32_t tree_count = 0;
     uint32_t outer_uid = geteuid();
@@ -279,7 +283,7 @@ static int start(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
     return error;
 }
 
-/* Its descriptor comes with a plan that has a use for it, and to a process that begins by execve. */
+/* A snapshot's descriptor is passed only with a plan that uses it, and only to a tool that begins by execve. */
 static int snapshot_fits(const struct mpp_launch *launch)
 {
     const struct mpp_plan *plan = (const void *)launch->plan;
@@ -313,10 +317,11 @@ int mpp_spawn(const struct mpp_launch *launch, struct mpp_outcome *outcome, stru
     for (int i = 0; i < PEER_COUNT; i++) sandbox->peers[i] = -1;
     sandbox->reaped = 1; /* nothing to reap yet */
     sandbox->deadline_ns = outcome->started_ns + launch->wall_ns;
-    sandbox->held = launch->parked && !launch->dialogue; /* a dialogue begins before the call */
+    sandbox->held = launch->parked && !launch->dialogue; /* with a dialogue the tool is spoken to before the call */
     if (!plan_is_sound(launch->plan, launch->plan_size, NULL, NULL)) error = EINVAL;
-    /* What was prepared would be told from what its call brings by a mount namespace; nobody waits for a watcher of what
-     * begins before its call; and what is to be released only when its network is served waits for that. */
+    /* The next three checks. A parked sandbox needs a mount namespace to separate what was prepared from what
+     * the call brings. A tool that starts before its call cannot be traced, since nobody would wait for the watcher. A
+     * sandbox with streams must be parked, since it may be released only when its network is served. */
     if (launch->parked && launch->namespaces == 0) error = EINVAL;
     if (error == 0 && launch->parked && launch->watched_count > 0 && plan->early_start) error = EINVAL;
     if (error == 0 && !launch->parked && !launch->grounds && plan->streams.count > 0) error = EINVAL;
@@ -328,9 +333,9 @@ int mpp_spawn(const struct mpp_launch *launch, struct mpp_outcome *outcome, stru
     }
     if (error == 0) {
         memcpy(sandbox->plan, launch->plan, launch->plan_size);
-        if (launch->grounds) mpp_plan_of(sandbox)->streams.count = 0; /* it has mounts only */
+        if (launch->grounds) mpp_plan_of(sandbox)->streams.count = 0; /* a ground consists of mounts only */
         error = start(sandbox, outcome);
-        sandbox->launch.image = NULL; /* used up, and they need not live as long as this */
+        sandbox->launch.image = NULL; /* both are used up, and need not live as long as the sandbox */
         sandbox->launch.ground = NULL;
     }
     if (error != 0) {

@@ -1,5 +1,5 @@
-/* Runs one invocation to its end: feeds the request, collects output within its bound, keeps the deadline,
- * samples what the sandbox uses, and leaves only when every process of it is dead and reaped. */
+/* Runs one invocation to its end: writes the request, collects output within its bound, enforces the deadline, samples
+ * the sandbox's resource usage, and returns only when every process of the sandbox is dead and reaped. */
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -14,16 +14,17 @@
 
 #define NS_PER_MS 1000000ull
 #define TICK_NS (10 * NS_PER_MS)
-#define HIDDEN_LOOKS 20              /* ticks between two looks at what it has mapped */
-#define BLIND_MAX 10                 /* ticks for which what a sandbox uses may be unknown */
-#define DEATH_NS (10000 * NS_PER_MS) /* a killed sandbox that is still there after this is given up on */
-#define GOODBYE_NS (100 * NS_PER_MS) /* one that says how it ended and is still there after this is killed */
-/* A signal in the moment before poll(2) interrupts nothing: the caller looks for it this often. */
+#define HIDDEN_LOOKS 20              /* ticks between two looks at the sandbox's mappings */
+#define BLIND_MAX 10                 /* ticks for which the resource usage may be unknown */
+#define DEATH_NS (10000 * NS_PER_MS) /* a killed sandbox that still exists after this time is given up on */
+#define GOODBYE_NS (100 * NS_PER_MS) /* a sandbox that has said how it ended and still exists after this is killed */
+/* A signal that arrives just before poll(2) interrupts nothing: the caller looks for signals this often. */
 #define BACK_MS 100u
 
 enum { SLOT_CONTROL, SLOT_OUTPUT, SLOT_ERRORS, SLOT_REQUEST, SLOT_CANCEL, SLOT_WATCHER, SLOT_COUNT };
 
-/* Appends what a pipe holds. Returns 1 while it is open, 0 at its end, -1 where memory or the bound ends. */
+/* Appends what the pipe holds to the buffer. Returns 1 while the pipe is open, 0 at its end, -1 when memory or the
+ * bound is exhausted. */
 int mpp_drain(struct mpp_sandbox *sandbox, int *fd, struct mpp_buffer *buffer)
 {
     for (;;) {
@@ -38,7 +39,8 @@ int mpp_drain(struct mpp_sandbox *sandbox, int *fd, struct mpp_buffer *buffer)
             buffer->data = data;
             buffer->room = room;
         }
-        /* One byte more than may be kept tells output that ends at the bound from output that passes it. */
+        /* Reading one byte more than may be kept distinguishes output that ends at the bound from output that exceeds
+         * it. */
         wanted = buffer->room - buffer->size;
         if (wanted > left) wanted = (size_t)left + 1;
         got = read(*fd, buffer->data + buffer->size, wanted);
@@ -56,8 +58,9 @@ int mpp_drain(struct mpp_sandbox *sandbox, int *fd, struct mpp_buffer *buffer)
     }
 }
 
-/* Killing init ends its PID namespace. Where it has none it is asked first, by the end of the socket, to kill
- * and reap the tool; shut down rather than closed, since a child of the host may hold the same socket. */
+/* Killing init ends its PID namespace. An init without a PID namespace is first asked to kill and reap the tool: it
+ * sees the end of the socket. The socket is shut down rather than only closed, since a child of the host may hold it,
+ * too. */
 void mpp_kill_all(struct mpp_sandbox *sandbox)
 {
     sandbox->killed = 1;
@@ -70,7 +73,7 @@ void mpp_kill_all(struct mpp_sandbox *sandbox)
     sys4(SYS_pidfd_send_signal, sandbox->pidfd, SIGKILL, 0, 0);
 }
 
-/* Waits for init to be gone, and with it, by the kernel's rule, its whole PID namespace. */
+/* Waits until init is gone. By the kernel's rule its whole PID namespace is gone then, too. */
 static void reap(struct mpp_sandbox *sandbox, uint64_t patience_ns)
 {
     uint64_t limit = mpp_now_ns() + patience_ns;
@@ -78,7 +81,7 @@ static void reap(struct mpp_sandbox *sandbox, uint64_t patience_ns)
 
     while (!sandbox->reaped) {
         if (mpp_await_input(sandbox->pidfd, limit) != 0) return;
-        /* ECHILD: the host ignores SIGCHLD or reaps whatever it finds; dead it is all the same. */
+        /* ECHILD: the host ignores SIGCHLD, or reaps every child that it finds. Init is dead in either case. */
         if (waitid(P_PIDFD, (id_t)sandbox->pidfd, &ended, WEXITED | __WALL) == 0 || errno == ECHILD)
             sandbox->reaped = 1;
         else if (errno != EINTR)
@@ -93,17 +96,18 @@ void mpp_stop(struct mpp_outcome *outcome, enum mpp_stop why)
     outcome->stopped_ns = mpp_now_ns();
 }
 
-/* A cgroup has counted everything, what has ended and the kernel's own memory included; /proc shows what is alive.
- * Returns 0, or an errno where neither could be read. */
+/* A cgroup counts everything, including processes that have ended and the kernel's own memory. /proc shows only what is
+ * alive. Returns 0, or an errno if neither could be read. */
 int mpp_measure(const struct mpp_sandbox *sandbox, struct mpp_usage *usage)
 {
     if (sandbox->launch.cgroup_fd >= 0 && mpp_cgroup_usage(sandbox, usage) == 0) return 0;
-    /* With namespaces the kernel bounds how many there are; without them it is for this to tell, before there are so many
-     * that counting them takes longer than making more. */
+    /* With namespaces the kernel bounds the number of processes. Without them this function has to notice, before there
+     * are so many that counting them takes longer than making more. */
     return mpp_watch(sandbox->pid, sandbox->launch.namespaces == 0 ? sandbox->launch.processes : UINT32_MAX, usage);
 }
 
-/* Not at once: a host that is out of descriptors for a moment, or a process that ends at this one, is no reason. */
+/* Does not stop the sandbox at once: the host may be out of descriptors for a moment, or a process may be ending right
+ * now. */
 static void note_blindness(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
 {
     struct pollfd alive = { .fd = sandbox->pidfd, .events = POLLIN, .revents = 0 };
@@ -123,7 +127,8 @@ void mpp_sample(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
     sandbox->blind = 0;
     if (usage.resident > outcome->resident_peak) outcome->resident_peak = usage.resident;
     if (usage.tasks > outcome->processes_peak) outcome->processes_peak = usage.tasks;
-    outcome->user_us = usage.cpu_us; /* until init tells exactly, which it cannot of one that is killed */
+    outcome->user_us =
+        usage.cpu_us; /* until init reports the exact time, which it cannot do if the sandbox is killed */
     if (usage.cpu_us >= launch->cpu_us)
         mpp_stop(outcome, MPP_STOP_CPU);
     else if (usage.resident > launch->memory)
@@ -134,7 +139,7 @@ void mpp_sample(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
         mpp_stop(outcome, MPP_STOP_HIDDEN);
 }
 
-/* Whether init could say this now. A second beginning would have what it used until then forgotten. */
+/* Whether init may send this report now. A second MPP_REPORT_READY would discard the resource usage until then. */
 static int is_in_turn(const struct mpp_sandbox *sandbox, const struct mpp_outcome *outcome,
                       const struct mpp_report *said)
 {
@@ -170,7 +175,7 @@ int mpp_listen(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
             if (sandbox->launch.cgroup_fd >= 0)
                 mpp_cgroup_times(sandbox->launch.cgroup_fd, &sandbox->before_user_us, &sandbox->before_system_us);
             sandbox->tick_ns = mpp_now_ns() + TICK_NS;
-            /* A sandbox that was parked: what its call may reach is there now, and so may be its request. */
+            /* The sandbox was parked. Its grants are mounted now, so its request may be written. */
             if (sandbox->held) {
                 sandbox->held = 0;
                 mpp_feed(sandbox);
@@ -209,7 +214,7 @@ static int wait_ms(uint64_t now, uint64_t until)
     return (int)((left + NS_PER_MS - 1) / NS_PER_MS);
 }
 
-/* What a launcher writes ends in a line end, which stands nowhere in its JSON; the first one said that it is ready. */
+/* The output of a launcher ends in a line end, and its JSON contains none. The first line end said that it is ready. */
 static int has_answered(const struct mpp_sandbox *sandbox)
 {
     const struct mpp_buffer *out = &sandbox->out;
@@ -217,7 +222,7 @@ static int has_answered(const struct mpp_sandbox *sandbox)
     return sandbox->launch.answers && out->size > 1 && out->data[out->size - 1] == '\n';
 }
 
-/* Whether nothing of the tool can be left once its one process is reaped: there is no other, and no watcher of it. */
+/* Whether nothing of the tool can be left once its one process is reaped: it has no other process and no watcher. */
 static int has_only_one(const struct mpp_sandbox *sandbox)
 {
     return sandbox->launch.alone && sandbox->launch.namespaces != 0 && sandbox->launch.watched_count == 0;
@@ -227,16 +232,16 @@ static void finish(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
 {
     mpp_guard_end(sandbox);
     if (outcome->stop == MPP_STOP_ANSWERED) outcome->leaving = (uint32_t)mpp_leave(sandbox);
-    /* Init has reaped all that there was of it. What is left is init itself, which is told to end besides. */
+    /* Init has reaped every process of the tool. Only init itself is left, and it is killed here. */
     if (outcome->stop == MPP_STOP_NONE && outcome->exited_ns != 0 && has_only_one(sandbox)) {
         mpp_kill_all(sandbox);
         sandbox->gone = 1;
         outcome->leaving = 1;
     }
-    /* Once: an init without a PID namespace that is told twice ends before it has ended the tool. */
+    /* Only once: an init without a PID namespace that is told twice would end before it has ended the tool. */
     if (outcome->stop != MPP_STOP_NONE && !outcome->leaving && !sandbox->killed) mpp_kill_all(sandbox);
     if (!outcome->leaving) reap(sandbox, sandbox->killed ? DEATH_NS : GOODBYE_NS);
-    /* It said goodbye and did not go; or it has no PID namespace, and was only asked. */
+    /* Init said how it ended but did not end; or it has no PID namespace, and was only asked to end. */
     if (!sandbox->reaped && !outcome->leaving && (!sandbox->killed || sandbox->launch.namespaces == 0)) {
         mpp_kill_all(sandbox);
         reap(sandbox, DEATH_NS);
@@ -248,7 +253,7 @@ static void finish(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
     }
     outcome->reaped_ns = mpp_now_ns();
     if (sandbox->launch.cgroup_fd >= 0) mpp_cgroup_account(sandbox, outcome);
-    /* Nobody can write any more; what is in the pipes is the rest. */
+    /* No process can write any more; the pipes hold the rest of the output. */
     if (sandbox->output >= 0 && outcome->stop != MPP_STOP_OUTPUT &&
         mpp_drain(sandbox, &sandbox->output, &sandbox->out) < 0)
         mpp_stop(outcome, MPP_STOP_OUTPUT);
@@ -269,7 +274,7 @@ int mpp_supervise(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome, uint
 
     if (sandbox->answered) mpp_stop(outcome, MPP_STOP_ANSWERED);
     while (!over && outcome->stop == MPP_STOP_NONE) {
-        /* poll(2) passes over negative descriptors, so a channel that is closed leaves its slot empty. */
+        /* poll(2) skips negative descriptors, so the slot of a closed channel stays empty. */
         struct pollfd slots[SLOT_COUNT] = {
             [SLOT_CONTROL] = { .fd = sandbox->control, .events = POLLIN },
             [SLOT_OUTPUT] = { .fd = sandbox->output, .events = POLLIN },
@@ -284,7 +289,7 @@ int mpp_supervise(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome, uint
 
         if (sandbox->tick_ns != 0 && sandbox->tick_ns < until) until = sandbox->tick_ns;
         if (back_ns < until) until = back_ns;
-        if (mpp_unheard(sandbox)) until = now; /* there is more than was handed over at once */
+        if (mpp_unheard(sandbox)) until = now; /* there is more output than one mpp_heard hands over */
         ready = poll(slots, SLOT_COUNT, wait_ms(now, until));
         if (ready < 0 && errno == EINTR) return EINTR;
         if (ready < 0) {
@@ -297,7 +302,7 @@ int mpp_supervise(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome, uint
         if (slots[SLOT_ERRORS].revents != 0 && mpp_drain(sandbox, &sandbox->errors, &sandbox->err) < 0)
             mpp_stop(outcome, MPP_STOP_OUTPUT);
         if (has_answered(sandbox)) mpp_stop(outcome, MPP_STOP_ANSWERED);
-        if (outcome->stop == MPP_STOP_ANSWERED) break; /* how it ends after that is of no importance */
+        if (outcome->stop == MPP_STOP_ANSWERED) break; /* how the tool ends after its answer does not matter */
         if (slots[SLOT_CONTROL].revents != 0) over = mpp_listen(sandbox, outcome);
         if (over) break;
         if (slots[SLOT_WATCHER].revents != 0) mpp_stop(outcome, MPP_STOP_WATCH);
@@ -319,7 +324,7 @@ int mpp_kill(struct mpp_sandbox *sandbox)
 {
     struct pollfd gone = { .fd = -1, .events = POLLIN, .revents = 0 };
 
-    /* In a child of the host it is none of its business. */
+    /* A child of the host must not act on the sandbox. */
     if (sandbox == NULL || sandbox->reaped || sandbox->owner != getpid()) return 1;
     mpp_kill_all(sandbox);
     gone.fd = sandbox->pidfd;
@@ -335,7 +340,7 @@ void mpp_release(struct mpp_sandbox **slot)
     mpp_guard_end(sandbox);
     mpp_bury();
     if (sandbox->owner == getpid()) {
-        int tries = sandbox->given_up ? 0 : sandbox->launch.namespaces == 0 ? 2 : 1; /* it is asked first, as above */
+        int tries = sandbox->given_up ? 0 : sandbox->launch.namespaces == 0 ? 2 : 1; /* 2: asked first, then killed */
 
         for (; tries > 0 && !sandbox->reaped; tries--) {
             mpp_kill_all(sandbox);
