@@ -1,4 +1,4 @@
-/* Takes away: capabilities, Landlock rights, system calls. What is taken here cannot be had back. */
+/* Takes away capabilities, access rights (Landlock) and system calls. What is taken away here cannot be regained. */
 #include <linux/audit.h>
 #include <linux/capability.h>
 #include <linux/errno.h>
@@ -13,10 +13,10 @@
 #include "kernel.h"
 #include "sys.h"
 
-/* What only a process with CAP_SETPCAP can give up; any other has it not to give. */
+/* Gives up what only a process with CAP_SETPCAP can give up. */
 long confine_privileges(void)
 {
-    /* Id 0 means nothing to execve any more, and nobody can change that. */
+    /* From here on id 0 gives no capabilities at execve, and nobody can change that. */
     unsigned long bits = SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_SETUID_FIXUP | SECBIT_NO_SETUID_FIXUP_LOCKED |
                          SECBIT_KEEP_CAPS_LOCKED | SECBIT_NO_CAP_AMBIENT_RAISE | SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED;
     long error = sys2(SYS_prctl, PR_SET_SECUREBITS, bits);
@@ -44,9 +44,9 @@ long confine_capabilities(void)
 
 #define PROCESSORS_MAX 8192
 
-/* Libraries start a thread for each processor that they see, and would meet the limit of processes with all of them.
- * Which ones is left to chance: tools that run beside one another are not to crowd on the first. It keeps nobody from
- * anything, so nothing comes of a failure. */
+/* Restricts the tool to at most `most` processors. Libraries start a thread for each processor that they see, and would
+ * hit the limit of processes if they saw all of them. The processors are chosen at random, so that tools that run at
+ * the same time do not all share the first ones. This is no confinement, so a failure is ignored. */
 void confine_processors(uint32_t most)
 {
     uint8_t allowed[PROCESSORS_MAX / 8];
@@ -81,7 +81,7 @@ static int same_text(const char *one, const char *other)
     return *one == *other;
 }
 
-/* The kept mount that will be attached at the path of a rule, or -1 where none will. */
+/* Returns the kept mount that will be attached at the path of a rule, or -1 if there is none. */
 static int kept_for(const struct init_context *context, const struct mpp_rule *rule)
 {
     const struct mpp_plan *plan = context->plan;
@@ -105,12 +105,13 @@ long confine_landlock(const struct init_context *context, int before_release, ui
     long error = 0;
     long ruleset;
 
-    /* An older kernel reads a prefix of attr and refuses the call unless the rest is zero: the plan was
-     * compiled for this kernel, so a refusal here is a plan for another one. */
+    /* An older kernel reads a prefix of attr and refuses the call unless the rest is zero. The plan was compiled for
+     * this kernel, so a refusal here means that the plan is for another kernel. */
     ruleset = sys3(SYS_landlock_create_ruleset, &attr, sizeof attr, 0);
     if (ruleset < 0) return ruleset;
-    /* The rules name paths inside the sandbox: scratch and synthetic files exist nowhere else. Without a mount
-     * namespace they are for what the parent holds, which is what was approved, whatever lies at its path now. */
+    /* The rules name paths inside the sandbox, since scratch and synthetic files exist nowhere else. Without a mount
+     * namespace the rules are for the descriptors that the parent holds. These are the approved files, whatever lies at
+     * their paths now. */
     for (uint32_t i = 0; i < plan->rules.count && error == 0; i++) {
         struct landlock_path_beneath_attr beneath;
         int kept = before_release ? kept_for(context, &rules[i]) : -1;
@@ -134,7 +135,7 @@ long confine_landlock(const struct init_context *context, int before_release, ui
         error = sys4(SYS_landlock_add_rule, ruleset, MPP_LANDLOCK_RULE_PATH_BENEATH, &beneath, 0);
         if (kept < 0) sys1(SYS_close, path);
     }
-    /* Where nothing of this is handled (before ABI 4) the kernel would refuse the rules. */
+    /* If the ruleset does not handle this right (before ABI 4), the kernel would refuse the rules. */
     for (uint32_t i = 0; i < plan->streams.count && error == 0 && (plan->landlock_net & MPP_LANDLOCK_CONNECT_TCP);
          i++) {
         struct mpp_landlock_port port = { MPP_LANDLOCK_CONNECT_TCP, streams[i].port };
@@ -164,8 +165,8 @@ long confine_seccomp(const struct init_context *context, struct mpp_span filter)
 
 long confine_watch(const struct init_context *context)
 {
-    /* A call that the owner has received is interrupted by death only: a tool with a timer would else repeat it
-     * for ever. Before Linux 5.19 it would. */
+    /* With this flag only the death of the caller interrupts a call that the owner has received. Otherwise a tool with
+     * a timer would repeat the call for ever, as it does before Linux 5.19. */
     unsigned long flags = SECCOMP_FILTER_FLAG_NEW_LISTENER | MPP_SECCOMP_WAIT_KILLABLE;
     long listener = add_program(context, context->plan->watch, flags);
 
@@ -179,9 +180,10 @@ long confine_watch(const struct init_context *context)
 #define NATIVE_ARCH AUDIT_ARCH_AARCH64
 #endif
 
-/* The tool may signal itself and its own group, which is itself; nobody else. Made here, since it names the
- * process; tkill(2) of another thread is refused with it, as no filter knows whose a thread is. Numbers of
- * another architecture are left to the plan's program, which kills for them. */
+/* Lets the tool signal only itself and its own process group, which contains only the tool. The program is made here,
+ * since it contains the tool's pid. It also refuses tkill(2) of another thread, since no filter knows to which process
+ * a thread belongs. System calls of another architecture are left to the plan's program, which kills the tool for
+ * them. */
 long confine_signals(void)
 {
     uint32_t self = (uint32_t)sys0(SYS_getpid);

@@ -16,18 +16,18 @@ long layout_root(struct init_context *context)
     long error;
     long root;
 
-    if (context->plan->ground == MPP_GROUND_THERE) { /* where this process is; private, as a copy of what is */
+    if (context->plan->ground == MPP_GROUND_THERE) { /* this process is on it; its mounts are private copies already */
         root = sys4(SYS_openat, AT_FDCWD, "/", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
         if (root >= 0) context->root = (int)root;
         return root < 0 ? root : 0;
     }
-    /* Nothing mounted here may appear on the host, and nothing the host unmounts may stay pinned. */
+    /* Nothing that is mounted here may appear on the host, and nothing that the host unmounts may stay pinned here. */
     error = sys5(SYS_mount, 0, "/", 0, MS_REC | MS_PRIVATE, 0);
     if (error < 0) return error;
     root = new_tmpfs(4 << 20, 4096, 0755, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
     if (root < 0) return root;
-    /* Attached before it is filled: some kernels refuse mounts on a detached tree. Absolute paths of this
-     * process still mean the host's tree, since its root directory lies below the new mount. */
+    /* The tmpfs is attached before it is filled, since some kernels refuse mounts on a detached tree. Absolute paths of
+     * this process still refer to the host's tree, since the process's root directory lies below the new mount. */
     error = sys5(SYS_move_mount, root, "", AT_FDCWD, "/", MPP_MOVE_MOUNT_F_EMPTY_PATH);
     if (error < 0) return error;
     context->root = (int)root;
@@ -61,7 +61,7 @@ static long mount_point(struct init_context *context, const struct mpp_entry *en
     return make_file(context, entry);
 }
 
-/* exists: what it is mounted on is there already, whatever the entry says. */
+/* exists: the mount point exists already, whatever the entry says. */
 static long build_entry(struct init_context *context, const struct mpp_entry *entry, int exists)
 {
     const char *target = text_at(context, entry->target);
@@ -91,8 +91,8 @@ static long build_entry(struct init_context *context, const struct mpp_entry *en
     return error;
 }
 
-/* What a parked sandbox gets at its release: the mount is made now, while the host's tree can be seen, and kept;
- * so is the place where it will be attached, before the root becomes read-only. */
+/* Prepares an entry that a parked sandbox gets at its release. The mount is made now, while the host's tree is still
+ * visible, and is kept. Its mount point is made now, too, before the root becomes read-only. */
 static long prepare_late(struct init_context *context, const struct mpp_entry *entry, int *kept, int exists)
 {
     long mount;
@@ -107,7 +107,7 @@ static long prepare_late(struct init_context *context, const struct mpp_entry *e
     return exists ? 0 : mount_point(context, entry, (int)entry->is_dir);
 }
 
-/* A file system that a tool may write to is made for each call. */
+/* Whether the entry is a file system that the tool may write to: such a file system is made anew for each call. */
 static int is_fresh(const struct mpp_entry *entry)
 {
     return entry->kind == MPP_ENTRY_TMPFS && (entry->attributes & MOUNT_ATTR_RDONLY) == 0;
@@ -123,7 +123,7 @@ static int lies_in_fresh(const struct init_context *context, uint32_t index)
     return 0;
 }
 
-/* Of the ground: all that stands before the grants and that no tool can write to, and places for the rest. */
+/* For the ground: builds every entry before the grants that no tool can write to, and mount points for the others. */
 static long lay_entry(struct init_context *context, const struct mpp_entry *entry, uint32_t index)
 {
     int granted = index >= context->plan->late;
@@ -134,7 +134,7 @@ static long lay_entry(struct init_context *context, const struct mpp_entry *entr
     return build_entry(context, entry, 0);
 }
 
-/* On the ground: the rest. */
+/* For a sandbox on the ground: builds the entries that the ground does not have. */
 static long add_entry(struct init_context *context, const struct mpp_entry *entry, uint32_t index)
 {
     if (lies_in_fresh(context, index)) return build_entry(context, entry, 0);
@@ -167,7 +167,7 @@ long layout_build(struct init_context *context, uint32_t *detail)
     }
     context->prepared = context->plan->entries.count;
     *detail = context->plan->entries.count;
-    if (ground == MPP_GROUND_THERE) return 0; /* all the rest is there, and locked */
+    if (ground == MPP_GROUND_THERE) return 0; /* the ground has the rest, and its mounts are locked */
     if (ground == MPP_GROUND_MADE) late = context->plan->late;
     if (late < context->prepared && (error = sys3(SYS_mkdirat, context->root, STAGE, 0)) < 0) return error;
     return sys5(SYS_mount_setattr, context->root, "", MPP_AT_EMPTY_PATH, &attr, sizeof attr);
@@ -175,20 +175,21 @@ long layout_build(struct init_context *context, uint32_t *detail)
 
 long layout_pivot(struct init_context *context)
 {
-    int there = context->plan->ground == MPP_GROUND_THERE; /* and nothing of the host's tree beside it */
+    int there = context->plan->ground == MPP_GROUND_THERE; /* nothing of the host's tree is here */
     long error = there ? 0 : sys1(SYS_fchdir, context->root);
 
     if (error == 0 && !there) error = sys2(SYS_pivot_root, ".", ".");
-    /* The host's tree now lies on top of the new root; detached, no path leads to it. */
+    /* The host's tree now lies on top of the new root. Once it is detached, no path leads to it. */
     if (error == 0 && !there) error = sys2(SYS_umount2, ".", MPP_MNT_DETACH);
     if (error == 0) error = sys1(SYS_chdir, text_at(context, context->plan->working_directory));
-    if (context->plan->parked) return error; /* layout_late closes it */
+    if (context->plan->parked) return error; /* layout_late closes the root's descriptor */
     sys1(SYS_close, context->root);
     context->root = -1;
     return error;
 }
 
-/* The whole file system, not only this mount of it: nothing of a call can be left there for another one. */
+/* Makes the whole file system read-only, not only this mount of it: no call can leave anything there for another
+ * call. */
 long layout_seal(void)
 {
     return sys5(SYS_mount, 0, "/", 0, MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, 0);

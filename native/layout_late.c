@@ -1,5 +1,5 @@
-/* Attaches what a parked sandbox was granted, at its release. Its tool may run already, so a grant is put together on a
- * stage where that cannot go. Runs in init, which has no other use for its capabilities any more. */
+/* Attaches the grants of a parked sandbox at its release. The tool may be running already, so a grant is assembled on a
+ * staging folder that the tool cannot enter. Runs in init, which has no other use for its capabilities by then. */
 #include <asm/stat.h>
 #include <linux/errno.h>
 #include <linux/fcntl.h>
@@ -15,7 +15,7 @@ static int is_mount(const struct mpp_entry *entry)
     return entry->kind == MPP_ENTRY_BIND || entry->kind == MPP_ENTRY_TMPFS;
 }
 
-/* The kept mount of a late entry, if what lies there on the host is still what was kept. */
+/* Returns the kept mount of a late entry, if the source on the host is still the file that was kept. */
 static long still_kept(const struct init_context *context, const struct mpp_entry *entry, uint32_t index)
 {
     uint32_t slot = index - context->plan->late;
@@ -29,7 +29,8 @@ static long still_kept(const struct init_context *context, const struct mpp_entr
     return seen.st_dev == entry->device && seen.st_ino == entry->inode ? mount : -ESTALE;
 }
 
-/* A copy of what lies below a grant that is on its way: the host's tree cannot be seen any more. */
+/* Returns a copy of a file or folder below a grant that is being assembled, since the host's tree is not visible any
+ * more. */
 static long bind_below(struct init_context *context, const struct mpp_entry *entry, const char *outer, long folder)
 {
     struct mpp_open_how how = { O_PATH | O_CLOEXEC, 0, MPP_RESOLVE_BENEATH | MPP_RESOLVE_NO_SYMLINKS };
@@ -54,7 +55,7 @@ static long late_mount(struct init_context *context, const struct mpp_entry *ent
     return bind_below(context, entry, outer, folder);
 }
 
-/* Whether another entry lies where that of an index does, or below it. */
+/* Whether the target of another entry is the target of the entry at the index, or lies below it. */
 static int has_inside(const struct init_context *context, uint32_t index)
 {
     const struct mpp_entry *entries = (const void *)(context->base + context->plan->entries.offset);
@@ -66,8 +67,8 @@ static int has_inside(const struct init_context *context, uint32_t index)
     return 0;
 }
 
-/* Attaches the grant at an index and everything inside it where the tool cannot go, and moves the whole to its
- * place: a tool that runs already never sees a grant without what is read-only or hidden in it. */
+/* Attaches the grant at the index, and everything inside it, where the tool cannot go. Then moves the whole to its
+ * place. So a tool that is running already never sees a grant without the read-only and hidden parts inside it. */
 static long attach_grant(struct init_context *context, uint32_t index, uint32_t *detail)
 {
     const struct mpp_entry *entries = (const void *)(context->base + context->plan->entries.offset);
@@ -79,7 +80,7 @@ static long attach_grant(struct init_context *context, uint32_t index, uint32_t 
     *detail = index;
     if (folder < 0) return folder;
     error = sys2(SYS_fstat, folder, &seen);
-    /* A file has nothing inside it, and cannot be mounted on the stage, which is a folder. */
+    /* A file has nothing inside it, and cannot be mounted on the staging folder. */
     if (error == 0 && (S_ISDIR(seen.st_mode) || has_inside(context, index)))
         error = attach(context->root, STAGE, folder);
     for (uint32_t i = context->plan->late; i < context->plan->entries.count && error == 0; i++) {
@@ -105,7 +106,8 @@ static int is_outermost(const struct init_context *context, uint32_t index)
     for (uint32_t i = context->plan->late; i < context->plan->entries.count; i++) {
         const char *below = is_mount(&entries[i]) ? path_below(text_at(context, entries[i].target), target) : 0;
         if (i == index || below == 0) continue;
-        if (*below != '.' || below[1] != '\0' || i < index) return 0; /* of two at one place, the later lies inside */
+        if (*below != '.' || below[1] != '\0' || i < index)
+            return 0; /* of two with one target, the later lies inside */
     }
     return 1;
 }

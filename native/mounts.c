@@ -1,4 +1,4 @@
-/* Makes single mounts of a sandbox and puts them in their places. Knows no order: that is layout's. Runs in init, before
+/* Makes single mounts of a sandbox and attaches them. layout.c decides about their order. Runs in init, before
  * capabilities are dropped. */
 #include "mounts.h"
 
@@ -10,7 +10,7 @@
 #include "kernel.h"
 #include "sys.h"
 
-/* The rest of *inner* behind *outer* where that is the same path or one above it, else NULL. */
+/* Returns the rest of *inner* behind *outer* if *outer* is the same path ("." then) or a path above it, else NULL. */
 const char *path_below(const char *outer, const char *inner)
 {
     while (*outer != '\0' && *outer == *inner) {
@@ -35,7 +35,7 @@ static long set_number(long fs, const char *key, uint64_t value)
     return sys5(SYS_fsconfig, fs, MPP_FSCONFIG_SET_STRING, key, at, 0);
 }
 
-/* A detached tmpfs. Sizes are bounded by the plan; a tmpfs without nr_inodes is not. */
+/* Makes a detached tmpfs. The plan bounds its size; without nr_inodes a tmpfs would not be bounded. */
 long new_tmpfs(uint64_t size, uint64_t inodes, uint32_t mode, uint64_t attributes)
 {
     long fs = sys2(SYS_fsopen, "tmpfs", 1 /* FSOPEN_CLOEXEC */);
@@ -56,7 +56,8 @@ long new_tmpfs(uint64_t size, uint64_t inodes, uint32_t mode, uint64_t attribute
     return mount;
 }
 
-/* A detached copy of an open source, with the entry's attributes, if it is the file that the entry means. Closes it. */
+/* Makes a detached copy of an open source with the entry's attributes, if the source is the file that the entry means.
+ * Closes the source. */
 long copy_of(long source, const struct mpp_entry *entry)
 {
     struct mpp_mount_attr attr = { entry->attributes, 0, 0, 0 };
@@ -77,14 +78,14 @@ long copy_of(long source, const struct mpp_entry *entry)
     return error;
 }
 
-/* A copy of the approved source, and of nothing else. An O_PATH descriptor of the parent cannot be bound in
- * this namespace, so the path is opened again and must still be the same file as the parent held. */
+/* Makes a copy of the approved source, and of nothing else. An O_PATH descriptor of the parent cannot be bound in this
+ * namespace. So the path is opened again, and must still refer to the file that the parent held. */
 long bind_source(const struct init_context *context, const struct mpp_entry *entry)
 {
     struct mpp_open_how how = { O_PATH | O_CLOEXEC, 0, MPP_RESOLVE_NO_SYMLINKS | MPP_RESOLVE_NO_MAGICLINKS };
     long source;
 
-    if (entry->tree >= 0) { /* a root parent copied it, with its attributes set */
+    if (entry->tree >= 0) { /* the parent copied it, with its attributes set */
         if ((uint32_t)entry->tree >= context->tree_count) return -EIO;
         return context->trees[entry->tree];
     }
@@ -93,8 +94,8 @@ long bind_source(const struct init_context *context, const struct mpp_entry *ent
     return copy_of(source, entry);
 }
 
-/* Attaches a mount at a path below a folder. The mount point is looked up without links and never outside of it:
- * it may lie in a granted folder that somebody else is changing at this moment. */
+/* Attaches a mount at a path below a folder. The lookup of the mount point follows no links and never leaves the
+ * folder: the mount point may lie in a granted folder that somebody else is changing at this moment. */
 long attach(long folder, const char *target, long mount)
 {
     struct mpp_open_how how = { O_PATH | O_CLOEXEC, 0, MPP_RESOLVE_BENEATH | MPP_RESOLVE_NO_SYMLINKS };

@@ -1,10 +1,10 @@
-/* Single mounts of a sandbox (mounts.c), and where layout.c and layout_late.c meet. */
+/* Single mounts of a sandbox (mounts.c), and what layout.c and layout_late.c share. */
 #ifndef MPP_MOUNTS_H
 #define MPP_MOUNTS_H
 
 #include "init.h"
 
-#define STAGE ".stage" /* where a late grant is put together; a folder that nobody may enter */
+#define STAGE ".stage" /* the folder where a late grant is assembled; nobody may enter it */
 
 /* Each returns a descriptor of a detached mount, or -errno. */
 long new_tmpfs(uint64_t size, uint64_t inodes, uint32_t mode, uint64_t attributes);
