@@ -13,7 +13,7 @@
 #include "kernel.h"
 #include "sys.h"
 
-/* Gives up what only a process with CAP_SETPCAP can give up. */
+/* Gives up what only a process with CAP_SETPCAP can give up; any other process does not have it to give. */
 long confine_privileges(void)
 {
     /* From here on id 0 gives no capabilities at execve, and nobody can change that. */

@@ -1,10 +1,11 @@
-/* The ground of a plan: the mounts that are the same for each of its calls, so that none has to make them.
+/* The ground of a plan: the mounts that are the same for each of its calls, so that no call has to make them.
  *
- * It lies in a mount namespace of its own, below a user namespace of its own, and in both of them there is no process
- * (as image.c has it). Init has laid it, as it builds a sandbox: a root with what the plan lists before its grants, read-only
- * as a file system, so that nobody without rights over its user namespace can change it, and nothing of the host's tree.
- * A sandbox that is built on it is cloned by a child that has entered it: the kernel copies its mounts, locked, and what is
- * left is what comes with a call. There is no host's tree to be detached, which waits for all processors. */
+ * A ground is in a mount namespace of its own, owned by a user namespace of its own, and neither of them contains a
+ * process (as in image.c). Init builds it like a sandbox: a root with the entries that the plan lists before its
+ * grants, and nothing of the host's tree. The file system itself is read-only, so nobody without rights over its user
+ * namespace can change it. A sandbox on the ground is cloned by a child that has entered the ground. The kernel copies
+ * the ground's mounts and locks them, so only the mounts that come with the call remain to be made. There is no host's
+ * tree to detach, which would wait for all processors. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/mount.h>
@@ -24,14 +25,14 @@
 
 struct held {
     int fd;
-    dev_t device; /* a host that closed all that was open has other files behind these numbers */
+    dev_t device; /* identity of the file: if the host closes all descriptors, the number may refer to another file */
     ino_t inode;
 };
 
 struct mpp_ground {
     struct held user;
     struct held mounts;
-    uint8_t *plan; /* what it was laid from, with the sources as they were */
+    uint8_t *plan; /* the plan that the ground was built from, with the identities of the sources at that time */
 };
 
 static int hold(pid_t pid, const char *name, struct held *held)
@@ -54,7 +55,7 @@ static int is_held(const struct held *held)
     return fstat(held->fd, &seen) == 0 && seen.st_dev == held->device && seen.st_ino == held->inode;
 }
 
-/* Init has said that it is done: what it is in is taken over. */
+/* Waits until init reports that it is done, and takes over its namespaces. */
 static int take_over(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome, struct mpp_ground *ground)
 {
     struct mpp_report said = { 0 };
@@ -94,7 +95,7 @@ int mpp_ground_make(const struct mpp_launch *launch, struct mpp_outcome *outcome
     own.ground = NULL;
     if (error == 0 && mpp_spawn(&own, outcome, &sandbox) != 0) error = outcome->error;
     if (error == 0) error = take_over(sandbox, outcome, ground);
-    mpp_release(&sandbox); /* nothing of it is left but what is held */
+    mpp_release(&sandbox); /* only the held namespaces of it are left */
     if (error != 0) mpp_ground_close(&ground);
     outcome->error = error;
     if (error == 0) outcome->step = MPP_STEP_NONE;
@@ -119,7 +120,8 @@ static int same_text(const uint8_t *one, uint32_t at, const uint8_t *other, uint
     return strcmp((const char *)one + at, (const char *)other + there) == 0;
 }
 
-/* Whether anything of an entry is laid: of what is granted it is the place, where there is none yet. */
+/* Whether the ground contains anything of an entry. Of a granted mount it contains only the mount point, unless that
+ * exists already. */
 static int is_laid(const struct mpp_entry *entry, int granted)
 {
     int mounted = entry->kind == MPP_ENTRY_BIND || entry->kind == MPP_ENTRY_TMPFS;
@@ -127,7 +129,7 @@ static int is_laid(const struct mpp_entry *entry, int granted)
     return !granted || !mounted || (entry->flags & MPP_ENTRY_EXISTS) == 0;
 }
 
-/* Whether an entry is what an entry of the ground is, in all that was laid of it. */
+/* Whether an entry is the same as an entry of the ground, in everything that the ground contains of it. */
 static int is_same(const uint8_t *laid, const struct mpp_entry *one, const uint8_t *wanted,
                    const struct mpp_entry *other, int granted)
 {
@@ -150,7 +152,7 @@ int mpp_ground_fits(const struct mpp_ground *ground, struct mpp_sandbox *sandbox
 
     if (ground == NULL || launch->grounds || launch->namespaces == 0) return 0;
     if (launch->template != NULL || launch->image != NULL || launch->watched_count > 0) return 0;
-    if (plan->streams.count > 0) return 0; /* the host's /proc, by which its network is bounded, is not there */
+    if (plan->streams.count > 0) return 0; /* the ground lacks the host's /proc, through which the network is bounded */
     if (laid->late != plan->late || laid->root_attributes != plan->root_attributes) return 0;
     one = (const void *)(ground->plan + laid->entries.offset);
     for (uint32_t i = 0; i < laid->entries.count || i < plan->entries.count; i++) {
@@ -161,14 +163,15 @@ int mpp_ground_fits(const struct mpp_ground *ground, struct mpp_sandbox *sandbox
         if (there != wanted) return 0;
         if (there && !is_same(ground->plan, &one[i], sandbox->plan, &other[i], granted)) return 0;
         if (i >= plan->entries.count) continue;
-        /* No path leads from there to the host's tree: a host that is root hands over what is granted. */
+        /* No path leads from the ground to the host's tree. Only a host that is root hands over copies of the
+         * grants. */
         if (granted && other[i].kind == MPP_ENTRY_BIND && launch->outer_uid_base == 0) return 0;
         if (!granted && (other[i].flags & (MPP_ENTRY_IDMAP | MPP_ENTRY_IMAGE)) != 0) return 0;
     }
     return is_held(&ground->user) && is_held(&ground->mounts);
 }
 
-/* A child's way there; it ends when the one that it has cloned is the init program. */
+/* The way of a child to the ground. The child ends once the process that it has cloned is the init program. */
 struct way {
     struct mpp_visit *visit;
     int proc;
@@ -185,13 +188,15 @@ MPP_NEVER_RETURNS static int go(void *shared)
 
     if (error == 0) error = (int)-sys2(SYS_setns, visit->ground->mounts.fd, CLONE_NEWNS);
     if (error == 0) {
-        /* A child of the host's. The C library notes what went wrong for the thread whose memory this is: it stands still. */
+        /* The clone is a child of the host. The C library stores errno in the memory of the host's thread, which is
+         * suspended. */
         *way->pid = mpp_clone(CLONE_VM | CLONE_VFORK | CLONE_PARENT | visit->flags, visit->cgroup, visit->stack,
                               visit->size, visit->child, visit->argument, way->pidfd);
         error = *way->pid < 0 ? errno : (int)-*visit->failed;
     }
     if (error == 0) {
-        /* Seen from the ground, where a host that is no root has the one id that is mapped there already. */
+        /* The outer id as seen from the ground. The id of a host that is not root is the one that is mapped there
+         * already. */
         uint32_t outer = visit->outer_base == 0 ? visit->inside : visit->outer_base + (uint32_t)*way->pid;
         const struct mpp_ids ids = { visit->inside, outer, outer, 1, 0, 0 };
 
@@ -205,7 +210,7 @@ MPP_NEVER_RETURNS static int go(void *shared)
 int mpp_ground_clone(struct mpp_visit *visit, pid_t *pid, int *pidfd)
 {
     alignas(16) char stack[16384];
-    /* EIO: should it be killed on its way. */
+    /* EIO: the error if the child is killed on its way. */
     struct way way = { visit, open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC), pid, pidfd, EIO };
     int gone = -1;
 

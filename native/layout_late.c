@@ -68,7 +68,8 @@ static int has_inside(const struct init_context *context, uint32_t index)
 }
 
 /* Attaches the grant at the index, and everything inside it, where the tool cannot go. Then moves the whole to its
- * place. So a tool that is running already never sees a grant without the read-only and hidden parts inside it. */
+ * place. So a tool that is running already never sees a grant without the mounts that make parts of it read-only or
+ * hide them. */
 static long attach_grant(struct init_context *context, uint32_t index, uint32_t *detail)
 {
     const struct mpp_entry *entries = (const void *)(context->base + context->plan->entries.offset);

@@ -1,4 +1,5 @@
-/* What init and its owner say to each other: the plan and the release come in, reports go out, descriptors either way. */
+/* The messages between init and its owner: the plan and the release come in, reports go out, and descriptors go both
+ * ways. */
 #include "owner.h"
 
 #include <linux/errno.h>
@@ -16,8 +17,8 @@
 #define MSG_TRUNC 0x20
 
 static uint8_t message[MPP_PLAN_MAX] __attribute__((aligned(16)));
-static uint8_t release_message[MPP_PLAN_MAX] __attribute__((aligned(16))); /* touched by a parked sandbox only */
-static long message_size;                                                  /* bytes that have come */
+static uint8_t release_message[MPP_PLAN_MAX] __attribute__((aligned(16))); /* only a parked sandbox touches it */
+static long message_size;                                                  /* bytes received */
 static long release_size;
 static int descriptors[DESCRIPTORS_MAX];
 static int release_descriptors[DESCRIPTORS_MAX];
@@ -25,7 +26,8 @@ static int kept_mounts[MPP_TREES_MAX];
 static const char *arguments[MPP_ARGS_MAX + 1];
 static const char *variables[MPP_ARGS_MAX + 1];
 
-/* The C library's struct msghdr and cmsghdr, as the kernel reads them (linux/socket.h has no user version). */
+/* The C library's struct msghdr and struct cmsghdr, as the kernel reads them (linux/socket.h has no version for user
+ * space). */
 struct kernel_iovec {
     void *base;
     size_t size;
@@ -58,7 +60,7 @@ static uint64_t now_ns(void)
 void report(struct mpp_report *what)
 {
     what->at_ns = now_ns();
-    /* Nothing can be done about a failure: the owner sees the end of the socket instead. */
+    /* A failure cannot be handled here: the owner sees the end of the socket instead. */
     sys3(SYS_write, CONTROL, what, sizeof *what);
 }
 
@@ -94,7 +96,8 @@ _Noreturn void fail(enum mpp_step step, long error, uint32_t detail)
     leave(1);
 }
 
-/* One message of the owner and the descriptors with it, their number in *count. Ends with the owner. */
+/* Receives one message of the owner and the descriptors that come with it, and puts their number into *count. Ends this
+ * process when the owner is gone. */
 static long receive(uint8_t *into, int *with, uint32_t *count)
 {
     static uint8_t control[sizeof(struct kernel_cmsghdr) + sizeof descriptors] __attribute__((aligned(8)));
@@ -108,7 +111,7 @@ static long receive(uint8_t *into, int *with, uint32_t *count)
     do received = sys3(SYS_recvmsg, CONTROL, &header, 0);
     while (received == -EINTR);
     if (received < 0) return received;
-    if (received == 0) leave(1); /* the owner died, or has no use for this sandbox */
+    if (received == 0) leave(1); /* the owner died, or does not need this sandbox */
     if ((header.flags & (MSG_CTRUNC | MSG_TRUNC)) != 0) return -EPROTO;
     if (header.control_size == 0) return received;
     if (header.control_size < sizeof *head || head->level != SOL_SOCKET || head->type != SCM_RIGHTS) return -EPROTO;
@@ -128,7 +131,7 @@ long receive_plan(struct init_context *context)
     if (received < 0) return received;
     message_size = received;
     if (count < FIRST_TREE) return -EPROTO;
-    /* Descriptors 0, 1 and 2 were closed by execve, so the first three received became them. */
+    /* execve closed descriptors 0, 1 and 2, so the first three received descriptors have these numbers. */
     for (int i = 0; i < 3; i++)
         if (descriptors[i] != i) return -EPROTO;
     if (!plan_is_sound(message, (size_t)received, arguments, variables)) return -EINVAL;
@@ -148,7 +151,8 @@ long receive_plan(struct init_context *context)
     return 0;
 }
 
-/* The plan of the call that this parked sandbox gets: what it was prepared with, and what its call brings. */
+/* Receives the plan of the call that this parked sandbox gets. It contains what the sandbox was prepared with, and what
+ * the call brings. */
 long receive_release(struct init_context *context)
 {
     const struct mpp_plan *prepared = context->plan;

@@ -1,7 +1,7 @@
-/* Sandboxes that are prepared ahead of their call: spawned, looked after, and given a call once.
+/* Sandboxes that are prepared ahead of their call: they are spawned, looked after, and given one call.
  *
- * What is prepared knows nothing of the call: its request is not written, and what it is granted is not mounted.
- * Init has what a mount needs in its hands and attaches it when it is told to; only then is the request fed. */
+ * A prepared sandbox knows nothing of its call: the request is not written, and the grants are not mounted. Init holds
+ * everything that mounting the grants needs, and attaches them when it is told to. Only then is the request written. */
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -12,16 +12,17 @@
 #include "sound.h"
 
 #define NS_PER_MS 1000000ull
-/* Beside nothing at all: a garbage collector, a thread that looks around, and what measuring rounds up. */
+/* The CPU time that an idle tool may use: for a garbage collector, a thread that polls, and rounding in the
+ * measurement. */
 #define IDLE_CPU_US 200000u
-#define IDLE_CPU_SHARE 50 /* one part in this many of the time that it is parked */
-#define READY_MARK '\n'   /* what the launcher of a tool that is started early writes when it waits: a blank in JSON */
+#define IDLE_CPU_SHARE 50 /* in addition, one part in this many of the time that the sandbox is parked */
+#define READY_MARK '\n'   /* the launcher of a tool that is started early writes this when it waits: a blank in JSON */
 
 void mpp_greeted(struct mpp_sandbox *sandbox)
 {
     sandbox->greeted = 1;
-    mpp_guard_end(sandbox); /* a thread for each that waits would be too much */
-    if (!mpp_unheard(sandbox)) sandbox->out.size = sandbox->heard = 0; /* the output of its call begins here */
+    mpp_guard_end(sandbox); /* one thread for each waiting sandbox would be too many */
+    if (!mpp_unheard(sandbox)) sandbox->out.size = sandbox->heard = 0; /* the output of the call begins here */
 }
 
 static int is_ready(struct mpp_sandbox *sandbox)
@@ -31,7 +32,7 @@ static int is_ready(struct mpp_sandbox *sandbox)
     return !mpp_plan_of(sandbox)->early_start || sandbox->out.size == 1;
 }
 
-/* One that gets ready keeps to the limits of its call meanwhile: its tool may be running already. */
+/* While a sandbox gets ready, the limits of its call are enforced: its tool may be running already. */
 static void measure_preparing(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
 {
     uint64_t now = mpp_now_ns();
@@ -43,14 +44,14 @@ static void measure_preparing(struct mpp_sandbox *sandbox, struct mpp_outcome *o
     }
 }
 
-/* A tool that is started early has run its own code: it must not go on doing so. */
+/* A tool that is started early has run its own code. While it waits it must not go on running. */
 static void measure_waiting(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
 {
     const struct mpp_launch *launch = &sandbox->launch;
     struct mpp_usage usage;
     uint64_t now = mpp_now_ns();
 
-    if (mpp_measure(sandbox, &usage) != 0) { /* what cannot be measured is not kept */
+    if (mpp_measure(sandbox, &usage) != 0) { /* a sandbox that cannot be measured is not kept */
         mpp_stop(outcome, MPP_STOP_BLIND);
         return;
     }
@@ -64,7 +65,7 @@ static void measure_waiting(struct mpp_sandbox *sandbox, struct mpp_outcome *out
     if (usage.resident > launch->memory)
         mpp_stop(outcome, MPP_STOP_MEMORY);
     else if (usage.cpu_us >= launch->cpu_us ||
-             /* What /proc tells is less than it was where a process has ended that its parent did not wait for. */
+             /* The time in /proc decreases when a process has ended that its parent did not wait for. */
              usage.cpu_us > sandbox->parked_cpu_us + IDLE_CPU_US + (now - sandbox->parked_ns) / 1000 / IDLE_CPU_SHARE)
         mpp_stop(outcome, MPP_STOP_CPU);
 }
@@ -99,7 +100,7 @@ enum mpp_parked mpp_park_look(struct mpp_sandbox *sandbox, struct mpp_outcome *o
     } else if (sandbox->out.size > 1 || (sandbox->out.size == 1 && sandbox->out.data[0] != READY_MARK)) {
         return MPP_PARKED_ENDED;
     }
-    /* Before anybody listens to it: one that has always something to say is measured like any other. */
+    /* Measured before its output is handed over, so that a tool that always has output is measured like any other. */
     mpp_park_measure(sandbox, outcome);
     if (outcome->stop != MPP_STOP_NONE) return MPP_PARKED_ENDED;
     if (mpp_unheard(sandbox)) return MPP_PARKED_HEARD;
@@ -123,21 +124,22 @@ int mpp_park_tell(struct mpp_sandbox *sandbox, const uint8_t *data, size_t size)
     return 0;
 }
 
-/* One that ended since somebody looked: its call is another one's. */
+/* Whether the sandbox is still alive. If it has ended since it was last looked at, another sandbox has to take the
+ * call. */
 static int is_alive(const struct mpp_sandbox *sandbox)
 {
     struct pollfd ended[] = {
         { .fd = sandbox->pidfd, .events = POLLIN },
-        { .fd = sandbox->control, .events = POLLIN }, /* init has nothing to say while it waits */
+        { .fd = sandbox->control, .events = POLLIN }, /* init sends nothing while it waits */
     };
     int ready;
 
     do ready = poll(ended, sizeof ended / sizeof ended[0], 0);
-    while (ready < 0 && errno == EINTR); /* by a signal to the host, even if it is not to wait */
+    while (ready < 0 && errno == EINTR); /* a signal to the host interrupts even a poll that does not wait */
     return !sandbox->killed && ready == 0;
 }
 
-/* What was said before the call is no answer to it. */
+/* Whether the tool has written anything before the call: that is no answer to the call. */
 static int has_spoken(struct mpp_sandbox *sandbox)
 {
     struct pollfd said = { .fd = sandbox->output, .events = POLLIN, .revents = 0 };
@@ -147,7 +149,7 @@ static int has_spoken(struct mpp_sandbox *sandbox)
     return sandbox->out.size != before || mpp_unheard(sandbox);
 }
 
-/* Tells init what its call is: the plan, with what lies beside what was prepared. */
+/* Sends init the plan of the call, which has further entries behind the prepared ones, and their descriptors. */
 static int send_release(struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
 {
     const struct mpp_plan *plan = (const void *)sandbox->launch.plan;
@@ -204,7 +206,7 @@ int mpp_unpark(struct mpp_sandbox *sandbox, const struct mpp_launch *launch, str
     sandbox->launch.wall_ns = launch->wall_ns;
     sandbox->launch.dialogue = launch->dialogue;
     sandbox->deadline_ns = begun + launch->wall_ns;
-    /* Without its sockets it has no way out, and its plan says that it has. */
+    /* The plan says that the sandbox has a network, but without its sockets nothing leads out of it. */
     if (mpp_plan_of(sandbox)->streams.count > 0 && sandbox->socket_count == 0) error = EPROTO;
     mpp_close_sockets(sandbox);
     if (error == 0 && waits) error = send_release(sandbox, outcome);
