@@ -1,12 +1,12 @@
-/* _copies: what makes sandboxes of a template, an interpreter that is up before there is a package.
+/* _copies: makes sandboxes from a template, an interpreter that is started before there is a package.
  *
- * The template is started by the host, runs nothing but the interpreter and the launcher, and has one thread. Asked for a
- * copy it clones itself into new namespaces, as a child of the host. That copy is init: it receives its plan, builds
- * the sandbox around itself and confines itself, all by the code of the init program (init.c). Its child, in its place
- * confined like any other tool, is where `serve` returns: everything before that runs no line of Python.
+ * The host starts the template. The template runs nothing but the interpreter and the launcher, and has one thread.
+ * When it is asked for a copy, it clones itself into new namespaces, as a child of the host. That copy is init: it
+ * receives its plan, builds the sandbox around itself and confines itself, all by the code of the init program
+ * (init.c). `serve` returns in init's child, which is confined like any other tool. No line of Python runs before that.
  *
- * Copies have the template's address-space layout and hash secret in common; the host keeps one for a tool, and
- * replaces it now and then. CPython's limited API (3.11): one build serves every interpreter. */
+ * All copies share the template's address-space layout and hash secret. The host keeps one template for a tool, and
+ * replaces it now and then. Uses CPython's limited API (3.11): one build serves every interpreter. */
 #define Py_LIMITED_API 0x030b0000
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -30,17 +30,18 @@
 #define SIGNALS 64
 #define NAME_SIZE 16
 #define RANDOM_SIZE 16   /* getauxval(3) */
-#define STACK_USED 24576 /* by init, and more */
+#define STACK_USED 24576 /* the stack that init uses, and more */
 
 extern char **environ;
 
 static struct kernel_sigaction template_signals[SIGNALS + 1]; /* as the interpreter has set them */
 static char template_name[NAME_SIZE];
-static ElfW(auxv_t) * auxiliary; /* what getauxval(3) reads, NULL where it was not found */
+static ElfW(auxv_t) * auxiliary; /* the vector that getauxval(3) reads, NULL if it was not found */
 static const char *const *tool_arguments;
 static const char *const *tool_variables;
 
-/* Behind the environment that the process was started with, if that still is where the kernel has put it. */
+/* Finds the auxiliary vector behind the environment that the process was started with, if the environment still is
+ * where the kernel has put it. */
 static ElfW(auxv_t) * find_auxiliary(void)
 {
     char **at = environ;
@@ -50,7 +51,7 @@ static ElfW(auxv_t) * find_auxiliary(void)
     if (at == NULL) return NULL;
     while (*at != NULL) at++;
     found = (void *)(at + 1);
-    /* Told from anything else by what only the kernel could have put there. */
+    /* It is recognised by entries that only the kernel could have put there. */
     for (size_t i = 0; i < 64 && found[i].a_type != AT_NULL; i++) {
         if (found[i].a_type == AT_RANDOM && found[i].a_un.a_val == getauxval(AT_RANDOM)) seen |= 1;
         if (found[i].a_type == AT_PHDR && found[i].a_un.a_val == getauxval(AT_PHDR)) seen |= 2;
@@ -60,7 +61,7 @@ static ElfW(auxv_t) * find_auxiliary(void)
 
 long fork_tool(void)
 {
-    pid_t pid = fork(); /* the C library's: it has to know that it is another process */
+    pid_t pid = fork(); /* the C library's fork: the library has to know that it is in another process */
 
     return pid < 0 ? -errno : pid;
 }
@@ -78,17 +79,17 @@ long let_go(const struct init_context *context)
     long error = sys3(SYS_close_range, CONTROL + 1, ~0U, 0);
 
     if (context->plan->watch.count > 0 || context->plan->snapshot || !context->plan->namespaces)
-        return -EINVAL; /* made for execve only */
+        return -EINVAL; /* these work only with execve */
     if (error < 0) return error;
     for (int number = 1; number <= SIGNALS; number++) sys4(SYS_rt_sigaction, number, &template_signals[number], 0, 8);
     for (ElfW(auxv_t) *at = auxiliary; at != NULL && at->a_type != AT_NULL; at++) {
         if (at->a_type == AT_UID || at->a_type == AT_EUID) at->a_un.a_val = context->plan->uid;
         if (at->a_type == AT_GID || at->a_type == AT_EGID) at->a_un.a_val = context->plan->gid;
-        /* What a library seeds itself with (Go's runtime does): the C library has taken its own long ago. */
+        /* A library may take its random seed from here (Go's runtime does). The C library took its own long ago. */
         if (at->a_type == AT_RANDOM && sys3(SYS_getrandom, at->a_un.a_val, RANDOM_SIZE, 0) != RANDOM_SIZE) return -EIO;
     }
     error = sys5(SYS_prctl, PR_SET_NAME, template_name, 0, 0, 0);
-    /* As execve makes it, and init is not. */
+    /* execve makes the process dumpable, and init is not dumpable. */
     return error < 0 ? error : sys5(SYS_prctl, PR_SET_DUMPABLE, 1, 0, 0, 0);
 }
 
@@ -100,10 +101,10 @@ long begin_tool(const char *path, const char *const *arguments, const char *cons
     return sys1(SYS_close, CONTROL);
 }
 
-/* The beginning of a copy, up to where its plan comes: nothing of the template's but its memory. */
+/* The beginning of a copy, up to the arrival of its plan. It keeps nothing of the template except the memory. */
 static void become_init(int control)
 {
-    long error = sys3(SYS_dup3, control, CONTROL, 0); /* in the place of the template's own socket */
+    long error = sys3(SYS_dup3, control, CONTROL, 0); /* it replaces the template's own socket */
 
     if (error >= 0) error = sys3(SYS_close_range, 0, 2, 0);
     if (error >= 0) error = sys3(SYS_close_range, CONTROL + 1, ~0U, 0);
@@ -112,7 +113,7 @@ static void become_init(int control)
     init_run();
 }
 
-/* Whatever init has left on the stack, deeper than this. */
+/* Overwrites everything that init has left on the stack below this frame. */
 __attribute__((noinline)) static void wipe_stack(void)
 {
     volatile uint8_t room[STACK_USED];
@@ -120,7 +121,7 @@ __attribute__((noinline)) static void wipe_stack(void)
     for (size_t i = 0; i < sizeof room; i++) room[i] = 0;
 }
 
-/* The texts of *all*, which ends in NULL, as a list of bytes. */
+/* Returns the texts of *all*, which ends in NULL, as a list of bytes. */
 static PyObject *list_of(const char *const *all)
 {
     PyObject *list = PyList_New(0);
@@ -134,8 +135,8 @@ static PyObject *list_of(const char *const *all)
     return list;
 }
 
-/* One request: the descriptor of a copy's socket, and of its cgroup where it gets one. Returns the namespaces that are
- * asked for, 0 where nobody asks any more. */
+/* Receives one request: the descriptor of the copy's socket, and the descriptor of its cgroup if it gets one. Returns
+ * the requested namespaces, or 0 if nobody makes requests any more. */
 static uint64_t receive(int socket, int *control, int *cgroup)
 {
     uint64_t flags = 0;
@@ -148,7 +149,7 @@ static uint64_t receive(int socket, int *control, int *cgroup)
     return *control > CONTROL ? flags : 0;
 }
 
-/* Tells the host which process it is, or why there is none. Returns 0, or -1 where nobody listens. */
+/* Tells the host which process the copy is, or why there is none. Returns 0, or -1 if nobody listens. */
 static int reply(int socket, long pid, int pidfd)
 {
     int64_t said = pid;
@@ -156,14 +157,15 @@ static int reply(int socket, long pid, int pidfd)
     return mpp_send(socket, &said, sizeof said, &pidfd, pid > 0 ? 1 : 0) == 0 ? 0 : -1;
 }
 
-/* Where the kernel notes each copy before that runs, for the host: one that this process was killed before it could tell of is
- * the host's to reap. No copy has it: a tool that could write there would have the host kill any child of its. */
+/* Maps the memory in which the kernel notes each copy for the host, before the copy runs. If this process is killed
+ * before it can report a copy, the host has to reap that copy. No copy inherits the mapping: a tool that could write
+ * there could make the host kill any of the host's children. */
 static int32_t *map_noted(void)
 {
     int32_t *noted = mmap(NULL, sizeof *noted, PROT_READ | PROT_WRITE, MAP_SHARED, MPP_TEMPLATE_NOTED, 0);
 
     if (noted == MAP_FAILED || madvise(noted, sizeof *noted, MADV_DONTFORK) < 0) return NULL;
-    *noted = 0; /* there from now on: the kernel has nothing to wait for when it writes */
+    *noted = 0; /* the page exists from now on, so the kernel does not have to wait when it writes */
     close(MPP_TEMPLATE_NOTED);
     return noted;
 }

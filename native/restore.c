@@ -1,9 +1,10 @@
-/* Becomes a process that was saved (snapshot.h): a program of its own, without a C library, which is executed in the place of
- * an interpreter, when the sandbox around it is complete and confined.
+/* Restores a saved process (snapshot.h). It is a program of its own, without a C library. It is executed instead of an
+ * interpreter, when the sandbox around it is complete and confined.
  *
- * What it reads was written by a tool. It takes it for no more than that: every mapping is made where nothing is yet, of what
- * this process may map anyway, and whatever does not fit ends it. Before the first byte of it is read it takes away from itself
- * what the launcher takes away before it loads a tool. */
+ * A tool wrote the snapshot, so this program does not trust it. Every mapping is made where nothing is mapped yet, and
+ * of something that this process may map anyway. Anything that does not fit ends the process. Before it reads the first
+ * byte of the snapshot, the program takes away from itself the rights that the launcher takes away before it loads a
+ * tool. */
 #include <asm/prctl.h>
 #include <asm/signal.h>
 #include <asm/stat.h>
@@ -18,8 +19,8 @@
 #include "snapshot.h"
 #include "sys.h"
 
-#define PROGRAM 0x600000000000ull /* this one (setup.py) */
-#define HEADER 0x600100000000ull  /* beside it, where nothing else comes to lie */
+#define PROGRAM 0x600000000000ull /* address of this program (setup.py) */
+#define HEADER 0x600100000000ull  /* address of the header: beside the program, where nothing else is mapped */
 #define SEAL "/mpp/seal.bpf"
 #define SEAL_SIZE 32768
 #define STACK_SIZE 16384
@@ -69,7 +70,8 @@ static const struct mpp_snapshot *read_header(void)
     return saved;
 }
 
-/* The pages by which the kernel tells the time without being called go where they were, so that what was bound to them holds. */
+/* Moves the vDSO and vvar pages, which tell the time without a system call, to their saved addresses, so that pointers
+ * into them stay valid. */
 static void move_kernel_pages(const struct mpp_snapshot *saved, uint64_t vdso)
 {
     uint64_t was = 0;
@@ -81,7 +83,7 @@ static void move_kernel_pages(const struct mpp_snapshot *saved, uint64_t vdso)
 
         if (region->kind != MPP_REGION_VDSO && region->kind != MPP_REGION_VVAR) continue;
         if (was == 0 || vdso == 0) leave(NOT_MOVED);
-        /* What is there would be gone: this program has a descriptor that no tool is to have. */
+        /* Moving pages there would unmap this program, which has a descriptor that no tool may have. */
         if (region->start >= region->end || (region->start < HEADER + sizeof *saved && region->end > PROGRAM))
             leave(NOT_SOUND);
         if (sys5(SYS_mremap, vdso + region->start - was, region->end - region->start, region->end - region->start,
@@ -141,7 +143,7 @@ static void set_thread(const struct mpp_snapshot *saved)
     if (error == 0 && saved->robust_list != 0) error = sys2(SYS_set_robust_list, saved->robust_list, 24);
     if (error == 0 && saved->rseq != 0) error = sys4(SYS_rseq, saved->rseq, saved->rseq_size, 0, RSEQ_SIGNATURE);
     if (error == 0) error = sys5(SYS_prctl, PR_SET_NAME, saved->name, 0, 0, 0);
-    /* What libraries seed themselves with later. */
+    /* Libraries may take their random seed from here later. */
     if (error == 0 && saved->random != 0 && sys3(SYS_getrandom, saved->random, 16, 0) != 16) error = -1;
     for (int number = 1; number <= MPP_SNAPSHOT_SIGNALS; number++)
         sys4(SYS_rt_sigaction, number, &saved->actions[number], 0, 8); /* EINVAL for SIGKILL and SIGSTOP */
@@ -151,7 +153,7 @@ static void set_thread(const struct mpp_snapshot *saved)
 
 __attribute__((used, visibility("hidden"))) void restore_enter(const uint64_t *entry)
 {
-    const uint64_t *at = entry + 1 + entry[0] + 1; /* behind the arguments */
+    const uint64_t *at = entry + 1 + entry[0] + 1; /* the environment, behind the arguments */
     struct mpp_registers registers;
     const struct mpp_snapshot *saved;
     uint64_t vdso = 0;
@@ -165,7 +167,7 @@ __attribute__((used, visibility("hidden"))) void restore_enter(const uint64_t *e
     seal();
     saved = read_header();
     move_kernel_pages(saved, vdso);
-    /* The stack that the kernel has made lies where that of the saved process may have lain. */
+    /* The stack that the kernel has made may lie where the stack of the saved process lay. */
     top = (top + 4095) & ~4095ull;
     if (top > STACK_UNMAPPED) sys2(SYS_munmap, top - STACK_UNMAPPED, STACK_UNMAPPED);
     map_regions(saved);

@@ -1,7 +1,9 @@
-/* _snapshot: by what a Python tool's process writes itself down when it has imported the tool (restore.c becomes it again).
+/* _snapshot: with it a Python tool's process writes a snapshot of itself when it has imported the tool (restore.c
+ * restores the process).
  *
- * It runs inside, confined like any tool, and has nothing that a tool has not. The list of its mappings comes from the host,
- * since there is no /proc inside. CPython's limited API (3.11): one build serves every interpreter. */
+ * It runs inside the sandbox, confined like any tool, and has no right that a tool does not have. The list of the
+ * process's mappings comes from the host, since there is no /proc inside. Uses CPython's limited API (3.11): one build
+ * serves every interpreter. */
 #define Py_LIMITED_API 0x030b0000
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -21,7 +23,7 @@
 #include "sys.h"
 
 #define MARK "\n"
-#define HOLE 16 /* pages of zeros in a row that are worth a mapping of their own */
+#define HOLE 16 /* number of consecutive zero pages that are worth a mapping of their own */
 
 extern const uint32_t _thread_db_pthread_tid[3] __attribute__((weak)); /* bits, count, offset in struct pthread */
 
@@ -37,7 +39,7 @@ struct room {
     struct mpp_snapshot saved;
 };
 
-/* As setjmp(3), but nothing in it is hidden: returns 0, and 1 in the process that is restored. */
+/* Like setjmp(3), but without hidden contents. Returns 0, and returns 1 in the restored process. */
 __attribute__((returns_twice, visibility("hidden"))) long save_registers(struct mpp_registers *registers);
 __asm__(".text\n.globl save_registers\n.hidden save_registers\n.type save_registers,@function\nsave_registers:\n"
         "\tmov %rbx,0(%rdi)\n\tmov %rbp,8(%rdi)\n\tmov %r12,16(%rdi)\n\tmov %r13,24(%rdi)\n\tmov %r14,32(%rdi)\n"
@@ -58,7 +60,7 @@ static long receive(void *into, size_t size)
     return 0;
 }
 
-/* The mark says that nothing is mapped from here on; the answer is what is. */
+/* Asks the host for the list of mappings. The mark says that this process maps nothing from here on. */
 static long ask(int result, struct request *request)
 {
     long error = sys3(SYS_write, result, MARK, 1) == 1 ? 0 : -EIO;
@@ -81,7 +83,8 @@ static long save_thread(struct mpp_snapshot *saved)
     if (_thread_db_pthread_tid == NULL || _thread_db_pthread_tid[0] != 32) return -ENOTSUP;
     saved->tid = saved->thread_pointer + _thread_db_pthread_tid[2];
     if (error == 0 && *(int32_t *)(uintptr_t)saved->tid != sys0(SYS_gettid)) error = -ENOTSUP;
-    /* As pthread_create(3) lays them out: the list is behind the number and the pointer to what is before it. */
+    /* The C library's layout: the head of the robust list is behind the thread id and the pointer to the previous
+     * entry. */
     saved->robust_list = saved->tid + 16;
     if (*(uint64_t *)(uintptr_t)saved->robust_list != saved->robust_list) error = -ENOTSUP;
     saved->rseq = __rseq_size == 0 ? 0 : saved->thread_pointer + (uint64_t)__rseq_offset;
@@ -141,7 +144,7 @@ static long write_pages(uint64_t start, uint64_t end, uint64_t at)
     return 0;
 }
 
-/* Writes a region in pieces: long rows of zeros are not. */
+/* Writes a region in pieces. Long runs of zero pages are not written. */
 static long save_region(struct mpp_snapshot *saved, const struct mpp_region *region, uint64_t *end_of_file)
 {
     uint64_t piece = region->start;
@@ -154,7 +157,7 @@ static long save_region(struct mpp_snapshot *saved, const struct mpp_region *reg
 
         while (zeros < region->end && is_zero(zeros)) zeros += MPP_SNAPSHOT_PAGE;
         if (zeros < region->end && zeros - at < HOLE * MPP_SNAPSHOT_PAGE) {
-            at = zeros + MPP_SNAPSHOT_PAGE; /* too few, and then one that is none */
+            at = zeros + MPP_SNAPSHOT_PAGE; /* too few zero pages, followed by a page that is not zero */
             if (at < region->end) continue;
             zeros = at;
         }
@@ -189,7 +192,7 @@ static long save_all(struct room *room)
     for (uint32_t i = 0; error == 0 && i < room->request.region_count; i++) {
         struct mpp_region region = room->request.regions[i];
 
-        if (region.start == (uint64_t)(uintptr_t)room) continue; /* is there for this only */
+        if (region.start == (uint64_t)(uintptr_t)room) continue; /* exists only for saving */
         if (region.kind == MPP_REGION_SAVED) {
             error = save_region(saved, &region, &end_of_file);
             continue;
@@ -206,8 +209,9 @@ static long save_all(struct room *room)
     return error;
 }
 
-/* Libraries that keep threads end them when a process is copied, and start them again when they need them; whether it is
- * copied does not matter to them, and it is not: no profile lets it. */
+/* Ends the threads of libraries. A library that keeps threads ends them before a process is forked, and starts them
+ * again when it needs them. It does not matter to the library whether the fork succeeds, and it fails: no profile
+ * allows it. */
 static void end_threads(void)
 {
     if (fork() == 0) _exit(1);
@@ -223,7 +227,7 @@ static PyObject *save(PyObject *module, PyObject *argument)
     if (PyErr_Occurred() != NULL) return NULL;
     PyOS_BeforeFork();
     end_threads();
-    /* With a page that is no one's on both sides, so that it is a mapping of its own. */
+    /* An inaccessible page on both sides keeps it a separate mapping. */
     room = mmap(NULL, sizeof *room + 2 * MPP_SNAPSHOT_PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
                 0);
     if (room != MAP_FAILED) room = (void *)((uint8_t *)room + MPP_SNAPSHOT_PAGE);
@@ -233,7 +237,7 @@ static PyObject *save(PyObject *module, PyObject *argument)
         error = save_all(room);
         _exit(error == 0 ? 0 : 2);
     }
-    /* Another process, at another time. The kernel's idea of where the heap ends is its own. */
+    /* From here on this is another process, at another time. The kernel has its own end of the heap for it. */
     brk(NULL);
     PyOS_AfterFork_Child();
     if (PyErr_Occurred() != NULL) return NULL;

@@ -1,5 +1,6 @@
-/* What a Python tool's process writes of itself when it has imported the tool (snapshot.c), and what another process
- * becomes it again from (restore.c). Both run inside: the host bounds its size, and reads none of it. */
+/* The snapshot that a Python tool's process writes of itself when it has imported the tool (snapshot.c), and from which
+ * another process restores that process (restore.c). Both run inside the sandbox. The host bounds the snapshot's size,
+ * and reads nothing of it. */
 #ifndef MPP_SNAPSHOT_H
 #define MPP_SNAPSHOT_H
 
@@ -14,7 +15,7 @@
 #define MPP_SNAPSHOT_SIGNALS 64
 #define MPP_SNAPSHOT_PAGE 4096ull
 
-/* What restore starts with in the registers; its layout is known to the assembly of both programs. */
+/* The registers that restore sets. The assembly of both programs depends on this layout. */
 struct mpp_registers {
     uint64_t rbx, rbp, r12, r13, r14, r15, rsp, rip;
     uint32_t mxcsr;
@@ -25,7 +26,7 @@ struct mpp_saved_action {
     uint64_t handler, flags, restorer, mask;
 };
 
-/* A file of which memory was mapped, and of which it is mapped again if it is the same. */
+/* A file that was mapped. It is mapped again if it still is the same file. */
 struct mpp_saved_file {
     uint64_t device, inode, size, modified_s, modified_ns;
     uint32_t path; /* offset in the texts */
@@ -39,7 +40,7 @@ struct mpp_snapshot {
     uint32_t text_size;
     struct mpp_registers registers;
     uint64_t thread_pointer;
-    uint64_t tid;         /* where the C library keeps the number of its thread */
+    uint64_t tid;         /* address where the C library keeps its thread's id */
     uint64_t robust_list; /* 0: none was set */
     uint64_t rseq;        /* 0: none was registered */
     uint64_t rseq_size;

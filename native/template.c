@@ -1,7 +1,8 @@
-/* The host's side of a template: an interpreter that is started once and then asked for copies (copies.c is the other side).
+/* The host's side of a template: an interpreter that is started once and then asked for copies (copies.c is the other
+ * side).
  *
- * It is the host's own program and runs nothing of a package: what it sends is believed, as far as it is there. One that
- * dies, hangs or says something else is given up, and whoever asked starts a sandbox in the ordinary way. */
+ * The template is the host's own program and runs no code of a package, so the host believes what it sends. A template
+ * that dies, hangs or sends anything unexpected is given up. The caller then starts a sandbox in the ordinary way. */
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -20,20 +21,20 @@
 #include "sandbox.h"
 #include "sys.h"
 
-#define START_MS 5000  /* for its first answer: its start is in it, on a busy machine */
-#define ANSWER_MS 1000 /* for each further one, which a call waits for */
-#define DEATH_MS 1000  /* a frozen cgroup of version 1 keeps even what was killed */
+#define START_MS 5000  /* for the first answer, which includes the template's start on a busy machine */
+#define ANSWER_MS 1000 /* for each further answer, which a call waits for */
+#define DEATH_MS 1000  /* a frozen cgroup of version 1 keeps even killed processes */
 #define SOCKET 3
-#define HELD (SOCKET + 2 + MPP_TEMPLATE_HELD) /* what it has, from descriptor 0 on; the last: where copies are noted */
+#define HELD (SOCKET + 2 + MPP_TEMPLATE_HELD) /* number of its descriptors, from 0 on; copies are noted in the last */
 
 struct mpp_template {
     pid_t owner;
     pid_t pid;
     int pidfd;
     int socket;
-    volatile int32_t *noted; /* the copy that it has not told of, noted by the kernel in memory of both */
+    volatile int32_t *noted; /* pid of a copy that it has not reported; the kernel notes it in memory that both share */
     int serves;
-    int answered; /* it is up */
+    int answered; /* it has given its first answer */
 };
 
 struct start {
@@ -44,7 +45,7 @@ struct start {
     volatile long error;
 };
 
-/* The child, on the parent's memory: raw system calls only (see spawn.c). */
+/* The child. It runs on the parent's memory, so it makes only raw system calls (see spawn.c). */
 MPP_NEVER_RETURNS static int become_template(void *shared)
 {
     struct start *start = shared;
@@ -52,14 +53,14 @@ MPP_NEVER_RETURNS static int become_template(void *shared)
     long error = sys5(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
 
     for (int number = 1; number <= 64; number++) sys4(SYS_rt_sigaction, number, &standard, 0, 8);
-    /* Out of the way first: a number that is wanted may be one that is held. */
+    /* Move the descriptors out of the way first: a wanted number may be the number of another held descriptor. */
     for (int i = 0; error >= 0 && i < HELD; i++)
         error = start->held[i] = (int)sys3(SYS_fcntl, start->held[i], F_DUPFD_CLOEXEC, HELD);
     for (int i = 0; error >= 0 && i < HELD; i++) error = sys3(SYS_dup3, start->held[i], i, 0);
     if (error >= 0) error = sys3(SYS_close_range, HELD, ~0U, MPP_CLOSE_RANGE_CLOEXEC);
     if (error >= 0) error = sys1(SYS_chdir, "/");
-    /* Signals stay blocked, as they are here, and a terminal's do not come: the interpreter would note one, and every
-     * copy would have it. */
+    /* Signals stay blocked, as they are here, and the signals of a terminal do not arrive. Otherwise the interpreter
+     * would note a signal, and every copy would inherit the note. */
     if (error >= 0) error = sys0(SYS_setsid);
     if (error >= 0) error = sys3(SYS_execve, start->path, start->argv, start->envp);
     start->error = error;
@@ -100,7 +101,7 @@ int mpp_template_start(const char *path, const char *const *argv, const char *co
     if (shared < 0 || ftruncate(shared, sizeof *template->noted) < 0) error = errno;
     template->noted = mmap(NULL, sizeof *template->noted, PROT_READ | PROT_WRITE, MAP_SHARED, shared, 0);
     if (error == 0 && template->noted == MAP_FAILED) error = errno;
-    /* Pipes that nobody reads or writes: the interpreter finds out what its descriptors are like, and those of a tool are
+    /* Pipes that nobody reads or writes. The interpreter examines its standard descriptors, and those of a tool are
      * pipes. */
     if (error == 0 && (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0 || pipe2(in, O_CLOEXEC) < 0 ||
                        pipe2(out, O_CLOEXEC) < 0))
@@ -131,7 +132,7 @@ static int ask(const struct mpp_template *template, uint64_t namespaces, int con
     return mpp_send(template->socket, &namespaces, sizeof namespaces, carried, cgroup < 0 ? 1 : 2);
 }
 
-/* Returns 0 with its answer in *pid, and for a process with *pidfd; else an errno. */
+/* Returns 0 with the template's answer in *pid, and with *pidfd if the answer is a process; else an errno. */
 static int hear(const struct mpp_template *template, int patience_ms, int64_t *pid, int *pidfd)
 {
     int error = mpp_await_input(template->socket, mpp_now_ns() + (unsigned int)patience_ms * 1000000ull);
@@ -144,8 +145,9 @@ static int hear(const struct mpp_template *template, int patience_ms, int64_t *p
     return got == (ssize_t)sizeof *pid && count == (*pid > 0) ? 0 : EPROTO;
 }
 
-/* Of a template that is dead: ends the copy that it has made and not told of, a child of ours. Its number is its own while
- * nobody has waited for it; where somebody in this process has, whoever has got the number since is none of ours. */
+/* For a template that is dead: ends the copy that it has made but not reported. The copy is a child of this process.
+ * Its pid stays its own until somebody waits for it. If another part of this process has waited for it, the pid may
+ * belong to a process that is not a child of this one; that process is left alone. */
 static void end_untold(struct mpp_template *template)
 {
     pid_t pid = *template->noted;
@@ -165,15 +167,16 @@ static void end_template(struct mpp_template *template)
     end_untold(template);
 }
 
-/* Ends it at once: whoever asked starts another sandbox, and a copy that it made later would be a child of the host that
- * nobody reaps. What it has made already, and said too late or not at all, is ended, too. */
+/* Ends the template at once: the caller starts another sandbox, and a copy that the template made later would be a
+ * child of the host that nobody reaps. A copy that it has made already, but reported too late or not at all, is ended,
+ * too. */
 static void give_up(struct mpp_template *template)
 {
-    template->serves = 0; /* what it would still say answers another question */
+    template->serves = 0; /* a late answer would be taken for the answer to another request */
     if (template->owner != getpid() || template->pidfd < 0) return;
     sys4(SYS_pidfd_send_signal, template->pidfd, SIGKILL, 0, 0);
     if (mpp_await_input(template->pidfd, mpp_now_ns() + DEATH_MS * 1000000ull) == 0) end_template(template);
-    /* Else whoever closes it waits. */
+    /* Otherwise mpp_template_close waits for it. */
 }
 
 int mpp_template_copy(struct mpp_template *template, uint64_t namespaces, int control, int cgroup, pid_t *pid,
