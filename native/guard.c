@@ -1,6 +1,7 @@
-/* Looks after a sandbox while its caller works on what the tool has said. What is worked on is the tool's choice, and
- * may take its time: until that is over, a thread of this side keeps limits, deadline and cancellation, with no part of
- * the interpreter, whose lock the work may hold. It only stops and kills; what else there is to do waits. */
+/* Looks after a sandbox while its caller works on the tool's output. The tool chooses that output, and the work on it
+ * may take long. Until the work is over, a thread of the host enforces limits, deadline and cancellation. The thread
+ * uses no part of the interpreter, since the work may hold the interpreter's lock. The thread only stops and kills;
+ * everything else waits. */
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
@@ -13,14 +14,14 @@
 #define TICK_NS 10000000l
 #define SECOND_NS 1000000000l
 
-/* Freed by the thread: nobody waits for its end, who has nothing left to do with it. */
+/* The thread frees it: nobody waits for the thread's end, since nobody needs the guard any more by then. */
 struct mpp_guard {
-    pthread_mutex_t lock; /* who holds it may use the sandbox and what is below */
+    pthread_mutex_t lock; /* its holder may use the sandbox and the fields below */
     pthread_cond_t turn;
     struct mpp_sandbox *sandbox;
     struct mpp_outcome *outcome;
     int on;
-    int idle; /* the thread waits to be woken; else it looks by itself, every tick */
+    int idle; /* the thread waits to be woken; otherwise it looks by itself, every tick */
     int over;
 };
 
@@ -124,7 +125,7 @@ void mpp_guard_end(struct mpp_sandbox *sandbox)
     struct mpp_guard *guard = sandbox->guard;
 
     sandbox->guard = NULL;
-    /* In a child of the host the thread is not there, and its lock may be held for ever. */
+    /* A child of the host does not have the thread, and the lock may be held for ever there. */
     if (guard == NULL || sandbox->owner != getpid()) return;
     pthread_mutex_lock(&guard->lock);
     guard->on = 0;

@@ -1,9 +1,11 @@
-/* The image of a package: its files in a tmpfs that nobody else can reach, and that nobody can write to once it is sealed.
+/* The image of a package: its files in a tmpfs that nobody else can reach, and that nobody can write to once it is
+ * sealed.
  *
- * It lies in a mount namespace of its own, below a user namespace of its own, and in both of them there is no process:
- * they live by the descriptors that the host holds, and end with the host however that ends. Whatever has to be done
- * in there is done by a child that enters them for a few system calls, on the host's memory and with its descriptors
- * (see spawn.c for what that forbids): what it opens is the host's. Each sandbox gets a mount of its own of the files. */
+ * The tmpfs is in a mount namespace of its own, owned by a user namespace of its own. Neither contains a process. The
+ * descriptors that the host holds keep both alive, so they end with the host, however the host ends. Work inside them
+ * is done by a child that enters them for a few system calls. The child runs on the host's memory (spawn.c says what
+ * that forbids) and shares the host's descriptors, so the host has what the child opens. Each sandbox gets its own
+ * mount of the files. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/mount.h>
@@ -25,22 +27,22 @@
 #define BLOCK 65536
 
 struct mpp_image {
-    int user;   /* its two namespaces */
-    int mounts; /* nobody else's: whoever enters them could write to what is sealed */
+    int user;   /* the image's two namespaces */
+    int mounts; /* nobody else may have these descriptors: who enters the namespaces could write to the sealed files */
     int root;   /* the root folder, as seen by the host */
     int sealed;
-    dev_t device; /* of FILES, once it is sealed */
+    dev_t device; /* of FILES, once the image is sealed */
     ino_t inode;
 };
 
-/* A child's visit to the namespaces of an image. */
+/* The visit of a child to the namespaces of an image. */
 struct visit {
     const struct mpp_image *image;
     long (*work)(struct visit *);
     char size[24];
     char inodes[24];
     uint64_t attributes;
-    volatile long opened; /* what the host gets, -1 for nothing */
+    volatile long opened; /* descriptor for the host, -1 for none */
     volatile long error;  /* 0, or -errno */
 };
 
@@ -63,7 +65,7 @@ static int send_in(struct visit *with)
     int pidfd = -1;
 
     with->opened = -1;
-    with->error = -EIO; /* should it be killed on its way */
+    with->error = -EIO; /* the error if the child is killed on its way */
     if (mpp_clone(CLONE_VM | CLONE_VFORK | CLONE_FILES, -1, stack, sizeof stack, visit, with, &pidfd) < 0) return errno;
     mpp_await_child(&pidfd);
     if (with->error == 0) return 0;
@@ -87,7 +89,8 @@ static long new_tmpfs(const struct visit *visit)
     return mount;
 }
 
-/* Puts an empty tmpfs in the place of all that the namespace was copied with: nothing of the host's stays mounted by it. */
+/* Replaces everything that was mounted in the copied namespace with an empty tmpfs: the namespace keeps no mount of the
+ * host. */
 MPP_NEVER_RETURNS static long build(struct visit *visit)
 {
     long error = sys5(SYS_mount, 0, "/", 0, MS_REC | MS_PRIVATE, 0);
@@ -106,7 +109,7 @@ MPP_NEVER_RETURNS static long build(struct visit *visit)
     return error;
 }
 
-/* The whole file system, not only this mount of it: EBUSY where somebody could still write. */
+/* Makes the whole file system read-only, not only this mount of it. EBUSY if somebody could still write. */
 MPP_NEVER_RETURNS static long seal(struct visit *visit)
 {
     (void)visit;
@@ -132,7 +135,7 @@ static int open_namespace(pid_t pid, const char *name, int *fd)
     return *fd < 0 ? errno : 0;
 }
 
-/* Two namespaces that a process was in just long enough to have them opened. */
+/* Makes the two namespaces. A process is in them just long enough for them to be opened. */
 static int new_namespaces(struct mpp_image *image)
 {
     alignas(16) char stack[4096];
@@ -264,7 +267,7 @@ int mpp_image_tree(const struct mpp_image *image, uint64_t attributes, int *tree
 
     *tree = -1;
     if (error != 0) return error;
-    /* A host that closed all that was open has other files behind these numbers. */
+    /* If the host has closed all descriptors, these numbers refer to other files. */
     if (fstat((int)with.opened, &seen) < 0) error = errno;
     if (error == 0 && (seen.st_dev != image->device || seen.st_ino != image->inode)) error = ESTALE;
     if (error != 0)

@@ -1,12 +1,13 @@
 /* The end of a tool that has answered: nothing of it may run any more when its answer is handed over.
  *
- * It is killed at once, and its owner looks whether it is dead when the answer is ready to be handed over: who waited
- * here would give the processor to threads that end, and each of them frees memory before it gives it back.
+ * The tool is killed at once. Its owner checks whether it is dead only when the answer is ready to be handed over.
+ * Waiting here would give the processor to the threads that end, and each of them frees memory before it gives the
+ * processor back.
  *
- * To free what it had takes the kernel a millisecond or more, in which it runs no instruction of the tool: who has let
- * go of its memory, or is marked as exiting, never returns to its own code (do_exit). That is waited for, for every
- * thread of a tool that can start no process; the rest is the kernel's work, which nothing can stop, and mpp_release
- * waits for it. */
+ * The kernel needs a millisecond or more to free the tool's resources. In that time it runs no instruction of the tool:
+ * a thread that has released its memory, or is marked as exiting, never returns to its own code (do_exit). mpp_left
+ * waits for this, for every thread of a tool that cannot start a process. The rest is the kernel's work, which nothing
+ * can stop, and mpp_release waits for it. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -21,14 +22,14 @@
 #include "sys.h"
 
 #define EXITING 0x4u /* PF_EXITING, include/linux/sched.h; shown as flags in proc_pid_stat(5) */
-/* What one that lives has at least, whatever its size: unless it is spared (oom_score_adj below 0), or on kernels
- * before 5.9. */
+/* The least oom_score of a live process, whatever its size. Does not hold for a process that is spared (oom_score_adj
+ * below 0), nor on kernels before 5.9. */
 #define SCORE_MIN 666
 #define PATIENT_MAX 64
 #define PAUSE_NS 50000
-#define PATIENCE_NS 20000000ull /* a thread that the kernel keeps in a system call is waited for in the ordinary way */
+#define PATIENCE_NS 20000000ull /* a thread that the kernel keeps longer in a system call is left to mpp_release */
 
-/* The one child of init, or -1: it has none, more than one, or they are not shown. */
+/* Returns the only child of init, or -1 if init has no child or several, or if its children are not shown. */
 static long only_child(pid_t init)
 {
     char path[64];
@@ -43,9 +44,10 @@ static long only_child(pid_t init)
     return end != text && child > 0 && strtol(end, &rest, 10) == 0 && rest == end ? child : -1;
 }
 
-/* What the kernel would gain by killing it (proc_pid_oom_score(5)): nothing where none of its threads has the memory any
- * more, which the first thing is that a thread lets go of when it ends; -1 where it is gone, -2 where that is unknown.
- * Unlike its stat this is read without a share in that memory, of which the last to let go has to free it. */
+/* Returns the tool's oom_score (proc_pid_oom_score(5)): what the kernel would gain by killing it. The score is 0 when
+ * none of its threads holds the memory any more, and a thread that ends releases its memory first. Returns -1 if the
+ * tool is gone, and -2 if the score is unknown. Unlike reading its stat, this takes no reference to the memory; the
+ * last one to release a reference has to free the memory. */
 static long score_of(int tool)
 {
     char text[32];
@@ -64,7 +66,7 @@ void mpp_hold_tool(struct mpp_sandbox *sandbox)
     if (tool < 0) return;
     snprintf(path, sizeof path, "/proc/%ld", tool);
     sandbox->tool = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    /* Its child still, so the folder is that child's and not of somebody who got its number. */
+    /* It is init's child still, so the folder belongs to that child and not to a process that reused its pid. */
     if (sandbox->tool >= 0 && only_child(sandbox->pid) != tool) mpp_close(&sandbox->tool);
     sandbox->scored = sandbox->tool >= 0 && score_of(sandbox->tool) >= SCORE_MIN;
 }
@@ -90,8 +92,8 @@ static int is_dead(int tool, int scored)
     return (flags & EXITING) != 0 && threads <= 1; /* a thread that has ended is not counted */
 }
 
-/* Whoever is told to end is woken, and would take the processor from whoever told it, to free memory: as batch
- * work it does not. Where this does not work, or a thread was made meanwhile, the answer is later. */
+/* A killed thread is woken, and would take the processor from the thread that killed it, to free memory. With
+ * SCHED_BATCH it does not. If this fails, or a thread was made meanwhile, the answer is only later. */
 static void make_patient(pid_t init, int tool)
 {
     const struct sched_param none = { 0 };
@@ -112,7 +114,8 @@ int mpp_leave(const struct mpp_sandbox *sandbox)
 {
     if (sandbox->tool < 0) return 0;
     make_patient(sandbox->pid, sandbox->tool);
-    /* A folder of /proc is as good as a pidfd here. Init is told as well, and with it all of its PID namespace. */
+    /* A folder of /proc works like a pidfd here. Init is killed as well, and with it everything in its PID
+     * namespace. */
     sys4(SYS_pidfd_send_signal, sandbox->tool, SIGKILL, 0, 0);
     return sys4(SYS_pidfd_send_signal, sandbox->pidfd, SIGKILL, 0, 0) >= 0;
 }
@@ -128,7 +131,8 @@ int mpp_left(struct mpp_sandbox *sandbox)
     gone = (struct pollfd){ .fd = sandbox->pidfd, .events = POLLIN, .revents = 0 };
     while (!is_dead(sandbox->tool, sandbox->scored)) {
         if (mpp_now_ns() > limit) return 0;
-        /* A pause, and no yield: whoever gets the processor then must give it back when this wakes up. */
+        /* A pause instead of a yield: a thread that gets the processor then must give it back when this thread wakes
+         * up. */
         if (ppoll(&gone, 1, &pause, NULL) < 0 && errno != EINTR) return 0;
     }
     return 1;

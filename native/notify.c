@@ -1,14 +1,16 @@
-/* The watcher of a traced call: reads what the tool asks the kernel for, and notes it.
+/* The watcher of a traced call: reads the system calls that the tool makes, and notes them.
  *
- * It allows nothing. The kernel asks it only about calls that every other program of the tool let through, and a
- * call that it lets on goes to the mounts, Landlock and limits that are there without tracing. What a path in the
- * tool's memory says may have changed a moment later: a note is a hint for people, and nothing is decided by it.
- * The few numbers that are marked are refused, whatever their arguments, and so is one that is in no row; if
- * nobody listens any more, the kernel refuses all of them (seccomp_unotify(2)).
+ * The watcher grants nothing. The kernel asks it only about system calls that every other seccomp program of the tool
+ * has let through. A system call that the watcher lets continue is still subject to the mounts, Landlock and limits
+ * that apply without tracing. A path in the tool's memory may change right after it is read (TOCTOU), so a note is a
+ * hint for people, and no decision depends on it. The few marked system call numbers are refused whatever their
+ * arguments are, and so is a number that is in no row. If nobody listens any more, the kernel refuses all of them
+ * (seccomp_unotify(2)).
  *
- * The tool chooses how many calls it makes, from how many threads, and where its pointers point: into a file that it
- * was granted, say, on a file system that does not answer, where whoever reads it waits for as long as that. So what is
- * kept is bounded, and a thread does all this, which nobody waits for: not the deadline, and not the end. */
+ * The tool chooses the number of its system calls, the number of its threads, and its pointers. A pointer may point
+ * into a granted file on a file system that does not answer, and whoever reads there waits as long as the file system
+ * does. So the amount that is kept is bounded, and the work is done by a thread that nothing waits for: neither the
+ * deadline nor the end of the call. */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -29,11 +31,11 @@
 #include "sys.h"
 
 #define PLACES (2 * MPP_NOTES_MAX)
-#define PATIENCE_NS 200000000l /* for the thread of a tool that is dead; one that waits for memory is left to itself */
+#define PATIENCE_NS 200000000l /* for the thread once the tool is dead; a thread that waits for memory is left alone */
 #define SECOND_NS 1000000000l
-#define PAGE 4096u /* no architecture has smaller ones, so a read within one faults as a whole or not at all */
+#define PAGE 4096u /* no architecture has smaller pages, so a read within one page faults as a whole or not at all */
 
-/* The kernel copies structures of its own size, which may have grown since this was compiled. */
+/* The kernel copies structures of its own size, which may have grown since this code was compiled. */
 union request {
     struct seccomp_notif notif;
     uint8_t room[512];
@@ -45,19 +47,19 @@ union answer {
 };
 
 struct mpp_watcher {
-    struct mpp_watched *rows; /* of its own: the thread may live longer than the call */
+    struct mpp_watched *rows; /* the watcher's own copy: the thread may live longer than the call */
     uint32_t row_count;
     pid_t owner;
     pthread_t thread;
     int runs;    /* the thread was started */
-    int failure; /* an event: it cannot go on */
-    int wake;    /* an event, for the thread: it is over */
+    int failure; /* eventfd: the watcher cannot go on */
+    int wake;    /* eventfd that tells the thread that the call is over */
     int listener;
-    pthread_mutex_t lock; /* of what is below */
+    pthread_mutex_t lock; /* protects the fields below */
     pthread_cond_t turn;
-    int ended;     /* the thread has */
+    int ended;     /* the thread has ended */
     int closed;    /* nothing is noted any more */
-    int abandoned; /* the thread frees it */
+    int abandoned; /* the thread frees the watcher */
     struct mpp_buffer notes;
     uint32_t count;
     uint64_t lost;
@@ -105,7 +107,7 @@ int mpp_watcher_open(struct mpp_sandbox *sandbox)
     watcher->listener = -1;
     watcher->failure = eventfd(0, EFD_CLOEXEC);
     watcher->wake = eventfd(0, EFD_CLOEXEC);
-    sandbox->watcher = watcher; /* and is closed with it, whatever is missing */
+    sandbox->watcher = watcher; /* it is closed with the sandbox, even if a part of it is missing */
     if (watcher->failure < 0 || watcher->wake < 0) return errno;
     watcher->rows = malloc(count * sizeof *watcher->rows);
     if (watcher->rows == NULL) return ENOMEM;
@@ -124,7 +126,7 @@ int mpp_watcher_wants(const struct mpp_watcher *watcher)
     return watcher != NULL && !watcher->runs;
 }
 
-/* Waits for the thread, whose tool is dead, but not for long. */
+/* Waits a short time for the thread to end. Its tool is dead. */
 static void settle(struct mpp_watcher *watcher)
 {
     struct timespec until;
@@ -159,7 +161,7 @@ void mpp_watcher_close(struct mpp_watcher **slot)
 
     *slot = NULL;
     if (watcher == NULL) return;
-    /* In a child of the host the thread is not there, and its lock may be held for ever. */
+    /* A child of the host does not have the thread, and the lock may be held for ever there. */
     if (watcher->runs && watcher->owner != getpid()) {
         mpp_close(&watcher->listener);
         mpp_close(&watcher->failure);
@@ -196,7 +198,7 @@ static size_t note_size(const struct mpp_note *note)
     return sizeof *note + padded((size_t)note->folder_size + note->path_size);
 }
 
-/* Keeps a note as it was made unless it is known or there is no room. Returns 0, or -1 without memory. */
+/* Keeps a finished note unless it is known already or there is no room. Returns 0, or -1 if there is no memory. */
 static int keep_made(struct mpp_watcher *watcher, const uint8_t *made, size_t size)
 {
     uint32_t place = (uint32_t)(hash_of(made, size) % PLACES);
@@ -264,8 +266,9 @@ static int read_path(pid_t thread, uint64_t address, char *path)
     return -EFAULT;
 }
 
-/* Where a relative path of the thread starts, as the thread would name it: a path of its own root, since none of
- * its mounts lies below ours. Returns its length, or 0 where that cannot be told. */
+/* Reads the folder that a relative path of the thread starts from, as the thread would name it: the path is relative to
+ * the thread's own root, since none of its mounts lies below a mount of this process. Returns the path's length, or 0
+ * if it cannot be determined. */
 static uint32_t folder_of(pid_t thread, int descriptor, char *folder)
 {
     char link[64];
@@ -279,7 +282,7 @@ static uint32_t folder_of(pid_t thread, int descriptor, char *folder)
     return size > 0 && size < PATH_MAX && folder[0] == '/' ? (uint32_t)size : 0;
 }
 
-/* Notes what one row says of a call. Returns 0, or -1 where the watcher cannot go on. */
+/* Makes the note that one row asks for. Returns 0, or -1 if the watcher cannot go on. */
 static int note_row(struct mpp_watcher *watcher, const struct seccomp_notif *call, uint32_t row)
 {
     const struct mpp_watched *how = &watcher->rows[row];
@@ -292,7 +295,7 @@ static int note_row(struct mpp_watcher *watcher, const struct seccomp_notif *cal
         pid_t thread = (pid_t)call->pid;
         int size = read_path(thread, call->data.args[how->path], path);
 
-        if (size == -EFAULT || size == -ESRCH || size == 0) return 0; /* nothing that the kernel would look up */
+        if (size == -EFAULT || size == -ESRCH || size == 0) return 0; /* no path that the kernel would look up */
         if (size < 0) return -1;
         note.path_size = (uint32_t)size;
         if (path[0] != '/') {
@@ -300,13 +303,14 @@ static int note_row(struct mpp_watcher *watcher, const struct seccomp_notif *cal
             note.folder_size = folder_of(thread, descriptor, folder);
             if (note.folder_size == 0) note.flags |= MPP_NOTE_NO_FOLDER;
         }
-        /* The thread may be gone and its number another one's: what was read is its own only if it still waits. */
+        /* The thread may be gone and its id reused. The path was read from the right thread only if that thread still
+         * waits for the answer. */
         if (ioctl(watcher->listener, SECCOMP_IOCTL_NOTIF_ID_VALID, &call->id) < 0) return errno == ENOENT ? 0 : -1;
     }
     return keep(watcher, &note, folder, path);
 }
 
-/* Handles one call. Returns 1, 0 where there is none to handle, -1 where the watcher cannot go on. */
+/* Handles one system call. Returns 1, or 0 if there is none to handle, or -1 if the watcher cannot go on. */
 static int attend_one(struct mpp_watcher *watcher)
 {
     union request request;
@@ -331,10 +335,11 @@ static int attend_one(struct mpp_watcher *watcher)
         answer.resp.flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
     }
     if (ioctl(watcher->listener, SECCOMP_IOCTL_NOTIF_SEND, &answer) < 0 && errno != ENOENT) return -1;
-    return known ? 1 : -1; /* a call that nobody asked to be told of: program and rows disagree */
+    return known ? 1 : -1; /* -1: nobody asked for notifications of this call, so the program and the rows disagree */
 }
 
-/* Returns 1 while there may be more, 0 where nobody is left to ask or it is over, -1 where it cannot go on. */
+/* Returns 1 while there may be more to do, 0 if no process is left that could ask or the call is over, and -1 if the
+ * watcher cannot go on. */
 static int attend(struct mpp_watcher *watcher)
 {
     struct pollfd waited[] = { { .fd = watcher->listener, .events = POLLIN },
@@ -343,7 +348,7 @@ static int attend(struct mpp_watcher *watcher)
     if (poll(waited, sizeof waited / sizeof waited[0], -1) < 0) return errno == EINTR ? 1 : -1;
     if (waited[1].revents != 0) return 0;
     if ((waited[0].revents & (POLLERR | POLLNVAL)) != 0) return -1;
-    if ((waited[0].revents & POLLIN) == 0) return 0; /* everybody who could have asked is dead */
+    if ((waited[0].revents & POLLIN) == 0) return 0; /* every process that could have asked is dead */
     return attend_one(watcher) < 0 ? -1 : 1;
 }
 
@@ -355,7 +360,7 @@ static void *watch(void *given)
 
     do state = attend(watcher);
     while (state > 0);
-    /* Where it cannot go on, whoever has asked waits, and is killed. */
+    /* If the watcher cannot go on, a tool thread that has asked waits for the answer, and is killed. */
     if (state < 0)
         tell(watcher->failure);
     else
