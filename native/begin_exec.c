@@ -1,4 +1,4 @@
-/* Init as a program of its own, without a C library: how the kernel enters it, and how the tool begins by execve. */
+/* Init as a program of its own, without a C library: its entry point, and the start of the tool by execve. */
 #include <asm/signal.h>
 #include <linux/errno.h>
 #include <string.h>
@@ -41,7 +41,7 @@ void reset_signals(void)
 
 long let_go(const struct init_context *context)
 {
-    (void)context; /* execve does that */
+    (void)context; /* execve drops everything that has to be dropped */
     return 0;
 }
 
@@ -50,7 +50,7 @@ long begin_tool(const char *path, const char *const *arguments, const char *cons
     return sys3(SYS_execve, path, arguments, variables);
 }
 
-/* The kernel enters here with an unaligned idea of a stack frame; the ABI wants 16 bytes. */
+/* Called by _start. The stack frame at the kernel's entry is not aligned to the 16 bytes that the ABI requires. */
 __attribute__((used, visibility("hidden"))) void mpp_init_enter(void)
 {
     init_run();

@@ -1,5 +1,6 @@
-/* Sandboxes that were killed and did not die in time: a file system that does not answer can hold a process of theirs,
- * whatever signal it is sent. Nobody waits for them any longer; dead they are reaped by one of the next calls. */
+/* Sandboxes that were killed and did not die in time. A file system that does not answer can hold one of their
+ * processes, whatever signal the process is sent. Nobody waits for them any longer. Once they are dead, one of the next
+ * calls reaps them. */
 #include <pthread.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -9,8 +10,8 @@
 
 #define MOST 64
 
-/* Whoever finds it locked has something else to do. So a child of the host, which may find it locked for good, waits
- * for nobody. */
+/* A thread that finds it locked goes on with its other work. So a child of the host, which may find it locked for ever,
+ * does not wait. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct {
     pid_t owner;
@@ -38,7 +39,7 @@ void mpp_bury(void)
         int is_own = left[at].owner == getpid();
 
         ended.si_pid = 0;
-        /* Where it cannot be waited for, somebody else has reaped it, or it is none of this process's. */
+        /* If waitid fails, somebody else has reaped it. If is_own is 0, it does not belong to this process. */
         if (is_own && waitid(P_PIDFD, (id_t)left[at].pidfd, &ended, WEXITED | WNOHANG | __WALL) == 0 &&
             ended.si_pid == 0) {
             at++;

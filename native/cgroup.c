@@ -1,5 +1,6 @@
-/* The cgroup of one invocation: cloned into, asked, killed. It was made and bounded before, and is removed
- * after, by Python (sandbox/cgroup.py); here is what happens while it is full. */
+/* The cgroup of one invocation: the sandbox is cloned into it, its counters are read, and it is killed. Python
+ * (sandbox/cgroup.py) makes and bounds it before and removes it afterwards. This file is for the time in between, while
+ * the cgroup has processes. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -10,7 +11,8 @@
 #include "sandbox.h"
 #include "sys.h"
 
-/* The number behind a key at the start of a line, or the whole file where the key is empty; -1 without one. */
+/* Returns the number behind a key at the start of a line, or the number that the file starts with if the key is empty;
+ * -1 if there is none. */
 static long long number_of(int cgroup, const char *name, const char *key)
 {
     char text[8192];
@@ -37,8 +39,9 @@ int mpp_cgroup_usage(const struct mpp_sandbox *sandbox, struct mpp_usage *usage)
     uint64_t before;
 
     if (cpu < 0 || resident < 0 || tasks < 0) return -1;
-    /* Scratch has a bound of its own, and pages of files that were read can be had back at any time. The kernel
-     * adds these rows up when they are read, so that is left out while it cannot matter. */
+    /* Pages of files are not counted: scratch has a bound of its own, and the kernel can reclaim pages of files that
+     * were read at any time. The kernel adds these rows up when they are read, so they are not read while they cannot
+     * matter. */
     if ((uint64_t)resident > sandbox->launch.memory / 2) {
         long long files = number_of(cgroup, "memory.stat", "file");
         if (files < 0) return -1;
@@ -47,7 +50,7 @@ int mpp_cgroup_usage(const struct mpp_sandbox *sandbox, struct mpp_usage *usage)
     before = sandbox->before_user_us + sandbox->before_system_us;
     usage->cpu_us = (uint64_t)cpu > before ? (uint64_t)cpu - before : 0;
     usage->resident = (uint64_t)resident;
-    usage->tasks = tasks > 0 ? (uint32_t)tasks - 1 : 0; /* less init */
+    usage->tasks = tasks > 0 ? (uint32_t)tasks - 1 : 0; /* init is not counted */
     return 0;
 }
 
@@ -61,7 +64,7 @@ void mpp_cgroup_times(int cgroup, uint64_t *user_us, uint64_t *system_us)
     *system_us = (uint64_t)system;
 }
 
-/* What it came to, once everything in it is dead. */
+/* Puts the cgroup's final counts into the outcome, once everything in the cgroup is dead. */
 void mpp_cgroup_account(const struct mpp_sandbox *sandbox, struct mpp_outcome *outcome)
 {
     int cgroup = sandbox->launch.cgroup_fd;
@@ -86,7 +89,7 @@ void mpp_cgroup_kill(int cgroup)
 {
     int fd = cgroup >= 0 ? openat(cgroup, "cgroup.kill", O_WRONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
 
-    if (fd < 0) return; /* the death of init kills all the same */
+    if (fd < 0) return; /* the death of init kills all the others nevertheless */
     while (write(fd, "1", 1) < 0 && errno == EINTR) continue;
     close(fd);
 }

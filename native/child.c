@@ -1,4 +1,4 @@
-/* Children that share the memory of the host, and how they are ended. */
+/* Children that share the memory of the host: starting and ending them. */
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
@@ -10,8 +10,8 @@
 #include "sandbox.h"
 #include "sys.h"
 
-/* clone3(2) with a function to run in the child. The child starts on a stack of its own and never comes back
- * from here; the parent's frame is not touched. Returns the kernel's value. */
+/* clone3(2) with a function to run in the child. The child starts on a stack of its own and never returns from here, so
+ * it does not touch the parent's frame. Returns the kernel's value. */
 static long clone3_call(const struct mpp_clone_args *args, int (*child)(void *), void *argument)
 {
 #if defined(__x86_64__)
@@ -52,14 +52,14 @@ static long clone3_call(const struct mpp_clone_args *args, int (*child)(void *),
 #endif
 }
 
-/* Born inside the cgroup, so that nothing it does is counted anywhere else. Moving it there afterwards would make the
- * kernel wait for all of its processors. */
+/* The child is created inside the cgroup, so that nothing it does is counted elsewhere. Moving it there afterwards
+ * would make the kernel wait for all processors. */
 int mpp_clone(uint64_t flags, int cgroup, char *stack, size_t size, int (*child)(void *), void *argument, int *pidfd)
 {
     struct mpp_clone_args args = {
         .flags = flags | CLONE_PIDFD | (cgroup >= 0 ? MPP_CLONE_INTO_CGROUP : 0),
         .pidfd = (uint64_t)(uintptr_t)pidfd,
-        .exit_signal = flags & CLONE_PARENT ? 0 : SIGCHLD, /* else that of who clones */
+        .exit_signal = flags & CLONE_PARENT ? 0 : SIGCHLD, /* CLONE_PARENT: the exit signal of the caller is used */
         .stack = (uint64_t)(uintptr_t)stack,
         .stack_size = size,
         .cgroup = cgroup >= 0 ? (uint64_t)cgroup : 0,
@@ -70,8 +70,8 @@ int mpp_clone(uint64_t flags, int cgroup, char *stack, size_t size, int (*child)
     int error;
 
     sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before); /* a handler would run in the child, on this memory */
-    /* clone3 is refused by the seccomp profiles of many containers, and without a cgroup it is not needed. */
+    pthread_sigmask(SIG_SETMASK, &all, &before); /* otherwise a handler could run in the child, on this memory */
+    /* The seccomp profiles of many containers refuse clone3, and without a cgroup it is not needed. */
     if (cgroup < 0) {
         pid = clone(child, stack + size, (int)(flags | CLONE_PIDFD | SIGCHLD), argument, pidfd);
         error = errno;
@@ -85,7 +85,8 @@ int mpp_clone(uint64_t flags, int cgroup, char *stack, size_t size, int (*child)
     return -1;
 }
 
-/* Shares the host's memory, so it must not outlive the host, not even by a SIGKILL at this moment. */
+/* The child shares the host's memory, so it must not outlive the host, not even if SIGKILL kills the host at this
+ * moment. */
 MPP_NEVER_RETURNS int mpp_wait_to_be_killed(void *owner)
 {
     sys5(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);

@@ -1,4 +1,4 @@
-/* Time, and waiting that ends with it. */
+/* The time, and waiting for input until a time limit. */
 #include <errno.h>
 #include <poll.h>
 #include <time.h>

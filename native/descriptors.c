@@ -1,4 +1,4 @@
-/* Descriptors: closed, read, sent and received. Of the host, and of the template. */
+/* Closes, reads, sends and receives descriptors. For the host and for the template. */
 #include "descriptors.h"
 
 #include <errno.h>

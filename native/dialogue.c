@@ -1,4 +1,4 @@
-/* What a tool is told: its request, and in a dialogue what is answered to it while it runs. */
+/* What a tool gets on descriptor 0: its request, and in a dialogue the answers to it while it runs. */
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -10,7 +10,8 @@
 
 enum written { NOBODY_READS, PIPE_FULL, ALL_WRITTEN };
 
-/* A tool that closed its descriptor 0 would raise SIGPIPE, which an embedding host may not ignore. */
+/* write(2) without SIGPIPE: a tool that has closed its descriptor 0 would raise it, and an embedding host may not
+ * ignore it. */
 static ssize_t write_quietly(int fd, const uint8_t *data, size_t size)
 {
     ssize_t sent;
@@ -51,7 +52,8 @@ void mpp_feed(struct mpp_sandbox *sandbox)
     enum written request = write_on(sandbox->request, launch->request, launch->request_size, &sandbox->request_sent);
 
     if (request == PIPE_FULL) return;
-    /* Many a server ends at the end of its input, with the answer still owed: in a dialogue it stays open. */
+    /* In a dialogue the pipe stays open, since many servers exit at the end of their input before they have
+     * answered. */
     if (request == ALL_WRITTEN && launch->dialogue &&
         write_on(sandbox->request, sandbox->said.data, sandbox->said.size, &sandbox->said_sent) != NOBODY_READS)
         return;

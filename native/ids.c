@@ -1,4 +1,4 @@
-/* Identity maps: of a sandbox, and of the mounts that a host running as root gives to one. */
+/* Id maps: of a sandbox, and of the mounts that a host running as root gives to a sandbox. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -20,7 +20,7 @@ static int write_file(int directory, const char *name, const char *text)
     int error = 0;
 
     if (fd < 0) return errno;
-    written = write(fd, text, size); /* the kernel takes a map in one write or not at all */
+    written = write(fd, text, size); /* the kernel accepts a map only in one write */
     if (written < 0)
         error = errno;
     else if ((size_t)written != size)
@@ -29,7 +29,7 @@ static int write_file(int directory, const char *name, const char *text)
     return error;
 }
 
-/* user_namespaces(7): a host that is no root maps exactly itself, and must give up setgroups first. */
+/* user_namespaces(7): a host that is not root maps exactly its own id, and must give up setgroups first. */
 int mpp_map_ids(int proc, pid_t pid, int pidfd, const struct mpp_ids *ids)
 {
     struct pollfd alive = { .fd = pidfd, .events = POLLIN, .revents = 0 };
@@ -45,8 +45,10 @@ int mpp_map_ids(int proc, pid_t pid, int pidfd, const struct mpp_ids *ids)
     snprintf(path, sizeof path, "%s%d", proc < 0 ? "/proc/" : "", (int)pid);
     directory = openat(proc, path, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (directory < 0) return errno;
-    /* Alive after the folder was opened: so the folder is this process's, not a later one's with its number. */
-    while ((ready = poll(&alive, 1, 0)) < 0 && errno == EINTR) continue; /* by a signal, even if it is not to wait */
+    /* If the process is alive after the folder was opened, the folder belongs to it, and not to a later process that
+     * reuses its pid. */
+    while ((ready = poll(&alive, 1, 0)) < 0 && errno == EINTR)
+        continue; /* a signal interrupts even a poll without wait */
     if (ready != 0) error = ESRCH;
     if (error == 0 && ids->self_map) error = write_file(directory, "setgroups", "deny");
     snprintf(line, sizeof line, "%s%u %u %u\n", host[0], ids->inside, ids->outer_gid, ids->count);
@@ -57,8 +59,8 @@ int mpp_map_ids(int proc, pid_t pid, int pidfd, const struct mpp_ids *ids)
     return error;
 }
 
-/* A user namespace that exists only to say how ids on disk appear through a mount (mount_setattr(2),
- * MOUNT_ATTR_IDMAP): the host's own id appears as the sandbox's outer id, every other id as nobody's. */
+/* Makes a user namespace that exists only to define how ids on disk appear through a mount (mount_setattr(2),
+ * MOUNT_ATTR_IDMAP). The host's own id appears as the sandbox's outer id, and every other id as nobody. */
 int mpp_idmap_namespace(uint32_t inside_uid, uint32_t inside_gid, uint32_t outer, int *namespace_fd)
 {
     alignas(16) static _Thread_local char stack[4096];

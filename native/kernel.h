@@ -1,5 +1,5 @@
-/* Kernel interfaces newer than the C library's headers may be. Values from the kernel's uapi headers;
- * a static assertion beside each use would only compare a constant with itself, so the live tests do it. */
+/* Kernel interfaces that may be newer than the C library's headers. The values are from the kernel's uapi headers. A
+ * static assertion beside each use would only compare a constant with itself, so the live tests check them. */
 #ifndef MPP_KERNEL_H
 #define MPP_KERNEL_H
 
@@ -25,7 +25,7 @@
 #define SYS_close_range 436
 #endif
 
-/* linux/landlock.h as of ABI 6 (Linux 6.12): the struct grew, older headers have a prefix of it. */
+/* linux/landlock.h as of ABI 6 (Linux 6.12). The structure has grown; older headers have a prefix of it. */
 struct mpp_landlock_ruleset {
     uint64_t handled_access_fs;
     uint64_t handled_access_net;

@@ -1,7 +1,7 @@
-/* Who many files are at this moment, in one call: asked before every invocation of a tool.
+/* The current identities of many files, in one call. It is made before every invocation of a tool.
  *
- * A package of thousands takes milliseconds, nearly all of it in the kernel: threads share that where there are
- * processors for them. They live as long as the call, and touch nothing but their own part. */
+ * A package of thousands of files takes milliseconds, nearly all of it in the kernel. Threads share that work if there
+ * are processors for them. The threads live as long as the call, and each touches only its own part. */
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -15,7 +15,7 @@
 #include "contract.h"
 
 #define THREADS_MAX 4
-#define WORTH_IT 256 /* files; to start a thread and to wait for it takes as long as to look at some twenty */
+#define WORTH_IT 256 /* files; starting a thread and waiting for it takes as long as looking at some twenty files */
 #define STACK_SIZE (128u << 10)
 
 struct part {
@@ -54,7 +54,7 @@ static void *look_at(void *given)
     return NULL;
 }
 
-/* How many threads look, this one included. */
+/* Returns the number of threads that look at the files, including this one. */
 static size_t threads_for(size_t count)
 {
     size_t most = count / WORTH_IT;
@@ -86,7 +86,7 @@ void mpp_look(int folder, const char *names, size_t count, struct mpp_identity *
     }
     if (shares > 1 && pthread_attr_init(&small) == 0) {
         sigfillset(&all);
-        pthread_sigmask(SIG_SETMASK, &all, &before); /* the host's handlers are for the host's threads */
+        pthread_sigmask(SIG_SETMASK, &all, &before); /* the host's signal handlers must run in the host's threads */
         pthread_attr_setstacksize(&small, STACK_SIZE);
         while (started + 1 < shares && pthread_create(&threads[started], &small, look_at, &parts[started + 1]) == 0)
             started++;
@@ -94,6 +94,6 @@ void mpp_look(int folder, const char *names, size_t count, struct mpp_identity *
         pthread_attr_destroy(&small);
     }
     look_at(&parts[0]);
-    for (size_t share = started + 1; share < shares; share++) look_at(&parts[share]); /* no thread could be had */
+    for (size_t share = started + 1; share < shares; share++) look_at(&parts[share]); /* no thread could be started */
     for (size_t thread = 0; thread < started; thread++) pthread_join(threads[thread], NULL);
 }

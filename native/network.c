@@ -1,8 +1,9 @@
 /* The network of a sandbox that was granted destinations: loopback, and sockets that lead to the broker.
  *
- * No interface but loopback is there, so no packet leaves. The sockets are made here since a socket belongs for good to the
- * namespace that it was made in; the owner has them before the tool is forked, and nobody inside keeps one. Nothing accepts
- * yet: listen(2), and bind(2) of the one for names, are the owner's, at the release. */
+ * Loopback is the only interface, so no packet leaves the sandbox. The sockets are made here, since a socket always
+ * belongs to the network namespace that it was made in. The owner gets them before the tool is forked, and no process
+ * inside keeps one. Nothing accepts connections yet: at the release the owner calls listen(2), and bind(2) on the
+ * socket for names. */
 #include <linux/errno.h>
 #include <linux/fcntl.h>
 #include <linux/if.h>
@@ -20,7 +21,7 @@
 
 #define LOOPBACK 1 /* the index of lo: the first interface of every namespace */
 
-/* As the C library has them; the kernel's headers leave these to it. */
+/* The C library's values; the kernel's headers leave these constants to the C library. */
 #define UNSPEC 0
 #define INET 2
 #define STREAM 1
@@ -28,13 +29,13 @@
 #define RAW 3
 #define CLOSE_ON_EXEC 02000000
 
-struct answer { /* to a request with NLM_F_ACK: an error, and the request again */
+struct answer { /* the answer to a request with NLM_F_ACK: an error, and a copy of the request */
     struct nlmsghdr head;
     struct nlmsgerr error;
     uint8_t rest[256];
 };
 
-/* Sends one request of rtnetlink(7), and returns what the kernel answers. */
+/* Sends one rtnetlink(7) request, and returns the kernel's answer. */
 static long ask(long socket, const void *request, size_t size)
 {
     struct answer answer;
@@ -106,12 +107,13 @@ static long bound_stream(const struct mpp_stream *stream)
     return error;
 }
 
-/* What the kernel keeps of each connection, either way, beside what libraries ask for, which seccomp takes no notice of.
- * Otherwise it is megabytes for each of a tool's descriptors, and only a cgroup counts them. Set while the host's /proc is
- * still there: it shows whoever looks the network of their own. */
+/* Bounds the kernel's buffers of each connection, in both directions. (Libraries may ask for other sizes, but the
+ * seccomp program answers these requests without making them.) Otherwise the buffers are megabytes for each of a tool's
+ * descriptors, and only a cgroup counts them. The bounds are set while the host's /proc is still there: each process
+ * sees its own network in it. */
 static long bound_buffers(void)
 {
-    /* No pointers: nobody relocates this program. */
+    /* No pointers here, since nothing relocates this program. */
     static const char names[][28] = { "/proc/sys/net/ipv4/tcp_rmem", "/proc/sys/net/ipv4/tcp_wmem" };
     static const char bounds[] = "4096 65536 262144";
     long error = 0;

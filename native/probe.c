@@ -1,4 +1,5 @@
-/* Questions to this kernel, each answered by doing: can such a process be made, which Landlock, which seccomp. */
+/* Questions about this kernel, each answered by trying: can such a process be made, and which Landlock and seccomp
+ * features exist. */
 #include <errno.h>
 #include <linux/landlock.h>
 #include <linux/seccomp.h>

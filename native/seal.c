@@ -1,8 +1,8 @@
-/* _seal: the one native call that runs inside a Python sandbox, before any tool code: it adds a seccomp
- * program on top of the one the process already has. The launcher's own execve is behind it then, so the
- * program added here can take execve away.
+/* _seal: the one native call that runs inside a Python sandbox, before any code of the tool. It adds a seccomp program
+ * to the one that the process already has. The launcher's own execve has been made by then, so the added program can
+ * take execve away.
  *
- * CPython's limited API (3.11): one build serves every interpreter a package may ask for. */
+ * Uses CPython's limited API (3.11): one build serves every interpreter that a package may ask for. */
 #define Py_LIMITED_API 0x030b0000
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>

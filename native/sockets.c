@@ -1,4 +1,5 @@
-/* What init hands to its owner: the listener of a traced tool, and the sockets of a plan with streams. */
+/* The descriptors that init hands to its owner: the listener of a traced tool, and the sockets of a plan with
+ * streams. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,6 +45,6 @@ ssize_t mpp_receive_report(struct mpp_sandbox *sandbox, struct mpp_report *repor
         return got;
     if (report->kind == MPP_REPORT_NETWORK && mpp_take_sockets(sandbox, descriptors, count) == 0) return got;
     for (size_t i = 0; i < count; i++) mpp_close(&descriptors[i]);
-    /* What was not asked for, or is missing: read as the end of the channel. */
+    /* Descriptors that were not asked for, or that are missing, are treated as the end of the channel. */
     return count > 0 || report->kind == MPP_REPORT_WATCHED || report->kind == MPP_REPORT_NETWORK ? 0 : got;
 }

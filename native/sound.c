@@ -1,5 +1,6 @@
-/* Whether a message is a plan, asked by the parent before it clones and again by init when it has received it.
- * Everything that is read of a plan later lies inside the message because this said so. No C library. */
+/* Checks whether a message is a plan: the parent checks before it clones, and init checks again when it has received
+ * the message. This check guarantees that everything that is read from a plan later lies inside the message. Uses no C
+ * library. */
 #include "sound.h"
 
 #include "contract.h"
@@ -28,11 +29,11 @@ static int texts_fit(const uint8_t *message, struct mpp_span span, const char **
         if (!text_fits(offsets[i], plan->size)) return 0;
         if (texts != NULL) texts[i] = (const char *)(message + offsets[i]);
     }
-    if (texts != NULL) texts[span.count] = NULL; /* those of a message before it may have been more */
+    if (texts != NULL) texts[span.count] = NULL; /* an earlier message may have had more texts */
     return 1;
 }
 
-/* The owner is trusted; a message that was cut short or laid out by another version is not. */
+/* The owner is trusted, but a message that was cut short, or laid out by another version, is not. */
 int plan_is_sound(const uint8_t *message, size_t received, const char **arguments, const char **variables)
 {
     const struct mpp_plan *plan = (const void *)message;

@@ -1,4 +1,4 @@
-/* What a sandbox gets of the host's file system: opened as it was approved, held, copied, handed over. */
+/* The files of the host that a sandbox gets: opened as they were approved, held, copied, and handed over. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -16,8 +16,8 @@ void mpp_close_sources(struct mpp_sandbox *sandbox)
     sandbox->source_count = 0;
 }
 
-/* When the file was made, in ns since 1970; 0 where its file system does not tell. The inode of a file that is
- * removed may be the next one's: the moment is not. */
+/* Returns the file's birth time in ns since 1970, or 0 if the file system does not tell it. The inode of a removed file
+ * may be reused by the next file; the birth time is not. */
 static uint64_t birth_of(int fd)
 {
     struct statx seen;
@@ -31,7 +31,7 @@ static int is_of_image(const struct mpp_entry *entry)
     return entry->kind == MPP_ENTRY_BIND && (entry->flags & MPP_ENTRY_IMAGE) != 0;
 }
 
-/* Opens every bind source from the entry first on as the approved path names it, and notes which file that is. */
+/* Opens every source from the entry `first` on by its approved path, and notes the identity of the file. */
 int mpp_hold_sources(struct mpp_sandbox *sandbox, uint32_t first, uint32_t *detail)
 {
     struct mpp_open_how how = { O_PATH | O_CLOEXEC, 0, MPP_RESOLVE_NO_SYMLINKS | MPP_RESOLVE_NO_MAGICLINKS };
@@ -58,7 +58,7 @@ int mpp_hold_sources(struct mpp_sandbox *sandbox, uint32_t first, uint32_t *deta
         if (fd < 0) return (int)-fd;
         sandbox->sources[i] = (int)fd;
         if (fstat((int)fd, &seen) < 0) return errno;
-        /* Approved by identity, since another user could put something else in its place. */
+        /* The approval is bound to the file's identity, since another user could put another file at the path. */
         if (entries[i].inode != 0 && (entries[i].inode != seen.st_ino || entries[i].device != seen.st_dev))
             return ESTALE;
         if (entries[i].birth != 0 && entries[i].birth != birth_of((int)fd)) return ESTALE;
@@ -69,8 +69,8 @@ int mpp_hold_sources(struct mpp_sandbox *sandbox, uint32_t first, uint32_t *deta
     return 0;
 }
 
-/* A host that is root copies each source itself: it can enter folders that the sandbox's id cannot, and only
- * it can map ids on a mount. Returns 0 or an errno with *step and *detail set. */
+/* A host that is root copies each source itself: it can enter folders that the sandbox's id cannot enter, and only it
+ * can map ids on a mount. Returns 0, or an errno with *step and *detail set. */
 int mpp_copy_trees(struct mpp_sandbox *sandbox, uint32_t first, int *trees, uint32_t *tree_count, uint32_t *step,
                    uint32_t *detail)
 {
@@ -79,8 +79,8 @@ int mpp_copy_trees(struct mpp_sandbox *sandbox, uint32_t first, int *trees, uint
     int error = 0;
 
     for (uint32_t i = first; error == 0 && i < sandbox->source_count; i++) {
-        /* Private: a copy of a shared mount would be its peer, and what the sandbox mounts inside it (covers,
-         * protected files) would appear on the host, and stay there. */
+        /* MS_PRIVATE: a copy of a shared mount would be a peer of that mount. Mounts that the sandbox makes inside the
+         * copy (covers, protected files) would appear on the host, and stay there. */
         struct mpp_mount_attr attr = { entries[i].attributes, 0, MS_PRIVATE, 0 };
         long tree;
         long set;
@@ -109,15 +109,16 @@ int mpp_copy_trees(struct mpp_sandbox *sandbox, uint32_t first, int *trees, uint
         if (error != 0) break;
         attr = (struct mpp_mount_attr){ MPP_MOUNT_ATTR_IDMAP, 0, 0, (uint64_t)namespace_fd };
         set = sys5(SYS_mount_setattr, tree, "", MPP_AT_EMPTY_PATH, &attr, sizeof attr);
-        /* A file system without idmapped mounts: reading then depends on what others may read, which is
-         * less than was granted, never more. Writing would fail or leave files of a strange owner. */
+        /* EINVAL: the file system does not support idmapped mounts. Then the tool can read only what others may read,
+         * which is less than was granted, never more. Writing would fail, or leave files with a wrong owner. */
         if (set < 0 && (set != -EINVAL || (entries[i].flags & MPP_ENTRY_WRITABLE) != 0)) error = (int)-set;
     }
     mpp_close(&namespace_fd);
     return error;
 }
 
-/* What comes from the image of the package, for a host of any user: no path of the host leads there. */
+/* Makes the mounts that come from the image of the package, whatever user the host runs as: no path of the host leads
+ * to the image. */
 int mpp_copy_image(struct mpp_sandbox *sandbox, int *trees, uint32_t *tree_count, uint32_t *detail)
 {
     struct mpp_entry *entries = mpp_entries_of(sandbox);
@@ -134,8 +135,8 @@ int mpp_copy_image(struct mpp_sandbox *sandbox, int *trees, uint32_t *tree_count
     return error;
 }
 
-/* Without namespaces nothing is mounted: init gets the sources themselves, as the parent holds them, to make
- * Landlock rules of. */
+/* Without namespaces nothing is mounted. Init gets the source descriptors that the parent holds, and makes Landlock
+ * rules from them. */
 int mpp_hand_over(struct mpp_sandbox *sandbox, int *trees, uint32_t *tree_count, uint32_t owner, uint32_t *detail)
 {
     struct mpp_entry *entries = mpp_entries_of(sandbox);

@@ -1,5 +1,5 @@
-/* Raw system calls, for code that runs where there is no C library (init) or where errno of a shared
- * address space must not be touched. Every function returns the kernel's value: -errno on failure. */
+/* Raw system calls, for code that runs without a C library (init), or that must not touch errno in a shared address
+ * space. Every function returns the kernel's value: -errno on failure. */
 #ifndef MPP_SYS_H
 #define MPP_SYS_H
 

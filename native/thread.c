@@ -1,4 +1,4 @@
-/* Threads of the host's side. They take no signal: those of the host are for its own threads. */
+/* Threads on the host's side. They block all signals, since the host's signals are for the host's own threads. */
 #include <pthread.h>
 #include <signal.h>
 

@@ -1,7 +1,8 @@
-/* What a sandbox uses, read from the host's /proc: the second line behind rlimits where no cgroup counts.
+/* The resource usage of a sandbox, read from the host's /proc: the second line of defence behind rlimits if no cgroup
+ * counts.
  *
- * What vanishes while it is looked at has ended. What is there and cannot be read leaves the caller blind, and
- * it says so: a sandbox that is not watched must not run on. */
+ * A process that vanishes while it is read has ended. If a process exists but cannot be read, the usage is unknown, and
+ * these functions return an error: a sandbox that is not watched must not run on. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -12,9 +13,9 @@
 
 #include "sandbox.h"
 
-#define PROCESSES_MAX 65536 /* more than any limit allows, with what dies meanwhile */
-#define HIDDEN_MAX 128      /* files that are deleted and mapped */
-#define THREADS_NEW 1024    /* threads that may come, and go again, while a process is looked at */
+#define PROCESSES_MAX 65536 /* more than any limit allows, including processes that die meanwhile */
+#define HIDDEN_MAX 128      /* number of deleted files that may be mapped */
+#define THREADS_NEW 1024    /* number of threads that may come and go while a process is read */
 
 struct found {
     pid_t *processes;
@@ -22,10 +23,10 @@ struct found {
     size_t room;
 };
 
-/* What one line of proc_pid_stat(5) says: fields 3, 14 to 17, 20 and 24. */
+/* Fields 3, 14 to 17, 20 and 24 of a line of proc_pid_stat(5). */
 struct stat_line {
     char state;
-    unsigned long long cpu_ticks; /* with what was waited for */
+    unsigned long long cpu_ticks; /* including the children that were waited for */
     unsigned long long threads;
     unsigned long long pages;
 };
@@ -35,7 +36,7 @@ static int gone(int error)
     return error == ENOENT || error == ESRCH;
 }
 
-/* Reads all of a file into *text, which grows and ends in NUL. Returns its size, or -errno. */
+/* Reads a whole file into *text, which grows as needed and ends in NUL. Returns the text's size, or -errno. */
 static ssize_t read_all(const char *path, char **text, size_t *room)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -66,7 +67,8 @@ static ssize_t read_all(const char *path, char **text, size_t *room)
     return (ssize_t)size;
 }
 
-/* The name in field 2 may hold anything, so counting starts behind the last parenthesis. Returns 0 or -errno. */
+/* Reads a stat file. The name in field 2 may contain anything, so counting starts behind the last parenthesis. Returns
+ * 0 or -errno. */
 static int read_stat(const char *path, struct stat_line *line)
 {
     char *text = NULL;
@@ -102,7 +104,7 @@ static int add_children(const char *task_path, struct found *found)
     size = read_all(path, &text, &room);
     if (size < 0) {
         free(text);
-        /* A kernel without CONFIG_PROC_CHILDREN has the task and not this file. */
+        /* A kernel without CONFIG_PROC_CHILDREN has the task's folder, but not this file. */
         return gone((int)-size) && access(task_path, F_OK) != 0 ? 0 : (int)size;
     }
     at = text;
@@ -128,8 +130,8 @@ static int add_children(const char *task_path, struct found *found)
     return error;
 }
 
-/* Adds one process and finds its children, who may be any of its threads'. Returns 0 or -errno: -EAGAIN where threads
- * come and go faster than they are looked at. Where there are more tasks than most, the rest is left out. */
+/* Adds one process and finds its children, which may be children of any of its threads. Returns 0 or -errno: -EAGAIN if
+ * threads come and go faster than they can be read. If there are more tasks than most, the rest is left out. */
 static int add_process(pid_t pid, int is_init, uint32_t most, struct found *found, struct mpp_usage *usage)
 {
     unsigned long long tick = (unsigned long long)sysconf(_SC_CLK_TCK);
@@ -158,7 +160,8 @@ static int add_process(pid_t pid, int is_init, uint32_t most, struct found *foun
         long id = strtol(task->d_name, NULL, 10);
 
         if (id <= 0) continue;
-        /* More than there were: while they are counted, a tool makes some, and whoever went on would follow it. */
+        /* There are more threads than the process had at first: the tool makes threads while they are counted. Without
+         * a bound the loop could follow the tool for ever. */
         if (++seen > whole.threads && !is_init) {
             if (read_stat(whole_path, &one) == 0 && one.threads > whole.threads) whole.threads = one.threads;
             if (whole.threads > most - others) break;
@@ -169,7 +172,7 @@ static int add_process(pid_t pid, int is_init, uint32_t most, struct found *foun
         }
         snprintf(path, sizeof path, "%s/%ld", folder, id);
         error = add_children(path, found);
-        /* A first thread that has ended shows no memory, though the others still have it. */
+        /* A first thread that has ended shows no memory, although the other threads still have it. */
         if (error != 0 || whole.pages != 0 || whole.threads < 2) continue;
         snprintf(path, sizeof path, "%s/%ld/stat", folder, id);
         if (read_stat(path, &one) == 0) whole.pages = one.pages;
@@ -198,7 +201,7 @@ int mpp_watch(pid_t init, uint32_t most, struct mpp_usage *usage)
     return -error;
 }
 
-/* Whether the text of a proc_pid_maps(5) names more than HIDDEN_MAX files that are deleted. */
+/* Whether the text of a proc_pid_maps(5) file names more than HIDDEN_MAX deleted files. */
 static int names_many(char *text)
 {
     static const char deleted[] = " (deleted)";
@@ -213,7 +216,8 @@ static int names_many(char *text)
 
         if ((size_t)(end - line) < sizeof deleted - 1) continue;
         if (memcmp(end - (sizeof deleted - 1), deleted, sizeof deleted - 1) != 0) continue;
-        *end = '\0'; /* sscanf(3) looks for the end of what it is given first: of all the lines, for each of them */
+        *end =
+            '\0'; /* sscanf(3) first searches the end of its input: without this, it would read all lines for each line */
         if (sscanf(line, "%*s %*s %*s %x:%x %llu", &one.major, &one.minor, &one.inode) != 3) continue;
         while (known < count &&
                (seen[known].inode != one.inode || seen[known].major != one.major || seen[known].minor != one.minor))
@@ -224,8 +228,8 @@ static int names_many(char *text)
     return 0;
 }
 
-/* What a process has mapped. A first thread that has ended shows nothing, though the others still have it. Returns as
- * read_all; -ENOMEM, too, where threads come and go faster than they are looked at. */
+/* Reads the mappings of a process. A first thread that has ended shows none, although the other threads still have
+ * them. Returns as read_all does, and also -ENOMEM if threads come and go faster than they can be read. */
 static ssize_t read_maps(pid_t pid, char **text, size_t *room)
 {
     char path[96];
