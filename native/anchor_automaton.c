@@ -6,7 +6,7 @@ int mpp_automaton_build(struct mpp_automaton *automaton, uint32_t words_size)
 {
     struct mpp_automaton *a = automaton;
     uint32_t states = 1, classes = 1, head, tail;
-    uint32_t *queue = a->link; /* each state is taken from the queue before its link is known */
+    uint32_t *queue = a->link; /* the queue uses the memory of the links, which are computed after its last use */
 
     memset(a->class_of, 0, sizeof a->class_of);
     for (uint32_t n = 0; n < a->needle_count; n++) {
@@ -41,11 +41,12 @@ int mpp_automaton_build(struct mpp_automaton *automaton, uint32_t words_size)
             }
             state = *next;
         }
-        a->output[state] = n + 1; /* its twins follow from it */
+        a->output[state] = n + 1; /* its twins are found through the needle */
     }
     a->state_count = states;
 
-    /* Breadth first: where a word does not go on, go on with the longest suffix that is the start of another. */
+    /* Breadth first. Where a word does not continue, continue with its longest suffix that is the start of another
+     * word. */
     head = tail = 0;
     for (uint32_t c = 0; c < classes; c++)
         if (a->next[c] != 0) queue[tail++] = a->next[c];
@@ -64,7 +65,8 @@ int mpp_automaton_build(struct mpp_automaton *automaton, uint32_t words_size)
             }
         }
     }
-    /* The queue is read for the last time: links by depth, which a chain of suffixes gives without it. */
+    /* The queue is not needed any more. The links are computed by following the chains of suffixes, without an order by
+     * depth. */
     for (uint32_t state = 0; state < states; state++) {
         uint32_t suffix = a->fail[state];
 

@@ -1,4 +1,4 @@
-/* What each byte is part of, in one table. */
+/* The kinds of each byte, in one table. */
 #include "anchor_bytes.h"
 
 const uint16_t mpp_kinds[256] = {

@@ -1,4 +1,4 @@
-/* What single bytes are part of, and what stands around them: what every part of the pass over a text asks. Every
+/* The kinds of single bytes, and checks of the bytes around them. Every part of the pass over a text uses these. Every
  * read is inside the text. */
 #ifndef MPP_ANCHOR_BYTES_H
 #define MPP_ANCHOR_BYTES_H
@@ -6,20 +6,20 @@
 #include <stdint.h>
 #include <string.h>
 
-/* What a byte is part of. */
+/* The kinds of a byte: what it may be part of. */
 enum {
     DIGIT = 1,
     UPPER = 2,
     LOWER = 4,
     HEX = 8,
     BASE64 = 16,
-    TOKEN = 32,      /* what tokens are made of */
-    JOINT = 64,      /* between the digits of a number */
-    PRINTED = 128,   /* between the digits of a number that is printed: no brackets */
-    SHORT = 256,     /* between a digit and a letter that looks like one */
+    TOKEN = 32,      /* may occur in a token */
+    JOINT = 64,      /* may be between the digits of a number */
+    PRINTED = 128,   /* may be between the digits of a printed number: no brackets */
+    SHORT = 256,     /* may be between a digit and a letter that looks like a digit */
     LOOKALIKE = 512, /* a letter that looks like a digit */
-    LABEL = 1024,    /* of the name of a secret */
-    FORM = 2048,     /* stands in the middle of a form */
+    LABEL = 1024,    /* may occur in the name of a secret */
+    FORM = 2048,     /* occurs in the middle of a form */
     QUOTE = 4096,
     SPACE = 8192,
     AT_SIGN = 16384,
@@ -46,7 +46,7 @@ static inline uint32_t capped(uint32_t size, uint32_t from, uint32_t reach)
     return size - from < reach ? size : from + reach;
 }
 
-/* How many of at most `most` bytes from `at` on are of a kind. */
+/* Returns how many bytes in a row from `at` on are of a wanted kind, at most `most`. */
 static inline uint32_t run_of(const uint8_t *text, uint32_t size, uint32_t at, uint32_t most, unsigned wanted)
 {
     uint32_t count = 0;
@@ -60,7 +60,8 @@ static inline int three(const uint8_t *text, uint32_t at)
     return is(text[at], DIGIT) && is(text[at + 1], DIGIT) && is(text[at + 2], DIGIT);
 }
 
-/* An escape ends in a letter or digit and separates all the same: \n, %3D. */
+/* Whether an escape ends before `at`. An escape ends in a letter or digit, but separates words nevertheless: \n,
+ * %3D. */
 static inline int ends_escape(const uint8_t *text, uint32_t at)
 {
     if (at >= 2 && text[at - 2] == '\\' && strchr("nrtu", text[at - 1]) != NULL && text[at - 1] != 0) return 1;

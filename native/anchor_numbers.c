@@ -1,5 +1,5 @@
-/* Forms of numbers: addresses of the Internet, telephone numbers, cards, and identifiers as states print them. Every look
- * is bounded, or goes over a run that is read once. */
+/* Forms of numbers: Internet addresses, telephone numbers, card numbers, and identifiers as states print them. Every
+ * look is bounded, or is over a run that is read only once. */
 #include "anchor_parts.h"
 
 static int is_ip_end(uint8_t c)
@@ -7,7 +7,7 @@ static int is_ip_end(uint8_t c)
     return c == '_' || (is(c, LETTER) && !is(c, HEX));
 }
 
-/* Whether what stands around two colons could be an address: four groups, or a first one that is assigned. */
+/* Whether the text around two colons could be an address: it has four groups, or its first group is an assigned one. */
 static int may_be_ip(const uint8_t *text, uint32_t size, uint32_t at)
 {
     uint32_t start = at, end = at, groups = 0, first;
@@ -133,8 +133,8 @@ void mpp_on_digit(const uint8_t *text, uint32_t size, uint32_t at, struct sink *
     }
 }
 
-/* Whether a run of digits that ends at `end` could be what a state calls somebody: it is long, or has their separators.
- * No date of eight digits with a time behind it is one. */
+/* Whether a run of digits that ends at `end` could be a state's identifier of a person: it is long, or it has the
+ * separators of such identifiers. A date of eight digits with a time behind it is none. */
 static int may_be_identifier(const uint8_t *text, uint32_t size, uint32_t at, uint32_t end, uint32_t digits)
 {
     uint32_t length = end - at;
@@ -150,7 +150,7 @@ static int may_be_identifier(const uint8_t *text, uint32_t size, uint32_t at, ui
     return 0;
 }
 
-/* A run of digits and the separators that stand between them, read once. */
+/* Reads a run of digits and the separators between them, once. */
 uint32_t mpp_on_digits(const uint8_t *text, uint32_t size, uint32_t at, struct sink *sink)
 {
     uint32_t i = at, digits = 0, spaces = 0,
@@ -162,7 +162,7 @@ uint32_t mpp_on_digits(const uint8_t *text, uint32_t size, uint32_t at, struct s
         } else if (text[i] == ' ') {
             spaces++;
         } else if (!is(text[i], PRINTED) && text[i] != '\t') {
-            /* (642) 569 -0877: the bracket ends no run that one has opened */
+            /* (642) 569 -0877: a closing bracket does not end a run that an opening bracket precedes */
             if (text[i] != ')' || brackets != 1 || digits != 3) break;
             brackets++;
         }

@@ -1,4 +1,4 @@
-/* The parts of the pass over a text, and what they write to. */
+/* The parts of the pass over a text, and the sink that they write to. */
 #ifndef MPP_ANCHOR_PARTS_H
 #define MPP_ANCHOR_PARTS_H
 
@@ -18,12 +18,12 @@ static inline void add(struct sink *sink, uint32_t at, uint32_t what)
     if (sink->count < sink->room) sink->found[sink->count++] = (struct mpp_anchor){ at, what };
 }
 
-/* Whether what a needle asks for stands around `word` at `at`. */
+/* Whether the text around `word` at `at` meets the needle's conditions. */
 int mpp_word_counts(const struct mpp_needle *needle, const uint8_t *word, const uint8_t *text, uint32_t size,
                     uint32_t at);
 
-/* Forms of numbers: the first is told of each digit, the second of the first one of a run and returns where that ends,
- * the others of each of the signs that stand in numbers and addresses. */
+/* Forms of numbers. mpp_on_digit is called for each digit. mpp_on_digits is called for the first digit of a run, and
+ * returns the end of the run. The others are called for each of the characters that occur in numbers and addresses. */
 void mpp_on_digit(const uint8_t *text, uint32_t size, uint32_t at, struct sink *sink);
 uint32_t mpp_on_digits(const uint8_t *text, uint32_t size, uint32_t at, struct sink *sink);
 void mpp_on_colon(const uint8_t *text, uint32_t size, uint32_t at, struct sink *sink);
@@ -31,12 +31,13 @@ void mpp_on_separator(const uint8_t *text, uint32_t size, uint32_t at, struct si
 void mpp_on_stop(const uint8_t *text, uint32_t size, uint32_t at, struct sink *sink);
 void mpp_on_plus(const uint8_t *text, uint32_t size, uint32_t at, struct sink *sink);
 
-/* Runs of letters and digits: told of the first of each, and returns where the run ends. */
+/* Runs of letters and digits. Each function is called for the first character of a run, and returns the end of the
+ * run. */
 uint32_t mpp_on_word(const uint8_t *text, uint32_t size, uint32_t at, struct sink *sink);
 uint32_t mpp_on_token(const uint8_t *text, uint32_t size, uint32_t at, struct sink *sink);
 
-/* Where a text reads in another way: told of each digit, of each control character, and of what starts markup and
- * escapes. */
+/* Places where a text can be read in another way. The functions are called for each digit, for each control character,
+ * and for each character that starts an escape or markup. */
 void mpp_on_meeting(const uint8_t *text, uint32_t size, uint32_t at, struct sink *sink);
 void mpp_on_control(const uint8_t *text, uint32_t size, uint32_t at, struct sink *sink);
 void mpp_on_escape(const uint8_t *text, uint32_t size, uint32_t at, struct sink *sink);

@@ -1,4 +1,5 @@
-/* Where a text reads in another way: escapes, markup, control characters, letters among digits. Every look is bounded. */
+/* Places where a text can be read in another way: escapes, markup, control characters, letters among digits. Every look
+ * is bounded. */
 #include "anchor_parts.h"
 
 void mpp_on_escape(const uint8_t *text, uint32_t size, uint32_t at, struct sink *sink)
@@ -8,7 +9,7 @@ void mpp_on_escape(const uint8_t *text, uint32_t size, uint32_t at, struct sink 
 
     if (c[0] == '%') {
         if (left >= 3 && is(c[1], HEX) && c[1] >= '2' && is(c[2], HEX)) add(sink, at, MPP_FORM_ESCAPE);
-    } else if (c[0] == '\\') { /* \u00fc, \u0142, \xfc; control characters are none */
+    } else if (c[0] == '\\') { /* \u00fc, \u0142, \xfc; but not an escape of a control character */
         int is_byte = left >= 4 && c[1] == 'x', is_latin = left >= 6 && c[1] == 'u' && c[2] == '0';
         const uint8_t *code = c + (is_byte ? 2 : 4);
 
@@ -29,7 +30,7 @@ static int is_of_value(uint8_t c)
     return is(c, WORD) || c >= 0x80 || strchr("@.+_-", c) != NULL;
 }
 
-/* Where the markup at `at` ends, which may come several at once: emphasis, the escape of a sign, a tag. */
+/* Returns the end of the markup at `at`. Several pieces of markup may follow one another: emphasis and tags. */
 static uint32_t markup_end(const uint8_t *text, uint32_t size, uint32_t at)
 {
     uint32_t i = at;
@@ -59,7 +60,7 @@ static uint32_t markup_end(const uint8_t *text, uint32_t size, uint32_t at)
     return i;
 }
 
-/* Markup between the characters of what could be a value: nine digits or twelve characters around it. */
+/* Markup between the characters of a possible value: there are nine digits or twelve characters around it. */
 void mpp_on_markup(const uint8_t *text, uint32_t size, uint32_t at, struct sink *sink)
 {
     uint32_t digits = 0, characters = 0, end;
@@ -84,7 +85,8 @@ void mpp_on_markup(const uint8_t *text, uint32_t size, uint32_t at, struct sink 
     if (digits >= 9 || characters >= 12) add(sink, at, MPP_FORM_MARKUP);
 }
 
-/* Digits and letters of a number, as far as it may go on to one side, at most two separators in a row. */
+/* Counts the digits and letters of a number to one side, as far as the number may continue: at most two separators in a
+ * row. */
 static void count_side(const uint8_t *text, uint32_t size, uint32_t at, int step, uint32_t *digits, uint32_t *letters)
 {
     int64_t i = at;
@@ -105,7 +107,7 @@ static void count_side(const uint8_t *text, uint32_t size, uint32_t at, int step
     }
 }
 
-/* The digit at `at` meets a letter that looks like one, in what could be a number of six or more. */
+/* The digit at `at` meets a letter that looks like a digit, in a possible number of six or more characters. */
 void mpp_on_meeting(const uint8_t *text, uint32_t size, uint32_t at, struct sink *sink)
 {
     uint32_t digits = 0, letters = 0;
@@ -120,7 +122,7 @@ void mpp_on_meeting(const uint8_t *text, uint32_t size, uint32_t at, struct sink
     if (digits + letters >= 6 && digits >= 3) add(sink, at, MPP_FORM_LOOKALIKE);
 }
 
-/* A control character that separates nothing: no end of a line, nor what stands between two texts (NUL, LF). */
+/* A control character that separates nothing: it is neither an end of a line nor between two texts (NUL, LF). */
 void mpp_on_control(const uint8_t *text, uint32_t size, uint32_t at, struct sink *sink)
 {
     if ((text[at] == 0 || text[at] == '\r') && at + 1 < size && text[at + 1] == '\n') return;

@@ -1,7 +1,7 @@
-/* Runs of letters and digits, each read once: what is as long and as mixed as a value. */
+/* Runs of letters and digits, each read once: finds runs that are as long and as mixed as a value. */
 #include "anchor_parts.h"
 
-#define ESCAPED_MAX 65536 /* bytes of base64 that are read */
+#define ESCAPED_MAX 65536 /* longest base64 run that is decoded, in bytes */
 
 static int is_vin(const uint8_t *word)
 {
@@ -31,7 +31,7 @@ static int is_wallet(const uint8_t *word, uint32_t length)
            (has_prefix(word, length, "bc1") || has_prefix(word, length, "tb1") || has_prefix(word, length, "ltc1"));
 }
 
-/* Whether digits and letters are mixed as nobody's words or numbers are, and not only digits of hexadecimal numbers. */
+/* Whether digits and letters are mixed as in no word or number, and not all of them are hexadecimal digits. */
 static int is_random(const uint8_t *word, uint32_t length)
 {
     uint32_t digits = 0, turns = 0, beyond = 0;
@@ -44,7 +44,8 @@ static int is_random(const uint8_t *word, uint32_t length)
     return digits >= 3 && turns >= 6 && beyond >= 4;
 }
 
-/* Whether letters and digits stand where those of an identifier do: S1234567D, RSSMRA85T10A562S, BOXW310820HNERXN09. */
+/* Whether the letters and digits are in the places where an identifier has them: S1234567D, RSSMRA85T10A562S,
+ * BOXW310820HNERXN09. */
 static int is_code(const uint8_t *word, uint32_t length)
 {
     uint32_t letters = length == 9 ? 1 : length == 16 ? 6 : 4, digits = length == 9 ? 7 : length == 16 ? 2 : 6;
@@ -56,7 +57,7 @@ static int is_code(const uint8_t *word, uint32_t length)
     return length == 18 || is(word[length - 1], UPPER);
 }
 
-/* A run of letters and digits, read once. */
+/* Reads a run of letters and digits, once. */
 uint32_t mpp_on_word(const uint8_t *text, uint32_t size, uint32_t at, struct sink *sink)
 {
     uint32_t end = at;
@@ -80,7 +81,8 @@ static uint32_t value_of(uint8_t c)
     return c == '+' || c == '-' ? 62 : 63;
 }
 
-/* Whether base64 is printable text in UTF-8. Tables of scripts are not asked: a detector looks again. */
+/* Whether base64 encodes printable text in UTF-8. Tables of scripts are not consulted, since a detector checks
+ * again. */
 static int is_printable(const uint8_t *text, uint32_t length)
 {
     uint32_t bits = 0, held = 0, left = 0;
@@ -110,7 +112,7 @@ static int is_printable(const uint8_t *text, uint32_t length)
     return left == 0;
 }
 
-/* A run of what base64 is written in, read once. */
+/* Reads a run of base64 characters, once. */
 uint32_t mpp_on_token(const uint8_t *text, uint32_t size, uint32_t at, struct sink *sink)
 {
     uint32_t end = at;

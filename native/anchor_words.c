@@ -1,10 +1,10 @@
-/* What surrounds a word that is searched for, and whether the place is worth a look. Every look is bounded. */
+/* Checks the text around a word that was searched for: is the place worth a closer look? Every look is bounded. */
 #include "anchor_parts.h"
 
-#define SOON_DIGIT 128 /* bytes between a word that announces and the first digit of its value */
+#define SOON_DIGIT 128 /* most bytes between an announcing word and the first digit of its value */
 #define SOON_AT 192
-#define SOON_SECOND 96 /* no first word of a name is longer */
-#define MASK_MAX 18    /* letters of a mask's kind (finding.MASK) */
+#define SOON_SECOND 96 /* the first word of a name is not longer */
+#define MASK_MAX 18    /* most letters in a mask's kind (finding.MASK) */
 
 static int follows_soon(const uint8_t *text, uint32_t size, uint32_t from, uint32_t reach, unsigned wanted)
 {
@@ -15,7 +15,8 @@ static int follows_soon(const uint8_t *text, uint32_t size, uint32_t from, uint3
     return 0;
 }
 
-/* Whether a digit follows soon. What starts like a mask, ``card [CREDIT_CARD]``, stands between no word and its value. */
+/* Whether a digit follows soon. The search ends at the start of a mask, as in ``card [CREDIT_CARD]``: there is no mask
+ * between a word and its value. */
 static int digit_follows(const uint8_t *text, uint32_t size, uint32_t from)
 {
     uint32_t end = capped(size, from, SOON_DIGIT);
@@ -27,7 +28,7 @@ static int digit_follows(const uint8_t *text, uint32_t size, uint32_t from)
     return 0;
 }
 
-/* Whether a word is part of what stands in the place of a value, ``[CREDIT_CARD]``: there it announces nothing. */
+/* Whether a word is part of a mask that replaces a value, such as ``[CREDIT_CARD]``: there it announces nothing. */
 static int is_in_mask(const uint8_t *text, uint32_t size, uint32_t at)
 {
     uint32_t start = at, end = at;
@@ -47,7 +48,8 @@ static int is_text(const uint8_t *text, uint32_t size, uint32_t at, const char *
     return 1;
 }
 
-/* Whether a colon stands here, behind the end of bold Markdown, a quotation mark and two spaces at most. */
+/* Whether a colon or an equals sign is here, perhaps behind the end of bold Markdown, a quotation mark and at most two
+ * spaces. */
 static int is_colon(const uint8_t *text, uint32_t size, uint32_t from)
 {
     uint32_t i = from;
@@ -58,7 +60,7 @@ static int is_colon(const uint8_t *text, uint32_t size, uint32_t from)
     return i < size && (text[i] == ':' || text[i] == '=');
 }
 
-/* Whether a label that may go on ends in a colon: ``name on file: ``, ``bill-to: ``. */
+/* Whether a label, which may continue, ends in a colon: ``name on file: ``, ``bill-to: ``. */
 static int colon_follows(const uint8_t *text, uint32_t size, uint32_t from)
 {
     static const char *const rest[] = { "name", "names", "details", "on file", "address", "holder",
@@ -78,8 +80,8 @@ static int colon_follows(const uint8_t *text, uint32_t size, uint32_t from)
     return 0;
 }
 
-/* Whether what is called by a role alone (``"name": "Widget"``) could be somebody: of two words or more. Where the label
- * may have other words to it, nothing is said against it. */
+/* Whether a value that is labelled by a role alone (``"name": "Widget"``) could be a person: it has two words or more.
+ * If the label may have other words, the function returns 1. */
 static int may_be_somebody(const uint8_t *text, uint32_t size, uint32_t at, uint32_t from)
 {
     uint32_t i = from, end;
@@ -96,7 +98,7 @@ static int may_be_somebody(const uint8_t *text, uint32_t size, uint32_t at, uint
     return 0;
 }
 
-/* Whether a string starts in the same line: the arguments of a call, or what somebody says a value is. */
+/* Whether a string starts in the same line: an argument of a call, or a value that a sentence states. */
 static int quote_follows(const uint8_t *text, uint32_t size, uint32_t from)
 {
     uint32_t end = capped(size, from, 56);
@@ -106,7 +108,7 @@ static int quote_follows(const uint8_t *text, uint32_t size, uint32_t from)
     return 0;
 }
 
-/* Whether a line ends here and the next one may say what the value of a name is: ``value: ``. */
+/* Whether a line ends here and the next line may state the value of a name: ``value: ``. */
 static int is_value_below(const uint8_t *text, uint32_t size, uint32_t from)
 {
     uint32_t i = from, end = capped(size, from, 40);
@@ -117,7 +119,7 @@ static int is_value_below(const uint8_t *text, uint32_t size, uint32_t from)
     return i < end && (lower(text[i]) == 'v' || lower(text[i]) == 'c');
 }
 
-/* Whether the line ends in a colon: the next one has what it speaks of. */
+/* Whether the line ends in a colon: then the next line contains what this line announces. */
 static int is_told_below(const uint8_t *text, uint32_t size, uint32_t from)
 {
     uint32_t i = from, end = capped(size, from, 62);
@@ -129,7 +131,8 @@ static int is_told_below(const uint8_t *text, uint32_t size, uint32_t from)
     return i < end && text[i] == '\n';
 }
 
-/* Whether behind a label, which may go on, something assigns, or spaces and a word of eight or more follow. */
+/* Whether an assignment follows a label, which may continue, or spaces and a word of eight or more characters
+ * follow. */
 static int assigns(const uint8_t *text, uint32_t size, uint32_t from)
 {
     uint32_t i = from, end = capped(size, from, 33), label, run;
@@ -139,7 +142,7 @@ static int assigns(const uint8_t *text, uint32_t size, uint32_t from)
     for (int closing = 0; closing < 4 && i < size; closing++) {
         uint32_t escaped = text[i] == '\\' && i + 1 < size ? i + 1 : i;
 
-        /* The emphasis of Markdown closes, too: ``**API key**: …``. */
+        /* Markdown's emphasis may close here, too: ``**API key**: …``. */
         if (!is(text[escaped], QUOTE) && text[escaped] != ']' && text[escaped] != ')' && text[escaped] != '*') break;
         i = escaped + 1;
     }
@@ -182,7 +185,7 @@ int mpp_word_counts(const struct mpp_needle *needle, const uint8_t *word, const 
         return 0;
     if (checks & MPP_NEEDLE_WHOLE && end < size && is(text[end], LETTER)) return 0;
     if (checks & MPP_NEEDLE_START && !starts(text, at)) return 0;
-    /* What is glued to it, ``cc51b3``, is no number of its kind. */
+    /* A digit that follows immediately, as in ``cc51b3``, is not a number of the word's kind. */
     if (checks & MPP_NEEDLE_DIGIT && end < size && is(text[end], DIGIT)) return 0;
     if (checks & MPP_NEEDLE_DIGIT && !digit_follows(text, size, end)) return 0;
     if (checks & MPP_NEEDLE_COLON && !colon_follows(text, size, end)) return 0;

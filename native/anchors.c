@@ -1,6 +1,6 @@
-/* One pass over a text, in time linear in its length: a search for all words at once, and a look at what stands around
- * the few bytes that values of a known form have. Every look is bounded, or goes over a run that is read once. Nothing
- * is allocated; every read is inside the text. */
+/* One pass over a text, in time linear in its length: it searches for all words at once, and looks at the text around
+ * the few bytes that occur in values of a known form. Every look is bounded, or is over a run that is read only once.
+ * Nothing is allocated, and every read is inside the text. */
 #include "anchor_parts.h"
 
 static void on_hyphen(const uint8_t *text, uint32_t size, uint32_t at, struct sink *sink)
@@ -57,7 +57,7 @@ static void on_form(const uint8_t *text, uint32_t size, uint32_t at, struct sink
     }
 }
 
-/* What starts at a byte, or stands around it. */
+/* Finds the forms that start at a byte, or that are around it. */
 static void on_byte(const uint8_t *text, uint32_t size, uint32_t at, unsigned kind, struct mpp_scan *scan,
                     struct sink *sink)
 {
@@ -71,7 +71,7 @@ static void on_byte(const uint8_t *text, uint32_t size, uint32_t at, unsigned ki
     if (kind & FORM) on_form(text, size, at, sink);
 }
 
-/* The words that end at a byte. */
+/* Finds the words that end at a byte. */
 static void on_words(const struct mpp_automaton *a, const uint8_t *text, uint32_t size, uint32_t at, uint32_t state,
                      struct sink *sink)
 {
@@ -94,7 +94,7 @@ uint32_t mpp_scan_text(const struct mpp_automaton *automaton, const uint8_t *tex
 
     if (end > size) end = size;
     if (state % a->classes != 0 || state / a->classes >= a->state_count) state = 0;
-    /* No byte has more anchors than there is room for: one word of each length, their twins, and some forms. */
+    /* One byte never has more than MPP_ROOM_MIN anchors: one word of each length, their twins, and some forms. */
     for (; at < end && sink.count + MPP_ROOM_MIN <= room; at++) {
         unsigned kind = mpp_kinds[text[at]];
         uint32_t next;

@@ -216,8 +216,8 @@ static int names_many(char *text)
 
         if ((size_t)(end - line) < sizeof deleted - 1) continue;
         if (memcmp(end - (sizeof deleted - 1), deleted, sizeof deleted - 1) != 0) continue;
-        *end =
-            '\0'; /* sscanf(3) first searches the end of its input: without this, it would read all lines for each line */
+        /* sscanf(3) first searches for the end of its input. Without this it would search all lines for each line. */
+        *end = '\0';
         if (sscanf(line, "%*s %*s %*s %x:%x %llu", &one.major, &one.minor, &one.inode) != 3) continue;
         while (known < count &&
                (seen[known].inode != one.inode || seen[known].major != one.major || seen[known].minor != one.minor))
