@@ -1,8 +1,10 @@
-/* mpp-exec: has a call made by the resident runtime of the home where one is there, and is Python everywhere else.
+/* mpp-exec: has the resident runtime of the home make a call, if there is one. In every other case it becomes the
+ * Python program.
  *
- * It decides nothing about a call and prints nothing of its own but what became of the connection: a command line
- * that it does not understand, another version, another environment, a question for a person, any doubt before
- * the call was handed over: all of these it leaves to the Python program beside it, which gets the same words. */
+ * The client decides nothing about a call, and prints nothing of its own except what became of the connection. A
+ * command line that it does not understand, another version, another environment, a question for a person, any doubt
+ * before the call was handed over: it leaves all of these to the Python program beside it, which gets the same
+ * words. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -58,7 +60,7 @@ static int interrupted(void)
     return 128 + heard_signal();
 }
 
-/* Hands over what came, in its order. */
+/* Prints the frames that came, in their order. */
 static int print(const struct command *command, const struct answer *answer)
 {
     const uint8_t *data = answer->frames.data;
@@ -85,7 +87,7 @@ static int print(const struct command *command, const struct answer *answer)
     return answer->code;
 }
 
-/* What was read of standard input is put back before it: a file of the same bytes takes its place. */
+/* Puts back what was read from standard input: a file with the same bytes replaces it. */
 static int put_back(const struct buffer *input)
 {
     int fd = memfd_create("input", MFD_CLOEXEC);
@@ -102,7 +104,7 @@ static int become_python(const struct command *command, const char *python, char
                 "install mpp-exec again");
 }
 
-/* Returns 1 where what --args stands for was read, and could be read once more by whoever comes next. */
+/* Returns 1 if the input that --args refers to was read, and the next program can read it once more. */
 static int read_input(const char *name, struct buffer *input)
 {
     char place[32];
@@ -112,7 +114,8 @@ static int read_input(const char *name, struct buffer *input)
     int fd;
 
     if (strcmp(name, "-") == 0) return read_all(0, input) == 0;
-    /* Looked at before it is opened: a pipe can be read once, and whoever writes to it sees who opens it. */
+    /* The file is examined before it is opened for reading: a pipe can be read only once, and its writer notices the
+     * opening. */
     file = open(name + 1, O_PATH | O_CLOEXEC);
     if (file < 0) return 0;
     snprintf(place, sizeof place, "/proc/self/fd/%d", file);
@@ -124,7 +127,7 @@ static int read_input(const char *name, struct buffer *input)
     return done;
 }
 
-/* Is the connection from here on, with what is left of it in the file *rest*. */
+/* Becomes the Python program that continues the connection. The file *rest* holds what is left of the connection. */
 static int go_on(const struct command *command, const char *python, int rest)
 {
     char number[16];
@@ -153,7 +156,7 @@ static int connected(const struct command *command, const char *python, int conn
     return go_on(command, python, rest);
 }
 
-/* Returns the exit code, -1 where Python has to do it. */
+/* Returns the exit code, or -1 if Python has to do it. */
 static int served(const struct command *command, const char *programs, const char *python)
 {
     struct buffer input = { .limit = MAX_ARGUMENTS };

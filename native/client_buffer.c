@@ -1,4 +1,4 @@
-/* Bytes that grow, up to a limit that stands from the beginning. */
+/* Buffers that grow up to a limit, which is fixed at the beginning. */
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
@@ -8,7 +8,7 @@
 
 #include "client.h"
 
-#define SMALLEST ((size_t)64) /* there may be one for each of many short lines */
+#define SMALLEST ((size_t)64) /* there may be many buffers, each with one short line */
 #define CHUNK ((size_t)1 << 14)
 
 static int make_room(struct buffer *buffer, size_t size)
@@ -53,7 +53,7 @@ int read_all(int fd, struct buffer *buffer)
         if (got < 0) return -1;
         if (got == 0) return 0;
         if (append(buffer, chunk, (size_t)got) != 0) {
-            /* What was read belongs to whoever reads it next: the limit is raised for this once. */
+            /* The next reader needs the bytes that were read, so the limit is raised this once. */
             buffer->limit = buffer->size + (size_t)got;
             append(buffer, chunk, (size_t)got);
             return -1;
@@ -61,7 +61,8 @@ int read_all(int fd, struct buffer *buffer)
     }
 }
 
-/* What poll(2) calls writable takes PIPE_BUF bytes without waiting, so that a signal is heard between any two. */
+/* A descriptor that poll(2) reports as writable takes PIPE_BUF bytes without blocking, so that a signal is noticed
+ * between any two writes. */
 int write_all(int fd, const uint8_t *data, size_t size)
 {
     while (size) {

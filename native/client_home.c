@@ -1,4 +1,4 @@
-/* Where the home is, and the folder of its socket: opened without following a link, and this user's own. */
+/* Finds the home, and opens the folder of its socket: without following a link, and only if it belongs to this user. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,7 +20,7 @@ static int is_absolute(const char *path)
     return path && path[0] == '/';
 }
 
-/* As registry/home.py resolves it. Returns 0 where that needs more than variables. */
+/* Resolves the home's path as registry/home.py does. Returns 0 if that needs more than environment variables. */
 static int home_path(const struct command *command, char path[PATH_MAX])
 {
     const char *named = command->home ? command->home : getenv("MPP_HOME");
@@ -74,7 +74,7 @@ int is_served(int folder)
            facts.st_uid == geteuid();
 }
 
-/* Returns the seconds of the setting, 0 where there is none, or where one was started just now. */
+/* Returns the seconds of the setting, or 0 if there is no setting or a runtime was started just now. */
 static long wanted_on_demand(int folder)
 {
     struct timespec times[2] = { { 0, UTIME_OMIT }, { 0, UTIME_NOW } };
@@ -103,7 +103,7 @@ static void become_runtime(const char *home, const char *python, long seconds)
     setsid();
     if (fork() != 0) _exit(0);
     if (null < 0 || chdir("/") != 0) _exit(1);
-    /* Nobody waits for the end of a pipe because a runtime has it. */
+    /* So that nobody waits for the end of a pipe that the runtime holds open. */
     for (int fd = 0; fd <= 2; fd++) dup2(null, fd);
     close_range(3, UINT_MAX, 0);
     execv(python, words);
@@ -117,7 +117,7 @@ void start_on_demand(int folder, const struct command *command, const char *pyth
     char full[PATH_MAX];
     pid_t child;
 
-    /* One that is confined would serve nobody else, and keep another from being started. */
+    /* A confined runtime would serve nobody else, and would keep another one from being started. */
     if (prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 0) return;
     seconds = wanted_on_demand(folder);
     if (seconds <= 0 || !home_path(command, path) || !realpath(path, full)) return;

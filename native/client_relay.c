@@ -1,9 +1,9 @@
-/* A connection of mcp that the resident runtime serves: bytes go through here and are not understood.
+/* A connection of mcp that the resident runtime serves: this program passes on its bytes without understanding them.
  *
- * Every line of the client's is kept until the runtime says that nobody needs it any more. Where the runtime ends
- * before the connection does, these lines and what it last said of the connection are all that a server needs to
- * go on: what had begun there is never made a second time, what had not is served by it.
- * The words are described in runtime/mpp_exec/serving/wire.py and mcp/relayed.py. */
+ * Every line of the client is kept until the runtime says that nobody needs it any more. If the runtime ends before the
+ * connection does, another server can continue with these lines and with the runtime's last statement about the
+ * connection. A call that had begun in the runtime is never made a second time; a call that had not begun is served by
+ * the other server. The protocol is described in runtime/mpp_exec/serving/wire.py and mcp/relayed.py. */
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -18,19 +18,20 @@
 #define HEADER 5
 #define FACTS 8
 #define CHUNK ((size_t)1 << 16)
-/* As in runtime/mpp_exec/mcp/wire.py, and one: of a longer line nobody needs more to say that it is too long. */
+/* One more than in runtime/mpp_exec/mcp/wire.py: so many bytes of a longer line show that it is too long. */
 #define MAX_LINE (((size_t)8 << 20) + 1)
-/* What is kept of lines that nobody has served yet; the client is read no further meanwhile. More than all the calls
- * that one connection may have open (runtime/mpp_exec/mcp/calling.py), since what would end them comes behind. */
+/* The most bytes that are kept of lines that nobody has served yet. Beyond that, the client is not read any further for
+ * the time being. It is more than all the calls that one connection may have open (runtime/mpp_exec/mcp/calling.py),
+ * since a line that ends such calls comes behind them. */
 #define MAX_KEPT ((size_t)1 << 30)
 #define MAX_TURN ((size_t)16 << 20)
 
-/* What becomes of the connection. Only where the runtime has gone has everything been read that it said: whoever goes
- * on before that would make what has begun again. */
+/* The state of the connection. Only with RUNTIME_GONE has everything been read that the runtime said. A program that
+ * continued before that would repeat calls that have begun. */
 enum course {
     GOES_ON,
-    RUNTIME_GONE, /* or it says that it does not serve this one: nothing begins there any more */
-    FAILED,       /* this process did, or what was said is no word of the protocol */
+    RUNTIME_GONE, /* the runtime has gone, or says that it does not serve this one: nothing begins there any more */
+    FAILED,       /* this process failed, or the runtime sent something that is not in the protocol */
 };
 
 struct line {
@@ -42,20 +43,20 @@ struct line {
 
 struct relay {
     int connection;
-    int parent; /* of whoever started this process: readable when it has gone, -1 where it cannot be watched */
+    int parent; /* pidfd of this process's parent: readable when the parent has gone, -1 if it cannot be watched */
     int input_ended;
-    int is_over; /* nobody is there any more for whom anything is done */
-    int code;    /* the exit code, -1 before it is told */
+    int is_over; /* the client or the parent has gone, so nothing has to be done any more */
+    int code;    /* the exit code, -1 before the runtime has sent it */
     struct line *first, *last;
     uint32_t lines;
     size_t kept;
-    struct buffer upward; /* for the runtime; *sent* bytes of it have gone */
+    struct buffer upward; /* bytes for the runtime; *sent* of them have been sent */
     size_t sent;
-    struct buffer held;  /* of O, until T */
-    struct buffer shown; /* for the client; *written* bytes of it have gone */
+    struct buffer held;  /* the contents of O frames, until T comes */
+    struct buffer shown; /* bytes for the client; *written* of them have been written */
     size_t written;
-    struct buffer state; /* what T said last */
-    struct buffer frame; /* as far as it has come */
+    struct buffer state; /* the runtime's statement in the last T */
+    struct buffer frame; /* the current frame, as far as it has come */
 };
 
 static uint32_t number_at(const uint8_t *data)
@@ -105,7 +106,7 @@ static int keep(struct relay *relay, const uint8_t *data, size_t size)
     return 0;
 }
 
-/* The numbers of *needed* rise, as those of the lines do. */
+/* Frees the lines that nobody needs any more. The numbers in *needed* are ascending, like the numbers of the lines. */
 static void let_go(struct relay *relay, uint32_t read, const uint8_t *needed, uint32_t count)
 {
     struct line **place = &relay->first;
@@ -130,7 +131,7 @@ static void let_go(struct relay *relay, uint32_t read, const uint8_t *needed, ui
     relay->last = before;
 }
 
-/* Takes T: what was held is whole, and what it says of the lines holds from here on. */
+/* Takes T: the held output is complete, and T's statement about the lines is valid from here on. */
 static enum course take_turn(struct relay *relay, const uint8_t *data, size_t size)
 {
     uint32_t count;
@@ -150,7 +151,7 @@ static enum course take_turn(struct relay *relay, const uint8_t *data, size_t si
     return GOES_ON;
 }
 
-/* Takes the frame that is complete. */
+/* Takes the complete frame. */
 static enum course take_frame(struct relay *relay)
 {
     const uint8_t *data = relay->frame.data + HEADER;
@@ -175,7 +176,7 @@ static enum course take_frame(struct relay *relay)
     }
 }
 
-/* Reads what is there. */
+/* Reads the bytes that have come from the runtime. */
 static enum course hear(struct relay *relay)
 {
     uint8_t chunk[CHUNK];
@@ -229,7 +230,7 @@ static enum course listen_to_client(struct relay *relay)
     return keep(relay, chunk, (size_t)got) != 0 || append(&relay->upward, chunk, (size_t)got) != 0 ? FAILED : GOES_ON;
 }
 
-/* What poll(2) calls writable takes PIPE_BUF bytes without waiting. */
+/* A descriptor that poll(2) reports as writable takes PIPE_BUF bytes without blocking. */
 static void show(struct relay *relay)
 {
     size_t left = relay->shown.size - relay->written;
@@ -243,7 +244,7 @@ static void show(struct relay *relay)
     }
 }
 
-/* One wait and what came of it. */
+/* Waits once, and handles what has happened. */
 static enum course step(struct relay *relay)
 {
     enum course course = GOES_ON;
@@ -257,13 +258,14 @@ static enum course step(struct relay *relay)
         { .fd = relay->parent, .events = POLLIN, .revents = 0 },
     };
 
-    /* Its end is reported whatever is waited for: what it has said before is read first. */
+    /* poll(2) reports the connection's end whatever events are asked for. What the runtime has said before its end must
+     * be read first, so the descriptor is left out. */
     if (!words) polled[0].fd = -1;
     if (wait_for_any(polled, sizeof polled / sizeof *polled, -1) < 0) return GOES_ON;
     if (polled[3].revents) relay->is_over = 1;
     if (polled[2].revents) show(relay);
     if (polled[1].revents && listen_to_client(relay) != GOES_ON) return FAILED;
-    /* Where it is not taken, the end will be read, or has been: every line is kept. */
+    /* If the runtime does not take the bytes, its end will be read, or has been read. Every line is kept. */
     if (relay->upward.size && polled[0].revents && say(relay) != 0) relay->sent = relay->upward.size = 0;
     if (!shows && polled[0].revents) course = hear(relay);
     if (relay->input_ended == 1 && !relay->upward.size) {
@@ -273,10 +275,10 @@ static enum course step(struct relay *relay)
     return course;
 }
 
-/* Returns a file of what is left, -1 where it cannot be made. */
+/* Returns a file with what is left of the connection, or -1 if it cannot be made. */
 static int leave_rest(const struct relay *relay)
 {
-    int fd = memfd_create("connection", 0); /* for the program that comes next */
+    int fd = memfd_create("connection", 0); /* without MFD_CLOEXEC, for the program that comes next */
     int failed = fd < 0 || write_all(fd, relay->state.data, relay->state.size) != 0 ||
                  write_all(fd, (const uint8_t *)"\n", 1) != 0;
 

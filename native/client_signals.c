@@ -1,5 +1,5 @@
-/* Signals that ask this process to end. They are blocked but for the moments in which it waits, so that each is
- * either heard there or still pending for whoever comes next. One that was ignored (nohup) stays ignored. */
+/* Signals that ask this process to end. They are blocked except while it waits. So each signal either arrives there, or
+ * is still pending for the program that this process becomes. A signal that was ignored (nohup) stays ignored. */
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -11,7 +11,7 @@
 static const int NUMBERS[] = { SIGINT, SIGTERM, SIGHUP };
 #define COUNT (sizeof NUMBERS / sizeof NUMBERS[0])
 
-static volatile sig_atomic_t heard; /* the one thing that a handler may write */
+static volatile sig_atomic_t heard; /* the only variable that the handler may write */
 
 static void hear(int number)
 {
@@ -87,7 +87,7 @@ int wait_for_any(struct pollfd *polled, nfds_t count, long milliseconds)
         if (milliseconds >= 0 && left < 0) left = 0;
         time.tv_sec = left / 1000;
         time.tv_nsec = left % 1000 * 1000000;
-        /* A signal that came before is delivered as soon as the mask allows it, and ends the call at once. */
+        /* A signal that is already pending is delivered as soon as the mask allows it, and ends ppoll at once. */
         ready = ppoll(polled, count, milliseconds < 0 ? NULL : &time, before());
         if (heard) return -1;
         if (ready < 0 && (errno == EINTR || errno == EAGAIN)) continue;

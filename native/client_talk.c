@@ -1,6 +1,6 @@
 /* The dialogue with the resident runtime. Its protocol is described in runtime/mpp_exec/serving/wire.py.
  *
- * A call that was handed over is never made a second time: from the word G on, only A says that nothing ran. */
+ * A call that was handed over is never made a second time: after G was sent, only A says that nothing ran. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -13,7 +13,7 @@
 
 #include "client.h"
 
-#define PROMPT 10000L /* ms for everything that waits for no tool */
+#define PROMPT 10000L /* ms for every step that does not wait for a tool */
 #define HEADER 5
 #define PROOF 16
 
@@ -89,7 +89,7 @@ static int receive_all(int fd, uint8_t *data, size_t size, long milliseconds)
     return 0;
 }
 
-/* Where descriptor is a terminal, adds the letter and how many columns it says it has. */
+/* If the descriptor is a terminal, adds the letter and the number of columns that the terminal reports. */
 static void add_terminal(char terminals[16], char letter, int descriptor)
 {
     struct winsize size = { 0 };
@@ -130,7 +130,8 @@ static int make_hello(const struct errand *errand, struct buffer *hello)
     return 0;
 }
 
-/* Takes one frame; O and E are kept whole in *answer*. Returns its letter, 0 where the connection is of no more use. */
+/* Takes one frame. O and E are kept whole in *answer*. Returns the frame's letter, or 0 if the connection cannot be
+ * used any more. */
 static char take_frame(int fd, struct answer *answer, long milliseconds)
 {
     uint8_t header[HEADER];
@@ -155,7 +156,7 @@ static char take_frame(int fd, struct answer *answer, long milliseconds)
         if (size != 1 || receive_all(fd, chunk, 1, PROMPT) != 0) return 0;
         answer->code = chunk[0];
         return letter;
-    case 'A': /* the reason is for people who look at the wire */
+    case 'A': /* the reason in it is only for people who read the traffic */
         return letter;
     case 'B':
         if (size >= sizeof answer->proof || receive_all(fd, chunk, size, PROMPT) != 0) return 0;
@@ -170,8 +171,8 @@ static char take_frame(int fd, struct answer *answer, long milliseconds)
     }
 }
 
-/* What only a process can read that the kernel lets look at the runtime: so this one is not confined to less.
- * Returns how many bytes there are, -1 where they cannot be read. */
+/* Reads bytes that a process can read only if the kernel lets it inspect the runtime. They prove that this process is
+ * not more confined than the runtime. Returns the number of bytes, or -1 if they cannot be read. */
 static ssize_t prove(int fd, const char *number, uint8_t proof[PROOF])
 {
     struct ucred peer;
@@ -190,7 +191,7 @@ static ssize_t prove(int fd, const char *number, uint8_t proof[PROOF])
     return got == PROOF ? got : -1;
 }
 
-/* After a signal: says so, and waits until the call is over, so that nothing of it outlives this process. */
+/* After a signal: tells the runtime, and waits until the call is over, so that nothing of it outlives this process. */
 enum ending leave_runtime(int fd)
 {
     uint8_t chunk[4096];
@@ -222,13 +223,13 @@ static enum ending converse(int fd, const struct command *command, struct answer
         if (letter == 'B' && !handed_over) {
             size = prove(fd, answer->proof, proof);
             if (size < 0) return ELSEWHERE;
-            /* Sent or not: the runtime may have it. */
+            /* Even if sending fails, the runtime may have received it. */
             handed_over = 1;
             if (send_frame(fd, 'G', proof, (size_t)size) == 0) {
                 if (command->connects) return CONNECTED;
                 continue;
             }
-            if (errno == EPIPE) continue; /* it reads no more, and may have said why */
+            if (errno == EPIPE) continue; /* the runtime does not read any more, and may have said why */
         }
         if (!handed_over) return heard_signal() ? INTERRUPTED : ELSEWHERE;
         return heard_signal() ? leave_runtime(fd) : LOST;

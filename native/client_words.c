@@ -1,9 +1,10 @@
-/* Which command lines a resident runtime could answer. What is not understood here is left to Python whole. */
+/* Decides which command lines a resident runtime could answer. A command line that is not understood here is left
+ * entirely to Python. */
 #include <string.h>
 
 #include "client.h"
 
-/* The value of an option that is NAME=VALUE, or NAME with VALUE as the next word; NULL for another word. */
+/* Returns the value of an option that is NAME=VALUE, or NAME with VALUE as the next word; NULL for any other word. */
 static const char *value_of(const char *name, int count, char **words, int *at)
 {
     size_t length = strlen(name);
@@ -17,13 +18,13 @@ static const char *value_of(const char *name, int count, char **words, int *at)
 
 static int take(const char **place, const char *value)
 {
-    /* Twice the same option, or an empty value: Python knows what that means. */
+    /* The same option twice, or an empty value: Python decides what that means. */
     if (*place || !*value) return 0;
     *place = value;
     return 1;
 }
 
-/* mcp serves the tools of some packages, or of all. */
+/* Reads a command line of mcp, which serves the tools of some packages, or of all of them. */
 static int read_connection(int at, int count, char **words, struct command *command)
 {
     for (; at < count; at++) {
