@@ -1,4 +1,4 @@
-"""What pyproject.toml cannot say: the cffi modules, init, the client, the extension that is used inside."""
+"""What pyproject.toml cannot express: cffi modules, init, the client, and extensions used in a sandbox."""
 
 import functools
 import hashlib
@@ -17,7 +17,8 @@ INIT_PARTS = [
     for part in ("init", "owner", "sound", "layout", "layout_late", "mounts", "confine", "network")
 ]
 INIT_SOURCES = ["native/begin_exec.c", *INIT_PARTS]
-# Freestanding: init runs where nothing is mounted, and every page it does not touch makes a spawn cheaper.
+# Freestanding: init runs where nothing is mounted, and every page that it does not touch makes a spawn
+# cheaper.
 INIT_FLAGS = [
     *("-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-Wconversion", "-ffreestanding", "-fPIE"),
     *(
@@ -34,10 +35,10 @@ INIT_FLAGS = [
         "-s",
     ),
 ]
-# Its registers are saved and set in assembly, which is there for this architecture.
+# A snapshot saves and sets registers in assembly, which exists only for this architecture.
 SAVES = platform.machine() == "x86_64"
-# What becomes a saved process lies where nothing of an interpreter does: far above its heap, far below its
-# libraries.
+# The program that restores a saved process is linked at an address where an interpreter has nothing: far
+# above its heap, far below its libraries.
 RESTORE_FLAGS = [
     *(
         flag
@@ -47,9 +48,9 @@ RESTORE_FLAGS = [
     *("-mgeneral-regs-only", "-static", "-no-pie"),
     "-Wl,-z,noexecstack,-z,norelro,--build-id=none,-Ttext-segment=0x600000000000",
 ]
-# What a tool can read says nothing of where it was built.
+# A file that a tool can read must not reveal where it was built.
 UNNAMED = ("-g0",)
-# What runs inside a sandbox has no runtime of a sanitizer there: undefined behaviour ends it by a trap.
+# The runtime of a sanitizer is not available inside a sandbox: undefined behaviour ends such code by a trap.
 TRAP = ["-fsanitize=undefined", "-fsanitize-undefined-trap-on-error"] if "MPP_SANITIZE" in os.environ else []
 CLIENT_SOURCES = [
     f"native/client{part}.c" for part in ("", "_buffer", "_words", "_signals", "_home", "_talk", "_relay")
@@ -63,7 +64,7 @@ CLIENT_FLAGS = [
 
 @functools.cache
 def build_id() -> str:
-    """Return what tells this source from any other: client and resident runtime must be of one."""
+    """Return an id of this source: client and resident runtime must be built from the same source."""
     digest = hashlib.sha256()
     files = [*Path("runtime/mpp_exec").rglob("*.py"), *Path("native").iterdir(), Path("setup.py")]
     for file in sorted(file for file in files if file.suffix in (".py", ".c", ".h")):
@@ -72,13 +73,13 @@ def build_id() -> str:
 
 
 class BuildClient(build_scripts):
-    """Builds the command: a program that needs no interpreter, where pip puts scripts."""
+    """Builds the command, a program that needs no interpreter, where pip puts scripts."""
 
     def run(self) -> None:
         target = Path(self.build_dir) / "mpp-exec"
         target.parent.mkdir(parents=True, exist_ok=True)
         compiler = shlex.split(os.environ.get("CC", "cc"))
-        made = target.with_name(f".{target.name}.{os.getpid()}")  # a program that runs cannot be written to
+        made = target.with_name(f".{target.name}.{os.getpid()}")  # a running program cannot be written to
         definition = f'-DMPP_BUILD="{build_id()}"'
         self.spawn([*compiler, *CLIENT_FLAGS, *TRAP, definition, *CLIENT_SOURCES, "-o", str(made)])
         made.chmod(0o755)
@@ -89,7 +90,7 @@ class BuildClient(build_scripts):
 
 
 class BuildNative(build_ext):
-    """Builds the init program beside the extension modules, and says there what everything was built from."""
+    """Builds the init program beside the extension modules, and records there the id of the source."""
 
     def run(self) -> None:
         super().run()

@@ -51,7 +51,7 @@ def main() -> int:
 
 
 def base_of(named: str) -> str | None:
-    """Return the commit to compare with: the one *named*, where this branch left main, or the one before."""
+    """Return the commit to compare with: *named*, or where this branch left main, or the previous commit."""
     for candidate in (named, "origin/main", "main", "HEAD~1"):
         if not candidate:
             continue
@@ -76,7 +76,7 @@ def built(tree: Path) -> bool:
 
 
 def compare(tree: Path, revision: str) -> int:
-    """Measure both, print what changed, and return 1 where a ratio has doubled."""
+    """Measure both revisions, print what changed, and return 1 if a ratio has doubled."""
     before, now = measured(tree, QUESTIONS), measured(ROOT, QUESTIONS)
     doubled = worse(before, now)
     if doubled:

@@ -1,8 +1,8 @@
 """What does a call of a static program on demand cost, by name through the whole pipeline?
 
-Against bare C that makes the same namespaces, id maps, mounts, Landlock and seccomp and checks nothing, and
-against other sandboxes that run the same program. The call also verifies, checks arguments, applies limits,
-redacts, and commits to the ledger.
+It is compared with bare C that sets up the same namespaces, id maps, mounts, Landlock and seccomp but checks
+nothing, and with other sandboxes that run the same program. The call also verifies the package, checks the
+arguments, applies limits, redacts, and commits to the ledger.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
 """Do latency, memory and descriptors stay what they are over very many calls in one process?
 
-Calls of a Python tool, by two threads at once, in windows: of each its p50 and p99, and what the process has
-when it is over. The first windows warm up; the last is compared with the one after them. At the same time
-what the kernel still has of network namespaces whose sandboxes are gone: it takes them down behind us.
+Two threads at once call a Python tool, in windows. For each window it records p50, p99, and the resources of
+the process at its end. The first windows warm up; the last window is compared with the one after them. It
+also records how many network namespaces of ended sandboxes the kernel still has: it removes them
+asynchronously.
 
-Not among the questions of ``make bench``: ``make bench-drift`` asks for 100,000 calls, an hour or two.
+``make bench`` does not ask this question. ``make bench-drift`` asks it for 100,000 calls, in an hour or two.
 """
 
 from __future__ import annotations

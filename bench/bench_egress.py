@@ -1,7 +1,7 @@
 """What does a connection cost through the broker, against the same one without it: made, and by the byte?
 
-The client is in a network namespace of its own, as a tool is, with nothing else of a sandbox. Its server is a
-process on this host's loopback, granted by its address.
+The client is in a network namespace of its own, like a tool, but without the rest of a sandbox. Its server is
+a process on this host's loopback, and is granted by its address.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """How late is a tool ended that takes all it can?
 
-The bombs are those of the tests. Each is set off beside another tool that is called again and again; its
-lateness is from the instant of its limit to when the call has returned and nothing of the sandbox is left.
+The bombs are those of the tests. Each goes off while another tool is called again and again. Its lateness is
+the time from the instant of its limit until the call has returned and nothing of the sandbox is left.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def run(*, rounds: int, as_json: bool) -> bool:
 
 
 def lateness(bomb: Bomb, compiled: SandboxPlan, small: SandboxPlan) -> int:
-    """Return by how many ns *bomb* was late, once."""
+    """Set off *bomb* once, and return by how many ns it was ended late."""
     from bombs import explode  # noqa: PLC0415
 
     ended = explode(compiled, small)

@@ -1,9 +1,9 @@
 """What does a fresh sandbox for each ``tools/call`` cost, as a client of the official SDK sees it?
 
-The same client, the same Python function: once behind ``mpp-exec mcp``, once in a server on the official
-SDK that runs without a sandbox and stays. Between two calls there is time, as where a model thinks in
-between: without any, two processors cannot prepare sandboxes as fast as they are used, and most calls wait
-for one to be made, which is the second table.
+The same client calls the same Python function: once behind ``mpp-exec mcp``, and once in a long-running
+server on the official SDK without a sandbox. There is a pause between two calls, as when a model thinks.
+Without pauses, two processors cannot prepare sandboxes as fast as they are used, and most calls wait for a
+sandbox to be made. The second table shows this.
 """
 
 from __future__ import annotations

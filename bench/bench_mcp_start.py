@@ -48,7 +48,7 @@ def run(*, rounds: int, as_json: bool) -> bool:
 
 
 def _environment() -> dict[str, str]:
-    """Let Python keep its bytecode, as it does where the package is installed."""
+    """Return an environment in which Python keeps its bytecode, as it does in an installed package."""
     return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
@@ -57,7 +57,7 @@ def _ended(*words: str) -> None:
 
 
 def _answered(server: list[str], message: bytes) -> None:
-    # Ended with SIGKILL as soon as it has answered: how it ends is not the question.
+    # It is killed as soon as it has answered: this benchmark does not measure how it ends.
     with subprocess.Popen(
         server, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=_environment()
     ) as process:

@@ -1,9 +1,9 @@
 """What does the sandbox cost for a published MCP server: wrapped and prepared, against the same one running?
 
-Each is wrapped from its registry and called by the official SDK's client: behind ``mpp-exec mcp``, where each
-call gets a server of its own that was started ahead, and directly, unsandboxed, by the same starter and
-libraries, once for all calls. Between two calls there is time: to start a server on the official SDK takes
-a processor for a second.
+Each server is wrapped from its registry and called by the official SDK's client. Behind ``mpp-exec mcp`` each
+call gets a server of its own, which was started ahead. Without a sandbox one server, with the same starter
+and libraries, answers all calls. There is a pause between two calls, since starting a server on the official
+SDK takes one second of processor time.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def run(*, rounds: int, as_json: bool) -> bool:
 
 
 def _wrapped(where: Path, source: str) -> list[str]:
-    """Wrap, build and install *source*; return the command that starts it as it is."""
+    """Wrap, build and install *source*; return the command that starts the unwrapped server."""
     home, place = where / "home", where / "source"
     mpp_exec(home, "keygen", "bench")
     mpp_exec(home, "wrap", source, "-o", str(place), "--name", "bench/server", "--operation", "read")

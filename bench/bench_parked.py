@@ -1,8 +1,8 @@
 """What do a thousand sandboxes take that wait for their call, and what would end first?
 
-Each is a Python tool's, imported and complete but for what a call brings, made one after the other with the
-project's own ``Parked``: first each started, then each copied from one template. One call is made when all
-are there.
+Each sandbox has imported a Python tool and is complete except for what a call brings. The sandboxes are made
+one after the other with the project's own ``Parked``: first each one is started, then each one is copied from
+one template. One call is made when all of them exist.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from mpp_exec.errors import MppError
 from mpp_exec.sandbox.parked import Parked
 from mpp_exec.sandbox.template import Template
 
-_SPARE: Final = 2 << 30  # bytes of memory that are left to others
-_READY: Final = 60.0  # seconds until one must be ready
-_STEADY: Final = 2 << 20  # bytes of memory that come and go in half a second on a machine at rest
-_PSS_OF: Final = 50  # sandboxes whose memory is read: it takes longer than to make them
+_SPARE: Final = 2 << 30  # bytes of memory that are left to other processes
+_READY: Final = 60.0  # seconds within which a sandbox must be ready
+_STEADY: Final = 2 << 20  # bytes by which the memory changes in half a second on an idle machine
+_PSS_OF: Final = 50  # sandboxes whose memory is read: reading it takes longer than making them
 
 
 def run(*, rounds: int, as_json: bool) -> bool:
@@ -96,7 +96,7 @@ def _measured(runtime: Runtime, made: list[Parked], rounds: int, *, copied: bool
 
 
 def _one(made: list[Parked], recipe: Any, runtime: Runtime, template: Template | None) -> str:
-    """Make one more and wait until it is ready; return why there is none, "" where there is."""
+    """Make one more sandbox and wait until it is ready; return why it failed, or ""."""
     try:
         parked = Parked(
             recipe.plan,
@@ -118,7 +118,7 @@ def _one(made: list[Parked], recipe: Any, runtime: Runtime, template: Template |
 
 
 class _Taken:
-    """What is taken of the machine and of this process's limits."""
+    """The resources of the machine, and of this process's limits, that are in use."""
 
     def __init__(self) -> None:
         self.now = {
@@ -147,7 +147,7 @@ def _available() -> int:
 
 
 def _settle() -> None:
-    """Wait until what ended before has been freed: the kernel does that behind us."""
+    """Wait until the resources of ended processes are freed: the kernel frees them asynchronously."""
     until = time.monotonic() + _READY / 6
     last, now = 0, _available()
     while abs(now - last) > _STEADY and time.monotonic() < until:
@@ -175,7 +175,7 @@ def _net(pid: int) -> str:
 
 
 def _pss(processes: list[int]) -> float:
-    """Return the bytes of one sandbox, of those of *processes*: shared pages count in parts."""
+    """Return the bytes of one sandbox, averaged over those of *processes*; shared pages count in parts."""
     by_sandbox: dict[str, int] = {}
     for pid in processes:
         name = _net(pid)

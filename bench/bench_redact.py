@@ -1,11 +1,11 @@
 """What does redaction cost, and how much does it find?
 
-Cost: per KiB of a small result, and per MB of mixed text of growing size. The mixed text is log lines, JSON,
-prose and code, with a value in about one line of twenty; nothing of it comes from a data set.
+Cost: per KiB of a small result, and per MB of mixed text of growing size. The mixed text consists of log
+lines, JSON, prose and code, with a value in about one line of twenty; none of it comes from a data set.
 
 Found: recall by kind, false alarms, and secrets by line, on labelled data, by the rules of
-``redaction_scores``. By itself: ``python -m bench.bench_redact [--data FOLDER] [--json]``; without a folder
-(or MPP_PRIVACY_DATA) only the cost is measured.
+``redaction_scores``. To run it alone: ``python -m bench.bench_redact [--data FOLDER] [--json]``; without a
+folder (or MPP_PRIVACY_DATA) it measures only the cost.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def mixed(size: int) -> str:
 
 
 def run(*, rounds: int, as_json: bool = False) -> bool:
-    """Print the table. There is no goal to miss here: promise 10 is measured on whole calls."""
+    """Print the table. It has no goal, since promise 10 is measured on whole calls."""
     clean, with_value = [OBJECT] * 6, [OBJECT] * 5 + [OBJECT | {"note": "mail jane@example.com"}]
     inputs = {
         "JSON, 1 KiB": clean,
@@ -101,7 +101,8 @@ def run(*, rounds: int, as_json: bool = False) -> bool:
     return True
 
 
-# What keeps redaction busiest: at each piece something begins that has to be read far.
+# The pieces that keep redaction busiest: at each of them something begins that redaction must read far to
+# decide.
 REPEATED = (
     "key=", "auth0=", "mdp=", "password=", "pass=Ab1defgh ", "street: 1 A St, ", "home: ", "last_name=",
     "l1O0", "AZDO212-555-0199  a@b.co ", "redis-cli>", "a@b.co ", "Jane <j@e.co> ", "\\xfc", '{\\"',
@@ -110,7 +111,7 @@ _REPEATED_SIZE = 1 << 18
 
 
 def repeated() -> dict[str, float]:
-    """Return seconds of the processor for a MiB of each short piece that is repeated, by a part of it."""
+    """Return processor seconds for a MiB of each short, repeated piece, computed from a part of a MiB."""
     seconds = {}
     for piece in REPEATED:
         text = piece * (_REPEATED_SIZE // len(piece))
@@ -121,7 +122,7 @@ def repeated() -> dict[str, float]:
 
 
 GROWTH = tuple(1 << power for power in range(10, 27, 2))  # 1 KiB to 64 MiB
-# What a result has, most of it empty: the fixed cost of a call.
+# The channels of a result, most of them empty: the fixed cost of a call.
 CHANNELS = ("value", "blocks", "structured", "message", "reason", "place", "appeared", "stderr")
 CALLS: dict[str, dict[str, Any]] = {
     "nothing": {},
@@ -134,7 +135,7 @@ CALLS: dict[str, dict[str, Any]] = {
 
 
 def growth(largest: int) -> dict[int, float]:
-    """Return seconds of the processor for mixed text of each size, the best of a few."""
+    """Return processor seconds for mixed text of each size, the best of a few runs."""
     best: dict[int, float] = {}
     for size in (size for size in GROWTH if size <= largest):
         text = mixed(size)
@@ -148,7 +149,7 @@ def growth(largest: int) -> dict[int, float]:
 
 
 def calls() -> dict[str, float]:
-    """Return microseconds of the processor for the channels of small results, the best of many."""
+    """Return processor microseconds for the channels of small results, the best of many runs."""
     best = {}
     for name, channels in CALLS.items():
         empty: dict[str, Any] = dict.fromkeys(CHANNELS)
@@ -170,9 +171,10 @@ IMPORTS = {
 
 
 def imports(rounds: int = 9) -> dict[str, dict[str, float]]:
-    """Return milliseconds of the processor for imports, and how many modules of privacy come with each.
+    """Return processor milliseconds for imports, and how many modules of privacy each import loads.
 
-    In fresh processes, interleaved; the median of *rounds*, before which one makes the bytecode.
+    They run in fresh processes, interleaved. The result is the median of *rounds*; one run before them makes
+    the bytecode.
     """
     program = (
         "import sys, time; start = time.process_time()\n{}\nprint(time.process_time() - start,"
@@ -194,14 +196,14 @@ def imports(rounds: int = 9) -> dict[str, dict[str, float]]:
     }
 
 
-HELD = 1 << 23  # code points of the texts that the interpreter is held for
+HELD = 1 << 23  # code points of the texts during which holding the interpreter is measured
 
 
 def longest_hold() -> dict[str, float]:
-    """Return the longest that a call of a C function took in the redaction of 8 MiB of text, in milliseconds.
+    """Return the duration of the longest call of a C function in redacting 8 MiB of text, in milliseconds.
 
-    By the processor's clock, since what waits for a busy machine is not held by redaction; the pass over the
-    text, which lets other threads run, is left out, and so is what calls back into Python.
+    It uses the processor's clock, since waiting for a busy machine is not holding the interpreter. It leaves
+    out the pass over the text, which lets other threads run, and C functions that call back into Python.
     """
     text = mixed(HELD)
     texts = {
@@ -234,7 +236,7 @@ def _longest_call(text: str) -> float:
     return longest * 1000
 
 
-# Of these the time is that of the Python code that they run; and the pass in C holds nothing.
+# The time of these is the time of the Python code that they run. The pass in C does not hold the interpreter.
 _CALLS_BACK = (
     "mpp_scan_text",
     "mpp_scan_marks",
@@ -249,7 +251,7 @@ _CALLS_BACK = (
 
 
 def found(data: Path) -> dict[str, Any]:
-    """Return what redaction finds in the labelled data of a folder."""
+    """Return the scores of redaction on the labelled data of a folder."""
     rows = list(redaction_scores.documents(data))
     plain = redaction_scores.score(row for row in rows if not row.adversarial)
     harmless = redaction_scores.score(redaction_scores.harmless(data))

@@ -11,7 +11,7 @@ from pathlib import Path
 from bench.harness import ROOT, Contestant, Goal, report
 from bench.stage import folder, install_answer
 
-# Each host is a process of its own; they are woken in turn, one call at a time.
+# Each host is a process of its own. The hosts take turns, with one call at a time.
 HOST = """
 import sys, time
 from mpp_exec import Runtime

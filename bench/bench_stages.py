@@ -1,7 +1,7 @@
 """Where does the time of a call go outside the sandbox?
 
-The sandbox is left out here, and only here: what it would have answered is given at once. What is left is
-everything else, by stage, with the home on tmpfs; the first row is all of it.
+Only this benchmark leaves out the sandbox: its answer is given at once. The table shows everything else by
+stage, with the home on tmpfs; the first row is the sum.
 """
 
 from __future__ import annotations

@@ -50,9 +50,10 @@ def command(home: Path, package: str) -> list[str]:
 
 @contextmanager
 def resident(home: Path) -> Iterator[None]:
-    """Have a resident runtime of *home* for the length of the block; it must have made calls by its end."""
+    """Run a resident runtime of *home* during the block; it must have made calls by the end of the block."""
     serve = [str(CLIENT), "--home", str(home), "serve"]
-    # The variables of its clients, or they make their calls themselves.
+    # It gets the environment variables of its clients; otherwise the clients would make their calls
+    # themselves.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     process = subprocess.Popen(serve, stderr=subprocess.PIPE, text=True, env=environment)
     try:

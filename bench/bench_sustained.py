@@ -25,7 +25,7 @@ def run(*, rounds: int, as_json: bool) -> bool:
         def churn() -> None:
             command = [floor, "churn", str(program), share]
             running = [subprocess.Popen(command) for _ in range(processors)]
-            statuses = [process.wait() for process in running]  # all of them, whatever one says
+            statuses = [process.wait() for process in running]  # wait for all of them, whatever one returns
             if any(statuses):
                 raise RuntimeError("bare C failed")
 

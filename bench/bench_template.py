@@ -1,7 +1,8 @@
 """What does it take to have a tool ready whose imports are heavy: started, copied, restored from a snapshot?
 
-A package of a few hundred modules of its own that imports much of the standard library, and where numpy is
-installed another one that has it. Each sandbox is made until it is ready for its call, and makes one.
+One package has a few hundred modules of its own and imports much of the standard library. If numpy is
+installed, another package contains it. Each sandbox is made until it is ready for its call, and then makes
+one.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from mpp_exec.sandbox.parked import Parked
 from mpp_exec.sandbox.snapshot import Snapshot
 from mpp_exec.sandbox.template import Template
 
-_READY: Final = 60.0  # seconds until one must be ready
+_READY: Final = 60.0  # seconds within which a sandbox must be ready
 _MODULES: Final = 200
 _STANDARD: Final = (
     "asyncio, decimal, email.message, http.client, json, sqlite3, ssl, unittest, xml.dom.minidom"
@@ -126,7 +127,7 @@ def _files(kind: str) -> Iterator[tuple[str, bytes]]:
 
 
 def _processor_ms(pid: int) -> float:
-    """Return what a process and its threads have run for by now."""
+    """Return the processor time of a process and its threads so far, in ms."""
     total = 0
     with contextlib.suppress(OSError):
         for task in Path(f"/proc/{pid}/task").iterdir():

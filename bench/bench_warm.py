@@ -1,8 +1,8 @@
 """What does the next call of a Python tool cost, with everything that can be prepared prepared?
 
-Against starting a static program with no sandbox at all, against a ``tools/call`` to a running, unsandboxed
-MCP server on the official SDK, and against a bare ``python3``. Once with the home on disk and once on tmpfs:
-the difference is what it costs to have a call durably on record.
+It is compared with starting a static program without any sandbox, with a ``tools/call`` to a running,
+unsandboxed MCP server on the official SDK, and with a bare ``python3``. It runs once with the home on disk
+and once on tmpfs; the difference is the cost of recording a call durably.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def run(*, rounds: int, as_json: bool) -> bool:
 
 
 def _calling(stack: ExitStack, where: Path) -> Callable[[], int]:
-    """Return one call, in ns: of a tool that is called now and then, so that its sandbox waits for it."""
+    """Return a function that times one call, in ns, of a tool called so rarely that a sandbox waits."""
     runtime = stack.enter_context(Runtime(install_python(where)))
 
     def call() -> int:
@@ -74,7 +74,7 @@ def _calling(stack: ExitStack, where: Path) -> Callable[[], int]:
 
 
 def _wait(runtime: Runtime) -> None:
-    """Wait until a sandbox is prepared. An older revision has none, and the first calls of any."""
+    """Wait until a sandbox is prepared. An older revision prepares none; the first calls never have one."""
     pool = getattr(runtime._open(), "sandboxes", None)  # noqa: SLF001 - what no host has to know
     until = time.monotonic() + _PATIENCE
     while pool is not None and not pool.waiting and time.monotonic() < until:

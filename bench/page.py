@@ -17,7 +17,7 @@ _BAR, _LEFT, _WIDTH = 26, 330, 900  # px
 
 
 def write(documents: Sequence[dict[str, Any]]) -> None:
-    """Put what was measured between the marks of the page, and draw the ratios.
+    """Put the results between the marks of the page, and draw the ratios.
 
     Raises:
         ValueError: the page has no marks.
@@ -65,7 +65,7 @@ def _row(each: dict[str, Any]) -> str:
 
 
 def plot(documents: Sequence[dict[str, Any]]) -> str:
-    """Return an SVG with a bar for each ratio, as a multiple of its goal: up to the line it is met."""
+    """Return an SVG with a bar for each ratio, as a multiple of its goal: up to the line the goal is met."""
     rows = [
         (f"{each['of']} / {each['to']}{' (p99)' if each['p99'] else ''}", each["ratio"] / each["goal"])
         for document in documents

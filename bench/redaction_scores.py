@@ -1,15 +1,16 @@
-"""How well redaction does on labelled data, by rules that stand here and nowhere else.
+"""How well redaction does on labelled data, by rules that are defined only here.
 
 1. A labelled span counts as *found* if findings, of whatever kind, cover at least four fifths of its letters
-   and digits: what matters is that it does not leave. It counts as *named* if a finding of the label's own
+   and digits: what matters is that it does not get out. It counts as *named* if a finding of the label's own
    kind touches it.
 2. A harmless document counts as a *false alarm* if anything at all is found in it.
 3. *Excess* is the share of found letters and digits, in documents with labels, that no label covers.
-4. Secrets are judged by line, as the tools that look for them are: a line with a secret is found if any
-   secret is found in it, and a line without one is a false alarm if any is.
+4. Secrets are judged by line, as is usual for tools that look for secrets: a line with a secret is found if
+any
+   secret is found in it, and a line without a secret is a false alarm if any secret is found in it.
 5. Labels that are wrong by the format's own definition are *declined*: counted apart, with the reason.
 
-The development data is no part of the project: its folder is named by ``MPP_PRIVACY_DATA`` or ``--data``.
+The development data is not part of the project: ``MPP_PRIVACY_DATA`` or ``--data`` names its folder.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from mpp_exec.privacy.redact import redact
 
 VARIABLE: Final = "MPP_PRIVACY_DATA"
 COVERED: Final = 0.8
-# What the labels of other people's data are called here. A label that is not named is no kind of ours.
+# Maps the labels of other people's data to our kinds. A label that is not in here is none of our kinds.
 KINDS: Final = {
     "EMAIL": "email",
     "PHONE": "phone",
@@ -47,7 +48,7 @@ KINDS: Final = {
     "PERSON": "person",
     "ADDRESS": "address",
 }
-# The recogniser tests whose kind is one of ours; a count of 0 makes the row harmless.
+# The recogniser tests whose kind is one of our kinds; a count of 0 makes the row harmless.
 RECOGNISERS: Final = {
     "credit_card": "credit_card",
     "crypto": "crypto_address",
@@ -64,7 +65,7 @@ SECRET_KINDS: Final = ("secret", "url_credential")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One document and what in it is labelled: (start, end, kind), offsets in code points."""
+    """One document and its labels: (start, end, kind), with offsets in code points."""
 
     text: str
     spans: tuple[tuple[int, int, str], ...]
@@ -74,7 +75,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line (or few) of code, and whether there is a secret in it."""
+    """One line of code (or a few lines), and whether it contains a secret."""
 
     text: str
     secret: bool
@@ -96,7 +97,7 @@ class Recall:
 
 @dataclass
 class Scores:
-    """What :func:`score` found out about documents."""
+    """The results of :func:`score` for documents."""
 
     kinds: dict[str, Recall] = field(default_factory=lambda: defaultdict(Recall))
     declined: Counter[str] = field(default_factory=Counter)
@@ -108,7 +109,7 @@ class Scores:
     alarmed: list[tuple[str, tuple[Finding, ...]]] = field(default_factory=list)
 
     def recall(self, kinds: Iterable[str]) -> float:
-        """Return the share of labels found over several kinds together."""
+        """Return the share of labels that are found, over several kinds together."""
         chosen = [self.kinds[kind] for kind in kinds if kind in self.kinds]
         labels = sum(each.labels for each in chosen)
         return sum(each.found for each in chosen) / labels if labels else 1.0
@@ -124,11 +125,11 @@ class Scores:
 
 @dataclass
 class LineScores:
-    """What :func:`score_lines` found out about lines."""
+    """The results of :func:`score_lines` for lines."""
 
     secrets: int = 0
     found: int = 0
-    labelled: int = 0  # with those that are declined
+    labelled: int = 0  # including the declined ones
     labelled_found: int = 0
     others: int = 0
     alarms: int = 0
@@ -142,7 +143,7 @@ class LineScores:
 
     @property
     def recall_of_all(self) -> float:
-        """Return the share of lines found of all that are labelled, also of those that are declined."""
+        """Return the share of found lines among all labelled lines, including the declined ones."""
         return self.labelled_found / self.labelled if self.labelled else 1.0
 
     @property
@@ -213,7 +214,7 @@ def _covered(text: str, findings: Iterable[Finding]) -> set[int]:
 
 
 def declined(value: str, kind: str, adversarial: str = "") -> str:
-    """Return why a label is none by the definition of its kind, "" if it is one."""
+    """Return why a label does not fit the definition of its kind, "" if it does."""
     if adversarial == "partial_mask":
         return "partly masked already: what is left identifies nobody"
     digits = re.sub(r"\D", "", value)
@@ -228,7 +229,7 @@ def declined(value: str, kind: str, adversarial: str = "") -> str:
     return ""
 
 
-# Lines that scanners report and that open nothing: what the whole of a line is. A line with more is judged.
+# Whole lines that scanners report although they give access to nothing. A line that contains more is judged.
 _NOTHING_SECRET: Final = (
     (
         "a host's name or a URL without credentials",
@@ -268,7 +269,7 @@ def _declined_line(line: Line, secret_texts: set[str]) -> str:
 
 
 def folder(given: str | None = None) -> Path | None:
-    """Return the folder of the development data, None where it is not named."""
+    """Return the folder of the development data, or None if it is not named."""
     named = given or os.environ.get(VARIABLE)
     return Path(named) if named else None
 
@@ -284,20 +285,20 @@ def documents(data: Path) -> Iterator[Row]:
 
 
 def _recogniser_row(row: dict[str, Any]) -> Iterator[Row]:
-    """Yield a test of one recogniser, if its kind is ours and its positions are known."""
+    """Yield a test of one recogniser, if its kind is one of our kinds and its positions are known."""
     kind = RECOGNISERS.get(row["recognizer"] or "")
     if kind and row["text"] and row["expected_len"] == len(row["spans"]) > 0:
         yield Row(row["text"], tuple((start, end, kind) for start, end in row["spans"]), "presidio")
 
 
 def harmless(data: Path) -> Iterator[Row]:
-    """Yield the documents in which nothing is to be found."""
+    """Yield the documents in which nothing may be found."""
     for row in _lines(data / "harmless.jsonl.gz"):
         yield Row(row["text"], (), row["source"])
 
 
 def lines(data: Path) -> Iterator[Line]:
-    """Yield the lines of code that are labelled as holding a secret or none."""
+    """Yield the lines of code that are labelled as with or without a secret."""
     for row in _lines(data / "secrets.jsonl.gz"):
         if row["truth"] in ("T", "F"):
             yield Line(row["text"], row["truth"] == "T", row["rule"])

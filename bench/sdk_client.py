@@ -19,7 +19,7 @@ from bench.harness import ROOT, Contestant
 
 SDK = ROOT / ".venv-interop" / "bin" / "python"
 
-# Woken in turn: a line in, the nanoseconds of one call out.
+# The clients take turns: a line in, and the nanoseconds of one call out.
 _CLIENT = """
 import asyncio, json, os, sys, time
 from mcp import Client
@@ -40,12 +40,12 @@ async def main():
 
 asyncio.run(main())
 """
-_CALM = 0.15  # seconds in which nothing ran
+_CALM = 0.15  # seconds in which nothing may run
 _PATIENCE = 20.0
 
 
 class SdkClient:
-    """One client of one server, which it starts with *command*."""
+    """One client of one server. The client starts the server with *command*."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class SdkClient:
         *,
         variables: Mapping[str, str] | None = None,
     ) -> None:
-        # Python may keep its bytecode, as it does where the package is installed, and in a resident runtime.
+        # Python may keep its bytecode, as it does in an installed package and in a resident runtime.
         own = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
         words = [tool, json.dumps(arguments), json.dumps({**own, **(variables or {})})]
         self._process = subprocess.Popen(
@@ -74,7 +74,7 @@ class SdkClient:
         return int(json.loads(self._process.stdout.readline()))
 
     def rest(self) -> None:
-        """Wait until neither client nor server, nor what it prepares, has anything to do."""
+        """Wait until client, server and the sandboxes that the server prepares are idle."""
         until = time.monotonic() + _PATIENCE
         before = -1
         while time.monotonic() < until and (now := _used(self._process.pid)) != before:
@@ -93,7 +93,7 @@ class SdkClient:
 def take_turns(
     clients: Mapping[str, SdkClient], *, rounds: int, warm_up: int = 5, pauses: bool = True
 ) -> list[Contestant]:
-    """Return what each of *clients* took for *rounds* calls; with *pauses* there is time between them."""
+    """Return the times of *rounds* calls for each of *clients*; with *pauses* there is time between calls."""
     contestants = [Contestant(name, lambda: None) for name in clients]
     for count in range(rounds + warm_up):
         for contestant in contestants if count % 2 else reversed(contestants):
@@ -112,13 +112,13 @@ def ours(home: Path, package: str) -> list[str]:
 
 
 def served(home: Path, package: str) -> list[str]:
-    """Return the command of ``mpp-exec mcp`` for *package*, as a resident runtime of *home* serves it."""
+    """Return the command of ``mpp-exec mcp`` for *package*, which a resident runtime of *home* serves."""
     client = Path(sys.executable).with_name("mpp-exec")
     return [str(client), "mcp", "--package", package, "--home", str(home)]
 
 
 def _used(root: int) -> int:
-    """Return the ticks of processor time of a process and everything below it, and how many they are."""
+    """Return the processor time, in ticks, of a process and all its descendants, and their number."""
     parents: dict[int, int] = {}
     ticks: dict[int, int] = {}
     for each in Path("/proc").iterdir():

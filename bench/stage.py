@@ -1,4 +1,4 @@
-"""A temporary home with a package installed and approved, as every benchmark of calls needs one."""
+"""A temporary home with an installed and approved package: every benchmark of calls needs one."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def answer(text=""):
 
 @contextmanager
 def folder(parent: Path | None = None) -> Iterator[Path]:
-    """A folder (in *parent*) that an unprivileged id can enter, gone afterwards."""
+    """A folder (in *parent*) that an unprivileged id can enter; it is removed afterwards."""
     path = Path(tempfile.mkdtemp(prefix="mpp-bench-", dir=parent))
     path.chmod(0o755)
     try:
@@ -105,7 +105,7 @@ def install_answer(where: Path) -> tuple[Path, Path]:
 def install_python(where: Path, *, files: Iterable[tuple[str, bytes]] = (), runtime: str = "") -> Path:
     """Build, install and approve the package ``bench/python``; return the home.
 
-    *files* stand beside its own, or in their place; *runtime* is what its ``[runtime]`` says besides.
+    *files* are added to the package's own files, or replace them. *runtime* is added to its ``[runtime]``.
     """
     source, home, package = where / "python", where / "home", where / "python.mpp"
     source.mkdir()
