@@ -1,7 +1,7 @@
-"""Attacks on packages: what one is, how to make one, and what must come of it.
+"""Attacks on packages: their definition, how to make one, and the required result.
 
-Each breaks exactly one thing of a valid package: on the way, or (``signed_*``) before it was signed,
-with the publisher's own key.
+Each attack breaks exactly one thing in a valid package: after it was signed, or (``signed_*``) before it is
+signed with the publisher's own key.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ VALUE = canonical.to_value(forge.manifest("python"))
 
 @dataclass(frozen=True)
 class Attack:
-    """One thing broken: the bytes of the file, the home it comes to, and the code it is refused with."""
+    """One broken thing: the bytes of the file, the home that it is for, and the code of the refusal."""
 
     name: str
     code: str
@@ -41,7 +41,7 @@ class Attack:
 
 
 def members() -> list[forge.RawMember]:
-    """Return the members of the good package, to be changed."""
+    """Return the members of the good package, for changing them."""
     return forge.raw_members(SIGNED_MANIFEST, forge.PYTHON_FILES)
 
 
@@ -63,7 +63,7 @@ def signed_value(**changes: Any) -> bytes:
 
 
 def signed_bytes(payload: bytes) -> bytes:
-    """Sign bytes that may be no manifest."""
+    """Sign bytes that need not be a manifest."""
     return forge.pack(forge.raw_members(forge.sign_bytes(payload), forge.PYTHON_FILES))
 
 
@@ -86,7 +86,7 @@ def signed_table(change: Callable[[list[Any]], None]) -> bytes:
 
 
 def envelope_parts() -> list[Any]:
-    """Return the four parts of a right envelope."""
+    """Return the four parts of a valid envelope."""
     protected = b"\xa3\x01\x32\x03\x78\x1dapplication/mpp-manifest+cbor\x04\x58\x20" + bytes.fromhex(
         forge.KEY.key_id.removeprefix("sha256:")
     )
@@ -96,14 +96,14 @@ def envelope_parts() -> list[Any]:
 
 
 def envelope(index: int, part: Any) -> bytes:
-    """Replace one part of the envelope; the signature stays."""
+    """Replace one part of the envelope; the signature stays the same."""
     parts = envelope_parts()
     parts[index] = part
     return with_envelope(dumps(parts, tag=18))
 
 
 def signed_protected(protected: bytes) -> bytes:
-    """Replace the protected header and sign the result: everything is right but the header."""
+    """Replace the protected header and sign the result: everything except the header is valid."""
     parts = envelope_parts()
     parts[0] = protected
     parts[3] = forge.KEY.sign(dumps(["Signature1", protected, b"", parts[2]]))
@@ -129,7 +129,7 @@ def listing(folder: Path) -> list[tuple[str, int]]:
 
 
 def install(path: Path, attack: Attack) -> None:
-    """Do what an installation does with the file at *path*, up to the registry, beside it."""
+    """Do what an installation does with the file at *path*, up to the registry, into a folder beside it."""
     with open_package(path) as package:
         verified = verify(package, attack.view, now=forge.NOW + attack.later, platform=attack.platform)
         folder = os.open(path.parent / "target", os.O_RDONLY | os.O_DIRECTORY)
@@ -140,7 +140,7 @@ def install(path: Path, attack: Attack) -> None:
 
 
 def assert_refused(attack: Attack, place: Path) -> None:
-    """Fail unless *attack* is refused with its code, and nothing under *place* has changed."""
+    """Fail unless *attack* is refused with its code and nothing below *place* has changed."""
     (place / "target").mkdir()
     path = place / "package.mpp"
     path.write_bytes(attack.make())

@@ -1,7 +1,7 @@
-"""Tools that take all they can, and how late each is ended: for the tests, and for the benchmark.
+"""Tools that take all they can, and how late each of them is ended: for the tests and for the benchmark.
 
-The instant of a limit is the deadline for time, the last sample for the processor, and what the tool itself
-wrote down (its clock is the host's) for memory and output.
+The instant of a limit is the deadline for time, and the last sample for processor time. For memory and output
+it is the time that the tool itself wrote down (its clock is the host's).
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ STAMP = re.compile(rb"<(\d{8,})>")
 class Ended:
     """One run of a bomb: how it ended, the clock (ns) before it began and after it returned.
 
-    ``others`` is the share of the machine that processes took which are none of this test's, ``waited`` for
-    how many ns the thread that supervised it was ready and had no processor, ``served`` how many other calls
-    began and ended meanwhile.
+    ``others`` is the share of the machine's processor time that processes of other programs used. ``waited``
+    is the time (ns) for which the supervising thread was ready but had no processor. ``served`` is the number
+    of other calls that began and ended meanwhile.
     """
 
     done: Completed
@@ -51,18 +51,18 @@ def by_deadline(ended: Ended, limits: Limits) -> int:
 
 
 def by_processor(ended: Ended, limits: Limits) -> int:
-    """What it used beyond the limit when that was seen, which took no longer, and the time until its end."""
+    """The processor time beyond the limit when seen, which bounds that delay, and the time to the end."""
     return (ended.done.cpu_us - limits.cpu_ms * 1000 + ended.done.timing["reap"]) * 1000
 
 
 def by_memory(ended: Ended, limits: Limits) -> int:
-    """One stamp for each MiB that any of its processes has touched."""
+    """The tool writes one stamp for each MiB that any of its processes has touched."""
     stamps = sorted(int(stamp) for stamp in STAMP.findall(ended.done.errors))
     return ended.over - stamps[min(len(stamps), limits.memory // MIB) - 1]
 
 
 def by_output(ended: Ended, _: Limits) -> int:
-    """It writes what time it is: the last stamp that was kept was written before the bound was reached."""
+    """The tool writes the time: the last stamp that was kept was written before the bound was reached."""
     return ended.over - max(int(stamp) for stamp in STAMP.findall(ended.done.output + ended.done.errors))
 
 
@@ -221,9 +221,9 @@ BOMBS = (
 
 
 def explode(compiled: SandboxPlan, small: SandboxPlan) -> Ended:
-    """Run a bomb, and meanwhile call another tool in another thread, whose calls all go well."""
+    """Run a bomb, and meanwhile call another tool in another thread; all of these calls must succeed."""
     run(small)
-    CACHE.filter(compiled.tool_profile)  # compiled before the clock runs
+    CACHE.filter(compiled.tool_profile)  # compiled before the clock starts
     over = threading.Event()
     wrong: list[int] = []
     right: list[int] = []
@@ -233,7 +233,7 @@ def explode(compiled: SandboxPlan, small: SandboxPlan) -> Ended:
             done = run(small)
             (right if done.outcome == "ok" else wrong).append(time.monotonic_ns())
 
-    # Where calls are made in sandboxes that wait for them, this one waits before the clock runs.
+    # If calls are made in sandboxes that wait for them, this sandbox is ready before the clock starts.
     waiting = {"parked": prepared(compiled)} if PARKED else {}
     thread = threading.Thread(target=others)
     thread.start()
@@ -251,12 +251,12 @@ def explode(compiled: SandboxPlan, small: SandboxPlan) -> Ended:
 
 
 def run_delay() -> int:
-    """Return for how many ns this thread was ready and another one had its processor (CONFIG_SCHED_INFO)."""
+    """Return for how many ns this thread was ready but another had its processor (CONFIG_SCHED_INFO)."""
     return int(Path("/proc/thread-self/schedstat").read_text().split()[1])
 
 
 def processor_time() -> tuple[float, float]:
-    """Return the seconds that all processes have used, and those of this one and what it reaped."""
+    """Return the processor seconds of all processes, and of this process and the children that it reaped."""
     user, nice, system, _, _, *interrupts = map(
         int, Path("/proc/stat").read_text().splitlines()[0].split()[1:9]
     )

@@ -1,4 +1,4 @@
-"""Building in tests: one signer, and a refusal that leaves everything as it was."""
+"""Building packages in tests: one signer, and a refused build, which must change nothing."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def verified(path: Path) -> VerifiedPackage:
 
 
 def refusal(tree: forge.Tree, output: Path | None = None) -> MppError:
-    """Build, which must fail and leave everything as it was."""
+    """Build; the build must fail and must change nothing."""
     if not tree.root.exists():
         tree.write()
     before = sorted(tree.root.parent.rglob("*"))

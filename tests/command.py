@@ -1,4 +1,4 @@
-"""The real command in a home of its own: as a process without a terminal, or at one that a test types at."""
+"""The real command in a home of its own: without a terminal, or at a terminal at which the test types."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ DEADLINE = 60.0
 
 @dataclass(frozen=True)
 class Done:
-    """What a command left: exit code, and what it wrote."""
+    """The result of a command: its exit code and its output."""
 
     code: int
     out: str
@@ -43,7 +43,7 @@ class Done:
 
 @dataclass
 class Shell:
-    """A folder with a home in it, where commands are run."""
+    """A folder that contains a home, in which commands are run."""
 
     root: Path
     variables: Mapping[str, str] = field(default_factory=dict)
@@ -61,7 +61,7 @@ class Shell:
         return folder
 
     def environment(self) -> dict[str, str]:
-        """Return the variables that commands see."""
+        """Return the environment variables that commands see."""
         user = self.root / "user"
         user.mkdir(exist_ok=True)
         return {
@@ -74,7 +74,7 @@ class Shell:
         }
 
     def run(self, *words: str, stdin: str | bytes = b"", **variables: str) -> Done:
-        """Run ``mpp-exec WORDS`` without a terminal and return what it left."""
+        """Run ``mpp-exec WORDS`` without a terminal and return its result."""
         done = subprocess.run(
             [*PROGRAM, *words],
             input=stdin.encode() if isinstance(stdin, str) else stdin,
@@ -88,7 +88,7 @@ class Shell:
         return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
 
     def on(self, host: str, *words: str) -> Done:
-        """Run ``mpp-exec WORDS`` on the simulated *host* and return what it left."""
+        """Run ``mpp-exec WORDS`` on the simulated *host* and return its result."""
         done = subprocess.run(
             simulated_host.on(host, [*PROGRAM, *words]),
             capture_output=True,
@@ -124,7 +124,7 @@ class Shell:
     def tool(self, name: str = "acme/echo", **parts: str) -> Path:
         """Write the source of a Python tool with one function, ``tool.py:call(text)``; return its folder.
 
-        *parts* replaces ``version``, ``code``, ``entry``, or adds ``toml`` to the end of ``mpp.toml``
+        *parts* may replace ``version``, ``code`` and ``entry``. ``toml`` is added to the end of ``mpp.toml``,
         and ``extra`` to the table of the tool.
         """
         folder = self.root / "source" / name.replace("/", "-")
@@ -155,9 +155,9 @@ inputSchema = {parts.get("schema", schema)}
         return folder
 
     def package(self, name: str = "acme/echo", **parts: str) -> Path:
-        """Build the package of :meth:`tool`, with a key made now if there is none; return the file.
+        """Build the package of :meth:`tool`; make a key if there is none. Return the file.
 
-        In this process: what is under test is what happens to the package later.
+        It is built in this process, since the test is about what happens to the package later.
         """
         publisher = name.partition("/")[0]
         with Session(self.home) as session:
@@ -183,7 +183,7 @@ class Terminal:
         out: int | None = None,
         columns: int = 0,
     ) -> None:
-        """*out* is a descriptor to use as standard output instead; *columns* is how wide the terminal is."""
+        """*out* is a descriptor to use as standard output instead; *columns* is the terminal's width."""
         self._master, slave = pty.openpty()
         if columns:
             termios.tcsetwinsize(slave, (24, columns))
@@ -216,7 +216,7 @@ class Terminal:
         return self._process.pid
 
     def expect(self, text: str) -> str:
-        """Wait until *text* is on the screen; return what came before it, and forget both."""
+        """Wait until *text* is on the screen; return what came before *text*, and discard both."""
         until = time.monotonic() + DEADLINE
         while text not in self.screen:
             if not self._read(until):
@@ -229,7 +229,7 @@ class Terminal:
         os.write(self._master, text.encode())
 
     def echoes(self) -> bool:
-        """Say whether the terminal shows what is typed."""
+        """Say whether the terminal echoes what is typed."""
         return bool(termios.tcgetattr(self._slave)[3] & termios.ECHO)
 
     def end(self) -> tuple[int, str]:
@@ -248,7 +248,7 @@ class Terminal:
             return False
         try:
             data = os.read(self._master, 65536)
-        except OSError:  # EIO: everybody has closed the terminal
+        except OSError:  # EIO: every process has closed the terminal
             return False
         self.screen += data.decode("utf-8", "replace").replace("\r\n", "\n")
         return bool(data)
@@ -262,7 +262,7 @@ os.execv(sys.argv[2], sys.argv[2:])
 
 
 def error_lines(done: Done) -> tuple[str, str, str]:
-    """Return message, code and hint of the failure that *done* reported on stderr."""
+    """Return the message, code and hint of the failure that *done* reported on stderr."""
     error = re.search(r"^error: (.*) \[([a-z0-9_.]+)\]$", done.err, re.MULTILINE)
     hint = re.search(r"^hint: (.*)$", done.err, re.MULTILINE)
     assert error is not None, done

@@ -1,7 +1,7 @@
-"""What tests of several rooms share: sandboxes, and what they need of this kernel.
+"""Fixtures that tests of several rooms share: sandboxes, and checks for what they need from this kernel.
 
-``MPP_MUST_CONFINE=1`` states that this machine can confine: a test that needs the kernel then fails
-where it would otherwise be skipped.
+``MPP_MUST_CONFINE=1`` states that this machine can confine. A test that needs such a kernel and would
+otherwise be skipped then fails.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from sandbox_lab import Lab
 if TYPE_CHECKING:
     from egress_room import Server
 
-# A property is no promise about time: how long one example takes depends on who else is on the machine.
+# A property makes no promise about time: how long one example takes depends on the load of the machine.
 hypothesis.settings.register_profile("house", deadline=None)
 hypothesis.settings.load_profile("house")
 
-# A shell has what it starts in the background ignore Ctrl-C, and nohup(1) the end of the terminal; every
-# program that a test starts would, too.
+# A shell starts background jobs with SIGINT ignored, and nohup(1) starts programs with SIGHUP ignored. Every
+# program that a test starts would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
-    """A laboratory on a kernel that was seen to run a sandbox."""
+    """A laboratory on a kernel on which a sandbox has run."""
     from mpp_exec.errors import HostError  # noqa: PLC0415 -- tests of other rooms need no native part
 
     made = Lab(tmp_path_factory.mktemp("lab"))
@@ -49,7 +49,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
 
 @pytest.fixture
 def peer() -> Iterator[Server]:
-    """A server on loopback that sends back whatever it is sent; a module may have one of its own."""
+    """A server on loopback that echoes what it receives; a module may have one of its own."""
     from egress_room import echoing  # noqa: PLC0415 -- tests of other rooms need no native part
 
     with echoing() as made:
@@ -78,7 +78,7 @@ def attacker(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def ground() -> Iterator[Path]:
-    """A folder of the user's to be granted: outside of /tmp, where the sandbox has something of its own."""
+    """A folder of the user for granting. It is outside of /tmp, since the sandbox has a /tmp of its own."""
     folder = Path(tempfile.mkdtemp(prefix="mpp-ground-", dir="/var/tmp"))
     yield folder
     shutil.rmtree(folder)
@@ -86,7 +86,7 @@ def ground() -> Iterator[Path]:
 
 @pytest.fixture
 def folder(ground: Path) -> Path:
-    """As *ground*, with files in it, one of which is for its owner only."""
+    """Like *ground*, but with files in it, one of which only its owner may read."""
     (ground / "sub").mkdir()
     (ground / "a.txt").write_text("text")
     (ground / "sub/b.txt").write_text("deep")

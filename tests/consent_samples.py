@@ -37,7 +37,7 @@ MANIFEST = Manifest(
 
 
 def signed(manifest: Manifest = MANIFEST, **changes: Any) -> SignedManifest:
-    """Return what verification would say of *manifest* with *changes*, each version with its own digest."""
+    """Return verification's result for *manifest* with *changes*; each version has its own digest."""
     manifest = replace(manifest, **changes)
     digest = "sha256:" + manifest.version.encode().hex().ljust(64, "0")[:64]
     return SignedManifest(manifest, digest, KEY_ID, first_use=False)

@@ -12,16 +12,16 @@ from typing import Any, Self
 
 
 class CtrlC:
-    """Raises KeyboardInterrupt before the *number*-th line, or instruction, that runs of *files*. Once.
+    """Raises KeyboardInterrupt once, before the *number*-th line or instruction of *files* that runs.
 
     Args:
-        number: counted from 1; with less, none is raised.
-        files: how the names of those files end.
-        instructions: count instructions, between any two of which a signal may be handled; else lines.
-        calls: of instructions, count only those behind a call: there a signal is raised that came meanwhile.
+        number: counted from 1; with a smaller number nothing is raised. files: how the names of the files
+        end. instructions: count instructions instead of lines; a signal may be handled between any two
+        instructions. calls: count only instructions behind a call: a signal that came during the call is
+        handled there.
 
     Attributes:
-        was_raised: whether the code got there.
+        was_raised: whether the code got that far.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class CtrlC:
 
 @functools.cache
 def behind_calls(code: CodeType) -> frozenset[int]:
-    """Return where the instructions of *code* are that follow a call."""
+    """Return the offsets of the instructions of *code* that follow a call."""
     every = list(dis.get_instructions(code))
     return frozenset(
         each.offset for before, each in itertools.pairwise(every) if before.opname.startswith("CALL")
@@ -69,9 +69,9 @@ def behind_calls(code: CodeType) -> frozenset[int]:
 
 
 def is_step(frame: FrameType) -> bool:
-    """Return whether a signal may be handled before its line.
+    """Return whether a signal may be handled before the frame's line.
 
-    Where a block is entered or left, a tracer is told, and no signal is looked for.
+    When a block is entered or left, the tracer is called, but the interpreter does not check for signals.
     """
     source = linecache.getline(frame.f_code.co_filename, frame.f_lineno).lstrip()
     return not source.startswith(("with ", "try:")) and "# no signal" not in source

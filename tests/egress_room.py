@@ -1,7 +1,7 @@
-"""A broker's exchange in a thread, where a test says what names lead to; and the side of a sandbox.
+"""A broker's exchange in a thread, where the test decides what names resolve to; and the side of a sandbox.
 
-The sandbox's listening sockets are bound to the addresses that its names will have, in the order in which
-they are asked for, so that servers of the same port on 127.0.0.1 are beside them.
+The sandbox's listening sockets are bound to the addresses that its names will have, in the order in which the
+names are asked for. So servers on the same port of 127.0.0.1 can exist beside them.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def query(
     flags: int = 0x0100,
     rest: bytes = b"",
 ) -> bytes:
-    """Return a question about *name*: text with dots, or bytes in the form of a message."""
+    """Return a query for *name*, which is text with dots, or bytes in wire format."""
     raw = name
     if isinstance(raw, str):
         raw = b"".join(bytes([len(label)]) + label.encode() for label in raw.split(".") if label) + b"\0"
@@ -46,13 +46,13 @@ def code_of(answer: bytes) -> int:
 
 
 def address_of(answer: bytes) -> str:
-    """Return the address in an answer with one record, "" where it has none."""
+    """Return the address in an answer with one record, "" if it has none."""
     return socket.inet_ntoa(answer[-4:]) if struct.unpack("!H", answer[6:8])[0] else ""
 
 
 @dataclass
 class Server:
-    """Listens on 127.0.0.1; the connections that came, and all they sent until they ended, are kept."""
+    """Listens on 127.0.0.1; keeps the connections that came, and all that they sent until they ended."""
 
     answer: Callable[[socket.socket], None] | None = None
     host: str = LOOPBACK
@@ -97,7 +97,7 @@ def echo(connection: socket.socket) -> None:
 
 @contextmanager
 def echoing() -> Iterator[Server]:
-    """Yield a server that sends back whatever it is sent."""
+    """Yield a server that echoes whatever it receives."""
     made = Server(echo)
     try:
         yield made
@@ -106,7 +106,7 @@ def echoing() -> Iterator[Server]:
 
 
 class Room:
-    """The exchange, and what asks it. *leads* says what names lead to; asked names are kept in ``asked``."""
+    """The exchange and its client. *leads* resolves a name; ``asked`` keeps the names asked for."""
 
     def __init__(
         self,
@@ -133,7 +133,7 @@ class Room:
     def sandbox(
         self, *destinations: HostPort, invocation: str = "one", at: tuple[str, ...] = (), whose: str = ""
     ) -> Side:
-        """Open a sandbox with *destinations*, that listens on the addresses *at* for each of their ports."""
+        """Open a sandbox with *destinations* that listens on the addresses *at* for each of their ports."""
         streams = []
         for port in dict.fromkeys(each.port for each in destinations):
             for address in at or (FIRST_NAME,):
@@ -158,7 +158,7 @@ class Room:
 
 @dataclass
 class Side:
-    """What a sandbox has of it."""
+    """The side of the exchange that a sandbox sees."""
 
     room: Room
     invocation: str
@@ -198,7 +198,7 @@ def room(
 
 
 def is_reset(connection: socket.socket) -> bool:
-    """Return whether nothing comes but a reset."""
+    """Return whether the connection receives nothing but a reset."""
     try:
         connection.recv(1)
     except ConnectionResetError:
@@ -207,7 +207,7 @@ def is_reset(connection: socket.socket) -> bool:
 
 
 def is_refused(address: str, port: int, data: bytes = b"") -> bool:
-    """Return whether a connection that sends *data* is reset: it may be before it is known to be there."""
+    """Return whether a connection that sends *data* is reset; the reset may come before it is established."""
     try:
         with socket.create_connection((address, port), timeout=20) as connection:
             if data:

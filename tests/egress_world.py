@@ -1,7 +1,8 @@
 """A host with a network of its own and an internet behind it: two network namespaces, a cable, a name server.
 
-``run_in_world(program)`` runs a Python program on that host, as whom the test runs. The internet's side
-answers names as ``ANSWERS`` has them, and says on each of ``SERVERS`` which it is. No packet leaves the two.
+``run_in_world(program)`` runs a Python program on that host, as the user of the test. The internet's side
+resolves names according to ``ANSWERS``. Each of its ``SERVERS`` says which server it is. No packet leaves the
+two namespaces.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ SEARCHED = "search.example.net"
 """Where the host's resolver looks for names, too; all that stands below it leads to ``OTHER_PUBLIC``."""
 
 ANSWERS: dict[str, list[list[str]]] = {
-    # in turn, the last one for ever
+    # in turn; the last one is repeated for ever
     "api.example.com": [[PUBLIC]],
     "six.example.com": [[PUBLIC_6]],
     "rebinding.example.com": [[PUBLIC], [PEER]],
@@ -44,7 +45,7 @@ ANSWERS: dict[str, list[list[str]]] = {
 
 
 def run_in_world(program: str) -> tuple[list[object], Counter[str]]:
-    """Run *program* there; return the lines that it printed, as literals, and the names that were asked."""
+    """Run *program* there; return the lines that it printed, as literals, and the names asked for."""
     root = os.geteuid() == 0
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
@@ -69,7 +70,7 @@ def _ip(*arguments: str) -> None:
 
 
 def _build(folder: str, user: str, inner: list[str]) -> int:
-    """In the host's namespaces: make the internet, and run what is to be run."""
+    """In the host's namespaces: make the internet, and run the program."""
     with subprocess.Popen(
         ["unshare", "--net", sys.executable, __file__, folder],
         stdin=subprocess.PIPE,

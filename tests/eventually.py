@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 
 def until(condition: Callable[[], object], seconds: float = 30) -> bool:
-    """Look at *condition* until it is so; False where it was not within *seconds*."""
+    """Check *condition* until it is true; return False if it did not become true within *seconds*."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:

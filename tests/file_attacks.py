@@ -1,4 +1,4 @@
-"""Attacks on files, and on what can be learnt of the host, as expressions that a Python tool evaluates."""
+"""Attacks on files, and on information about the host, as expressions that a Python tool evaluates."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def run(granted, secret, code):
 class FileAttack:
     """An expression over ``granted`` (a writable folder), ``secret`` (a file beside it) and ``beside``.
 
-    ``meta``: Landlock has no say in it, and the mount alone stands there.
+    ``meta``: Landlock does not control it, so the mount is the only defence.
     """
 
     name: str

@@ -1,7 +1,7 @@
-"""A forge of packages: valid ones from parameters, and the means to break exactly one thing.
+"""A forge of packages: makes valid packages from parameters, and can break exactly one thing.
 
-The ZIP writer here is written from APPNOTE.TXT and shares no code with the one under test, so that
-the two check each other; it writes whatever it is told, also what no reader should accept.
+The ZIP writer here is written from APPNOTE.TXT and shares no code with the ZIP writer under test, so that the
+two check each other. It writes whatever it is told to write, including archives that no reader should accept.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def manifest(kind: str = "python", files: Mapping[str, bytes] | None = None, **c
 
 
 def sign(value: Manifest | Any, key: SigningKey = KEY) -> bytes:
-    """Return ``manifest.cose`` over a manifest, or over any CBOR value that is none."""
+    """Return ``manifest.cose`` over a manifest, or over any other CBOR value."""
     return sign_bytes(dumps(canonical.to_value(value) if isinstance(value, Manifest) else value), key)
 
 
@@ -83,7 +83,7 @@ def sign_bytes(payload: bytes, key: SigningKey = KEY) -> bytes:
 
 @dataclass(frozen=True)
 class RawMember:
-    """One member of an archive, every field of its records free."""
+    """One member of an archive; every field of its records can be chosen freely."""
 
     name: bytes
     data: bytes = b""
@@ -109,7 +109,7 @@ class RawMember:
     in_directory: bool = True
 
     def local(self) -> bytes:
-        """Return header, name, extra field, contents and data descriptor."""
+        """Return the local header, name, extra field, contents and data descriptor."""
         return (
             struct.pack(
                 "<IHHHHHIIIHH",
@@ -130,7 +130,7 @@ class RawMember:
         )
 
     def central(self, offset: int) -> bytes:
-        """Return the record of the central directory."""
+        """Return the member's record in the central directory."""
         name = self.name if self.central_name is None else self.central_name
         return (
             struct.pack(
@@ -179,7 +179,7 @@ def pack(
 
 
 def raw_members(signed: bytes, files: Mapping[str, bytes], executable: Sequence[str] = ()) -> list[RawMember]:
-    """Return the members of a right archive, to be changed."""
+    """Return the members of a valid archive, for changing them."""
     members = [RawMember(b"manifest.cose", signed)]
     for path in sorted(files, key=str.encode):
         mode = 0o100755 if path in executable else 0o100644
@@ -188,14 +188,14 @@ def raw_members(signed: bytes, files: Mapping[str, bytes], executable: Sequence[
 
 
 def package(kind: str = "python", **changes: Any) -> bytes:
-    """Return a valid package of *kind*, its manifest with *changes*."""
+    """Return a valid package of *kind*, with *changes* to its manifest."""
     files = PYTHON_FILES if kind == "python" else EXEC_FILES
     executable = () if kind == "python" else ("bin/echo",)
     return pack(raw_members(sign(manifest(kind, **changes)), files, executable))
 
 
 def package_of(files: Mapping[str, bytes], executable: Sequence[str] = (), **changes: Any) -> bytes:
-    """Return a package that holds and signs exactly *files* (and is a valid python one with ``echo.py``)."""
+    """Return a package that contains and signs exactly *files* (with ``echo.py``: a valid python one)."""
     made = replace(manifest("python", files, **changes), files=files_table(files, executable))
     return pack(raw_members(sign(made), files, executable))
 
@@ -212,7 +212,7 @@ def view(**changes: Any) -> TrustView:
 
 @dataclass
 class Tree:
-    """A folder with an ``mpp.toml`` in the making, for building."""
+    """A source folder with an ``mpp.toml``, which can be changed before building."""
 
     root: Path
     toml: str = field(

@@ -1,4 +1,4 @@
-"""TLS ClientHellos as bytes, right and wrong ones."""
+"""TLS ClientHellos as bytes, valid and invalid ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def server_name(*names: bytes, kind: int = 0) -> tuple[int, bytes]:
 
 
 def hello(*extensions: tuple[int, bytes], before: bytes = b"", behind: bytes = b"") -> bytes:
-    """Return the handshake message, *before* and *behind* being put into it."""
+    """Return the handshake message, with *before* and *behind* inserted into it."""
     listed = b"".join(struct.pack("!H", kind) + vector(2, data) for kind, data in extensions)
     body = b"\x03\x03" + bytes(32) + vector(1, b"s" * 32) + vector(2, b"\x13\x01") + vector(1, b"\0") + before
     body += vector(2, listed) if extensions else b""

@@ -1,6 +1,6 @@
-"""A broker that refuses nobody: what still cannot be reached through it, the sandbox itself refuses.
+"""A broker that refuses nothing: what cannot be reached even through it is refused by the sandbox itself.
 
-Names it answers alike, whatever they are; connections it tells which address and port they came in by.
+It answers every name in the same way. It tells each connection the address and port that it came in by.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ NAMED = "127.64.0.1"
 
 
 def granted(*texts: str) -> tuple[HostPort, ...]:
-    """Return destinations, in the order that grants have."""
+    """Return destinations, in the order in which grants have them."""
     parts = [text.rpartition(":") for text in texts]
     return tuple(sorted(HostPort(host.strip("[]"), int(port)) for host, _, port in parts))
 
 
 class OpenDoor:
-    """Serves sockets of sandboxes until it is closed; *greet* is what a connection gets.
+    """Serves the sockets of sandboxes until it is closed; *greet* is what a connection receives.
 
     Attributes:
-        served: how many sockets for connections each sandbox had.
-        asked: the questions for names, in wire form; ``met`` the addresses that connections came in by.
+        served: the number of sockets for connections that each sandbox had.
+        asked: the DNS queries, in wire format; ``met``: the addresses that connections came in by.
     """
 
     def __init__(self, greet: Callable[[socket.socket], None] | None = None) -> None:
@@ -41,7 +41,7 @@ class OpenDoor:
         self._kept: list[socket.socket] = []
 
     def serve(self, streams: tuple[int, ...], names: int) -> None:
-        """Serve one sandbox: as ``spawn.run`` wants it."""
+        """Serve one sandbox, in the way that ``spawn.run`` expects."""
         self.served.append(len(streams))
         resolver = self._keep(names)
         resolver.bind(("127.0.0.53", 53))
@@ -85,9 +85,9 @@ class OpenDoor:
         connection.sendall(json.dumps(connection.getsockname()[:2]).encode())
 
     def close(self) -> None:
-        """Serve nobody any more."""
+        """Stop serving."""
         for each in self._kept:
-            with suppress(OSError):  # closing alone would leave a thread in accept(2)
+            with suppress(OSError):  # closing alone would leave a thread blocked in accept(2)
                 each.shutdown(socket.SHUT_RDWR)
             each.close()
 

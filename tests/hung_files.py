@@ -1,7 +1,7 @@
-"""A file system that does not answer: its one file ``f`` can be opened, and who reads it waits for ever.
+"""A file system that does not answer: its one file ``f`` can be opened, but a reader waits for ever.
 
-As a program: ``hung_files.py FOLDER`` mounts it there, as root, and says so. It ends with this process.
-What is spoken is the kernel's ``linux/fuse.h``, revision 7.31.
+As a program, ``hung_files.py FOLDER`` mounts it there, as root, and says so. The mount ends with this
+process. The protocol is that of the kernel's ``linux/fuse.h``, revision 7.31.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""System calls that a tool would make against its kernel, each with what happens where the filter is gone.
+"""System calls that a tool would make to attack its kernel, each with the result when the filter is removed.
 
-One row is one attack: a call that reaches for something, by the name of what it reaches for. ``seen`` are
-the errors that the kernel gives once that one call is allowed: 0 where it succeeds, EPERM where the want of
-a capability stands behind the filter, and otherwise an error that only a kernel gives that looked at the
-arguments. A harmless stand-in takes the place of whatever could do damage: a bad pointer, a descriptor that
-is not open, a size of zero.
+One row is one attack: a system call, under the name of what it reaches for. ``seen`` are the errors that the
+kernel returns once this one call is allowed: 0 if it succeeds; EPERM if a missing capability is the defence
+behind the filter; otherwise an error that a kernel returns only after it has looked at the arguments.
+Arguments that could do damage are replaced with harmless ones: a bad pointer, a descriptor that is not open,
+a size of zero.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ NEW = {
 SESSION = -3  # KEY_SPEC_SESSION_KEYRING
 
 
-# The same calls from Python: `b` is a page of zeros, `s:TEXT` a text, as in the probe's sweep.
+# The same calls from Python: `b` is a page of zeros, and `s:TEXT` is a text, as in the probe's sweep.
 PYTHON_SWEEP = """
 import ctypes, os
 def run(calls):
@@ -59,9 +59,9 @@ def run(calls):
 
 @dataclass(frozen=True)
 class KernelAttack:
-    """One attack. ``optional``: not every kernel has the call, and one without it proves nothing by it.
+    """One attack. ``optional``: not every kernel has the call, and a kernel without the call proves nothing.
 
-    ``starts``: it is what ``subprocess`` grants, and no attack where that was granted.
+    ``starts``: ``subprocess`` grants the call, and it is not an attack if that was granted.
     """
 
     name: str
@@ -291,7 +291,7 @@ ARGUMENTS = (
             f"a process in a new {kind} namespace", ("clone", flag | 17), (0,) if kind == "user" else (EPERM,)
         )
         for kind, flag in NEW.items()
-        if kind != "time"  # only clone3 and unshare know it: in clone its bit belongs to the signal
+        if kind != "time"  # only clone3 and unshare support it: in clone its bit belongs to the signal
     ),
     _Row("a thread in a new user namespace", ("clone", NEW["user"] | 0x10900), (EINVAL,)),
     _Row("a traced child", ("clone", 0x2000 | 17), (0,)),

@@ -1,4 +1,4 @@
-"""A small ledger to test with, and the means to attack one."""
+"""A small ledger for tests, and functions to attack a ledger."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ ENDING = Ending(
 
 
 class Clock:
-    """A clock that goes on by one second with every look, and can be set."""
+    """A clock that advances by one second with every reading, and that can be set."""
 
     def __init__(self, now: datetime = NOW) -> None:
         self.now = now
@@ -68,7 +68,7 @@ def call(ledger: Ledger, terms: Terms = INSIDE, arguments: Any = ARGUMENTS, endi
 
 
 def fill(home: Path, calls: int = 3, **options: Any) -> list[str]:
-    """Make a ledger in *home*: genesis, an install, and *calls* calls of two entries each; sealed."""
+    """Make a sealed ledger in *home*: genesis, an install, and *calls* calls with two entries each."""
     with open_ledger(home, **options) as ledger:
         ledger.event(Kind.INSTALL, CALLER, package=PACKAGE)
         return [call(ledger, OUTSIDE if number % 2 else INSIDE) for number in range(calls)]
@@ -86,7 +86,7 @@ def snapshot(home: Path) -> dict[str, bytes]:
 
 @contextlib.contextmanager
 def attacker(home: Path) -> Iterator[sqlite3.Connection]:
-    """Open the database as one who may write it: without its triggers, which are put back unchanged."""
+    """Open the database like somebody who may write to it: drop its triggers, and restore them unchanged."""
     database = sqlite3.connect(home / "ledger.db", isolation_level=None)
     try:
         triggers = database.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").fetchall()
@@ -94,20 +94,20 @@ def attacker(home: Path) -> Iterator[sqlite3.Connection]:
             database.execute(f"DROP TRIGGER {name}")
         yield database
         for _, sql in triggers:
-            with contextlib.suppress(sqlite3.OperationalError):  # the attack left nothing to put them on
+            with contextlib.suppress(sqlite3.OperationalError):  # the attack left no table for them
                 database.execute(sql)
     finally:
         database.close()
 
 
 def entry_hash(sequence: int, previous: bytes, body: bytes) -> bytes:
-    """Hash an entry as the documentation says, with none of the project's code."""
+    """Hash an entry as the documentation says, without using the project's code."""
     data = b"mpp-exec ledger entry v1\x00" + sequence.to_bytes(8, "big") + previous + body
     return hashlib.sha256(data).digest()
 
 
 def rechain(database: sqlite3.Connection, start: int = 1) -> None:
-    """Give every entry from *start* on the hashes that fit, as a careful attacker would."""
+    """Give every entry from *start* on matching hashes, as a careful attacker would."""
     found = database.execute("SELECT hash FROM entries WHERE sequence = ?", (start - 1,)).fetchone()
     previous = found[0] if found else bytes(32)
     for sequence, body in database.execute(
@@ -126,7 +126,7 @@ def edited(body: bytes, **changes: Any) -> bytes:
 
 
 def run(program: str, *arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
-    """Run *program* (Python) in a process of its own, with these samples importable; it must succeed."""
+    """Run *program* (Python) in a process of its own, which can import these samples; it must succeed."""
     done = subprocess.run(
         [sys.executable, "-c", program, *map(str, arguments)],
         capture_output=True,
@@ -141,5 +141,5 @@ def run(program: str, *arguments: object, **options: Any) -> subprocess.Complete
 
 
 def environment() -> dict[str, str]:
-    """Return the environment in which a child finds the project and these samples."""
+    """Return an environment in which a child process finds the project and these samples."""
     return {"PATH": "/usr/bin:/bin", "PYTHONPATH": ":".join(filter(None, sys.path))}

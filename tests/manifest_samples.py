@@ -1,4 +1,4 @@
-"""Manifests for the tests of the package room: one with everything in it, and its ``mpp.toml``."""
+"""Manifests for the tests of the package room: one that contains everything, and its ``mpp.toml``."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ PYTHON = Manifest(
     files=(FileEntry("echo.py", 1, b"\x11" * 32), FileEntry("vendor/lib/__init__.py", 1, b"\x22" * 32)),
 )
 
-# The example of the contract, word for word but for what it leaves as a comment.
+# The example of the contract, word for word, except for what the contract has as a comment.
 TOML = """\
 [package]
 name = "acme/csv"                    # publisher/name, each [a-z0-9][a-z0-9-]{0,62}

@@ -1,4 +1,4 @@
-"""A home with a resident runtime whose tool leaves a mark when it ran: for whoever attacks that runtime."""
+"""A home with a resident runtime whose tool leaves a mark when it has run: for attacks on that runtime."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def furnished(root: Path) -> Shell:
 
 
 def mark(shell: Shell) -> Path:
-    """Return what is there once the tool ran."""
+    """Return the file that exists once the tool has run."""
     return shell.root / "granted" / "ran"
 
 
@@ -34,7 +34,7 @@ def words(shell: Shell, package: str = "acme/marks") -> list[str]:
 
 
 def is_well(runtime: Runtime) -> bool:
-    """Tell whether the runtime serves others as before."""
+    """Tell whether the runtime serves other clients as before."""
     calls = runtime.status()["calls"]
     mark(runtime.shell).unlink(missing_ok=True)
     done = runtime.client(*words(runtime.shell))

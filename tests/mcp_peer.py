@@ -1,4 +1,4 @@
-"""A client of ``mpp-exec mcp`` that says exactly what a test wants said, line by line."""
+"""A client of ``mpp-exec mcp`` that sends exactly what a test wants it to send, line by line."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def meta(**capabilities: Any) -> dict[str, Any]:
 
 
 class Peer:
-    """One running server and the messages it has sent. A context manager.
+    """One running server and the messages that it has sent. A context manager.
 
-    With *native* it is the native client, whose connection a resident runtime may serve.
+    With *native* the server is the native client, whose connection a resident runtime may serve.
     """
 
     def __init__(self, shell: Shell, *words: str, native: bool = False) -> None:
@@ -85,7 +85,7 @@ class Peer:
         return self.take(lambda message: message.get("id") == name and "method" not in message)
 
     def take(self, wanted: Any) -> dict[str, Any]:
-        """Return the first message that *wanted* accepts; others wait for their turn."""
+        """Return the first message that *wanted* accepts, and keep the other messages for later."""
         for message in self._held:
             if wanted(message):
                 self._held.remove(message)
@@ -98,16 +98,16 @@ class Peer:
             self._held.append(come)
 
     def notified(self, method: str) -> dict[str, Any]:
-        """Wait for a notification or a request of the server's with this method."""
+        """Wait for a notification or a request of the server with this method."""
         return self.take(lambda message: message.get("method") == method)
 
     def silent(self) -> list[dict[str, Any]]:
-        """Return what is there that nobody took, after the server has answered a ping."""
+        """Return the messages that nobody has taken, after the server has answered a ping."""
         self.ask("ping")
         return list(self._held)
 
     def initialize(self, version: str = LEGACY, **capabilities: Any) -> dict[str, Any]:
-        """Do the handshake of earlier versions, and return its result."""
+        """Make the handshake of earlier versions, and return its result."""
         params = {
             "protocolVersion": version,
             "capabilities": capabilities,
@@ -123,7 +123,7 @@ class Peer:
         return self.ask("tools/call", {"name": name, "arguments": arguments or {}, **more})
 
     def stderr(self) -> str:
-        """Return what the server has said to people; it must have ended."""
+        """Return what the server has written for people, on stderr; the server must have ended."""
         assert self.process.stderr is not None
         return self.process.stderr.read().decode()
 

@@ -1,6 +1,6 @@
-"""MCP servers in Python for tests: one that behaves, of either era, and the means to misbehave in one place.
+"""MCP servers in Python for tests: a well-behaved one of either era, and ways to misbehave in one place.
 
-What a test gives is *behaviour*: lines of Python in the place where the server has read a message.
+A test provides *behaviour*: lines of Python that run when the server has read a message.
 """
 
 from __future__ import annotations
@@ -65,9 +65,9 @@ MODERN = """
 def server(
     on_call: str, *, era: str = LEGACY, version: str = "2025-11-25", start: str = "", listed: bool = True
 ) -> str:
-    """Return a server that does *on_call* for each ``tools/call``, after *start* at its beginning.
+    """Return a server that runs *start* at its beginning, and *on_call* for each ``tools/call``.
 
-    *listed* says whether it answers ``tools/list``, with nothing.
+    *listed* says whether it answers ``tools/list``; the answer is empty.
     """
     call = textwrap.indent(textwrap.dedent(on_call).strip(), "        ")
     begin = textwrap.dedent(start)
@@ -78,5 +78,5 @@ def server(
 
 
 def raw(behaviour: str) -> str:
-    """Return a server that is nothing but *behaviour*."""
+    """Return a server that consists only of *behaviour*."""
     return f"{PREAMBLE}\n{textwrap.dedent(behaviour)}"

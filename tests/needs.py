@@ -1,4 +1,4 @@
-"""What tests need of this machine. ``MPP_MUST_CONFINE=1`` states that it is here: nothing is skipped then."""
+"""What tests need from this machine. ``MPP_MUST_CONFINE=1`` says that it is here: nothing is skipped."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 
 def missing(what: str) -> NoReturn:
-    """Skip the test, since *what*; or fail it, where this machine was said to have everything."""
+    """Skip the test because of *what*; or fail it, if this machine was said to have everything."""
     if os.environ.get("MPP_MUST_CONFINE") == "1":
         pytest.fail(f"MPP_MUST_CONFINE=1, and {what}", pytrace=False)
     pytest.skip(what)

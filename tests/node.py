@@ -1,4 +1,4 @@
-"""Node.js and the programs of tests/interop/package.json, where tests/interop/conftest.py has put them."""
+"""Node.js and the programs of tests/interop/package.json, where tests/interop/conftest.py puts them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Node:
     modules: Path
 
     def command(self, script: str | Path, *words: str) -> list[str]:
-        """Return the command line that runs *script*, a path, relative ones below ``node_modules``."""
+        """Return the command line that runs *script*; a relative path is below ``node_modules``."""
         return [str(self.binary), str(self.modules / script), *words]
 
     def run(

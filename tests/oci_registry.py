@@ -25,7 +25,7 @@ HTPASSWD = "jane:$2y$05$DDcB/fI1nxGUvp/TF.BxrewSDCIDj2kgQJ9.fX0Jjlb5lNv7F6p8i"  
 
 @dataclass
 class Real:
-    """A registry that runs. *host* with its port; *storage* is where it keeps what it has."""
+    """A running registry. *host* includes the port; *storage* is the folder where it keeps its contents."""
 
     host: str
     storage: Path
@@ -49,7 +49,7 @@ def answers(port: int) -> bool:
 
 @contextmanager
 def running(root: Path, *, name: str = "127.0.0.1", **sections: Any) -> Iterator[Real]:
-    """Run a registry below *root*; *sections* are further ones of its configuration."""
+    """Run a registry below *root*; *sections* are further sections of its configuration."""
     if PROGRAM is None:
         if os.environ.get("MPP_MUST_CONFINE") == "1":
             pytest.fail("docker-registry is not installed: apt-get install docker-registry")
@@ -84,7 +84,7 @@ def running(root: Path, *, name: str = "127.0.0.1", **sections: Any) -> Iterator
 
 @dataclass
 class Lying:
-    """A server that answers what a test says, and keeps what it was asked."""
+    """A server that answers as the test tells it, and keeps the requests that it got."""
 
     host: str
     asked: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
@@ -95,7 +95,7 @@ Answers = Callable[[str, str], tuple[int, dict[str, str], bytes]]
 
 @contextmanager
 def lying(answer: Answers) -> Iterator[Lying]:
-    """Answer each request with status, headers and body of *answer* (method, path)."""
+    """Answer each request with the status, headers and body that *answer* (method, path) returns."""
     told = Lying("")
 
     class Handler(BaseHTTPRequestHandler):

@@ -1,4 +1,4 @@
-"""One detector by itself, told of its places as ``detect`` tells it."""
+"""One detector by itself, which gets its places as ``detect`` gives them to it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a page of the documentation shows is true: its blocks run, in order, in an empty home."""
+"""Checks that a page of the documentation is true: runs its blocks, in order, in an empty home."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 class Page:
-    """One Markdown page, and the folder in which what it shows is done."""
+    """One Markdown page, and the folder in which its blocks run."""
 
     def __init__(self, path: Path, folder: Path) -> None:
         self._text = path.read_text(encoding="utf-8")
@@ -31,7 +31,7 @@ class Page:
         return re.findall(rf"^```{language}\n(.*?)^```$", self._text, re.DOTALL | re.MULTILINE)
 
     def type_commands(self) -> int:
-        """Type the commands of all console blocks, and compare what they say. Return how many there are."""
+        """Run the commands of all console blocks, and compare their output. Return the number of commands."""
         told = 0
         for block in self.blocks("console"):
             for command, shown in _commands(block):
@@ -50,7 +50,7 @@ class Page:
         return told
 
     def run_python(self) -> list[str]:
-        """Run each Python block, which prints what stands behind ``# {`` or ``# [``. Return the outputs."""
+        """Run each Python block, which must print the text behind ``# {`` or ``# [``. Return the outputs."""
         said = []
         for block in self.blocks("python"):
             done = subprocess.run(
@@ -77,6 +77,6 @@ def _commands(block: str) -> Iterator[tuple[str, str]]:
 
 
 def _matches(shown: str, said: str) -> bool:
-    """Tell whether *said* is what is *shown*, where ``…`` stands for anything."""
+    """Tell whether *said* matches *shown*, in which ``…`` stands for anything."""
     pattern = ".*".join(map(re.escape, shown.strip().split("…")))
     return re.fullmatch(pattern, said.strip(), re.DOTALL) is not None

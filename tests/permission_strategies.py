@@ -1,7 +1,7 @@
-"""Permissions as authors write them: overlapping paths, wildcards, ports, IDN, sizes. For hypothesis.
+"""Hypothesis strategies: permissions as authors write them: overlapping paths, wildcards, ports, IDN, sizes.
 
-Every word goes through its own parser, so that what is drawn is what a manifest or a grant can hold;
-the vocabularies are small, so that values meet: covering and being covered must be common.
+Every value goes through its own parser, so that only values are drawn that a manifest or a grant can contain.
+The vocabularies are small, so that values overlap: covering and being covered must be common.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ NAMES: Final = ("data", "data2", "in", "out", ".git", "ä b", "src")
 
 
 def unique(entries: st.SearchStrategy[Any], most: int = 4) -> st.SearchStrategy[tuple[Any, ...]]:
-    """Return sorted tuples without repetition, as permissions hold them."""
+    """Return sorted tuples without repetition, as permissions contain them."""
     return st.lists(entries, max_size=most).map(lambda chosen: tuple(sorted(set(chosen))))
 
 

@@ -1,4 +1,4 @@
-"""Plans that are compiled for a grant, and what one gives of a path: read off it, as the kernel would."""
+"""Plans compiled for a grant, and the rights that a plan gives to a path, evaluated as the kernel would."""
 
 from __future__ import annotations
 
@@ -40,9 +40,10 @@ def plan_of(grant: Grant, kind: str, operation: Operation) -> SandboxPlan:
 
 
 def reach(plan: SandboxPlan, path: str) -> set[str]:
-    """Return which of read and write the plan gives of the host's *path*.
+    """Return which of read and write the plan allows on the host's *path*.
 
-    The last mount over it decides, and Landlock's rules above it.
+    The last mount over the path decides, together with Landlock's rules for the path and the folders above
+    it.
     """
     over = [
         entry

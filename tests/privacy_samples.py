@@ -1,7 +1,7 @@
-"""A small labelled sample of our own making: ``⟦kind:value⟧`` marks a value in a text.
+"""A small labelled sample that we made ourselves: ``⟦kind:value⟧`` marks a value in a text.
 
-The numbers are made up in the formats that are published; none is anybody's. Secrets are put together from
-parts, so that no scanner takes this file for a leak.
+The numbers are invented in published formats; none of them belongs to anybody. Secrets are put together from
+parts, so that no scanner reports this file as a leak.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def _row(marked: str) -> Row:
 
 
 def labelled() -> list[Row]:
-    """Return the labelled rows. Names in prose are no findings, so the first row's name is left out."""
+    """Return the labelled rows. Names in prose are not findings, so the first row's name is left out."""
     rows = LABELLED.replace("⟦person:Maria Okafor⟧", "Maria Okafor").replace("psql ", _URL)
     return [_row(line) for line in rows.splitlines()]
 
@@ -112,7 +112,7 @@ _RANDOM = "q7Rk2Zp9Lw4Xv8Tn3Bc6Hd1Jf5Gs0MyAeUiOqWrTyP"
 
 
 def lines() -> list[Line]:
-    """Return lines of code with a secret and without."""
+    """Return lines of code with and without a secret."""
     token, short, digits = _RANDOM[:32], _RANDOM[:12], "9f86d081884c7d659a2feaa0c55ad015"
     secret = [
         f"DB_PASSWORD={short}",

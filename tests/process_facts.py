@@ -1,4 +1,4 @@
-"""What the kernel says of the processes of a sandbox, as its host sees them."""
+"""What the kernel says about the processes of a sandbox, as the host sees them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from sandbox_lab import descendants
 
-# Of proc_pid_status(5): what a process may do, and who it is.
+# The fields of proc_pid_status(5) that say what a process may do, and who it is.
 STATUS: Final = (
     *("Name", "Umask", "Uid", "Gid", "Groups", "NStgid", "NSpid", "NSpgid", "NSsid", "Kthread", "Threads"),
     *("SigBlk", "SigIgn", "SigCgt", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"),
@@ -23,7 +23,7 @@ def facts(pid: int) -> dict[str, str]:
 
 
 def processes() -> tuple[int, int, set[int]]:
-    """Return init and tool of the one sandbox that there is, and the templates."""
+    """Return init and tool of the only sandbox, and the templates."""
     here: set[int] = set()
     init: list[int] = []
     tool: list[int] = []
@@ -43,7 +43,7 @@ def is_filtered(pid: int) -> bool:
 
 def own(pid: int) -> dict[str, Any]:
     seen = {name: value for name, value in facts(pid).items() if name in STATUS}
-    outer = r"^\s*\d+"  # of each list: as the host sees it, which differs from process to process
+    outer = r"^\s*\d+"  # first in each list: the host's view, which differs from process to process
     for name in ("NStgid", "NSpid", "NSpgid", "NSsid", "Uid", "Gid"):
         seen[name] = re.sub(outer, "", seen[name]) if name.startswith("NS") else str(len(seen[name].split()))
     kinds = ("user", "mnt", "pid", "net", "ipc", "uts", "cgroup")
@@ -53,5 +53,5 @@ def own(pid: int) -> dict[str, Any]:
 def space(process: str, kind: str) -> str:
     try:
         return str(Path(f"/proc/{process}/ns/{kind}").readlink())
-    except PermissionError:  # init shows itself to root only
+    except PermissionError:  # only root may inspect init
         return "not shown"

@@ -1,4 +1,4 @@
-"""The processes that one has started, each told from a later one with its id."""
+"""The processes that a process has started, each distinguished from a later process with the same pid."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def descendants(pid: int) -> set[tuple[int, str]]:
-    """Return pid and start time of every process below *pid*."""
+    """Return pid and start time of every descendant of *pid*."""
     parents: dict[int, list[tuple[int, str]]] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -25,7 +25,7 @@ def descendants(pid: int) -> set[tuple[int, str]]:
 
 
 def alive(process: tuple[int, str]) -> bool:
-    """Say whether a process that was seen still runs; a zombie that waits for init to reap it does not."""
+    """Say whether a process that was seen is still running; a zombie that init has not reaped is not."""
     try:
         stat = Path(f"/proc/{process[0]}/stat").read_text().rpartition(")")[2].split()
     except OSError:

@@ -1,8 +1,8 @@
-"""A laboratory of sandboxes: tool code in, what became of it out.
+"""A laboratory of sandboxes: it takes the code of a tool, and returns the result of running it.
 
-Everything here goes the way of a real call, from a :class:`Grant` over ``compile_plan`` to
-``spawn.run``; only package, trust and approval are left out. A plan is a value, so an experiment
-takes one defence away with ``dataclasses.replace`` and sees whether the others hold.
+Everything here goes the way of a real call, from a :class:`Grant` through ``compile_plan`` to ``spawn.run``.
+Only package, trust and approval are left out. A plan is a value, so an experiment can remove one defence with
+``dataclasses.replace`` and check whether the others hold.
 """
 
 from __future__ import annotations
@@ -51,12 +51,12 @@ PLACES = Path("/var/tmp")
 AGREED: tuple[str, ...] = tuple(json.loads(os.environ.get("MPP_GUEST", "{}")).get("degraded", ()))
 """What the lab's user does without: what the kernel of a guest lacks, nothing elsewhere."""
 
-# In an emulator Python takes a second to start, several on a busy machine.
+# In an emulator Python takes a second to start, and several seconds on a busy machine.
 UNHURRIED = Limits(wall_ms=100_000, cpu_ms=100_000) if "MPP_GUEST" in os.environ else Limits()
 
 
 def bounded(**bounds: int) -> Limits:
-    """Return limits of which only *bounds* can be met, however slow the machine is."""
+    """Return limits of which only *bounds* can be reached, however slow the machine is."""
     return dataclasses.replace(UNHURRIED, **bounds)
 
 
@@ -83,7 +83,7 @@ def grant(
     identities: Mapping[str, Identity] | None = None,
     **permissions: Any,
 ) -> Grant:
-    """Return what a person agreed to, for a tool called ``tool``."""
+    """Return a grant, to which a person has agreed, for a tool called ``tool``."""
     return Grant(
         package="acme/lab",
         version="1.0.0",
@@ -126,7 +126,7 @@ def install(folder: Path, files: Mapping[str, str | bytes], executable: Sequence
 
 
 def _entries(app: Path) -> Iterator[FileEntry]:
-    """Yield the rows of the manifest for the files in *app*; their digests are nobody's here."""
+    """Yield the rows of the manifest for the files in *app*; their digests are not real here."""
     for path in sorted(app.rglob("*")):
         if path.is_file():
             facts = path.stat()
@@ -137,13 +137,13 @@ def _entries(app: Path) -> Iterator[FileEntry]:
 
 @dataclass(frozen=True)
 class Lab:
-    """Makes plans; packages are written below *root*, one folder each."""
+    """Makes plans. Packages are written below *root*, each into a folder of its own."""
 
     root: Path
     namespaces: bool = True
 
     def without_namespaces(self) -> Lab:
-        """Return the laboratory on a host that gives no namespaces, to grants that agree to that."""
+        """Return the laboratory on a host without namespaces, for grants that agree to that."""
         return dataclasses.replace(self, namespaces=False)
 
     def _app(self, files: Mapping[str, str | bytes], executable: Sequence[str] = ()) -> str:
@@ -166,7 +166,7 @@ class Lab:
         return self._compile(made, app, storage_folder, grant(operation=operation, **granted))
 
     def installed(self, app: Path, *, path: tuple[str, ...] = (), **granted: Any) -> SandboxPlan:
-        """Return the plan of a Python tool whose files, ``tool.py`` among them, stand in the folder *app*."""
+        """Return the plan of a Python tool whose files, including ``tool.py``, are in the folder *app*."""
         return self._compile(
             manifest(RuntimeSpec(kind="python", path=path)), str(app), None, grant(**granted)
         )
@@ -212,7 +212,7 @@ class Lab:
 
 
 def run(compiled: SandboxPlan, request: bytes = b"{}", **options: Any) -> spawn.Completed:
-    """Run *compiled* once with *request* on its descriptor 0; *options* as of ``Call`` and ``spawn.run``."""
+    """Run *compiled* once with *request* on its descriptor 0; *options* go to ``Call`` and ``spawn.run``."""
     of_call = {each.name for each in dataclasses.fields(Call)} & options.keys()
     called = Call(request, "lab", **{name: options.pop(name) for name in of_call})
     if compiled.bare is not None:
@@ -228,7 +228,7 @@ def run(compiled: SandboxPlan, request: bytes = b"{}", **options: Any) -> spawn.
     try:
         return spawn.run(compiled, called, cache=CACHE, **{"parked": ready, **options})
     finally:
-        if ready is not None:  # whatever came of it, as who lends it does
+        if ready is not None:  # whatever the result is, as the lender does it
             ready.close()
 
 
@@ -243,13 +243,13 @@ _laid: dict[int, tuple[SandboxPlan, Ground]] = {}
 
 
 def ground_of(compiled: SandboxPlan) -> FindGround:
-    """What finds the ground of *compiled*: the same one for call after call, as long as it serves."""
+    """Return a function that finds the ground of *compiled*: the same for each call, as long as it fits."""
 
     def found(message: bytes) -> Ground | None:
         plan, ground = _laid.get(id(compiled), (None, None))
         if ground is None or plan is not compiled or not ground.fits:
             _laid.clear()
-            with contextlib.suppress(InternalError):  # a source that is not there any more: the call says so
+            with contextlib.suppress(InternalError):  # a source is gone: the call reports that
                 _laid[id(compiled)] = compiled, Ground(message, bounds_of(compiled))
         laid = _laid.get(id(compiled))
         return None if laid is None else laid[1]
@@ -258,20 +258,20 @@ def ground_of(compiled: SandboxPlan) -> FindGround:
 
 
 def stands_on_the_host(compiled: SandboxPlan) -> bool:
-    """Whether *compiled* is built on no ground: it needs what only the host's tree leads to."""
+    """Return whether *compiled* is built without a ground, since it needs something from the host's tree."""
     if compiled.streams:
         return True
     return not compiled.root and any(entry.kind == "bind" for entry in compiled.entries[compiled.late :])
 
 
 def prepared(compiled: SandboxPlan, *, may_start: bool = True) -> parked.Parked | None:
-    """Return a sandbox of *compiled* that waits for its call; None where that cannot be."""
+    """Return a sandbox of *compiled* that waits for its call, or None if that is not possible."""
     if not parked.can_be_parked(compiled):
         return None
     early = PARKED != "late" and compiled.kind == "python" and may_start
     image = None
     if PARKED == "imaged":
-        with contextlib.suppress(InternalError):  # a link in it, say: such a package has none
+        with contextlib.suppress(InternalError):  # a package with a link in it, for example, has no image
             image = image_of(compiled)
     if early and PARKED == "restored" and can_be_saved(compiled):
         with saved(compiled) as snapshot:
@@ -286,7 +286,7 @@ def prepared(compiled: SandboxPlan, *, may_start: bool = True) -> parked.Parked 
         made = copied(compiled, image)
     else:
         found = ground_of(compiled) if _ON_GROUND else lambda _: None
-        for _ in range(2):  # anew where what one was laid from has changed
+        for _ in range(2):  # make it again if a source of the ground has changed
             made = parked.Parked(
                 compiled, constants=(), cache=CACHE, early_start=early, image=image, ground=found
             )
@@ -305,7 +305,7 @@ def prepared(compiled: SandboxPlan, *, may_start: bool = True) -> parked.Parked 
 
 
 def waits(compiled: SandboxPlan, template: Template | None) -> parked.Parked:
-    """Return a sandbox of *compiled* that is ready for its call: a copy of *template*, or started."""
+    """Return a sandbox of *compiled* that is ready for its call: copied from *template*, or started."""
     made = parked.Parked(compiled, constants=(), cache=CACHE, early_start=True, template=template)
     while made.look(1000) == "preparing":
         pass
@@ -315,7 +315,7 @@ def waits(compiled: SandboxPlan, template: Template | None) -> parked.Parked:
 
 
 def image_of(compiled: SandboxPlan) -> Image:
-    """Return the image of the package of *compiled*, which nobody has signed."""
+    """Return the image of the package of *compiled*; the package is not signed."""
     (app,) = (entry.source for entry in compiled.entries if entry.target == APP)
     with tempfile.TemporaryDirectory(dir=PLACES) as place:
         shutil.copytree(app, f"{place}/files", symlinks=True)
@@ -330,7 +330,7 @@ def image_of(compiled: SandboxPlan) -> Image:
 
 @contextlib.contextmanager
 def saved(compiled: SandboxPlan, image: Image | None = None, most: int = 1 << 30) -> Iterator[Snapshot]:
-    """A snapshot of *compiled*, of which sandboxes are restored if it serves."""
+    """Yield a snapshot of *compiled*, from which sandboxes are restored if it can be used."""
     made = Snapshot(compiled, constants=(), cache=CACHE, image=image, most=most)
     try:
         while made.is_making:
@@ -341,7 +341,7 @@ def saved(compiled: SandboxPlan, image: Image | None = None, most: int = 1 << 30
 
 
 def restored(compiled: SandboxPlan, snapshot: Snapshot) -> parked.Parked:
-    """Return a sandbox that is restored from *snapshot*, as far as it came."""
+    """Return a sandbox that is being restored from *snapshot*, in whatever state it ends up."""
     made = parked.Parked(
         compiled, constants=(), cache=CACHE, early_start=True, snapshot=snapshot, image=snapshot.image
     )
@@ -351,7 +351,7 @@ def restored(compiled: SandboxPlan, snapshot: Snapshot) -> parked.Parked:
 
 
 def copied(compiled: SandboxPlan, image: Image | None = None) -> parked.Parked:
-    """Begin to prepare a sandbox of *compiled* that is a copy of a template, unless it fails at once."""
+    """Begin to prepare a sandbox of *compiled* that is copied from a template, unless it fails at once."""
     template = Template(compiled)
     try:
         made = parked.Parked(
@@ -364,7 +364,7 @@ def copied(compiled: SandboxPlan, image: Image | None = None) -> parked.Parked:
 
 
 def call(compiled: SandboxPlan, /, **arguments: Any) -> Any:
-    """Call a Python tool and return its value; an exception in it, or any other end, fails the test."""
+    """Call a Python tool and return its value; an exception in the tool, or any other end, fails the test."""
     document = answer(run(compiled, json.dumps({"arguments": arguments}).encode()))
     assert "value" in document, document
     return document["value"]
@@ -407,7 +407,7 @@ def run(attempts):
 
 
 def attempt(compiled: SandboxPlan, *tries: Sequence[object]) -> list[Any]:
-    """Let a tool of :data:`ATTEMPTS` try each of *tries*; return values, ``done``, or the errors in words."""
+    """Have a tool of :data:`ATTEMPTS` try each of *tries*; return values, ``done``, or errors in words."""
     given = [[str(word) if isinstance(word, Path) else word for word in each] for each in tries]
     seen: list[Any] = call(compiled, attempts=given)
     return seen
@@ -420,12 +420,12 @@ BUSY = "Device or resource busy"
 
 
 def attempts(lab: Lab, *tries: tuple[object, ...], **granted: Any) -> list[Any]:
-    """Let a tool with what is *granted* (as ``Lab.python``) try each of *tries*: :func:`attempt`."""
+    """Have a tool with what is *granted* (see ``Lab.python``) try each of *tries*: :func:`attempt`."""
     return attempt(lab.python(ATTEMPTS, **granted), *tries)
 
 
 def sweep(compiled: SandboxPlan, calls: Sequence[Sequence[object]]) -> list[int]:
-    """Let the probe's ``sweep`` make system calls (name or number, arguments); return each errno, or 0."""
+    """Have the probe's ``sweep`` make system calls (name or number, arguments); return each errno, or 0."""
     lines = [" ".join(str(NUMBERS.get(str(word), word)) for word in each) + "\n" for each in calls]
     done = run(compiled, "".join(lines).encode())
     assert done.outcome == "ok", f"{done.reason} after {len(done.output.splitlines())} of {len(calls)}"
@@ -435,17 +435,17 @@ def sweep(compiled: SandboxPlan, calls: Sequence[Sequence[object]]) -> list[int]
 
 
 def without_landlock(compiled: SandboxPlan) -> SandboxPlan:
-    """Return *compiled* less Landlock: what is left is namespaces, mounts and seccomp."""
+    """Return *compiled* without Landlock: namespaces, mounts and seccomp are left."""
     return dataclasses.replace(compiled, landlock=None)
 
 
 def without_cgroup(compiled: SandboxPlan) -> SandboxPlan:
-    """Return *compiled* as it would be where no cgroup is delegated; its rlimits stay."""
+    """Return *compiled* as it would be on a host that delegates no cgroup; its rlimits stay."""
     return dataclasses.replace(compiled, cgroup=())
 
 
 def without_seccomp(compiled: SandboxPlan, *names: str) -> SandboxPlan:
-    """Return *compiled* with every system call allowed, or with *names* allowed beside its profile."""
+    """Return *compiled* with every system call allowed, or with *names* added to its profile."""
     if not names:
         return dataclasses.replace(compiled, tool_profile=EVERY_CALL)
     kept = tuple(allow for allow in compiled.tool_profile if allow.name not in names)
@@ -463,7 +463,7 @@ def without_entry(compiled: SandboxPlan, target: str) -> SandboxPlan:
 
 def build_program(source: Path, target: Path) -> Path:
     """Compile one C file of the tests into a static program."""
-    if "MPP_GUEST" in os.environ:  # a guest has no compiler; who made it built them
+    if "MPP_GUEST" in os.environ:  # a guest has no compiler: the programs were built with the guest
         shutil.copy2(HERE.parent / "programs" / source.stem, target)
         return target
     command = ["cc", "-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", "-static", "-pthread"]
@@ -472,12 +472,12 @@ def build_program(source: Path, target: Path) -> Path:
 
 
 def init_processes() -> set[int]:
-    """Return the process numbers of all sandbox inits that descend from this process."""
+    """Return the pids of all sandbox inits that are descendants of this process."""
     return {pid for pid in descendants(os.getpid()) if _name(pid) == "mpp-init"}
 
 
 def descendants(root: int) -> set[int]:
-    """Return every living or unreaped process below *root*, as /proc tells."""
+    """Return every living or unreaped descendant of *root*, according to /proc."""
     parents = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -495,7 +495,7 @@ def descendants(root: int) -> set[int]:
 
 
 def is_template(pid: int) -> bool:
-    """Return whether *pid* is a template. A copy has its command line, and a PID namespace of its own."""
+    """Return whether *pid* is a template. A copy has its command line, but a PID namespace of its own."""
     try:
         command = Path(f"/proc/{pid}/cmdline").read_bytes()
         numbers = re.search(r"^NSpid:(.*)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)

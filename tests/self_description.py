@@ -1,6 +1,6 @@
-"""A tool that tells everything of its interpreter that one could be told from another by."""
+"""A tool that reports everything about its interpreter by which two interpreters could be distinguished."""
 
-# What an interpreter says of itself, but for where its objects are.
+# What an interpreter says about itself, except for the addresses of its objects.
 SELF = """
 import ctypes, locale, os, re, signal, sys
 

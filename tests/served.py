@@ -33,15 +33,15 @@ required = true
 
 
 def require_client() -> None:
-    """Skip the test where the client was not built."""
+    """Skip the test if the client was not built."""
     if not CLIENT.exists() or CLIENT.read_bytes()[:4] != b"\x7fELF":
         missing("the native client is not built here: make native")
 
 
 def furnished_with(root: Path, name: str, *, code: str, toml: str, schema: str) -> Shell:
-    """Return a home in which the tool of *code* is *name*, and is ``acme/asks``, which has to be confirmed.
+    """Return a home with the tool of *code* as *name* and as ``acme/asks``, which has to be confirmed.
 
-    Both may write into the folder ``granted`` of *root*.
+    Both may write into the folder ``granted`` in *root*.
     """
     require_client()
     root.chmod(0o755)
@@ -62,7 +62,7 @@ def furnished_with(root: Path, name: str, *, code: str, toml: str, schema: str) 
 
 
 class Runtime:
-    """The process of ``mpp-exec serve``, and who asks it."""
+    """The process of ``mpp-exec serve``, and its clients."""
 
     def __init__(self, shell: Shell, process: subprocess.Popen[bytes]) -> None:
         self.shell = shell
@@ -70,11 +70,11 @@ class Runtime:
 
     @property
     def path(self) -> Path:
-        """Where it listens."""
+        """The path of the socket on which the runtime listens."""
         return self.shell.home / "serve" / "socket"
 
     def status(self) -> Any:
-        """Return what it says of itself."""
+        """Return the status that the runtime reports."""
         with self.connect() as connection:
             connection.sendall(frame(b"S"))
             letter, number = read_frame(connection)
@@ -85,7 +85,7 @@ class Runtime:
         return json.loads(answer)
 
     def descriptors(self) -> list[str]:
-        """Return what it has open."""
+        """Return the descriptors that the runtime has open."""
         folder = Path(f"/proc/{self.process.pid}/fd")
         found = []
         for each in sorted(folder.iterdir()):
@@ -98,12 +98,12 @@ class Runtime:
         return run_client(self.shell, *words, stdin=stdin, **variables)
 
     def connect(self) -> socket.socket:
-        """Return a connection of this process's own."""
+        """Return a connection from this process to the runtime."""
         return connect_to(self.path)
 
 
 def connect_to(path: Path) -> socket.socket:
-    """Return a connection to the socket at *path*, which may be longer than the name of one."""
+    """Return a connection to the socket at *path*, which may be longer than a socket address allows."""
     connection = socket.socket(socket.AF_UNIX)
     connection.settimeout(DEADLINE)
     folder = os.open(path.parent, os.O_PATH)
@@ -142,7 +142,7 @@ def start_client(shell: Shell, *words: str, **streams: Any) -> subprocess.Popen[
 
 @contextlib.contextmanager
 def serving(shell: Shell, *words: str) -> Iterator[Runtime]:
-    """Have a resident runtime for the length of the block."""
+    """Run a resident runtime during the block."""
     require_client()
     process = subprocess.Popen(
         [CLIENT, "serve", *words],
@@ -169,17 +169,17 @@ def serving(shell: Shell, *words: str) -> Iterator[Runtime]:
 
 
 def frame(letter: bytes, payload: bytes = b"") -> bytes:
-    """Return a frame as the protocol has it."""
+    """Return a frame of the protocol."""
     return struct.pack(">cI", letter, len(payload)) + payload
 
 
 def go(runtime: Runtime, number: bytes) -> bytes:
-    """Return the G that answers a B which names the descriptor *number*."""
+    """Return the frame G that answers a B with the descriptor *number*."""
     return frame(b"G", Path(f"/proc/{runtime.process.pid}/fd/{number.decode()}").read_bytes())
 
 
 def hello(runtime: Runtime, *words: str, **changes: Any) -> bytes:
-    """Return the H of a client that is as it should be, but for *changes*."""
+    """Return the frame H of a correct client, with *changes*."""
     facts = runtime.shell.home.stat()
     status = runtime.status()
     fields = {
@@ -221,7 +221,7 @@ def exactly(connection: socket.socket, size: int) -> bytes:
 
 
 def until(true: Any, what: str) -> None:
-    """Wait until *true* returns something that is."""
+    """Wait until *true* returns a true value."""
     end = time.monotonic() + DEADLINE
     while not true():
         assert time.monotonic() < end, what
@@ -229,7 +229,7 @@ def until(true: Any, what: str) -> None:
 
 
 def normal(text: str) -> Any:
-    """Return the output of ``run --json`` without what is another in every call."""
+    """Return the output of ``run --json`` without the parts that differ in every call."""
     if not text.startswith("{"):
         return text
     value = json.loads(text)

@@ -1,8 +1,8 @@
-"""Hosts that give less than this one, made as close to the real ones as can be, for one command each.
+"""Hosts that offer less than this one, simulated as closely as possible, for one command each.
 
-A seccomp filter stands in for a container's profile and for a kernel that lacks something; a user
-namespace of its own for a limit of zero; private mounts for file systems. As a program:
-``simulated_host.py HOST COMMAND…`` becomes the command on that host.
+A seccomp filter simulates a container's profile, and a kernel that lacks something. A user namespace of its
+own simulates a limit of zero. Private mounts simulate file systems. As a program, ``simulated_host.py HOST
+COMMAND…`` becomes the command on that host.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from pathlib import Path
 import pyseccomp
 
 CLONE_NEWUSER = 0x10000000
-# What Docker's default profile refuses a process without CAP_SYS_ADMIN (moby/profiles/seccomp/default.json).
+# System calls that Docker's default profile refuses without CAP_SYS_ADMIN
+# (moby/profiles/seccomp/default.json).
 DOCKER_MOUNTS = (
     *("mount", "umount2", "pivot_root", "setns", "unshare", "sethostname", "setdomainname"),
     *("fsopen", "fsconfig", "fsmount", "fspick", "move_mount", "open_tree", "mount_setattr"),
@@ -26,7 +27,7 @@ DOCKER_MOUNTS = (
 DOCKER_NAMESPACES = 0x7E020000
 GET_ACTION_AVAIL = 2  # of seccomp(2)
 PR_SET_DUMPABLE = 4  # of prctl(2)
-# linux/mount.h, linux/sched.h; statvfs(3) has the same bits as far as they are used here.
+# linux/mount.h, linux/sched.h; statvfs(3) has the same values for the bits that are used here.
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT = 1, 2, 4, 8, 32
 MS_NOATIME, MS_BIND, MS_REC, MS_PRIVATE, MS_RELATIME = 1 << 10, 1 << 12, 1 << 14, 1 << 18, 1 << 21
 CLONE_NEWNS = 0x00020000
@@ -43,14 +44,14 @@ def _filter(*rules: tuple[int, str, tuple[pyseccomp.Arg, ...]]) -> None:
 def docker() -> None:
     """Docker's default profile: no namespaces by clone or unshare, no mounts, ENOSYS for clone3."""
     rules = [(errno.EPERM, name, ()) for name in DOCKER_MOUNTS]
-    # A filter has no "any of these bits": each one that is set refuses.
+    # A filter cannot test for "any of these bits", so there is a rule for each bit.
     bits = [1 << bit for bit in range(32) if DOCKER_NAMESPACES >> bit & 1]
     refused = [(errno.EPERM, "clone", (pyseccomp.Arg(0, pyseccomp.MASKED_EQ, bit, bit),)) for bit in bits]
     _filter(*rules, *refused, (errno.ENOSYS, "clone3", ()))
 
 
 def ubuntu() -> None:
-    """Ubuntu 24.04: the clone succeeds, and in the new namespace AppArmor refuses what takes a capability."""
+    """Ubuntu 24.04: the clone succeeds, but in the new namespace AppArmor refuses what needs a capability."""
     calls = ("mount", "fsopen", "fsmount", "open_tree", "move_mount", "pivot_root", "mount_setattr")
     _filter(*((errno.EACCES, name, ()) for name in calls))
 
@@ -72,7 +73,7 @@ def no_landlock_in_docker() -> None:
 
 
 def no_seccomp() -> None:
-    """A kernel without CONFIG_SECCOMP_FILTER says EINVAL to the question which actions there are."""
+    """A kernel without CONFIG_SECCOMP_FILTER: it answers the question for available actions with EINVAL."""
     asked = pyseccomp.Arg(0, pyseccomp.EQ, GET_ACTION_AVAIL)
     _filter((errno.EINVAL, "seccomp", (asked,)))
 
@@ -88,16 +89,16 @@ def few_net_namespaces() -> None:
 
 
 def few_processes() -> None:
-    """The owner of the home may have 20 processes and threads (RLIMIT_NPROC), counted in a namespace.
+    """The owner of the home may have 20 processes and threads (RLIMIT_NPROC), counted in a user namespace.
 
-    Root would have no such limit, so a test that is root gives the home to somebody else.
+    The limit does not apply to root, so a test that runs as root gives the home to another user.
     """
     owner = Path(os.environ["MPP_HOME"]).stat()
     if os.getuid() == 0:
         os.setgroups([])
         os.setresgid(owner.st_gid, owner.st_gid, owner.st_gid)
         os.setresuid(owner.st_uid, owner.st_uid, owner.st_uid)
-        LIBC.prctl(PR_SET_DUMPABLE, 1)  # or its files in /proc are root's, and nobody can map its ids
+        LIBC.prctl(PR_SET_DUMPABLE, 1)  # else root owns its files in /proc, and nobody can map its ids
     limited("max_user_namespaces", 1000)
     resource.setrlimit(resource.RLIMIT_NPROC, (20, 20))
 
@@ -124,7 +125,7 @@ def limited(setting: str, most: int) -> None:
 
 
 def masked_proc() -> None:
-    """``/proc`` as container engines show it: parts of it covered, settings read-only."""
+    """``/proc`` as container engines show it: parts of it are covered, and settings are read-only."""
     own_mounts()
     for path in ("/proc/acpi", "/proc/scsi", "/proc/keys", "/proc/kcore", "/proc/timer_list"):
         if Path(path).is_dir():
@@ -135,25 +136,25 @@ def masked_proc() -> None:
 
 
 def no_proc() -> None:
-    """No ``/proc`` at all, which sandboxes are counted and measured in."""
+    """No ``/proc`` at all: sandboxes are counted and measured with it."""
     own_mounts()
     mount("none", "/proc", "tmpfs", 0)
 
 
 def noexec_home() -> None:
-    """The home on a file system that no program may be run from."""
+    """The home is on a file system from which no program may be run."""
     own_mounts()
     over(os.environ["MPP_HOME"], MS_NOEXEC)
 
 
 def read_only_home() -> None:
-    """The home on a file system that is read-only."""
+    """The home is on a read-only file system."""
     own_mounts()
     over(os.environ["MPP_HOME"], MS_RDONLY)
 
 
 def own_mounts() -> None:
-    """Give this process mounts of its own; nothing is mounted on the host, however this is called."""
+    """Give this process its own mount namespace; nothing is mounted on the host, however this is called."""
     uid, gid = os.getuid(), os.getgid()
     unshare(CLONE_NEWNS | (CLONE_NEWUSER if uid != 0 else 0))
     if uid != 0:
@@ -164,7 +165,7 @@ def own_mounts() -> None:
 
 
 def over(path: str, flags: int) -> None:
-    """Mount *path* on itself with *flags* beside those that it has, which a user may not take away."""
+    """Mount *path* on itself with *flags* added to its present flags, which a user may not remove."""
     mount(path, path, "", MS_BIND | MS_REC)
     kept = os.statvfs(path).f_flag & (MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_NOATIME | MS_RELATIME)
     mount("", path, "", MS_REMOUNT | MS_BIND | flags | kept)
@@ -200,7 +201,7 @@ HOSTS = {
 
 
 def on(host: str, command: Sequence[str]) -> list[str]:
-    """Return *command* wrapped so that it runs on *host*."""
+    """Return *command*, wrapped so that it runs on *host*."""
     return [sys.executable, str(Path(__file__).resolve()), host, *command]
 
 

@@ -1,4 +1,4 @@
-"""A home with packages in it, made by the project's own store from the forge's packages."""
+"""A home with packages in it. The project's own store makes it from the forge's packages."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ OPEN = {"type": "object"}
 class Stage:
     """One home, and a runtime on it. A context manager.
 
-    No policy of the machine reaches it: ``folder/policy`` is where this home's organisation writes.
+    The policy of the machine does not apply to it: the policy of this home's organisation is in
+    ``folder/policy``.
     """
 
     def __init__(self, folder: Path, **runtime: Any) -> None:
@@ -42,7 +43,7 @@ class Stage:
             self.home, system=self.system_policy, system_owner=folder.stat().st_uid, environ={}
         )
         self.runtime = Runtime(self.home, policies=self.policies, **runtime)
-        # As every change of a home: on record before it is made.
+        # Like every change of a home, this one is recorded before it is made.
         ledger = self.runtime.ledger
         self.runtime.store.add_publisher(
             forge.publisher(), record=lambda: ledger.event(Kind.PUBLISHER_ADD, Caller.current())
@@ -77,7 +78,7 @@ class Stage:
         degrade: Iterable[str] = (),
         redaction: Mapping[str, Action] | None = None,
     ) -> None:
-        """Approve what was installed."""
+        """Approve the installed package."""
         settings = settings or Settings()
         grant = make_grant(
             signed,
@@ -93,7 +94,7 @@ class Stage:
         self.runtime.store.approve(grant, settings.secrets)
 
     def call_in_a_fork(self) -> int:
-        """Call what is there in a child of this process, and close the runtime there; return how it ended."""
+        """Call the tool in a forked child, and close the runtime there; return the child's exit code."""
         child = os.fork()
         if child == 0:
             status = 1
@@ -119,7 +120,7 @@ class Stage:
         files: Mapping[str, bytes] | None = None,
         **changes: Any,
     ) -> None:
-        """Install and approve ``acme/echo`` (or *name*) with one Python tool ``run``, of any arguments."""
+        """Install and approve ``acme/echo`` (or *name*) with one Python tool ``run`` of any arguments."""
         made = Tool(
             **{
                 "name": "run",

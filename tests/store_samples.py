@@ -32,7 +32,7 @@ def open_store(folder: Path, **options: Any) -> Store:
 def verified(
     folder: Path, view: TrustView, *, files: Mapping[str, bytes] | None = None, **changes: Any
 ) -> Iterator[VerifiedPackage]:
-    """Write a package with *changes* below *folder*, verify it against *view* and yield it open."""
+    """Write a package with *changes* below *folder*, verify it against *view*, and yield it open."""
     data = forge.package(**changes) if files is None else forge.package_of(files, **changes)
     path = folder / f"{len(list(folder.iterdir()))}.mpp"
     path.write_bytes(data)
@@ -50,7 +50,7 @@ def install(store: Store, folder: Path, **changes: Any) -> Installed:
 
 
 def signed_of(installed: Installed, **changes: Any) -> SignedManifest:
-    """Return the signed manifest of what :func:`install` installed with *changes*."""
+    """Return the signed manifest of the package that :func:`install` installed with *changes*."""
     changes.pop("files", None)
     return SignedManifest(forge.manifest(**changes), installed.digest, installed.key_id, first_use=False)
 

@@ -1,4 +1,4 @@
-"""The init program with one of its defences taken away, to see that an attack is real."""
+"""The init program with one of its defences removed, to show that an attack is real."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SOURCES = tuple(f"{part}.c" for part in PARTS)
 
 
 def weakened(folder: Path, name: str, *changes: tuple[str, str]) -> int:
-    """Compile init in *folder* with *changes* to the source file *name*; return a descriptor of it."""
+    """Compile init in *folder* with *changes* to the source file *name*; return its descriptor."""
     source = (NATIVE / name).read_text(encoding="utf-8")
     for old, new in changes:
         assert old in source, old

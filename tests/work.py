@@ -1,4 +1,4 @@
-"""What something costs, counted: the same on every machine, however busy that is."""
+"""Measures cost by counting, so that it is the same on every machine, however busy the machine is."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from types import FrameType
 
 
 def calls(run: Callable[[], object], *, of_patterns: bool = False) -> int:
-    """Return how many functions *run* calls, those in C as well; or *of_patterns* alone."""
+    """Return the number of functions that *run* calls, including those in C; or only those *of_patterns*."""
     count = 0
 
     def watch(_frame: FrameType, event: str, function: object) -> None:
