@@ -6,14 +6,14 @@
 .PHONY: help demo test test-kernels test-long test-parked test-sanitized fuzz test-stdlib cpython-tests docs lint fix bench bench-drift dist check clean native \
 	print-python print-parked-modes
 
-# The distribution's own interpreter: one that an unprivileged user can reach, too.
+# The distribution's own interpreter, since an unprivileged user can reach it, too.
 PYTHON ?= $(firstword $(wildcard /usr/bin/python3.13 /usr/bin/python3.12 /usr/bin/python3.11 /usr/bin/python3) python3)
 VENV := .venv
 BIN := $(VENV)/bin
 NATIVE := $(wildcard native/*.c native/*.h native/*.py) setup.py
 C_FILES := $(wildcard native/*.c native/*.h bench/*.c tests/fuzz/*.c tests/fuzz/*.h tests/kernels/*.c)
 PYTEST_ARGS ?=
-# --short, --kernel 6.1, --as user, or tests as pytest takes them
+# --short, --kernel 6.1, --as user, or tests in the form that pytest takes
 KERNELS_ARGS ?=
 
 help:  ## print the targets
@@ -45,8 +45,8 @@ test: $(VENV)/.native  ## run the tests
 test-long: $(VENV)/.native  ## 10,000 calls in one process, 1,000 killed hosts; with copies, too (an hour)
 	@MPP_LONG=1 $(BIN)/python -m pytest -s tests/live/test_sandbox_many_calls.py $(PYTEST_ARGS)
 
-# The same attacks, in sandboxes that were prepared ahead of their call, or of which the mounts were. Where the way to
-# confinement is one that another mode has, too, only the attacks on what is mounted are run once more.
+# The same attacks, in sandboxes that were prepared ahead of their call, or whose mounts were. If a mode reaches its
+# confinement in the same way as another mode, only the attacks on the mounts are run again for it.
 PARKED_MODES ?= early-grounded imaged restored early grounded copied late late-grounded
 PARKED_ALL := tests/security/test_attacks_*.py tests/security/test_sandbox_host_files.py \
 	tests/security/test_sandbox_memory.py tests/security/test_sandbox_network.py \
@@ -71,9 +71,9 @@ test-parked-%: $(VENV)/.native
 print-parked-modes:
 	@echo $(PARKED_MODES)
 
-# The runtime of AddressSanitizer has to be loaded first, since python itself is not built with it. Leaks of a
-# process that ends are python's; the project's own show in tests/live/test_seam_leaks.py. What python allocates
-# is malloc's here, so that reading beside a message is seen.
+# The runtime of AddressSanitizer has to be loaded first, since python itself is not built with it. Leaks that are
+# reported when a process ends are python's own; tests/live/test_seam_leaks.py shows those of the project. Python
+# allocates with malloc here, so that reads beyond a message are detected.
 SANITIZED := build/sanitized
 SANITIZED_TESTS ?= tests/unit/test_sandbox_native.py tests/unit/test_privacy_anchors.py tests/unit/test_privacy_properties.py \
 	tests/live/test_seam_leaks.py tests/live/test_sandbox_inside.py \

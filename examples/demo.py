@@ -1,8 +1,8 @@
 """The whole way with a real tool over real files: ``make demo``.
 
 Builds, signs, installs, approves and calls ``examples/codesearch`` over this repository, through the
-``mpp-exec`` command and in a home of its own, and shows what is refused. Exits with a status other
-than 0 if anything is not as it says.
+``mpp-exec`` command and in a home of its own, and shows what is refused. Exits with a status other than 0 if
+anything is not as the demo says.
 """
 
 import json
@@ -35,7 +35,7 @@ class Demo:
         self.environment.pop("MPP_POLICY", None)
 
     def command(self, *words, code=0):
-        """Run ``mpp-exec WORDS``; anything but the exit *code* ends the demo."""
+        """Run ``mpp-exec WORDS``; any exit code other than *code* ends the demo."""
         done = subprocess.run(
             [COMMAND, *words],
             capture_output=True,
@@ -66,7 +66,7 @@ class Demo:
         return package
 
     def search(self):
-        """Call it over this repository."""
+        """Call the tool over this repository."""
         title("It searches this repository, which it was granted, in a sandbox of its own")
         show("mpp-exec run demo/codesearch search pattern='^class [A-Z]' glob='*.py' limit=5")
         done = self.command(
@@ -78,7 +78,7 @@ class Demo:
         expect(found["matches"], "there are matches")
 
     def redact(self):
-        """Show that a secret in the results does not leave."""
+        """Show that a secret in the results does not get out."""
         title("What it finds is redacted before anybody sees it")
         raw = (ROOT / "examples" / "settings" / "deploy.env").read_text()
         show("cat examples/settings/deploy.env")
@@ -92,7 +92,7 @@ class Demo:
         expect(secret not in done.stdout + done.stderr, "the secret does not appear anywhere")
 
     def tamper(self, package):
-        """Show that one changed byte is enough."""
+        """Show that one changed byte is enough for a refusal."""
         title("A copy with one byte changed is refused")
         copy = self.folder / "tampered.mpp"
         data = bytearray(package.read_bytes())
@@ -104,7 +104,7 @@ class Demo:
         expect("package.digest_mismatch" in done.stderr, "it is the digest that does not match")
 
     def deny(self):
-        """Show that a file outside the grant is not there."""
+        """Show that a file outside the grant does not exist for the tool."""
         outside = next(
             path for path in ("/etc/os-release", "/etc/shells", "/usr/bin/env") if Path(path).exists()
         )
@@ -125,7 +125,7 @@ class Demo:
         tell(*self.command("audit", "verify").stdout.splitlines())
 
     def measure(self):
-        """Time the same work, with and without a sandbox, in turn."""
+        """Time the same work with and without a sandbox, alternately."""
         title("What it costs: the same search, in the sandbox and without one")
         sandboxed, plain, found = [], [], []
         for _ in range(ROUNDS):
@@ -168,7 +168,7 @@ def show(text):
 
 
 def tell(*lines):
-    """Print what came of it."""
+    """Print a result."""
     for line in lines:
         print(f"    {line}", flush=True)
 

@@ -1,4 +1,4 @@
-"""One tool over an address book. Nothing in it knows of redaction or tokens."""
+"""One tool over an address book. The tool knows nothing about redaction or tokens."""
 
 import csv
 import os

@@ -1,4 +1,4 @@
-"""One tool that writes messages (RFC 5322) into a folder. It is handed addresses, and knows of no token."""
+"""One tool that writes messages (RFC 5322) into a folder. It receives addresses, and knows no tokens."""
 
 import os
 from email.message import EmailMessage
