@@ -47,8 +47,7 @@ int mpp_map_ids(int proc, pid_t pid, int pidfd, const struct mpp_ids *ids)
     if (directory < 0) return errno;
     /* If the process is alive after the folder was opened, the folder belongs to it, and not to a later process that
      * reuses its pid. */
-    while ((ready = poll(&alive, 1, 0)) < 0 && errno == EINTR)
-        continue; /* a signal interrupts even a poll without wait */
+    while ((ready = poll(&alive, 1, 0)) < 0 && errno == EINTR) continue; /* by a signal, even without a wait */
     if (ready != 0) error = ESRCH;
     if (error == 0 && ids->self_map) error = write_file(directory, "setgroups", "deny");
     snprintf(line, sizeof line, "%s%u %u %u\n", host[0], ids->inside, ids->outer_gid, ids->count);

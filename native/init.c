@@ -178,9 +178,9 @@ static int reap(long tool, struct mpp_report *what)
     return ended;
 }
 
-/* Without a PID namespace, which would end with init. The tool cannot fork, and it has a process group of its own. So
- * any process that it forked nevertheless is in that group, and init reaps it. The group is killed before the tool
- * itself is reaped: until then no other process can get the tool's pid. */
+/* For a sandbox without a PID namespace that would end with init. The tool cannot fork, and it has a process group of
+ * its own. So any process that it forked nevertheless is in that group, and init reaps it. The group is killed before
+ * the tool itself is reaped: until then no other process can get the tool's pid. */
 static void end_group_of_dead(long tool)
 {
     siginfo_t ended = { 0 };

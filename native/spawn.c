@@ -68,8 +68,7 @@ struct child {
     int init_fd;
     int namespaces;
     int network;
-    volatile long
-        error; /* written by the child in the shared memory, read once the child is gone or has called execve */
+    volatile long error; /* written by the child in the shared memory, read once the child is gone or has execed */
 };
 
 /* execve drops the capabilities of a process whose id inside is not 0, and no id is mapped yet. Ambient capabilities
